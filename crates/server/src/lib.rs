@@ -1,5 +1,7 @@
 //! The service as one piece: settings, composition, and what operators do.
 
+pub mod private_postgres;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
