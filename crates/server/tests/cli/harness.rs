@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
 const SETTINGS: [&str; 9] = [

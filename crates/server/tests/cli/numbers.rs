@@ -1,8 +1,12 @@
 //! The pool of phone numbers: what a file may hold, and what the first start puts in.
 
+use std::process::Stdio;
+use std::time::Instant;
+
+use identityd::private_postgres::PrivatePostgres;
 use serde_json::json;
 
-use crate::harness::{Finished, Place};
+use crate::harness::{DEADLINE, Finished, Place, eventually, signal};
 
 fn load(place: &Place, name: &str, content: &str) -> Finished {
     let file = place.file(name, content);
@@ -57,6 +61,43 @@ fn of_two_loads_at_once_one_gets_the_numbers() {
     });
     assert_eq!(outcomes.iter().filter(|loaded| **loaded).count(), 1);
     assert_eq!(free(&place), 100);
+}
+
+#[test]
+fn an_interrupted_load_has_loaded_nothing_and_gives_the_database_back() {
+    let place = Place::new();
+    let file = place.file("numbers", "+12125550100 NY\n");
+    let url = place.database_url();
+    place.run(&["migrate"]).succeeded();
+    let private = PrivatePostgres::open(place.data_dir()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let finished = runtime.block_on(async {
+        let pool = sqlx::PgPool::connect(&url).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::query("lock table phone_number_pool").execute(&mut *transaction).await.unwrap();
+        let mut command = place.command(&["numbers", "load", file.to_str().unwrap()]);
+        let mut loading = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until_blocked(&pool).await;
+        signal("TERM", &loading.id().to_string());
+        eventually("the load has ended", || loading.try_wait().unwrap().is_some());
+        loading.wait_with_output().unwrap()
+    });
+    let stderr = String::from_utf8(finished.stderr).unwrap();
+    assert_eq!(stderr, format!("error: cannot load {}: interrupted\n", file.display()));
+    assert_eq!(finished.status.code(), Some(1));
+    private.close().unwrap();
+    assert_eq!(place.postmaster(), None);
+    assert_eq!(free(&place), 0);
+}
+
+/// Waits until somebody waits for a lock on the pool.
+async fn until_blocked(pool: &sqlx::PgPool) {
+    let query =
+        "select exists (select from pg_locks where relation = 'phone_number_pool'::regclass and not granted)";
+    let deadline = Instant::now() + DEADLINE;
+    while !sqlx::query_scalar::<_, bool>(query).fetch_one(pool).await.unwrap() {
+        assert!(Instant::now() < deadline, "nobody waits for the pool");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One Postgres for a data directory: started by the first user, stopped by the last, and by nobody else.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -74,11 +74,14 @@ fn the_server_of_a_killed_service_is_taken_over_and_stopped_by_the_last_one() {
 fn nobody_loses_the_server_while_others_come_and_go() {
     let place = Place::served();
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..6 {
+        for user in 1..=4 {
+            let place = &place;
+            scope.spawn(move || {
+                // Each works for another time, so that some are at work whenever one comes or goes.
+                let query = format!("select current_database()::text from pg_sleep({user} * 0.1)");
+                for _ in 0..12 / user {
                     let private = PrivatePostgres::open(place.data_dir()).unwrap();
-                    assert_eq!(asked(&private.url(), "select current_database()::text"), "identityd");
+                    assert_eq!(asked(&private.url(), &query), "identityd");
                     private.close().unwrap();
                 }
             });
@@ -151,7 +154,9 @@ fn a_service_that_is_killed_while_it_makes_the_cluster_is_followed_by_a_good_one
     eventually("a cluster is being made", || place.postgres().join("cluster.unfinished").exists());
     killed.kill().unwrap();
     killed.wait().unwrap();
-    // What makes the cluster is still at it.
+    // What makes the cluster is still at it, and the next start must not get in its way.
+    let lock = File::open(place.postgres().join("starter.lock")).unwrap();
+    assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
     place.run(&["migrate"]).succeeded();
 }
 
