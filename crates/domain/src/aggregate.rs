@@ -110,6 +110,17 @@ impl Command {
         }
     }
 
+    /// Whether it brings its aggregate into being, under an id nobody used before.
+    pub const fn begins(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(identity::Command::Create(_))
+                | Self::ApiKey(api_key::Command::Issue(_))
+                | Self::Organization(organization::Command::Create { .. })
+                | Self::VaultSecret(vault_secret::Command::Register(_))
+        )
+    }
+
     /// What has to be known before it can be decided.
     pub fn needs(&self) -> Needs {
         match self {

@@ -39,6 +39,8 @@ pub struct Live {
     pub id: Uuid,
     /// Its present handle.
     pub handle: Handle,
+    /// Its mail address, which stays when the handle changes (D10).
+    pub email_address: String,
     /// Its display name; `None` once cleared.
     pub display_name: Option<String>,
     /// Its description.
@@ -135,7 +137,7 @@ impl Decider for Identity {
     fn evolve(&mut self, event: &Event) {
         match (self, event) {
             (state @ (Self::NotYet | Self::Deleted), Event::Created { .. }) => *state = Self::born(event),
-            (state @ Self::Live(_), Event::Deleted {}) => *state = Self::Deleted,
+            (state @ Self::Live(_), Event::Deleted { .. }) => *state = Self::Deleted,
             (Self::Live(live), event) => live.evolve(event),
             (Self::NotYet | Self::Deleted, _) => {}
         }
@@ -144,13 +146,15 @@ impl Decider for Identity {
 
 impl Identity {
     fn born(event: &Event) -> Self {
-        let Event::Created { id, agent_handle, display_name, description, imessage_enabled, .. } = event
+        let Event::Created { id, agent_handle, display_name, description, imessage_enabled, mailbox, .. } =
+            event
         else {
             return Self::NotYet;
         };
         Self::Live(Box::new(Live {
             id: *id,
             handle: agent_handle.clone(),
+            email_address: mailbox.email_address.clone(),
             display_name: Some(display_name.clone()),
             description: description.clone(),
             status: Status::Active,
@@ -201,7 +205,7 @@ impl Live {
             Event::VaultAccessRevoked { vault_secret_id } => {
                 self.secrets.remove(vault_secret_id);
             }
-            Event::Created { .. } | Event::Deleted {} => {}
+            Event::Created { .. } | Event::Deleted { .. } => {}
         }
     }
 }

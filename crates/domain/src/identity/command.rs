@@ -36,7 +36,10 @@ pub enum Command {
     /// Change how its number treats calls, and the channel's filter mode.
     ChangePhone(PhoneChange),
     /// Give its number back for ever.
-    ReleasePhone,
+    ReleasePhone {
+        /// The number that is meant; whichever it has if absent.
+        phone_number_id: Option<Uuid>,
+    },
     /// Replace the metadata of its tunnel: JSON text of an object.
     ReplaceTunnelMetadata {
         /// The new text.
@@ -93,8 +96,10 @@ pub struct PhoneOrder {
 }
 
 /// What to change of a phone number: absent stays, `Some(None)` clears.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneChange {
+    /// The number that is meant.
+    pub phone_number_id: Uuid,
     /// What happens to incoming calls.
     pub incoming_call_action: Option<CallAction>,
     /// Where an accepted call goes.
@@ -164,7 +169,7 @@ impl Command {
             }
             Self::OpenVisibility { .. }
             | Self::ChangePhone(_)
-            | Self::ReleasePhone
+            | Self::ReleasePhone { .. }
             | Self::ReplaceTunnelMetadata { .. }
             | Self::RevokeVaultAccess { .. }
             | Self::Delete => Needs::default(),

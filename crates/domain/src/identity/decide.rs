@@ -45,7 +45,7 @@ pub(super) fn change(live: &Live, command: &Command, facts: &Facts) -> Decision 
         Command::RevokeVisibility { viewer } => revoke_visibility(live, *viewer, facts),
         Command::ProvisionPhone(order) => provision_phone(live, order, facts),
         Command::ChangePhone(change) => change_phone(live, change),
-        Command::ReleasePhone => release_phone(live),
+        Command::ReleasePhone { phone_number_id } => release_phone(live, *phone_number_id),
         Command::ReplaceTunnelMetadata { metadata } => Ok(replace_tunnel_metadata(live, metadata)),
         Command::GrantVaultAccess { vault_secret_id } => grant_vault_access(live, *vault_secret_id, facts),
         Command::RevokeVaultAccess { vault_secret_id } => revoke_vault_access(live, *vault_secret_id),
@@ -164,7 +164,7 @@ fn calls_are_complete(calls: &CallHandling) -> Result<(), IdentityError> {
 }
 
 fn change_phone(live: &Live, change: &PhoneChange) -> Decision {
-    let phone = live.phone.as_ref().ok_or(IdentityError::NoPhone)?;
+    let phone = phone_meant(live, Some(change.phone_number_id))?;
     let calls = change.calls_after(&phone.calls);
     calls_are_complete(&calls)?;
     let mut events = Vec::new();
@@ -175,9 +175,14 @@ fn change_phone(live: &Live, change: &PhoneChange) -> Decision {
     Ok(events)
 }
 
-fn release_phone(live: &Live) -> Decision {
-    let phone = live.phone.as_ref().ok_or(IdentityError::NoPhone)?;
-    Ok(vec![phone_released(phone)])
+fn release_phone(live: &Live, meant: Option<Uuid>) -> Decision {
+    Ok(vec![phone_released(phone_meant(live, meant)?)])
+}
+
+/// The number a command speaks of: it may have been released, and another provisioned, since the caller looked.
+fn phone_meant(live: &Live, meant: Option<Uuid>) -> Result<&LivePhone, IdentityError> {
+    let present = live.phone.as_ref().filter(|phone| meant.is_none_or(|meant| meant == phone.id));
+    present.ok_or(IdentityError::NoPhone)
 }
 
 fn phone_released(phone: &LivePhone) -> Event {
@@ -222,5 +227,7 @@ fn revoke_vault_access(live: &Live, secret: Uuid) -> Decision {
 
 /// The number goes back first, so that its release stands in history by itself.
 fn delete(live: &Live) -> Vec<Event> {
-    live.phone.as_ref().map(phone_released).into_iter().chain([Event::Deleted {}]).collect()
+    let deleted =
+        Event::Deleted { agent_handle: live.handle.clone(), email_address: live.email_address.clone() };
+    live.phone.as_ref().map(phone_released).into_iter().chain([deleted]).collect()
 }

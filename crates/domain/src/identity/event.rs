@@ -145,7 +145,12 @@ pub enum Event {
     },
     /// It is gone, and with it mailbox, tunnel, keys, grants and rules.
     #[serde(rename = "identity.deleted")]
-    Deleted {},
+    Deleted {
+        /// The handle it gives up.
+        agent_handle: Handle,
+        /// The address it gives up; after a rename its local part is not the handle (D10).
+        email_address: String,
+    },
 }
 
 impl DomainEvent for Event {
@@ -179,7 +184,7 @@ impl Event {
             Self::TunnelMetadataChanged { .. } => "identity.tunnel_metadata_changed",
             Self::VaultAccessGranted { .. } => "identity.vault_access_granted",
             Self::VaultAccessRevoked { .. } => "identity.vault_access_revoked",
-            Self::Deleted {} => "identity.deleted",
+            Self::Deleted { .. } => "identity.deleted",
         }
     }
 }
