@@ -65,8 +65,8 @@ pub struct Mailbox {
     pub filter_mode: FilterMode,
     /// Whose it is.
     pub agent_identity_id: Uuid,
-    /// Always null here.
-    pub filter_mode_change_notice: Option<()>,
+    /// Only in the answer to the change itself; never stored.
+    pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was created.
     pub created_at: String,
     /// When it last changed.
@@ -101,12 +101,45 @@ pub struct PhoneNumber {
     pub state: Option<State>,
     /// Whose it is.
     pub agent_identity_id: Uuid,
-    /// Always null here.
-    pub filter_mode_change_notice: Option<()>,
+    /// Only in the answer to the change itself; never stored.
+    pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was provisioned.
     pub created_at: String,
     /// When it last changed.
     pub updated_at: String,
+}
+
+/// What a client is told when a filter mode really changed. Contract, section 1.3. There are no contact rules in this
+/// service, so none can have become redundant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterModeChangeNotice {
+    /// The mode it has now.
+    pub new_filter_mode: FilterMode,
+    /// Which rules the flip would have made redundant.
+    pub redundant_rule_action: RuleAction,
+    /// How many of them there are.
+    pub redundant_rule_count: u32,
+}
+
+/// What a contact rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleAction {
+    /// Lets through.
+    Allow,
+    /// Keeps out.
+    Block,
+}
+
+impl FilterModeChangeNotice {
+    /// The notice of a change to this mode.
+    pub const fn flipped_to(new_filter_mode: FilterMode) -> Self {
+        let redundant_rule_action = match new_filter_mode {
+            FilterMode::Whitelist => RuleAction::Block,
+            FilterMode::Blacklist => RuleAction::Allow,
+        };
+        Self { new_filter_mode, redundant_rule_action, redundant_rule_count: 0 }
+    }
 }
 
 /// The kind of a phone number.
