@@ -1,7 +1,18 @@
 //! The service as one piece: settings, composition, and what operators do.
 
+pub mod database;
+pub mod doctor;
+pub mod fictional_numbers;
+pub mod migrations;
+pub mod numbers;
+pub mod operator;
+pub mod private_postgres;
+pub mod settings;
+
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 /// What a running service needs to know.
 #[derive(Debug, Clone)]
@@ -16,6 +27,8 @@ pub struct ServiceSettings {
     pub tunnel_zone: String,
     /// How long the names of a deleted identity stay reserved; zero frees them at once.
     pub name_hold: Duration,
+    /// Longest description of an identity, in characters.
+    pub description_limit: usize,
 }
 
 /// A running service.
@@ -27,7 +40,11 @@ pub struct Service {
 impl Service {
     /// Migrates the database, binds the address and starts to answer.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
-        Ok(Self { address: settings.listen })
+        let pool = sqlx::PgPool::connect(&settings.database_url).await?;
+        database::prepare(&pool).await?;
+        let listener = tokio::net::TcpListener::bind(settings.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
+        Ok(Self { address: listener.local_addr()? })
     }
 
     /// Where it listens.
@@ -36,6 +53,7 @@ impl Service {
     }
 
     /// Stops accepting, lets running requests end, flushes the log.
+    #[expect(clippy::unused_async, reason = "will wait for requests and for the log")]
     pub async fn stop(self) -> anyhow::Result<()> {
         Ok(())
     }

@@ -1,0 +1,133 @@
+//! The commands: what they are called, and which module carries each out.
+//!
+//! A command opens the database, does one thing and closes it again; what it does is in the library.
+
+mod demo;
+mod doctor;
+mod interruption;
+mod key;
+mod migrate;
+mod numbers;
+mod org;
+mod output;
+mod serve;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use identityd::database::Database;
+use identityd::migrations;
+use identityd::operator::Operator;
+use identityd::settings::{DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile};
+
+use crate::logging;
+use interruption::Interruption;
+use output::Output;
+
+/// A self-hosted Agent identity API.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct CommonFlags {
+    /// Print JSON, one value a line
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// TOML file with settings that neither flags nor environment give
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How log lines look
+    #[arg(long, global = true, env = "IDENTITYD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: logging::Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service until it is told to stop
+    Serve {
+        #[command(flatten)]
+        flags: ServeFlags,
+
+        /// Create the organization `demo` if there is none, and print how to try it
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Bring the database up to date
+    Migrate,
+    /// Organizations
+    #[command(subcommand)]
+    Org(org::Command),
+    /// API keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// The pool of phone numbers
+    #[command(subcommand)]
+    Numbers(numbers::Command),
+    /// Check the database
+    Doctor,
+}
+
+/// Carries out one command line.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { common, database, command } = arguments;
+    let level = if matches!(command, Command::Serve { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
+    logging::start(common.log_format, level)?;
+    let file = SettingsFile::read(common.config.as_deref())?;
+    let database = DatabaseSettings::resolve(database, &file);
+    let output = Output { json: common.json };
+    match command {
+        Command::Serve { flags, demo } => {
+            serve::run(&ServeSettings::resolve(flags, file)?, &database, output, demo).await
+        }
+        Command::Migrate => migrate::run(&database, output).await,
+        Command::Org(command) => org::run(command, &database, output).await,
+        Command::Key(command) => key::run(command, &database, output).await,
+        Command::Numbers(command) => numbers::run(command, &database, output).await,
+        Command::Doctor => doctor::run(&database, output).await,
+    }
+}
+
+/// Does some work on a database that is open for as long as it takes. Being told to stop ends the work, and the
+/// database is closed all the same.
+async fn with_database<T>(
+    settings: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut interruption = Interruption::listen()?;
+    let database = Database::open(settings).await?;
+    let outcome = tokio::select! {
+        outcome = work(&database) => outcome,
+        () = interruption.arrives() => bailed_out(),
+    };
+    let closed = database.close().await;
+    outcome.and_then(|value| closed.map(|()| value))
+}
+
+fn bailed_out<T>() -> anyhow::Result<T> {
+    bail!("interrupted")
+}
+
+/// Does some work as the operator of a database in the shape that this binary expects.
+async fn as_operator<T>(
+    settings: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Operator) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    with_database(settings, async |database| {
+        migrations::run(database.pool()).await?;
+        work(&Operator::new(database.pool().clone())).await
+    })
+    .await
+}

@@ -1,0 +1,69 @@
+//! The first minutes of a new user: an organization, its key, and three lines to paste.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use identityd::database::Database;
+use identityd::operator::{NewOrganization, Operator};
+
+use super::output::Output;
+
+/// The organization that is made where there is none.
+const NAME: &str = "demo";
+
+/// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says
+/// how to get another key.
+pub(super) async fn introduce(
+    database: &Database,
+    address: SocketAddr,
+    output: Output,
+) -> anyhow::Result<()> {
+    let operator = Operator::new(database.pool().clone());
+    let organizations = operator.list_organizations().await?;
+    if let Some(first) = organizations.first() {
+        return remind(&first.name, output);
+    }
+    let created = operator.create_organization(NAME).await?;
+    show(&created, address, output)
+}
+
+fn remind(organization: &str, output: Output) -> anyhow::Result<()> {
+    let command = format!("identityd key issue --org {organization} --label another");
+    let text = format!("organization `{organization}` is there; for another admin key: {command}");
+    output.print(&json!({ "organization": organization }), &text)
+}
+
+fn show(created: &NewOrganization, address: SocketAddr, output: Output) -> anyhow::Result<()> {
+    let NewOrganization { organization_id, api_key } = created;
+    let key = api_key.expose_secret();
+    let lines = curl_lines(address, key);
+    let text = format!(
+        "\ncreated organization `{NAME}` ({organization_id})\nadmin key, shown only now: {key}\n\n\
+         create an identity, list all, get it:\n\n{}\n",
+        lines.join("\n")
+    );
+    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+}
+
+fn curl_lines(address: SocketAddr, key: &str) -> [String; 3] {
+    let identities = format!("http://{}/api/v1/identities", reachable(address));
+    let curl = format!("curl -sS -H 'X-API-Key: {key}'");
+    [
+        format!(
+            "{curl} -H 'Content-Type: application/json' -d '{{\"agent_handle\":\"sales-agent\"}}' {identities}"
+        ),
+        format!("{curl} {identities}"),
+        format!("{curl} {identities}/sales-agent"),
+    ]
+}
+
+/// A service that listens on every address is reached on this machine by the usual one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}

@@ -1,0 +1,96 @@
+//! `identityd key`.
+
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use identityd::operator::{Key, NewKey};
+use identityd::settings::DatabaseSettings;
+
+use super::as_operator;
+use super::output::{Output, timestamp};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Issue a key and print it, which happens only this once
+    Issue(IssueFlags),
+    /// List the keys of an organization, the oldest first
+    List {
+        /// Id or name of the organization
+        #[arg(long)]
+        org: String,
+    },
+    /// Revoke a key
+    Revoke {
+        /// Its public part, `ApiKey_<uuid>`
+        key_id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IssueFlags {
+    /// Id or name of the organization
+    #[arg(long)]
+    org: String,
+
+    /// What to call the key
+    #[arg(long)]
+    label: String,
+
+    /// Handle of the only identity it may act for; without one it is an admin key
+    #[arg(long, value_name = "HANDLE")]
+    identity: Option<String>,
+}
+
+pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Issue(flags) => issue(&flags, database, output).await,
+        Command::List { org } => list(&org, database, output).await,
+        Command::Revoke { key_id } => revoke(&key_id, database, output).await,
+    }
+}
+
+async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let IssueFlags { org, label, identity } = flags;
+    let issuing =
+        as_operator(database, async |operator| operator.issue_key(org, label, identity.as_deref()).await);
+    let NewKey { key_id, api_key } = issuing.await?;
+    let key = api_key.expose_secret();
+    output.print(&json!({ "key_id": key_id, "api_key": key }), &format!("key id {key_id}\nkey    {key}"))
+}
+
+async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let keys = as_operator(database, async |operator| operator.list_keys(org).await).await?;
+    let json = keys.iter().map(as_json).collect();
+    let lines: Vec<_> = keys.iter().map(as_line).collect();
+    output.print_list(json, &lines)
+}
+
+async fn revoke(key_id: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    as_operator(database, async |operator| operator.revoke_key(key_id).await).await?;
+    output.print(&json!({ "key_id": key_id, "status": "revoked" }), &format!("revoked {key_id}"))
+}
+
+fn as_json(key: &Key) -> Value {
+    json!({
+        "id": key.id,
+        "label": key.label,
+        "identity": key.identity,
+        "last4": key.last4,
+        "created_at": timestamp(key.created_at),
+        "revoked_at": key.revoked_at.map(timestamp),
+    })
+}
+
+fn as_line(key: &Key) -> Vec<String> {
+    let scope = key.identity.clone().unwrap_or_else(|| "admin".to_owned());
+    let state = key.revoked_at.map_or_else(|| "active".to_owned(), |at| format!("revoked {}", timestamp(at)));
+    vec![
+        key.id.clone(),
+        key.label.clone(),
+        scope,
+        format!("…{}", key.last4),
+        timestamp(key.created_at),
+        state,
+    ]
+}

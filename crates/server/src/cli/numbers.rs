@@ -1,0 +1,38 @@
+//! `identityd numbers`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+
+use identityd::settings::DatabaseSettings;
+use identityd::{migrations, numbers};
+
+use super::output::Output;
+use super::with_database;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add the numbers of a file to the pool: all of them, or none if there is a bad line
+    Load {
+        /// One number and its state a line, such as `+12125550100 NY`; a `#` begins a comment
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Load { file } => load(&file, database, output).await,
+    }
+}
+
+async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let loading = with_database(database, async |database| {
+        migrations::run(database.pool()).await?;
+        numbers::load(database.pool(), &text).await
+    });
+    let loaded = loading.await.with_context(|| format!("cannot load {}", file.display()))?;
+    output.print(&json!({ "loaded": loaded }), &format!("loaded {loaded} numbers"))
+}

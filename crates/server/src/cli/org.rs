@@ -1,0 +1,54 @@
+//! `identityd org`.
+
+use clap::Subcommand;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use identityd::operator::{NewOrganization, Organization};
+use identityd::settings::DatabaseSettings;
+
+use super::as_operator;
+use super::output::{Output, timestamp};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create an organization and print its admin key, which is shown only this once
+    Create {
+        /// What to call it
+        name: String,
+    },
+    /// List all organizations, the oldest first
+    List,
+}
+
+pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Create { name } => create(&name, database, output).await,
+        Command::List => list(database, output).await,
+    }
+}
+
+async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let created = as_operator(database, async |operator| operator.create_organization(name).await).await?;
+    let NewOrganization { organization_id, api_key } = created;
+    let key = api_key.expose_secret();
+    let text = format!("organization {organization_id}\nadmin key    {key}");
+    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+}
+
+async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let organizations = as_operator(database, async |operator| operator.list_organizations().await).await?;
+    let json = organizations.iter().map(as_json).collect();
+    let lines: Vec<_> = organizations.iter().map(as_line).collect();
+    output.print_list(json, &lines)
+}
+
+fn as_json(organization: &Organization) -> Value {
+    let Organization { id, name, created_at } = organization;
+    json!({ "id": id, "name": name, "created_at": timestamp(*created_at) })
+}
+
+fn as_line(organization: &Organization) -> Vec<String> {
+    let Organization { id, name, created_at } = organization;
+    vec![id.clone(), name.clone(), timestamp(*created_at)]
+}

@@ -1,0 +1,72 @@
+//! `identityd serve`: from opening the database to closing it again.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use identityd::database::Database;
+use identityd::settings::{DatabaseSettings, ServeSettings};
+use identityd::{Service, ServiceSettings};
+
+use super::demo;
+use super::interruption::Interruption;
+use super::output::Output;
+
+/// How long running requests may take to end. Leaves Postgres its share of the ten seconds within which the whole
+/// process is to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(7);
+
+pub(super) async fn run(
+    settings: &ServeSettings,
+    database: &DatabaseSettings,
+    output: Output,
+    with_demo: bool,
+) -> anyhow::Result<()> {
+    // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
+    let mut interruption = Interruption::listen()?;
+    let database = Database::open(database).await?;
+    let outcome = tokio::select! {
+        started = start(settings, &database, output, with_demo) => started.map(Some),
+        () = interruption.arrives() => Ok(None),
+    };
+    let outcome = match outcome {
+        Ok(Some(service)) => drain_when_told(interruption, service).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    let closed = database.close().await;
+    outcome.and(closed)
+}
+
+async fn start(
+    settings: &ServeSettings,
+    database: &Database,
+    output: Output,
+    with_demo: bool,
+) -> anyhow::Result<Service> {
+    let service = Service::start(service_settings(settings, database)).await?;
+    let base = format!("http://{}", service.address());
+    output.print(&json!({ "listening_on": base }), &format!("listening on {base}"))?;
+    if with_demo {
+        demo::introduce(database, service.address(), output).await.context("cannot prepare the demo")?;
+    }
+    Ok(service)
+}
+
+async fn drain_when_told(mut interruption: Interruption, service: Service) -> anyhow::Result<()> {
+    interruption.arrives().await;
+    tracing::info!("stopping");
+    let stopped = tokio::time::timeout(DRAIN_LIMIT, service.stop()).await;
+    stopped.unwrap_or_else(|_| {
+        tracing::warn!("some requests did not end within {DRAIN_LIMIT:?} and were cut off");
+        Ok(())
+    })
+}
+
+fn service_settings(settings: &ServeSettings, database: &Database) -> ServiceSettings {
+    let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit } = settings.clone();
+    let database_url = database.url().expose_secret().to_owned();
+    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit }
+}

@@ -1,0 +1,75 @@
+//! The shape of the database: the migrations in the binary, and how far a database has come.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use sqlx::migrate::Migrator;
+use sqlx::{PgConnection, PgPool};
+
+/// What the `migrations` folder held when this binary was built.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Brings the database up to date. Processes that do so at once wait for each other, on Postgres's advisory lock.
+pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
+    MIGRATIONS.run(pool).await.context("cannot migrate the database")
+}
+
+/// How many migrations this binary knows.
+pub fn known() -> usize {
+    MIGRATIONS.iter().count()
+}
+
+/// How the database compares with the migrations in this binary.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Versions that have yet to be applied.
+    pub pending: Vec<i64>,
+    /// Versions that were applied with another content, or not to their end.
+    pub damaged: Vec<i64>,
+    /// Versions that only a newer identityd knows.
+    pub unknown: Vec<i64>,
+}
+
+impl Progress {
+    /// Whether the database is in exactly the shape that this binary expects.
+    pub fn is_complete(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Looks up what has been applied; changes nothing.
+pub async fn progress(connection: &mut PgConnection) -> anyhow::Result<Progress> {
+    let applied = applied(connection).await.context("cannot read which migrations have been applied")?;
+    Ok(compare(&MIGRATIONS, &applied))
+}
+
+/// By version: the checksum, and whether it came to its end.
+type Applied = HashMap<i64, (Vec<u8>, bool)>;
+
+async fn applied(connection: &mut PgConnection) -> sqlx::Result<Applied> {
+    let there: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        return Ok(Applied::new());
+    }
+    let rows: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("select version, checksum, success from _sqlx_migrations")
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(version, checksum, success)| (version, (checksum, success))).collect())
+}
+
+fn compare(known: &Migrator, applied: &Applied) -> Progress {
+    let mut progress = Progress::default();
+    for migration in known.iter() {
+        match applied.get(&migration.version) {
+            None => progress.pending.push(migration.version),
+            Some((checksum, true)) if *checksum == *migration.checksum => {}
+            Some(_) => progress.damaged.push(migration.version),
+        }
+    }
+    progress.unknown = applied.keys().copied().filter(|version| !known.version_exists(*version)).collect();
+    progress.unknown.sort_unstable();
+    progress
+}

@@ -1,0 +1,93 @@
+//! Which system account Postgres runs under: our own, unless we are root, which Postgres refuses.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// The user that may act as any other.
+pub(super) const ROOT: u32 = 0;
+
+/// The account of the server and of its tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Account {
+    /// The one this process runs under.
+    Own,
+    /// Another one, which only root can switch to.
+    Other { uid: u32, gid: u32 },
+}
+
+impl Account {
+    /// The account for a cluster that is to be created.
+    pub(super) fn for_new_cluster() -> anyhow::Result<Self> {
+        if own_uid()? == ROOT { postgres() } else { Ok(Self::Own) }
+    }
+
+    /// The account that an existing cluster belongs to.
+    pub(super) fn owning(folder: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
+        match (own_uid()?, metadata.uid()) {
+            // Root makes the folder before it hands it over, so it may be found in between.
+            (ROOT, ROOT) => postgres(),
+            (ROOT, uid) => Ok(Self::Other { uid, gid: metadata.gid() }),
+            (own, owner) if own == owner => Ok(Self::Own),
+            (_, owner) => {
+                bail!("{} belongs to the user with id {owner}, run identityd as that user", folder.display())
+            }
+        }
+    }
+
+    /// The user id that files of the cluster must have.
+    pub(super) fn uid(self) -> anyhow::Result<u32> {
+        match self {
+            Self::Own => own_uid(),
+            Self::Other { uid, .. } => Ok(uid),
+        }
+    }
+
+    /// Makes the account the owner of a file or folder that this process has created.
+    pub(super) fn take_over(self, path: &Path) -> anyhow::Result<()> {
+        let Self::Other { uid, gid } = self else { return Ok(()) };
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid))
+            .with_context(|| format!("cannot change the owner of {}", path.display()))
+    }
+
+    /// Whether the account may enter the folder. Asks the system rather than reading modes, which would miss access
+    /// lists and the permissions of the folders above.
+    pub(super) fn can_enter(self, folder: &Path) -> bool {
+        self.command(Path::new("test")).arg("-x").arg(folder).status().is_ok_and(|status| status.success())
+    }
+
+    /// A command that runs under this account, away from our environment and our terminal.
+    pub(super) fn command(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        // PGDATA, PGPORT, PGOPTIONS and their like would change what the tools do, and LC_ALL what they say.
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");
+        // Ctrl-C in a terminal goes to the whole process group; the server must outlive it until we have drained.
+        command.process_group(0).stdin(Stdio::null()).current_dir("/");
+        if let Self::Other { uid, gid } = self {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+fn own_uid() -> anyhow::Result<u32> {
+    id(&["-u"]).context("cannot tell which user this is")
+}
+
+fn postgres() -> anyhow::Result<Account> {
+    let uid = id(&["-u", "postgres"]);
+    let gid = id(&["-g", "postgres"]);
+    uid.zip(gid)
+        .map(|(uid, gid)| Account::Other { uid, gid })
+        .context("Postgres does not run as root and there is no user `postgres` (Debian package: postgresql)")
+}
+
+/// Asks `id`, because the standard library knows neither the effective user nor the user database.
+fn id(arguments: &[&str]) -> Option<u32> {
+    let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}

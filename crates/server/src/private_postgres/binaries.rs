@@ -1,0 +1,91 @@
+//! Where the installed Postgres servers are, and which of them to use.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+
+/// What the log relies on is there from this version on.
+const OLDEST_MAJOR: u32 = 14;
+
+/// Programs that make up a server; a folder without all of them belongs to a client package.
+const PROGRAMS: [&str; 3] = ["initdb", "pg_ctl", "postgres"];
+
+/// Folders of versioned packages: Debian, the project's own for Red Hat, Homebrew on both kinds of Mac.
+const PACKAGES: [(&str, &str, &str); 4] = [
+    ("/usr/lib/postgresql", "", "bin"),
+    ("/usr", "pgsql-", "bin"),
+    ("/opt/homebrew/opt", "postgresql", "bin"),
+    ("/usr/local/opt", "postgresql", "bin"),
+];
+
+/// The programs of one installed server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binaries {
+    major: u32,
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// The newest server on this machine, for a new cluster.
+    pub(super) fn newest() -> anyhow::Result<Self> {
+        let newest = installed().into_iter().max_by_key(|found| found.major);
+        let newest = newest
+            .context("no Postgres server is installed here; install the Debian package `postgresql`")?;
+        let found = newest.major;
+        ensure!(
+            found >= OLDEST_MAJOR,
+            "Postgres {OLDEST_MAJOR} or later is needed and {found} is installed; install a newer `postgresql`"
+        );
+        Ok(newest)
+    }
+
+    /// The server of this major version, the only one that can open a cluster of that version.
+    pub(super) fn of_major(major: u32) -> anyhow::Result<Self> {
+        match installed().into_iter().find(|found| found.major == major) {
+            Some(found) => Ok(found),
+            None => bail!("the data is of Postgres {major}; install the Debian package `postgresql-{major}`"),
+        }
+    }
+
+    /// The path of one of the programs.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn in_folder(folder: PathBuf) -> Option<Self> {
+        if !PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
+            return None;
+        }
+        let major = major_of(&printed_by(folder.join("postgres").as_os_str(), "--version")?)?;
+        Some(Self { major, folder })
+    }
+}
+
+fn installed() -> Vec<Binaries> {
+    let configured = printed_by(OsStr::new("pg_config"), "--bindir").map(|line| PathBuf::from(line.trim()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let packaged =
+        PACKAGES.iter().flat_map(|(parent, prefix, rest)| packages(Path::new(parent), prefix, rest));
+    let folders = configured.into_iter().chain(std::env::split_paths(&path)).chain(packaged);
+    folders.filter_map(Binaries::in_folder).collect()
+}
+
+fn packages(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
+    let Ok(entries) = parent.read_dir() else { return Vec::new() };
+    let named = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    named.map(|entry| entry.path().join(rest)).collect()
+}
+
+/// The 15 of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`; previews are called `18beta1`.
+pub(super) fn major_of(version: &str) -> Option<u32> {
+    let number = version.split_whitespace().nth(2)?;
+    let end = number.find(|character: char| !character.is_ascii_digit()).unwrap_or(number.len());
+    number.get(..end)?.parse().ok()
+}
+
+fn printed_by(program: &OsStr, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).stderr(Stdio::null()).output().ok()?;
+    if output.status.success() { String::from_utf8(output.stdout).ok() } else { None }
+}

@@ -1,0 +1,125 @@
+//! Where the cluster of a data directory lives, and who owns it.
+//!
+//! Normally that is the folder `postgres` in the data directory. Where the account of the server cannot reach it (root
+//! in a clone below /root), that name is a symbolic link to a folder below [`OUTSIDE`]; the link, not the path of the
+//! data directory, decides from then on, so that a data directory can be moved.
+
+use std::fs::{self, DirBuilder, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+use super::account::{Account, ROOT};
+
+/// Where clusters live whose data directory the account of the server cannot reach.
+const OUTSIDE: &str = "/var/lib/identityd";
+
+/// The folder of a cluster, its locks, its socket and its log; nobody but its account may enter.
+#[derive(Debug)]
+pub(super) struct Home {
+    /// The folder, free of symbolic links.
+    pub(super) folder: PathBuf,
+    /// Who owns it and runs the server.
+    pub(super) account: Account,
+}
+
+impl Home {
+    /// The home that belongs to a data directory; both are created where missing.
+    pub(super) fn of(data_dir: &Path) -> anyhow::Result<Self> {
+        let data_dir = created(data_dir)?;
+        let name = data_dir.join("postgres");
+        match fs::metadata(&name) {
+            Ok(metadata) => Self::existing(&name, &metadata),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::new(&data_dir, &name),
+            Err(error) => Err(error).with_context(|| format!("cannot open {}", name.display())),
+        }
+    }
+
+    /// A file or folder of the home.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn existing(name: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
+        let account = Account::owning(name, metadata)?;
+        let folder = resolved(name)?;
+        private_folder(&folder, account)?;
+        Ok(Self { folder, account })
+    }
+
+    fn new(data_dir: &Path, name: &Path) -> anyhow::Result<Self> {
+        if let Ok(target) = fs::read_link(name) {
+            let (name, target) = (name.display(), target.display());
+            bail!("{name} points to {target}, which is gone: restore it, or remove the link to start empty");
+        }
+        let account = Account::for_new_cluster()?;
+        if account.can_enter(data_dir) {
+            private_folder(name, account)?;
+            Ok(Self { folder: resolved(name)?, account })
+        } else {
+            Self::outside(data_dir, name, account)
+        }
+    }
+
+    fn outside(data_dir: &Path, name: &Path, account: Account) -> anyhow::Result<Self> {
+        let folder = created(Path::new(OUTSIDE))?.join(digest(data_dir));
+        private_folder(&folder, account)?;
+        match std::os::unix::fs::symlink(&folder, name) {
+            Ok(()) => tracing::warn!(
+                "the user `postgres` cannot reach {}, so the database lives in {}",
+                data_dir.display(),
+                folder.display()
+            ),
+            // Another process was faster; it has chosen the same folder.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
+        }
+        Ok(Self { folder, account })
+    }
+}
+
+/// A folder that only the account may enter. Where it exists it must already be one: a folder that somebody else made
+/// ready in a shared place is not to be trusted with a socket that asks for no password.
+pub(super) fn private_folder(folder: &Path, account: Account) -> anyhow::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => account.take_over(folder),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => check_private(folder, account),
+        Err(error) => Err(error).with_context(|| format!("cannot create {}", folder.display())),
+    }
+}
+
+/// Twelve hexadecimal digits that stand for a path where the path itself would be too long.
+pub(super) fn digest(path: &Path) -> String {
+    let digest = Sha256::digest(path.as_os_str().as_bytes());
+    let start = digest.iter().take(6).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    format!("{start:012x}")
+}
+
+fn check_private(folder: &Path, account: Account) -> anyhow::Result<()> {
+    let metadata =
+        fs::symlink_metadata(folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    ensure!(metadata.is_dir(), "{} is not a folder", folder.display());
+    let owner = metadata.uid();
+    if owner == ROOT && matches!(account, Account::Other { .. }) {
+        // We are root, and were stopped between making the folder and handing it over, or another start is at it.
+        account.take_over(folder)?;
+    } else {
+        ensure!(owner == account.uid()?, "{} belongs to the user with id {owner}", folder.display());
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    ensure!(mode == 0o700, "{} is open to other users (mode {mode:o}, should be 700)", folder.display());
+    Ok(())
+}
+
+fn created(folder: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    resolved(folder)
+}
+
+fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))
+}

@@ -1,0 +1,182 @@
+//! The server of a home: whether it runs, and how it is started and stopped.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::binaries::Binaries;
+use super::cluster::{self, CLUSTER};
+use super::home::Home;
+use super::socket::{PORT, SocketFolder};
+
+/// How long a server that is already starting or stopping may take. Recovery after a power cut replays up to
+/// `max_wal_size`, which takes minutes on a slow disk.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How often a server on its way is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Name of the server's log in the home.
+const LOG: &str = "postgres.log";
+
+/// The server of one home.
+#[derive(Debug)]
+pub(super) struct Server {
+    home: Home,
+    socket: SocketFolder,
+}
+
+/// What the server is doing.
+enum State {
+    Absent,
+    StartingOrStopping,
+    Ready,
+}
+
+impl Server {
+    pub(super) fn of(home: Home) -> anyhow::Result<Self> {
+        let socket = SocketFolder::of(&home)?;
+        Ok(Self { home, socket })
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(super) fn socket_folder(&self) -> &Path {
+        &self.socket.path
+    }
+
+    /// Returns once the server answers. The caller holds the starter lock.
+    pub(super) fn ensure_running(&self, starter: &File) -> anyhow::Result<()> {
+        match self.settled()? {
+            State::Ready => Ok(()),
+            State::Absent | State::StartingOrStopping => self.start(starter),
+        }
+    }
+
+    /// Ends all sessions and shuts the server down in good order. The caller holds the starter lock.
+    pub(super) fn stop(&self, starter: &File) -> anyhow::Result<()> {
+        if let State::Absent = self.settled()? {
+            return Ok(());
+        }
+        let mut command = self.pg_ctl(&["stop", "-D", CLUSTER, "--mode=fast", "--wait"], starter)?;
+        cluster::run(&mut command).context("cannot stop Postgres")
+    }
+
+    fn start(&self, starter: &File) -> anyhow::Result<()> {
+        cluster::create_if_missing(&self.home, starter)?;
+        self.remove_stale_locks()?;
+        let options = self.options()?;
+        let timeout = format!("--timeout={}", PATIENCE.as_secs());
+        let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
+        let outcome = cluster::run(&mut self.pg_ctl(&arguments, starter)?);
+        outcome.map_err(|error| self.explained(error)).context("cannot start Postgres")
+    }
+
+    /// What must hold whatever an operator writes into `postgresql.conf`: nobody reaches the server over the network,
+    /// clients find its socket, and a commit that was acknowledged is on disk.
+    fn options(&self) -> anyhow::Result<String> {
+        let folder = &self.socket.as_server_option;
+        let name = self.name()?;
+        Ok(format!(
+            "-c listen_addresses= -c unix_socket_directories={folder} -c unix_socket_permissions=0700 -c port={PORT} \
+             -c cluster_name={name} -c fsync=on -c synchronous_commit=on -c full_page_writes=on"
+        ))
+    }
+
+    /// `pg_ctl` of the cluster's own version. It works under the starter lock, which it gets as its input: if this
+    /// process is killed, the next one waits until the server has started or stopped. `pg_ctl` gives the server
+    /// another input and a session of its own.
+    fn pg_ctl(&self, arguments: &[&str], starter: &File) -> anyhow::Result<std::process::Command> {
+        let path = self.cluster().join("PG_VERSION");
+        let version = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let binaries =
+            Binaries::of_major(version.trim().parse().context("the cluster's version is not a number")?)?;
+        let mut command = cluster::tool(&self.home, &binaries, "pg_ctl");
+        command.args(arguments).stdin(starter.try_clone()?);
+        Ok(command)
+    }
+
+    /// Waits for a server that is on its way up or down.
+    fn settled(&self) -> anyhow::Result<State> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.state() {
+                State::StartingOrStopping if Instant::now() < deadline => sleep(LOOK_AGAIN),
+                State::StartingOrStopping => {
+                    bail!("Postgres is neither up nor down, see {}", self.log().display())
+                }
+                settled => return Ok(settled),
+            }
+        }
+    }
+
+    /// Asks the socket whether there is a server, because a process id in a file may be that of a stranger by now.
+    fn state(&self) -> State {
+        if UnixStream::connect(self.socket.file()).is_err() {
+            return State::Absent;
+        }
+        // The last line is what `pg_ctl --wait` goes by too.
+        let pid_file = fs::read_to_string(self.pid_file()).unwrap_or_default();
+        match pid_file.lines().nth(7).map(str::trim) {
+            Some("ready") => State::Ready,
+            _ => State::StartingOrStopping,
+        }
+    }
+
+    /// After a crash of the machine the process id in the lock files may belong to another process, and Postgres
+    /// would then refuse to start. It also looks at its shared memory, so a server that does run stays protected.
+    fn remove_stale_locks(&self) -> anyhow::Result<()> {
+        let Ok(pid_file) = fs::read_to_string(self.pid_file()) else { return Ok(()) };
+        if self.is_ours(pid_file.lines().next().unwrap_or_default())? {
+            return Ok(());
+        }
+        for stale in [self.pid_file(), self.socket.lock_file(), self.socket.file()] {
+            if stale.exists() {
+                fs::remove_file(&stale)
+                    .with_context(|| format!("cannot remove the stale {}", stale.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this process is a server of this cluster. Where there is no /proc to ask, Postgres is left to decide.
+    fn is_ours(&self, pid: &str) -> anyhow::Result<bool> {
+        let proc = Path::new("/proc/self").exists();
+        let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        Ok(!proc || command_line.contains(&format!("cluster_name={}", self.name()?)))
+    }
+
+    /// Tells the servers of several data directories apart in a list of processes. Not made from the path, so that it
+    /// stays when a data directory is moved.
+    fn name(&self) -> anyhow::Result<String> {
+        Ok(format!("identityd-{}", fs::metadata(self.cluster())?.ino()))
+    }
+
+    /// `pg_ctl` only says "could not start server"; the reason is in the log.
+    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        match cluster::telling_line(&log) {
+            "" => error,
+            reason => anyhow::anyhow!("{reason} (see {})", self.log().display()),
+        }
+    }
+
+    fn cluster(&self) -> PathBuf {
+        self.home.join(CLUSTER)
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.cluster().join("postmaster.pid")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.join(LOG)
+    }
+}

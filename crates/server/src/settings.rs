@@ -1,0 +1,178 @@
+//! Settings: flags over environment over file over default.
+//!
+//! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
+//! environment, and no database URL is ever printed, since it may hold a password.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, ensure};
+use clap::Args;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_DATA_DIR: &str = ".identityd";
+const DEFAULT_MAIL_DOMAIN: &str = "agents.localhost";
+const DEFAULT_TUNNEL_ZONE: &str = "tunnels.localhost";
+const DEFAULT_NAME_HOLD_DAYS: u32 = 30;
+const DEFAULT_DESCRIPTION_LIMIT: usize = 10_000;
+
+/// A hundred years: longer is a typing error, and would leave the range of a timestamp.
+const LONGEST_NAME_HOLD_DAYS: u32 = 36_500;
+const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+
+/// Where the data is, as flags and environment say.
+#[derive(Debug, Default, Args)]
+pub struct DatabaseFlags {
+    /// Folder of the private Postgres, used when there is no database URL [default: .identityd]
+    #[arg(long, global = true, env = "IDENTITYD_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Postgres to use instead of a private one, as a postgres:// URL
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
+    pub database_url: Option<SecretString>,
+}
+
+/// How to serve, as flags and environment say.
+#[derive(Debug, Default, Args)]
+pub struct ServeFlags {
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "IDENTITYD_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Domain of the mailboxes [default: agents.localhost]
+    #[arg(long, env = "IDENTITYD_MAIL_DOMAIN", value_name = "DOMAIN")]
+    pub mail_domain: Option<String>,
+
+    /// Zone of the tunnels' public hosts [default: tunnels.localhost]
+    #[arg(long, env = "IDENTITYD_TUNNEL_ZONE", value_name = "DOMAIN")]
+    pub tunnel_zone: Option<String>,
+
+    /// Days for which the names of a deleted identity stay reserved; 0 frees them at once [default: 30]
+    #[arg(long, env = "IDENTITYD_NAME_HOLD_DAYS", value_name = "DAYS")]
+    pub name_hold_days: Option<u32>,
+
+    /// Longest description of an identity, in characters [default: 10000]
+    #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
+    pub description_limit: Option<usize>,
+}
+
+/// The settings file: TOML, every key optional, named as the flags are but with underscores.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsFile {
+    data_dir: Option<PathBuf>,
+    database_url: Option<SecretString>,
+    listen: Option<SocketAddr>,
+    mail_domain: Option<String>,
+    tunnel_zone: Option<String>,
+    name_hold_days: Option<u32>,
+    description_limit: Option<usize>,
+}
+
+impl SettingsFile {
+    /// Reads the file, or an empty one where none is given.
+    pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("cannot use the settings in {}", path.display()))
+    }
+
+    /// Parses the text of the file. The error names the line and the key but never shows the line, since the parser's
+    /// own picture of it would print a password.
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            anyhow!("line {line}: {}", error.message())
+        })
+    }
+}
+
+/// Where the data is.
+#[derive(Debug, Clone)]
+pub enum DatabaseSettings {
+    /// In the private Postgres of this data directory.
+    Private(PathBuf),
+    /// In the Postgres that this URL leads to.
+    Url(SecretString),
+}
+
+impl DatabaseSettings {
+    /// Merges the layers. A URL wins over a data directory.
+    pub fn resolve(flags: DatabaseFlags, file: &SettingsFile) -> Self {
+        let data_dir = flags.data_dir.or_else(|| file.data_dir.clone());
+        let private = Self::Private(data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)));
+        flags.database_url.or_else(|| file.database_url.clone()).map_or(private, Self::Url)
+    }
+}
+
+/// How to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Address to listen on; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The platform's mail domain.
+    pub mail_domain: String,
+    /// The zone in which tunnels get their public host.
+    pub tunnel_zone: String,
+    /// How long the names of a deleted identity stay reserved; zero frees them at once.
+    pub name_hold: Duration,
+    /// Longest description of an identity, in characters.
+    pub description_limit: usize,
+}
+
+impl ServeSettings {
+    /// Merges the layers and checks what comes out; an error names the key.
+    pub fn resolve(flags: ServeFlags, file: SettingsFile) -> anyhow::Result<Self> {
+        Ok(Self {
+            listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            mail_domain: domain("mail_domain", flags.mail_domain.or(file.mail_domain), DEFAULT_MAIL_DOMAIN)?,
+            tunnel_zone: domain("tunnel_zone", flags.tunnel_zone.or(file.tunnel_zone), DEFAULT_TUNNEL_ZONE)?,
+            name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
+            description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
+        })
+    }
+}
+
+fn name_hold(days: Option<u32>) -> anyhow::Result<Duration> {
+    let days = days.unwrap_or(DEFAULT_NAME_HOLD_DAYS);
+    ensure!(
+        days <= LONGEST_NAME_HOLD_DAYS,
+        "name_hold_days is {days}, at most {LONGEST_NAME_HOLD_DAYS} is possible"
+    );
+    Ok(Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY))
+}
+
+fn description_limit(characters: Option<usize>) -> anyhow::Result<usize> {
+    let characters = characters.unwrap_or(DEFAULT_DESCRIPTION_LIMIT);
+    ensure!(characters > 0, "description_limit must be at least 1");
+    Ok(characters)
+}
+
+/// Domains are compared and concatenated as text, so they have to be in the one spelling.
+fn domain(key: &str, given: Option<String>, default: &str) -> anyhow::Result<String> {
+    let name = given.unwrap_or_else(|| default.to_owned());
+    let valid = name.len() <= 253 && name.split('.').all(is_label);
+    ensure!(
+        valid,
+        "{key} is {name:?}, which is no domain name (lower-case letters, digits, hyphens and dots)"
+    );
+    Ok(name)
+}
+
+fn is_label(label: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&label.len())
+        && label.bytes().all(allowed)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests;
