@@ -188,5 +188,5 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
 
 /// A segment of the path that must be a UUID. Contract, section 0.3.
 pub fn uuid_segment(name: &str, text: &str) -> Result<Uuid, ApiError> {
-    text.parse().map_err(|_| ApiError::invalid(&[Fault::path(name, text)]))
+    text.parse().map_err(|_| ApiError::invalid(vec![Fault::path(name, text)]))
 }

@@ -12,6 +12,7 @@ use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::{AppendError, ReadModelFailure, is_outage};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::form::Fault;
@@ -21,13 +22,42 @@ use crate::form::Fault;
 pub struct ApiError {
     status: StatusCode,
     code: &'static str,
-    detail: Value,
+    detail: Detail,
     retry_after_seconds: Option<u32>,
     cause: Option<String>,
 }
 
+/// What clients of the hosted API look at. Contract, section 0.5.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Text(String),
+    Coded(Value),
+    Faults(Vec<Fault>),
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Value> for Detail {
+    fn from(value: Value) -> Self {
+        Self::Coded(value)
+    }
+}
+
+/// The body of an error; more than `detail` is ours.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    detail: &'a Detail,
+    code: &'static str,
+    request_id: &'a str,
+}
+
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<Value>) -> Self {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
         Self { status, code, detail: detail.into(), retry_after_seconds: None, cause: None }
     }
 
@@ -35,7 +65,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
 
-    fn conflict(code: &'static str, detail: impl Into<Value>) -> Self {
+    fn conflict(code: &'static str, detail: impl Into<Detail>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
@@ -119,13 +149,12 @@ impl ApiError {
     }
 
     /// The request is understood and not valid; every fault is named.
-    pub fn invalid(faults: &[Fault]) -> Self {
-        let detail: Vec<Value> = faults.iter().map(Fault::to_json).collect();
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail)
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", Detail::Faults(faults))
     }
 
     fn invalid_field(field: &str, message: &str) -> Self {
-        Self::invalid(&[Fault::value(field, message)])
+        Self::invalid(vec![Fault::value(field, message)])
     }
 
     /// The database is away, or too busy. Nothing is wrong with the request.
@@ -164,7 +193,9 @@ impl ApiError {
 
     /// Fills the answer. Headers that were set on the way (`Allow`) stay.
     pub(crate) fn render(&self, response: Response, request_id: &str) -> Response {
-        let body = json!({ "detail": self.detail, "code": self.code, "request_id": request_id });
+        let body = Body { detail: &self.detail, code: self.code, request_id };
+        // A body of text and numbers always encodes; an empty one would still carry its status.
+        let body = serde_json::to_string(&body).unwrap_or_default();
         let (mut parts, _) = response.into_parts();
         parts.status = self.status;
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -172,7 +203,7 @@ impl ApiError {
         if let Some(seconds) = self.retry_after_seconds {
             parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        Response::from_parts(parts, axum::body::Body::from(body.to_string()))
+        Response::from_parts(parts, axum::body::Body::from(body))
     }
 }
 

@@ -3,8 +3,9 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -15,11 +16,14 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// The longest text that is echoed in a fault.
 const LONGEST_ECHO: usize = 256;
 
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone)]
+/// One thing that is wrong with a request, in the shape in which clients are told of it.
+#[derive(Debug, Clone, Serialize)]
 pub struct Fault {
+    #[serde(rename = "type")]
     kind: &'static str,
-    location: Vec<String>,
+    #[serde(rename = "loc")]
+    location: Vec<Step>,
+    #[serde(rename = "msg")]
     message: String,
     input: Value,
 }
@@ -46,23 +50,21 @@ impl Fault {
     }
 
     fn at(self, place: &str) -> Self {
-        Self { location: vec![place.to_owned()], ..self }
+        Self { location: vec![Step::Name(place.to_owned())], ..self }
     }
 
     fn within(mut self, place: &str) -> Self {
-        self.location.push(place.to_owned());
+        self.location.push(Step::Name(place.to_owned()));
         self
     }
+}
 
-    /// The member of `detail` that tells of it.
-    pub fn to_json(&self) -> Value {
-        let location: Vec<Value> = self
-            .location
-            .iter()
-            .map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |at| json!(at)))
-            .collect();
-        json!({ "type": self.kind, "loc": location, "msg": self.message, "input": self.input })
-    }
+/// A step on the way to a value: the name of a field, or a place in a list.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum Step {
+    Name(String),
+    Place(usize),
 }
 
 /// A value as it is told back: whole when it is short, so that a client sees what we saw.
@@ -101,7 +103,7 @@ fn is_too_long(error: &axum::Error) -> bool {
 #[derive(Debug)]
 pub struct Form {
     fields: Map<String, Value>,
-    location: Vec<String>,
+    location: Vec<Step>,
     faults: Vec<Fault>,
 }
 
@@ -109,14 +111,17 @@ impl Form {
     /// Takes a body that is a JSON object, whatever its content type says (D21).
     pub fn parse(body: &Body) -> Result<Self, ApiError> {
         let value = serde_json::from_slice(&body.0).map_err(|error| {
-            let fault = Fault::new("json_invalid", format!("JSON decode error: {error}"));
-            ApiError::invalid(&[fault.at("body").within("0")])
+            let mut fault = Fault::new("json_invalid", format!("JSON decode error: {error}")).at("body");
+            fault.location.push(Step::Place(0));
+            ApiError::invalid(vec![fault])
         })?;
         match value {
-            Value::Object(fields) => Ok(Self { fields, location: vec!["body".to_owned()], faults: vec![] }),
+            Value::Object(fields) => {
+                Ok(Self { fields, location: vec![Step::Name("body".to_owned())], faults: vec![] })
+            }
             other => {
                 let fault = Fault::new("model_attributes_type", "Input should be a valid object").at("body");
-                Err(ApiError::invalid(&[Fault { input: echo(&other), ..fault }]))
+                Err(ApiError::invalid(vec![Fault { input: echo(&other), ..fault }]))
             }
         }
     }
@@ -173,7 +178,7 @@ impl Form {
                 .cloned()
                 .ok_or_else(|| Fault::new("model_attributes_type", "Input should be a valid object"))
         })?;
-        let location = self.location.iter().cloned().chain([name.to_owned()]).collect();
+        let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
         let mut inner = Self { fields, location, faults: vec![] };
         let value = read(&mut inner);
         self.faults.append(&mut inner.faults);
@@ -197,7 +202,7 @@ impl Form {
     }
 
     fn fault(&mut self, name: &str, fault: Fault) {
-        let location = self.location.iter().cloned().chain([name.to_owned()]).collect();
+        let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
         self.faults.push(Fault { location, ..fault });
     }
 
@@ -205,7 +210,7 @@ impl Form {
     pub fn finish<T>(self, required: Option<T>) -> Result<T, ApiError> {
         match required {
             Some(value) if self.faults.is_empty() => Ok(value),
-            _ => Err(ApiError::invalid(&self.faults)),
+            _ => Err(ApiError::invalid(self.faults)),
         }
     }
 }

@@ -52,7 +52,8 @@ fn decide_one(
         return Ok(Err(AppendError::VersionConflict { actual: version }));
     }
     let now = head.next_moment()?;
-    let facts = world.facts(append, tools.settings.name_hold, now);
+    let hold = Duration::try_from(tools.settings.name_hold).unwrap_or(Duration::MAX);
+    let facts = world.facts(append, hold, now);
     let events = match decide(&state, append, &facts) {
         Ok(events) => events,
         Err(rejection) => return Ok(Err(rejection.into())),

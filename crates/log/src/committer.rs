@@ -144,7 +144,7 @@ fn limited(options: PgConnectOptions) -> PgConnectOptions {
         ("tcp_keepalives_idle", "5"),
         ("tcp_keepalives_interval", "2"),
         ("tcp_keepalives_count", "3"),
-        ("search_path", "read_model, public"),
+        ("search_path", "read_model,public"),
     ])
 }
 

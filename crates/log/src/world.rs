@@ -2,13 +2,12 @@
 //! they are decided one after the other. A command sees what the ones before it in the same batch have done.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use identity_domain::identity::{Event as IdentityEvent, Identity};
 use identity_domain::vault_secret::VaultSecret;
 use identity_domain::{Event, Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, State};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::carrier::Carrier;
@@ -137,7 +136,8 @@ impl World {
     fn blocker(&self, name: &str, claimant: &str, hold: Duration, now: OffsetDateTime) -> Option<Namespace> {
         Namespace::ALL.into_iter().find(|&namespace| {
             self.claims.get(&(namespace, name.to_owned())).is_some_and(|claim| {
-                let free_again = claim.released_at.is_some_and(|released| released + hold <= now);
+                let free_from = claim.released_at.and_then(|released| released.checked_add(hold));
+                let free_again = free_from.is_some_and(|moment| moment <= now);
                 !free_again && claim.identity_id.to_string() != claimant
             })
         })

@@ -130,25 +130,36 @@ pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Opti
     .await
 }
 
+/// The key with this id, ended or not.
+pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as("select * from read_model.api_keys where id = $1").bind(id).fetch_optional(executor).await
+}
+
 /// A key as its organization's admins see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {
     /// What is kept of it.
     #[sqlx(flatten)]
     pub row: Row,
+    /// The handle of its identity, if it is bound to one that lives.
+    pub identity_handle: Option<String>,
+}
+
+impl Listed {
     /// Whether its identity is gone, and the key with it.
-    pub orphaned: bool,
+    pub fn is_orphaned(&self) -> bool {
+        self.row.identity_id.is_some() && self.identity_handle.is_none()
+    }
 }
 
 /// Every key of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
-        "select api_keys.*,
-                identity_id is not null
-                and not exists (select from read_model.identities where identities.id = identity_id) as orphaned
+        "select api_keys.*, identities.agent_handle as identity_handle
          from read_model.api_keys
-         where organization_id = $1
-         order by created_at desc, id desc",
+         left join read_model.identities on identities.id = api_keys.identity_id
+         where api_keys.organization_id = $1
+         order by api_keys.created_at desc, api_keys.id desc",
     )
     .bind(organization_id)
     .fetch_all(executor)

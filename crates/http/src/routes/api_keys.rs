@@ -98,7 +98,10 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Body) -> Result<R
 /// `GET /api-keys`: every key of the organization, ended ones included, newest first.
 pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiError> {
     let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
-    json(StatusCode::OK, &keys.iter().map(|key| KeyRecord::of(&key.row, key.orphaned)).collect::<Vec<_>>())
+    json(
+        StatusCode::OK,
+        &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
+    )
 }
 
 /// `GET /api-keys/self`: the key that asks.

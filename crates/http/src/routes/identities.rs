@@ -77,7 +77,7 @@ pub(crate) async fn update_identity(
     match form.imessage_number {
         Some(ImessageNumber::Owned(_)) => return Err(ApiError::imessage_number_not_found()),
         Some(ImessageNumber::Claimed(_)) if !headers.contains_key("idempotency-key") => {
-            return Err(ApiError::invalid(&[Fault::header("idempotency-key")]));
+            return Err(ApiError::invalid(vec![Fault::header("idempotency-key")]));
         }
         Some(ImessageNumber::Claimed(kind)) => {
             return Err(ApiError::imessage_inventory_pending(kind.as_str()));
