@@ -44,6 +44,10 @@ pub(crate) async fn get_mailbox(
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
+    // Postgres cannot hold NUL, so no address has one (D18).
+    if address.contains('\0') {
+        return Err(ApiError::mailbox_not_found());
+    }
     let address = address.to_ascii_lowercase();
     let address =
         if address.contains('@') { address } else { format!("{address}@{}", caller.settings().mail_domain) };
