@@ -1,0 +1,91 @@
+//! The one Postgres that all tests of this process share, and the template that every database is copied from.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::Mutex;
+
+use super::server::Server;
+use super::supervisor::Supervisor;
+use super::wait;
+
+const TEMPLATE: &str = "identityd_test_template";
+
+/// The shared Postgres, started by the first test that needs it.
+pub(crate) struct Postgres {
+    url: String,
+    /// Databases are created and dropped one at a time: Postgres refuses to copy a template that is in use.
+    maintenance: Mutex<PgConnection>,
+    /// Held for as long as the process lives, see [`Supervisor`]. None for a Postgres that was there before us.
+    _supervisor: Option<Supervisor>,
+}
+
+/// The shared Postgres.
+pub(crate) fn shared() -> &'static Postgres {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(Postgres::start)
+}
+
+impl Postgres {
+    fn start() -> Self {
+        let (url, supervisor) = given_or_private();
+        let maintenance = wait(PgConnection::connect(&url)).expect("Postgres accepts connections");
+        let postgres = Self { url, maintenance: Mutex::new(maintenance), _supervisor: supervisor };
+        postgres.prepare_template();
+        postgres
+    }
+
+    /// Where a database of this Postgres is.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        let (base, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        let (server, _) = base.rsplit_once('/').expect("the URL names a database");
+        format!("{server}/{database}?{query}")
+    }
+
+    /// A fresh copy of the migrated template.
+    pub(crate) async fn create(&self, database: &str) {
+        self.run(&format!("create database {database} template {TEMPLATE}")).await;
+    }
+
+    /// Removes a database, whoever is still connected to it.
+    pub(crate) async fn remove(&self, database: &str) {
+        self.run(&format!("drop database if exists {database} with (force)")).await;
+    }
+
+    async fn run(&self, statement: &str) {
+        self.maintenance.lock().await.execute(statement).await.expect(statement);
+    }
+
+    /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too.
+    fn prepare_template(&self) {
+        wait(self.remove(TEMPLATE));
+        wait(self.run(&format!("create database {TEMPLATE}")));
+        let url = self.url_of(TEMPLATE);
+        wait(migrate(&url));
+        drop(Server::start(&url, std::time::Duration::ZERO));
+        wait(self.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'")));
+    }
+}
+
+/// `IDENTITYD_TEST_DATABASE_URL` names a Postgres whose user may create databases; its template is rebuilt by every
+/// run, so two runs cannot share one. Without the variable there is a private Postgres.
+fn given_or_private() -> (String, Option<Supervisor>) {
+    if let Some(url) = std::env::var_os("IDENTITYD_TEST_DATABASE_URL") {
+        return (url.into_string().expect("IDENTITYD_TEST_DATABASE_URL is UTF-8"), None);
+    }
+    let supervisor = Supervisor::start();
+    (supervisor.url(), Some(supervisor))
+}
+
+/// Reads the folder at run time, so that a new migration needs no recompilation of the tests.
+async fn migrate(url: &str) {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
+    let migrator = Migrator::new(folder).await.expect("the migrations can be read");
+    let mut connection = PgConnectOptions::from_str(url).unwrap().connect().await.unwrap();
+    migrator.run(&mut connection).await.expect("the migrations succeed");
+    connection.close().await.unwrap();
+}
