@@ -6,4 +6,7 @@
     reason = "the words of a test, too, stop it when they cannot go on"
 )]
 
+mod handles;
 mod harness;
+mod identities;
+mod visibility;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use inkbox::Inkbox;
+use reqwest::Method;
 use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::redirect::Policy;
-use reqwest::Method;
 use serde_json::Value;
 
 use super::answer::Answer;
@@ -103,17 +103,11 @@ impl Call {
 }
 
 pub(super) fn below_version(path: &str) -> String {
-    if path.starts_with("/api/") {
-        path.to_owned()
-    } else {
-        format!("/api/v1{path}")
-    }
+    if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") }
 }
 
 /// One plain client for all: no redirects followed, since the service must never send one, and no proxy on the way.
 fn plain_http() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
-    CLIENT.get_or_init(|| {
-        Client::builder().redirect(Policy::none()).no_proxy().build().unwrap()
-    })
+    CLIENT.get_or_init(|| Client::builder().redirect(Policy::none()).no_proxy().build().unwrap())
 }

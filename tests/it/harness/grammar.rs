@@ -49,7 +49,11 @@ impl Caller {
     pub(crate) fn sees(&self, handle: &str) -> bool {
         let listed = self.handles().iter().any(|known| known == handle);
         let answer = self.try_identity(handle);
-        assert_eq!(answer.status, if listed { 200 } else { 404 }, "list and single answer disagree: {answer}");
+        assert_eq!(
+            answer.status,
+            if listed { 200 } else { 404 },
+            "list and single answer disagree: {answer}"
+        );
         listed
     }
 

@@ -96,7 +96,9 @@ fn hold_error(answer: &Answer, detail: &Value) {
 fn is_fault(fault: &Value) -> bool {
     fault["type"].is_string()
         && fault["msg"].as_str().is_some_and(|text| !text.is_empty())
-        && fault["loc"].as_array().is_some_and(|steps| steps.iter().all(|step| step.is_string() || step.is_u64()))
+        && fault["loc"]
+            .as_array()
+            .is_some_and(|steps| steps.iter().all(|step| step.is_string() || step.is_u64()))
         && fault.get("input").is_some()
 }
 
@@ -150,8 +152,13 @@ fn hold_identity(answer: &Answer, identity: &Value) {
         same("/phone_number/agent_identity_id", "/id");
         same("/phone_number/filter_mode", "/phone_filter_mode");
     }
-    let text = |pointer: &str| identity.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    assert_eq!(text("/tunnel/public_host"), format!("{}.{}", text("/agent_handle"), text("/tunnel/zone")), "{answer}");
+    let text =
+        |pointer: &str| identity.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    assert_eq!(
+        text("/tunnel/public_host"),
+        format!("{}.{}", text("/agent_handle"), text("/tunnel/zone")),
+        "{answer}"
+    );
     assert!(text("/email_address").ends_with(&format!("@{}", text("/mailbox/sending_domain"))), "{answer}");
     assert!(!text("/organization_id").is_empty(), "{answer}");
     assert!(identity["access"].is_array(), "{answer}");

@@ -67,7 +67,9 @@ impl Postgres {
         let url = self.url_of(TEMPLATE);
         wait(migrate(&url));
         drop(Server::start(&url, std::time::Duration::ZERO));
-        wait(self.run(&format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'")));
+        wait(self.run(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'"
+        )));
     }
 }
 

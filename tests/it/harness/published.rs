@@ -81,7 +81,11 @@ impl<T> Refusal for inkbox::Result<T> {
     #[track_caller]
     fn refused(self, status: u16) -> String {
         match error(self) {
-            InkboxError::Api { status_code, detail: ApiErrorDetail::Message(text) } if status_code == status => text,
+            InkboxError::Api { status_code, detail: ApiErrorDetail::Message(text) }
+                if status_code == status =>
+            {
+                text
+            }
             other => panic!("expected {status} in plain words, not {other:?}"),
         }
     }

@@ -28,8 +28,10 @@ impl Caller {
     pub(crate) fn raw_in_chunks(&self, method: &str, target: &str, body: &[u8]) -> Answer {
         let key = self.key().unwrap_or_default();
         let headers = format!("X-API-Key: {key}\r\nTransfer-Encoding: chunked\r\n");
-        let mut chunks: Vec<u8> =
-            body.chunks(64 * 1024).flat_map(|chunk| [size_line(chunk).as_bytes(), chunk, b"\r\n"].concat()).collect();
+        let mut chunks: Vec<u8> = body
+            .chunks(64 * 1024)
+            .flat_map(|chunk| [size_line(chunk).as_bytes(), chunk, b"\r\n"].concat())
+            .collect();
         chunks.extend_from_slice(b"0\r\n\r\n");
         self.exchange(method, target, headers.as_bytes(), &chunks)
     }
@@ -38,7 +40,8 @@ impl Caller {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let start = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority());
+        let start =
+            format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority());
         // A service that has seen enough answers and closes while we are still talking; its answer is there to read.
         let _ = stream.write_all(&[start.as_bytes(), headers, b"\r\n", body].concat());
         let mut received = Vec::new();

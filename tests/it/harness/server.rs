@@ -32,7 +32,10 @@ impl Drop for Server {
         let Some(service) = self.service.take() else { return };
         let stopped = wait(service.stop());
         // A second panic would hide the first one.
-        assert!(std::thread::panicking() || stopped.is_ok(), "the service did not stop in good order: {stopped:?}");
+        assert!(
+            std::thread::panicking() || stopped.is_ok(),
+            "the service did not stop in good order: {stopped:?}"
+        );
     }
 }
 
