@@ -37,7 +37,6 @@ struct AgentRecord {
 pub(crate) struct Agent {
     caller: Caller,
     pub(crate) id: String,
-    pub(crate) handle: String,
     pub(crate) key: String,
     pub(crate) key_id: String,
 }
@@ -90,7 +89,7 @@ impl World {
         let mut agents = self.agents.lock().unwrap();
         let record = agents.entry(handle.to_owned()).or_insert_with(|| self.enrol(handle)).clone();
         let caller = self.holder_of(&record.key);
-        Agent { caller, id: record.id, handle: handle.to_owned(), key: record.key, key_id: record.key_id }
+        Agent { caller, id: record.id, key: record.key, key_id: record.key_id }
     }
 
     /// Several agents at once, created in this order.
@@ -123,6 +122,11 @@ impl World {
     /// How many events there are.
     pub(crate) fn events(&self) -> i64 {
         self.database.number("select count(*) from events")
+    }
+
+    /// How many phone numbers nobody ever had.
+    pub(crate) fn free_numbers(&self) -> i64 {
+        self.database.number("select count(*) from phone_number_pool where claimed_by is null")
     }
 
     /// Holds that something, usually a refused request, leaves no trace in the log.

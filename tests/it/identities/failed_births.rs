@@ -46,11 +46,10 @@ fn without_any_phone_number_in_the_pool_none_can_be_had() {
 fn a_failed_birth_gives_its_phone_number_back() {
     let world = World::new();
     let admin = world.admin();
-    let free = "select count(*) from phone_number_pool where claimed_by is null";
-    let before = world.database().number(free);
+    let before = world.free_numbers();
     let further = json!({"phone_number": {"state": "NY"}, "vault_secret_ids": [NOBODY]});
     world.stores_nothing(|| admin.try_create("alpha", further).refused(404));
-    assert_eq!(world.database().number(free), before);
+    assert_eq!(world.free_numbers(), before);
 }
 
 // Scenario 14.

@@ -118,6 +118,25 @@ fn both_collections_answer_with_and_without_a_slash() {
     assert_eq!(admin.get("/identities").ok().as_array().map(Vec::len), Some(2));
 }
 
+// Section 0.2: some clients take a redirect for an answer. That none is one is checked for every answer.
+#[test]
+fn no_path_redirects_whatever_its_slashes() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for path in [
+        "/identities/alpha/",
+        "/identities//",
+        "/phone/numbers/",
+        "/mail/mailboxes/",
+        "/api-keys/",
+        "/api/whoami/",
+    ] {
+        let answer = admin.get(path);
+        assert!(matches!(answer.status, 200 | 404), "{answer}");
+    }
+}
+
 #[test]
 fn ids_are_unique_and_of_one_form() {
     let world = World::new();
