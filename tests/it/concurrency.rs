@@ -178,7 +178,7 @@ fn live(admin: &Caller, number: usize) {
     }
     let opened = admin.post(&format!("/identities/{renamed}/access"), &json!({}));
     assert!(matches!(opened.status, 201 | 404), "{opened}");
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         let deleted = admin.delete(&format!("/identities/{renamed}"));
         assert!(matches!(deleted.status, 204 | 404), "{deleted}");
     }

@@ -73,7 +73,7 @@ fn some_handles_nobody_may_have() {
     let admin = world.admin();
     for reserved in ["api", "www", "mail", "admin", "support", "ad-min", "w-w-w", "identityd"] {
         let attempt =
-            || admin.client().create_identity(reserved).err().expect("a reserved handle is refused");
+            || Wish::default().create(admin.client(), reserved).expect_err("the handle is reserved");
         let error = world.stores_nothing(attempt);
         assert!(
             HandleUnavailableError::from_error(&error)

@@ -49,12 +49,13 @@ impl Caller {
     /// A request to be completed. A path is meant below `/api/v1`, unless it says `/api` itself.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         let path = below_version(path);
-        let request = plain_http().request(method.clone(), format!("{}{path}", self.base_url));
+        let what = format!("{method} {path}");
+        let request = plain_http().request(method, format!("{}{path}", self.base_url));
         let request = match &self.key {
             Some(key) => request.header("X-API-Key", key),
             None => request,
         };
-        Call { request, what: format!("{method} {path}") }
+        Call { request, what }
     }
 
     pub(super) fn authority(&self) -> &str {

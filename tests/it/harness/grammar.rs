@@ -18,7 +18,8 @@ impl Caller {
     /// Asks for an identity, with further members of the body.
     pub(crate) fn try_create(&self, handle: &str, further: Value) -> Answer {
         let mut body = Map::from_iter([("agent_handle".to_owned(), Value::from(handle))]);
-        body.extend(further.as_object().cloned().unwrap_or_default());
+        let Value::Object(further) = further else { panic!("further members are an object") };
+        body.extend(further);
         self.post("/identities/", &Value::Object(body))
     }
 

@@ -14,7 +14,7 @@ use super::server::Server;
 use super::wait;
 
 /// How long the names of the deleted stay reserved, unless a test says otherwise: what an installation starts with.
-const DEFAULT_NAME_HOLD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const DEFAULT_NAME_HOLD: Duration = Duration::from_hours(30 * 24);
 
 /// A service of a test's own. The server stands before the database, because fields are dropped in this order.
 pub(crate) struct World {

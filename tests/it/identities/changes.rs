@@ -27,14 +27,14 @@ fn each_field_changes_alone() {
     let admin = world.admin();
     admin.create("alpha");
     admin.provision("alpha");
-    let changes = [
+    let fields = [
         json!({"display_name": "Alpha"}),
         json!({"description": ""}),
         json!({"imessage_enabled": true}),
         json!({"imessage_filter_mode": "whitelist"}),
         json!({"status": "paused"}),
     ];
-    for change in changes {
+    for change in fields {
         let mut expected = admin.identity("alpha");
         let changed = admin.change("alpha", &change).ok();
         expected.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());

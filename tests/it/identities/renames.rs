@@ -95,7 +95,7 @@ fn a_new_handle_obeys_the_rules_of_handles() {
         world.stores_nothing(|| attempt().invalid_at(&["body", "agent_handle"]));
     }
     world.stores_nothing(|| {
-        to("ad-min").apply(admin.client(), "alpha").handle_unavailable(BlockingNamespace::Identities)
+        to("ad-min").apply(admin.client(), "alpha").handle_unavailable(BlockingNamespace::Identities);
     });
 }
 
