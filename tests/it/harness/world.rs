@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use identityd::operator::{NewOrganization, create_organization};
+use identityd::operator::create_organization;
 use serde_json::json;
 
 use super::caller::Caller;
@@ -21,9 +21,15 @@ pub(crate) struct World {
     server: Server,
     database: Database,
     name_hold: Duration,
-    home: NewOrganization,
-    other: OnceLock<NewOrganization>,
+    home: Organization,
+    other: OnceLock<Organization>,
     agents: Mutex<BTreeMap<String, AgentRecord>>,
+}
+
+/// An organization and its first key, as its operator was shown them.
+struct Organization {
+    id: String,
+    key: String,
 }
 
 #[derive(Debug, Clone)]
@@ -65,13 +71,13 @@ impl World {
 
     /// The admin of the organization that tests live in.
     pub(crate) fn admin(&self) -> Caller {
-        self.holder_of(&self.home.api_key)
+        self.holder_of(&self.home.key)
     }
 
     /// The admin of another organization on the same service.
     pub(crate) fn other_admin(&self) -> Caller {
         let other = self.other.get_or_init(|| organization(&self.database, "other"));
-        self.holder_of(&other.api_key)
+        self.holder_of(&other.key)
     }
 
     /// Somebody without a key.
@@ -107,12 +113,12 @@ impl World {
 
     /// The organization's id as its operator knows it.
     pub(crate) fn organization_id(&self) -> &str {
-        &self.home.organization_id
+        &self.home.id
     }
 
     /// The key that the operator was shown once.
     pub(crate) fn admin_key(&self) -> &str {
-        &self.home.api_key
+        &self.home.key
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -147,6 +153,9 @@ impl World {
     }
 }
 
-fn organization(database: &Database, name: &str) -> NewOrganization {
-    wait(create_organization(database.pool(), name)).expect("the operator can create an organization")
+/// The only place that knows how an operator makes an organization.
+fn organization(database: &Database, name: &str) -> Organization {
+    let made =
+        wait(create_organization(database.pool(), name)).expect("the operator can make an organization");
+    Organization { id: made.organization_id, key: made.api_key }
 }
