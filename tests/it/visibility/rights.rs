@@ -61,7 +61,7 @@ fn the_invisible_the_foreign_the_deleted_and_the_unborn_look_alike() {
         let answer = caller.try_identity(handle).must_be(404);
         (answer.headers["content-type"].clone(), answer.without_request_id())
     };
-    for hidden in ["invisible", "deleted", "foreign", "UNBORN", "a_b", "%2e%2e"] {
+    for hidden in ["invisible", "deleted", "foreign", "UNBORN", "a_b", "a%2fb"] {
         assert_eq!(seen_by(&alpha, hidden), seen_by(&alpha, "unborn"), "{hidden}");
     }
     for hidden in ["deleted", "foreign", "x"] {
