@@ -20,8 +20,10 @@ pub(crate) struct Postgres {
     url: String,
     /// Copying files beats copying blocks through the log fivefold; Postgres 14 knows no other way, and no word for it.
     copying: &'static str,
-    /// Databases are created and dropped one at a time: Postgres refuses to copy a template that is in use.
-    maintenance: Mutex<PgConnection>,
+    /// Databases are copied one at a time: Postgres refuses to copy a template that is in use.
+    copier: Mutex<PgConnection>,
+    /// Databases are dropped on another connection, since a drop waits for those who are still connected to leave.
+    remover: Mutex<PgConnection>,
     /// Held for as long as the process lives, see [`Supervisor`]. None for a Postgres that was there before us.
     _supervisor: Option<Supervisor>,
 }
@@ -35,9 +37,11 @@ pub(crate) fn shared() -> &'static Postgres {
 impl Postgres {
     fn start() -> Self {
         let (url, supervisor) = given_or_private();
-        let mut maintenance = wait(PgConnection::connect(&url)).expect("Postgres accepts connections");
-        let copying = if wait(version(&mut maintenance)) < 15 { "" } else { "strategy file_copy" };
-        let postgres = Self { url, copying, maintenance: Mutex::new(maintenance), _supervisor: supervisor };
+        let connect = || wait(PgConnection::connect(&url)).expect("Postgres accepts connections");
+        let (mut copier, remover) = (connect(), connect());
+        let copying = if wait(version(&mut copier)) < 15 { "" } else { "strategy file_copy" };
+        let (copier, remover) = (Mutex::new(copier), Mutex::new(remover));
+        let postgres = Self { url, copying, copier, remover, _supervisor: supervisor };
         postgres.prepare_template();
         postgres
     }
@@ -51,29 +55,30 @@ impl Postgres {
 
     /// A fresh copy of the migrated template.
     pub(crate) async fn create(&self, database: &str) {
-        self.run(&format!("create database {database} template {TEMPLATE} {}", self.copying)).await;
+        let statement = format!("create database {database} template {TEMPLATE} {}", self.copying);
+        run(&self.copier, &statement).await;
     }
 
     /// Removes a database, whoever is still connected to it.
     pub(crate) async fn remove(&self, database: &str) {
-        self.run(&format!("drop database if exists {database} with (force)")).await;
-    }
-
-    async fn run(&self, statement: &str) {
-        self.maintenance.lock().await.execute(statement).await.expect(statement);
+        run(&self.remover, &format!("drop database if exists {database} with (force)")).await;
     }
 
     /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too.
     fn prepare_template(&self) {
         wait(self.remove(TEMPLATE));
-        wait(self.run(&format!("create database {TEMPLATE}")));
+        wait(run(&self.copier, &format!("create database {TEMPLATE}")));
         let url = self.url_of(TEMPLATE);
         wait(migrate(&url));
         drop(Server::start(&url, std::time::Duration::ZERO));
-        wait(self.run(&format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'"
-        )));
+        let rest =
+            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
+        wait(run(&self.copier, &rest));
     }
+}
+
+async fn run(connection: &Mutex<PgConnection>, statement: &str) {
+    connection.lock().await.execute(statement).await.expect(statement);
 }
 
 /// The major version of the server.
