@@ -47,5 +47,6 @@ fn settings(database_url: &str, name_hold: Duration) -> ServiceSettings {
         mail_domain: "agents.localhost".to_owned(),
         tunnel_zone: "tunnels.localhost".to_owned(),
         name_hold,
+        description_limit: 10_000,
     }
 }

@@ -5,7 +5,8 @@ use std::ops::Deref;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use identityd::operator::create_organization;
+use identityd::operator::Operator;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::caller::Caller;
@@ -155,7 +156,7 @@ impl World {
 
 /// The only place that knows how an operator makes an organization.
 fn organization(database: &Database, name: &str) -> Organization {
-    let made =
-        wait(create_organization(database.pool(), name)).expect("the operator can make an organization");
-    Organization { id: made.organization_id, key: made.api_key }
+    let operator = Operator::new(database.pool().clone());
+    let made = wait(operator.create_organization(name)).expect("the operator can make an organization");
+    Organization { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
 }
