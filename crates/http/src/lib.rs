@@ -1,1 +1,30 @@
-//! http
+//! The wire: routes, bodies, authentication, errors. Translation only.
+//!
+//! # Code map
+//! - [`router`]: the whole route table on one screen.
+//! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
+//! - [`api_key`]: the text of a key: made, taken apart, compared.
+//! - [`form`]: reading bodies; all faults of a body are reported at once.
+//! - [`error`]: every way a request can fail, and what the client is told.
+//! - [`context`]: request ids, the log line of a request, the rendering of errors.
+//! - `routes`: one file a resource.
+//!
+//! # Invariants, as absences
+//! - No rule of the business stands here; a handler parses, asks, answers.
+//! - No handler holds the database without a caller.
+//! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
+//!
+//! # How to add an endpoint
+//! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first; its line in
+//! [`router`]; its errors in [`error`].
+
+pub mod api_key;
+pub mod caller;
+pub mod context;
+pub mod error;
+pub mod form;
+mod router;
+mod routes;
+
+pub use caller::{App, AppSettings};
+pub use router::router;

@@ -1,1 +1,44 @@
-//! log
+//! The event log on Postgres: append, read, follow.
+//!
+//! # Code map
+//! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
+//! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
+//!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
+//! - [`names`]: who holds which name, derived from events, consulted under the lock.
+//! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
+//! - [`read`], [`follow`]: pages of history, and being told of new events.
+//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
+//! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
+//! - [`stock`]: the seam to cqrs-es and postgres-es.
+//!
+//! # Invariants, as absences
+//! - There is no position without an event, and no event without a position: 1, 2, 3 … in commit order.
+//! - Nothing here updates or deletes an event; the database refuses it too.
+//! - No caller hears of success before COMMIT has returned.
+//! - Nothing here knows about HTTP, or about any read model but by the trait [`ReadModel`].
+
+mod batch;
+pub mod carrier;
+pub mod codec;
+mod committer;
+pub mod copy;
+pub mod envelope;
+mod error;
+pub mod follow;
+pub mod ids;
+mod log;
+mod metadata;
+pub mod names;
+pub mod read;
+mod read_model;
+pub mod recorded;
+pub mod scan;
+pub mod stock;
+mod world;
+
+pub use committer::Committer;
+pub use error::{AppendError, BatchError, ReadError, is_outage};
+pub use log::{Append, Committed, Log, Settings, connect_options};
+pub use metadata::{Actor, Metadata};
+pub use read_model::{ReadModel, ReadModelError, ReadModelFailure};
+pub use recorded::Recorded;

@@ -1,14 +1,26 @@
 //! What operators do beside the API: organizations and keys. Called by the command line.
 
-use anyhow::bail;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
+use identity_domain::{Command, Handle, organization};
+use identity_http::api_key::{Secret, parse_public_id, public_id};
+use identity_log::carrier::NumberPool;
+use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
+use identity_projections::{api_keys, identities, organizations};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The longest label of a key and name of an organization, in characters.
+const LONGEST_NAME: usize = 255;
 
 /// Acts on a migrated database with an operator's rights, which are all there are.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    #[expect(dead_code, reason = "not read until there is something to operate on")]
     pool: PgPool,
 }
 
@@ -65,38 +77,141 @@ impl Operator {
     }
 
     /// Makes an organization of this name and its first admin key.
-    #[expect(clippy::unused_async, reason = "will read and write the log")]
-    pub async fn create_organization(&self, _name: &str) -> anyhow::Result<NewOrganization> {
-        bail!("not available yet")
+    pub async fn create_organization(&self, name: &str) -> anyhow::Result<NewOrganization> {
+        check_name("the name of an organization", name)?;
+        let organization_id = ids::mint_organization();
+        let command = organization::Command::Create { name: name.to_owned() };
+        self.append(&organization_id, &organization_id, Command::Organization(command)).await?;
+        let key = self.issue(&organization_id, "admin", Scope::Admin).await.with_context(|| {
+            format!("organization {organization_id} is there, but has no key yet; issue one with `identityd key issue`")
+        })?;
+        Ok(NewOrganization { organization_id, api_key: key.api_key })
     }
 
     /// All organizations, the oldest first.
-    #[expect(clippy::unused_async, reason = "will read the log")]
     pub async fn list_organizations(&self) -> anyhow::Result<Vec<Organization>> {
-        bail!("not available yet")
+        let rows = organizations::list(&self.pool).await.context("cannot list organizations")?;
+        let listed =
+            |row: organizations::Row| Organization { id: row.id, name: row.name, created_at: row.created_at };
+        Ok(rows.into_iter().map(listed).collect())
     }
 
     /// Issues a key of an organization, given by its id or name: for everything, or for one of its identities, given by
     /// its handle.
-    #[expect(clippy::unused_async, reason = "will read and write the log")]
     pub async fn issue_key(
         &self,
-        _organization: &str,
-        _label: &str,
-        _identity: Option<&str>,
+        organization: &str,
+        label: &str,
+        identity: Option<&str>,
     ) -> anyhow::Result<NewKey> {
-        bail!("not available yet")
+        check_name("the label of a key", label)?;
+        let organization_id = self.find_organization(organization).await?;
+        let scope = match identity {
+            Some(handle) => Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await? },
+            None => Scope::Admin,
+        };
+        self.issue(&organization_id, label, scope).await
     }
 
     /// All keys of an organization, given by its id or name, the oldest first.
-    #[expect(clippy::unused_async, reason = "will read the log")]
-    pub async fn list_keys(&self, _organization: &str) -> anyhow::Result<Vec<Key>> {
-        bail!("not available yet")
+    pub async fn list_keys(&self, organization: &str) -> anyhow::Result<Vec<Key>> {
+        let organization_id = self.find_organization(organization).await?;
+        let mut keys = api_keys::list(&self.pool, &organization_id).await.context("cannot list keys")?;
+        keys.reverse();
+        Ok(keys.into_iter().map(Key::from).collect())
     }
 
     /// Revokes a key, given by its public part. A key that is revoked already stays as it is.
-    #[expect(clippy::unused_async, reason = "will read and write the log")]
-    pub async fn revoke_key(&self, _key_id: &str) -> anyhow::Result<()> {
-        bail!("not available yet")
+    pub async fn revoke_key(&self, key_id: &str) -> anyhow::Result<()> {
+        let id = parse_public_id(key_id).with_context(|| format!("{key_id} is not the id of a key"))?;
+        let key = api_keys::find(&self.pool, id).await.context("cannot look the key up")?;
+        let key = key.with_context(|| format!("there is no key {key_id}"))?;
+        self.append(&key.organization_id, &id.to_string(), Command::ApiKey(KeyCommand::Revoke)).await
+    }
+
+    async fn issue(&self, organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<NewKey> {
+        let secret = Secret::generate()?;
+        let id = ids::mint_random();
+        let issue = Issue {
+            label: label.to_owned(),
+            description: None,
+            scope,
+            secret_sha256: secret.sha256(),
+            last4: secret.last4(),
+            created_by: Actor::Operator.id(),
+        };
+        let command = Command::ApiKey(KeyCommand::Issue(Box::new(issue)));
+        self.append(organization_id, &id.to_string(), command).await?;
+        Ok(NewKey { key_id: public_id(id), api_key: secret.key_text(id).into() })
+    }
+
+    async fn find_organization(&self, id_or_name: &str) -> anyhow::Result<String> {
+        let organizations = self.list_organizations().await?;
+        let mut matching =
+            organizations.iter().filter(|known| known.id == id_or_name || known.name == id_or_name);
+        match (matching.next(), matching.next()) {
+            (Some(one), None) => Ok(one.id.clone()),
+            (None, _) => bail!("there is no organization {id_or_name}"),
+            (Some(_), Some(_)) => bail!("more than one organization is called {id_or_name}; give its id"),
+        }
+    }
+
+    async fn find_identity(&self, organization_id: &str, handle: &str) -> anyhow::Result<Uuid> {
+        let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
+        let eyes = identities::Eyes::Admin;
+        let found = identities::find(&self.pool, organization_id, &eyes, parsed.as_str()).await?;
+        Ok(found.with_context(|| format!("there is no identity {parsed} in this organization"))?.id)
+    }
+
+    /// Appends through a committer that lives for this one command. Beside a running service the two wait for each
+    /// other at the head of the log.
+    async fn append(
+        &self,
+        organization_id: &str,
+        aggregate_id: &str,
+        command: Command,
+    ) -> anyhow::Result<()> {
+        let settings = Settings { name_hold: Duration::MAX };
+        let (log, committer) = Log::open(
+            connect_options(&self.pool),
+            identity_projections::all(),
+            Arc::new(NumberPool),
+            settings,
+        );
+        let append = Append {
+            organization_id: organization_id.to_owned(),
+            aggregate_id: aggregate_id.to_owned(),
+            command,
+            metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
+            expected_version: None,
+        };
+        // The log is let go of with the answer, which ends the committer.
+        let appending = async move { log.append(append).await };
+        let (answer, ()) = tokio::join!(appending, committer.run());
+        answer?;
+        Ok(())
+    }
+}
+
+fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
+    let length = name.chars().count();
+    if (1..=LONGEST_NAME).contains(&length) && !name.contains('\0') {
+        Ok(())
+    } else {
+        bail!("{what} has 1 to {LONGEST_NAME} characters and no NUL")
+    }
+}
+
+impl From<api_keys::Listed> for Key {
+    fn from(listed: api_keys::Listed) -> Self {
+        let api_keys::Listed { row, identity_handle, .. } = listed;
+        Self {
+            id: public_id(row.id),
+            label: row.label,
+            identity: identity_handle.or_else(|| row.identity_id.map(|id| id.to_string())),
+            last4: row.last4,
+            created_at: row.created_at,
+            revoked_at: row.revoked_at,
+        }
     }
 }

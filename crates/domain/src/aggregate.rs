@@ -1,0 +1,249 @@
+//! The four aggregates as one sum, for code that handles any of them: the log, and tools that read it.
+
+use cqrs_es::DomainEvent;
+use serde_json::Value;
+
+use crate::api_key::{self, ApiKey, ApiKeyError};
+use crate::decider::Decider;
+use crate::facts::{Facts, Needs};
+use crate::identity::{self, Identity, IdentityError};
+use crate::organization::{self, Organization, OrganizationError};
+use crate::vault_secret::{self, VaultSecret, VaultSecretError};
+
+/// Which aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// [`Identity`].
+    Identity,
+    /// [`ApiKey`].
+    ApiKey,
+    /// [`Organization`].
+    Organization,
+    /// [`VaultSecret`].
+    VaultSecret,
+}
+
+/// A command to any aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// To an identity.
+    Identity(identity::Command),
+    /// To a key.
+    ApiKey(api_key::Command),
+    /// To an organization.
+    Organization(organization::Command),
+    /// To a vault secret.
+    VaultSecret(vault_secret::Command),
+}
+
+/// An event of any aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Of an identity.
+    Identity(identity::Event),
+    /// Of a key.
+    ApiKey(api_key::Event),
+    /// Of an organization.
+    Organization(organization::Event),
+    /// Of a vault secret.
+    VaultSecret(vault_secret::Event),
+}
+
+/// A refusal by any aggregate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// By an identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// By a key.
+    #[error(transparent)]
+    ApiKey(#[from] ApiKeyError),
+    /// By an organization.
+    #[error(transparent)]
+    Organization(#[from] OrganizationError),
+    /// By a vault secret.
+    #[error(transparent)]
+    VaultSecret(#[from] VaultSecretError),
+}
+
+/// The state of any aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Of an identity.
+    Identity(Identity),
+    /// Of a key.
+    ApiKey(ApiKey),
+    /// Of an organization.
+    Organization(Organization),
+    /// Of a vault secret.
+    VaultSecret(VaultSecret),
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Identity, Self::ApiKey, Self::Organization, Self::VaultSecret];
+
+    /// Its wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => Identity::TYPE,
+            Self::ApiKey => ApiKey::TYPE,
+            Self::Organization => Organization::TYPE,
+            Self::VaultSecret => VaultSecret::TYPE,
+        }
+    }
+
+    /// The aggregate with this wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl Command {
+    /// Whom it is for.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Identity(_) => Kind::Identity,
+            Self::ApiKey(_) => Kind::ApiKey,
+            Self::Organization(_) => Kind::Organization,
+            Self::VaultSecret(_) => Kind::VaultSecret,
+        }
+    }
+
+    /// Whether it brings its aggregate into being, under an id nobody used before.
+    pub const fn begins(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(identity::Command::Create(_))
+                | Self::ApiKey(api_key::Command::Issue(_))
+                | Self::Organization(organization::Command::Create { .. })
+                | Self::VaultSecret(vault_secret::Command::Register(_))
+        )
+    }
+
+    /// What has to be known before it can be decided.
+    pub fn needs(&self) -> Needs {
+        match self {
+            Self::Identity(command) => Identity::needs(command),
+            Self::ApiKey(command) => ApiKey::needs(command),
+            Self::Organization(command) => Organization::needs(command),
+            Self::VaultSecret(command) => VaultSecret::needs(command),
+        }
+    }
+}
+
+impl Event {
+    /// Whose it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Identity(_) => Kind::Identity,
+            Self::ApiKey(_) => Kind::ApiKey,
+            Self::Organization(_) => Kind::Organization,
+            Self::VaultSecret(_) => Kind::VaultSecret,
+        }
+    }
+
+    /// Its wire name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Identity(event) => event.name(),
+            Self::ApiKey(event) => event.name(),
+            Self::Organization(event) => event.name(),
+            Self::VaultSecret(event) => event.name(),
+        }
+    }
+
+    /// The version of its shape.
+    pub fn version(&self) -> String {
+        match self {
+            Self::Identity(event) => event.event_version(),
+            Self::ApiKey(event) => event.event_version(),
+            Self::Organization(event) => event.event_version(),
+            Self::VaultSecret(event) => event.event_version(),
+        }
+    }
+
+    /// The payload as it stands in the log.
+    pub fn encode(&self) -> Result<Value, serde_json::Error> {
+        match self {
+            Self::Identity(event) => serde_json::to_value(event),
+            Self::ApiKey(event) => serde_json::to_value(event),
+            Self::Organization(event) => serde_json::to_value(event),
+            Self::VaultSecret(event) => serde_json::to_value(event),
+        }
+    }
+
+    /// Reads a payload of the present version.
+    pub fn decode(kind: Kind, payload: Value) -> Result<Self, serde_json::Error> {
+        match kind {
+            Kind::Identity => serde_json::from_value(payload).map(Self::Identity),
+            Kind::ApiKey => serde_json::from_value(payload).map(Self::ApiKey),
+            Kind::Organization => serde_json::from_value(payload).map(Self::Organization),
+            Kind::VaultSecret => serde_json::from_value(payload).map(Self::VaultSecret),
+        }
+    }
+
+    /// The same from JSON text.
+    pub fn decode_text(kind: Kind, payload: &[u8]) -> Result<Self, serde_json::Error> {
+        match kind {
+            Kind::Identity => serde_json::from_slice(payload).map(Self::Identity),
+            Kind::ApiKey => serde_json::from_slice(payload).map(Self::ApiKey),
+            Kind::Organization => serde_json::from_slice(payload).map(Self::Organization),
+            Kind::VaultSecret => serde_json::from_slice(payload).map(Self::VaultSecret),
+        }
+    }
+}
+
+impl State {
+    /// The state before the first event.
+    pub fn initial(kind: Kind) -> Self {
+        match kind {
+            Kind::Identity => Self::Identity(Identity::default()),
+            Kind::ApiKey => Self::ApiKey(ApiKey::default()),
+            Kind::Organization => Self::Organization(Organization::default()),
+            Kind::VaultSecret => Self::VaultSecret(VaultSecret::default()),
+        }
+    }
+
+    /// Decides a command of the state's own kind; `None` for a command of another.
+    pub fn decide(&self, command: &Command, facts: &Facts) -> Option<Result<Vec<Event>, Rejection>> {
+        match (self, command) {
+            (Self::Identity(state), Command::Identity(command)) => {
+                Some(decided(state, command, facts, Event::Identity))
+            }
+            (Self::ApiKey(state), Command::ApiKey(command)) => {
+                Some(decided(state, command, facts, Event::ApiKey))
+            }
+            (Self::Organization(state), Command::Organization(command)) => {
+                Some(decided(state, command, facts, Event::Organization))
+            }
+            (Self::VaultSecret(state), Command::VaultSecret(command)) => {
+                Some(decided(state, command, facts, Event::VaultSecret))
+            }
+            _ => None,
+        }
+    }
+
+    /// Remembers an event of the state's own kind; one of another kind changes nothing.
+    pub fn evolve(&mut self, event: &Event) {
+        match (self, event) {
+            (Self::Identity(state), Event::Identity(event)) => state.evolve(event),
+            (Self::ApiKey(state), Event::ApiKey(event)) => state.evolve(event),
+            (Self::Organization(state), Event::Organization(event)) => state.evolve(event),
+            (Self::VaultSecret(state), Event::VaultSecret(event)) => state.evolve(event),
+            _ => {}
+        }
+    }
+}
+
+fn decided<D: Decider>(
+    state: &D,
+    command: &D::Command,
+    facts: &Facts,
+    wrap: fn(D::Event) -> Event,
+) -> Result<Vec<Event>, Rejection>
+where
+    Rejection: From<D::Error>,
+{
+    Ok(state.decide(command, facts)?.into_iter().map(wrap).collect())
+}

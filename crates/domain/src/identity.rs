@@ -1,0 +1,236 @@
+//! The Identity aggregate: what an agent identity allows, and what it remembers to decide that.
+
+mod command;
+mod decide;
+mod error;
+mod event;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use command::{Command, Create, PhoneChange, PhoneOrder, Update};
+pub use error::IdentityError;
+pub use event::{Channel, Event, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
+
+use crate::decider::Decider;
+use crate::facts::{Facts, Needs};
+use crate::handle::Handle;
+use crate::phone::CallHandling;
+
+/// An identity as far as decisions need it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// No event yet.
+    #[default]
+    NotYet,
+    /// It exists.
+    Live(Box<Live>),
+    /// It existed. Nothing can be asked of it any more.
+    Deleted,
+}
+
+/// What is remembered of a live identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    /// Its id, so that it can refuse to be its own viewer.
+    pub id: Uuid,
+    /// Its present handle.
+    pub handle: Handle,
+    /// Its mail address, which stays when the handle changes (D10).
+    pub email_address: String,
+    /// Its display name; `None` once cleared.
+    pub display_name: Option<String>,
+    /// Its description.
+    pub description: Option<String>,
+    /// Active or paused.
+    pub status: Status,
+    /// Whether it is reachable over iMessage.
+    pub imessage_enabled: bool,
+    /// Filter mode of each channel.
+    pub filters: Filters,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// Its phone number.
+    pub phone: Option<LivePhone>,
+    /// JSON text of the tunnel's metadata.
+    pub tunnel_metadata: String,
+    /// Vault secrets it has access to.
+    pub secrets: BTreeSet<Uuid>,
+}
+
+/// The filter modes of an identity, one for each channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Filters {
+    /// iMessage.
+    pub imessage: FilterMode,
+    /// Mail.
+    pub mail: FilterMode,
+    /// Phone; without a number it rests at its default.
+    pub phone: FilterMode,
+}
+
+impl Filters {
+    /// The mode of a channel.
+    pub fn of(&self, channel: Channel) -> FilterMode {
+        match channel {
+            Channel::Imessage => self.imessage,
+            Channel::Mail => self.mail,
+            Channel::Phone => self.phone,
+        }
+    }
+
+    fn set(&mut self, channel: Channel, mode: FilterMode) {
+        match channel {
+            Channel::Imessage => self.imessage = mode,
+            Channel::Mail => self.mail = mode,
+            Channel::Phone => self.phone = mode,
+        }
+    }
+}
+
+/// Who may see an identity: exactly one of three. Contract, section 4.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Nobody but itself.
+    #[default]
+    None,
+    /// Every active identity of the organization.
+    Wildcard,
+    /// These viewers, at least one.
+    Explicit(BTreeSet<Uuid>),
+}
+
+/// What is remembered of a phone number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivePhone {
+    /// Its id.
+    pub id: Uuid,
+    /// E.164.
+    pub number: String,
+    /// What happens to incoming calls.
+    pub calls: CallHandling,
+}
+
+impl Decider for Identity {
+    const TYPE: &'static str = "identity";
+    type Command = Command;
+    type Event = Event;
+    type Error = IdentityError;
+
+    fn needs(command: &Command) -> Needs {
+        command.needs()
+    }
+
+    fn decide(&self, command: &Command, facts: &Facts) -> Result<Vec<Event>, IdentityError> {
+        match (self, command) {
+            (Self::NotYet, Command::Create(create)) => decide::create(create, facts),
+            (Self::Live(_) | Self::Deleted, Command::Create(_)) => Err(IdentityError::AlreadyCreated),
+            (Self::Live(live), command) => decide::change(live, command, facts),
+            (Self::NotYet | Self::Deleted, _) => Err(IdentityError::NotFound),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match (self, event) {
+            (state @ (Self::NotYet | Self::Deleted), Event::Created { .. }) => *state = Self::born(event),
+            (state @ Self::Live(_), Event::Deleted { .. }) => *state = Self::Deleted,
+            (Self::Live(live), event) => live.evolve(event),
+            (Self::NotYet | Self::Deleted, _) => {}
+        }
+    }
+}
+
+impl Identity {
+    fn born(event: &Event) -> Self {
+        let Event::Created { id, agent_handle, display_name, description, imessage_enabled, mailbox, .. } =
+            event
+        else {
+            return Self::NotYet;
+        };
+        Self::Live(Box::new(Live {
+            id: *id,
+            handle: agent_handle.clone(),
+            email_address: mailbox.email_address.clone(),
+            display_name: Some(display_name.clone()),
+            description: description.clone(),
+            status: Status::Active,
+            imessage_enabled: *imessage_enabled,
+            filters: Filters::default(),
+            visibility: Visibility::None,
+            phone: None,
+            tunnel_metadata: "{}".to_owned(),
+            secrets: BTreeSet::new(),
+        }))
+    }
+}
+
+impl Live {
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Renamed { agent_handle, .. } => self.handle = agent_handle.clone(),
+            Event::DisplayNameChanged { display_name } => self.display_name.clone_from(display_name),
+            Event::DescriptionChanged { description } => self.description.clone_from(description),
+            Event::ImessageChanged { imessage_enabled } => self.imessage_enabled = *imessage_enabled,
+            Event::FilterModeChanged { channel, filter_mode } => self.filters.set(*channel, *filter_mode),
+            Event::StatusChanged { status } => self.status = *status,
+            Event::VisibilityGranted { grant } => self.visibility.add(grant.viewer_identity_id),
+            Event::VisibilityOpened { .. } => self.visibility = Visibility::Wildcard,
+            Event::VisibilityRevoked { viewer_identity_id } => self.visibility.remove(*viewer_identity_id),
+            Event::VisibilityNarrowed { grants, .. } => {
+                self.visibility =
+                    Visibility::of(grants.iter().map(|grant| grant.viewer_identity_id).collect());
+            }
+            Event::PhoneProvisioned { phone, filter_mode } => {
+                let Phone { id, number, calls, .. } = phone.clone();
+                self.phone = Some(LivePhone { id, number, calls });
+                self.filters.phone = *filter_mode;
+            }
+            Event::PhoneChanged { calls, .. } => {
+                if let Some(phone) = &mut self.phone {
+                    phone.calls = calls.clone();
+                }
+            }
+            Event::PhoneReleased { .. } => {
+                self.phone = None;
+                self.filters.phone = FilterMode::default();
+            }
+            Event::TunnelMetadataChanged { metadata } => self.tunnel_metadata.clone_from(metadata),
+            Event::VaultAccessGranted { vault_secret_id, .. } => {
+                self.secrets.insert(*vault_secret_id);
+            }
+            Event::VaultAccessRevoked { vault_secret_id } => {
+                self.secrets.remove(vault_secret_id);
+            }
+            Event::Created { .. } | Event::Deleted { .. } => {}
+        }
+    }
+}
+
+impl Visibility {
+    fn of(viewers: BTreeSet<Uuid>) -> Self {
+        if viewers.is_empty() { Self::None } else { Self::Explicit(viewers) }
+    }
+
+    fn add(&mut self, viewer: Uuid) {
+        match self {
+            Self::Explicit(viewers) => {
+                viewers.insert(viewer);
+            }
+            Self::None | Self::Wildcard => *self = Self::Explicit(BTreeSet::from([viewer])),
+        }
+    }
+
+    fn remove(&mut self, viewer: Uuid) {
+        if let Self::Explicit(viewers) = self {
+            viewers.remove(&viewer);
+            *self = Self::of(std::mem::take(viewers));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

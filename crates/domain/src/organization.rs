@@ -1,0 +1,91 @@
+//! The Organization aggregate: whose identities and keys these are.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::decider::Decider;
+use crate::facts::{Facts, Needs};
+
+/// An organization as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Organization {
+    /// No event yet.
+    #[default]
+    NotYet,
+    /// It exists.
+    Live,
+}
+
+/// What may be asked of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Bring it into being.
+    Create {
+        /// What people call it; need not be unique.
+        name: String,
+    },
+}
+
+/// What can have happened to an organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// It came into being.
+    #[serde(rename = "organization.created")]
+    Created {
+        /// What people call it.
+        name: String,
+    },
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Event {
+    /// The wire name, the same as the `type` of the payload.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "organization.created",
+        }
+    }
+}
+
+/// Why an organization refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrganizationError {
+    /// The id was used before.
+    #[error("organization already created")]
+    AlreadyCreated,
+}
+
+impl Decider for Organization {
+    const TYPE: &'static str = "organization";
+    type Command = Command;
+    type Event = Event;
+    type Error = OrganizationError;
+
+    fn needs(_command: &Command) -> Needs {
+        Needs::default()
+    }
+
+    fn decide(&self, command: &Command, _facts: &Facts) -> Result<Vec<Event>, OrganizationError> {
+        match (self, command) {
+            (Self::NotYet, Command::Create { name }) => Ok(vec![Event::Created { name: name.clone() }]),
+            (Self::Live, Command::Create { .. }) => Err(OrganizationError::AlreadyCreated),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::Created { .. } => *self = Self::Live,
+        }
+    }
+}

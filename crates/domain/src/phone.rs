@@ -1,0 +1,90 @@
+//! Values of phone numbers: the state a number belongs to, and what happens to an incoming call.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A two-letter US state code, upper case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct State([u8; 2]);
+
+/// The text is not two letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a two-letter US state code")]
+pub struct StateError;
+
+impl State {
+    /// Takes two ASCII letters of either case. Contract, section 6.2.
+    pub fn parse(text: &str) -> Result<Self, StateError> {
+        let letters: [u8; 2] = text.as_bytes().try_into().map_err(|_| StateError)?;
+        if letters.iter().all(u8::is_ascii_alphabetic) {
+            Ok(Self(letters.map(|letter| letter.to_ascii_uppercase())))
+        } else {
+            Err(StateError)
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = self.0.map(char::from);
+        write!(formatter, "{first}{second}")
+    }
+}
+
+impl TryFrom<String> for State {
+    type Error = StateError;
+
+    fn try_from(text: String) -> Result<Self, StateError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<State> for String {
+    fn from(state: State) -> Self {
+        state.to_string()
+    }
+}
+
+/// What happens to an incoming call. Contract, section 1.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallAction {
+    /// Answered, and joined to the client's websocket.
+    AutoAccept,
+    /// Refused.
+    #[default]
+    AutoReject,
+    /// Asked of a webhook.
+    Webhook,
+    /// Answered by an agent that the platform hosts.
+    HostedAgent,
+}
+
+/// How a number treats incoming calls: the action and the addresses it may need.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CallHandling {
+    /// What happens.
+    pub incoming_call_action: CallAction,
+    /// `wss://` address for [`CallAction::AutoAccept`].
+    pub client_websocket_url: Option<String>,
+    /// `https://` address for [`CallAction::Webhook`].
+    pub incoming_call_webhook_url: Option<String>,
+}
+
+impl CallHandling {
+    /// The address that the action needs and does not have.
+    pub fn missing_address(&self) -> Option<&'static str> {
+        match self.incoming_call_action {
+            CallAction::AutoAccept if self.client_websocket_url.is_none() => Some("client_websocket_url"),
+            CallAction::Webhook if self.incoming_call_webhook_url.is_none() => {
+                Some("incoming_call_webhook_url")
+            }
+            CallAction::AutoAccept
+            | CallAction::AutoReject
+            | CallAction::Webhook
+            | CallAction::HostedAgent => None,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The `VaultSecret` aggregate: a reference to a secret that lives elsewhere. Which identities may use it is said by
+//! events of those identities.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::decider::Decider;
+use crate::facts::{Facts, Needs};
+
+/// A secret's reference as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultSecret {
+    /// No event yet.
+    #[default]
+    NotYet,
+    /// It can be granted.
+    Live,
+    /// It is gone, and all access with it.
+    Deleted,
+}
+
+/// What may be asked of a secret's reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Bring it into being.
+    Register(Registration),
+    /// End it.
+    Delete,
+}
+
+/// A reference to be registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// What people call it.
+    pub name: String,
+    /// A hint at what it is.
+    pub secret_type: SecretType,
+    /// Free text.
+    pub description: Option<String>,
+}
+
+/// A hint at what kind of credential a secret holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretType {
+    /// A single token.
+    ApiKey,
+    /// An access key and its secret.
+    KeyPair,
+    /// A user name and a password.
+    Login,
+    /// An SSH key.
+    SshKey,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// What can have happened to a secret's reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// It came into being.
+    #[serde(rename = "vault_secret.registered")]
+    Registered(Registration),
+    /// It is gone.
+    #[serde(rename = "vault_secret.deleted")]
+    Deleted {},
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Event {
+    /// The wire name, the same as the `type` of the payload.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Registered(_) => "vault_secret.registered",
+            Self::Deleted {} => "vault_secret.deleted",
+        }
+    }
+}
+
+/// Why a secret's reference refuses a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultSecretError {
+    /// There is none, or no longer.
+    #[error("vault secret not found")]
+    NotFound,
+    /// The id was used before.
+    #[error("vault secret already registered")]
+    AlreadyRegistered,
+}
+
+impl Decider for VaultSecret {
+    const TYPE: &'static str = "vault_secret";
+    type Command = Command;
+    type Event = Event;
+    type Error = VaultSecretError;
+
+    fn needs(_command: &Command) -> Needs {
+        Needs::default()
+    }
+
+    fn decide(&self, command: &Command, _facts: &Facts) -> Result<Vec<Event>, VaultSecretError> {
+        match (self, command) {
+            (Self::NotYet, Command::Register(registration)) => {
+                Ok(vec![Event::Registered(registration.clone())])
+            }
+            (Self::Live | Self::Deleted, Command::Register(_)) => Err(VaultSecretError::AlreadyRegistered),
+            (Self::Live, Command::Delete) => Ok(vec![Event::Deleted {}]),
+            (Self::NotYet | Self::Deleted, Command::Delete) => Err(VaultSecretError::NotFound),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        *self = match event {
+            Event::Registered(_) => Self::Live,
+            Event::Deleted {} => Self::Deleted,
+        };
+    }
+}

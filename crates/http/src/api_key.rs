@@ -1,0 +1,123 @@
+//! The text of a key: `ApiKey_<uuid>.<secret>`. Contract, section 0.1.
+//!
+//! The secret is 256 random bits and their CRC-32 in base 62, 49 characters. The checksum refuses what was cut or
+//! mistyped without asking the database; it is no protection, the 256 bits are.
+
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+const PREFIX: &str = "ApiKey_";
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// 62^43 is more than 2^256, and 62^6 more than 2^32.
+const RANDOM_DIGITS: usize = 43;
+const CHECKSUM_DIGITS: usize = 6;
+
+/// The public id of a key, as clients see it.
+pub fn public_id(id: Uuid) -> String {
+    format!("{PREFIX}{id}")
+}
+
+/// The id in a public id.
+pub fn parse_public_id(text: &str) -> Option<Uuid> {
+    text.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// A new secret.
+pub struct Secret(SecretString);
+
+/// The operating system gives no randomness.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no randomness")]
+pub struct NoRandomness(#[from] rand::rand_core::OsError);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+impl Secret {
+    /// Makes one from the randomness of the operating system.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = [0_u8; 32];
+        OsRng.try_fill_bytes(&mut bytes)?;
+        let random = base62(&bytes, RANDOM_DIGITS);
+        let checksum = checksum(&random);
+        Ok(Self(format!("{random}{checksum}").into()))
+    }
+
+    /// What is kept of it: SHA-256, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        format!("{:x}", Sha256::digest(self.0.expose_secret()))
+    }
+
+    /// The last four characters, for people to recognize it by.
+    pub fn last4(&self) -> String {
+        let text = self.0.expose_secret();
+        text.get(text.len().saturating_sub(4)..).unwrap_or_default().to_owned()
+    }
+
+    /// The whole key, to be shown once.
+    pub fn key_text(&self, id: Uuid) -> String {
+        format!("{}.{}", public_id(id), self.0.expose_secret())
+    }
+}
+
+/// A key that somebody presents: well formed, but nobody looked yet whether it is good.
+#[derive(Debug)]
+pub struct Presented {
+    /// Which key it claims to be.
+    pub id: Uuid,
+    sha256: [u8; 32],
+}
+
+impl Presented {
+    /// Takes the text of a key apart; `None` for what cannot be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.split_once('.')?;
+        let id = parse_public_id(id)?;
+        let random = secret.get(..RANDOM_DIGITS)?;
+        let rest = secret.get(RANDOM_DIGITS..)?;
+        (rest == checksum(random)).then(|| Self { id, sha256: digest(secret) })
+    }
+
+    /// Whether the secret is the one whose SHA-256 was kept. Takes the same time for every wrong secret.
+    pub fn matches(&self, kept: &[u8]) -> bool {
+        self.sha256.ct_eq(kept).into()
+    }
+}
+
+fn digest(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+fn checksum(random: &str) -> String {
+    base62(&crc32fast::hash(random.as_bytes()).to_be_bytes(), CHECKSUM_DIGITS)
+}
+
+/// A big-endian number in base 62, padded to `digits`.
+fn base62(number: &[u8], digits: usize) -> String {
+    let mut number = number.to_vec();
+    let mut text: Vec<char> = (0..digits).map(|_| digit(&mut number)).collect();
+    text.reverse();
+    text.into_iter().collect()
+}
+
+/// Divides the number by 62 in place and gives the digit that remains.
+fn digit(number: &mut [u8]) -> char {
+    let mut remainder = 0_usize;
+    for byte in number {
+        let dividend = remainder * 256 + usize::from(*byte);
+        // Both fit: the remainder is below 62, so the quotient is below 256.
+        *byte = u8::try_from(dividend / 62).unwrap_or_default();
+        remainder = dividend % 62;
+    }
+    ALPHABET.get(remainder).copied().map_or('0', char::from)
+}
+
+#[cfg(test)]
+mod tests;

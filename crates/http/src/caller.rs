@@ -1,0 +1,192 @@
+//! Who asks. A handler gets at the log and at the database only through its caller, so no handler can forget to ask
+//! for a key: without one it has nothing to work with.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::extract::path::Path;
+use axum::http::request::Parts;
+use identity_domain::{Command, Handle};
+use identity_log::{Actor, Append, Committed, Log, Metadata};
+use identity_projections::api_keys::{self, Row as KeyRow};
+use identity_projections::identities::{self, Eyes, Found};
+use serde::de::DeserializeOwned;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::api_key::{Presented, public_id};
+use crate::context::Context;
+use crate::error::ApiError;
+use crate::form::Fault;
+
+/// What the service works with. Its fields are for this file alone.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    log: Log,
+    settings: AppSettings,
+}
+
+/// What the wire has to know of the settings.
+#[derive(Debug, Clone)]
+pub struct AppSettings {
+    /// The platform's mail domain.
+    pub mail_domain: String,
+    /// The zone in which tunnels get their public host.
+    pub tunnel_zone: String,
+    /// The longest description, in characters (D18).
+    pub longest_description: usize,
+}
+
+impl App {
+    /// The service over a migrated database and its log.
+    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
+        Self(Arc::new(Inner { pool, log, settings }))
+    }
+
+    /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
+    pub(crate) async fn probe(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("select from log_head").execute(&self.0.pool).await.map(drop)
+    }
+}
+
+/// Somebody with a good key.
+#[derive(Debug)]
+pub struct Caller {
+    app: App,
+    /// The key.
+    pub key: KeyRow,
+    request_id: Arc<str>,
+}
+
+/// Somebody with a good key that is not bound to an identity.
+#[derive(Debug)]
+pub struct Admin(pub Caller);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<Context>().cloned();
+        let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
+        let presented =
+            parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
+        let presented = presented.ok_or_else(ApiError::unauthorized)?;
+        let key = api_keys::find_active(&app.0.pool, presented.id).await?;
+        let key =
+            key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
+        // The context is this request's own, so nothing was set before.
+        let _: Result<(), String> = context.key_id.set(public_id(key.id));
+        Ok(Self { app: app.clone(), key, request_id: context.request_id })
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        if caller.is_admin() {
+            Ok(Self(caller))
+        } else {
+            Err(ApiError::forbidden("This endpoint requires an admin-scoped API key"))
+        }
+    }
+}
+
+impl Caller {
+    /// Whether the key is not bound to an identity.
+    pub fn is_admin(&self) -> bool {
+        self.key.identity_id.is_none()
+    }
+
+    /// Whether the key is bound to this identity.
+    pub fn is(&self, identity: Uuid) -> bool {
+        self.key.identity_id == Some(identity)
+    }
+
+    /// The organization everything of this caller happens in.
+    pub fn organization_id(&self) -> &str {
+        &self.key.organization_id
+    }
+
+    /// Through whose eyes the caller reads.
+    pub fn eyes(&self) -> Eyes {
+        self.key.identity_id.map_or(Eyes::Admin, Eyes::Agent)
+    }
+
+    /// The database, for queries of read models.
+    pub fn pool(&self) -> &PgPool {
+        &self.app.0.pool
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &AppSettings {
+        &self.app.0.settings
+    }
+
+    /// How the caller is named in history.
+    pub fn actor(&self) -> Actor {
+        if self.is_admin() { Actor::AdminKey(self.key.id) } else { Actor::AgentKey(self.key.id) }
+    }
+
+    /// Asks an aggregate of the caller's organization for a change, in the caller's name.
+    pub async fn append(&self, aggregate_id: Uuid, command: Command) -> Result<Committed, ApiError> {
+        let append = Append {
+            organization_id: self.key.organization_id.clone(),
+            aggregate_id: aggregate_id.to_string(),
+            command,
+            metadata: Metadata::new(&self.actor(), &self.request_id),
+            expected_version: None,
+        };
+        Ok(self.app.0.log.append(append).await?)
+    }
+
+    /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.
+    pub async fn find(&self, handle: &str) -> Result<Found, ApiError> {
+        let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
+        let found =
+            identities::find(self.pool(), self.organization_id(), &self.eyes(), handle.as_str()).await?;
+        found.ok_or_else(ApiError::identity_not_found)
+    }
+
+    /// The same, if the caller may change it: an agent changes nobody but itself (D6).
+    pub async fn find_own(&self, handle: &str) -> Result<Found, ApiError> {
+        let found = self.find(handle).await?;
+        if self.is_admin() || self.is(found.id) {
+            Ok(found)
+        } else {
+            Err(ApiError::forbidden("This API key may only act on its own identity"))
+        }
+    }
+
+    /// Refuses agents, naming what it is that only admins do.
+    pub fn admins_only(&self, what: &str) -> Result<(), ApiError> {
+        if self.is_admin() {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden(&format!("{what} requires an admin-scoped API key")))
+        }
+    }
+}
+
+/// Segments of the path, percent-decoded. What does not decode names nothing.
+#[derive(Debug)]
+pub struct Segments<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let path = <Path<T> as FromRequestParts<App>>::from_request_parts(parts, app).await;
+        path.map(|Path(segments)| Self(segments)).map_err(|_| ApiError::unknown_route())
+    }
+}
+
+/// A segment of the path that must be a UUID. Contract, section 0.3.
+pub fn uuid_segment(name: &str, text: &str) -> Result<Uuid, ApiError> {
+    text.parse().map_err(|_| ApiError::invalid(vec![Fault::path(name, text)]))
+}

@@ -1,0 +1,360 @@
+//! Every way a request can fail, and what the client is told. Contract, section 0.5.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use identity_domain::api_key::ApiKeyError;
+use identity_domain::identity::IdentityError;
+use identity_domain::organization::OrganizationError;
+use identity_domain::vault_secret::VaultSecretError;
+use identity_domain::{Namespace, Rejection};
+use identity_log::{AppendError, ReadModelFailure, is_outage};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::form::Fault;
+
+/// A failed request: its status, a machine code that never changes, and `detail` as clients know it.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: Detail,
+    retry_after_seconds: Option<u32>,
+    cause: Option<String>,
+}
+
+/// What clients of the hosted API look at. Contract, section 0.5.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Text(String),
+    Coded(Value),
+    Faults(Vec<Fault>),
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Value> for Detail {
+    fn from(value: Value) -> Self {
+        Self::Coded(value)
+    }
+}
+
+/// The body of an error; more than `detail` is ours.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    detail: &'a Detail,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after_seconds: None, cause: None }
+    }
+
+    fn not_found(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    fn conflict(code: &'static str, detail: impl Into<Detail>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// No key, or none that opens the door. Which of these is not said.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Missing or invalid API key")
+    }
+
+    /// The key is good, but not for this.
+    pub fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// The same for an identity that never was, is gone, is another organization's, or may not be seen.
+    pub fn identity_not_found() -> Self {
+        Self::not_found("identity_not_found", "Identity not found")
+    }
+
+    /// No such number, or not the caller's.
+    pub fn phone_number_not_found() -> Self {
+        Self::not_found("phone_number_not_found", "Phone number not found")
+    }
+
+    /// No such tunnel, or not the caller's.
+    pub fn tunnel_not_found() -> Self {
+        Self::not_found("tunnel_not_found", "Tunnel not found")
+    }
+
+    /// No such mailbox, or not the caller's.
+    pub fn mailbox_not_found() -> Self {
+        Self::not_found("mailbox_not_found", "Mailbox not found")
+    }
+
+    /// No such key in the organization.
+    pub fn api_key_not_found() -> Self {
+        Self::not_found("api_key_not_found", "API key not found")
+    }
+
+    /// No such secret in the organization.
+    pub fn vault_secret_not_found() -> Self {
+        Self::not_found("vault_secret_not_found", "Vault secret not found")
+    }
+
+    /// No dedicated iMessage number is there to be attached (D24).
+    pub fn imessage_number_not_found() -> Self {
+        Self::not_found("imessage_number_not_found", "iMessage number not found")
+    }
+
+    /// A dedicated iMessage number is wanted and the inventory is empty (D24).
+    pub fn imessage_inventory_pending(number_type: &str) -> Self {
+        const RETRY_AFTER_SECONDS: u32 = 3600;
+        let code = "dedicated_imessage_number_inventory_pending";
+        let detail = json!({
+            "error": code,
+            "message": "No dedicated iMessage number of this type is available yet",
+            "number_type": number_type,
+            "retry_after_seconds": RETRY_AFTER_SECONDS,
+        });
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Self { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..error }
+    }
+
+    /// Nothing is served there (D20).
+    pub fn unknown_route() -> Self {
+        Self::not_found("not_found", "Not Found")
+    }
+
+    /// Something is served there, but not for this method (D20).
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+    }
+
+    /// The body is larger than anything we take.
+    pub fn body_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Request body is larger than 1 MiB")
+    }
+
+    /// The connection broke, or was too slow, while the body was read.
+    pub fn body_unreadable() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "body_unreadable", "Request body could not be read")
+    }
+
+    /// The request is understood and not valid; every fault is named.
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", Detail::Faults(faults))
+    }
+
+    fn invalid_field(field: &str, message: &str) -> Self {
+        Self::invalid(vec![Fault::value(field, message)])
+    }
+
+    /// The database is away, or too busy. Nothing is wrong with the request.
+    pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
+        let detail = "The service is temporarily unavailable, please retry";
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        Self { retry_after_seconds: Some(1), cause: Some(chain(cause)), ..error }
+    }
+
+    /// The readiness probe fails: operators are told what it is that fails.
+    pub fn not_ready(cause: &(dyn Error + 'static)) -> Self {
+        let error = Self::unavailable(cause);
+        let detail = if matches!(cause.downcast_ref(), Some(sqlx::Error::Database(_))) {
+            "The database answers, but not as it should"
+        } else {
+            "The database cannot be reached"
+        };
+        Self { code: "not_ready", detail: detail.into(), ..error }
+    }
+
+    /// A defect of ours. The client learns nothing but the request id.
+    pub fn internal(cause: String) -> Self {
+        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error");
+        Self { cause: Some(cause), ..error }
+    }
+
+    /// The machine code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What the log has to say of a failure of ours.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// Fills the answer. Headers that were set on the way (`Allow`) stay.
+    pub(crate) fn render(&self, response: Response, request_id: &str) -> Response {
+        let body = Body { detail: &self.detail, code: self.code, request_id };
+        // A body of text and numbers always encodes; an empty one would still carry its status.
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        let (mut parts, _) = response.into_parts();
+        parts.status = self.status;
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if let Some(seconds) = self.retry_after_seconds {
+            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Response::from_parts(parts, axum::body::Body::from(body))
+    }
+}
+
+/// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// An error with everything that caused it, for the log.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string does not fail.
+        let _: Result<(), _> = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_outage(&error) { Self::unavailable(&error) } else { Self::internal(chain(&error)) }
+    }
+}
+
+impl From<ReadModelFailure> for ApiError {
+    fn from(failure: ReadModelFailure) -> Self {
+        match failure {
+            ReadModelFailure::Database(error) => error.into(),
+            ReadModelFailure::Document(_) | ReadModelFailure::NotAnId(_) => Self::internal(chain(&failure)),
+        }
+    }
+}
+
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(chain(&error))
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Rejected(rejection) => rejection.into(),
+            AppendError::VersionConflict { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed")
+            }
+            AppendError::Unavailable(cause) => Self::unavailable(&*cause),
+            AppendError::Failed(cause) => Self::internal(chain(&*cause)),
+        }
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Identity(error) => error.into(),
+            Rejection::ApiKey(error) => error.into(),
+            Rejection::Organization(error) => error.into(),
+            Rejection::VaultSecret(error) => error.into(),
+        }
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::NotFound => Self::identity_not_found(),
+            IdentityError::AlreadyCreated => Self::conflict("identity_exists", "Identity id is in use"),
+            IdentityError::HandleUnavailable(namespace) => handle_unavailable(namespace),
+            IdentityError::ViewerIsTarget => {
+                Self::invalid_field("viewer_identity_id", "An identity always sees itself")
+            }
+            IdentityError::ViewerNotFound => Self::not_found("viewer_not_found", "Viewer identity not found"),
+            IdentityError::AlreadyGranted => {
+                Self::conflict("access_already_granted", "Access already granted")
+            }
+            IdentityError::RedundantGrant => redundant_grant(),
+            IdentityError::NotGranted => Self::not_found("access_not_found", "Access not found"),
+            IdentityError::PhoneExists => {
+                Self::conflict("phone_number_exists", "Identity has a phone number")
+            }
+            IdentityError::NoPhone => Self::phone_number_not_found(),
+            IdentityError::NoNumberAvailable => {
+                Self::not_found("no_phone_number_available", "No phone number is available")
+            }
+            IdentityError::CallAddressMissing(field) => {
+                Self::invalid_field(field, "Field required by this incoming_call_action")
+            }
+            IdentityError::PhoneFilterWithoutPhone => {
+                Self::invalid_field("phone_filter_mode", "The identity has no phone number")
+            }
+            IdentityError::SecretNotFound(_) => Self::vault_secret_not_found(),
+            IdentityError::VaultAccessExists => {
+                Self::conflict("vault_access_exists", "Identity has access to this vault secret")
+            }
+            IdentityError::VaultAccessMissing => {
+                Self::not_found("vault_access_not_found", "Access rule not found")
+            }
+        }
+    }
+}
+
+/// The one conflict that published clients know by its code; they need the namespace beside it.
+fn handle_unavailable(namespace: Namespace) -> ApiError {
+    let code = "agent_handle_unavailable";
+    let message = "This agent handle is unavailable";
+    ApiError::conflict(code, json!({ "code": code, "message": message, "blocking_namespace": namespace }))
+}
+
+/// Clients recognize it by `error` inside `detail`, and print the inner `detail`.
+fn redundant_grant() -> ApiError {
+    let text = "Every active identity already sees this one; revoke access first to narrow it";
+    ApiError::conflict(
+        "redundant_grant",
+        json!({ "error": "redundant_grant", "detail": text, "message": text }),
+    )
+}
+
+impl From<ApiKeyError> for ApiError {
+    fn from(error: ApiKeyError) -> Self {
+        match error {
+            ApiKeyError::NotFound => Self::api_key_not_found(),
+            ApiKeyError::AlreadyIssued => Self::conflict("api_key_exists", "API key id is in use"),
+            ApiKeyError::IdentityNotFound => Self::identity_not_found(),
+        }
+    }
+}
+
+impl From<OrganizationError> for ApiError {
+    fn from(error: OrganizationError) -> Self {
+        match error {
+            OrganizationError::AlreadyCreated => {
+                Self::conflict("organization_exists", "Organization id is in use")
+            }
+        }
+    }
+}
+
+impl From<VaultSecretError> for ApiError {
+    fn from(error: VaultSecretError) -> Self {
+        match error {
+            VaultSecretError::NotFound => Self::vault_secret_not_found(),
+            VaultSecretError::AlreadyRegistered => {
+                Self::conflict("vault_secret_exists", "Vault secret id is in use")
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Reading bodies: field by field, with all faults of a body reported at once in the shape that clients know.
+//! Contract, sections 0.4 and 0.5.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+/// The largest body that is taken, in bytes.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The longest text that is echoed in a fault.
+const LONGEST_ECHO: usize = 256;
+
+/// One thing that is wrong with a request, in the shape in which clients are told of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fault {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(rename = "loc")]
+    location: Vec<Step>,
+    #[serde(rename = "msg")]
+    message: String,
+    input: Value,
+}
+
+impl Fault {
+    /// A value that a rule of the business refuses.
+    pub fn value(field: &str, message: &str) -> Self {
+        Self::new("value_error", message).at("body").within(field)
+    }
+
+    /// A segment of the path that cannot be what it should be.
+    pub fn path(segment: &str, input: &str) -> Self {
+        let fault = Self::new("uuid_parsing", "Input should be a valid UUID").at("path").within(segment);
+        Self { input: echo(&Value::from(input)), ..fault }
+    }
+
+    /// A header that is needed.
+    pub fn header(name: &str) -> Self {
+        Self::new("missing", "Header required").at("header").within(name)
+    }
+
+    fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, location: vec![], message: message.into(), input: Value::Null }
+    }
+
+    fn at(self, place: &str) -> Self {
+        Self { location: vec![Step::Name(place.to_owned())], ..self }
+    }
+
+    fn within(mut self, place: &str) -> Self {
+        self.location.push(Step::Name(place.to_owned()));
+        self
+    }
+}
+
+/// A step on the way to a value: the name of a field, or a place in a list.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum Step {
+    Name(String),
+    Place(usize),
+}
+
+/// A value as it is told back: whole when it is short, so that a client sees what we saw.
+fn echo(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LONGEST_ECHO => {
+            Value::from(format!("{}…", text.chars().take(LONGEST_ECHO).collect::<String>()))
+        }
+        Value::Array(_) | Value::Object(_) if value.to_string().len() > LONGEST_ECHO => Value::Null,
+        _ => value.clone(),
+    }
+}
+
+/// The bytes of a body, at most 1 MiB of them.
+#[derive(Debug)]
+pub struct Body(pub Vec<u8>);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        match to_bytes(request.into_body(), LARGEST_BODY).await {
+            Ok(bytes) => Ok(Self(bytes.into())),
+            Err(error) if is_too_long(&error) => Err(ApiError::body_too_large()),
+            Err(_) => Err(ApiError::body_unreadable()),
+        }
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
+}
+
+/// A JSON object being read.
+#[derive(Debug)]
+pub struct Form {
+    fields: Map<String, Value>,
+    location: Vec<Step>,
+    faults: Vec<Fault>,
+}
+
+impl Form {
+    /// Takes a body that is a JSON object, whatever its content type says (D21).
+    pub fn parse(body: &Body) -> Result<Self, ApiError> {
+        let value = serde_json::from_slice(&body.0).map_err(|error| {
+            let mut fault = Fault::new("json_invalid", format!("JSON decode error: {error}")).at("body");
+            fault.location.push(Step::Place(0));
+            ApiError::invalid(vec![fault])
+        })?;
+        match value {
+            Value::Object(fields) => {
+                Ok(Self { fields, location: vec![Step::Name("body".to_owned())], faults: vec![] })
+            }
+            other => {
+                let fault = Fault::new("model_attributes_type", "Input should be a valid object").at("body");
+                Err(ApiError::invalid(vec![Fault { input: echo(&other), ..fault }]))
+            }
+        }
+    }
+
+    /// Whether the field is there, null or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// A field that must be there and must not be null.
+    pub fn required<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+        if !self.has(name) {
+            let fault = Fault { input: Value::Null, ..Fault::new("missing", "Field required") };
+            self.fault(name, fault);
+        }
+        self.optional(name, read)
+    }
+
+    /// A field that may be absent, but not null.
+    pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+        let value = self.fields.get(name)?;
+        match read(value) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                let input = echo(value);
+                self.fault(name, Fault { input, ..fault });
+                None
+            }
+        }
+    }
+
+    /// A field that may be absent, which is `None`, or null, which is `Some(None)`.
+    pub fn nullable<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Fault>,
+    ) -> Option<Option<T>> {
+        match self.fields.get(name)? {
+            Value::Null => Some(None),
+            _ => self.optional(name, read).map(Some),
+        }
+    }
+
+    /// A field for which null means the same as absent.
+    pub fn lenient<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+        self.nullable(name, read).flatten()
+    }
+
+    /// An object inside this one, read by `read`; null means the same as absent.
+    pub fn nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let fields = self.lenient(name, |value| {
+            value
+                .as_object()
+                .cloned()
+                .ok_or_else(|| Fault::new("model_attributes_type", "Input should be a valid object"))
+        })?;
+        let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
+        let mut inner = Self { fields, location, faults: vec![] };
+        let value = read(&mut inner);
+        self.faults.append(&mut inner.faults);
+        Some(value)
+    }
+
+    /// Fields other than these are faults (D16: only where the contract says so).
+    pub fn forbid_others(&mut self, known: &[&str], message: &str) {
+        let others: Vec<String> =
+            self.fields.keys().filter(|name| !known.contains(&name.as_str())).cloned().collect();
+        for name in others {
+            let input = self.fields.get(&name).map_or(Value::Null, echo);
+            self.fault(&name, Fault { input, ..Fault::new("extra_forbidden", message) });
+        }
+    }
+
+    /// Reports a rule that concerns more than one field.
+    pub fn refuse(&mut self, name: &str, message: &str) {
+        let input = self.fields.get(name).map_or(Value::Null, echo);
+        self.fault(name, Fault { input, ..Fault::new("value_error", message) });
+    }
+
+    fn fault(&mut self, name: &str, fault: Fault) {
+        let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
+        self.faults.push(Fault { location, ..fault });
+    }
+
+    /// Ends reading: every fault, or the value that was required.
+    pub fn finish<T>(self, required: Option<T>) -> Result<T, ApiError> {
+        match required {
+            Some(value) if self.faults.is_empty() => Ok(value),
+            _ => Err(ApiError::invalid(self.faults)),
+        }
+    }
+}
+
+/// Text of at most `longest` characters. Postgres cannot hold NUL, so it is refused everywhere (D18).
+pub fn text(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
+    move |value| {
+        let text =
+            value.as_str().ok_or_else(|| Fault::new("string_type", "Input should be a valid string"))?;
+        if text.contains('\0') {
+            return Err(Fault::new("value_error", "String should not contain NUL"));
+        }
+        if text.chars().count() > longest {
+            return Err(Fault::new(
+                "string_too_long",
+                format!("String should have at most {longest} characters"),
+            ));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// Text of 1 to `longest` characters.
+pub fn filled_text(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
+    move |value| match text(longest)(value)? {
+        text if text.is_empty() => {
+            Err(Fault::new("string_too_short", "String should have at least 1 character"))
+        }
+        text => Ok(text),
+    }
+}
+
+/// True or false, and nothing that merely looks like it.
+pub fn boolean(value: &Value) -> Result<bool, Fault> {
+    value.as_bool().ok_or_else(|| Fault::new("bool_type", "Input should be a valid boolean"))
+}
+
+/// A UUID as text.
+pub fn uuid(value: &Value) -> Result<Uuid, Fault> {
+    let fault = || Fault::new("uuid_parsing", "Input should be a valid UUID");
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(fault)
+}
+
+/// One of the values of an enum.
+pub fn choice<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
+    T::deserialize(value)
+        .map_err(|error| Fault::new("enum", format!("Input should be a known value: {error}")))
+}
+
+/// Whatever a value type of the domain takes from text.
+pub fn parsed<T, E: std::fmt::Display>(
+    longest: usize,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> impl Fn(&Value) -> Result<T, Fault> {
+    move |value| parse(&text(longest)(value)?).map_err(|error| Fault::new("value_error", error.to_string()))
+}
+
+/// Any object, as long as no text in it holds NUL.
+pub fn object(value: &Value) -> Result<(), Fault> {
+    if !value.is_object() {
+        return Err(Fault::new("dict_type", "Input should be a valid dictionary"));
+    }
+    if has_nul(value) {
+        return Err(Fault::new("value_error", "String should not contain NUL"));
+    }
+    Ok(())
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A fault of a reader in another file.
+pub fn fault(kind: &'static str, message: impl Into<String>) -> Fault {
+    Fault::new(kind, message)
+}

@@ -1,0 +1,82 @@
+//! The route table.
+
+use std::any::Any;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::caller::App;
+use crate::context;
+use crate::error::ApiError;
+use crate::routes::{access, api_keys, health, identities, mailboxes, phone_numbers, tunnels, vault, whoami};
+
+/// Everything that is answered. The two collections that published clients write with a slash at the end are
+/// answered with and without it. Contract, section 0.2.
+pub fn router(app: App) -> Router {
+    let identities = get(identities::list_identities).post(identities::create_identity);
+    let tunnels = get(tunnels::list_tunnels);
+    let v1 = Router::new()
+        .route("/identities", identities.clone())
+        .route("/identities/", identities)
+        .route(
+            "/identities/{agent_handle}",
+            get(identities::get_identity)
+                .patch(identities::update_identity)
+                .delete(identities::delete_identity),
+        )
+        .route("/identities/{agent_handle}/access", get(access::list_access).post(access::grant_access))
+        .route("/identities/{agent_handle}/access/{viewer_identity_id}", delete(access::revoke_access))
+        .route(
+            "/identities/{agent_handle}/phone_number",
+            delete(phone_numbers::release_phone_number_of_identity),
+        )
+        .route(
+            "/phone/numbers",
+            get(phone_numbers::list_phone_numbers).post(phone_numbers::provision_phone_number),
+        )
+        .route(
+            "/phone/numbers/{phone_number_id}",
+            get(phone_numbers::get_phone_number)
+                .patch(phone_numbers::update_phone_number)
+                .delete(phone_numbers::release_phone_number),
+        )
+        .route("/tunnels", tunnels.clone())
+        .route("/tunnels/", tunnels)
+        .route("/tunnels/{tunnel_id}", get(tunnels::get_tunnel).patch(tunnels::update_tunnel))
+        .route("/mail/mailboxes", get(mailboxes::list_mailboxes))
+        .route(
+            "/mail/mailboxes/{email_address}",
+            get(mailboxes::get_mailbox).patch(mailboxes::update_mailbox),
+        )
+        .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
+        .route("/api-keys/self", get(api_keys::get_own_api_key))
+        .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
+        .route("/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
+        .route("/vault/secrets/{secret_id}", delete(vault::delete_secret))
+        .route(
+            "/vault/secrets/{secret_id}/access",
+            get(vault::list_access_rules).post(vault::grant_secret_access),
+        )
+        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/api/whoami", get(whoami::whoami))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(async || ApiError::unknown_route())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(context::around))
+        .with_state(app)
+}
+
+/// A defect of ours. The message may hold anything, so it goes to the log and not to the client.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    ApiError::internal(format!("handler panicked: {}", message.unwrap_or("no message"))).into_response()
+}

@@ -1,0 +1,42 @@
+//! One file a resource.
+
+pub(crate) mod access;
+pub(crate) mod api_keys;
+pub(crate) mod health;
+pub(crate) mod identities;
+pub(crate) mod identity_forms;
+pub(crate) mod mailboxes;
+pub(crate) mod phone_numbers;
+pub(crate) mod tunnels;
+pub(crate) mod vault;
+pub(crate) mod whoami;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use identity_domain::Event;
+use identity_domain::identity::{Channel, Event as IdentityEvent};
+use identity_log::Committed;
+use identity_projections::document::FilterModeChangeNotice;
+use serde::Serialize;
+
+use crate::error::ApiError;
+
+/// An answer whose JSON text is already there.
+fn json_text(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// An answer in JSON.
+fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError> {
+    Ok(json_text(status, serde_json::to_string(body)?))
+}
+
+/// The notice that follows from a commit, if it changed the mode of this channel.
+fn filter_mode_change_notice(committed: &Committed, wanted: Channel) -> Option<FilterModeChangeNotice> {
+    committed.events.iter().find_map(|recorded| match &recorded.event {
+        Event::Identity(IdentityEvent::FilterModeChanged { channel, filter_mode }) if *channel == wanted => {
+            Some(FilterModeChangeNotice::flipped_to(*filter_mode))
+        }
+        _ => None,
+    })
+}

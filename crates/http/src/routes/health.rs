@@ -1,0 +1,20 @@
+//! Probes, for whoever runs the service. They need no key and tell nothing of anybody.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::json_text;
+use crate::caller::App;
+use crate::error::ApiError;
+
+/// `GET /healthz`: the process answers.
+pub(crate) async fn healthz() -> Response {
+    json_text(StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
+}
+
+/// `GET /readyz`: the database answers and holds our tables; 503 with the reason otherwise.
+pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
+    app.probe().await.map_err(|error| ApiError::not_ready(&error))?;
+    Ok(json_text(StatusCode::OK, r#"{"status":"ready"}"#.to_owned()))
+}

@@ -1,0 +1,108 @@
+//! Phone numbers. Contract, sections 5 and 6. An agent sees and changes its own number only.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange};
+use identity_domain::{Command, Handle};
+use identity_projections::document::PhoneNumber;
+use identity_projections::identities::{self, Part, Row};
+use uuid::Uuid;
+
+use super::identity_forms::{phone_order, webhook_url, websocket_url};
+use super::{filter_mode_change_notice, json};
+use crate::caller::{Caller, Segments, uuid_segment};
+use crate::error::ApiError;
+use crate::form::{Body, Form, choice, parsed};
+
+/// `GET /phone/numbers`: newest first; released ones are gone.
+pub(crate) async fn list_phone_numbers(caller: Caller) -> Result<Response, ApiError> {
+    let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+    let mut numbers: Vec<PhoneNumber> =
+        owners.into_iter().filter_map(|owner| owner.document.phone_number).collect();
+    // All timestamps are written with the same width, so their texts sort as they do.
+    numbers.sort_by(|one, other| (&other.created_at, other.id).cmp(&(&one.created_at, one.id)));
+    json(StatusCode::OK, &numbers)
+}
+
+/// `POST /phone/numbers`: 201 with the number, which is bound to its identity for life.
+pub(crate) async fn provision_phone_number(caller: Caller, body: Body) -> Result<Response, ApiError> {
+    let mut form = Form::parse(&body)?;
+    if form.has("filter_mode") {
+        caller.admins_only("Setting a filter mode")?;
+    }
+    let handle = form.required("agent_handle", parsed(usize::MAX, Handle::parse));
+    let order = phone_order(&mut form, false);
+    let handle = form.finish(handle)?;
+    let owner = caller.find_own(handle.as_str()).await?;
+    let id = order.id;
+    caller.append(owner.id, Command::Identity(IdentityCommand::ProvisionPhone(order))).await?;
+    let (_, phone) = find(&caller, id).await?;
+    json(StatusCode::CREATED, &phone)
+}
+
+/// `GET /phone/numbers/{id}`.
+pub(crate) async fn get_phone_number(
+    caller: Caller,
+    Segments(id): Segments<String>,
+) -> Result<Response, ApiError> {
+    let id = uuid_segment("phone_number_id", &id)?;
+    let (_, phone) = find(&caller, id).await?;
+    json(StatusCode::OK, &phone)
+}
+
+async fn find(caller: &Caller, id: Uuid) -> Result<(Uuid, PhoneNumber), ApiError> {
+    let part = Part::PhoneNumber(id);
+    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
+    let found = owner.and_then(|Row { document, .. }| Some((document.id, document.phone_number?)));
+    found.ok_or_else(ApiError::phone_number_not_found)
+}
+
+/// `PATCH /phone/numbers/{id}`: 200 with the number, and a notice when its filter mode really changed.
+pub(crate) async fn update_phone_number(
+    caller: Caller,
+    Segments(id): Segments<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let id = uuid_segment("phone_number_id", &id)?;
+    let (owner, _) = find(&caller, id).await?;
+    let mut form = Form::parse(&body)?;
+    if form.has("filter_mode") {
+        caller.admins_only("Changing a filter mode")?;
+    }
+    let change = PhoneChange {
+        phone_number_id: id,
+        incoming_call_action: form.optional("incoming_call_action", choice),
+        client_websocket_url: form.nullable("client_websocket_url", websocket_url),
+        incoming_call_webhook_url: form.nullable("incoming_call_webhook_url", webhook_url),
+        filter_mode: form.optional("filter_mode", choice),
+    };
+    let change = form.finish(Some(change))?;
+    let committed = caller.append(owner, Command::Identity(IdentityCommand::ChangePhone(change))).await?;
+    let (_, mut phone) = find(&caller, id).await?;
+    phone.filter_mode_change_notice = filter_mode_change_notice(&committed, Channel::Phone);
+    json(StatusCode::OK, &phone)
+}
+
+/// `DELETE /phone/numbers/{id}`: 204; it cannot be undone.
+pub(crate) async fn release_phone_number(
+    caller: Caller,
+    Segments(id): Segments<String>,
+) -> Result<Response, ApiError> {
+    let id = uuid_segment("phone_number_id", &id)?;
+    let (owner, _) = find(&caller, id).await?;
+    release(&caller, owner, Some(id)).await
+}
+
+/// `DELETE /identities/{agent_handle}/phone_number`: 204.
+pub(crate) async fn release_phone_number_of_identity(
+    caller: Caller,
+    Segments(handle): Segments<String>,
+) -> Result<Response, ApiError> {
+    let owner = caller.find_own(&handle).await?;
+    release(&caller, owner.id, None).await
+}
+
+async fn release(caller: &Caller, owner: Uuid, phone_number_id: Option<Uuid>) -> Result<Response, ApiError> {
+    caller.append(owner, Command::Identity(IdentityCommand::ReleasePhone { phone_number_id })).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

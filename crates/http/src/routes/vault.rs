@@ -1,0 +1,147 @@
+//! A minimal registry of vault secrets: references, and who may use them. Contract, section 10.4. Admins only.
+
+use std::collections::HashMap;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use identity_domain::Command;
+use identity_domain::identity::Command as IdentityCommand;
+use identity_domain::vault_secret::{Command as SecretCommand, Registration};
+use identity_log::ids;
+use identity_log::recorded::timestamp;
+use identity_projections::vault_access::{self, AccessRule};
+use identity_projections::vault_secrets::{self, Row};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::json;
+use crate::caller::{Admin, Caller, Segments, uuid_segment};
+use crate::error::ApiError;
+use crate::form::{Body, Form, choice, filled_text, text, uuid};
+
+#[derive(Debug, Serialize)]
+struct SecretBody<'a> {
+    id: Uuid,
+    name: &'a str,
+    secret_type: &'a str,
+    description: Option<&'a str>,
+    access: Vec<RuleBody>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> SecretBody<'a> {
+    fn of(row: &'a Row, access: Vec<RuleBody>) -> Self {
+        Self {
+            id: row.id,
+            name: &row.name,
+            secret_type: &row.secret_type,
+            description: row.description.as_deref(),
+            access,
+            created_at: timestamp(row.created_at),
+            updated_at: timestamp(row.created_at),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RuleBody {
+    id: Uuid,
+    vault_secret_id: Uuid,
+    identity_id: Uuid,
+    created_at: String,
+}
+
+impl From<&AccessRule> for RuleBody {
+    fn from(rule: &AccessRule) -> Self {
+        Self {
+            id: rule.access_id,
+            vault_secret_id: rule.vault_secret_id,
+            identity_id: rule.identity_id,
+            created_at: timestamp(rule.created_at),
+        }
+    }
+}
+
+/// `GET /vault/secrets`: newest first, each with its access rules.
+pub(crate) async fn list_secrets(Admin(caller): Admin) -> Result<Response, ApiError> {
+    let secrets = vault_secrets::list(caller.pool(), caller.organization_id()).await?;
+    let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
+    let mut rules: HashMap<Uuid, Vec<RuleBody>> = HashMap::new();
+    for rule in &vault_access::list(caller.pool(), &ids).await? {
+        rules.entry(rule.vault_secret_id).or_default().push(rule.into());
+    }
+    let bodies =
+        secrets.iter().map(|secret| SecretBody::of(secret, rules.remove(&secret.id).unwrap_or_default()));
+    json(StatusCode::OK, &bodies.collect::<Vec<_>>())
+}
+
+/// `POST /vault/secrets`: 201 with the reference. Whatever else a client sends, such as an encrypted payload, is not
+/// kept: the secret itself lives elsewhere.
+pub(crate) async fn register_secret(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
+    let mut form = Form::parse(&body)?;
+    let name = form.required("name", filled_text(255));
+    let secret_type = form.lenient("secret_type", choice).unwrap_or_default();
+    let description = form.lenient("description", text(caller.settings().longest_description));
+    let registration = Registration { name: form.finish(name)?, secret_type, description };
+    let id = ids::mint();
+    caller.append(id, Command::VaultSecret(SecretCommand::Register(registration))).await?;
+    json(StatusCode::CREATED, &SecretBody::of(&find(&caller, id).await?, vec![]))
+}
+
+async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
+    let found = vault_secrets::find(caller.pool(), caller.organization_id(), id).await?;
+    found.ok_or_else(ApiError::vault_secret_not_found)
+}
+
+/// `DELETE /vault/secrets/{id}`: 204; all access to it ends.
+pub(crate) async fn delete_secret(
+    Admin(caller): Admin,
+    Segments(id): Segments<String>,
+) -> Result<Response, ApiError> {
+    let id = uuid_segment("secret_id", &id)?;
+    caller.append(id, Command::VaultSecret(SecretCommand::Delete)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /vault/secrets/{id}/access`: oldest first.
+pub(crate) async fn list_access_rules(
+    Admin(caller): Admin,
+    Segments(id): Segments<String>,
+) -> Result<Response, ApiError> {
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
+    json(StatusCode::OK, &rules.iter().map(RuleBody::from).collect::<Vec<_>>())
+}
+
+/// `POST /vault/secrets/{id}/access`: 201 with the rule.
+pub(crate) async fn grant_secret_access(
+    Admin(caller): Admin,
+    Segments(id): Segments<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let mut form = Form::parse(&body)?;
+    let identity = form.required("identity_id", uuid);
+    let identity = form.finish(identity)?;
+    let command = IdentityCommand::GrantVaultAccess { vault_secret_id: secret.id };
+    caller.append(identity, Command::Identity(command)).await?;
+    let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
+    let rule = rules
+        .iter()
+        .find(|rule| rule.identity_id == identity)
+        .ok_or_else(ApiError::vault_secret_not_found)?;
+    json(StatusCode::CREATED, &RuleBody::from(rule))
+}
+
+/// `DELETE /vault/secrets/{id}/access/{identity_id}`: 204.
+pub(crate) async fn revoke_secret_access(
+    Admin(caller): Admin,
+    Segments((id, identity)): Segments<(String, String)>,
+) -> Result<Response, ApiError> {
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let identity = uuid_segment("identity_id", &identity)?;
+    let command = IdentityCommand::RevokeVaultAccess { vault_secret_id: secret.id };
+    caller.append(identity, Command::Identity(command)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,158 @@
+//! Group commit: one task drains all waiting commands into one transaction.
+//!
+//! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
+
+use std::sync::Arc;
+
+use identity_domain::{Rejection, State};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{self, Outcome};
+use crate::carrier::Carrier;
+use crate::error::{AppendError, BatchError};
+use crate::log::{Append, Committed, Settings};
+use crate::read_model::ReadModel;
+use crate::world::Remembered;
+
+/// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
+const LARGEST_BATCH: usize = 256;
+
+/// A command waiting for its answer.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Result<Committed, AppendError>>,
+}
+
+/// The one task of a process that writes to the log. Run it with [`Committer::run`].
+pub struct Committer {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+    jobs: mpsc::Receiver<Job>,
+    tools: Tools,
+    remembered: Remembered,
+}
+
+/// What a batch needs besides its connection.
+pub(crate) struct Tools {
+    pub(crate) read_models: Vec<Arc<dyn ReadModel>>,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) settings: Settings,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Committer").finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        jobs: mpsc::Receiver<Job>,
+        read_models: Vec<Arc<dyn ReadModel>>,
+        carrier: Arc<dyn Carrier>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            options: limited(options),
+            connection: None,
+            jobs,
+            tools: Tools { read_models, carrier, settings },
+            remembered: Remembered::default(),
+        }
+    }
+
+    /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
+    pub async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+        while self.jobs.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
+            self.commit(std::mem::take(&mut waiting)).await;
+        }
+    }
+
+    /// A batch fails as a whole when the database refuses one of its statements; then each command is tried by
+    /// itself, so that one that cannot be written does not take others with it.
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let appends: Vec<&Append> = jobs.iter().map(|job| &job.append).collect();
+        match self.try_commit(&appends).await {
+            Ok(outcomes) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    answer(job, outcome);
+                }
+            }
+            Err(error) if jobs.len() > 1 && !error.is_outage() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    commands = jobs.len(),
+                    "batch refused, committing one by one"
+                );
+                for job in jobs {
+                    self.commit_alone(job).await;
+                }
+            }
+            Err(error) => refuse(jobs, error),
+        }
+    }
+
+    async fn commit_alone(&mut self, job: Job) {
+        match self.try_commit(&[&job.append]).await.map(|outcomes| outcomes.into_iter().next()) {
+            Ok(Some(outcome)) => answer(job, outcome),
+            Ok(None) => refuse(vec![job], BatchError::Stopped),
+            Err(error) => refuse(vec![job], error),
+        }
+    }
+
+    /// After any error the connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
+    async fn try_commit(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(&self.options).await?,
+        };
+        let remembered = std::mem::take(&mut self.remembered);
+        let mut transaction = connection.begin().await?;
+        let (outcomes, remembered) = batch::write(&mut transaction, &self.tools, remembered, appends).await?;
+        transaction.commit().await?;
+        self.remembered = remembered;
+        self.connection = Some(connection);
+        Ok(outcomes)
+    }
+}
+
+fn answer(job: Job, outcome: Result<Committed, AppendError>) {
+    // A caller that went away has nobody to tell; what was committed stays committed.
+    drop(job.reply.send(outcome));
+}
+
+fn refuse(jobs: Vec<Job>, error: BatchError) {
+    let outage = error.is_outage();
+    let error = Arc::new(error);
+    for job in jobs {
+        let error = Arc::clone(&error);
+        answer(job, Err(if outage { AppendError::Unavailable(error) } else { AppendError::Failed(error) }));
+    }
+}
+
+/// No client round trip may leave the head lock hanging: every wait on the committer's connection has an end.
+fn limited(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("identityd committer").options([
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("statement_timeout", "10s"),
+        ("lock_timeout", "5s"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("search_path", "read_model,public"),
+    ])
+}
+
+/// A command that a state of another kind cannot decide is a defect of the caller, not of the data.
+pub(crate) fn decide(
+    state: &State,
+    append: &Append,
+    facts: &identity_domain::Facts,
+) -> Result<Vec<identity_domain::Event>, Rejection> {
+    state.decide(&append.command, facts).unwrap_or(Ok(vec![]))
+}

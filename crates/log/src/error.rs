@@ -1,0 +1,104 @@
+//! How an append or a read can fail.
+
+use std::sync::Arc;
+
+use identity_domain::Rejection;
+
+use crate::codec::DecodeError;
+use crate::copy::CopyError;
+use crate::read_model::{ReadModelError, ReadModelFailure};
+
+/// Why nothing was appended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The aggregate refuses the command.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The caller expected another version of the aggregate.
+    #[error("the aggregate is at version {actual}")]
+    VersionConflict {
+        /// The version it has.
+        actual: i64,
+    },
+    /// Postgres cannot be reached, or went away before it confirmed. Safe to try again later.
+    #[error("the event log is unavailable")]
+    Unavailable(#[source] Arc<BatchError>),
+    /// The log refuses this command for a reason nobody foresaw.
+    #[error("the event log failed")]
+    Failed(#[source] Arc<BatchError>),
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The database refused a statement, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// A read model could not follow.
+    #[error(transparent)]
+    ReadModel(#[from] ReadModelError),
+    /// History that was needed for a decision cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An event cannot be written as JSON.
+    #[error("event does not encode")]
+    Encode(#[from] serde_json::Error),
+    /// The committer has stopped.
+    #[error("the committer has stopped")]
+    Stopped,
+    /// The log has outgrown what the moment can be computed with; not reachable with a sane clock.
+    #[error("the clock of the database is out of range")]
+    Clock,
+}
+
+impl BatchError {
+    /// Whether the database was away, rather than unwilling.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(error)
+            | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
+            | Self::Read(ReadError::Database(error)) => is_outage(error),
+            Self::Stopped => true,
+            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Clock => false,
+        }
+    }
+}
+
+/// Whether an error says that Postgres is away, is starting or stopping, or ran into one of our time limits.
+/// `SQLSTATE` classes: 08 connection, 53 resources, 55P03 lock timeout, 57 operator intervention.
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57")
+                || code == "55P03"
+                || code == "25P03"
+        }),
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_) => true,
+        _ => false,
+    }
+}
+
+/// Why history could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database refused, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// A copy of many rows is not what Postgres sends.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// An event is not one that this software knows.
+    #[error("event at position {position} cannot be read")]
+    Undecodable {
+        /// Where it stands.
+        position: i64,
+        /// Why.
+        source: DecodeError,
+    },
+}

@@ -1,0 +1,83 @@
+//! What the rest of the service holds of the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity_domain::Command;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::carrier::Carrier;
+use crate::committer::{Committer, Job};
+use crate::error::{AppendError, BatchError};
+use crate::metadata::Metadata;
+use crate::read_model::ReadModel;
+use crate::recorded::Recorded;
+
+/// How many commands may wait for the committer before callers wait for room.
+const QUEUE: usize = 4096;
+
+/// A command and who asks for it.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Whose history it goes into.
+    pub organization_id: String,
+    /// What it is asked of.
+    pub aggregate_id: String,
+    /// What is asked.
+    pub command: Command,
+    /// What is written beside its events.
+    pub metadata: Metadata,
+    /// The version the caller has seen, if it must still be the present one.
+    pub expected_version: Option<i64>,
+}
+
+/// What an append came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The aggregate's version now.
+    pub version: i64,
+    /// What was written; empty if there was nothing to do.
+    pub events: Vec<Recorded>,
+}
+
+/// How the log behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a name that was given up is kept from others.
+    pub name_hold: Duration,
+}
+
+/// The way to append. Cheap to clone; the [`Committer`] stops when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    queue: mpsc::Sender<Job>,
+}
+
+impl Log {
+    /// A log over a migrated database, and the committer that its owner must run.
+    pub fn open(
+        options: PgConnectOptions,
+        read_models: Vec<Arc<dyn ReadModel>>,
+        carrier: Arc<dyn Carrier>,
+        settings: Settings,
+    ) -> (Self, Committer) {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        (Self { queue }, Committer::new(options, jobs, read_models, carrier, settings))
+    }
+
+    /// Appends what the command comes to. Returns after COMMIT; when it fails, nothing was written, unless it is
+    /// [`AppendError::Unavailable`], where the connection may have broken during COMMIT itself.
+    pub async fn append(&self, append: Append) -> Result<Committed, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || AppendError::Unavailable(Arc::new(BatchError::Stopped));
+        self.queue.send(Job { append, reply }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Options of `pool` for a connection of the log's own.
+pub fn connect_options(pool: &PgPool) -> PgConnectOptions {
+    pool.connect_options().as_ref().clone()
+}

@@ -1,0 +1,51 @@
+//! Who did it, in the course of which request, with which software.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+/// Who asks for a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A key with an organization's full authority.
+    AdminKey(Uuid),
+    /// A key bound to one identity.
+    AgentKey(Uuid),
+    /// Somebody at the command line, who needs no key.
+    Operator,
+}
+
+impl Actor {
+    /// How an actor is written wherever one is named: the key's public id, or `operator`.
+    pub fn id(&self) -> String {
+        match self {
+            Self::AdminKey(key) | Self::AgentKey(key) => format!("ApiKey_{key}"),
+            Self::Operator => "operator".to_owned(),
+        }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::AdminKey(_) => "admin_key",
+            Self::AgentKey(_) => "agent_key",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// What is written beside every event. All values are text: that is what cqrs-es reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Metadata(pub BTreeMap<String, String>);
+
+impl Metadata {
+    /// Metadata of an event that `actor` caused in the course of a request.
+    pub fn new(actor: &Actor, request_id: &str) -> Self {
+        let entries = [
+            ("actor", actor.id()),
+            ("actor_kind", actor.kind().to_owned()),
+            ("request_id", request_id.to_owned()),
+            ("software", concat!("identityd/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ];
+        Self(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}

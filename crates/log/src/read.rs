@@ -1,0 +1,87 @@
+//! Pages of history, by position. An error is an error of the page, never its end.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, Row};
+
+use uuid::Uuid;
+
+use crate::codec::decode;
+use crate::error::ReadError;
+use crate::metadata::Metadata;
+use crate::recorded::Recorded;
+
+const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, \
+                       event_type, event_version, payload, metadata, recorded_at";
+
+/// Up to `limit` events after `position`, in order. Fewer than `limit` means that there are no more yet.
+pub async fn page(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Result<Vec<Recorded>, ReadError> {
+    let query = format!("select {COLUMNS} from events where position > $1 order by position limit $2");
+    let rows = sqlx::query(&query).bind(after).bind(limit).fetch_all(executor).await?;
+    rows.iter().map(recorded).collect()
+}
+
+/// The position of the last event; 0 when there is none.
+pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
+    Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
+}
+
+/// All events of some aggregates, each after a sequence the caller has already seen, in order of position.
+pub(crate) async fn aggregates(
+    connection: &mut PgConnection,
+    kinds: &[&str],
+    ids: &[&str],
+    after: &[i64],
+) -> Result<Vec<Recorded>, ReadError> {
+    let query = format!(
+        "select {COLUMNS}
+         from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (wanted_type, wanted_id, seen)
+         join events on aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
+         order by position"
+    );
+    let rows = sqlx::query(&query).bind(kinds).bind(ids).bind(after).fetch_all(connection).await?;
+    rows.iter().map(recorded).collect()
+}
+
+fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
+    let position = row.try_get("position")?;
+    let payload: Value = row.try_get("payload")?;
+    let event = decode(
+        row.try_get("aggregate_type")?,
+        row.try_get("event_type")?,
+        row.try_get("event_version")?,
+        payload,
+    )
+    .map_err(|source| ReadError::Undecodable { position, source })?;
+    let Json(metadata): Json<BTreeMap<String, String>> = row.try_get("metadata")?;
+    Ok(Recorded {
+        position,
+        organization_id: row.try_get("organization_id")?,
+        organization_sequence: row.try_get("organization_sequence")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        sequence: row.try_get("sequence")?,
+        event,
+        metadata: Metadata(metadata),
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}
+
+/// Every vault secret that an organization ever registered.
+pub(crate) async fn registered_secrets(
+    connection: &mut PgConnection,
+    organization_id: &str,
+) -> Result<Vec<Uuid>, ReadError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select aggregate_id::uuid
+         from events
+         where organization_id = $1 and aggregate_type = 'vault_secret' and sequence = 1
+         order by aggregate_id",
+    )
+    .bind(organization_id)
+    .fetch_all(connection)
+    .await?;
+    Ok(ids)
+}

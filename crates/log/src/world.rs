@@ -1,0 +1,272 @@
+//! Everything that the commands of a batch need to know, loaded at once under the head lock and kept up to date while
+//! they are decided one after the other. A command sees what the ones before it in the same batch have done.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use identity_domain::identity::{Event as IdentityEvent, Identity};
+use identity_domain::vault_secret::VaultSecret;
+use identity_domain::{Event, Facts, Kind, Namespace, Needs, NumberWish, Offer, SecretSelection, State};
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::carrier::Carrier;
+use crate::error::BatchError;
+use crate::ids;
+use crate::log::Append;
+use crate::names::{self, Claim};
+use crate::read;
+use crate::recorded::Recorded;
+
+/// The most aggregates whose state is kept from one batch to the next.
+const REMEMBERED: usize = 20_000;
+
+/// States of aggregates from earlier batches. They save reading history again: what was appended since, by whatever
+/// process, is always read on top.
+pub(crate) type Remembered = HashMap<String, Aggregate>;
+
+/// An aggregate as far as it is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Aggregate {
+    pub(crate) organization_id: String,
+    pub(crate) sequence: i64,
+    pub(crate) state: State,
+}
+
+/// What is known while a batch is decided.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    aggregates: HashMap<String, Aggregate>,
+    claims: HashMap<(Namespace, String), Claim>,
+    identities: HashMap<String, BTreeSet<Uuid>>,
+    secrets: HashMap<String, BTreeSet<Uuid>>,
+    offers: VecDeque<Offer>,
+    taken: Vec<(String, Uuid)>,
+}
+
+impl World {
+    /// Loads what `appends` need.
+    pub(crate) async fn load(
+        connection: &mut PgConnection,
+        carrier: &dyn Carrier,
+        remembered: Remembered,
+        appends: &[&Append],
+    ) -> Result<Self, BatchError> {
+        let wanted = Wanted::by(appends);
+        let mut world = Self { aggregates: remembered, ..Self::default() };
+        for organization in &wanted.identities {
+            let live = names::live_identities(connection, organization).await?;
+            world.identities.insert(organization.clone(), live.into_iter().collect());
+        }
+        let mut ids = wanted.aggregates;
+        for organization in wanted.secrets {
+            let registered = read::registered_secrets(connection, &organization).await?;
+            ids.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
+            world.secrets.insert(organization, registered.into_iter().collect());
+        }
+        world.load_aggregates(connection, ids).await?;
+        world.load_claims(connection, &wanted.names).await?;
+        if !wanted.numbers.is_empty() {
+            world.offers = carrier.offers(connection, &wanted.numbers).await?.into();
+        }
+        Ok(world)
+    }
+
+    async fn load_aggregates(
+        &mut self,
+        connection: &mut PgConnection,
+        ids: HashSet<(Kind, String)>,
+    ) -> Result<(), BatchError> {
+        if self.aggregates.len() + ids.len() > REMEMBERED {
+            self.aggregates.clear();
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (kinds, ids): (Vec<&str>, Vec<&str>) =
+            ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
+        let seen: Vec<i64> = ids.iter().map(|&id| self.version(id)).collect();
+        for event in read::aggregates(connection, &kinds, &ids, &seen).await? {
+            self.evolve(&event);
+        }
+        Ok(())
+    }
+
+    async fn load_claims(
+        &mut self,
+        connection: &mut PgConnection,
+        wanted: &HashSet<String>,
+    ) -> Result<(), BatchError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        for claim in names::find(connection, &wanted).await? {
+            self.claims.insert((claim.namespace, claim.name.clone()), claim);
+        }
+        Ok(())
+    }
+
+    /// The state of an aggregate of this organization; one of another organization is as good as none.
+    pub(crate) fn state(&self, append: &Append) -> (State, i64) {
+        match self.aggregates.get(&append.aggregate_id) {
+            Some(known) if known.organization_id == append.organization_id => {
+                (known.state.clone(), known.sequence)
+            }
+            _ => (State::initial(append.command.kind()), 0),
+        }
+    }
+
+    fn version(&self, aggregate_id: &str) -> i64 {
+        self.aggregates.get(aggregate_id).map_or(0, |known| known.sequence)
+    }
+
+    /// Answers what a command needs to know, as of `now`.
+    pub(crate) fn facts(&self, append: &Append, name_hold: Duration, now: OffsetDateTime) -> Facts {
+        let Needs { name, identity, all_identities, secrets, number } = append.command.needs();
+        let organization = append.organization_id.as_str();
+        Facts {
+            blocked: name.and_then(|name| self.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
+            identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
+            identities: if all_identities { self.live_identities(organization) } else { vec![] },
+            secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
+            number: number.and_then(|wish| self.offer(&wish)),
+        }
+    }
+
+    fn blocker(&self, name: &str, claimant: &str, hold: Duration, now: OffsetDateTime) -> Option<Namespace> {
+        Namespace::ALL.into_iter().find(|&namespace| {
+            self.claims.get(&(namespace, name.to_owned())).is_some_and(|claim| {
+                let free_from = claim.released_at.and_then(|released| released.checked_add(hold));
+                let free_again = free_from.is_some_and(|moment| moment <= now);
+                !free_again && claim.identity_id.to_string() != claimant
+            })
+        })
+    }
+
+    fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
+        self.aggregates.get(&identity.to_string()).is_some_and(|known| {
+            known.organization_id == organization && matches!(known.state, State::Identity(Identity::Live(_)))
+        })
+    }
+
+    fn live_identities(&self, organization: &str) -> Vec<(Uuid, Uuid)> {
+        let live = self.identities.get(organization).into_iter().flatten();
+        live.map(|&identity| (identity, ids::mint())).collect()
+    }
+
+    fn live_secrets(&self, organization: &str, selection: &SecretSelection) -> Vec<(Uuid, Uuid)> {
+        let selected: BTreeSet<Uuid> = match selection {
+            SecretSelection::All => self.secrets.get(organization).cloned().unwrap_or_default(),
+            SecretSelection::These(secrets) => secrets.iter().copied().collect(),
+        };
+        let live = selected.into_iter().filter(|secret| self.secret_is_live(organization, *secret));
+        live.map(|secret| (secret, ids::mint())).collect()
+    }
+
+    fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
+        self.aggregates.get(&secret.to_string()).is_some_and(|known| {
+            known.organization_id == organization && known.state == State::VaultSecret(VaultSecret::Live)
+        })
+    }
+
+    fn offer(&self, wish: &NumberWish) -> Option<Offer> {
+        self.offers.iter().find(|offer| wish.state.is_none_or(|state| state == offer.state)).cloned()
+    }
+
+    /// Takes note of an event that a command of this batch came to.
+    pub(crate) fn learn(&mut self, recorded: &Recorded) {
+        self.evolve(recorded);
+        for claim in names::fold(recorded) {
+            self.claims.insert((claim.namespace, claim.name.clone()), claim);
+        }
+        let Ok(id) = recorded.aggregate_id.parse::<Uuid>() else {
+            return;
+        };
+        match &recorded.event {
+            Event::Identity(IdentityEvent::Created { .. }) => {
+                if let Some(live) = self.identities.get_mut(&recorded.organization_id) {
+                    live.insert(id);
+                }
+            }
+            Event::Identity(IdentityEvent::Deleted { .. }) => {
+                if let Some(live) = self.identities.get_mut(&recorded.organization_id) {
+                    live.remove(&id);
+                }
+            }
+            Event::Identity(IdentityEvent::PhoneProvisioned { phone, .. }) => {
+                self.offers.retain(|offer| offer.number != phone.number);
+                self.taken.push((phone.number.clone(), id));
+            }
+            Event::VaultSecret(_) => {
+                if let Some(registered) = self.secrets.get_mut(&recorded.organization_id) {
+                    registered.insert(id);
+                }
+            }
+            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) => {}
+        }
+    }
+
+    fn evolve(&mut self, recorded: &Recorded) {
+        let known = self.aggregates.entry(recorded.aggregate_id.clone()).or_insert_with(|| Aggregate {
+            organization_id: recorded.organization_id.clone(),
+            sequence: 0,
+            state: State::initial(recorded.event.kind()),
+        });
+        known.sequence = recorded.sequence;
+        known.state.evolve(&recorded.event);
+    }
+
+    /// Numbers that commands of this batch have taken, each with the identity that has it.
+    pub(crate) fn numbers_taken(&self) -> &[(String, Uuid)] {
+        &self.taken
+    }
+
+    /// What is worth keeping for the next batch.
+    pub(crate) fn into_remembered(self) -> Remembered {
+        self.aggregates
+    }
+}
+
+/// What a batch needs, without repetition.
+#[derive(Default)]
+struct Wanted {
+    aggregates: HashSet<(Kind, String)>,
+    names: HashSet<String>,
+    identities: HashSet<String>,
+    secrets: HashSet<String>,
+    numbers: Vec<NumberWish>,
+}
+
+impl Wanted {
+    fn by(appends: &[&Append]) -> Self {
+        let mut wanted = Self::default();
+        for append in appends {
+            wanted.add(append);
+        }
+        wanted
+    }
+
+    fn add(&mut self, append: &Append) {
+        let Needs { name, identity, all_identities, secrets, number } = append.command.needs();
+        if !append.command.begins() {
+            self.aggregates.insert((append.command.kind(), append.aggregate_id.clone()));
+        }
+        self.names.extend(name.map(String::from));
+        self.aggregates.extend(identity.map(|identity| (Kind::Identity, identity.to_string())));
+        if all_identities {
+            self.identities.insert(append.organization_id.clone());
+        }
+        match secrets {
+            Some(SecretSelection::All) => {
+                self.secrets.insert(append.organization_id.clone());
+            }
+            Some(SecretSelection::These(secrets)) => {
+                let named = secrets.iter().map(|secret| (Kind::VaultSecret, secret.to_string()));
+                self.aggregates.extend(named);
+            }
+            None => {}
+        }
+        self.numbers.extend(number);
+    }
+}

@@ -1,0 +1,196 @@
+//! Keys, ended ones included. Contract, sections 9 and 10.1.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use identity_domain::api_key::{Event, Scope};
+use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
+use identity_log::{ReadModelFailure, Recorded};
+use sqlx::{FromRow, PgConnection, PgExecutor};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::projection::{Change, Projection};
+
+/// The read model.
+#[derive(Debug)]
+pub struct ApiKeys;
+
+/// What is kept of a key.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Row {
+    /// Its id, without the prefix that clients see.
+    pub id: Uuid,
+    /// Its organization.
+    pub organization_id: String,
+    /// The identity it is bound to; an admin's key has none.
+    pub identity_id: Option<Uuid>,
+    /// What people call it.
+    pub label: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// SHA-256 of the secret.
+    pub secret_sha256: Vec<u8>,
+    /// The last four characters of the secret.
+    pub last4: String,
+    /// The key that asked for it, or `operator`.
+    pub created_by: String,
+    /// When it was issued.
+    pub created_at: OffsetDateTime,
+    /// When it was ended.
+    pub revoked_at: Option<OffsetDateTime>,
+}
+
+#[async_trait]
+impl Projection for ApiKeys {
+    const NAME: &'static str = "api_keys";
+    const VERSION: i32 = 1;
+    const KIND: Kind = Kind::ApiKey;
+    type Row = Row;
+
+    fn fold(row: Option<Row>, recorded: &Recorded) -> Option<Row> {
+        let domain::Event::ApiKey(event) = &recorded.event else {
+            return row;
+        };
+        match event {
+            Event::Issued(issue) => Some(Row {
+                id: recorded.aggregate_id.parse().ok()?,
+                organization_id: recorded.organization_id.clone(),
+                identity_id: match issue.scope {
+                    Scope::Admin => None,
+                    Scope::Agent { identity_id } => Some(identity_id),
+                },
+                label: issue.label.clone(),
+                description: issue.description.clone(),
+                secret_sha256: from_hexadecimal(&issue.secret_sha256),
+                last4: issue.last4.clone(),
+                created_by: issue.created_by.clone(),
+                created_at: recorded.recorded_at,
+                revoked_at: None,
+            }),
+            Event::Revoked {} => row.map(|row| Row { revoked_at: Some(recorded.recorded_at), ..row }),
+        }
+    }
+
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "organization_id",
+        "identity_id",
+        "label",
+        "description",
+        "secret_sha256",
+        "last4",
+        "created_by",
+        "created_at",
+        "revoked_at",
+    ];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        writer.row(10);
+        writer.uuid(row.id);
+        writer.text(&row.organization_id);
+        writer.optional_uuid(row.identity_id);
+        writer.text(&row.label);
+        writer.optional_text(row.description.as_deref());
+        writer.bytes(&row.secret_sha256);
+        writer.text(&row.last4);
+        writer.text(&row.created_by);
+        writer.timestamp(row.created_at);
+        writer.optional_timestamp(row.revoked_at);
+        Ok(())
+    }
+
+    async fn load(
+        connection: &mut PgConnection,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Row>, ReadModelFailure> {
+        let rows: Vec<Row> = sqlx::query_as("select * from api_keys where id = any($1::text[]::uuid[])")
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
+    }
+
+    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
+        sqlx::query(
+            "insert into api_keys (id, organization_id, identity_id, label, description, secret_sha256, last4,
+                                   created_by, created_at, revoked_at)
+             select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::text[],
+                                  $8::text[], $9::timestamptz[], $10::timestamptz[])
+             on conflict on constraint api_keys_pkey do update set revoked_at = excluded.revoked_at",
+        )
+        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.secret_sha256.as_slice()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is not hexadecimal becomes the digest of nothing: such a key opens no door.
+fn from_hexadecimal(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map_while(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect()
+}
+
+/// A key that opens the door: not ended, and its identity, if it is bound to one, is live.
+pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as(
+        "select *
+         from read_model.api_keys
+         where id = $1
+           and revoked_at is null
+           and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))",
+    )
+    .bind(id)
+    .fetch_optional(executor)
+    .await
+}
+
+/// The key with this id, ended or not.
+pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as("select * from read_model.api_keys where id = $1").bind(id).fetch_optional(executor).await
+}
+
+/// A key as its organization's admins see it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Listed {
+    /// What is kept of it.
+    #[sqlx(flatten)]
+    pub row: Row,
+    /// The handle of its identity, if it is bound to one that lives.
+    pub identity_handle: Option<String>,
+}
+
+impl Listed {
+    /// Whether its identity is gone, and the key with it.
+    pub fn is_orphaned(&self) -> bool {
+        self.row.identity_id.is_some() && self.identity_handle.is_none()
+    }
+}
+
+/// Every key of an organization, newest first.
+pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
+    sqlx::query_as(
+        "select api_keys.*, identities.agent_handle as identity_handle
+         from read_model.api_keys
+         left join read_model.identities on identities.id = api_keys.identity_id
+         where api_keys.organization_id = $1
+         order by api_keys.created_at desc, api_keys.id desc",
+    )
+    .bind(organization_id)
+    .fetch_all(executor)
+    .await
+}

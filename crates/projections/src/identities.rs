@@ -1,0 +1,327 @@
+//! Live identities: which there are, and who sees them.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use identity_domain::identity::{Event, Status};
+use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
+use identity_log::{ReadModelFailure, Recorded};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::document::IdentityDocument;
+use crate::projection::{Change, Projection};
+
+/// The read model.
+#[derive(Debug)]
+pub struct Identities;
+
+/// What is kept of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What clients see.
+    pub document: IdentityDocument,
+    /// JSON text of the tunnel's metadata.
+    pub tunnel_metadata: String,
+    /// When it was created; list order.
+    pub created_at: OffsetDateTime,
+    /// The aggregate's version.
+    pub version: i64,
+}
+
+#[async_trait]
+impl Projection for Identities {
+    const NAME: &'static str = "identities";
+    const VERSION: i32 = 1;
+    const KIND: Kind = Kind::Identity;
+    type Row = Row;
+
+    fn fold(row: Option<Row>, event: &Recorded) -> Option<Row> {
+        let (document, tunnel_metadata, created_at) = match row {
+            Some(row) => (Some(row.document), row.tunnel_metadata, row.created_at),
+            None => (None, "{}".to_owned(), event.recorded_at),
+        };
+        let tunnel_metadata = match &event.event {
+            domain::Event::Identity(Event::TunnelMetadataChanged { metadata }) => metadata.clone(),
+            _ => tunnel_metadata,
+        };
+        let document = IdentityDocument::fold(document, event)?;
+        Some(Row { document, tunnel_metadata, created_at, version: event.sequence })
+    }
+
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "organization_id",
+        "agent_handle",
+        "email_address",
+        "status",
+        "tunnel_id",
+        "phone_number_id",
+        "created_at",
+        "version",
+        "tunnel_metadata",
+        "document",
+    ];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        let document = &row.document;
+        writer.row(11);
+        writer.uuid(document.id);
+        writer.text(&document.organization_id);
+        writer.text(&document.agent_handle);
+        writer.text(&document.email_address);
+        writer.text(status_name(document.status));
+        writer.uuid(document.tunnel.id);
+        writer.optional_uuid(document.phone_number.as_ref().map(|phone| phone.id));
+        writer.timestamp(row.created_at);
+        writer.bigint(row.version);
+        writer.text(&row.tunnel_metadata);
+        writer.text(&serde_json::to_string(document)?);
+        Ok(())
+    }
+
+    async fn load(
+        connection: &mut PgConnection,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Row>, ReadModelFailure> {
+        let rows = sqlx::query(
+            "select id, document, tunnel_metadata, created_at, version
+             from identities
+             where id = any($1::text[]::uuid[])",
+        )
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get::<Uuid, _>("id")?.to_string(), row_of(row)?))).collect()
+    }
+
+    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+        let gone: Vec<&str> =
+            changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
+        if !gone.is_empty() {
+            sqlx::query("delete from identities where id = any($1::text[]::uuid[])")
+                .bind(gone)
+                .execute(&mut *connection)
+                .await?;
+        }
+        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
+        if rows.is_empty() { Ok(()) } else { upsert(connection, &rows).await }
+    }
+}
+
+fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
+    Ok(Row {
+        document: serde_json::from_str(row.try_get("document")?)?,
+        tunnel_metadata: row.try_get("tunnel_metadata")?,
+        created_at: row.try_get("created_at")?,
+        version: row.try_get("version")?,
+    })
+}
+
+async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), ReadModelFailure> {
+    let documents: Vec<String> =
+        rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
+    sqlx::query(
+        "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
+                                 created_at, version, tunnel_metadata, document)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[],
+                              $8::timestamptz[], $9::bigint[], $10::text[], $11::text[])
+         on conflict on constraint identities_pkey do update
+         set agent_handle = excluded.agent_handle,
+             status = excluded.status,
+             phone_number_id = excluded.phone_number_id,
+             version = excluded.version,
+             tunnel_metadata = excluded.tunnel_metadata,
+             document = excluded.document",
+    )
+    .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.document.agent_handle.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.document.email_address.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| status_name(row.document.status)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.document.tunnel.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.document.phone_number.as_ref().map(|phone| phone.id)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())
+    .bind(documents)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+const fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Paused => "paused",
+    }
+}
+
+/// Through whose eyes an organization is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Eyes {
+    /// An admin's, who sees every identity and every access row.
+    Admin,
+    /// An agent's, who sees itself and whoever lets it, and no access rows (D9).
+    Agent(Uuid),
+}
+
+impl Eyes {
+    fn viewer(&self) -> Option<Uuid> {
+        match self {
+            Self::Admin => None,
+            Self::Agent(identity) => Some(*identity),
+        }
+    }
+}
+
+/// An identity as it is answered: its document and its access rows, both as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Found {
+    /// Its id.
+    pub id: Uuid,
+    /// The aggregate's version.
+    pub version: i64,
+    /// The document's JSON text.
+    pub document: String,
+    /// JSON texts of its access rows, joined by commas; empty for an agent's eyes.
+    pub access: String,
+}
+
+impl Found {
+    /// The body of the answer: the document with the access rows as its last member.
+    pub fn body(&self) -> String {
+        let mut body = String::with_capacity(self.document.len() + self.access.len() + 16);
+        self.write_body(&mut body);
+        body
+    }
+
+    /// Writes the body behind what `body` has.
+    pub fn write_body(&self, body: &mut String) {
+        body.push_str(self.document.strip_suffix('}').unwrap_or(&self.document));
+        body.push_str(",\"access\":[");
+        body.push_str(&self.access);
+        body.push_str("]}");
+    }
+}
+
+/// Columns of [`Found`], and what `$1` (organization) and `$2` (viewer, or null) may see. A row that names a viewer who
+/// is gone is as if it were not there (D26); a paused identity neither sees others nor is seen by them (D1).
+const SEEN: &str = "
+    select id, version, document,
+           case when $2::uuid is null then coalesce((
+               select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
+               from read_model.visibility
+               where target_id = identities.id
+                 and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
+           ), '') else '' end as access
+    from read_model.identities
+    where organization_id = $1
+      and ($2 is null or id = $2 or (
+          status = 'active'
+          and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
+          and exists (
+              select from read_model.visibility
+              where target_id = identities.id and (viewer_id is null or viewer_id = $2)
+          )
+      ))";
+
+/// The identity with this handle, if these eyes may see it.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+    handle: &str,
+) -> Result<Option<Found>, sqlx::Error> {
+    let query = format!("{SEEN} and agent_handle = $3");
+    sqlx::query_as(&query)
+        .bind(organization_id)
+        .bind(eyes.viewer())
+        .bind(handle)
+        .fetch_optional(executor)
+        .await
+}
+
+/// The identity with this id, if these eyes may see it.
+pub async fn find_by_id(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+    id: Uuid,
+) -> Result<Option<Found>, sqlx::Error> {
+    let query = format!("{SEEN} and id = $3");
+    sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).bind(id).fetch_optional(executor).await
+}
+
+/// Every identity that these eyes may see, newest first (D22).
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+) -> Result<Vec<Found>, sqlx::Error> {
+    let query = format!("{SEEN} order by created_at desc, id desc");
+    sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).fetch_all(executor).await
+}
+
+/// Which identity's parts are meant. Parts (mailbox, tunnel, phone number) are never seen through visibility: an agent
+/// sees its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// By the number's id.
+    PhoneNumber(Uuid),
+    /// By the tunnel's id.
+    Tunnel(Uuid),
+    /// By the full mail address.
+    Mailbox(&'a str),
+}
+
+/// The identity that owns a part, within an organization and, for an agent, only itself.
+pub async fn owner_of(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+    part: Part<'_>,
+) -> Result<Option<Row>, ReadModelFailure> {
+    let (phone_number, tunnel, mailbox) = match part {
+        Part::PhoneNumber(id) => (Some(id), None, None),
+        Part::Tunnel(id) => (None, Some(id), None),
+        Part::Mailbox(address) => (None, None, Some(address)),
+    };
+    let row = sqlx::query(
+        "select document, tunnel_metadata, created_at, version
+         from read_model.identities
+         where organization_id = $1
+           and ($2::uuid is null or id = $2)
+           and (phone_number_id = $3 or tunnel_id = $4 or email_address = $5)",
+    )
+    .bind(organization_id)
+    .bind(eyes.viewer())
+    .bind(phone_number)
+    .bind(tunnel)
+    .bind(mailbox)
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(row_of).transpose()
+}
+
+/// Every identity whose parts these eyes may see, newest first.
+pub async fn owners(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+) -> Result<Vec<Row>, ReadModelFailure> {
+    let rows = sqlx::query(
+        "select document, tunnel_metadata, created_at, version
+         from read_model.identities
+         where organization_id = $1 and ($2::uuid is null or id = $2)
+         order by created_at desc, id desc",
+    )
+    .bind(organization_id)
+    .bind(eyes.viewer())
+    .fetch_all(executor)
+    .await?;
+    rows.iter().map(row_of).collect()
+}

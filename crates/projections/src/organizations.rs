@@ -1,0 +1,97 @@
+//! Organizations, for operators.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use identity_domain::organization::Event;
+use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
+use identity_log::{ReadModelFailure, Recorded};
+use sqlx::{FromRow, PgConnection, PgExecutor};
+use time::OffsetDateTime;
+
+use crate::projection::{Change, Projection};
+
+/// The read model.
+#[derive(Debug)]
+pub struct Organizations;
+
+/// What is kept of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+}
+
+#[async_trait]
+impl Projection for Organizations {
+    const NAME: &'static str = "organizations";
+    const VERSION: i32 = 1;
+    const KIND: Kind = Kind::Organization;
+    type Row = Row;
+
+    fn fold(row: Option<Row>, recorded: &Recorded) -> Option<Row> {
+        let domain::Event::Organization(event) = &recorded.event else {
+            return row;
+        };
+        match event {
+            Event::Created { name } => Some(Row {
+                id: recorded.aggregate_id.clone(),
+                name: name.clone(),
+                created_at: recorded.recorded_at,
+            }),
+        }
+    }
+
+    const COLUMNS: &'static [&'static str] = &["id", "name", "created_at"];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        writer.row(3);
+        writer.text(&row.id);
+        writer.text(&row.name);
+        writer.timestamp(row.created_at);
+        Ok(())
+    }
+
+    async fn load(
+        connection: &mut PgConnection,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Row>, ReadModelFailure> {
+        let rows: Vec<Row> = sqlx::query_as("select * from organizations where id = any($1)")
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
+    }
+
+    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
+        sqlx::query(
+            "insert into organizations (id, name, created_at)
+             select * from unnest($1::text[], $2::text[], $3::timestamptz[])",
+        )
+        .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Every organization, oldest first.
+pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as("select * from read_model.organizations order by created_at, id").fetch_all(executor).await
+}
+
+/// The organization with this id.
+pub async fn find(executor: impl PgExecutor<'_>, id: &str) -> Result<Option<Row>, sqlx::Error> {
+    sqlx::query_as("select * from read_model.organizations where id = $1")
+        .bind(id)
+        .fetch_optional(executor)
+        .await
+}

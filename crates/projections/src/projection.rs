@@ -1,0 +1,133 @@
+//! What every read model consists of, and the engine that keeps it up to date inside an append.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use identity_domain::Kind;
+use identity_log::copy::CopyWriter;
+use identity_log::{ReadModel, ReadModelError, ReadModelFailure, Recorded};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A read model: what one aggregate's events come to, and where that is kept.
+#[async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// The name of the read model and of its table.
+    const NAME: &'static str;
+    /// Raised whenever the fold changes, so that the table is rebuilt.
+    const VERSION: i32;
+    /// Whose events it folds.
+    const KIND: Kind;
+    /// What one aggregate comes to.
+    type Row: Clone + PartialEq + Send + Sync;
+
+    /// What the aggregate comes to after an event; `None` when nothing is kept of it.
+    fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
+
+    /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
+    /// tables is meant.
+    async fn load(
+        connection: &mut PgConnection,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
+
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
+    const COLUMNS: &'static [&'static str];
+
+    /// Writes the table rows of one aggregate, for a rebuild.
+    fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
+
+    /// Makes the table say what the changes say.
+    async fn store(
+        connection: &mut PgConnection,
+        changes: &[Change<Self::Row>],
+    ) -> Result<(), ReadModelFailure>;
+}
+
+/// What is kept of one aggregate, before and after some events.
+#[derive(Debug, Clone)]
+pub struct Change<Row> {
+    /// The aggregate.
+    pub id: String,
+    /// What was kept.
+    pub before: Option<Row>,
+    /// What is to be kept.
+    pub after: Option<Row>,
+}
+
+/// A [`Projection`] as the log sees it.
+#[derive(Debug)]
+pub struct Live<P>(PhantomData<fn() -> P>);
+
+impl<P> Live<P> {
+    /// The projection's live tables.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<P> Default for Live<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl<P: Projection> ReadModel for Live<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError> {
+        apply::<P>(connection, events).await.map_err(|source| ReadModelError { read_model: P::NAME, source })
+    }
+}
+
+pub(crate) async fn apply<P: Projection>(
+    connection: &mut PgConnection,
+    events: &[Recorded],
+) -> Result<(), ReadModelFailure> {
+    let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<&str> = events
+        .iter()
+        .filter(|event| !is_born_among(event, &events))
+        .map(|event| event.aggregate_id.as_str())
+        .collect();
+    let before = if known.is_empty() { HashMap::new() } else { P::load(connection, &known).await? };
+    let changes = fold_all::<P>(before, &events);
+    if changes.is_empty() { Ok(()) } else { P::store(connection, &changes).await }
+}
+
+/// Whether the aggregate of `event` has its first event among `events`, so that nothing can be kept of it yet.
+fn is_born_among(event: &Recorded, events: &[&Recorded]) -> bool {
+    event.sequence == 1
+        || events.iter().any(|other| other.sequence == 1 && other.aggregate_id == event.aggregate_id)
+}
+
+/// Folds events onto what was kept; aggregates that come to what they were are left out.
+fn fold_all<P: Projection>(mut before: HashMap<String, P::Row>, events: &[&Recorded]) -> Vec<Change<P::Row>> {
+    let mut changes: Vec<Change<P::Row>> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for event in events {
+        let id = event.aggregate_id.as_str();
+        let place = *places.entry(id).or_insert_with(|| {
+            let row = before.remove(id);
+            changes.push(Change { id: id.to_owned(), before: row.clone(), after: row });
+            changes.len() - 1
+        });
+        if let Some(change) = changes.get_mut(place) {
+            change.after = P::fold(change.after.take(), event);
+        }
+    }
+    changes.retain(|change| change.before != change.after);
+    changes
+}
+
+/// The id of an aggregate whose ids are UUIDs.
+pub(crate) fn uuid_of(id: &str) -> Result<Uuid, ReadModelFailure> {
+    id.parse().map_err(|_| ReadModelFailure::NotAnId(id.to_owned()))
+}
