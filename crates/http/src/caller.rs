@@ -18,6 +18,7 @@ use crate::api_key::{Presented, public_id};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
+use crate::readiness::Readiness;
 
 /// What the service works with. Its fields are for this file alone.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ struct Inner {
     pool: PgPool,
     log: Log,
     settings: AppSettings,
+    readiness: Readiness,
 }
 
 /// What the wire has to know of the settings.
@@ -43,8 +45,14 @@ pub struct AppSettings {
 
 impl App {
     /// The service over a migrated database and its log.
-    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings }))
+    /// Requests are answered as soon as it is ready.
+    pub fn new(pool: PgPool, log: Log, settings: AppSettings, readiness: Readiness) -> Self {
+        Self(Arc::new(Inner { pool, log, settings, readiness }))
+    }
+
+    /// Refuses until the service is ready: what would be read may be of an older shape.
+    pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
+        self.0.readiness.borrow().as_ref().map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -72,6 +80,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
+        app.must_be_ready()?;
         let presented =
             parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
         let presented = presented.ok_or_else(ApiError::unauthorized)?;

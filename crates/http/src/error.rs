@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::form::Fault;
+use crate::readiness::Preparation;
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it.
 #[derive(Debug)]
@@ -173,6 +174,21 @@ impl ApiError {
             "The database cannot be reached"
         };
         Self { code: "not_ready", detail: detail.into(), ..error }
+    }
+
+    /// The service is being prepared: it answers later, and says how far it is.
+    pub fn preparing(preparation: &Preparation) -> Self {
+        let Preparation { read_model, phase, done, total } = preparation;
+        let detail = json!({
+            "code": "preparing",
+            "message": format!("The service is not ready yet, please retry: {preparation}"),
+            "read_model": read_model,
+            "phase": phase,
+            "done": done,
+            "total": total,
+        });
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "preparing", detail);
+        Self { retry_after_seconds: Some(1), ..error }
     }
 
     /// A defect of ours. The client learns nothing but the request id.

@@ -3,6 +3,7 @@
 //! # Code map
 //! - [`router`]: the whole route table on one screen.
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
+//! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told.
@@ -23,8 +24,10 @@ pub mod caller;
 pub mod context;
 pub mod error;
 pub mod form;
+pub mod readiness;
 mod router;
 mod routes;
 
 pub use caller::{App, AppSettings};
+pub use readiness::{Preparation, Readiness};
 pub use router::router;

@@ -7,7 +7,8 @@
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
-//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
+//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
+//!   [`census`]: how much that must be.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
@@ -19,6 +20,7 @@
 
 mod batch;
 pub mod carrier;
+pub mod census;
 pub mod codec;
 mod committer;
 pub mod copy;

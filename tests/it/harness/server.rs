@@ -14,11 +14,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the service over a database.
+    /// Starts the service over a database, and waits until it answers.
     pub(crate) fn start(database_url: &str, name_hold: Duration) -> Self {
+        let server = Self::begin(database_url, name_hold);
+        server.becomes_ready();
+        server
+    }
+
+    /// The same without the waiting.
+    pub(crate) fn begin(database_url: &str, name_hold: Duration) -> Self {
         let service = wait(Service::start(settings(database_url, name_hold))).expect("the service starts");
         let base_url = format!("http://{}", service.address());
         Self { service: Some(service), base_url }
+    }
+
+    /// Returns when it answers.
+    pub(crate) fn becomes_ready(&self) {
+        wait(self.service.as_ref().expect("the service runs").ready());
     }
 
     /// Where it answers, without a slash at the end.

@@ -147,9 +147,21 @@ impl World {
 
     /// The same world after its service was stopped and started again. Callers from before do not find it any more.
     pub(crate) fn restarted(self) -> Self {
+        let world = self.restarting();
+        world.becomes_ready();
+        world
+    }
+
+    /// Returns when the service answers.
+    pub(crate) fn becomes_ready(&self) {
+        self.server.becomes_ready();
+    }
+
+    /// The same world while its service starts again, which may take it a while.
+    pub(crate) fn restarting(self) -> Self {
         let Self { server, database, name_hold, home, other, agents } = self;
         drop(server);
-        let server = Server::start(database.url(), name_hold);
+        let server = Server::begin(database.url(), name_hold);
         Self { server, database, name_hold, home, other, agents }
     }
 }
