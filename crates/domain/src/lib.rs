@@ -33,6 +33,8 @@ pub mod handle;
 pub mod identity;
 pub mod organization;
 pub mod phone;
+#[cfg(test)]
+mod testing;
 pub mod url;
 pub mod vault_secret;
 
