@@ -28,6 +28,8 @@
 pub mod aggregate;
 pub mod api_key;
 pub mod decider;
+#[cfg(test)]
+mod examples;
 pub mod facts;
 pub mod handle;
 pub mod identity;
