@@ -15,7 +15,7 @@ create table events (
     recorded_at           timestamptz not null,
     leaf_hash             bytea       not null,
     constraint events_pkey primary key (position),
-    constraint events_aggregate_key unique (aggregate_id, aggregate_type, sequence),
+    constraint events_aggregate_key unique (aggregate_type, aggregate_id, sequence),
     constraint events_organization_key unique (organization_id, organization_sequence),
     constraint events_leaf_hash_is_sha256 check (octet_length(leaf_hash) = 32)
 );

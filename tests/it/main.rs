@@ -1,1 +1,23 @@
 //! Behaviour of identityd, by feature.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the words of a test, too, stop it when they cannot go on"
+)]
+
+mod api_keys;
+mod bad_input;
+mod concurrency;
+mod handles;
+mod harness;
+mod identities;
+mod isolation;
+mod mailboxes;
+mod phone_numbers;
+mod restart;
+mod tunnels;
+mod vault;
+mod visibility;
+mod whoami;

@@ -182,6 +182,16 @@ impl Event {
             Kind::VaultSecret => serde_json::from_value(payload).map(Self::VaultSecret),
         }
     }
+
+    /// The same from JSON text.
+    pub fn decode_text(kind: Kind, payload: &[u8]) -> Result<Self, serde_json::Error> {
+        match kind {
+            Kind::Identity => serde_json::from_slice(payload).map(Self::Identity),
+            Kind::ApiKey => serde_json::from_slice(payload).map(Self::ApiKey),
+            Kind::Organization => serde_json::from_slice(payload).map(Self::Organization),
+            Kind::VaultSecret => serde_json::from_slice(payload).map(Self::VaultSecret),
+        }
+    }
 }
 
 impl State {

@@ -238,7 +238,7 @@ impl From<ReadModelFailure> for ApiError {
     fn from(failure: ReadModelFailure) -> Self {
         match failure {
             ReadModelFailure::Database(error) => error.into(),
-            ReadModelFailure::Document(_) | ReadModelFailure::Missing(_) => Self::internal(chain(&failure)),
+            ReadModelFailure::Document(_) | ReadModelFailure::NotAnId(_) => Self::internal(chain(&failure)),
         }
     }
 }

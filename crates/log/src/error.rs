@@ -5,6 +5,7 @@ use std::sync::Arc;
 use identity_domain::Rejection;
 
 use crate::codec::DecodeError;
+use crate::copy::CopyError;
 use crate::read_model::{ReadModelError, ReadModelFailure};
 
 /// Why nothing was appended.
@@ -89,6 +90,9 @@ pub enum ReadError {
     /// The database refused, or went away.
     #[error("database error")]
     Database(#[from] sqlx::Error),
+    /// A copy of many rows is not what Postgres sends.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// An event is not one that this software knows.
     #[error("event at position {position} cannot be read")]
     Undecodable {

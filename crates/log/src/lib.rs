@@ -7,6 +7,7 @@
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
+//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
@@ -20,6 +21,7 @@ mod batch;
 pub mod carrier;
 pub mod codec;
 mod committer;
+pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
@@ -30,6 +32,7 @@ pub mod names;
 pub mod read;
 mod read_model;
 pub mod recorded;
+pub mod scan;
 pub mod stock;
 mod world;
 

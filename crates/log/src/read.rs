@@ -32,16 +32,17 @@ pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
 /// All events of some aggregates, each after a sequence the caller has already seen, in order of position.
 pub(crate) async fn aggregates(
     connection: &mut PgConnection,
+    kinds: &[&str],
     ids: &[&str],
     after: &[i64],
 ) -> Result<Vec<Recorded>, ReadError> {
     let query = format!(
         "select {COLUMNS}
-         from unnest($1::text[], $2::bigint[]) as wanted (wanted_id, seen)
-         join events on aggregate_id = wanted_id and sequence > seen
+         from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (wanted_type, wanted_id, seen)
+         join events on aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
          order by position"
     );
-    let rows = sqlx::query(&query).bind(ids).bind(after).fetch_all(connection).await?;
+    let rows = sqlx::query(&query).bind(kinds).bind(ids).bind(after).fetch_all(connection).await?;
     rows.iter().map(recorded).collect()
 }
 

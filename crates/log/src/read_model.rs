@@ -34,7 +34,7 @@ pub enum ReadModelFailure {
     /// A row is not what the fold wrote.
     #[error("stored document does not decode")]
     Document(#[from] serde_json::Error),
-    /// A row that an event changes is not there.
-    #[error("no row for aggregate {0}")]
-    Missing(String),
+    /// The id of an aggregate is not of the form that its type has.
+    #[error("aggregate id {0:?} is not a UUID")]
+    NotAnId(String),
 }

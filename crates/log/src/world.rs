@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use identity_domain::identity::{Event as IdentityEvent, Identity};
 use identity_domain::vault_secret::VaultSecret;
-use identity_domain::{Event, Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, State};
+use identity_domain::{Event, Facts, Kind, Namespace, Needs, NumberWish, Offer, SecretSelection, State};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl World {
         let mut ids = wanted.aggregates;
         for organization in wanted.secrets {
             let registered = read::registered_secrets(connection, &organization).await?;
-            ids.extend(registered.iter().map(Uuid::to_string));
+            ids.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
             world.secrets.insert(organization, registered.into_iter().collect());
         }
         world.load_aggregates(connection, ids).await?;
@@ -75,7 +75,7 @@ impl World {
     async fn load_aggregates(
         &mut self,
         connection: &mut PgConnection,
-        ids: HashSet<String>,
+        ids: HashSet<(Kind, String)>,
     ) -> Result<(), BatchError> {
         if self.aggregates.len() + ids.len() > REMEMBERED {
             self.aggregates.clear();
@@ -83,9 +83,10 @@ impl World {
         if ids.is_empty() {
             return Ok(());
         }
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let (kinds, ids): (Vec<&str>, Vec<&str>) =
+            ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
         let seen: Vec<i64> = ids.iter().map(|&id| self.version(id)).collect();
-        for event in read::aggregates(connection, &ids, &seen).await? {
+        for event in read::aggregates(connection, &kinds, &ids, &seen).await? {
             self.evolve(&event);
         }
         Ok(())
@@ -230,7 +231,7 @@ impl World {
 /// What a batch needs, without repetition.
 #[derive(Default)]
 struct Wanted {
-    aggregates: HashSet<String>,
+    aggregates: HashSet<(Kind, String)>,
     names: HashSet<String>,
     identities: HashSet<String>,
     secrets: HashSet<String>,
@@ -249,10 +250,10 @@ impl Wanted {
     fn add(&mut self, append: &Append) {
         let Needs { name, identity, all_identities, secrets, number } = append.command.needs();
         if !append.command.begins() {
-            self.aggregates.insert(append.aggregate_id.clone());
+            self.aggregates.insert((append.command.kind(), append.aggregate_id.clone()));
         }
         self.names.extend(name.map(String::from));
-        self.aggregates.extend(identity.map(|identity| identity.to_string()));
+        self.aggregates.extend(identity.map(|identity| (Kind::Identity, identity.to_string())));
         if all_identities {
             self.identities.insert(append.organization_id.clone());
         }
@@ -261,7 +262,8 @@ impl Wanted {
                 self.secrets.insert(append.organization_id.clone());
             }
             Some(SecretSelection::These(secrets)) => {
-                self.aggregates.extend(secrets.iter().map(Uuid::to_string));
+                let named = secrets.iter().map(|secret| (Kind::VaultSecret, secret.to_string()));
+                self.aggregates.extend(named);
             }
             None => {}
         }

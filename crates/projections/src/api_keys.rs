@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -70,6 +71,34 @@ impl Projection for ApiKeys {
             }),
             Event::Revoked {} => row.map(|row| Row { revoked_at: Some(recorded.recorded_at), ..row }),
         }
+    }
+
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "organization_id",
+        "identity_id",
+        "label",
+        "description",
+        "secret_sha256",
+        "last4",
+        "created_by",
+        "created_at",
+        "revoked_at",
+    ];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        writer.row(10);
+        writer.uuid(row.id);
+        writer.text(&row.organization_id);
+        writer.optional_uuid(row.identity_id);
+        writer.text(&row.label);
+        writer.optional_text(row.description.as_deref());
+        writer.bytes(&row.secret_sha256);
+        writer.text(&row.last4);
+        writer.text(&row.created_by);
+        writer.timestamp(row.created_at);
+        writer.optional_timestamp(row.revoked_at);
+        Ok(())
     }
 
     async fn load(

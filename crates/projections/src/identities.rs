@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
@@ -49,6 +50,37 @@ impl Projection for Identities {
         };
         let document = IdentityDocument::fold(document, event)?;
         Some(Row { document, tunnel_metadata, created_at, version: event.sequence })
+    }
+
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "organization_id",
+        "agent_handle",
+        "email_address",
+        "status",
+        "tunnel_id",
+        "phone_number_id",
+        "created_at",
+        "version",
+        "tunnel_metadata",
+        "document",
+    ];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        let document = &row.document;
+        writer.row(11);
+        writer.uuid(document.id);
+        writer.text(&document.organization_id);
+        writer.text(&document.agent_handle);
+        writer.text(&document.email_address);
+        writer.text(status_name(document.status));
+        writer.uuid(document.tunnel.id);
+        writer.optional_uuid(document.phone_number.as_ref().map(|phone| phone.id));
+        writer.timestamp(row.created_at);
+        writer.bigint(row.version);
+        writer.text(&row.tunnel_metadata);
+        writer.text(&serde_json::to_string(document)?);
+        Ok(())
     }
 
     async fn load(

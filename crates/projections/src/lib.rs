@@ -4,6 +4,7 @@
 //! - [`projection`]: what every read model consists of, and the engine that keeps it up to date inside an append.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
+//! - [`table`]: a read model as jobs see it; [`rebuild`]: the jobs; [`registry`]: what is known of every read model.
 //!
 //! # Invariants, as absences
 //! - No read model folds events of two aggregates. What crosses aggregates (a viewer that is gone, a key whose identity
@@ -12,13 +13,16 @@
 //! - No read model is behind: it is written in the transaction of the events it follows.
 //!
 //! # How to add a read model
-//! One file: the row, `fold`, `load`, `store`, and its queries; its table in a migration; its line in [`all`].
+//! One file: the row, `fold`, `load`, `store`, and its queries; its table in a migration; its line in [`tables`].
 
 pub mod api_keys;
 pub mod document;
 pub mod identities;
 pub mod organizations;
 pub mod projection;
+pub mod rebuild;
+pub mod registry;
+pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;
 pub mod visibility;
@@ -28,9 +32,10 @@ use std::sync::Arc;
 use identity_log::ReadModel;
 
 pub use projection::{Change, Live, Projection};
+pub use table::Table;
 
-/// Every read model, in the form in which the log keeps them up to date.
-pub fn all() -> Vec<Arc<dyn ReadModel>> {
+/// Every read model, as jobs see it.
+pub fn tables() -> Vec<Arc<dyn Table>> {
     vec![
         Arc::new(Live::<identities::Identities>::new()),
         Arc::new(Live::<visibility::VisibilityRows>::new()),
@@ -39,4 +44,9 @@ pub fn all() -> Vec<Arc<dyn ReadModel>> {
         Arc::new(Live::<organizations::Organizations>::new()),
         Arc::new(Live::<vault_secrets::VaultSecrets>::new()),
     ]
+}
+
+/// Every read model, as the log keeps them up to date.
+pub fn all() -> Vec<Arc<dyn ReadModel>> {
+    tables().into_iter().map(|table| -> Arc<dyn ReadModel> { table }).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use identity_domain::organization::Event;
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -44,6 +45,16 @@ impl Projection for Organizations {
                 created_at: recorded.recorded_at,
             }),
         }
+    }
+
+    const COLUMNS: &'static [&'static str] = &["id", "name", "created_at"];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        writer.row(3);
+        writer.text(&row.id);
+        writer.text(&row.name);
+        writer.timestamp(row.created_at);
+        Ok(())
     }
 
     async fn load(

@@ -5,8 +5,10 @@ use std::marker::PhantomData;
 
 use async_trait::async_trait;
 use identity_domain::Kind;
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModel, ReadModelError, ReadModelFailure, Recorded};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// A read model: what one aggregate's events come to, and where that is kept.
 #[async_trait]
@@ -29,6 +31,12 @@ pub trait Projection: Send + Sync + 'static {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
+
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
+    const COLUMNS: &'static [&'static str];
+
+    /// Writes the table rows of one aggregate, for a rebuild.
+    fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 
     /// Makes the table say what the changes say.
     async fn store(
@@ -76,7 +84,7 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-async fn apply<P: Projection>(
+pub(crate) async fn apply<P: Projection>(
     connection: &mut PgConnection,
     events: &[Recorded],
 ) -> Result<(), ReadModelFailure> {
@@ -117,4 +125,9 @@ fn fold_all<P: Projection>(mut before: HashMap<String, P::Row>, events: &[&Recor
     }
     changes.retain(|change| change.before != change.after);
     changes
+}
+
+/// The id of an aggregate whose ids are UUIDs.
+pub(crate) fn uuid_of(id: &str) -> Result<Uuid, ReadModelFailure> {
+    id.parse().map_err(|_| ReadModelFailure::NotAnId(id.to_owned()))
 }

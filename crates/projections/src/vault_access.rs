@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use identity_domain::identity::Event;
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, Projection, uuid_of};
 
 /// The read model.
 #[derive(Debug)]
@@ -66,6 +67,20 @@ impl Projection for VaultAccess {
             | Event::TunnelMetadataChanged { .. } => {}
         }
         if rules.is_empty() { None } else { Some(rules) }
+    }
+
+    const COLUMNS: &'static [&'static str] = &["identity_id", "vault_secret_id", "created_at", "access_id"];
+
+    fn copy(id: &str, rules: &Rules, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        let identity = uuid_of(id)?;
+        for (secret, rule) in rules {
+            writer.row(4);
+            writer.uuid(identity);
+            writer.uuid(*secret);
+            writer.timestamp(rule.created_at);
+            writer.uuid(rule.access_id);
+        }
+        Ok(())
     }
 
     async fn load(

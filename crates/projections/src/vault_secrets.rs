@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use identity_domain::vault_secret::{Event, SecretType};
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -55,6 +56,20 @@ impl Projection for VaultSecrets {
             }),
             Event::Deleted {} => None,
         }
+    }
+
+    const COLUMNS: &'static [&'static str] =
+        &["id", "organization_id", "name", "secret_type", "description", "created_at"];
+
+    fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        writer.row(6);
+        writer.uuid(row.id);
+        writer.text(&row.organization_id);
+        writer.text(&row.name);
+        writer.text(&row.secret_type);
+        writer.optional_text(row.description.as_deref());
+        writer.timestamp(row.created_at);
+        Ok(())
     }
 
     async fn load(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use identity_domain::identity::{Event, Grant};
 use identity_domain::{self as domain, Kind};
+use identity_log::copy::CopyWriter;
 use identity_log::recorded::timestamp;
 use identity_log::{ReadModelFailure, Recorded};
 use serde::Serialize;
@@ -12,7 +13,7 @@ use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, Projection, uuid_of};
 
 /// The read model.
 #[derive(Debug)]
@@ -107,6 +108,23 @@ impl Projection for VisibilityRows {
         if rows.is_empty() { None } else { Some(rows) }
     }
 
+    const COLUMNS: &'static [&'static str] =
+        &["target_id", "viewer_id", "access_id", "organization_id", "created_at", "document"];
+
+    fn copy(id: &str, rows: &Rows, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        let target = uuid_of(id)?;
+        for row in rows {
+            writer.row(6);
+            writer.uuid(target);
+            writer.optional_uuid(row.viewer_id);
+            writer.uuid(row.access_id);
+            writer.text(&row.organization_id);
+            writer.timestamp(row.created_at);
+            writer.text(&row.document(target)?);
+        }
+        Ok(())
+    }
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
@@ -136,7 +154,7 @@ impl Projection for VisibilityRows {
         let mut gone = Vec::new();
         let mut new = Vec::new();
         for change in changes {
-            let target: Uuid = change.id.parse().map_err(|_| ReadModelFailure::Missing(change.id.clone()))?;
+            let target = uuid_of(&change.id)?;
             let (before, after) = (rows_of(change.before.as_ref()), rows_of(change.after.as_ref()));
             gone.extend(before.iter().filter(|row| !after.contains(row)).map(|row| (target, row.access_id)));
             new.extend(after.iter().filter(|row| !before.contains(row)).map(|row| (target, row)));

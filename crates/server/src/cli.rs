@@ -10,6 +10,7 @@ mod migrate;
 mod numbers;
 mod org;
 mod output;
+mod projections;
 mod serve;
 
 use std::path::PathBuf;
@@ -76,6 +77,9 @@ enum Command {
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
+    /// Read models: show, rebuild, verify, roll back
+    #[command(subcommand)]
+    Projections(projections::Command),
     /// Check the database
     Doctor,
 }
@@ -96,6 +100,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Org(command) => org::run(command, &database, output).await,
         Command::Key(command) => key::run(command, &database, output).await,
         Command::Numbers(command) => numbers::run(command, &database, output).await,
+        Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Doctor => doctor::run(&database, output).await,
     }
 }

@@ -48,6 +48,7 @@ pub struct Service {
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
     committer: JoinHandle<()>,
+    pool: PgPool,
 }
 
 impl Service {
@@ -64,14 +65,20 @@ impl Service {
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
-        let app = App::new(pool, log, app_settings(settings));
+        let app = App::new(pool.clone(), log, app_settings(settings));
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serving = axum::serve(listener, identity_http::router(app))
             .with_graceful_shutdown(async move { drop(stopped.await) })
             .into_future();
-        Ok(Self { address, stop, server: tokio::spawn(serving), committer: tokio::spawn(committer.run()) })
+        Ok(Self {
+            address,
+            stop,
+            server: tokio::spawn(serving),
+            committer: tokio::spawn(committer.run()),
+            pool,
+        })
     }
 
     /// Where it listens.
@@ -85,7 +92,9 @@ impl Service {
         // If the server is gone already there is nobody to tell.
         let _: Result<(), ()> = self.stop.send(());
         self.server.await.context("the server was cut off")?.context("the server failed")?;
-        self.committer.await.context("the committer was cut off")
+        self.committer.await.context("the committer was cut off")?;
+        self.pool.close().await;
+        Ok(())
     }
 }
 

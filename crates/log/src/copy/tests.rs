@@ -1,0 +1,56 @@
+use super::{CopyReader, CopyWriter};
+use time::macros::datetime;
+use uuid::Uuid;
+
+fn written() -> Vec<u8> {
+    let mut writer = CopyWriter::default();
+    writer.row(4);
+    writer.text("one");
+    writer.bigint(-7);
+    writer.timestamp(datetime!(2026-01-02 03:04:05.678901 UTC));
+    writer.null();
+    writer.row(1);
+    writer.optional_uuid(Some(Uuid::from_u128(9)));
+    writer.end()
+}
+
+#[test]
+fn what_was_written_reads_back_however_it_arrives() {
+    for piece in 1..40 {
+        let mut reader = CopyReader::default();
+        let mut rows = 0;
+        for bytes in written().chunks(piece) {
+            reader.feed(bytes);
+            while let Some(mut row) = reader.next_row().unwrap() {
+                rows += 1;
+                if rows == 1 {
+                    assert_eq!(row.text().unwrap(), "one");
+                    assert_eq!(row.bigint().unwrap(), -7);
+                    assert_eq!(row.timestamp().unwrap(), datetime!(2026-01-02 03:04:05.678901 UTC));
+                    assert_eq!(row.bytes().unwrap(), None);
+                    assert!(row.bytes().is_err(), "there is no fifth field");
+                }
+            }
+        }
+        assert_eq!(rows, 2, "in pieces of {piece}");
+        reader.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_copy_that_stops_is_not_taken_for_a_whole_one() {
+    let whole = written();
+    for length in 0..whole.len() {
+        let mut reader = CopyReader::default();
+        reader.feed(&whole[..length]);
+        while reader.next_row().unwrap().is_some() {}
+        assert!(reader.finish().is_err(), "{length} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn another_format_is_refused() {
+    let mut reader = CopyReader::default();
+    reader.feed(b"a text copy, long enough to hold a header");
+    assert!(reader.next_row().is_err());
+}

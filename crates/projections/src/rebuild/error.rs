@@ -1,0 +1,56 @@
+//! Why a job did not succeed. There is no way to success from a partial read.
+
+use identity_log::{ReadError, ReadModelError, ReadModelFailure};
+
+/// A job failed; the live table is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Another job works on this read model.
+    #[error("{0} is at work on this read model")]
+    Held(String),
+    /// There is no table to go back to.
+    #[error("there is no retired table of this read model")]
+    NothingRetired,
+    /// The database refused, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// History could not be read.
+    #[error("the log could not be read")]
+    Read(#[from] ReadError),
+    /// An event could not be folded, or its row not written.
+    #[error("a row could not be written")]
+    Row(#[from] ReadModelFailure),
+    /// Events that were appended meanwhile could not be folded.
+    #[error(transparent)]
+    CatchUp(#[from] ReadModelError),
+    /// Fewer or more events were read than there are.
+    #[error("{read} events were read where the log has {total}")]
+    Events {
+        /// Events that were read.
+        read: u64,
+        /// Events that there are.
+        total: u64,
+    },
+    /// Fewer or more rows were taken than were sent.
+    #[error("{written} rows were taken where {expected} were sent")]
+    Rows {
+        /// Rows that the database counted.
+        written: u64,
+        /// Rows that were sent.
+        expected: u64,
+    },
+    /// The table does not hold what was written.
+    #[error("the table holds {found} rows that are not the {written} that were written")]
+    Contents {
+        /// Rows that were written.
+        written: u64,
+        /// Rows that were found.
+        found: u64,
+    },
+    /// Readers of the live table did not let go of it.
+    #[error("the live table was in use at every attempt to swap it")]
+    Busy,
+    /// A worker was ended from outside.
+    #[error("a worker did not come to its end")]
+    Worker(#[from] tokio::task::JoinError),
+}

@@ -1,0 +1,129 @@
+//! Ranges of history, folded side by side.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use identity_domain::Kind;
+use identity_log::read;
+use identity_log::scan::{self, Range};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tokio::task::JoinSet;
+
+use super::error::JobError;
+use crate::registry;
+use crate::table::{Difference, Table, Totals};
+
+/// How many events a range has, about: few enough that what is kept of them while they are verified is small.
+const RANGE: u64 = 50_000;
+
+/// The ranges of a history of `total` events.
+pub(super) async fn ranges(
+    connection: &mut PgConnection,
+    kind: Kind,
+    position: i64,
+    total: u64,
+) -> Result<Vec<Range>, JobError> {
+    let parts = i64::try_from(total / RANGE + 1).unwrap_or(1);
+    Ok(scan::ranges(connection, kind, position, parts).await?)
+}
+
+/// Ranges that are still to be done.
+#[derive(Debug, Clone)]
+struct Queue(Arc<Mutex<VecDeque<Range>>>);
+
+impl Queue {
+    fn new(ranges: Vec<Range>) -> Self {
+        Self(Arc::new(Mutex::new(ranges.into())))
+    }
+
+    fn next(&self) -> Option<Range> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Builds all ranges. The first failure ends all workers.
+pub(super) async fn build(
+    options: PgConnectOptions,
+    table: Arc<dyn Table>,
+    ranges: Vec<Range>,
+    workers: usize,
+    progress: Arc<AtomicU64>,
+) -> Result<Totals, JobError> {
+    let queue = Queue::new(ranges);
+    let mut at_work = JoinSet::new();
+    for _ in 0..workers.max(1) {
+        let (options, table, queue, progress) =
+            (options.clone(), table.clone(), queue.clone(), progress.clone());
+        at_work.spawn(async move { build_ranges(&options, table.as_ref(), &queue, &progress).await });
+    }
+    let mut totals = Totals::default();
+    while let Some(done) = at_work.join_next().await {
+        totals = totals.and(done??);
+    }
+    Ok(totals)
+}
+
+async fn build_ranges(
+    options: &PgConnectOptions,
+    table: &dyn Table,
+    queue: &Queue,
+    progress: &AtomicU64,
+) -> Result<Totals, JobError> {
+    let mut source = options.connect().await?;
+    let mut sink = options.connect().await?;
+    let mut totals = Totals::default();
+    while let Some(range) = queue.next() {
+        totals = totals.and(table.build(&mut source, &mut sink, &range, progress).await?);
+    }
+    source.close().await?;
+    sink.close().await?;
+    Ok(totals)
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The position at which log and table were held against each other.
+    pub position: i64,
+    /// Events that were folded.
+    pub events: u64,
+    /// Rows that depart from the log, in no particular order.
+    pub differences: Vec<Difference>,
+}
+
+/// Holds a live table against the log. Both are read in one snapshot, so writes may go on; the result is noted in the
+/// registry.
+pub async fn verify(
+    options: &PgConnectOptions,
+    table: &dyn Table,
+    progress: &AtomicU64,
+) -> Result<Verified, JobError> {
+    let options = options
+        .clone()
+        .application_name("identityd verification")
+        .options([("search_path", "read_model,public"), ("jit", "off"), ("work_mem", "64MB")])
+        .disable_statement_logging();
+    let mut source = options.connect().await?;
+    let mut live = options.connect().await?;
+    share_snapshot(&mut source, &mut live).await?;
+    let position = read::head(&mut source).await?;
+    let events = scan::count(&mut source, table.kind(), position).await?;
+    let mut differences = Vec::new();
+    for range in ranges(&mut source, table.kind(), position, events).await? {
+        differences.extend(table.verify(&mut source, &mut live, &range, progress).await?);
+    }
+    source.execute("commit").await?;
+    live.execute("commit").await?;
+    registry::note_verified(&mut source, table.name(), position, differences.len()).await?;
+    Ok(Verified { position, events, differences })
+}
+
+async fn share_snapshot(one: &mut PgConnection, other: &mut PgConnection) -> Result<(), sqlx::Error> {
+    one.execute("begin isolation level repeatable read read only").await?;
+    let snapshot: String = sqlx::query_scalar("select pg_export_snapshot()").fetch_one(one).await?;
+    other.execute("begin isolation level repeatable read read only").await?;
+    other.execute(format!("set transaction snapshot '{snapshot}'").as_str()).await?;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! `identityd projections`: what operators do with read models, beside a running service or without one.
+
+mod progress;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use identity_projections::rebuild::{self, Report};
+use identity_projections::table::{Difference, DifferenceKind};
+use identity_projections::{Table, tables};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use sqlx::postgres::PgConnectOptions;
+
+use identityd::database::Database;
+use identityd::migrations;
+use identityd::settings::DatabaseSettings;
+
+use super::output::Output;
+use super::with_database;
+use progress::Reporter;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show every read model: version, rows, position, last job, what can be rolled back to
+    Status,
+    /// Build read models anew from the log and make them live, while the service runs
+    Rebuild {
+        #[command(flatten)]
+        which: Which,
+
+        /// How many ranges of the log are folded at the same time
+        #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+        workers: u8,
+
+        /// Stop when the new table is ready, and leave the live one as it is
+        #[arg(long)]
+        no_cutover: bool,
+    },
+    /// Hold live read models against the log, while writes go on
+    Verify {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Make the retired table of a read model the live one again
+    Rollback {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// Names of read models
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// All of them
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    fn tables(&self) -> anyhow::Result<Vec<Arc<dyn Table>>> {
+        if self.all { Ok(tables()) } else { self.names.iter().map(|name| table(name)).collect() }
+    }
+}
+
+fn table(name: &str) -> anyhow::Result<Arc<dyn Table>> {
+    let found = tables().into_iter().find(|table| table.name() == name);
+    found.with_context(|| {
+        let names: Vec<&str> = tables().iter().map(|table| table.name()).collect();
+        format!("there is no read model {name}; there are {}", names.join(", "))
+    })
+}
+
+pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Status => {
+            with_database(database, async |database| status::show(&open(database).await?, output).await).await
+        }
+        Command::Rebuild { which, workers, no_cutover } => {
+            let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
+            rebuild_all(&which.tables()?, settings, database, output).await
+        }
+        Command::Verify { which } => {
+            let tables = which.tables()?;
+            with_database(database, async |database| {
+                verify_all(&tables, &open(database).await?, output).await
+            })
+            .await
+        }
+        Command::Rollback { name } => {
+            let table = table(&name)?;
+            with_database(database, async |database| {
+                roll_back(table.as_ref(), &open(database).await?, output).await
+            })
+            .await
+        }
+    }
+}
+
+/// Jobs connect for themselves: they need connections of their own, with settings of their own.
+async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
+    migrations::run(database.pool()).await?;
+    database.url().expose_secret().parse().context("the database URL is not valid")
+}
+
+async fn rebuild_all(
+    tables: &[Arc<dyn Table>],
+    settings: rebuild::Settings,
+    database: &DatabaseSettings,
+    output: Output,
+) -> anyhow::Result<()> {
+    for table in tables {
+        let reporter = Reporter::start(table.name());
+        let rebuilding = with_database(database, async |database| {
+            let options = open(database).await?;
+            Ok(rebuild::rebuild(&options, Arc::clone(table), settings, reporter.sender()).await?)
+        });
+        let outcome = rebuilding.await;
+        let reached = reporter.finish().await;
+        let report = outcome.with_context(|| {
+            format!(
+                "{} was not rebuilt ({reached}); the live table is as it was, and the next run starts over",
+                table.name()
+            )
+        })?;
+        print_report(table.name(), &report, output)?;
+    }
+    Ok(())
+}
+
+fn print_report(name: &str, report: &Report, output: Output) -> anyhow::Result<()> {
+    let Report { events, rows, position, pause } = report;
+    let pause_ms = pause.map(|pause| pause.as_secs_f64() * 1000.0);
+    let outcome = pause_ms
+        .map_or_else(|| "ready, not live".to_owned(), |pause| format!("live, writers waited {pause:.1} ms"));
+    let json = json!({
+        "name": name, "events": events, "rows": rows, "position": position,
+        "live": pause.is_some(), "pause_ms": pause_ms,
+    });
+    output
+        .print(&json, &format!("{name}: {rows} rows from {events} events, at position {position}: {outcome}"))
+}
+
+async fn verify_all(
+    tables: &[Arc<dyn Table>],
+    options: &PgConnectOptions,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut different = 0;
+    for table in tables {
+        let name = table.name();
+        let verified = rebuild::verify(options, table.as_ref(), &AtomicU64::new(0)).await;
+        let verified = verified.with_context(|| format!("{name} could not be verified"))?;
+        let differences: Vec<_> = verified.differences.iter().map(as_json).collect();
+        let json = json!({
+            "name": name, "position": verified.position, "events": verified.events, "differences": differences,
+        });
+        let (events, position) = (verified.events, verified.position);
+        let summary = format!(
+            "{name}: {events} events at position {position}, {} differences",
+            verified.differences.len()
+        );
+        let named = verified.differences.iter().map(|wrong| format!("  {} {}", word(wrong.kind), wrong.id));
+        output.print(&json, &[summary].into_iter().chain(named).collect::<Vec<_>>().join("\n"))?;
+        different += verified.differences.len();
+    }
+    if different > 0 {
+        bail!("{different} rows depart from the log");
+    }
+    Ok(())
+}
+
+fn as_json(difference: &Difference) -> serde_json::Value {
+    json!({ "id": difference.id, "kind": word(difference.kind) })
+}
+
+const fn word(kind: DifferenceKind) -> &'static str {
+    match kind {
+        DifferenceKind::Missing => "missing",
+        DifferenceKind::Extra => "extra",
+        DifferenceKind::Different => "different",
+    }
+}
+
+async fn roll_back(table: &dyn Table, options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
+    let name = table.name();
+    let (position, pause) =
+        rebuild::rollback(options, table).await.with_context(|| format!("{name} was not rolled back"))?;
+    let pause_ms = pause.as_secs_f64() * 1000.0;
+    output.print(
+        &json!({ "name": name, "position": position, "pause_ms": pause_ms }),
+        &format!(
+            "{name}: the retired table is live again at position {position}, writers waited {pause_ms:.1} ms"
+        ),
+    )
+}

@@ -1,0 +1,83 @@
+//! `identityd projections status`.
+
+use identity_log::read;
+use identity_projections::{Table, registry, tables};
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
+
+use super::super::output::{Output, timestamp};
+
+pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
+    let mut connection = options.connect().await?;
+    let tables = tables();
+    let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
+    registry::register(&mut connection, &known).await?;
+    let head = read::head(&mut connection).await?;
+    let entries = registry::list(&mut connection).await?;
+    let mut json = Vec::new();
+    let mut lines = Vec::new();
+    for table in &tables {
+        let Some(entry) = entries.iter().find(|entry| entry.name == table.name()) else {
+            continue;
+        };
+        let rows = rows(&mut connection, table.name()).await?;
+        json.push(as_json(entry, table.version(), rows, head));
+        lines.push(as_line(entry, table.version(), rows, head));
+    }
+    output.print_list(json, &lines)
+}
+
+async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(&format!("select count(*) from read_model.{name}")).fetch_one(connection).await
+}
+
+/// A live table is written in the transaction of the events it folds, so it stands at the head.
+fn as_json(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) -> Value {
+    json!({
+        "name": entry.name,
+        "version_in_code": version_in_code,
+        "version": entry.version,
+        "rows": rows,
+        "position": head,
+        "head": head,
+        "built_at": timestamp(entry.built_at),
+        "built_position": entry.built_position,
+        "retired": entry.retired_version.map(|version| json!({
+            "version": version,
+            "position": entry.retired_position,
+            "retired_at": entry.retired_at.map(timestamp),
+        })),
+        "job": entry.job_phase.as_ref().map(|phase| json!({
+            "phase": phase,
+            "done": entry.job_done,
+            "total": entry.job_total,
+            "updated_at": entry.job_updated_at.map(timestamp),
+        })),
+        "verified": entry.verified_at.map(|at| json!({
+            "at": timestamp(at),
+            "position": entry.verified_position,
+            "differences": entry.differences,
+        })),
+    })
+}
+
+fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) -> Vec<String> {
+    let retired = entry.retired_version.zip(entry.retired_position).map_or_else(
+        || "nothing to roll back to".to_owned(),
+        |(version, position)| format!("can roll back to version {version} of position {position}"),
+    );
+    let verified = entry.differences.zip(entry.verified_position).map_or_else(
+        || "never verified".to_owned(),
+        |(differences, position)| format!("{differences} differences at position {position}"),
+    );
+    vec![
+        entry.name.clone(),
+        format!("version {} (code {version_in_code})", entry.version),
+        format!("{rows} rows"),
+        format!("position {head} of {head}"),
+        format!("built {}", timestamp(entry.built_at)),
+        retired,
+        verified,
+    ]
+}

@@ -1,0 +1,147 @@
+//! Paths that lead nowhere, however they are spelled.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::World;
+
+// Decision D20.
+#[test]
+fn an_unknown_route_is_not_found() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for path in [
+        "/nothing",
+        "/identities/alpha/nothing",
+        "/identities/alpha/access/a/b",
+        "/api/v2/identities",
+        "/api/",
+    ] {
+        assert_eq!(admin.get(path).refused(404), "Not Found", "{path}");
+    }
+    for target in ["/", "/nothing", "/api/v1", "/identities"] {
+        assert_eq!(admin.raw("GET", target, b"").refused(404), "Not Found", "{target}");
+    }
+}
+
+// Decision D20.
+#[test]
+fn a_known_route_knows_its_methods() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    let wrong = [
+        (Method::PUT, "/identities/"),
+        (Method::DELETE, "/identities/"),
+        (Method::PATCH, "/identities"),
+        (Method::POST, "/identities/alpha"),
+        (Method::PUT, "/identities/alpha"),
+        (Method::GET, "/identities/alpha/phone_number"),
+        (Method::PATCH, "/identities/alpha/access"),
+        (Method::POST, "/tunnels/"),
+        (Method::DELETE, "/mail/mailboxes/alpha"),
+        (Method::POST, "/mail/mailboxes"),
+        (Method::POST, "/api/whoami"),
+    ];
+    for (method, path) in wrong {
+        let answer = world.stores_nothing(|| admin.call(method.clone(), path).send());
+        assert!(answer.headers.contains_key("allow"), "{answer} does not say what is allowed");
+        assert_eq!(answer.refused(405), "Method Not Allowed", "{method} {path}");
+    }
+}
+
+// An encoded slash belongs to the segment, so it reaches no other route.
+#[test]
+fn an_encoded_slash_does_not_divide_a_path() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    admin.provision("alpha");
+    for (method, target) in [
+        ("GET", "/api/v1/identities/alpha%2faccess"),
+        ("GET", "/api/v1/identities%2falpha"),
+        ("GET", "/api/v1/identities/%2f"),
+        ("GET", "/api/v1/mail/mailboxes/alpha%2f"),
+        ("DELETE", "/api/v1/identities/alpha%2Fphone_number"),
+        ("DELETE", "/api/v1/identities/alpha%2f"),
+    ] {
+        world.stores_nothing(|| admin.raw(method, target, b"").refused(404));
+    }
+}
+
+#[test]
+fn dots_lead_nowhere() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for target in [
+        "/api/v1/identities/..",
+        "/api/v1/identities/.",
+        "/api/v1/identities/%2e%2e",
+        "/api/v1/identities/../identities/alpha",
+        "/api/v1/identities/alpha/../alpha",
+        "/api/v1/../v1/identities/alpha",
+        "/api/v1/mail/mailboxes/..",
+        "/api/v1//identities/alpha",
+        "//api/v1/identities/alpha",
+    ] {
+        admin.raw("GET", target, b"").refused(404);
+        world.stores_nothing(|| admin.raw("DELETE", target, b"").status >= 400);
+    }
+    assert!(admin.sees("alpha"));
+}
+
+#[test]
+fn a_segment_that_is_no_text_names_nobody() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for segment in ["%ff%fe", "%00", "alpha%00", "%", "%zz", "%e2%82", "%C0%AF", "alpha%0d%0aX-Injected:%201"]
+    {
+        for folder in ["identities", "mail/mailboxes"] {
+            let answer = admin.raw("GET", &format!("/api/v1/{folder}/{segment}"), b"");
+            assert!(matches!(answer.status, 400 | 404 | 422), "{answer}");
+            assert!(!answer.headers.contains_key("x-injected"), "{answer}");
+        }
+        world.stores_nothing(|| {
+            admin.raw("DELETE", &format!("/api/v1/identities/{segment}"), b"").status >= 400
+        });
+    }
+}
+
+#[test]
+fn a_path_of_64_kibibytes_is_refused() {
+    let world = World::new();
+    let admin = world.admin();
+    let long = "a".repeat(60_000);
+    admin.raw("GET", &format!("/api/v1/identities/{long}"), b"").refused(404);
+    let longer = "a".repeat(64 * 1024);
+    let answer = admin.raw("GET", &format!("/api/v1/identities/{longer}"), b"");
+    assert!(matches!(answer.status, 404 | 414 | 431), "{answer}");
+    assert_eq!(admin.handles(), Vec::<String>::new());
+}
+
+// Section 3.1: there are no query parameters, so none can break anything.
+#[test]
+fn a_query_changes_nothing() {
+    let world = World::new();
+    let admin = world.admin();
+    let created = admin.create("alpha");
+    assert_eq!(admin.get("/identities/?limit=0&agent_handle=nobody&%ff=%00").ok(), json!([created]));
+    assert_eq!(admin.identity("alpha?x=1"), created);
+}
+
+// What SQL would understand is only a name that nobody has.
+#[test]
+fn quotes_are_letters_like_any_other() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for segment in
+        ["alpha'--", "'%20or%20'1'='1", "%22;drop%20table%20events;--", "al%25", "alph_", "{agent_handle}"]
+    {
+        admin.raw("GET", &format!("/api/v1/identities/{segment}"), b"").refused(404);
+        admin.raw("GET", &format!("/api/v1/mail/mailboxes/{segment}"), b"").refused(404);
+    }
+}

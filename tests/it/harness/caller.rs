@@ -1,0 +1,114 @@
+//! Somebody who calls the service: through the published client, or in plain HTTP.
+
+use std::sync::{Arc, OnceLock};
+
+use inkbox::Inkbox;
+use reqwest::Method;
+use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::redirect::Policy;
+use serde_json::Value;
+
+use super::answer::Answer;
+
+/// A caller with a key, or without one.
+pub(crate) struct Caller {
+    base_url: String,
+    key: Option<String>,
+    client: OnceLock<Arc<Inkbox>>,
+}
+
+impl Caller {
+    pub(super) fn new(base_url: &str, key: Option<&str>) -> Self {
+        Self { base_url: base_url.to_owned(), key: key.map(str::to_owned), client: OnceLock::new() }
+    }
+
+    /// The published client, unmodified, pointed at the service.
+    pub(crate) fn client(&self) -> &Arc<Inkbox> {
+        self.client.get_or_init(|| {
+            // A client without a key does not exist: the header is empty then, which the service must refuse alike.
+            Inkbox::builder(self.key.as_deref().unwrap_or_default()).base_url(&self.base_url).build().unwrap()
+        })
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path).send()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::POST, path).json(body).send()
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PATCH, path).json(body).send()
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path).send()
+    }
+
+    /// A request to be completed. A path is meant below `/api/v1`, unless it says `/api` itself.
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        let path = below_version(path);
+        let what = format!("{method} {path}");
+        let request = plain_http().request(method, format!("{}{path}", self.base_url));
+        let request = match &self.key {
+            Some(key) => request.header("X-API-Key", key),
+            None => request,
+        };
+        Call { request, what }
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        self.base_url.trim_start_matches("http://")
+    }
+
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+/// A request under way.
+pub(crate) struct Call {
+    request: RequestBuilder,
+    what: String,
+}
+
+impl Call {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub(crate) fn json(mut self, body: &Value) -> Self {
+        self.request = self.request.json(body);
+        self
+    }
+
+    /// Any bytes at all, without a content type.
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.request = self.request.body(body.into());
+        self
+    }
+
+    pub(crate) fn send(self) -> Answer {
+        let response = self.request.send().unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let bytes = response.bytes().unwrap().to_vec();
+        Answer::new(self.what, status, headers, bytes)
+    }
+}
+
+pub(super) fn below_version(path: &str) -> String {
+    if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") }
+}
+
+/// One plain client for all: no redirects followed, since the service must never send one, and no proxy on the way.
+fn plain_http() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| Client::builder().redirect(Policy::none()).no_proxy().build().unwrap())
+}

@@ -1,0 +1,165 @@
+//! What holds for every answer of the service, whatever was asked.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::answer::Answer;
+
+/// Members that are filled or missing, never null: a published client fails on each of them.
+const NEVER_NULL: [&str; 15] = [
+    "access",
+    "agent_handle",
+    "created_at",
+    "filter_mode",
+    "imessage_enabled",
+    "imessage_filter_mode",
+    "mail_filter_mode",
+    "phone_filter_mode",
+    "public_host",
+    "sending_domain",
+    "signing_key_configured",
+    "sms_status",
+    "storage_used_bytes",
+    "updated_at",
+    "zone",
+];
+
+/// Enumerations whose spelling the published clients know by heart.
+const SPELLINGS: [(&str, &[&str]); 8] = [
+    ("filter_mode", &["whitelist", "blacklist"]),
+    ("imessage_filter_mode", &["whitelist", "blacklist"]),
+    ("mail_filter_mode", &["whitelist", "blacklist"]),
+    ("phone_filter_mode", &["whitelist", "blacklist"]),
+    ("sms_status", &["pending", "ready", "assignment_failed"]),
+    ("tls_mode", &["edge", "passthrough"]),
+    ("incoming_call_action", &["auto_accept", "auto_reject", "webhook", "hosted_agent"]),
+    ("creator_type", &["human", "agent"]),
+];
+
+/// Members that an identity always shows, null or not, so that each client finds what it looks for.
+const IDENTITY: [&str; 20] = [
+    "id",
+    "organization_id",
+    "agent_handle",
+    "display_name",
+    "description",
+    "email_address",
+    "imessage_enabled",
+    "imessage_filter_mode",
+    "mail_filter_mode",
+    "phone_filter_mode",
+    "signing_key_configured",
+    "signing_key_created_at",
+    "status",
+    "created_at",
+    "updated_at",
+    "mailbox",
+    "phone_number",
+    "imessage_number",
+    "tunnel",
+    "access",
+];
+
+/// Holds an answer against all laws.
+#[track_caller]
+pub(super) fn hold(answer: &Answer) {
+    assert!(!(300..400).contains(&answer.status), "{answer} redirects");
+    assert!(answer.status < 500 || answer.status == 503, "{answer} blames the service");
+    assert!(!answer.headers.contains_key("set-cookie"), "{answer} sets a cookie");
+    if answer.bytes.is_empty() {
+        // Besides 204, only what HTTP itself forbids is refused without a word, before there is a request at all.
+        assert!(matches!(answer.status, 204 | 400 | 414 | 431), "{answer} is empty");
+        return;
+    }
+    let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    assert!(content_type.starts_with("application/json"), "{answer} has content type {content_type:?}");
+    if answer.status < 400 {
+        hold_body(answer, &answer.json());
+    } else {
+        hold_error(answer, &answer.detail());
+    }
+}
+
+#[track_caller]
+fn hold_error(answer: &Answer, detail: &Value) {
+    let well_formed = match detail {
+        Value::String(text) => !text.is_empty(),
+        Value::Object(members) => members.contains_key("code") || members.contains_key("error"),
+        Value::Array(faults) => answer.status == 422 && !faults.is_empty() && faults.iter().all(is_fault),
+        _ => false,
+    };
+    assert!(well_formed, "{answer} has a detail of no known shape");
+    assert!(answer.status != 422 || detail.is_array(), "{answer} does not list what is wrong");
+}
+
+fn is_fault(fault: &Value) -> bool {
+    fault["type"].is_string()
+        && fault["msg"].as_str().is_some_and(|text| !text.is_empty())
+        && fault["loc"]
+            .as_array()
+            .is_some_and(|steps| steps.iter().all(|step| step.is_string() || step.is_u64()))
+        && fault.get("input").is_some()
+}
+
+/// Walks a body down to its leaves. What a caller stored as metadata is the caller's own.
+#[track_caller]
+fn hold_body(answer: &Answer, body: &Value) {
+    match body {
+        Value::Array(elements) => elements.iter().for_each(|element| hold_body(answer, element)),
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(name, _)| *name != "metadata") {
+                hold_member(answer, name, value);
+                hold_body(answer, value);
+            }
+            if members.contains_key("mail_filter_mode") {
+                hold_identity(answer, body);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn hold_member(answer: &Answer, name: &str, value: &Value) {
+    assert!(!(value.is_null() && NEVER_NULL.contains(&name)), "{answer} has null in {name}");
+    if let Some((_, spellings)) = SPELLINGS.iter().find(|(known, _)| *known == name) {
+        let known = value.is_null() || value.as_str().is_some_and(|text| spellings.contains(&text));
+        assert!(known, "{answer} has {value} in {name}");
+    }
+    if name.ends_with("_at") && !value.is_null() {
+        let parsed = value.as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        assert!(parsed.is_some(), "{answer} has {value} in {name}");
+    }
+}
+
+/// A live identity is whole: it owns its mailbox and its tunnel, and each fact it shows twice is the same twice.
+#[track_caller]
+fn hold_identity(answer: &Answer, identity: &Value) {
+    for name in IDENTITY {
+        assert!(identity.get(name).is_some(), "{answer} lacks {name}");
+    }
+    let same = |left: &str, right: &str| {
+        let (left_value, right_value) = (identity.pointer(left), identity.pointer(right));
+        assert_eq!(left_value, right_value, "{answer}: {left} and {right} are one fact");
+    };
+    same("/mailbox/agent_identity_id", "/id");
+    same("/mailbox/email_address", "/email_address");
+    same("/mailbox/filter_mode", "/mail_filter_mode");
+    same("/tunnel/agent_identity_id", "/id");
+    same("/tunnel/tunnel_name", "/agent_handle");
+    if !identity["phone_number"].is_null() {
+        same("/phone_number/agent_identity_id", "/id");
+        same("/phone_number/filter_mode", "/phone_filter_mode");
+    }
+    let text =
+        |pointer: &str| identity.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    assert_eq!(
+        text("/tunnel/public_host"),
+        format!("{}.{}", text("/agent_handle"), text("/tunnel/zone")),
+        "{answer}"
+    );
+    assert!(text("/email_address").ends_with(&format!("@{}", text("/mailbox/sending_domain"))), "{answer}");
+    assert!(!text("/organization_id").is_empty(), "{answer}");
+    assert!(identity["access"].is_array(), "{answer}");
+}

@@ -1,0 +1,45 @@
+//! The words in which tests are written: a world with one service in it, and callers who talk to it.
+//!
+//! - [`World`] is one service over a database of its own, with organizations and agents in it.
+//! - [`Caller`] is somebody with a key, or without one. It speaks through the published client (`client()`), through
+//!   plain HTTP (`get`, `post`, `patch`, `delete`), and in raw bytes (`raw`) for what no decent client would send.
+//! - [`Answer`] is what came back. Every answer is held against the rules that bind all answers (`laws`), so no test
+//!   has to repeat them.
+//! - [`Refusal`] reads the errors of the published client.
+//!
+//! Nothing here sleeps, and nothing is left behind: each database is dropped with its world, and the private Postgres
+//! ends with the process, however that ends.
+
+mod answer;
+mod caller;
+mod database;
+mod grammar;
+mod laws;
+mod postgres;
+mod published;
+mod raw;
+mod server;
+mod supervisor;
+mod tests;
+mod world;
+
+use std::future::Future;
+use std::sync::OnceLock;
+
+pub(crate) use answer::Answer;
+pub(crate) use caller::Caller;
+pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
+pub(crate) use published::{Change, Refusal, Wish};
+pub(crate) use world::{Agent, World};
+
+/// Runs asynchronous work from a test, which is a plain function because the published client blocks.
+///
+/// One runtime serves every world of the process: threads of its own for each would cost more than the tests.
+pub(crate) fn wait<F: Future>(work: F) -> F::Output {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+        })
+        .block_on(work)
+}

@@ -1,0 +1,70 @@
+//! Requests byte by byte, for what an HTTP client refuses to send or quietly repairs.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::caller::Caller;
+
+/// A hung service fails the test instead of hanging it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Caller {
+    /// Sends a request whose target is written exactly as given, with the caller's key.
+    pub(crate) fn raw(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        let key = self.key().map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
+        self.raw_with(method, target, key.as_bytes(), body)
+    }
+
+    /// The same with header lines of any bytes, in place of the caller's key.
+    pub(crate) fn raw_with(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        self.exchange(method, target, &[headers, length.as_bytes()].concat(), body)
+    }
+
+    /// A body whose size is not announced.
+    pub(crate) fn raw_in_chunks(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        let key = self.key().unwrap_or_default();
+        let headers = format!("X-API-Key: {key}\r\nTransfer-Encoding: chunked\r\n");
+        let mut chunks: Vec<u8> = body
+            .chunks(64 * 1024)
+            .flat_map(|chunk| [size_line(chunk).as_bytes(), chunk, b"\r\n"].concat())
+            .collect();
+        chunks.extend_from_slice(b"0\r\n\r\n");
+        self.exchange(method, target, headers.as_bytes(), &chunks)
+    }
+
+    fn exchange(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.authority()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let start =
+            format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority());
+        // A service that has seen enough answers and closes while we are still talking; its answer is there to read.
+        let _ = stream.write_all(&[start.as_bytes(), headers, b"\r\n", body].concat());
+        let mut received = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut received) {
+            assert!(!received.is_empty(), "{method} {target} got no answer: {error}");
+        }
+        parse(format!("{method} {target} in raw bytes"), &received)
+    }
+}
+
+fn size_line(chunk: &[u8]) -> String {
+    format!("{:x}\r\n", chunk.len())
+}
+
+fn parse(what: String, received: &[u8]) -> Answer {
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has a head");
+    let head = String::from_utf8(received[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap();
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    assert!(!headers.contains_key("transfer-encoding"), "answers of this service announce their size");
+    Answer::new(what, status, headers, received[end + 4..].to_vec())
+}

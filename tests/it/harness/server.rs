@@ -1,0 +1,52 @@
+//! The service, run inside the test process on a free port of 127.0.0.1.
+
+use std::time::Duration;
+
+use identityd::{Service, ServiceSettings};
+
+use super::wait;
+
+/// A running service. Dropping it stops it in good order.
+#[derive(Debug)]
+pub(crate) struct Server {
+    service: Option<Service>,
+    base_url: String,
+}
+
+impl Server {
+    /// Starts the service over a database.
+    pub(crate) fn start(database_url: &str, name_hold: Duration) -> Self {
+        let service = wait(Service::start(settings(database_url, name_hold))).expect("the service starts");
+        let base_url = format!("http://{}", service.address());
+        Self { service: Some(service), base_url }
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub(crate) fn base_url(&self) -> &str {
+        &self.base_url
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(service) = self.service.take() else { return };
+        let stopped = wait(service.stop());
+        // A second panic would hide the first one.
+        assert!(
+            std::thread::panicking() || stopped.is_ok(),
+            "the service did not stop in good order: {stopped:?}"
+        );
+    }
+}
+
+/// The only place that knows what the settings consist of.
+fn settings(database_url: &str, name_hold: Duration) -> ServiceSettings {
+    ServiceSettings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        database_url: database_url.to_owned(),
+        mail_domain: "agents.localhost".to_owned(),
+        tunnel_zone: "tunnels.localhost".to_owned(),
+        name_hold,
+        description_limit: 10_000,
+    }
+}

@@ -1,0 +1,121 @@
+//! A private Postgres that cannot outlive the process that asked for it.
+//!
+//! A shell script, not this process, owns the server: it starts Postgres, says where it is, then reads a pipe whose
+//! other end only we hold. However we end, by return, panic or `kill -9`, the kernel closes that end, and the script
+//! stops Postgres and removes its folder.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const SCRIPT: &str = r#"
+set -eu
+umask 077
+# Copying a database is ten times faster in memory; a small shared memory, as containers have, would soon be full.
+folder=$1
+memory=/dev/shm
+if [ -w "$memory" ] && [ "$(df -Pk "$memory" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)" -gt 2000000 ]; then
+    folder=$memory
+fi
+home=$(mktemp -d "$folder/identityd-test.XXXXXX")
+clean_up() {
+    "$2/pg_ctl" -D "$home/data" -m immediate stop >/dev/null 2>&1 || true
+    rm -rf "$home"
+}
+trap 'clean_up "$@"' EXIT
+# Whoever waited for our word may be gone by the time we speak.
+trap '' PIPE
+"$2/initdb" -D "$home/data" -U identityd -A trust -E UTF8 --locale=C -N </dev/null >"$home/log" 2>&1 ||
+    { cat "$home/log" >&2; exit 1; }
+"$2/pg_ctl" -D "$home/data" -l "$home/log" -w -t 60 start </dev/null >/dev/null 2>&1 \
+    -o "-c listen_addresses= -c unix_socket_directories=$home -c max_connections=400 -c fsync=off " ||
+    { cat "$home/log" >&2; exit 1; }
+printf %s "$home" 2>/dev/null
+exec >/dev/null
+cat >/dev/null
+"#;
+
+/// A running private Postgres.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    script: Child,
+    home: PathBuf,
+}
+
+impl Supervisor {
+    /// Starts a Postgres that listens on a Unix socket only and returns when it accepts connections.
+    pub(crate) fn start() -> Self {
+        let mut script = command().spawn().expect("sh can be started");
+        let mut home = String::new();
+        script.stdout.take().unwrap().read_to_string(&mut home).unwrap();
+        assert!(!home.is_empty(), "Postgres did not start; its log is above");
+        Self { script, home: PathBuf::from(home) }
+    }
+
+    /// The folder that holds the data and the socket.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Where to connect to the database that every Postgres has.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://identityd@localhost/postgres?host={}", self.home.display())
+    }
+
+    /// What happens when this process ends: the pipe closes, and everything goes.
+    pub(crate) fn end(mut self) {
+        drop(self.script.stdin.take());
+        assert!(self.script.wait().unwrap().success(), "Postgres did not stop");
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", SCRIPT, "identityd-test-postgres"])
+        .arg(std::env::temp_dir())
+        .arg(installed_binaries())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // A folder that every user may read, since root's may not be.
+        .current_dir("/")
+        // A group of its own, so that an interrupt from the terminal ends us and not the script.
+        .process_group(0);
+    if user_id(&[]) == 0 {
+        // Postgres refuses to run as root.
+        command.uid(user_id(&["postgres"])).gid(group_id_of_postgres());
+    }
+    command
+}
+
+/// The newest server binaries: those on the path, else where Debian keeps them off it.
+fn installed_binaries() -> PathBuf {
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = std::env::split_paths(&on_path).collect();
+    let mut packaged: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .collect();
+    packaged.sort();
+    folders.extend(packaged.into_iter().rev());
+    folders
+        .into_iter()
+        .find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+        .expect("initdb and pg_ctl are installed: on Debian, `apt install postgresql`")
+}
+
+fn user_id(user: &[&str]) -> u32 {
+    id("-u", user)
+}
+
+fn group_id_of_postgres() -> u32 {
+    id("-g", &["postgres"])
+}
+
+fn id(flag: &str, user: &[&str]) -> u32 {
+    let output = Command::new("id").arg(flag).args(user).output().expect("`id` is everywhere");
+    String::from_utf8(output.stdout).unwrap().trim().parse().expect("the user `postgres` exists")
+}

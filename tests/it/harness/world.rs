@@ -1,0 +1,162 @@
+//! One service, its database, and who is there: two organizations, their admins, and agents by name.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use identityd::operator::Operator;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::caller::Caller;
+use super::database::Database;
+use super::server::Server;
+use super::wait;
+
+/// How long the names of the deleted stay reserved, unless a test says otherwise: what an installation starts with.
+const DEFAULT_NAME_HOLD: Duration = Duration::from_hours(30 * 24);
+
+/// A service of a test's own. The server stands before the database, because fields are dropped in this order.
+pub(crate) struct World {
+    server: Server,
+    database: Database,
+    name_hold: Duration,
+    home: Organization,
+    other: OnceLock<Organization>,
+    agents: Mutex<BTreeMap<String, AgentRecord>>,
+}
+
+/// An organization and its first key, as its operator was shown them.
+struct Organization {
+    id: String,
+    key: String,
+}
+
+#[derive(Debug, Clone)]
+struct AgentRecord {
+    id: String,
+    key: String,
+    key_id: String,
+}
+
+/// An identity that calls with a key of its own.
+pub(crate) struct Agent {
+    caller: Caller,
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) key_id: String,
+}
+
+impl Deref for Agent {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+impl World {
+    /// An empty organization on a service with its usual settings.
+    pub(crate) fn new() -> Self {
+        Self::with_name_hold(DEFAULT_NAME_HOLD)
+    }
+
+    /// The same, where names become free again after another time.
+    pub(crate) fn with_name_hold(name_hold: Duration) -> Self {
+        let database = Database::create();
+        let server = Server::start(database.url(), name_hold);
+        let home = organization(&database, "home");
+        Self { server, database, name_hold, home, other: OnceLock::new(), agents: Mutex::default() }
+    }
+
+    /// The admin of the organization that tests live in.
+    pub(crate) fn admin(&self) -> Caller {
+        self.holder_of(&self.home.key)
+    }
+
+    /// The admin of another organization on the same service.
+    pub(crate) fn other_admin(&self) -> Caller {
+        let other = self.other.get_or_init(|| organization(&self.database, "other"));
+        self.holder_of(&other.key)
+    }
+
+    /// Somebody without a key.
+    pub(crate) fn stranger(&self) -> Caller {
+        Caller::new(self.server.base_url(), None)
+    }
+
+    /// Somebody who holds this key, whatever it is.
+    pub(crate) fn holder_of(&self, key: &str) -> Caller {
+        Caller::new(self.server.base_url(), Some(key))
+    }
+
+    /// The agent of that handle, created together with its key when it is first spoken of.
+    pub(crate) fn agent(&self, handle: &str) -> Agent {
+        let mut agents = self.agents.lock().unwrap();
+        let record = agents.entry(handle.to_owned()).or_insert_with(|| self.enrol(handle)).clone();
+        let caller = self.holder_of(&record.key);
+        Agent { caller, id: record.id, key: record.key, key_id: record.key_id }
+    }
+
+    /// Several agents at once, created in this order.
+    pub(crate) fn agents<const N: usize>(&self, handles: [&str; N]) -> [Agent; N] {
+        handles.map(|handle| self.agent(handle))
+    }
+
+    fn enrol(&self, handle: &str) -> AgentRecord {
+        let admin = self.admin();
+        let id = admin.create(handle)["id"].as_str().unwrap().to_owned();
+        let minted = admin.post("/api-keys", &json!({"label": handle, "scoped_identity_id": id})).created();
+        let key_id = minted["record"]["id"].as_str().unwrap().to_owned();
+        AgentRecord { id, key: minted["api_key"].as_str().unwrap().to_owned(), key_id }
+    }
+
+    /// The organization's id as its operator knows it.
+    pub(crate) fn organization_id(&self) -> &str {
+        &self.home.id
+    }
+
+    /// The key that the operator was shown once.
+    pub(crate) fn admin_key(&self) -> &str {
+        &self.home.key
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// How many events there are.
+    pub(crate) fn events(&self) -> i64 {
+        self.database.number("select count(*) from events")
+    }
+
+    /// How many phone numbers nobody ever had.
+    pub(crate) fn free_numbers(&self) -> i64 {
+        self.database.number("select count(*) from phone_number_pool where claimed_by is null")
+    }
+
+    /// Holds that something, usually a refused request, leaves no trace in the log.
+    #[track_caller]
+    pub(crate) fn stores_nothing<T>(&self, attempt: impl FnOnce() -> T) -> T {
+        let before = self.events();
+        let result = attempt();
+        assert_eq!(self.events(), before, "something was stored that should not have been");
+        result
+    }
+
+    /// The same world after its service was stopped and started again. Callers from before do not find it any more.
+    pub(crate) fn restarted(self) -> Self {
+        let Self { server, database, name_hold, home, other, agents } = self;
+        drop(server);
+        let server = Server::start(database.url(), name_hold);
+        Self { server, database, name_hold, home, other, agents }
+    }
+}
+
+/// The only place that knows how an operator makes an organization.
+fn organization(database: &Database, name: &str) -> Organization {
+    let operator = Operator::new(database.pool().clone());
+    let made = wait(operator.create_organization(name)).expect("the operator can make an organization");
+    Organization { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
+}
