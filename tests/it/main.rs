@@ -14,6 +14,7 @@ mod handles;
 mod harness;
 mod identities;
 mod isolation;
+mod log;
 mod mailboxes;
 mod phone_numbers;
 mod restart;
