@@ -1,7 +1,7 @@
 //! The wire: routes, bodies, authentication, errors. Translation only.
 //!
 //! # Code map
-//! - [`router`]: the whole route table on one screen.
+//! - [`router()`]: the whole route table on one screen.
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
@@ -16,7 +16,7 @@
 //!
 //! # How to add an endpoint
 //! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first; its line in
-//! [`router`]; its errors in [`error`].
+//! [`router()`]; its errors in [`error`].
 
 pub mod api_key;
 pub mod caller;
