@@ -51,6 +51,7 @@ pub(crate) struct Finished {
 pub(crate) struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    base: String,
 }
 
 impl Place {
@@ -167,10 +168,16 @@ impl Serving {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut serving = Self { child, stdout };
+        let mut serving = Self { child, stdout, base: String::new() };
         let line = serving.line();
         assert!(line.starts_with("listening on http://127.0.0.1:"), "{line:?}");
+        line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
         serving
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub(crate) fn base(&self) -> String {
+        self.base.clone()
     }
 
     pub(crate) fn pid(&self) -> u32 {

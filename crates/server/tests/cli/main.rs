@@ -6,3 +6,4 @@ mod command_line;
 mod harness;
 mod numbers;
 mod private_postgres;
+mod under_load;
