@@ -5,4 +5,5 @@
 mod command_line;
 mod harness;
 mod numbers;
+mod operators;
 mod private_postgres;
