@@ -1,7 +1,7 @@
 //! Every way a request can fail, and what the client is told. Contract, section 0.5.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,7 +15,11 @@ use identity_log::{AppendError, ReadModelFailure, is_outage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::conditional::entity_tag;
 use crate::form::Fault;
+
+/// Never leaves the service.
+const REPETITION: &str = "repetition";
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
 /// nearly every function of this crate returns one, and hardly ever does.
@@ -28,6 +32,7 @@ struct Failure {
     code: &'static str,
     detail: Detail,
     retry_after_seconds: Option<u32>,
+    entity_tag: Option<String>,
     cause: Option<String>,
 }
 
@@ -63,7 +68,14 @@ struct Body<'a> {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
         let detail = detail.into();
-        Self(Box::new(Failure { status, code, detail, retry_after_seconds: None, cause: None }))
+        Self(Box::new(Failure {
+            status,
+            code,
+            detail,
+            retry_after_seconds: None,
+            entity_tag: None,
+            cause: None,
+        }))
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
@@ -171,6 +183,38 @@ impl ApiError {
         Self::invalid(vec![Fault::value(field, message)])
     }
 
+    /// The client has seen another version than the one that is there, which it is told.
+    pub fn precondition_failed(present_version: i64) -> Self {
+        let mut error =
+            Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed");
+        error.0.entity_tag = Some(entity_tag(present_version));
+        error
+    }
+
+    /// The key was used for another request. Contract, section 3.4.
+    pub fn idempotency_key_reused() -> Self {
+        let code = "idempotency_key_reused";
+        let message = "This Idempotency-Key was used for another request";
+        Self::conflict(code, json!({ "error": code, "message": message }))
+    }
+
+    /// A request with this key is being answered.
+    pub fn idempotency_in_progress() -> Self {
+        let code = "idempotency_in_progress";
+        let message = "A request with this Idempotency-Key is still in progress";
+        Self::conflict(code, json!({ "error": code, "message": message })).retry_after(1)
+    }
+
+    /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
+    fn repetition() -> Self {
+        Self::conflict(REPETITION, "This request was done before")
+    }
+
+    /// Whether a response says that the write was done before.
+    pub(crate) fn is_repetition(response: &Response) -> bool {
+        response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.code == REPETITION)
+    }
+
     /// The database is away, or too busy. Nothing is wrong with the request.
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service is temporarily unavailable, please retry";
@@ -211,12 +255,24 @@ impl ApiError {
         parts.status = self.0.status;
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         parts.headers.remove(header::CONTENT_LENGTH);
+        if let Some(tag) = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok()) {
+            parts.headers.insert(header::ETAG, tag);
+        }
         if let Some(seconds) = self.0.retry_after_seconds {
             parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         Response::from_parts(parts, axum::body::Body::from(body))
     }
 }
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.0.code))
+    }
+}
+
+/// So that an answer that cannot be composed can fail its transaction.
+impl Error for ApiError {}
 
 /// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
 impl IntoResponse for ApiError {
@@ -264,9 +320,8 @@ impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::VersionConflict { .. } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed")
-            }
+            AppendError::VersionConflict { actual } => Self::precondition_failed(actual),
+            AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),
             AppendError::Failed(cause) => Self::internal(chain(&*cause)),
         }

@@ -62,6 +62,11 @@ impl Fault {
     pub fn header(name: &str) -> Self {
         Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
     }
+
+    /// A header that is not what it should be.
+    pub fn malformed_header(name: &str, message: &str) -> Self {
+        Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
+    }
 }
 
 fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {

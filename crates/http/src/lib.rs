@@ -7,6 +7,7 @@
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
+//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -20,9 +21,12 @@
 
 pub mod api_key;
 pub mod caller;
+mod conditional;
 pub mod context;
 pub mod error;
 pub mod form;
+mod idempotency;
+mod reply;
 mod router;
 mod routes;
 
