@@ -76,8 +76,14 @@ pub(crate) async fn list_identities(caller: Caller, headers: HeaderMap) -> Resul
 pub(crate) async fn get_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    Ok(json_text(StatusCode::OK, caller.find(&handle).await?.body()))
+    let found = caller.find(&handle).await?;
+    let tag = entity_tag(found.version);
+    if is_known(&headers, &tag) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    }
+    Ok(tagged(json_text(StatusCode::OK, found.body()), &tag))
 }
 
 /// `PATCH /api/v1/identities/{agent_handle}`: 200 with the whole identity, changed or not.
