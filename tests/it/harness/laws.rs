@@ -74,6 +74,10 @@ pub(super) fn hold(answer: &Answer) {
         return;
     }
     let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    if content_type == "application/problem+json" {
+        assert!(answer.status >= 400 && answer.detail().is_string(), "{answer} is no problem of RFC 9457");
+        return;
+    }
     assert!(content_type.starts_with("application/json"), "{answer} has content type {content_type:?}");
     if answer.status < 400 {
         hold_body(answer, &answer.json());
