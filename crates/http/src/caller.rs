@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
 use axum::http::request::Parts;
 use identity_domain::{Command, Handle};
+use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Committed, Log, Metadata};
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
@@ -27,6 +28,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     log: Log,
+    signer: Signer,
     settings: AppSettings,
 }
 
@@ -42,9 +44,9 @@ pub struct AppSettings {
 }
 
 impl App {
-    /// The service over a migrated database and its log.
-    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings }))
+    /// The service over a migrated database, its log and whoever signs it.
+    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings) -> Self {
+        Self(Arc::new(Inner { pool, log, signer, settings }))
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -121,6 +123,11 @@ impl Caller {
     /// The database, for queries of read models.
     pub fn pool(&self) -> &PgPool {
         &self.app.0.pool
+    }
+
+    /// Who signs the log.
+    pub fn signer(&self) -> &Signer {
+        &self.app.0.signer
     }
 
     /// The settings.
