@@ -10,8 +10,10 @@
 mod api_keys;
 mod bad_input;
 mod concurrency;
+mod conditional;
 mod handles;
 mod harness;
+mod idempotency;
 mod identities;
 mod isolation;
 mod mailboxes;

@@ -5,4 +5,6 @@
 mod command_line;
 mod harness;
 mod numbers;
+mod operators;
 mod private_postgres;
+mod under_load;
