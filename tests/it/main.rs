@@ -18,6 +18,7 @@ mod identities;
 mod isolation;
 mod mailboxes;
 mod phone_numbers;
+mod proof;
 mod restart;
 mod tunnels;
 mod vault;

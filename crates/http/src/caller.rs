@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
 use identity_log::idempotency::Repeatable;
+use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Log, Metadata};
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
@@ -32,6 +33,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     log: Log,
+    signer: Signer,
     settings: AppSettings,
     in_flight: InFlight,
 }
@@ -48,9 +50,9 @@ pub struct AppSettings {
 }
 
 impl App {
-    /// The service over a migrated database and its log.
-    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings, in_flight: InFlight::default() }))
+    /// The service over a migrated database, its log and whoever signs it.
+    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings) -> Self {
+        Self(Arc::new(Inner { pool, log, signer, settings, in_flight: InFlight::default() }))
     }
 
     /// Keys of writes that are being answered.
@@ -134,6 +136,11 @@ impl Caller {
     /// The database, for queries of read models.
     pub fn pool(&self) -> &PgPool {
         &self.app.0.pool
+    }
+
+    /// Who signs the log.
+    pub fn signer(&self) -> &Signer {
+        &self.app.0.signer
     }
 
     /// The settings.

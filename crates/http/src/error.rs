@@ -11,6 +11,7 @@ use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
+use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::{AppendError, ReadModelFailure, is_outage};
 use serde_json::json;
 
@@ -123,6 +124,18 @@ impl ApiError {
             "retry_after_seconds": RETRY_AFTER_SECONDS,
         });
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// What is asked for is not signed yet, or never will be.
+    pub fn not_signed() -> Self {
+        Self::not_found("not_signed", "Not covered by a signed checkpoint")
+    }
+
+    /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
+    fn log_refused(refusal: &Refusal) -> Self {
+        let code = "log_refused";
+        let message = format!("The log is not signed any more: {refusal}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!({ "code": code, "message": message }))
     }
 
     /// Nothing is served there (D20).
@@ -276,6 +289,25 @@ impl From<ReadModelFailure> for ApiError {
         match failure {
             ReadModelFailure::Database(error) => error.into(),
             ReadModelFailure::Document(_) | ReadModelFailure::NotAnId(_) => Self::internal(chain(&failure)),
+        }
+    }
+}
+
+impl From<SignError> for ApiError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Refused(refusal) => Self::log_refused(&refusal),
+            SignError::Tree(error) => error.into(),
+            SignError::Memory(_) => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<TreeError> for ApiError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Database(error) => error.into(),
+            TreeError::Proof(_) | TreeError::Note(_) | TreeError::Tile => Self::internal(chain(&error)),
         }
     }
 }

@@ -58,6 +58,13 @@ impl Fault {
         complaint.about(steps(["path", segment]), echo(&Value::from(input)))
     }
 
+    /// A number in the path or the query that is none, is missing, or is out of range.
+    pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
+        let fault =
+            Self::new("int_parsing", "Input should be a valid number in range").at(place).within(name);
+        Self { input: echo(&Value::from(input)), ..fault }
+    }
+
     /// A header that is needed.
     pub fn header(name: &str) -> Self {
         Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)

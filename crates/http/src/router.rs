@@ -10,7 +10,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::caller::App;
 use crate::error::ApiError;
-use crate::routes::{access, api_keys, health, identities, mailboxes, phone_numbers, tunnels, vault, whoami};
+use crate::routes::{
+    access, api_keys, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+};
 use crate::{context, idempotency};
 
 /// Everything that is answered. The two collections that published clients write with a slash at the end are
@@ -54,6 +56,10 @@ pub fn router(app: App) -> Router {
         .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
         .route("/api-keys/self", get(api_keys::get_own_api_key))
         .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
+        .route("/log/checkpoint", get(log::get_checkpoint))
+        .route("/log/key", get(log::get_verifier_key))
+        .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
+        .route("/log/consistency", get(log::prove_consistency))
         .route("/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
         .route("/vault/secrets/{secret_id}", delete(vault::delete_secret))
         .route(

@@ -10,6 +10,7 @@
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
 //! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
+//! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
 //! # Invariants, as absences
@@ -31,6 +32,7 @@ pub mod ids;
 mod log;
 mod metadata;
 pub mod names;
+pub mod proof;
 pub mod read;
 mod read_model;
 pub mod recorded;
