@@ -65,7 +65,7 @@ impl World {
     /// The same, where names become free again after another time.
     pub(crate) fn with_name_hold(name_hold: Duration) -> Self {
         let database = Database::create();
-        let server = Server::start(&database, name_hold);
+        let server = Server::start(database.url(), database.signing(), name_hold);
         let home = organization(&database, "home");
         Self { server, database, name_hold, home, other: OnceLock::new(), agents: Mutex::default() }
     }
@@ -155,7 +155,7 @@ impl World {
         let Self { server, database, name_hold, home, other, agents } = self;
         drop(server);
         happens(&database);
-        let server = Server::start(&database, name_hold);
+        let server = Server::start(database.url(), database.signing(), name_hold);
         Self { server, database, name_hold, home, other, agents }
     }
 }
