@@ -150,7 +150,7 @@ fn a_narrowed_wildcard_names_who_lives_at_that_very_moment() {
     let [desk, old, dead, young, unborn, revoked] = [(); 6].map(|()| ids::mint());
     history.append(create(old, "old-desk"));
     history.append(create(dead, "dead-desk"));
-    history.in_one_batch([
+    let _ = history.in_one_batch([
         create(desk, "harbor-desk"),
         ask_identity(desk, IdentityCommand::OpenVisibility { access_id: ids::mint() }),
         create(revoked, "front-desk"),

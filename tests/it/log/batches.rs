@@ -40,7 +40,7 @@ fn winners_and_losers_of_one_batch_each_get_their_own_answer() {
     rejected(onto_taken, UNAVAILABLE);
     assert_eq!(names(&named), ["identity.created"]);
     rejected(named_too, UNAVAILABLE);
-    assert_eq!(nothing.unwrap(), Committed { version: 2, events: vec![] });
+    assert_eq!(nothing.unwrap(), Committed { version: 2, events: vec![], kept: None });
     rejected(of_nobody, IdentityError::NotFound);
     assert_eq!(names(&renamed), ["identity.renamed"]);
     assert_eq!(renamed.as_ref().unwrap().version, 3);
@@ -106,7 +106,7 @@ fn an_aggregate_of_another_type_is_as_good_as_none() {
 fn organizations_count_their_events_by_themselves() {
     let history = History::new();
     let [one, other] = [ids::mint(), ids::mint()];
-    history.in_one_batch([
+    let _ = history.in_one_batch([
         create(one, "harbor-desk"),
         of_organization("org_other", create(other, "front-desk")),
         describe(one, "second"),
@@ -137,7 +137,7 @@ fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
                 let there = other.append(at_version(version, described.clone())).await.unwrap();
                 assert_eq!(there.version, version + 1);
                 let again = log.append(described).await.unwrap();
-                assert_eq!(again, Committed { version: version + 1, events: vec![] });
+                assert_eq!(again, Committed { version: version + 1, events: vec![], kept: None });
                 let here = describe(desk, &(version + 1).to_string());
                 assert_eq!(log.append(at_version(version + 1, here)).await.unwrap().version, version + 2);
             }

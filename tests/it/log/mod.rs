@@ -101,6 +101,7 @@ fn ask(aggregate_id: impl ToString, command: Command) -> Append {
         command,
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
+        repeatable: None,
     }
 }
 
