@@ -173,7 +173,7 @@ fn all_secrets_are_those_of_that_very_moment() {
     let [.., answer, _] = history.in_one_batch([
         register(new, "new"),
         of_organization("org_other", register(ids::mint(), "foreign")),
-        ask(dropped, Command::VaultSecret(SecretCommand::Delete)),
+        ask(&dropped, Command::VaultSecret(SecretCommand::Delete)),
         born(wish),
         register(late, "late"),
     ]);

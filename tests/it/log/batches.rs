@@ -93,7 +93,7 @@ fn another_organizations_aggregate_is_as_good_as_none() {
 fn an_aggregate_of_another_type_is_as_good_as_none() {
     let history = History::new();
     let desk = ids::mint();
-    let revoke = || ask(desk, Command::ApiKey(api_key::Command::Revoke));
+    let revoke = || ask(&desk, Command::ApiKey(api_key::Command::Revoke));
     // In the batch that created the identity its state is known already; in a batch of its own it has to be read.
     let [created, revoked] = history.in_one_batch([create(desk, "harbor-desk"), revoke()]);
     assert_eq!(names(&created), ["identity.created"]);

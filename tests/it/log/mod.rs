@@ -94,7 +94,7 @@ async fn queued<const N: usize>(log: Log, appends: [Append; N]) -> [Answer; N] {
 }
 
 /// What is asked, by the operator, at whatever version the aggregate has.
-fn ask(aggregate_id: impl ToString, command: Command) -> Append {
+fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
     Append {
         organization_id: HARBOR.to_owned(),
         aggregate_id: aggregate_id.to_string(),
@@ -106,7 +106,7 @@ fn ask(aggregate_id: impl ToString, command: Command) -> Append {
 }
 
 fn ask_identity(id: Uuid, command: IdentityCommand) -> Append {
-    ask(id, Command::Identity(command))
+    ask(&id, Command::Identity(command))
 }
 
 fn at_version(version: i64, append: Append) -> Append {
@@ -165,7 +165,7 @@ fn register(id: Uuid, name: &str) -> Append {
         secret_type: vault_secret::SecretType::Other,
         description: None,
     };
-    ask(id, Command::VaultSecret(vault_secret::Command::Register(registration)))
+    ask(&id, Command::VaultSecret(vault_secret::Command::Register(registration)))
 }
 
 /// A refusal by the rules.

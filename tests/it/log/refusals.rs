@@ -69,7 +69,10 @@ fn history_cannot_be_changed() {
         "with gone as (delete from events returning 1) select count(*) from gone",
     ] {
         let refused = wait(history.database.pool().execute(statement)).expect_err(statement);
-        let code = refused.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+        let code = refused
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .map(std::borrow::Cow::into_owned);
         assert_eq!(code.as_deref(), Some(RESTRICT_VIOLATION), "{statement}: {refused}");
     }
     assert_eq!(history.events(), before);

@@ -22,7 +22,11 @@ fn folded(history: &History, aggregate_id: &str) -> (Option<State>, usize) {
 }
 
 #[track_caller]
-fn loads_the_same<D: Decider>(history: &History, aggregate_id: impl ToString, wrap: fn(D) -> State) {
+fn loads_the_same<D: Decider>(
+    history: &History,
+    aggregate_id: &(impl ToString + ?Sized),
+    wrap: fn(D) -> State,
+) {
     let id = aggregate_id.to_string();
     let (state, version) = wait(identity_log::stock::load::<D>(history.database.pool(), &id)).unwrap();
     assert_eq!((Some(wrap(state)), version), folded(history, &id));
@@ -75,18 +79,18 @@ fn the_stock_repository_loads_what_our_own_reads_tell() {
     history.append(ask(HARBOR, organization));
     history.append(register(secret, "Booking system"));
     let [desk, viewer] = lived(&history, secret);
-    history.append(ask(key, issue(Scope::Agent { identity_id: desk })));
-    history.append(ask(revoked, issue(Scope::Admin)));
-    history.append(ask(revoked, Command::ApiKey(api_key::Command::Revoke)));
+    history.append(ask(&key, issue(Scope::Agent { identity_id: desk })));
+    history.append(ask(&revoked, issue(Scope::Admin)));
+    history.append(ask(&revoked, Command::ApiKey(api_key::Command::Revoke)));
     history.append(delete(viewer));
-    history.append(ask(secret, Command::VaultSecret(vault_secret::Command::Delete)));
+    history.append(ask(&secret, Command::VaultSecret(vault_secret::Command::Delete)));
 
     loads_the_same::<Organization>(&history, HARBOR, State::Organization);
-    loads_the_same::<Identity>(&history, desk, State::Identity);
-    loads_the_same::<Identity>(&history, viewer, State::Identity);
-    loads_the_same::<ApiKey>(&history, key, State::ApiKey);
-    loads_the_same::<ApiKey>(&history, revoked, State::ApiKey);
-    loads_the_same::<VaultSecret>(&history, secret, State::VaultSecret);
+    loads_the_same::<Identity>(&history, &desk, State::Identity);
+    loads_the_same::<Identity>(&history, &viewer, State::Identity);
+    loads_the_same::<ApiKey>(&history, &key, State::ApiKey);
+    loads_the_same::<ApiKey>(&history, &revoked, State::ApiKey);
+    loads_the_same::<VaultSecret>(&history, &secret, State::VaultSecret);
 }
 
 #[test]
