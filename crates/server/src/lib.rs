@@ -1,5 +1,6 @@
 //! The service as one piece: settings, composition, and what operators do.
 
+pub mod audit;
 pub mod database;
 pub mod doctor;
 pub mod fictional_numbers;
@@ -10,5 +11,6 @@ mod preparation;
 pub mod private_postgres;
 mod service;
 pub mod settings;
+pub mod signing;
 
 pub use service::{Service, ServiceSettings};

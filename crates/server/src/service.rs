@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use identity_http::{App, AppSettings, Readiness};
 use identity_log::carrier::NumberPool;
+use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::signing::SigningSettings;
 use crate::{database, preparation};
 
 /// How many connections read for clients. Writes share the one of the committer.
@@ -39,6 +41,8 @@ pub struct ServiceSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
+    /// Who signs the log.
+    pub signing: SigningSettings,
 }
 
 /// A running service.
@@ -51,6 +55,9 @@ pub struct Service {
     preparing: JoinHandle<()>,
     stop_preparing: watch::Sender<bool>,
     readiness: Readiness,
+    follower: JoinHandle<()>,
+    stop_signing: oneshot::Sender<()>,
+    signer: JoinHandle<()>,
     pool: PgPool,
 }
 
@@ -63,6 +70,7 @@ impl Service {
         let address = listener.local_addr()?;
         let pool = pool(&settings.database_url)?;
         database::prepare(&pool).await?;
+        let signer = settings.signing.signer(pool.clone())?;
         let options = identity_log::connect_options(&pool);
         let outdated = preparation::outdated(&options).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
@@ -73,14 +81,19 @@ impl Service {
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
-        let app = App::new(pool.clone(), log, app_settings(settings), readiness.clone());
+        let app = App::new(pool.clone(), log, signer.clone(), app_settings(settings), readiness.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serving = axum::serve(listener, identity_http::router(app))
             .with_graceful_shutdown(async move { drop(stopped.await) })
             .into_future();
+        let (follower, news) = Follower::new(pool.clone());
+        let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
+            follower: tokio::spawn(follower.run()),
+            stop_signing,
+            signer: tokio::spawn(signer.run(news, async move { drop(signing_stopped.await) })),
             address,
             stop,
             server: tokio::spawn(serving),
@@ -114,6 +127,10 @@ impl Service {
         self.server.await.context("the server was cut off")?.context("the server failed")?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;
+        // What was committed last is signed before the signer ends.
+        let _: Result<(), ()> = self.stop_signing.send(());
+        self.signer.await.context("the signer was cut off")?;
+        self.follower.abort();
         self.pool.close().await;
         Ok(())
     }

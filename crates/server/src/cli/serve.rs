@@ -8,6 +8,7 @@ use serde_json::json;
 
 use identityd::database::Database;
 use identityd::settings::{DatabaseSettings, ServeSettings};
+use identityd::signing::SigningSettings;
 use identityd::{Service, ServiceSettings};
 
 use super::demo;
@@ -20,6 +21,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 
 pub(super) async fn run(
     settings: &ServeSettings,
+    signing: SigningSettings,
     database: &DatabaseSettings,
     output: Output,
     with_demo: bool,
@@ -28,7 +30,7 @@ pub(super) async fn run(
     let mut interruption = Interruption::listen()?;
     let database = Database::open(database).await?;
     let outcome = tokio::select! {
-        started = start(settings, &database, output) => started.map(Some),
+        started = start(settings, signing, &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
     let outcome = match outcome {
@@ -40,8 +42,13 @@ pub(super) async fn run(
     outcome.and(closed)
 }
 
-async fn start(settings: &ServeSettings, database: &Database, output: Output) -> anyhow::Result<Service> {
-    let service = Service::start(service_settings(settings, database)).await?;
+async fn start(
+    settings: &ServeSettings,
+    signing: SigningSettings,
+    database: &Database,
+    output: Output,
+) -> anyhow::Result<Service> {
+    let service = Service::start(service_settings(settings, signing, database)).await?;
     let base = format!("http://{}", service.address());
     output.print(&json!({ "listening_on": base }), &format!("listening on {base}"))?;
     Ok(service)
@@ -78,8 +85,12 @@ async fn drain(service: Service) -> anyhow::Result<()> {
     })
 }
 
-fn service_settings(settings: &ServeSettings, database: &Database) -> ServiceSettings {
+fn service_settings(
+    settings: &ServeSettings,
+    signing: SigningSettings,
+    database: &Database,
+) -> ServiceSettings {
     let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit } = settings.clone();
     let database_url = database.url().expose_secret().to_owned();
-    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit }
+    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit, signing }
 }
