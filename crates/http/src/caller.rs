@@ -23,8 +23,8 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
-use crate::reply::{Answer, Keeping, Reply, Source};
 use crate::readiness::Readiness;
+use crate::reply::{Answer, Keeping, Reply, Source};
 
 /// What the service works with. Its fields are for this file alone.
 #[derive(Debug, Clone)]

@@ -79,10 +79,7 @@ pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Err
 }
 
 /// Who works on a read model, if anybody does.
-pub(crate) async fn holder(
-    executor: impl PgExecutor<'_>,
-    name: &str,
-) -> Result<Option<String>, sqlx::Error> {
+pub(crate) async fn holder(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<String>, sqlx::Error> {
     let query = format!("select ({HOLDERS} limit 1) from unnest(array[$1]) as name");
     sqlx::query_scalar(&query).bind(name).fetch_one(executor).await
 }

@@ -78,10 +78,7 @@ fn an_event_of_an_unknown_aggregate_is_named_by_its_position() {
     let world = world();
     let bad = last(&world, "identity.created");
     world.behind_our_back(&format!("update events set aggregate_type = 'robot' where position = {bad}"));
-    is_found(
-        &world,
-        |error| matches!(error, ReadError::UnknownAggregate { position } if *position == bad),
-    );
+    is_found(&world, |error| matches!(error, ReadError::UnknownAggregate { position } if *position == bad));
 }
 
 #[test]
@@ -139,10 +136,7 @@ fn an_event_that_is_gone_while_a_table_catches_up_is_found() {
     });
     let bad = world.database().number("select max(position) - 1 from events");
     let error = outcome.expect_err("an event is missing");
-    assert!(
-        matches!(error, JobError::Read(ReadError::Missing { position }) if position == bad),
-        "{error:?}"
-    );
+    assert!(matches!(error, JobError::Read(ReadError::Missing { position }) if position == bad), "{error:?}");
     assert_eq!(world.rows("read_model", "identities"), before);
 }
 
@@ -150,7 +144,11 @@ fn an_event_that_is_gone_while_a_table_catches_up_is_found() {
 #[track_caller]
 fn is_different(world: &World, name: &str, id: &str, kind: DifferenceKind) {
     let found = world.verify(name).unwrap().differences;
-    assert_eq!(found.iter().map(|wrong| (wrong.id.as_str(), wrong.kind)).collect::<Vec<_>>(), [(id, kind)], "{name}");
+    assert_eq!(
+        found.iter().map(|wrong| (wrong.id.as_str(), wrong.kind)).collect::<Vec<_>>(),
+        [(id, kind)],
+        "{name}"
+    );
     assert_eq!(world.entry(name).differences, Some(1), "{name}");
     world.rebuild(name, LIVE).unwrap();
     world.is_clean();
@@ -187,7 +185,10 @@ fn a_row_that_was_deleted_is_named() {
     is_different(&world, "identities", &alpha, DifferenceKind::Missing);
     world.behind_our_back(&format!("delete from read_model.visibility where target_id = '{alpha}'"));
     is_different(&world, "visibility", &alpha, DifferenceKind::Missing);
-    world.behind_our_back(&format!("delete from read_model.organizations where id = '{}'", world.organization_id()));
+    world.behind_our_back(&format!(
+        "delete from read_model.organizations where id = '{}'",
+        world.organization_id()
+    ));
     let organization = world.organization_id().to_owned();
     is_different(&world, "organizations", &organization, DifferenceKind::Missing);
 }

@@ -73,13 +73,18 @@ impl Actor {
             Step::Pause(of) => drop(admin.change(&handle(of), &json!({"status": "paused"}))),
             Step::Grant(target, viewer) => drop(admin.grant(&handle(target), &self.id(viewer))),
             Step::Open(target) => {
-                drop(admin.post(&format!("/identities/{}/access", handle(target)), &json!({"viewer_identity_id": null})));
+                drop(admin.post(
+                    &format!("/identities/{}/access", handle(target)),
+                    &json!({"viewer_identity_id": null}),
+                ));
             }
             Step::Revoke(target, viewer) => drop(admin.revoke(&handle(target), &self.id(viewer))),
             Step::Provision(of) => {
                 drop(admin.post("/phone/numbers", &json!({"agent_handle": handle(of), "state": "NY"})));
             }
-            Step::ReleaseNumber(of) => drop(admin.delete(&format!("/identities/{}/phone_number", handle(of)))),
+            Step::ReleaseNumber(of) => {
+                drop(admin.delete(&format!("/identities/{}/phone_number", handle(of))));
+            }
             Step::TunnelMetadata(of, value) => self.describe_tunnel(of, value),
             Step::Delete(of) => drop(admin.delete(&format!("/identities/{}", handle(of)))),
             Step::Register(name) => {
@@ -88,7 +93,8 @@ impl Actor {
             }
             Step::Allow(..) | Step::Forbid(..) | Step::Forget(_) => self.guards_secrets(&step),
             Step::Mint(of) => {
-                let answer = admin.post("/api-keys", &json!({"label": "é", "scoped_identity_id": self.id(of)}));
+                let answer =
+                    admin.post("/api-keys", &json!({"label": "é", "scoped_identity_id": self.id(of)}));
                 self.keys.extend((answer.status == 201).then(|| answer.json()["record"].clone()));
             }
             Step::RevokeKey(number) => {
@@ -109,7 +115,8 @@ impl Actor {
 
     fn guards_secrets(&self, step: &Step) {
         let (Step::Allow(number, _) | Step::Forbid(number, _) | Step::Forget(number)) = step else { return };
-        let Some(secret) = nth(&self.secrets, *number).map(|secret| format!("/vault/secrets/{}", text(&secret["id"])))
+        let Some(secret) =
+            nth(&self.secrets, *number).map(|secret| format!("/vault/secrets/{}", text(&secret["id"])))
         else {
             return;
         };
@@ -140,13 +147,20 @@ fn nth(values: &[Value], number: usize) -> Option<&Value> {
 fn after(steps: Vec<Step>) -> World {
     let world = World::with_name_hold(std::time::Duration::ZERO);
     let mut actor = Actor { admin: world.admin(), secrets: vec![], keys: vec![] };
-    steps.into_iter().for_each(|step| actor.does(step));
+    for step in steps {
+        actor.does(step);
+    }
     world.other_admin().create("elsewhere");
     world
 }
 
 fn after_any_history(cases: u32, holds: impl Fn(&World)) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 30, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 30,
+        ..ProptestConfig::default()
+    };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&prop::collection::vec(step(), 1..60), |steps| {
         holds(&after(steps));

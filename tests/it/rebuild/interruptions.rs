@@ -21,10 +21,7 @@ const OF_THE_JOB: &str = "
     ) as victim";
 
 /// Rebuilds, and looks at the database as often as it can meanwhile. Gives how often that was.
-fn watched(
-    world: &World,
-    mut look: impl FnMut(u64) -> ControlFlow<()>,
-) -> (Result<(), JobError>, u64) {
+fn watched(world: &World, mut look: impl FnMut(u64) -> ControlFlow<()>) -> (Result<(), JobError>, u64) {
     let options = options(world);
     std::thread::scope(|scope| {
         let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)).map(drop));

@@ -95,8 +95,12 @@ impl<'a> Job<'a> {
             () = stop.as_mut() => return Err(JobError::Interrupted),
             built = self.build(settings.workers) => built?,
         };
-        let mut report =
-            Report { events: built.events + reached.events, rows: built.rows, position: reached.position, pause: None };
+        let mut report = Report {
+            events: built.events + reached.events,
+            rows: built.rows,
+            position: reached.position,
+            pause: None,
+        };
         if !settings.cut_over {
             self.enter(Phase::Ready).await?;
             return Ok(report);

@@ -4,8 +4,8 @@ use identity_log::copy::CopyWriter;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
-use super::folder::Folded;
 use super::Totals;
+use super::folder::Folded;
 use crate::projection::Projection;
 use crate::rebuild::JobError;
 

@@ -21,7 +21,10 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) async fn begin<P: Projection>(live: &mut PgConnection, range: &Range) -> Result<Self, JobError> {
+    pub(super) async fn begin<P: Projection>(
+        live: &mut PgConnection,
+        range: &Range,
+    ) -> Result<Self, JobError> {
         let columns = P::COLUMNS.join(", ");
         let condition = range.condition(P::COLUMNS.first().copied().unwrap_or("id"));
         let statement =

@@ -19,9 +19,9 @@ use identityd::database::Database;
 use identityd::migrations;
 use identityd::settings::DatabaseSettings;
 
+use super::interruption::Interruption;
 use super::output::Output;
 use super::{with_database, with_database_until};
-use super::interruption::Interruption;
 use progress::Reporter;
 
 #[derive(Debug, Subcommand)]

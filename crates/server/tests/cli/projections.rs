@@ -85,10 +85,14 @@ impl Scene {
 fn operators_rebuild_verify_and_roll_back_beside_the_service() {
     let scene = Scene::new();
     let rebuilt = scene.run(&["rebuild", "--all", "--json"]).succeeded();
-    let reports: Vec<Value> = rebuilt.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reports: Vec<Value> =
+        rebuilt.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(reports.len(), 6);
     assert_eq!((&reports[0]["name"], &reports[0]["events"]), (&"identities".into(), &5000.into()));
-    assert!(reports.iter().all(|report| report["live"] == true && report["pause_ms"].is_number()), "{reports:?}");
+    assert!(
+        reports.iter().all(|report| report["live"] == true && report["pause_ms"].is_number()),
+        "{reports:?}"
+    );
     let progress: Value = serde_json::from_str(rebuilt.stderr.lines().last().unwrap()).unwrap();
     assert!(progress["phase"].is_string() && progress["total"].is_number(), "{progress}");
     scene.run(&["verify", "--all"]).succeeded();
