@@ -18,7 +18,7 @@ const CROWD: &str = "
            'identity.created', '1',
            jsonb_build_object(
                'type', 'identity.created', 'id', md5('identity ' || number)::uuid, 'agent_handle', 'crowd-' || number,
-               'display_name', null, 'description', null, 'imessage_enabled', false,
+               'display_name', 'crowd', 'description', null, 'imessage_enabled', false,
                'mailbox', jsonb_build_object('id', md5('mailbox ' || number)::uuid,
                                              'email_address', 'crowd-' || number || '@agents.localhost'),
                'tunnel', jsonb_build_object('id', md5('tunnel ' || number)::uuid, 'tls_mode', 'passthrough',
