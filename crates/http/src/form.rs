@@ -60,9 +60,8 @@ impl Fault {
 
     /// A number in the path or the query that is none, is missing, or is out of range.
     pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
-        let fault =
-            Self::new("int_parsing", "Input should be a valid number in range").at(place).within(name);
-        Self { input: echo(&Value::from(input)), ..fault }
+        let complaint = Complaint::new("int_parsing", "Input should be a valid number in range");
+        complaint.about(steps([place, name]), echo(&Value::from(input)))
     }
 
     /// A header that is needed.
