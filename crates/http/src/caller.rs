@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
+use crate::readiness::Readiness;
 use crate::reply::{Answer, Keeping, Reply, Source};
 
 /// What the service works with. Its fields are for this file alone.
@@ -35,6 +36,7 @@ struct Inner {
     log: Log,
     signer: Signer,
     settings: AppSettings,
+    readiness: Readiness,
     in_flight: InFlight,
 }
 
@@ -50,9 +52,15 @@ pub struct AppSettings {
 }
 
 impl App {
-    /// The service over a migrated database, its log and whoever signs it.
-    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, signer, settings, in_flight: InFlight::default() }))
+    /// The service over a migrated database, its log and whoever signs it. Requests are answered as soon as it is ready.
+    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings, readiness: Readiness) -> Self {
+        let in_flight = InFlight::default();
+        Self(Arc::new(Inner { pool, log, signer, settings, readiness, in_flight }))
+    }
+
+    /// Refuses until the service is ready: what would be read may be of an older shape.
+    pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
+        self.0.readiness.borrow().as_ref().map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
     }
 
     /// Keys of writes that are being answered.
@@ -86,6 +94,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
+        app.must_be_ready()?;
         let presented =
             parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
         let presented = presented.ok_or_else(ApiError::unauthorized)?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_domain::api_key::ApiKeyError;
 use identity_domain::identity::IdentityError;
@@ -13,11 +13,12 @@ use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::{AppendError, ReadModelFailure, is_outage};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::conditional::entity_tag;
 use crate::form::Fault;
+use crate::problem::Detail;
+use crate::readiness::Preparation;
 
 /// Never leaves the service.
 const REPETITION: &str = "repetition";
@@ -35,35 +36,6 @@ struct Failure {
     retry_after_seconds: Option<u32>,
     entity_tag: Option<String>,
     cause: Option<String>,
-}
-
-/// What clients of the hosted API look at. Contract, section 0.5.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Detail {
-    Text(String),
-    Coded(Value),
-    Faults(Vec<Fault>),
-}
-
-impl From<&str> for Detail {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Value> for Detail {
-    fn from(value: Value) -> Self {
-        Self::Coded(value)
-    }
-}
-
-/// The body of an error; more than `detail` is ours.
-#[derive(Debug, Serialize)]
-struct Body<'a> {
-    detail: &'a Detail,
-    code: &'static str,
-    request_id: &'a str,
 }
 
 impl ApiError {
@@ -244,6 +216,20 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).because(chain(cause))
     }
 
+    /// The service is being prepared: it answers later, and says how far it is.
+    pub fn preparing(preparation: &Preparation) -> Self {
+        let Preparation { read_model, phase, done, total } = preparation;
+        let detail = json!({
+            "code": "preparing",
+            "message": format!("The service is not ready yet, please retry: {preparation}"),
+            "read_model": read_model,
+            "phase": phase,
+            "done": done,
+            "total": total,
+        });
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "preparing", detail).retry_after(1)
+    }
+
     /// A defect of ours. The client learns nothing but the request id.
     pub fn internal(cause: String) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error").because(cause)
@@ -259,22 +245,21 @@ impl ApiError {
         self.0.cause.as_deref()
     }
 
-    /// Fills the answer. Headers that were set on the way (`Allow`) stay.
-    pub(crate) fn render(&self, response: Response, request_id: &str) -> Response {
-        let body = Body { detail: &self.0.detail, code: self.0.code, request_id };
-        // A body of text and numbers always encodes; an empty one would still carry its status.
-        let body = serde_json::to_string(&body).unwrap_or_default();
-        let (mut parts, _) = response.into_parts();
-        parts.status = self.0.status;
-        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        parts.headers.remove(header::CONTENT_LENGTH);
-        if let Some(tag) = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok()) {
-            parts.headers.insert(header::ETAG, tag);
-        }
-        if let Some(seconds) = self.0.retry_after_seconds {
-            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        Response::from_parts(parts, axum::body::Body::from(body))
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.0.detail
+    }
+
+    /// Headers that belong to the error, whatever form its body takes.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let tag = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+        let retry_after = self.0.retry_after_seconds.map(HeaderValue::from);
+        let named =
+            [tag.map(|tag| (header::ETAG, tag)), retry_after.map(|after| (header::RETRY_AFTER, after))];
+        named.into_iter().flatten()
     }
 }
 

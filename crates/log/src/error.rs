@@ -107,4 +107,28 @@ pub enum ReadError {
         /// Why.
         source: DecodeError,
     },
+    /// Positions are dense, and this one is not there.
+    #[error("the event at position {position} is missing")]
+    Missing {
+        /// Where it should stand.
+        position: i64,
+    },
+    /// An event belongs to a type of aggregate that this software does not know.
+    #[error("the event at position {position} is of an unknown aggregate type")]
+    UnknownAggregate {
+        /// Where it stands.
+        position: i64,
+    },
+    /// The sequence of an aggregate is dense, and an event of it is not there.
+    #[error(
+        "event {sequence} of aggregate {aggregate_id} is missing: the one at position {position} does not follow"
+    )]
+    Torn {
+        /// Whose.
+        aggregate_id: String,
+        /// Which one is missing.
+        sequence: i64,
+        /// Where the one stands that was found instead.
+        position: i64,
+    },
 }

@@ -8,7 +8,8 @@
 //! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
-//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
+//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
+//!   [`census`]: how much that must be.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
@@ -21,6 +22,7 @@
 
 mod batch;
 pub mod carrier;
+pub mod census;
 pub mod codec;
 mod committer;
 pub mod copy;

@@ -19,5 +19,5 @@ pub fn of_canonical(pieces: &[&[u8]]) -> Hash {
     for piece in pieces {
         hasher.update(piece);
     }
-    tlog_tiles::tlog::Hash(hasher.finalize().into())
+    Hash(hasher.finalize().into())
 }

@@ -27,6 +27,7 @@ impl TileId {
     }
 
     /// The tile in which the root of this one is a hash.
+    #[must_use]
     pub fn above(self) -> Self {
         Self { level: self.level + 1, place: self.place / WIDTH }
     }
@@ -67,5 +68,5 @@ pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, []) = bytes.as_chunks::<32>() else {
         return None;
     };
-    Some(hashes.iter().copied().map(tlog_tiles::tlog::Hash).collect())
+    Some(hashes.iter().copied().map(Hash).collect())
 }

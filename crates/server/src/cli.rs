@@ -132,6 +132,18 @@ async fn with_database<T>(
     outcome.and_then(|value| closed.map(|()| value))
 }
 
+/// The same for work that can be told to stop, and ends itself then.
+async fn with_database_until<T>(
+    settings: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Database, &mut Interruption) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut interruption = Interruption::listen()?;
+    let database = Database::open(settings).await?;
+    let outcome = work(&database, &mut interruption).await;
+    let closed = database.close().await;
+    outcome.and_then(|value| closed.map(|()| value))
+}
+
 fn bailed_out<T>() -> anyhow::Result<T> {
     bail!("interrupted")
 }

@@ -7,6 +7,7 @@ pub mod fictional_numbers;
 pub mod migrations;
 pub mod numbers;
 pub mod operator;
+mod preparation;
 pub mod private_postgres;
 mod service;
 pub mod settings;

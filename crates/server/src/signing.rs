@@ -86,6 +86,7 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
 /// Whoever can read the key can sign a history of their own.
 fn check_private(file: &Path) -> anyhow::Result<()> {
     let mode = fs::metadata(file)?.permissions().mode() & 0o777;
-    ensure!(mode & 0o077 == 0, "{} is open to other users (mode {mode:o}, should be 600)", file.display());
+    let others = mode & 0o077;
+    ensure!(others == 0, "{} is open to other users (mode {mode:o}, should be 600)", file.display());
     Ok(())
 }

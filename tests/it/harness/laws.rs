@@ -74,6 +74,10 @@ pub(super) fn hold(answer: &Answer) {
         return;
     }
     let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    if content_type == "application/problem+json" {
+        assert!(answer.status >= 400 && answer.detail().is_string(), "{answer} is no problem of RFC 9457");
+        return;
+    }
     if answer.status == 200 && answer.bytes.starts_with(b"identityd/") {
         // Signed notes and their keys are text by their own standard.
         assert_eq!(content_type, "text/plain; charset=utf-8", "{answer}");

@@ -184,7 +184,9 @@ impl Signer {
         let stored = tree.frontier.size();
         known.hold(connection, organization_id).await?;
         while tree.frontier.size() < head {
-            let leaves = next_leaves(connection, organization_id, tree.frontier.size(), CHUNK).await?;
+            // Never beyond the head: what was committed since it was read is not what is about to be signed.
+            let limit = CHUNK.min(head - tree.frontier.size());
+            let leaves = next_leaves(connection, organization_id, tree.frontier.size(), limit).await?;
             for leaf in leaves {
                 tree.append(leaf);
                 known.hold_at(tree.frontier.size(), || tree.frontier.root())?;

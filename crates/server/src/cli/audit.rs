@@ -114,10 +114,10 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
 /// Where the signing key is at hand, what was committed last is signed first. A log that is refused is exported all
 /// the same, with what was signed before: that is what shows where it differs.
 async fn sign(organization_id: &str, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
-    if let Some(signer) = signing.existing_signer(database.pool().clone())? {
-        if let Err(error) = signer.sign(organization_id).await {
-            tracing::warn!(%error, "this log is not signed any more, exporting what was signed before");
-        }
+    if let Some(signer) = signing.existing_signer(database.pool().clone())?
+        && let Err(error) = signer.sign(organization_id).await
+    {
+        tracing::warn!(%error, "this log is not signed any more, exporting what was signed before");
     }
     Ok(())
 }
@@ -158,9 +158,9 @@ async fn new_epoch(
     migrations::run(database.pool()).await?;
     let organization_id = Operator::new(database.pool().clone()).find_organization(org).await?;
     let signer = signing.signer(database.pool().clone())?;
-    let signed = signer.begin_epoch(&organization_id).await?;
-    let signed = signed.context("this history has no events")?;
-    let key = signer.key().verifier_key(&signed.checkpoint.origin);
-    let text = format!("epoch {} begins with {} events\nkey {key}", signed.epoch, signed.checkpoint.size);
-    output.print(&json!({ "epoch": signed.epoch, "size": signed.checkpoint.size, "key": key }), &text)
+    let begun = signer.begin_epoch(&organization_id).await?;
+    let begun = begun.context("this history has no events")?;
+    let key = signer.key().verifier_key(&begun.checkpoint.origin);
+    let text = format!("epoch {} begins with {} events\nkey {key}", begun.epoch, begun.checkpoint.size);
+    output.print(&json!({ "epoch": begun.epoch, "size": begun.checkpoint.size, "key": key }), &text)
 }
