@@ -2,8 +2,10 @@
 //!
 //! - [`mod@line`]: one event in an export, and the trailer that ends it.
 //! - [`export`]: from the database to a file that proves itself.
+//! - [`replay`]: one identity, event by event.
 //! - [`verify`]: from the file alone to a verdict.
 
 pub mod export;
 pub mod line;
+pub mod replay;
 pub mod verify;

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod exports;
+mod replay;
 mod second_history;
 mod tampering;
 

@@ -76,7 +76,7 @@ const EVENTS: &str = "select organization_sequence, aggregate_type, aggregate_id
                       where organization_id = $1 and organization_sequence > $2 and organization_sequence <= $3
                       order by organization_sequence";
 
-fn envelope(organization_id: &str, row: &PgRow) -> Result<Envelope, sqlx::Error> {
+pub(super) fn envelope(organization_id: &str, row: &PgRow) -> Result<Envelope, sqlx::Error> {
     Ok(Envelope {
         organization_id: organization_id.to_owned(),
         organization_sequence: row.try_get("organization_sequence")?,
@@ -102,7 +102,6 @@ async fn add_proofs(
 ) -> anyhow::Result<()> {
     let mut before = vec![];
     for node in Frontier::nodes(after)? {
-        // A complete subtree is the root of a tree of its own size only at the very left.
         before.push(proof::node(connection, organization_id, signed.epoch, node).await?);
     }
     trailer.before = before.iter().map(Hash::to_string).collect();

@@ -1,6 +1,7 @@
 //! `identityd audit`.
 
 mod progress;
+mod replay;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Export(ExportFlags),
     /// Verify an export; needs neither the service nor the database
     Verify(VerifyFlags),
+    /// Show what an identity was after each of its events, and who made it so
+    Replay(replay::ReplayFlags),
     /// Sign the log as it stands, whatever was signed before, under a new name
     NewEpoch {
         /// Id or name of the organization
@@ -80,6 +83,7 @@ pub(super) async fn run(
             with_database(database, async |database| export(&flags, database, signing).await).await
         }
         Command::Verify(flags) => verify(&flags, output),
+        Command::Replay(flags) => replay::run(&flags, database, output).await,
         Command::NewEpoch { org } => {
             with_database(database, async |database| new_epoch(&org, database, signing, output).await).await
         }
