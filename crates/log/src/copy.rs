@@ -143,6 +143,15 @@ impl CopyReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether all of a row is there.
+    pub fn has_row(&mut self) -> Result<bool, CopyError> {
+        if !self.begin()? || self.ended {
+            return Ok(false);
+        }
+        let next = row_length(self.buffer.get(self.at..).unwrap_or_default())?;
+        Ok(next.is_some_and(|(_, fields)| fields != END))
+    }
+
     /// The next row, if all of it is there.
     pub fn next_row(&mut self) -> Result<Option<CopyRow<'_>>, CopyError> {
         if !self.begin()? || self.ended {

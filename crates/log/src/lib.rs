@@ -8,6 +8,7 @@
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
 //! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
+//! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
@@ -25,10 +26,12 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+pub mod history;
 pub mod ids;
 mod log;
 mod metadata;
 pub mod names;
+pub mod past;
 pub mod read;
 mod read_model;
 pub mod recorded;

@@ -38,7 +38,8 @@ impl Range {
     }
 }
 
-fn literal(text: &str) -> String {
+/// A text in SQL, for statements that take no parameters.
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
