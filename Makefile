@@ -1,12 +1,13 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt clippy doc tools
+.PHONY: help run test check bench fmt clippy doc tools
 
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
 	@echo 'make check  run what CI runs: formatting, lints, documentation, tests'
+	@echo 'make bench  measure the service side by side with the stock stack (BENCH="--only rebuild" for a part)'
 
 # The first start also makes an organization, and prints its key with three lines to try it.
 run: tools
@@ -14,6 +15,11 @@ run: tools
 
 test: tools
 	cargo test --workspace
+
+# The report and its plots are in target/bench.
+bench: tools
+	cargo build --release --package identityd --package identity-bench
+	target/release/identity-bench $(BENCH)
 
 # The tests stand last, so that what they say is at the end.
 check: fmt clippy doc test

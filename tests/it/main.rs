@@ -10,12 +10,17 @@
 mod api_keys;
 mod bad_input;
 mod concurrency;
+mod conditional;
 mod handles;
 mod harness;
+mod idempotency;
 mod identities;
 mod isolation;
+mod log;
 mod mailboxes;
 mod phone_numbers;
+mod proof;
+mod rebuild;
 mod restart;
 mod tunnels;
 mod vault;

@@ -88,3 +88,6 @@ impl CallHandling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,6 @@ pub fn check(scheme: &'static str, text: &str) -> Result<(), UrlError> {
     let clean = !text.contains(|character: char| character.is_whitespace() || character.is_control());
     if starts_with_host && clean && text.len() <= 2048 { Ok(()) } else { Err(UrlError { scheme }) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
-use identity_log::{Actor, Append, Committed, Log, Metadata};
+use identity_log::idempotency::Repeatable;
+use identity_log::proof::signer::Signer;
+use identity_log::{Actor, Append, Log, Metadata};
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
 use serde::de::DeserializeOwned;
@@ -15,9 +18,13 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::api_key::{Presented, public_id};
+use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
+use crate::idempotency::{Idempotency, InFlight};
+use crate::readiness::Readiness;
+use crate::reply::{Answer, Keeping, Reply, Source};
 
 /// What the service works with. Its fields are for this file alone.
 #[derive(Debug, Clone)]
@@ -27,7 +34,10 @@ pub struct App(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     log: Log,
+    signer: Signer,
     settings: AppSettings,
+    readiness: Readiness,
+    in_flight: InFlight,
 }
 
 /// What the wire has to know of the settings.
@@ -42,9 +52,20 @@ pub struct AppSettings {
 }
 
 impl App {
-    /// The service over a migrated database and its log.
-    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings }))
+    /// The service over a migrated database, its log and whoever signs it. Requests are answered as soon as it is ready.
+    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings, readiness: Readiness) -> Self {
+        let in_flight = InFlight::default();
+        Self(Arc::new(Inner { pool, log, signer, settings, readiness, in_flight }))
+    }
+
+    /// Refuses until the service is ready: what would be read may be of an older shape.
+    pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
+        self.0.readiness.borrow().as_ref().map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
+    }
+
+    /// Keys of writes that are being answered.
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.0.in_flight
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -60,6 +81,7 @@ pub struct Caller {
     /// The key.
     pub key: KeyRow,
     request_id: Arc<str>,
+    idempotency: Option<Idempotency>,
 }
 
 /// Somebody with a good key that is not bound to an identity.
@@ -72,6 +94,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
+        app.must_be_ready()?;
         let presented =
             parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
         let presented = presented.ok_or_else(ApiError::unauthorized)?;
@@ -80,7 +103,8 @@ impl FromRequestParts<App> for Caller {
             key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
         // The context is this request's own, so nothing was set before.
         let _: Result<(), String> = context.key_id.set(public_id(key.id));
-        Ok(Self { app: app.clone(), key, request_id: context.request_id })
+        let idempotency = parts.extensions.get::<Idempotency>().cloned();
+        Ok(Self { app: app.clone(), key, request_id: context.request_id, idempotency })
     }
 }
 
@@ -123,6 +147,11 @@ impl Caller {
         &self.app.0.pool
     }
 
+    /// Who signs the log.
+    pub fn signer(&self) -> &Signer {
+        &self.app.0.signer
+    }
+
     /// The settings.
     pub fn settings(&self) -> &AppSettings {
         &self.app.0.settings
@@ -133,16 +162,34 @@ impl Caller {
         if self.is_admin() { Actor::AdminKey(self.key.id) } else { Actor::AgentKey(self.key.id) }
     }
 
-    /// Asks an aggregate of the caller's organization for a change, in the caller's name.
-    pub async fn append(&self, aggregate_id: Uuid, command: Command) -> Result<Committed, ApiError> {
+    /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`
+    /// makes of it.
+    pub(crate) async fn write(
+        &self,
+        aggregate_id: Uuid,
+        command: Command,
+        expected_version: Option<i64>,
+        reply: impl Reply,
+    ) -> Result<Response, ApiError> {
+        let reply = Arc::new(reply);
         let append = Append {
             organization_id: self.key.organization_id.clone(),
             aggregate_id: aggregate_id.to_string(),
             command,
             metadata: Metadata::new(&self.actor(), &self.request_id),
-            expected_version: None,
+            expected_version,
+            repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
+                key: key.clone(),
+                fingerprint: *fingerprint,
+                answer: Arc::new(Keeping(Arc::clone(&reply))),
+            }),
         };
-        Ok(self.app.0.log.append(append).await?)
+        let committed = self.app.0.log.append(append).await?;
+        let answer = match &committed.kept {
+            Some(kept) => reply.reveal(Answer::kept(kept.status, kept.body.clone()))?,
+            None => reply.reveal(reply.compose(Source::Pool(self.pool()), &committed).await?)?,
+        };
+        Ok(tagged(answer.into_response(), &entity_tag(committed.version)))
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.

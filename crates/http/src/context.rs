@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use identity_log::ids;
 
 use crate::error::ApiError;
+use crate::problem::{self, Form};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,11 +33,12 @@ pub async fn around(mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     request.extensions_mut().insert(context.clone());
+    let form = Form::accepted(request.headers());
     let answer = tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await;
     let response = answer.unwrap_or_else(|elapsed| ApiError::unavailable(&elapsed).into_response());
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let mut response = match &error {
-        Some(error) => error.render(response, &context.request_id),
+        Some(error) => problem::render(error, response, &context.request_id, form),
         None => response,
     };
     if let Ok(value) = HeaderValue::from_str(&context.request_id) {

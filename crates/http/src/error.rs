@@ -1,21 +1,27 @@
 //! Every way a request can fail, and what the client is told. Contract, section 0.5.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_domain::api_key::ApiKeyError;
 use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
+use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::{AppendError, ReadModelFailure, is_outage};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::conditional::entity_tag;
 use crate::form::Fault;
+use crate::problem::Detail;
+use crate::readiness::Preparation;
+
+/// Never leaves the service.
+const REPETITION: &str = "repetition";
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
 /// nearly every function of this crate returns one, and hardly ever does.
@@ -28,42 +34,21 @@ struct Failure {
     code: &'static str,
     detail: Detail,
     retry_after_seconds: Option<u32>,
+    entity_tag: Option<String>,
     cause: Option<String>,
-}
-
-/// What clients of the hosted API look at. Contract, section 0.5.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Detail {
-    Text(String),
-    Coded(Value),
-    Faults(Vec<Fault>),
-}
-
-impl From<&str> for Detail {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Value> for Detail {
-    fn from(value: Value) -> Self {
-        Self::Coded(value)
-    }
-}
-
-/// The body of an error; more than `detail` is ours.
-#[derive(Debug, Serialize)]
-struct Body<'a> {
-    detail: &'a Detail,
-    code: &'static str,
-    request_id: &'a str,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
         let detail = detail.into();
-        Self(Box::new(Failure { status, code, detail, retry_after_seconds: None, cause: None }))
+        Self(Box::new(Failure {
+            status,
+            code,
+            detail,
+            retry_after_seconds: None,
+            entity_tag: None,
+            cause: None,
+        }))
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
@@ -142,6 +127,18 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER_SECONDS)
     }
 
+    /// What is asked for is not signed yet, or never will be.
+    pub fn not_signed() -> Self {
+        Self::not_found("not_signed", "Not covered by a signed checkpoint")
+    }
+
+    /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
+    fn log_refused(refusal: &Refusal) -> Self {
+        let code = "log_refused";
+        let message = format!("The log is not signed any more: {refusal}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!({ "code": code, "message": message }))
+    }
+
     /// Nothing is served there (D20).
     pub fn unknown_route() -> Self {
         Self::not_found("not_found", "Not Found")
@@ -171,6 +168,38 @@ impl ApiError {
         Self::invalid(vec![Fault::value(field, message)])
     }
 
+    /// The client has seen another version than the one that is there, which it is told.
+    pub fn precondition_failed(present_version: i64) -> Self {
+        let mut error =
+            Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed");
+        error.0.entity_tag = Some(entity_tag(present_version));
+        error
+    }
+
+    /// The key was used for another request. Contract, section 3.4.
+    pub fn idempotency_key_reused() -> Self {
+        let code = "idempotency_key_reused";
+        let message = "This Idempotency-Key was used for another request";
+        Self::conflict(code, json!({ "error": code, "message": message }))
+    }
+
+    /// A request with this key is being answered.
+    pub fn idempotency_in_progress() -> Self {
+        let code = "idempotency_in_progress";
+        let message = "A request with this Idempotency-Key is still in progress";
+        Self::conflict(code, json!({ "error": code, "message": message })).retry_after(1)
+    }
+
+    /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
+    fn repetition() -> Self {
+        Self::conflict(REPETITION, "This request was done before")
+    }
+
+    /// Whether a response says that the write was done before.
+    pub(crate) fn is_repetition(response: &Response) -> bool {
+        response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.code == REPETITION)
+    }
+
     /// The database is away, or too busy. Nothing is wrong with the request.
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service is temporarily unavailable, please retry";
@@ -185,6 +214,20 @@ impl ApiError {
             "The database cannot be reached"
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).because(chain(cause))
+    }
+
+    /// The service is being prepared: it answers later, and says how far it is.
+    pub fn preparing(preparation: &Preparation) -> Self {
+        let Preparation { read_model, phase, done, total } = preparation;
+        let detail = json!({
+            "code": "preparing",
+            "message": format!("The service is not ready yet, please retry: {preparation}"),
+            "read_model": read_model,
+            "phase": phase,
+            "done": done,
+            "total": total,
+        });
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "preparing", detail).retry_after(1)
     }
 
     /// A defect of ours. The client learns nothing but the request id.
@@ -202,21 +245,32 @@ impl ApiError {
         self.0.cause.as_deref()
     }
 
-    /// Fills the answer. Headers that were set on the way (`Allow`) stay.
-    pub(crate) fn render(&self, response: Response, request_id: &str) -> Response {
-        let body = Body { detail: &self.0.detail, code: self.0.code, request_id };
-        // A body of text and numbers always encodes; an empty one would still carry its status.
-        let body = serde_json::to_string(&body).unwrap_or_default();
-        let (mut parts, _) = response.into_parts();
-        parts.status = self.0.status;
-        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        parts.headers.remove(header::CONTENT_LENGTH);
-        if let Some(seconds) = self.0.retry_after_seconds {
-            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        Response::from_parts(parts, axum::body::Body::from(body))
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.0.detail
+    }
+
+    /// Headers that belong to the error, whatever form its body takes.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let tag = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+        let retry_after = self.0.retry_after_seconds.map(HeaderValue::from);
+        let named =
+            [tag.map(|tag| (header::ETAG, tag)), retry_after.map(|after| (header::RETRY_AFTER, after))];
+        named.into_iter().flatten()
     }
 }
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.0.code))
+    }
+}
+
+/// So that an answer that cannot be composed can fail its transaction.
+impl Error for ApiError {}
 
 /// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
 impl IntoResponse for ApiError {
@@ -254,6 +308,25 @@ impl From<ReadModelFailure> for ApiError {
     }
 }
 
+impl From<SignError> for ApiError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Refused(refusal) => Self::log_refused(&refusal),
+            SignError::Tree(error) => error.into(),
+            SignError::Memory(_) => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<TreeError> for ApiError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Database(error) => error.into(),
+            TreeError::Proof(_) | TreeError::Note(_) | TreeError::Tile => Self::internal(chain(&error)),
+        }
+    }
+}
+
 impl From<serde_json::Error> for ApiError {
     fn from(error: serde_json::Error) -> Self {
         Self::internal(chain(&error))
@@ -264,9 +337,8 @@ impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::VersionConflict { .. } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed")
-            }
+            AppendError::VersionConflict { actual } => Self::precondition_failed(actual),
+            AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),
             AppendError::Failed(cause) => Self::internal(chain(&*cause)),
         }

@@ -58,9 +58,20 @@ impl Fault {
         complaint.about(steps(["path", segment]), echo(&Value::from(input)))
     }
 
+    /// A number in the path or the query that is none, is missing, or is out of range.
+    pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
+        let complaint = Complaint::new("int_parsing", "Input should be a valid number in range");
+        complaint.about(steps([place, name]), echo(&Value::from(input)))
+    }
+
     /// A header that is needed.
     pub fn header(name: &str) -> Self {
         Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
+    }
+
+    /// A header that is not what it should be.
+    pub fn malformed_header(name: &str, message: &str) -> Self {
+        Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
     }
 }
 

@@ -3,10 +3,12 @@
 //! # Code map
 //! - [`router()`]: the whole route table on one screen.
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
+//! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
-//! - [`error`]: every way a request can fail, and what the client is told.
+//! - [`error`]: every way a request can fail, and what the client is told; `problem`: in which form.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
+//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -20,11 +22,17 @@
 
 pub mod api_key;
 pub mod caller;
+mod conditional;
 pub mod context;
 pub mod error;
 pub mod form;
+mod idempotency;
+mod problem;
+pub mod readiness;
+mod reply;
 mod router;
 mod routes;
 
 pub use caller::{App, AppSettings};
+pub use readiness::{Preparation, Readiness};
 pub use router::router;

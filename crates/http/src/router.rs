@@ -3,15 +3,17 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::caller::App;
-use crate::context;
 use crate::error::ApiError;
-use crate::routes::{access, api_keys, health, identities, mailboxes, phone_numbers, tunnels, vault, whoami};
+use crate::routes::{
+    access, api_keys, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+};
+use crate::{context, idempotency};
 
 /// Everything that is answered. The two collections that published clients write with a slash at the end are
 /// answered with and without it. Contract, section 0.2.
@@ -54,13 +56,18 @@ pub fn router(app: App) -> Router {
         .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
         .route("/api-keys/self", get(api_keys::get_own_api_key))
         .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
+        .route("/log/checkpoint", get(log::get_checkpoint))
+        .route("/log/key", get(log::get_verifier_key))
+        .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
+        .route("/log/consistency", get(log::prove_consistency))
         .route("/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
         .route("/vault/secrets/{secret_id}", delete(vault::delete_secret))
         .route(
             "/vault/secrets/{secret_id}/access",
             get(vault::list_access_rules).post(vault::grant_secret_access),
         )
-        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access));
+        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access))
+        .layer(from_fn_with_state(app.clone(), idempotency::around));
     Router::new()
         .nest("/api/v1", v1)
         .route("/api/whoami", get(whoami::whoami))

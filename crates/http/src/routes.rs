@@ -5,6 +5,7 @@ pub(crate) mod api_keys;
 pub(crate) mod health;
 pub(crate) mod identities;
 pub(crate) mod identity_forms;
+pub(crate) mod log;
 pub(crate) mod mailboxes;
 pub(crate) mod phone_numbers;
 pub(crate) mod tunnels;

@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 use crate::committer::{Tools, decide};
 use crate::envelope::Envelope;
 use crate::error::{AppendError, BatchError};
+use crate::idempotency::{self, Used};
 use crate::log::{Append, Committed};
 use crate::names;
 use crate::recorded::Recorded;
@@ -26,9 +27,18 @@ pub(crate) async fn write(
 ) -> Result<(Vec<Outcome>, Remembered), BatchError> {
     let mut head = Head::lock(connection, appends).await?;
     let mut world = World::load(connection, tools.carrier.as_ref(), remembered, appends).await?;
+    let mut used = idempotency::used(connection, appends).await?;
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
-        outcomes.push(decide_one(append, &mut world, &mut head, tools)?);
+        let outcome = if is_repeated(append, &used) {
+            Err(AppendError::Repeated)
+        } else {
+            decide_one(append, &mut world, &mut head, tools)?
+        };
+        if let (Ok(_), Some(repeatable)) = (&outcome, &append.repeatable) {
+            used.insert((append.organization_id.clone(), repeatable.key.clone()));
+        }
+        outcomes.push(outcome);
     }
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
@@ -37,7 +47,31 @@ pub(crate) async fn write(
         head.advance(connection).await?;
         derive(connection, tools, &world, &events).await?;
     }
+    for (append, outcome) in appends.iter().zip(&mut outcomes) {
+        keep_answer(connection, append, outcome).await?;
+    }
     Ok((outcomes, world.into_remembered()))
+}
+
+fn is_repeated(append: &Append, used: &Used) -> bool {
+    let key =
+        append.repeatable.as_ref().map(|repeatable| (append.organization_id.clone(), repeatable.key.clone()));
+    key.is_some_and(|key| used.contains(&key))
+}
+
+/// Composes and keeps the answer to a write that may be repeated. A refused one leaves no record.
+async fn keep_answer(
+    connection: &mut PgConnection,
+    append: &Append,
+    outcome: &mut Outcome,
+) -> Result<(), BatchError> {
+    let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
+        return Ok(());
+    };
+    let kept = repeatable.answer.compose(connection, committed).await.map_err(BatchError::Compose)?;
+    idempotency::keep(connection, &append.organization_id, repeatable, &kept).await?;
+    committed.kept = Some(kept);
+    Ok(())
 }
 
 /// Decides one command. A refusal is its own answer; it leaves the others alone.
@@ -64,7 +98,11 @@ fn decide_one(
         world.learn(&event);
         recorded.push(event);
     }
-    Ok(Ok(Committed { version: version + i64::try_from(recorded.len()).unwrap_or(0), events: recorded }))
+    Ok(Ok(Committed {
+        version: version + i64::try_from(recorded.len()).unwrap_or(0),
+        events: recorded,
+        kept: None,
+    }))
 }
 
 /// Where the log ends, while its lock is held.

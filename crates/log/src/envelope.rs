@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::recorded::{Recorded, timestamp};
 
@@ -40,7 +39,6 @@ impl<'a> Envelope<'a> {
 
     /// The leaf hash of RFC 6962, section 2.1, over the RFC 8785 canonical JSON of the envelope.
     pub fn leaf_hash(&self) -> Result<[u8; 32], serde_json::Error> {
-        let canonical = serde_json_canonicalizer::to_vec(self)?;
-        Ok(Sha256::new_with_prefix([0x00]).chain_update(canonical).finalize().into())
+        Ok(identity_proof::leaf::of(self)?.0)
     }
 }

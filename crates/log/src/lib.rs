@@ -5,11 +5,14 @@
 //! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
 //!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
+//! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
-//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
+//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
+//!   [`census`]: how much that must be.
 //! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
+//! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
 //! # Invariants, as absences
@@ -20,6 +23,7 @@
 
 mod batch;
 pub mod carrier;
+pub mod census;
 pub mod codec;
 mod committer;
 pub mod copy;
@@ -27,11 +31,13 @@ pub mod envelope;
 mod error;
 pub mod follow;
 pub mod history;
+pub mod idempotency;
 pub mod ids;
 mod log;
 mod metadata;
 pub mod names;
 pub mod past;
+pub mod proof;
 pub mod read;
 mod read_model;
 pub mod recorded;

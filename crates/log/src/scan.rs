@@ -69,17 +69,6 @@ pub async fn ranges(
     Ok(froms.zip(tos).map(|(from, to)| Range { kind, from, to, upto }).collect())
 }
 
-/// How many events of `kind` there are up to a position: what a scan of all ranges must come to.
-pub async fn count(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
-    let count: i64 =
-        sqlx::query_scalar("select count(*) from events where aggregate_type = $1 and position <= $2")
-            .bind(kind.as_str())
-            .bind(upto)
-            .fetch_one(connection)
-            .await?;
-    Ok(u64::try_from(count).unwrap_or_default())
-}
-
 /// A range being read, aggregate by aggregate.
 pub struct Scan<'a> {
     kind: Kind,

@@ -23,7 +23,10 @@ const REMEMBERED: usize = 20_000;
 
 /// States of aggregates from earlier batches. They save reading history again: what was appended since, by whatever
 /// process, is always read on top.
-pub(crate) type Remembered = HashMap<String, Aggregate>;
+pub(crate) type Remembered = HashMap<Key, Aggregate>;
+
+/// An aggregate's type and id: ids of different types are different, even where they read the same.
+type Key = (Kind, String);
 
 /// An aggregate as far as it is known.
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ pub(crate) struct Aggregate {
 /// What is known while a batch is decided.
 #[derive(Debug, Default)]
 pub(crate) struct World {
-    aggregates: HashMap<String, Aggregate>,
+    aggregates: HashMap<Key, Aggregate>,
     claims: HashMap<(Namespace, String), Claim>,
     identities: HashMap<String, BTreeSet<Uuid>>,
     secrets: HashMap<String, BTreeSet<Uuid>>,
@@ -75,7 +78,7 @@ impl World {
     async fn load_aggregates(
         &mut self,
         connection: &mut PgConnection,
-        ids: HashSet<(Kind, String)>,
+        ids: HashSet<Key>,
     ) -> Result<(), BatchError> {
         if self.aggregates.len() + ids.len() > REMEMBERED {
             self.aggregates.clear();
@@ -83,9 +86,9 @@ impl World {
         if ids.is_empty() {
             return Ok(());
         }
+        let seen: Vec<i64> = ids.iter().map(|key| self.version(key)).collect();
         let (kinds, ids): (Vec<&str>, Vec<&str>) =
             ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
-        let seen: Vec<i64> = ids.iter().map(|&id| self.version(id)).collect();
         for event in read::aggregates(connection, &kinds, &ids, &seen).await? {
             self.evolve(&event);
         }
@@ -109,7 +112,7 @@ impl World {
 
     /// The state of an aggregate of this organization; one of another organization is as good as none.
     pub(crate) fn state(&self, append: &Append) -> (State, i64) {
-        match self.aggregates.get(&append.aggregate_id) {
+        match self.aggregates.get(&(append.command.kind(), append.aggregate_id.clone())) {
             Some(known) if known.organization_id == append.organization_id => {
                 (known.state.clone(), known.sequence)
             }
@@ -117,8 +120,8 @@ impl World {
         }
     }
 
-    fn version(&self, aggregate_id: &str) -> i64 {
-        self.aggregates.get(aggregate_id).map_or(0, |known| known.sequence)
+    fn version(&self, key: &Key) -> i64 {
+        self.aggregates.get(key).map_or(0, |known| known.sequence)
     }
 
     /// Answers what a command needs to know, as of `now`.
@@ -145,7 +148,7 @@ impl World {
     }
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
-        self.aggregates.get(&identity.to_string()).is_some_and(|known| {
+        self.aggregates.get(&(Kind::Identity, identity.to_string())).is_some_and(|known| {
             known.organization_id == organization && matches!(known.state, State::Identity(Identity::Live(_)))
         })
     }
@@ -165,7 +168,7 @@ impl World {
     }
 
     fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
-        self.aggregates.get(&secret.to_string()).is_some_and(|known| {
+        self.aggregates.get(&(Kind::VaultSecret, secret.to_string())).is_some_and(|known| {
             known.organization_id == organization && known.state == State::VaultSecret(VaultSecret::Live)
         })
     }
@@ -208,11 +211,14 @@ impl World {
     }
 
     fn evolve(&mut self, recorded: &Recorded) {
-        let known = self.aggregates.entry(recorded.aggregate_id.clone()).or_insert_with(|| Aggregate {
-            organization_id: recorded.organization_id.clone(),
-            sequence: 0,
-            state: State::initial(recorded.event.kind()),
-        });
+        let known = self
+            .aggregates
+            .entry((recorded.event.kind(), recorded.aggregate_id.clone()))
+            .or_insert_with(|| Aggregate {
+                organization_id: recorded.organization_id.clone(),
+                sequence: 0,
+                state: State::initial(recorded.event.kind()),
+            });
         known.sequence = recorded.sequence;
         known.state.evolve(&recorded.event);
     }
@@ -231,7 +237,7 @@ impl World {
 /// What a batch needs, without repetition.
 #[derive(Default)]
 struct Wanted {
-    aggregates: HashSet<(Kind, String)>,
+    aggregates: HashSet<Key>,
     names: HashSet<String>,
     identities: HashSet<String>,
     secrets: HashSet<String>,

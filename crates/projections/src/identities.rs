@@ -108,8 +108,30 @@ impl Projection for Identities {
                 .await?;
         }
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
+        if rows.len() > 1 {
+            let renamed: Vec<Uuid> = changes.iter().filter_map(renamed).collect();
+            give_up_handles(connection, &renamed).await?;
+        }
         if rows.is_empty() { Ok(()) } else { upsert(connection, &rows).await }
     }
+}
+
+/// The identity of a change that takes its handle away from a row.
+fn renamed(change: &Change<Row>) -> Option<Uuid> {
+    let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
+    (before.document.agent_handle != after.document.agent_handle).then_some(after.document.id)
+}
+
+/// A handle that one row gives up may be another's by now, and rows are written in no particular order: whoever gets a
+/// new handle gives the old one up first. No handle looks like an id.
+async fn give_up_handles(connection: &mut PgConnection, renamed: &[Uuid]) -> Result<(), ReadModelFailure> {
+    if !renamed.is_empty() {
+        sqlx::query("update identities set agent_handle = id::text where id = any($1)")
+            .bind(renamed)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
 }
 
 fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {

@@ -72,7 +72,8 @@ impl Projection for Organizations {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         sqlx::query(
             "insert into organizations (id, name, created_at)
-             select * from unnest($1::text[], $2::text[], $3::timestamptz[])",
+             select * from unnest($1::text[], $2::text[], $3::timestamptz[])
+             on conflict on constraint organizations_pkey do update set name = excluded.name",
         )
         .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())

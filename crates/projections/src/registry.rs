@@ -23,7 +23,10 @@ pub struct Entry {
     pub retired_at: Option<OffsetDateTime>,
     /// Where in the log it stopped.
     pub retired_position: Option<i64>,
-    /// What the last job is doing, or how it ended.
+    /// Whether a job is at work on it now.
+    pub job_runs: bool,
+    /// What the job is doing, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in
+    /// phase …`. Anything else, with no job at work, is where it was killed.
     pub job_phase: Option<String>,
     /// Events it has read.
     pub job_done: Option<i64>,
@@ -57,9 +60,28 @@ pub async fn register(connection: &mut PgConnection, tables: &[&dyn Table]) -> R
     Ok(())
 }
 
+/// Who holds which read model: those who have its advisory lock in this database.
+const HOLDERS: &str = "
+    select application_name || ' (Postgres backend ' || pid || ')'
+    from pg_locks
+    join pg_stat_activity using (pid)
+    where locktype = 'advisory'
+      and granted
+      and pg_locks.database = (select oid from pg_database where datname = current_database())
+      and classid = hashtext('identityd read model')::bigint::bit(32)::bigint::oid
+      and objid = hashtext(name)::bigint::bit(32)::bigint::oid";
+
 /// Every entry, by name.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Error> {
-    sqlx::query_as("select * from read_models order by name").fetch_all(executor).await
+    let query =
+        format!("select read_models.*, exists ({HOLDERS}) as job_runs from read_models order by name");
+    sqlx::query_as(&query).fetch_all(executor).await
+}
+
+/// Who works on a read model, if anybody does.
+pub(crate) async fn holder(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<String>, sqlx::Error> {
+    let query = format!("select ({HOLDERS} limit 1) from unnest(array[$1]) as name");
+    sqlx::query_scalar(&query).bind(name).fetch_one(executor).await
 }
 
 /// Notes how far a job has come.

@@ -1,24 +1,25 @@
 //! A read model as jobs see it: something that can be built from the log, read back, and held against the log.
 
-use std::collections::HashMap;
+mod builder;
+mod check;
+mod folder;
+
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use identity_domain::Kind;
-use identity_log::copy::{CopyError, CopyReader, CopyRow, CopyWriter};
+use identity_log::copy::{CopyError, CopyReader, CopyRow};
 use identity_log::scan::{Range, Scan};
-use identity_log::{ReadError, ReadModel, Recorded};
+use identity_log::{ReadError, ReadModel};
 use sqlx::PgConnection;
-use sqlx::postgres::PgCopyIn;
-use uuid::Uuid;
 
 use crate::projection::{Live, Projection};
 use crate::rebuild::JobError;
-
-/// How many bytes gather before they are sent to the table.
-const CHUNK: usize = 256 * 1024;
+use builder::Builder;
+use check::Check;
+use folder::Folder;
 
 /// How many rows, and a sum over their contents that does not depend on their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,14 +94,14 @@ pub trait Table: ReadModel {
     async fn read_back(&self, connection: &mut PgConnection) -> Result<Totals, JobError>;
 
     /// Folds a range of history from `source` and holds it against the rows that `live` sees; both must look at the
-    /// same moment.
+    /// same moment. Gives how many events that were, and what is wrong.
     async fn verify(
         &self,
         source: &mut PgConnection,
         live: &mut PgConnection,
         range: &Range,
         progress: &AtomicU64,
-    ) -> Result<Vec<Difference>, JobError>;
+    ) -> Result<(u64, Vec<Difference>), JobError>;
 }
 
 #[async_trait]
@@ -120,15 +121,13 @@ impl<P: Projection> Table for Live<P> {
         range: &Range,
         progress: &AtomicU64,
     ) -> Result<Totals, JobError> {
-        let statement = format!("copy {} ({}) from stdin (format binary)", P::NAME, P::COLUMNS.join(", "));
-        let sink = sink.copy_in_raw(&statement).await?;
-        let mut builder = Builder { sink, writer: CopyWriter::default(), totals: Totals::default() };
+        let mut builder = Builder::begin::<P>(sink).await?;
         let mut folder = Folder::<P>::default();
         let mut scan = Scan::begin(source, range).await?;
         while let Some(event) = scan.next().await? {
             progress.fetch_add(1, Ordering::Relaxed);
-            builder.totals.events += 1;
-            if let Some(aggregate) = folder.take(&event) {
+            builder.count_event();
+            if let Some(aggregate) = folder.take(&event)? {
                 builder.write::<P>(&aggregate).await?;
             }
         }
@@ -155,142 +154,22 @@ impl<P: Projection> Table for Live<P> {
         live: &mut PgConnection,
         range: &Range,
         progress: &AtomicU64,
-    ) -> Result<Vec<Difference>, JobError> {
+    ) -> Result<(u64, Vec<Difference>), JobError> {
         let mut check = Check::begin::<P>(live, range).await?;
+        let mut events = 0;
         let mut folder = Folder::<P>::default();
         let mut scan = Scan::begin(source, range).await?;
         while let Some(event) = scan.next().await? {
             progress.fetch_add(1, Ordering::Relaxed);
-            if let Some(aggregate) = folder.take(&event) {
+            events += 1;
+            if let Some(aggregate) = folder.take(&event)? {
                 check.add::<P>(&aggregate)?;
             }
         }
         if let Some(aggregate) = folder.last() {
             check.add::<P>(&aggregate)?;
         }
-        Ok(check.finish())
-    }
-}
-
-/// What one aggregate comes to.
-type Folded<P> = (String, Option<<P as Projection>::Row>);
-
-/// Folds events that come aggregate by aggregate, holding one of them.
-struct Folder<P: Projection> {
-    present: Option<Folded<P>>,
-}
-
-impl<P: Projection> Default for Folder<P> {
-    fn default() -> Self {
-        Self { present: None }
-    }
-}
-
-impl<P: Projection> Folder<P> {
-    /// Folds an event; gives the aggregate before it when it is the first of another.
-    fn take(&mut self, event: &Recorded) -> Option<Folded<P>> {
-        if let Some((id, row)) = &mut self.present
-            && *id == event.aggregate_id
-        {
-            *row = P::fold(row.take(), event);
-            return None;
-        }
-        self.present.replace((event.aggregate_id.clone(), P::fold(None, event)))
-    }
-
-    fn last(self) -> Option<Folded<P>> {
-        self.present
-    }
-}
-
-/// Writes rows into the table that is being built.
-struct Builder<'a> {
-    sink: PgCopyIn<&'a mut PgConnection>,
-    writer: CopyWriter,
-    totals: Totals,
-}
-
-impl Builder<'_> {
-    async fn write<P: Projection>(&mut self, (id, row): &Folded<P>) -> Result<(), JobError> {
-        let Some(row) = row else {
-            return Ok(());
-        };
-        P::copy(id, row, &mut self.writer)?;
-        if self.writer.len() >= CHUNK {
-            self.send().await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self) -> Result<(), JobError> {
-        for row in self.writer.rows() {
-            self.totals.add_row(row);
-        }
-        self.sink.send(self.writer.take()).await?;
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Totals, JobError> {
-        for row in self.writer.rows() {
-            self.totals.add_row(row);
-        }
-        self.sink.send(self.writer.end()).await?;
-        let written = self.sink.finish().await?;
-        if written == self.totals.rows {
-            Ok(self.totals)
-        } else {
-            Err(JobError::Rows { written, expected: self.totals.rows })
-        }
-    }
-}
-
-/// Holds folded aggregates against the rows of a live table, byte for byte as both go over the wire. Of every live row
-/// only a sum is kept, so a range of any table fits into memory.
-#[derive(Default)]
-struct Check {
-    live: HashMap<Vec<u8>, Totals>,
-    differences: Vec<Difference>,
-}
-
-impl Check {
-    async fn begin<P: Projection>(live: &mut PgConnection, range: &Range) -> Result<Self, JobError> {
-        let columns = P::COLUMNS.join(", ");
-        let condition = range.condition(P::COLUMNS.first().copied().unwrap_or("id"));
-        let statement =
-            format!("copy (select {columns} from {} where {condition}) to stdout (format binary)", P::NAME);
-        let mut check = Self::default();
-        read_rows(live, &statement, |row| {
-            let key = row.bytes()?.unwrap_or_default().to_vec();
-            check.live.entry(key).or_default().add_row(row.as_bytes());
-            Ok(())
-        })
-        .await?;
-        Ok(check)
-    }
-
-    fn add<P: Projection>(&mut self, (id, row): &Folded<P>) -> Result<(), JobError> {
-        let mut expected = Totals::default();
-        if let Some(row) = row {
-            let mut writer = CopyWriter::default();
-            P::copy(id, row, &mut writer)?;
-            writer.rows().for_each(|row| expected.add_row(row));
-        }
-        let found = self.live.remove(&key_of(id)).unwrap_or_default();
-        if expected != found {
-            let kind = match (expected.rows, found.rows) {
-                (_, 0) => DifferenceKind::Missing,
-                (0, _) => DifferenceKind::Extra,
-                _ => DifferenceKind::Different,
-            };
-            self.differences.push(Difference { id: id.clone(), kind });
-        }
-        Ok(())
-    }
-
-    /// Rows that the log never spoke of are left over.
-    fn finish(self) -> Vec<Difference> {
-        let extra = self.live.keys().map(|key| Difference { id: id_of(key), kind: DifferenceKind::Extra });
-        self.differences.into_iter().chain(extra).collect()
+        Ok((events, check.finish()))
     }
 }
 
@@ -309,13 +188,4 @@ async fn read_rows(
         }
     }
     Ok(reader.finish().map_err(ReadError::from)?)
-}
-
-/// An aggregate's id as the first column of its rows holds it.
-fn key_of(id: &str) -> Vec<u8> {
-    id.parse::<Uuid>().map_or_else(|_| id.as_bytes().to_vec(), |uuid| uuid.as_bytes().to_vec())
-}
-
-fn id_of(key: &[u8]) -> String {
-    Uuid::from_slice(key).map_or_else(|_| String::from_utf8_lossy(key).into_owned(), |uuid| uuid.to_string())
 }

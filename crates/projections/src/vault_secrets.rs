@@ -93,7 +93,9 @@ impl Projection for VaultSecrets {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         sqlx::query(
             "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])",
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+             on conflict on constraint vault_secrets_pkey do update
+             set name = excluded.name, secret_type = excluded.secret_type, description = excluded.description",
         )
         .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())

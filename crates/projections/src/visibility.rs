@@ -193,7 +193,9 @@ async fn insert(connection: &mut PgConnection, new: &[(Uuid, &AccessRow)]) -> Re
         new.iter().map(|(target, row)| row.document(*target)).collect::<Result<_, _>>()?;
     sqlx::query(
         "insert into visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
-         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])",
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
+         on conflict on constraint visibility_pkey do update
+         set viewer_id = excluded.viewer_id, document = excluded.document",
     )
     .bind(new.iter().map(|(target, _)| *target).collect::<Vec<_>>())
     .bind(new.iter().map(|(_, row)| row.viewer_id).collect::<Vec<_>>())

@@ -2,6 +2,7 @@
 //!
 //! A command opens the database, does one thing and closes it again; what it does is in the library.
 
+mod audit;
 mod demo;
 mod doctor;
 mod interruption;
@@ -22,7 +23,10 @@ use tracing::level_filters::LevelFilter;
 use identityd::database::Database;
 use identityd::migrations;
 use identityd::operator::Operator;
-use identityd::settings::{DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile};
+use identityd::settings::{
+    DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
+};
+use identityd::signing::SigningSettings;
 
 use crate::logging;
 use interruption::Interruption;
@@ -36,6 +40,8 @@ pub(crate) struct Arguments {
     common: CommonFlags,
     #[command(flatten)]
     database: DatabaseFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -80,27 +86,32 @@ enum Command {
     /// Read models: show, rebuild, verify, roll back
     #[command(subcommand)]
     Projections(projections::Command),
+    /// History for auditors: export it, verify it without this service
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Check the database
     Doctor,
 }
 
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { common, database, command } = arguments;
+    let Arguments { common, database, signing, command } = arguments;
     let level = if matches!(command, Command::Serve { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
     logging::start(common.log_format, level)?;
     let file = SettingsFile::read(common.config.as_deref())?;
+    let signing = SigningSettings::resolve(signing, &database, &file);
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
-            serve::run(&ServeSettings::resolve(flags, file)?, &database, output, demo).await
+            serve::run(&ServeSettings::resolve(flags, file)?, signing, &database, output, demo).await
         }
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,
         Command::Key(command) => key::run(command, &database, output).await,
         Command::Numbers(command) => numbers::run(command, &database, output).await,
         Command::Projections(command) => projections::run(command, &database, output).await,
+        Command::Audit(command) => audit::run(command, &database, &signing, output).await,
         Command::Doctor => doctor::run(&database, output).await,
     }
 }
@@ -117,6 +128,18 @@ async fn with_database<T>(
         outcome = work(&database) => outcome,
         () = interruption.arrives() => bailed_out(),
     };
+    let closed = database.close().await;
+    outcome.and_then(|value| closed.map(|()| value))
+}
+
+/// The same for work that can be told to stop, and ends itself then.
+async fn with_database_until<T>(
+    settings: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Database, &mut Interruption) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut interruption = Interruption::listen()?;
+    let database = Database::open(settings).await?;
+    let outcome = work(&database, &mut interruption).await;
     let closed = database.close().await;
     outcome.and_then(|value| closed.map(|()| value))
 }

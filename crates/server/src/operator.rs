@@ -145,7 +145,8 @@ impl Operator {
         Ok(NewKey { key_id: public_id(id), api_key: secret.key_text(id).into() })
     }
 
-    async fn find_organization(&self, id_or_name: &str) -> anyhow::Result<String> {
+    /// The id of an organization that is given by its id or name.
+    pub async fn find_organization(&self, id_or_name: &str) -> anyhow::Result<String> {
         let organizations = self.list_organizations().await?;
         let mut matching =
             organizations.iter().filter(|known| known.id == id_or_name || known.name == id_or_name);
@@ -184,6 +185,7 @@ impl Operator {
             command,
             metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
             expected_version: None,
+            repeatable: None,
         };
         // The log is let go of with the answer, which ends the committer.
         let appending = async move { log.append(append).await };

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
-use identity_http::{App, AppSettings};
+use identity_http::{App, AppSettings, Readiness};
 use identity_log::carrier::NumberPool;
+use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::database;
+use crate::signing::SigningSettings;
+use crate::{database, preparation};
 
 /// How many connections read for clients. Writes share the one of the committer.
 const CONNECTIONS: u32 = 16;
@@ -39,6 +41,8 @@ pub struct ServiceSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
+    /// Who signs the log.
+    pub signing: SigningSettings,
 }
 
 /// A running service.
@@ -48,35 +52,55 @@ pub struct Service {
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
     committer: JoinHandle<()>,
+    preparing: JoinHandle<()>,
+    stop_preparing: watch::Sender<bool>,
+    readiness: Readiness,
+    follower: JoinHandle<()>,
+    stop_signing: oneshot::Sender<()>,
+    signer: JoinHandle<()>,
     pool: PgPool,
 }
 
 impl Service {
-    /// Migrates the database, binds the address and starts to answer.
+    /// Binds the address, migrates the database and starts to answer. Where read models are of an older version, they
+    /// are rebuilt first; until then every request is told to come again.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
-        let pool = pool(&settings.database_url)?;
-        database::prepare(&pool).await?;
         let listener = TcpListener::bind(settings.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
+        let pool = pool(&settings.database_url)?;
+        database::prepare(&pool).await?;
+        let signer = settings.signing.signer(pool.clone())?;
+        let options = identity_log::connect_options(&pool);
+        let outdated = preparation::outdated(&options).await.context("cannot look read models up")?;
+        let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
+        let (stop_preparing, stopped_preparing) = watch::channel(false);
         let (log, committer) = Log::open(
             identity_log::connect_options(&pool),
             identity_projections::all(),
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
-        let app = App::new(pool.clone(), log, app_settings(settings));
+        let app = App::new(pool.clone(), log, signer.clone(), app_settings(settings), readiness.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serving = axum::serve(listener, identity_http::router(app))
             .with_graceful_shutdown(async move { drop(stopped.await) })
             .into_future();
+        let (follower, news) = Follower::new(pool.clone());
+        let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
+            follower: tokio::spawn(follower.run()),
+            stop_signing,
+            signer: tokio::spawn(signer.run(news, async move { drop(signing_stopped.await) })),
             address,
             stop,
             server: tokio::spawn(serving),
             committer: tokio::spawn(committer.run()),
+            preparing: tokio::spawn(preparation::run(options, told, stopped_preparing)),
+            stop_preparing,
+            readiness,
             pool,
         })
     }
@@ -86,13 +110,27 @@ impl Service {
         self.address
     }
 
+    /// Returns when the service answers. If it never will, because it was told to stop, this does not return.
+    pub async fn ready(&self) {
+        let mut readiness = self.readiness.clone();
+        if readiness.wait_for(Option::is_none).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Stops accepting and lets running requests end. The committer ends by itself when the last of them has let go of
     /// the log, after everything that waited was committed.
     pub async fn stop(self) -> anyhow::Result<()> {
         // If the server is gone already there is nobody to tell.
         let _: Result<(), ()> = self.stop.send(());
+        self.stop_preparing.send_replace(true);
         self.server.await.context("the server was cut off")?.context("the server failed")?;
+        self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;
+        // What was committed last is signed before the signer ends.
+        let _: Result<(), ()> = self.stop_signing.send(());
+        self.signer.await.context("the signer was cut off")?;
+        self.follower.abort();
         self.pool.close().await;
         Ok(())
     }

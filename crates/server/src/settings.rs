@@ -13,6 +13,8 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::signing::SigningSettings;
+
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
 const DEFAULT_MAIL_DOMAIN: &str = "agents.localhost";
@@ -27,7 +29,7 @@ const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 /// Where the data is, as flags and environment say.
 #[derive(Debug, Default, Args)]
 pub struct DatabaseFlags {
-    /// Folder of the private Postgres, used when there is no database URL [default: .identityd]
+    /// Folder of the signing key, and of the private Postgres where there is no database URL [default: .identityd]
     #[arg(long, global = true, env = "IDENTITYD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -35,6 +37,15 @@ pub struct DatabaseFlags {
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub database_url: Option<SecretString>,
+}
+
+/// Who signs the log, as flags and environment say.
+#[derive(Debug, Default, Args)]
+pub struct SigningFlags {
+    /// Key that signs checkpoints: 32 bytes in base64 [default: made on first start, kept in the data directory]
+    #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
+    pub signing_key: Option<SecretString>,
 }
 
 /// How to serve, as flags and environment say.
@@ -67,6 +78,7 @@ pub struct ServeFlags {
 pub struct SettingsFile {
     data_dir: Option<PathBuf>,
     database_url: Option<SecretString>,
+    signing_key: Option<SecretString>,
     listen: Option<SocketAddr>,
     mail_domain: Option<String>,
     tunnel_zone: Option<String>,
@@ -109,6 +121,17 @@ impl DatabaseSettings {
         let data_dir = flags.data_dir.or_else(|| file.data_dir.clone());
         let private = Self::Private(data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)));
         flags.database_url.or_else(|| file.database_url.clone()).map_or(private, Self::Url)
+    }
+}
+
+impl SigningSettings {
+    /// Merges the layers. There is a data directory wherever the database is.
+    pub fn resolve(flags: SigningFlags, database: &DatabaseFlags, file: &SettingsFile) -> Self {
+        let data_dir = database.data_dir.clone().or_else(|| file.data_dir.clone());
+        Self {
+            data_dir: data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
+            key: flags.signing_key.or_else(|| file.signing_key.clone()),
+        }
     }
 }
 

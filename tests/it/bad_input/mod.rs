@@ -5,3 +5,4 @@ mod bodies;
 mod fields;
 mod keys;
 mod paths;
+mod problems;

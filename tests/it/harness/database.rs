@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use identityd::signing::SigningSettings;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tempfile::TempDir;
 
 use super::{postgres, wait};
 
@@ -13,6 +15,7 @@ pub(crate) struct Database {
     name: String,
     url: String,
     pool: PgPool,
+    data_dir: TempDir,
 }
 
 impl Database {
@@ -24,7 +27,7 @@ impl Database {
         wait(postgres::shared().create(&name));
         let url = postgres::shared().url_of(&name);
         let pool = wait(PgPoolOptions::new().max_connections(2).connect(&url)).unwrap();
-        Self { name, url, pool }
+        Self { name, url, pool, data_dir: TempDir::new().unwrap() }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -35,6 +38,11 @@ impl Database {
         &self.pool
     }
 
+    /// Who signs what is in it, with a key that stays when the service is started again.
+    pub(crate) fn signing(&self) -> SigningSettings {
+        SigningSettings { data_dir: self.data_dir.path().to_owned(), key: None }
+    }
+
     /// One number, from a query of one row.
     pub(crate) fn number(&self, query: &str) -> i64 {
         wait(sqlx::query_scalar(query).fetch_one(&self.pool)).expect(query)
@@ -43,6 +51,41 @@ impl Database {
     /// Changes behind the service's back, for what no caller can bring about.
     pub(crate) fn execute(&self, statement: &str) {
         wait(sqlx::query(statement).execute(&self.pool)).expect(statement);
+    }
+
+    /// Sets what is in it aside, as a dump would.
+    pub(crate) fn back_up(&self) {
+        self.for_all_tables(
+            "drop schema if exists backup cascade; create schema backup",
+            "create table %1$s as table %2$s",
+        );
+    }
+
+    /// Puts back what was set aside. No trigger objects, just as none does to whoever loads a dump.
+    pub(crate) fn restore(&self) {
+        let statement =
+            "set local session_replication_role = replica; delete from %2$s; insert into %2$s table %1$s";
+        self.for_all_tables("select", statement);
+    }
+
+    fn for_all_tables(&self, first: &str, statement: &str) {
+        let script = format!(
+            "do $$
+             declare named record;
+             begin
+                 execute '{first}';
+                 for named in select schemaname, tablename from pg_tables where schemaname in ('public', 'read_model')
+                 loop
+                     execute format(
+                         '{statement}',
+                         format('backup.%I', named.schemaname || '_' || named.tablename),
+                         format('%I.%I', named.schemaname, named.tablename)
+                     );
+                 end loop;
+             end
+             $$"
+        );
+        self.execute(&script);
     }
 }
 

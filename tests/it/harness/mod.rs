@@ -28,6 +28,7 @@ use std::sync::OnceLock;
 
 pub(crate) use answer::Answer;
 pub(crate) use caller::Caller;
+pub(crate) use database::Database;
 pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
 pub(crate) use published::{Change, Refusal, Wish};
 pub(crate) use world::{Agent, World};

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use identityd::signing::SigningSettings;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
+use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::server::Server;
@@ -70,7 +72,9 @@ impl Postgres {
         wait(run(&self.copier, &format!("create database {TEMPLATE}")));
         let url = self.url_of(TEMPLATE);
         wait(migrate(&url));
-        drop(Server::start(&url, std::time::Duration::ZERO));
+        let data_dir = TempDir::new().unwrap();
+        let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
+        drop(Server::start(&url, signing, std::time::Duration::ZERO));
         let rest =
             format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
         wait(run(&self.copier, &rest));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identityd::signing::SigningSettings;
 use identityd::{Service, ServiceSettings};
 
 use super::wait;
@@ -14,11 +15,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the service over a database.
-    pub(crate) fn start(database_url: &str, name_hold: Duration) -> Self {
-        let service = wait(Service::start(settings(database_url, name_hold))).expect("the service starts");
+    /// Starts the service over a database, and waits until it answers.
+    pub(crate) fn start(database_url: &str, signing: SigningSettings, name_hold: Duration) -> Self {
+        let server = Self::begin(database_url, signing, name_hold);
+        server.becomes_ready();
+        server
+    }
+
+    /// The same without the waiting.
+    pub(crate) fn begin(database_url: &str, signing: SigningSettings, name_hold: Duration) -> Self {
+        let service =
+            wait(Service::start(settings(database_url, signing, name_hold))).expect("the service starts");
         let base_url = format!("http://{}", service.address());
         Self { service: Some(service), base_url }
+    }
+
+    /// Returns when it answers.
+    pub(crate) fn becomes_ready(&self) {
+        wait(self.service.as_ref().expect("the service runs").ready());
     }
 
     /// Where it answers, without a slash at the end.
@@ -40,7 +54,7 @@ impl Drop for Server {
 }
 
 /// The only place that knows what the settings consist of.
-fn settings(database_url: &str, name_hold: Duration) -> ServiceSettings {
+fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -> ServiceSettings {
     ServiceSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         database_url: database_url.to_owned(),
@@ -48,5 +62,6 @@ fn settings(database_url: &str, name_hold: Duration) -> ServiceSettings {
         tunnel_zone: "tunnels.localhost".to_owned(),
         name_hold,
         description_limit: 10_000,
+        signing,
     }
 }

@@ -65,7 +65,7 @@ impl World {
     /// The same, where names become free again after another time.
     pub(crate) fn with_name_hold(name_hold: Duration) -> Self {
         let database = Database::create();
-        let server = Server::start(database.url(), name_hold);
+        let server = Server::start(database.url(), database.signing(), name_hold);
         let home = organization(&database, "home");
         Self { server, database, name_hold, home, other: OnceLock::new(), agents: Mutex::default() }
     }
@@ -147,9 +147,31 @@ impl World {
 
     /// The same world after its service was stopped and started again. Callers from before do not find it any more.
     pub(crate) fn restarted(self) -> Self {
+        self.restarted_after(|_| ())
+    }
+
+    /// The same, where something happened to the database in between.
+    pub(crate) fn restarted_after(self, happens: impl FnOnce(&Database)) -> Self {
+        let world = self.restarting_after(happens);
+        world.becomes_ready();
+        world
+    }
+
+    /// Returns when the service answers.
+    pub(crate) fn becomes_ready(&self) {
+        self.server.becomes_ready();
+    }
+
+    /// The same world while its service starts again, which may take it a while.
+    pub(crate) fn restarting(self) -> Self {
+        self.restarting_after(|_| ())
+    }
+
+    fn restarting_after(self, happens: impl FnOnce(&Database)) -> Self {
         let Self { server, database, name_hold, home, other, agents } = self;
         drop(server);
-        let server = Server::start(database.url(), name_hold);
+        happens(&database);
+        let server = Server::begin(database.url(), database.signing(), name_hold);
         Self { server, database, name_hold, home, other, agents }
     }
 }

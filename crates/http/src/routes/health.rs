@@ -13,8 +13,10 @@ pub(crate) async fn healthz() -> Response {
     json_text(StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
 }
 
-/// `GET /readyz`: the database answers and holds our tables; 503 with the reason otherwise.
+/// `GET /readyz`: the database answers and holds our tables, in the shape of this software; 503 with the reason
+/// otherwise.
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
+    app.must_be_ready()?;
     app.probe().await.map_err(|error| ApiError::not_ready(&error))?;
     Ok(json_text(StatusCode::OK, r#"{"status":"ready"}"#.to_owned()))
 }

@@ -2,12 +2,18 @@
 
 use identity_log::{ReadError, ReadModelError, ReadModelFailure};
 
-/// A job failed; the live table is as it was.
+/// A job failed; the live table is as it was, unless it is [`JobError::Doubt`].
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// Another job works on this read model.
     #[error("{0} is at work on this read model")]
     Held(String),
+    /// The job was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The connection broke in the one moment in which nobody can know from here what became of the swap.
+    #[error("the connection was lost while the swap was committed; the status says which table is live")]
+    Doubt(#[source] sqlx::Error),
     /// There is no table to go back to.
     #[error("there is no retired table of this read model")]
     NothingRetired,

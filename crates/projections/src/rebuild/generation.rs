@@ -1,33 +1,33 @@
 //! The next generation of a table: alike to the live one, and nobody's but the job's.
 
+use std::time::{Duration, Instant};
+
 use sqlx::{Executor as _, PgConnection};
 
 use super::error::JobError;
+use crate::registry;
+
+/// How long the lock may still be held by a job that is gone: Postgres takes a moment to notice.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes the lock of a read model for as long as the connection lives.
 pub(super) async fn lock(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    let taken: bool =
-        sqlx::query_scalar("select pg_try_advisory_lock(hashtext('identityd read model'), hashtext($1))")
-            .bind(name)
-            .fetch_one(&mut *connection)
-            .await?;
-    if taken { Ok(()) } else { Err(JobError::Held(holder(connection, name).await?)) }
+    let begun = Instant::now();
+    while !try_lock(connection, name).await? {
+        if begun.elapsed() > PATIENCE {
+            let holder = registry::holder(connection, name).await?;
+            return Err(JobError::Held(holder.unwrap_or_else(|| "another job".to_owned())));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
-async fn holder(connection: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {
-    let holder: Option<String> = sqlx::query_scalar(
-        "select application_name || ' (Postgres backend ' || pid || ')'
-         from pg_locks
-         join pg_stat_activity using (pid)
-         where locktype = 'advisory'
-           and granted
-           and classid = hashtext('identityd read model')::bigint::bit(32)::bigint::oid
-           and objid = hashtext($1)::bigint::bit(32)::bigint::oid",
-    )
-    .bind(name)
-    .fetch_optional(connection)
-    .await?;
-    Ok(holder.unwrap_or_else(|| "another job".to_owned()))
+async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select pg_try_advisory_lock(hashtext('identityd read model'), hashtext($1))")
+        .bind(name)
+        .fetch_one(connection)
+        .await
 }
 
 /// Makes the table anew, without keys and indexes: they are cheaper to add at the end. Not logged until then either
@@ -51,11 +51,13 @@ pub(super) async fn add_indexes(connection: &mut PgConnection, name: &str) -> Re
     Ok(())
 }
 
+/// Without those that say that a column is not null: the table is made with them, and newer servers list them, too.
 async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "select format('alter table read_model_next.%I add constraint %I %s', $1, conname, pg_get_constraintdef(oid))
          from pg_constraint
          where conrelid = ('read_model.' || $1)::regclass
+           and contype <> 'n'
          order by conname",
     )
     .bind(name)

@@ -5,15 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use identity_domain::Kind;
-use identity_log::read;
 use identity_log::scan::{self, Range};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 
 use super::error::JobError;
-use crate::registry;
-use crate::table::{Difference, Table, Totals};
+use crate::table::{Table, Totals};
 
 /// How many events a range has, about: few enough that what is kept of them while they are verified is small.
 const RANGE: u64 = 50_000;
@@ -73,57 +71,15 @@ async fn build_ranges(
 ) -> Result<Totals, JobError> {
     let mut source = options.connect().await?;
     let mut sink = options.connect().await?;
+    // Held until the worker has come to its end: another job makes the table anew, and must not find us writing.
+    let hold = format!("begin; lock table read_model_next.{} in row exclusive mode", table.name());
+    sink.execute(hold.as_str()).await?;
     let mut totals = Totals::default();
     while let Some(range) = queue.next() {
         totals = totals.and(table.build(&mut source, &mut sink, &range, progress).await?);
     }
+    sink.execute("commit").await?;
     source.close().await?;
     sink.close().await?;
     Ok(totals)
-}
-
-/// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// The position at which log and table were held against each other.
-    pub position: i64,
-    /// Events that were folded.
-    pub events: u64,
-    /// Rows that depart from the log, in no particular order.
-    pub differences: Vec<Difference>,
-}
-
-/// Holds a live table against the log. Both are read in one snapshot, so writes may go on; the result is noted in the
-/// registry.
-pub async fn verify(
-    options: &PgConnectOptions,
-    table: &dyn Table,
-    progress: &AtomicU64,
-) -> Result<Verified, JobError> {
-    let options = options
-        .clone()
-        .application_name("identityd verification")
-        .options([("search_path", "read_model,public"), ("jit", "off"), ("work_mem", "64MB")])
-        .disable_statement_logging();
-    let mut source = options.connect().await?;
-    let mut live = options.connect().await?;
-    share_snapshot(&mut source, &mut live).await?;
-    let position = read::head(&mut source).await?;
-    let events = scan::count(&mut source, table.kind(), position).await?;
-    let mut differences = Vec::new();
-    for range in ranges(&mut source, table.kind(), position, events).await? {
-        differences.extend(table.verify(&mut source, &mut live, &range, progress).await?);
-    }
-    source.execute("commit").await?;
-    live.execute("commit").await?;
-    registry::note_verified(&mut source, table.name(), position, differences.len()).await?;
-    Ok(Verified { position, events, differences })
-}
-
-async fn share_snapshot(one: &mut PgConnection, other: &mut PgConnection) -> Result<(), sqlx::Error> {
-    one.execute("begin isolation level repeatable read read only").await?;
-    let snapshot: String = sqlx::query_scalar("select pg_export_snapshot()").fetch_one(one).await?;
-    other.execute("begin isolation level repeatable read read only").await?;
-    other.execute(format!("set transaction snapshot '{snapshot}'").as_str()).await?;
-    Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use identity_projections::rebuild::{self, Report};
+use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, tables};
 use secrecy::ExposeSecret as _;
@@ -19,8 +19,9 @@ use identityd::database::Database;
 use identityd::migrations;
 use identityd::settings::DatabaseSettings;
 
+use super::interruption::Interruption;
 use super::output::Output;
-use super::with_database;
+use super::{with_database, with_database_until};
 use progress::Reporter;
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +86,12 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
         }
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
-            rebuild_all(&which.tables()?, settings, database, output).await
+            let tables = which.tables()?;
+            // Jobs end themselves when they are told to stop: they know what can still be given up.
+            with_database_until(database, async |database, interruption| {
+                rebuild_all(&tables, settings, &open(database).await?, interruption, output).await
+            })
+            .await
         }
         Command::Verify { which } => {
             let tables = which.tables()?;
@@ -110,29 +116,42 @@ async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
     database.url().expose_secret().parse().context("the database URL is not valid")
 }
 
+/// Rebuilds one table after the other. Being told to stop ends the one at work, and what remains is said.
 async fn rebuild_all(
     tables: &[Arc<dyn Table>],
     settings: rebuild::Settings,
-    database: &DatabaseSettings,
+    options: &PgConnectOptions,
+    interruption: &mut Interruption,
     output: Output,
 ) -> anyhow::Result<()> {
-    for table in tables {
+    let mut remaining = tables.iter();
+    while let Some(table) = remaining.next() {
         let reporter = Reporter::start(table.name());
-        let rebuilding = with_database(database, async |database| {
-            let options = open(database).await?;
-            Ok(rebuild::rebuild(&options, Arc::clone(table), settings, reporter.sender()).await?)
-        });
-        let outcome = rebuilding.await;
+        let stop = interruption.arrives();
+        let outcome =
+            rebuild::rebuild_until(options, Arc::clone(table), settings, reporter.sender(), stop).await;
         let reached = reporter.finish().await;
-        let report = outcome.with_context(|| {
-            format!(
-                "{} was not rebuilt ({reached}); the live table is as it was, and the next run starts over",
-                table.name()
-            )
-        })?;
+        let report = match outcome {
+            Ok(report) => report,
+            Err(error) => {
+                let message = what_remains(table.name(), &error, &reached, remaining.as_slice());
+                return Err(anyhow::Error::new(error).context(message));
+            }
+        };
         print_report(table.name(), &report, output)?;
     }
     Ok(())
+}
+
+fn what_remains(name: &str, error: &JobError, reached: &str, untouched: &[Arc<dyn Table>]) -> String {
+    let fate = if matches!(error, JobError::Doubt(_)) {
+        "was perhaps not rebuilt"
+    } else {
+        "was not rebuilt; the live table is as it was, and the next run starts over"
+    };
+    let rest: Vec<&str> = untouched.iter().map(|table| table.name()).collect();
+    let rest = if rest.is_empty() { String::new() } else { format!("; not begun: {}", rest.join(", ")) };
+    format!("{name} {fate} ({reached}){rest}")
 }
 
 fn print_report(name: &str, report: &Report, output: Output) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use identityd::database::Database;
 use identityd::settings::{DatabaseSettings, ServeSettings};
+use identityd::signing::SigningSettings;
 use identityd::{Service, ServiceSettings};
 
 use super::demo;
@@ -20,6 +21,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 
 pub(super) async fn run(
     settings: &ServeSettings,
+    signing: SigningSettings,
     database: &DatabaseSettings,
     output: Output,
     with_demo: bool,
@@ -28,11 +30,11 @@ pub(super) async fn run(
     let mut interruption = Interruption::listen()?;
     let database = Database::open(database).await?;
     let outcome = tokio::select! {
-        started = start(settings, &database, output, with_demo) => started.map(Some),
+        started = start(settings, signing, &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
     let outcome = match outcome {
-        Ok(Some(service)) => drain_when_told(interruption, service).await,
+        Ok(Some(service)) => run_until_told(interruption, service, &database, output, with_demo).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -42,21 +44,39 @@ pub(super) async fn run(
 
 async fn start(
     settings: &ServeSettings,
+    signing: SigningSettings,
     database: &Database,
     output: Output,
-    with_demo: bool,
 ) -> anyhow::Result<Service> {
-    let service = Service::start(service_settings(settings, database)).await?;
+    let service = Service::start(service_settings(settings, signing, database)).await?;
     let base = format!("http://{}", service.address());
     output.print(&json!({ "listening_on": base }), &format!("listening on {base}"))?;
-    if with_demo {
-        demo::introduce(database, service.address(), output).await.context("cannot prepare the demo")?;
-    }
     Ok(service)
 }
 
-async fn drain_when_told(mut interruption: Interruption, service: Service) -> anyhow::Result<()> {
-    interruption.arrives().await;
+async fn run_until_told(
+    mut interruption: Interruption,
+    service: Service,
+    database: &Database,
+    output: Output,
+    with_demo: bool,
+) -> anyhow::Result<()> {
+    let introduced = tokio::select! {
+        introduced = introduce(&service, database, output), if with_demo => introduced,
+        () = interruption.arrives() => return drain(service).await,
+    };
+    if introduced.is_ok() {
+        interruption.arrives().await;
+    }
+    introduced.and(drain(service).await)
+}
+
+async fn introduce(service: &Service, database: &Database, output: Output) -> anyhow::Result<()> {
+    service.ready().await;
+    demo::introduce(database, service.address(), output).await.context("cannot prepare the demo")
+}
+
+async fn drain(service: Service) -> anyhow::Result<()> {
     tracing::info!("stopping");
     let stopped = tokio::time::timeout(DRAIN_LIMIT, service.stop()).await;
     stopped.unwrap_or_else(|_| {
@@ -65,8 +85,12 @@ async fn drain_when_told(mut interruption: Interruption, service: Service) -> an
     })
 }
 
-fn service_settings(settings: &ServeSettings, database: &Database) -> ServiceSettings {
+fn service_settings(
+    settings: &ServeSettings,
+    signing: SigningSettings,
+    database: &Database,
+) -> ServiceSettings {
     let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit } = settings.clone();
     let database_url = database.url().expose_secret().to_owned();
-    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit }
+    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit, signing }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use identityd::private_postgres::PrivatePostgres;
@@ -27,6 +27,16 @@ const SETTINGS: [&str; 9] = [
     "IDENTITYD_TUNNEL_ZONE",
     "RUST_LOG",
 ];
+
+/// Where places are. A cluster in memory comes and goes several times faster, but the shared memory of a container is
+/// soon full.
+static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
+    let memory = Path::new("/dev/shm");
+    let room = Command::new("df").args(["-k", "--output=avail"]).arg(memory).output();
+    let text = room.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let kilobytes = text.lines().nth(1).and_then(|line| line.trim().parse::<u64>().ok()).unwrap_or(0);
+    if kilobytes > 4_000_000 { memory.to_owned() } else { std::env::temp_dir() }
+});
 
 /// A data directory that is copied for the tests that do not care about a first start, which takes its time. Lives as
 /// long as some place needs it, because nothing would remove a folder of the whole process.
@@ -51,6 +61,7 @@ pub(crate) struct Finished {
 pub(crate) struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    base: String,
 }
 
 impl Place {
@@ -70,7 +81,7 @@ impl Place {
     }
 
     pub(crate) fn with_mode(mode: u32) -> Self {
-        let folder = TempDir::new().unwrap();
+        let folder = TempDir::new_in(&*SCRATCH).unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
         let data_dir = folder.path().join("data");
         Self { folder, data_dir, template: None }
@@ -167,10 +178,16 @@ impl Serving {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut serving = Self { child, stdout };
+        let mut serving = Self { child, stdout, base: String::new() };
         let line = serving.line();
         assert!(line.starts_with("listening on http://127.0.0.1:"), "{line:?}");
+        line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
         serving
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub(crate) fn base(&self) -> String {
+        self.base.clone()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -202,6 +219,18 @@ impl Serving {
             status.is_some()
         });
         status.unwrap()
+    }
+
+    /// What the service prints up to the line with this in it; then it is stopped.
+    pub(crate) fn printed_until(mut self, part: &str) -> String {
+        let mut printed = String::new();
+        while !printed.contains(part) {
+            let line = self.line();
+            assert!(!line.is_empty(), "the service ended without {part:?}: {printed}");
+            printed.push_str(&line);
+        }
+        assert!(self.stop().success());
+        printed
     }
 
     fn line(&mut self) -> String {

@@ -57,11 +57,22 @@ async fn draw(name: &'static str, mut receiver: watch::Receiver<Progress>) {
 async fn write_lines(name: &'static str, receiver: watch::Receiver<Progress>) {
     let started = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    // A closed channel is the end of the job, and `has_changed` is how it shows.
-    while receiver.has_changed().is_ok() {
-        ticks.tick().await;
+    let mut ended = std::pin::pin!(end(receiver.clone()));
+    loop {
+        let over = tokio::select! {
+            _ = ticks.tick() => false,
+            () = &mut ended => true,
+        };
         write_line(name, *receiver.borrow(), started.elapsed());
+        if over {
+            return;
+        }
     }
+}
+
+/// Returns when the job has ended, which a closed channel shows.
+async fn end(mut receiver: watch::Receiver<Progress>) {
+    while receiver.changed().await.is_ok() {}
 }
 
 fn write_line(name: &str, progress: Progress, elapsed: Duration) {

@@ -49,6 +49,7 @@ fn as_json(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
             "retired_at": entry.retired_at.map(timestamp),
         })),
         "job": entry.job_phase.as_ref().map(|phase| json!({
+            "running": entry.job_runs,
             "phase": phase,
             "done": entry.job_done,
             "total": entry.job_total,
@@ -79,5 +80,21 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
         format!("built {}", timestamp(entry.built_at)),
         retired,
         verified,
+        job(entry),
     ]
+}
+
+/// The last job, or the one at work. One that says neither how it ended nor that it is at work was killed.
+fn job(entry: &registry::Entry) -> String {
+    let Some(phase) = &entry.job_phase else {
+        return "no job yet".to_owned();
+    };
+    let (done, total) = (entry.job_done.unwrap_or_default(), entry.job_total.unwrap_or_default());
+    let ended = ["done", "ready"].contains(&phase.as_str()) || phase.contains(" in phase ");
+    let word = match (entry.job_runs, ended) {
+        (true, _) => "job at work",
+        (false, true) => "last job",
+        (false, false) => "last job was killed",
+    };
+    format!("{word}: {phase}, {done} of {total} events")
 }

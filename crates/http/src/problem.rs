@@ -1,0 +1,131 @@
+//! The body of an error: `detail` as clients of the hosted API know it (contract, section 0.5), and beside it those
+//! members of RFC 9457 that do not collide with it; or, for whoever asks for it, RFC 9457 and nothing else.
+
+use axum::body::Body as HttpBody;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::form::Fault;
+
+/// What clients of the hosted API look at.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Detail {
+    /// A sentence.
+    Text(String),
+    /// An object with a machine code in it.
+    Coded(Value),
+    /// What is wrong with the request.
+    Faults(Vec<Fault>),
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Value> for Detail {
+    fn from(value: Value) -> Self {
+        Self::Coded(value)
+    }
+}
+
+impl Detail {
+    /// The same in one sentence.
+    fn sentence(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Coded(object) => object.get("message").and_then(Value::as_str).unwrap_or_default(),
+            Self::Faults(_) => "The request is not valid; `errors` says what is wrong with it",
+        }
+    }
+}
+
+/// The form in which a client wants its errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As published clients know it.
+    Known,
+    /// RFC 9457.
+    Problem,
+}
+
+const PROBLEM: &str = "application/problem+json";
+
+impl Form {
+    /// What the client accepts.
+    pub(crate) fn accepted(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        if accepted.flat_map(|value| value.split(',')).any(|range| range.trim().starts_with(PROBLEM)) {
+            Self::Problem
+        } else {
+            Self::Known
+        }
+    }
+}
+
+/// An error as published clients know it. `type` is `about:blank`, which makes `title` the status' own phrase; what
+/// distinguishes errors is `code`.
+#[derive(Serialize)]
+struct Known<'a> {
+    detail: &'a Detail,
+    #[serde(flatten)]
+    common: Common<'a>,
+}
+
+/// An error by RFC 9457, section 3.1: `detail` is a sentence, and what else there is to say stands beside it.
+#[derive(Serialize)]
+struct Problem<'a> {
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a [Fault]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a Value>,
+    #[serde(flatten)]
+    common: Common<'a>,
+}
+
+#[derive(Serialize)]
+struct Common<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+/// Fills an answer. Headers that were set on the way (`Allow`) stay.
+pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, form: Form) -> Response {
+    let status = error.status();
+    let common = Common {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        code: error.code(),
+        request_id,
+    };
+    let (body, content_type) = match form {
+        Form::Known => (serde_json::to_string(&Known { detail: error.detail(), common }), "application/json"),
+        Form::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM),
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.status = status;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    parts.headers.extend(error.headers());
+    // A body of text and numbers always encodes; an empty one would still carry its status.
+    Response::from_parts(parts, HttpBody::from(body.unwrap_or_default()))
+}
+
+fn problem<'a>(detail: &'a Detail, common: Common<'a>) -> Problem<'a> {
+    let (errors, context) = match detail {
+        Detail::Text(_) => (None, None),
+        Detail::Coded(object) => (None, Some(object)),
+        Detail::Faults(faults) => (Some(faults.as_slice()), None),
+    };
+    Problem { detail: detail.sentence(), errors, context, common }
+}

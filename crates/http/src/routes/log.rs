@@ -1,0 +1,110 @@
+//! What proves an organization's history: checkpoints, the key that opens them, and proofs between them.
+//!
+//! Every answer is about what was signed, never about what is merely there.
+
+use axum::extract::RawQuery;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use identity_log::proof::{self, Signed};
+use identity_proof::tree::Question;
+use identity_proof::{Hash, checkpoint};
+use serde_json::json;
+
+use super::json;
+use crate::caller::{Admin, Caller, Segments};
+use crate::error::ApiError;
+use crate::form::Fault;
+
+/// `GET /log/checkpoint`: the last signed note; 404 before the first, 503 while the log is not the one that was signed.
+pub(crate) async fn get_checkpoint(Admin(caller): Admin) -> Result<Response, ApiError> {
+    Ok(text(signed(&caller).await?.note))
+}
+
+/// `GET /log/key`: the verifier key that opens the notes of this organization's present epoch.
+pub(crate) async fn get_verifier_key(Admin(caller): Admin) -> Result<Response, ApiError> {
+    let last = proof::last(caller.pool(), caller.organization_id()).await?;
+    let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
+    Ok(text(format!("{}\n", caller.signer().key().verifier_key(&origin))))
+}
+
+/// `GET /log/inclusion/{organization_sequence}?size=`: that an event is among the first `size`, by default all signed.
+pub(crate) async fn prove_inclusion(
+    Admin(caller): Admin,
+    Segments(sequence): Segments<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let sequence = number("path", "organization_sequence", Some(&sequence))?;
+    let asked = optional(query.as_deref(), "size")?;
+    let signed = signed(&caller).await?;
+    let size = asked.unwrap_or(signed.checkpoint.size);
+    if sequence > size || size > signed.checkpoint.size {
+        return Err(ApiError::not_signed());
+    }
+    let index = sequence - 1;
+    let mut connection = caller.pool().acquire().await?;
+    let organization_id = caller.organization_id();
+    let leaf = proof::leaf(&mut connection, organization_id, signed.epoch, index).await?;
+    let mut answers = Vec::with_capacity(2);
+    for question in [Question::Root { size }, Question::Inclusion { index, size }] {
+        answers.push(proof::answer(&mut connection, organization_id, signed.epoch, question).await?);
+    }
+    let [root, hashes] = answers.as_slice() else { return Err(ApiError::not_signed()) };
+    json(
+        StatusCode::OK,
+        &json!({
+            "organization_sequence": sequence,
+            "leaf_index": index,
+            "leaf_hash": leaf.to_string(),
+            "size": size,
+            "root_hash": root.first().map(Hash::to_string),
+            "hashes": in_base64(hashes),
+        }),
+    )
+}
+
+/// `GET /log/consistency?from=&to=`: that the first `to` events, by default all signed, begin with the first `from`.
+pub(crate) async fn prove_consistency(
+    Admin(caller): Admin,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let from = number("query", "from", parameter(query.as_deref(), "from"))?;
+    let asked = optional(query.as_deref(), "to")?;
+    let signed = signed(&caller).await?;
+    let to = asked.unwrap_or(signed.checkpoint.size);
+    if from > to || to > signed.checkpoint.size {
+        return Err(ApiError::not_signed());
+    }
+    let mut connection = caller.pool().acquire().await?;
+    let question = Question::Consistency { from, to };
+    let hashes = proof::answer(&mut connection, caller.organization_id(), signed.epoch, question).await?;
+    json(StatusCode::OK, &json!({ "from": from, "to": to, "hashes": in_base64(&hashes) }))
+}
+
+async fn signed(caller: &Caller) -> Result<Signed, ApiError> {
+    caller.signer().last(caller.organization_id()).await?.ok_or_else(ApiError::not_signed)
+}
+
+fn text(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}
+
+fn in_base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(Hash::to_string).collect()
+}
+
+fn optional(query: Option<&str>, name: &str) -> Result<Option<u64>, ApiError> {
+    parameter(query, name).map(|value| number("query", name, Some(value))).transpose()
+}
+
+/// Numbers need no decoding, so the query is read as it came.
+fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).next_back()
+}
+
+/// Events are numbered from 1, and a size of 0 proves nothing.
+fn number(place: &str, name: &str, text: Option<&str>) -> Result<u64, ApiError> {
+    let number = text.and_then(|text| text.parse::<u64>().ok());
+    let in_range = number.filter(|number| *number > 0 && i64::try_from(*number).is_ok());
+    in_range.ok_or_else(|| ApiError::invalid(vec![Fault::number(place, name, text)]))
+}

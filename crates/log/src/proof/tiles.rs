@@ -1,0 +1,139 @@
+//! A tree in rows: tiles are read where a root or proof needs them, and written along the right edge as leaves come.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use identity_proof::tile::{self, TileId, WIDTH};
+use identity_proof::tree::{Hash, Node};
+use identity_proof::{Frontier, ProofError};
+use sqlx::PgConnection;
+
+use super::{TreeError, bigint};
+
+/// The hashes of some nodes, as far as the tiles are there.
+pub(super) async fn nodes(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    epoch: u64,
+    nodes: &[Node],
+) -> Result<HashMap<Node, Hash>, TreeError> {
+    let wanted: HashSet<TileId> = nodes.iter().copied().map(TileId::of).collect();
+    let tiles = read(connection, organization_id, epoch, wanted).await?;
+    let hash = |node: &Node| tile::node(tiles.get(&TileId::of(*node))?, *node);
+    Ok(nodes.iter().filter_map(|node| Some((*node, hash(node)?))).collect())
+}
+
+/// The leaves of one tile, for whoever reads all of them.
+pub async fn leaves(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    epoch: u64,
+    place: u64,
+) -> Result<Vec<Hash>, TreeError> {
+    let id = TileId { level: 0, place };
+    let mut tiles = read(connection, organization_id, epoch, [id]).await?;
+    Ok(tiles.remove(&id).unwrap_or_default())
+}
+
+async fn read(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    epoch: u64,
+    wanted: impl IntoIterator<Item = TileId>,
+) -> Result<BTreeMap<TileId, Vec<Hash>>, TreeError> {
+    let (levels, places): (Vec<i16>, Vec<i64>) =
+        wanted.into_iter().map(|id| (i16::from(id.level), bigint(id.place))).unzip();
+    let rows: Vec<(i16, i64, Vec<u8>)> = sqlx::query_as(
+        "select level, place, hashes
+         from unnest($3::smallint[], $4::bigint[]) as wanted (wanted_level, wanted_place)
+         join merkle_tiles on organization_id = $1 and epoch = $2 and level = wanted_level and place = wanted_place",
+    )
+    .bind(organization_id)
+    .bind(bigint(epoch))
+    .bind(levels)
+    .bind(places)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(stored).collect()
+}
+
+fn stored((level, place, bytes): (i16, i64, Vec<u8>)) -> Result<(TileId, Vec<Hash>), TreeError> {
+    let level = u8::try_from(level).map_err(|_| TreeError::Tile)?;
+    let place = u64::try_from(place).map_err(|_| TreeError::Tile)?;
+    Ok((TileId { level, place }, tile::from_bytes(&bytes).ok_or(TreeError::Tile)?))
+}
+
+/// A tree that grows at its right edge.
+#[derive(Debug)]
+pub(super) struct Growing {
+    organization_id: String,
+    epoch: u64,
+    pub(super) frontier: Frontier,
+    /// The tiles that are not full, and those that changed since they were last written.
+    tiles: BTreeMap<TileId, Vec<Hash>>,
+}
+
+impl Growing {
+    /// The tree as it stands at this size.
+    pub(super) async fn load(
+        connection: &mut PgConnection,
+        organization_id: &str,
+        epoch: u64,
+        size: u64,
+    ) -> Result<Self, TreeError> {
+        let wanted = Frontier::nodes(size)?;
+        let found = nodes(connection, organization_id, epoch, &wanted).await?;
+        let subtree = |node: Node| found.get(&node).copied().ok_or(ProofError::Missing(node));
+        let subtrees = wanted.into_iter().map(subtree).collect::<Result<_, _>>()?;
+        let frontier = Frontier::resume(size, subtrees)?;
+        let mut tiles = BTreeMap::new();
+        for (id, filled) in edge(size) {
+            let mut hashes = read(connection, organization_id, epoch, [id]).await?.remove(&id);
+            // What an abandoned history left beyond the size is not part of this tree.
+            hashes.get_or_insert_default().truncate(filled);
+            tiles.insert(id, hashes.unwrap_or_default());
+        }
+        Ok(Self { organization_id: organization_id.to_owned(), epoch, frontier, tiles })
+    }
+
+    /// Appends a leaf, and the roots of the tiles that it fills to the tiles above them.
+    pub(super) fn append(&mut self, leaf: Hash) {
+        let mut id = TileId::of(Node { level: 0, place: self.frontier.size() });
+        self.frontier.append(leaf);
+        let mut hash = leaf;
+        loop {
+            let tile = self.tiles.entry(id).or_default();
+            tile.push(hash);
+            let Some(root) = tile::full_root(tile) else { return };
+            hash = root;
+            id = id.above();
+        }
+    }
+
+    /// Writes the tiles, and forgets those that are full.
+    pub(super) async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "insert into merkle_tiles (organization_id, epoch, level, place, hashes)
+             select $1, $2, * from unnest($3::smallint[], $4::bigint[], $5::bytea[])
+             on conflict on constraint merkle_tiles_pkey do update set hashes = excluded.hashes",
+        )
+        .bind(&self.organization_id)
+        .bind(bigint(self.epoch))
+        .bind(self.tiles.keys().map(|id| i16::from(id.level)).collect::<Vec<_>>())
+        .bind(self.tiles.keys().map(|id| bigint(id.place)).collect::<Vec<_>>())
+        .bind(self.tiles.values().map(|hashes| tile::to_bytes(hashes)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        self.tiles.retain(|_, hashes| tile::full_root(hashes).is_none());
+        Ok(())
+    }
+}
+
+/// The tiles at the right edge of a tree that are not full, and how much of each is filled.
+fn edge(size: u64) -> impl Iterator<Item = (TileId, usize)> {
+    let widths =
+        std::iter::successors(Some(size), |nodes| Some(nodes / WIDTH)).take_while(|nodes| *nodes > 0);
+    (0..).zip(widths).filter_map(|(level, nodes)| {
+        let filled = usize::try_from(nodes % WIDTH).ok()?;
+        (filled > 0).then_some((TileId { level, place: nodes / WIDTH }, filled))
+    })
+}

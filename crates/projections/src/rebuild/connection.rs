@@ -1,0 +1,25 @@
+//! How jobs connect.
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
+/// Options of a job that is called `what`, for tables of `schema`.
+///
+/// Postgres looks every now and then whether we are still there: what a killed job was doing in the database ends with
+/// it, and with that its lock. Limits that are meant for short statements do not apply.
+pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> PgConnectOptions {
+    let search_path = format!("{schema},public");
+    options
+        .clone()
+        .application_name(&format!("identityd {what}, process {}", std::process::id()))
+        .options([
+            ("search_path", search_path.as_str()),
+            ("jit", "off"),
+            ("work_mem", "64MB"),
+            ("client_connection_check_interval", "500ms"),
+            ("statement_timeout", "0"),
+            ("lock_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "0"),
+        ])
+        .disable_statement_logging()
+}

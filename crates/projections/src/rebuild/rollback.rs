@@ -1,0 +1,52 @@
+//! The way back.
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use std::time::Duration;
+
+use super::error::JobError;
+use super::swap::{self, Generation};
+use super::{connection, generation};
+use crate::table::Table;
+
+/// Makes the retired table the live one again, caught up with the log by the present fold. What was live becomes the
+/// retired one, so a rollback can be rolled back. All of it is one transaction: a rollback that is killed leaves both
+/// tables where they were. Gives the position, and how long writers waited.
+pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(i64, Duration), JobError> {
+    let what = format!("rollback of {}", table.name());
+    let mut connection = connection::options(options, &what, "read_model_next").connect().await?;
+    generation::lock(&mut connection, table.name()).await?;
+    let done = bring_back(&mut connection, table).await;
+    // Whatever it came to, it is committed or rolled back by now.
+    drop(connection.close().await);
+    done
+}
+
+async fn bring_back(connection: &mut PgConnection, table: &dyn Table) -> Result<(i64, Duration), JobError> {
+    let name = table.name();
+    let mut transaction = connection.begin().await?;
+    let retired = retired(&mut transaction, name).await?.ok_or(JobError::NothingRetired)?;
+    let statements = format!(
+        "drop table if exists read_model_next.{name};
+         alter table read_model_retired.{name} set schema read_model_next;"
+    );
+    transaction.execute(statements.as_str()).await?;
+    let attempt = swap::cut_over(&mut transaction, table, retired).await?;
+    transaction.commit().await.map_err(JobError::Doubt)?;
+    Ok((attempt.reached.position, attempt.began.elapsed().max(attempt.failed_for)))
+}
+
+async fn retired(connection: &mut PgConnection, name: &str) -> Result<Option<Generation>, sqlx::Error> {
+    let found: Option<(i32, i64)> = sqlx::query_as(
+        "select retired_version, retired_position
+         from read_models
+         where name = $1
+           and retired_version is not null
+           and retired_position is not null
+           and to_regclass('read_model_retired.' || name) is not null",
+    )
+    .bind(name)
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.map(|(version, position)| Generation { version, position }))
+}

@@ -1,0 +1,72 @@
+//! Holding a live table against the log.
+
+use std::sync::atomic::AtomicU64;
+
+use identity_log::{census, read};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+use super::error::JobError;
+use super::{connection, workers};
+use crate::registry;
+use crate::table::{Difference, Table};
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The position at which log and table were held against each other.
+    pub position: i64,
+    /// Events that were folded.
+    pub events: u64,
+    /// Rows that depart from the log, in no particular order.
+    pub differences: Vec<Difference>,
+}
+
+/// Holds a live table against the log. Both are read in one snapshot, so writes may go on; the result is noted in the
+/// registry.
+pub async fn verify(
+    options: &PgConnectOptions,
+    table: &dyn Table,
+    progress: &AtomicU64,
+) -> Result<Verified, JobError> {
+    let what = format!("verification of {}", table.name());
+    let options = connection::options(options, &what, "read_model");
+    let mut source = options.connect().await?;
+    let mut live = options.connect().await?;
+    registry::register(&mut source, &[table]).await?;
+    share_snapshot(&mut live, &mut source, table.name()).await?;
+    let position = read::head(&mut source).await?;
+    let events = census::count(&mut source, table.kind(), position).await?;
+    let mut read = 0;
+    let mut differences = Vec::new();
+    for range in workers::ranges(&mut source, table.kind(), position, events).await? {
+        let (events, found) = table.verify(&mut source, &mut live, &range, progress).await?;
+        read += events;
+        differences.extend(found);
+    }
+    if read != events {
+        return Err(JobError::Events { read, total: events });
+    }
+    source.execute("commit").await?;
+    live.close().await?;
+    registry::note_verified(&mut source, table.name(), position, differences.len()).await?;
+    source.close().await?;
+    Ok(Verified { position, events, differences })
+}
+
+/// Two connections that see the same moment. The table is locked against being swapped before that moment: a table
+/// that goes live after it seems empty from there.
+async fn share_snapshot(
+    live: &mut PgConnection,
+    source: &mut PgConnection,
+    name: &str,
+) -> Result<(), sqlx::Error> {
+    let lock = format!(
+        "begin isolation level repeatable read read only; lock table read_model.{name} in access share mode"
+    );
+    live.execute(lock.as_str()).await?;
+    let snapshot: String = sqlx::query_scalar("select pg_export_snapshot()").fetch_one(live).await?;
+    source.execute("begin isolation level repeatable read read only").await?;
+    source.execute(format!("set transaction snapshot '{snapshot}'").as_str()).await?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Writing what aggregates come to, with binary COPY.
+
+use identity_log::copy::CopyWriter;
+use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
+
+use super::Totals;
+use super::folder::Folded;
+use crate::projection::Projection;
+use crate::rebuild::JobError;
+
+/// How many bytes gather before they are sent to the table.
+const CHUNK: usize = 256 * 1024;
+
+/// Writes rows into the table that is being built.
+pub(super) struct Builder<'a> {
+    sink: PgCopyIn<&'a mut PgConnection>,
+    writer: CopyWriter,
+    totals: Totals,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) async fn begin<P: Projection>(sink: &'a mut PgConnection) -> Result<Self, JobError> {
+        let statement = format!("copy {} ({}) from stdin (format binary)", P::NAME, P::COLUMNS.join(", "));
+        let sink = sink.copy_in_raw(&statement).await?;
+        Ok(Self { sink, writer: CopyWriter::default(), totals: Totals::default() })
+    }
+
+    /// Counts an event as read.
+    pub(super) fn count_event(&mut self) {
+        self.totals.events += 1;
+    }
+
+    pub(super) async fn write<P: Projection>(&mut self, (id, row): &Folded<P>) -> Result<(), JobError> {
+        let Some(row) = row else {
+            return Ok(());
+        };
+        P::copy(id, row, &mut self.writer)?;
+        if self.writer.len() >= CHUNK {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), JobError> {
+        for row in self.writer.rows() {
+            self.totals.add_row(row);
+        }
+        self.sink.send(self.writer.take()).await?;
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self) -> Result<Totals, JobError> {
+        for row in self.writer.rows() {
+            self.totals.add_row(row);
+        }
+        self.sink.send(self.writer.end()).await?;
+        let written = self.sink.finish().await?;
+        if written == self.totals.rows {
+            Ok(self.totals)
+        } else {
+            Err(JobError::Rows { written, expected: self.totals.rows })
+        }
+    }
+}

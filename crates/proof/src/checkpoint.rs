@@ -1,0 +1,165 @@
+//! Size and root of a tree as a signed note: C2SP tlog-checkpoint in C2SP signed-note, with Ed25519.
+//!
+//! The first line, the origin, names the history: `identityd/<organization>`, and from the second epoch on
+//! `identityd/<organization>/<epoch>`. The key's name is the origin, so that a verifier key opens one history only.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ed25519_dalek::Signer as _;
+use signed_note::{Note, StandardVerifier, VerifierList};
+
+use crate::tree::Hash;
+
+/// What is signed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// Which history.
+    pub origin: String,
+    /// How many events.
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Hash,
+}
+
+/// Why a note is no checkpoint of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum NoteError {
+    /// The text is no signed checkpoint.
+    #[error("this is no signed checkpoint")]
+    Malformed,
+    /// The verifier key is not one.
+    #[error("this is no verifier key (they look like name+1234abcd+base64)")]
+    VerifierKey,
+    /// The signing key is not one.
+    #[error("this is no signing key (32 bytes in base64)")]
+    SigningKey,
+    /// The signature does not hold, or is of somebody else.
+    #[error("the checkpoint is not signed by this key")]
+    Signature,
+    /// The checkpoint is of another history than the key.
+    #[error("the checkpoint is of {0}, the key of another history")]
+    Origin(String),
+}
+
+/// The name of an organization's history. Every history that an operator begins anew has an epoch of its own.
+pub fn origin(organization_id: &str, epoch: u64) -> String {
+    if epoch <= 1 {
+        format!("identityd/{organization_id}")
+    } else {
+        format!("identityd/{organization_id}/{epoch}")
+    }
+}
+
+/// Organization and epoch of an origin.
+pub fn parse_origin(name: &str) -> Option<(&str, u64)> {
+    let rest = name.strip_prefix("identityd/")?;
+    match rest.rsplit_once('/') {
+        None => Some((rest, 1)),
+        Some((organization_id, epoch)) => Some((organization_id, epoch.parse().ok()?)),
+    }
+}
+
+/// The same verifier key for another history: what is signed in an earlier epoch was signed under another name.
+pub fn rename_key(verifier_key: &str, origin: &str) -> Result<String, NoteError> {
+    // A name has no plus, but base64 may have: all that follows the second one is the key.
+    let encoded = verifier_key.trim().splitn(3, '+').nth(2).ok_or(NoteError::VerifierKey)?;
+    let key = BASE64_STANDARD.decode(encoded).map_err(|_| NoteError::VerifierKey)?;
+    Ok(format!("{origin}+{:08x}+{encoded}", signed_note::key_id(origin, &key)))
+}
+
+impl Checkpoint {
+    /// Reads a note whose signature was checked already, or is checked elsewhere.
+    pub fn read(note: &str) -> Result<Self, NoteError> {
+        let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+        Self::parse(&note)
+    }
+
+    /// Reads a note, if this verifier key's owner signed it for the history that the key is named after.
+    pub fn open(note: &str, verifier_key: &str) -> Result<Self, NoteError> {
+        let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+        let checkpoint = Self::parse(&note)?;
+        let verifier = StandardVerifier::new(verifier_key.trim()).map_err(|_| NoteError::VerifierKey)?;
+        if signed_note::Verifier::name(&verifier) != checkpoint.origin {
+            return Err(NoteError::Origin(checkpoint.origin));
+        }
+        let verifiers = VerifierList::new(vec![Box::new(verifier)]);
+        note.verify(&verifiers).map_err(|_| NoteError::Signature)?;
+        Ok(checkpoint)
+    }
+
+    fn parse(note: &Note) -> Result<Self, NoteError> {
+        let parsed = tlog_tiles::Checkpoint::from_bytes(note.text()).map_err(|_| NoteError::Malformed)?;
+        let (origin, size, root) = (parsed.origin().to_owned(), parsed.size(), *parsed.hash());
+        Ok(Self { origin, size, root })
+    }
+}
+
+/// The key that signs all checkpoints of an installation.
+#[derive(Clone)]
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SigningKey").finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// The key of 32 secret random bytes: the private key of RFC 8032.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+    }
+
+    /// The same in base64, as it is kept in files and settings.
+    pub fn parse(text: &str) -> Result<Self, NoteError> {
+        let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| NoteError::SigningKey)?;
+        let seed = bytes.try_into().map_err(|_| NoteError::SigningKey)?;
+        Ok(Self::from_seed(&seed))
+    }
+
+    /// The text that [`SigningKey::parse`] reads. Whoever holds it can sign.
+    pub fn expose(&self) -> String {
+        BASE64_STANDARD.encode(self.0.to_bytes())
+    }
+
+    /// The verifier key for one history, as C2SP signed-note writes it.
+    pub fn verifier_key(&self, origin: &str) -> String {
+        signed_note::new_ed25519_verifier_key(origin, &self.0.verifying_key())
+    }
+
+    /// A checkpoint as a note with our signature. Signing the same twice gives the same note.
+    pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, NoteError> {
+        let Checkpoint { origin, size, root } = checkpoint;
+        let text = tlog_tiles::Checkpoint::new(origin, *size, *root, "").map_err(|_| NoteError::Malformed)?;
+        let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
+        let signer = NamedKey { name: origin, key: &self.0 };
+        note.add_sigs(&[&signer]).map_err(|_| NoteError::Malformed)?;
+        String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
+    }
+}
+
+/// The key under the name of one history.
+struct NamedKey<'a> {
+    name: &'a str,
+    key: &'a ed25519_dalek::SigningKey,
+}
+
+impl signed_note::Signer for NamedKey<'_> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn key_id(&self) -> u32 {
+        /// What says Ed25519 in C2SP signed-note.
+        const ED25519: u8 = 0x01;
+        let public = self.key.verifying_key().to_bytes();
+        signed_note::key_id(self.name, &[&[ED25519], public.as_slice()].concat())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(self.key.try_sign(message)?.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests;

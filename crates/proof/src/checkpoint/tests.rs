@@ -1,0 +1,103 @@
+//! Notes that another implementation would accept, and notes that none should.
+
+use super::{Checkpoint, NoteError, SigningKey, origin, parse_origin, rename_key};
+use crate::tree::Frontier;
+
+/// The key of the first test vector of RFC 8032, section 7.1.
+const SEED: [u8; 32] = [
+    0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44,
+    0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+];
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&SEED)
+}
+
+fn empty(origin: &str) -> Checkpoint {
+    Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() }
+}
+
+#[test]
+fn a_note_opens_with_the_verifier_key_of_its_history() {
+    let checkpoint = empty(&origin("org_a", 1));
+    let note = key().sign(&checkpoint).unwrap();
+    assert_eq!(Checkpoint::open(&note, &key().verifier_key("identityd/org_a")).unwrap(), checkpoint);
+    assert_eq!(Checkpoint::read(&note).unwrap(), checkpoint);
+}
+
+#[test]
+fn a_note_is_text_in_the_form_of_the_standard() {
+    let note = key().sign(&empty("identityd/org_a")).unwrap();
+    let lines: Vec<&str> = note.split('\n').collect();
+    let root_of_nothing = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    assert_eq!(lines[..4], ["identityd/org_a", "0", root_of_nothing, ""]);
+    assert!(lines[4].starts_with("— identityd/org_a "), "{note}");
+    assert_eq!(lines[5..], [""]);
+}
+
+#[test]
+fn a_note_of_another_history_does_not_open() {
+    let note = key().sign(&empty("identityd/org_a")).unwrap();
+    for other in ["identityd/org_b", "identityd/org_a/2"] {
+        let error = Checkpoint::open(&note, &key().verifier_key(other)).unwrap_err();
+        assert!(matches!(error, NoteError::Origin(name) if name == "identityd/org_a"), "{other}");
+    }
+}
+
+#[test]
+fn a_note_that_somebody_else_signed_does_not_open() {
+    let note = key().sign(&empty("identityd/org_a")).unwrap();
+    let stranger = SigningKey::from_seed(&[7; 32]).verifier_key("identityd/org_a");
+    assert!(matches!(Checkpoint::open(&note, &stranger), Err(NoteError::Signature)));
+}
+
+#[test]
+fn a_note_with_any_byte_changed_does_not_open_as_another() {
+    let checkpoint = empty("identityd/org_a");
+    let note = key().sign(&checkpoint).unwrap();
+    let verifier = key().verifier_key("identityd/org_a");
+    for place in 0..note.len() {
+        let mut bytes = note.clone().into_bytes();
+        bytes[place] ^= 1;
+        let opened = String::from_utf8(bytes).map(|text| Checkpoint::open(&text, &verifier));
+        assert!(!matches!(opened, Ok(Ok(_))), "byte {place} does not matter");
+    }
+}
+
+#[test]
+fn a_key_survives_being_written_down() {
+    let again = SigningKey::parse(&format!("{}\n", key().expose())).unwrap();
+    assert_eq!(again.verifier_key("x"), key().verifier_key("x"));
+    for nonsense in ["", "AAAA", "not base64", &"A".repeat(48)] {
+        assert!(matches!(SigningKey::parse(nonsense), Err(NoteError::SigningKey)), "{nonsense}");
+    }
+}
+
+#[test]
+fn an_origin_tells_organization_and_epoch() {
+    assert_eq!(origin("org_a", 1), "identityd/org_a");
+    assert_eq!(origin("org_a", 2), "identityd/org_a/2");
+    for epoch in [1, 2, 77] {
+        assert_eq!(parse_origin(&origin("org_a", epoch)), Some(("org_a", epoch)));
+    }
+    assert_eq!(parse_origin("elsewhere/org_a"), None);
+    assert_eq!(parse_origin("identityd/org_a/x"), None);
+}
+
+#[test]
+fn nonsense_is_no_checkpoint() {
+    for text in ["", "\n\n", "a\nb\nc\n\n— a b\n"] {
+        assert!(matches!(Checkpoint::read(text), Err(NoteError::Malformed)), "{text:?}");
+    }
+}
+
+#[test]
+fn a_verifier_key_opens_another_epoch_once_it_bears_its_name() {
+    // Keys whose base64 has a plus are the ones that are easily cut at the wrong place.
+    for seed in 0..32 {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let renamed = rename_key(&key.verifier_key("identityd/org_a/2"), "identityd/org_a").unwrap();
+        assert_eq!(renamed, key.verifier_key("identityd/org_a"));
+    }
+    assert!(matches!(rename_key("nonsense", "x"), Err(NoteError::VerifierKey)));
+}

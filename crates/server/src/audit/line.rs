@@ -1,0 +1,144 @@
+//! The lines of an export: the canonical envelope of an event with its signed leaf hash behind it, and the trailer.
+
+use identity_proof::{Hash, leaf};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an auditor sees of an event. The members are those that are hashed, no more and no fewer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// Whose history it belongs to.
+    pub organization_id: String,
+    /// Dense within the organization.
+    pub organization_sequence: i64,
+    /// What kind of thing it happened to.
+    pub aggregate_type: String,
+    /// What it happened to.
+    pub aggregate_id: String,
+    /// Dense within the aggregate.
+    pub sequence: i64,
+    /// What happened.
+    pub event_type: String,
+    /// In which version of its shape.
+    pub event_version: String,
+    /// When.
+    pub recorded_at: String,
+    /// What happened, in full.
+    pub payload: Value,
+    /// Who did it.
+    pub metadata: Value,
+}
+
+/// How the last line begins; no envelope begins so.
+pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
+
+/// What ends an export. A file without it was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Trailer {
+    /// How many events there are.
+    pub count: u64,
+    /// Organization sequence of the first.
+    pub first: Option<u64>,
+    /// Organization sequence of the last.
+    pub last: Option<u64>,
+    /// The signed note.
+    pub checkpoint: Option<String>,
+    /// The complete subtrees over the events before the first, the largest first.
+    #[serde(default)]
+    pub before: Vec<String>,
+    /// That the checkpoint's history begins with these events, where it goes on after the last.
+    #[serde(default)]
+    pub consistency: Vec<String>,
+}
+
+/// The trailer in its line.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrailerLine {
+    /// The trailer.
+    pub trailer: Trailer,
+}
+
+/// What stands between an envelope and its leaf hash.
+const SEAL_START: &[u8] = br#","leaf_hash":""#;
+
+/// What stands behind the leaf hash.
+const SEAL_END: &[u8] = br#""}"#;
+
+/// How long a hash is in base64.
+const HASH_LENGTH: usize = 44;
+
+/// Writes a line: the canonical text of the envelope, and the hash that was signed behind its last member.
+pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json_canonicalizer::to_vec(envelope)?;
+    if let Some(hash) = signed {
+        line.pop();
+        line.extend_from_slice(SEAL_START);
+        line.extend_from_slice(hash.to_string().as_bytes());
+        line.extend_from_slice(SEAL_END);
+    }
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A line that was read.
+#[derive(Debug)]
+pub struct Read {
+    /// Its event, without payload and metadata.
+    pub event: Outline,
+    /// The leaf hash of the event as it stands.
+    pub leaf: Hash,
+    /// The leaf hash that the line says was signed.
+    pub signed: Option<Hash>,
+}
+
+/// What has to be dense and in order.
+#[derive(Debug, Deserialize)]
+pub struct Outline {
+    /// Whose history it belongs to.
+    pub organization_id: String,
+    /// Dense within the organization.
+    pub organization_sequence: u64,
+    /// What kind of thing it happened to.
+    pub aggregate_type: String,
+    /// What it happened to.
+    pub aggregate_id: String,
+    /// Dense within the aggregate.
+    pub sequence: u64,
+    /// When.
+    pub recorded_at: String,
+}
+
+/// Reads a line. Its text is taken for canonical first, which it is in our exports: when its hash is the signed one,
+/// it is what was signed, byte by byte. Otherwise the envelope is put into canonical form.
+pub fn read(line: &[u8]) -> Result<Read, String> {
+    let unreadable = |error: serde_json::Error| format!("this is no event: {error}");
+    let (envelope, signed) = unseal(line);
+    let event: Outline = serde_json::from_slice(line).map_err(unreadable)?;
+    let as_it_stands = match signed {
+        Some(_) => leaf::of_canonical(&[envelope, b"}"]),
+        None => leaf::of_canonical(&[line]),
+    };
+    if signed == Some(as_it_stands) {
+        return Ok(Read { event, leaf: as_it_stands, signed });
+    }
+    let mut members: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(unreadable)?;
+    let stated = members.remove("leaf_hash");
+    let signed = stated.as_ref().and_then(Value::as_str).and_then(|hash| Hash::parse_hash(hash).ok());
+    let envelope: Envelope = serde_json::from_value(Value::Object(members)).map_err(unreadable)?;
+    let leaf = leaf::of(&envelope).map_err(unreadable)?;
+    Ok(Read { event, leaf, signed })
+}
+
+/// The envelope without its closing brace, and the hash behind it.
+fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
+    let length = SEAL_START.len() + HASH_LENGTH + SEAL_END.len();
+    let Some((envelope, seal)) = line.len().checked_sub(length).and_then(|at| line.split_at_checked(at))
+    else {
+        return (line, None);
+    };
+    let hash = seal.strip_prefix(SEAL_START).and_then(|rest| rest.strip_suffix(SEAL_END));
+    let hash =
+        hash.and_then(|hash| std::str::from_utf8(hash).ok()).and_then(|hash| Hash::parse_hash(hash).ok());
+    (envelope, hash)
+}

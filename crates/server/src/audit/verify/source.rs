@@ -1,0 +1,76 @@
+//! An export as a file: its trailer first, then its lines in batches.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::path::Path;
+
+use super::super::line::{TRAILER_START, Trailer, TrailerLine};
+use super::Fault;
+
+/// How much is hashed at a time: enough for all cores, little beside what the machine has.
+const BATCH: u64 = 8 * 1024 * 1024;
+
+/// The longest trailer that is looked for.
+const LONGEST_TRAILER: u64 = 1024 * 1024;
+
+/// The lines before the trailer.
+pub(super) struct Source {
+    lines: std::io::Take<BufReader<File>>,
+}
+
+impl Source {
+    /// Opens an export that has its trailer; one that was cut off has none.
+    pub(super) fn open(path: &Path) -> Result<(Self, Trailer), Fault> {
+        let unreadable =
+            |error: std::io::Error| Fault::file(format!("cannot read {}: {error}", path.display()));
+        let mut file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let end = tail(&mut file, length).map_err(unreadable)?;
+        let last_line = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
+        let last_line = last_line.unwrap_or_default();
+        let parsed = serde_json::from_slice::<TrailerLine>(last_line);
+        let (true, Ok(TrailerLine { trailer })) = (last_line.starts_with(TRAILER_START), parsed) else {
+            return Err(cut_off(file).unwrap_or_else(unreadable));
+        };
+        let ending = u64::from(end.ends_with(b"\n"));
+        let lines_end = length - ending - last_line.len() as u64;
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        Ok((Self { lines: BufReader::new(file).take(lines_end) }, trailer))
+    }
+
+    /// The next whole lines; none at the end.
+    pub(super) fn next_batch(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
+        let mut batch = Vec::new();
+        self.lines.by_ref().take(BATCH).read_to_end(&mut batch).map_err(unreadable)?;
+        self.lines.read_until(b'\n', &mut batch).map_err(unreadable)?;
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+}
+
+fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_TRAILER)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    Ok(end)
+}
+
+/// The fault of a file without trailer: the line where it ends.
+fn cut_off(mut file: File) -> std::io::Result<Fault> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut reader = BufReader::new(file);
+    let mut lines = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        #[expect(clippy::naive_bytecount, reason = "reading and hashing take far longer than counting")]
+        let newlines = buffer.iter().filter(|byte| **byte == b'\n').count();
+        lines += newlines as u64;
+        let length = buffer.len();
+        reader.consume(length);
+    }
+    let what = "the file ends here without a trailer: it was cut off".to_owned();
+    Ok(Fault { line: Some(lines + 1), sequence: None, what })
+}

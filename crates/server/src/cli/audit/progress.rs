@@ -1,0 +1,51 @@
+//! How far an export or a verification is: a bar on a terminal, a line on standard error now and then elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// How often a line is written where nobody looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Shows progress until it is finished.
+pub(super) struct Progress {
+    name: &'static str,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    pub(super) fn start(name: &'static str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style =
+                ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+            let bar = ProgressBar::no_length().with_prefix(name);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        let now = Instant::now();
+        Self { name, bar, started: now, told: now }
+    }
+
+    pub(super) fn reached(&mut self, done: u64, total: Option<u64>) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total.unwrap_or(done));
+            bar.set_position(done);
+        } else if self.told.elapsed() >= PERIOD {
+            self.told = Instant::now();
+            let seconds = self.started.elapsed().as_secs();
+            let line = json!({ "name": self.name, "done": done, "total": total, "seconds": seconds });
+            // Progress that nobody can read is no reason to stop.
+            drop(writeln!(std::io::stderr().lock(), "{line}"));
+        }
+    }
+
+    pub(super) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

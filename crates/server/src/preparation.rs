@@ -1,0 +1,136 @@
+//! What has to be done before the service answers: read models of an older version are rebuilt from the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity_http::Preparation;
+use identity_projections::rebuild::{self, JobError, Phase, Progress, Settings};
+use identity_projections::{Table, registry, tables};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::watch;
+
+/// How many ranges of the log are folded at the same time.
+const WORKERS: usize = 2;
+
+/// How long to wait before looking again after a rebuild that failed, or that somebody else is at.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the log says how far a rebuild is.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// The first read model whose table is of an older version than this software's, or of no known one.
+pub(crate) async fn outdated(options: &PgConnectOptions) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    let tables = tables();
+    let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
+    registry::register(&mut connection, &known).await?;
+    let entries = registry::list(&mut connection).await?;
+    connection.close().await?;
+    let version = |table: &dyn Table| {
+        entries.iter().find(|entry| entry.name == table.name()).map_or(0, |entry| entry.version)
+    };
+    Ok(tables.into_iter().find(|table| version(table.as_ref()) < table.version()))
+}
+
+/// What is said of a rebuild that has yet to begin.
+pub(crate) fn announced(table: &dyn Table) -> Preparation {
+    preparation(table, "waiting".to_owned(), 0, 0)
+}
+
+fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Preparation {
+    Preparation { read_model: table.name(), phase, done, total }
+}
+
+/// Rebuilds until nothing is outdated, and says so on `told`; or until it is told to stop. A rebuild that another
+/// process is at is waited for. One that fails is tried again, since nothing can be answered without it.
+pub(crate) async fn run(
+    options: PgConnectOptions,
+    told: watch::Sender<Option<Preparation>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    while !*stop.borrow() {
+        match outdated(&options).await {
+            Ok(None) => {
+                tracing::info!("ready");
+                told.send_replace(None);
+                return;
+            }
+            Ok(Some(table)) => {
+                if let Err(error) = prepare(&options, &table, &told, stop.clone()).await {
+                    say_failed(table.as_ref(), &error, &told);
+                    rest(&mut stop).await;
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot look read models up");
+                rest(&mut stop).await;
+            }
+        }
+    }
+}
+
+async fn rest(stop: &mut watch::Receiver<bool>) {
+    // Told to stop, there is nothing to wait for.
+    drop(tokio::time::timeout(PAUSE, stop.wait_for(|stop| *stop)).await);
+}
+
+fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<Preparation>>) {
+    let name = table.name();
+    let phase = match error {
+        JobError::Interrupted => return,
+        JobError::Held(holder) => {
+            tracing::info!(read_model = name, holder, "waiting for the rebuild of another process");
+            format!("waiting for {holder}")
+        }
+        error => {
+            tracing::error!(error = error as &dyn std::error::Error, read_model = name, "rebuild failed");
+            "failed, about to be tried again".to_owned()
+        }
+    };
+    told.send_replace(Some(preparation(table, phase, 0, 0)));
+}
+
+async fn prepare(
+    options: &PgConnectOptions,
+    table: &Arc<dyn Table>,
+    told: &watch::Sender<Option<Preparation>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), JobError> {
+    let name = table.name();
+    tracing::info!(read_model = name, version = table.version(), "rebuilding an older read model");
+    let (progress, seen) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
+    let settings = Settings { workers: WORKERS, cut_over: true };
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    let report = tokio::select! {
+        report = rebuild::rebuild_until(options, Arc::clone(table), settings, &progress, stopped) => report?,
+        never = pass_on(table.as_ref(), seen, told) => match never {},
+    };
+    let (rows, events) = (report.rows, report.events);
+    tracing::info!(read_model = name, rows, events, "rebuilt");
+    Ok(())
+}
+
+/// Tells how far a rebuild is, until it is given up.
+async fn pass_on(
+    table: &dyn Table,
+    mut seen: watch::Receiver<Progress>,
+    told: &watch::Sender<Option<Preparation>>,
+) -> std::convert::Infallible {
+    let mut reports = tokio::time::interval(REPORT);
+    loop {
+        tokio::select! {
+            changed = seen.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                let Progress { phase, done, total } = *seen.borrow_and_update();
+                told.send_replace(Some(preparation(table, phase.as_str().to_owned(), done, total)));
+            }
+            _ = reports.tick() => {
+                let Progress { phase, done, total } = *seen.borrow();
+                tracing::info!(read_model = table.name(), phase = phase.as_str(), done, total, "rebuilding");
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Read models as operators handle them, with processes that are interrupted and killed.
+
+use std::future::Future;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
+
+use crate::harness::{Finished, Place, Serving, eventually, signal};
+
+/// Identities with a past each, so that a rebuild has something to do.
+const CROWD: &str = "
+    insert into organization_heads values ('org_crowd', 0);
+    insert into events
+    select position + number, 'org_crowd', number, 'identity', md5('identity ' || number)::uuid::text, 1,
+           'identity.created', '1',
+           jsonb_build_object(
+               'type', 'identity.created', 'id', md5('identity ' || number)::uuid, 'agent_handle', 'crowd-' || number,
+               'display_name', 'crowd', 'description', null, 'imessage_enabled', false,
+               'mailbox', jsonb_build_object('id', md5('mailbox ' || number)::uuid,
+                                             'email_address', 'crowd-' || number || '@agents.localhost'),
+               'tunnel', jsonb_build_object('id', md5('tunnel ' || number)::uuid, 'tls_mode', 'passthrough',
+                                            'zone', 'tunnels.localhost')),
+           '{}', now() + number * interval '1 microsecond', decode(repeat('00', 32), 'hex')
+    from log_head, generate_series(1, 5000) as number;
+    update log_head set position = position + 5000, recorded_at = now() + interval '1 second';
+    update organization_heads set sequence = 5000 where organization_id = 'org_crowd';";
+
+const ROWS: &str = "select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by id)), '') \
+                    from read_model.identities as t";
+
+fn wait<F: Future>(work: F) -> F::Output {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).block_on(work)
+}
+
+/// A running service with a crowd in its log, and a connection to its database.
+struct Scene {
+    database: PgConnection,
+    serving: Serving,
+    place: Place,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let place = Place::served();
+        let serving = place.serve();
+        let database = wait(PgConnection::connect(&place.database_url())).unwrap();
+        let mut scene = Self { database, serving, place };
+        wait(scene.database.execute(CROWD)).unwrap();
+        scene.run(&["rebuild", "identities"]).succeeded();
+        scene
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.place.command(&[&["projections"], arguments].concat())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        crate::harness::run(&mut self.command(arguments))
+    }
+
+    fn rebuilding(&self) -> Child {
+        self.command(&["rebuild", "identities"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn text(&mut self, query: &str) -> String {
+        wait(sqlx::query_scalar(query).fetch_one(&mut self.database)).unwrap()
+    }
+
+    fn status_of_identities(&self) -> Value {
+        let all = self.run(&["status", "--json"]).succeeded().json();
+        all.as_array().unwrap().iter().find(|entry| entry["name"] == "identities").unwrap().clone()
+    }
+
+    fn finish(self) {
+        wait(self.database.close()).unwrap();
+        assert!(self.serving.stop().success());
+    }
+}
+
+#[test]
+fn operators_rebuild_verify_and_roll_back_beside_the_service() {
+    let scene = Scene::new();
+    let rebuilt = scene.run(&["rebuild", "--all", "--json"]).succeeded();
+    let reports: Vec<Value> =
+        rebuilt.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(reports.len(), 6);
+    assert_eq!((&reports[0]["name"], &reports[0]["events"]), (&"identities".into(), &5000.into()));
+    assert!(
+        reports.iter().all(|report| report["live"] == true && report["pause_ms"].is_number()),
+        "{reports:?}"
+    );
+    let progress: Value = serde_json::from_str(rebuilt.stderr.lines().last().unwrap()).unwrap();
+    assert!(progress["phase"].is_string() && progress["total"].is_number(), "{progress}");
+    scene.run(&["verify", "--all"]).succeeded();
+    scene.run(&["rollback", "identities"]).succeeded();
+    let ready = scene.run(&["rebuild", "identities", "--no-cutover", "--json"]).succeeded();
+    assert_eq!(ready.json()["live"], false);
+    let status = scene.status_of_identities();
+    assert_eq!((&status["rows"], &status["job"]["phase"]), (&5000.into(), &"ready".into()));
+    assert_eq!(status["job"]["running"], false);
+    assert!(scene.run(&["rebuild", "identity"]).error().starts_with("there is no read model identity"));
+    scene.finish();
+}
+
+#[test]
+fn a_difference_makes_a_verification_fail() {
+    let mut scene = Scene::new();
+    wait(scene.database.execute("delete from read_model.identities where agent_handle = 'crowd-7'")).unwrap();
+    let verified = scene.run(&["verify", "identities"]);
+    assert_eq!(verified.error(), "1 rows depart from the log");
+    assert!(verified.stdout.contains("  missing "), "{}", verified.stdout);
+    scene.finish();
+}
+
+#[test]
+fn a_rebuild_that_is_killed_at_any_moment_leaves_the_live_table() {
+    let mut scene = Scene::new();
+    let before = scene.text(ROWS);
+    let mut job = scene.rebuilding();
+    let mut length = 0;
+    while job.try_wait().unwrap().is_none() {
+        scene.text("select count(*)::text from pg_stat_activity");
+        length += 1;
+    }
+    assert!(job.wait().unwrap().success());
+    for moment in 1..=20_u32 {
+        let mut job = scene.rebuilding();
+        for _ in 0..length * moment / 21 {
+            scene.text("select count(*)::text from pg_stat_activity");
+        }
+        signal("KILL", &job.id().to_string());
+        job.wait().unwrap();
+        assert_eq!(scene.text(ROWS), before);
+        scene.run(&["rebuild", "identities"]).succeeded();
+        assert_eq!(scene.text(ROWS), before);
+    }
+    scene.run(&["verify", "--all"]).succeeded();
+    scene.finish();
+}
+
+#[test]
+fn an_interrupted_rebuild_stops_and_says_what_remains() {
+    let mut scene = Scene::new();
+    let before = scene.text(ROWS);
+    for name in ["INT", "TERM"] {
+        let there = "create table if not exists read_model_next.identities ()";
+        wait(scene.database.execute(there)).unwrap();
+        let hold = "begin; lock table read_model_next.identities in access exclusive mode";
+        wait(scene.database.execute(hold)).unwrap();
+        let arguments = ["rebuild", "identities", "visibility"];
+        let mut command = scene.command(&arguments);
+        let job = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let waiting = "select count(*)::text from pg_locks where not granted and relation = 'read_model_next.identities'::regclass";
+        eventually("the job waits for us", || scene.text(waiting) == "1");
+        signal(name, &job.id().to_string());
+        let output = job.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(
+            stderr.lines().last(),
+            Some(
+                "error: identities was not rebuilt; the live table is as it was, and the next run starts over \
+                 (reached phase fold, 0 of 5000 events); not begun: visibility: interrupted"
+            )
+        );
+        wait(scene.database.execute("rollback")).unwrap();
+        assert_eq!(scene.text(ROWS), before);
+        assert_eq!(scene.status_of_identities()["job"]["phase"], "interrupted in phase fold");
+    }
+    scene.finish();
+}

@@ -1,0 +1,165 @@
+//! `Idempotency-Key`: a write that is sent again is answered again, and done once (D30).
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, World};
+
+fn create(world: &World, key: &str, handle: &str) -> Answer {
+    let body = json!({ "agent_handle": handle });
+    world.admin().call(Method::POST, "/identities").header("Idempotency-Key", key).json(&body).send()
+}
+
+fn is_replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|replayed| replayed == "true")
+}
+
+#[test]
+fn the_same_request_under_the_same_key_is_done_once_and_answered_twice_byte_for_byte() {
+    let world = World::new();
+    let first = create(&world, "k1", "alpha");
+    assert!(!is_replayed(&first));
+    let second = world.stores_nothing(|| create(&world, "k1", "alpha"));
+    assert!(is_replayed(&second));
+    assert_eq!((second.status, &second.bytes), (201, &first.bytes));
+}
+
+#[test]
+fn every_kind_of_write_may_be_repeated() {
+    let world = World::new();
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    let phone = json!({ "agent_handle": "alpha", "state": "NY" });
+    let writes = [
+        (Method::PATCH, "/identities/alpha".to_owned(), json!({ "description": "x" })),
+        (Method::POST, "/identities/alpha/access".to_owned(), json!({ "viewer_identity_id": bravo.id })),
+        (Method::DELETE, format!("/identities/alpha/access/{}", bravo.id), json!({})),
+        (Method::POST, "/phone/numbers".to_owned(), phone),
+        (Method::DELETE, "/identities/alpha/phone_number".to_owned(), json!({})),
+        (Method::PATCH, "/mail/mailboxes/alpha".to_owned(), json!({ "filter_mode": "whitelist" })),
+        (Method::POST, "/vault/secrets".to_owned(), json!({ "name": "s" })),
+        (Method::POST, "/api-keys".to_owned(), json!({ "label": "k", "scoped_identity_id": alpha.id })),
+        (Method::DELETE, "/identities/bravo".to_owned(), json!({})),
+    ];
+    for (method, path, body) in writes {
+        let send = || {
+            let call = world.admin().call(method.clone(), &path);
+            call.header("Idempotency-Key", &format!("{method}{path}")).json(&body).send()
+        };
+        let first = send();
+        assert!(first.status < 300, "{path}: {}", first.status);
+        let again = world.stores_nothing(send);
+        assert!(is_replayed(&again) && again.status == first.status, "{path}");
+        if path != "/api-keys" {
+            assert_eq!(again.bytes, first.bytes, "{path}");
+        }
+    }
+}
+
+#[test]
+fn another_request_under_a_used_key_is_refused() {
+    let world = World::new();
+    create(&world, "k1", "alpha").created();
+    world.stores_nothing(|| create(&world, "k1", "bravo")).refused_as(409, "idempotency_key_reused");
+    let call = world.admin().call(Method::DELETE, "/identities/alpha").header("Idempotency-Key", "k1");
+    world.stores_nothing(|| call.send()).refused_as(409, "idempotency_key_reused");
+}
+
+#[test]
+fn a_key_belongs_to_its_organization() {
+    let world = World::new();
+    create(&world, "k1", "alpha").created();
+    let body = json!({ "agent_handle": "bravo" });
+    let call =
+        world.other_admin().call(Method::POST, "/identities").header("Idempotency-Key", "k1").json(&body);
+    assert_eq!(call.send().created()["agent_handle"], "bravo");
+}
+
+#[test]
+fn a_request_that_failed_leaves_its_key_free() {
+    let world = World::new();
+    create(&world, "k1", "a_b").must_be(422);
+    create(&world, "k2", "alpha").created();
+    create(&world, "k1", "alpha").must_be(409);
+    create(&world, "k1", "bravo").created();
+}
+
+#[test]
+fn a_write_that_changed_nothing_is_remembered_too() {
+    let world = World::new();
+    world.admin().create("alpha");
+    let patch = |body: Value| {
+        world
+            .admin()
+            .call(Method::PATCH, "/identities/alpha")
+            .header("Idempotency-Key", "k")
+            .json(&body)
+            .send()
+    };
+    patch(json!({})).ok();
+    patch(json!({ "description": "x" })).refused_as(409, "idempotency_key_reused");
+}
+
+#[test]
+fn a_repeated_issue_of_a_key_never_shows_the_secret_again() {
+    let world = World::new();
+    let alpha = world.agent("alpha");
+    let issue = || {
+        let body = json!({ "label": "once", "scoped_identity_id": alpha.id });
+        world
+            .admin()
+            .call(Method::POST, "/api-keys")
+            .header("Idempotency-Key", "k")
+            .json(&body)
+            .send()
+            .created()
+    };
+    let first = issue();
+    let again = issue();
+    assert_eq!(first["record"], again["record"]);
+    assert_eq!(again["api_key"], Value::Null);
+    assert!(again["message"].as_str().unwrap().contains("not shown again"));
+    let secret = first["api_key"].as_str().unwrap().split_once('.').unwrap().1.to_owned();
+    let kept = world
+        .database()
+        .number(&format!("select count(*) from idempotency_records where body like '%{secret}%'"));
+    assert_eq!(kept, 0, "the secret is kept nowhere");
+}
+
+#[test]
+fn a_key_that_is_no_key_is_refused() {
+    let world = World::new();
+    for key in ["", " ", "two words", &"x".repeat(256)] {
+        world.stores_nothing(|| create(&world, key, "alpha")).must_be(422);
+    }
+    create(&world, &"x".repeat(255), "alpha").created();
+}
+
+#[test]
+fn fifty_at_once_under_one_key_have_one_effect_and_one_answer() {
+    let world = World::new();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..50).map(|_| scope.spawn(|| create(&world, "k1", "alpha"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let done: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 201).collect();
+    assert_eq!(done.iter().filter(|answer| !is_replayed(answer)).count(), 1);
+    assert!(done.iter().all(|answer| answer.bytes == done[0].bytes));
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        assert_eq!(answer.detail()["error"], "idempotency_in_progress");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    assert_eq!(
+        world.database().number("select count(*) from events where event_type = 'identity.created'"),
+        1
+    );
+}
+
+#[test]
+fn a_repetition_is_answered_after_a_restart_too() {
+    let world = World::new();
+    let first = create(&world, "k1", "alpha");
+    let world = world.restarted();
+    let again = create(&world, "k1", "alpha");
+    assert!(is_replayed(&again));
+    assert_eq!(again.bytes, first.bytes);
+}

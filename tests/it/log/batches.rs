@@ -1,0 +1,147 @@
+//! Many commands in one transaction, and to each its own answer.
+
+use identity_domain::Namespace;
+use identity_domain::api_key::{self, ApiKeyError};
+use identity_domain::identity::{IdentityError, Update};
+
+use super::*;
+
+const UNAVAILABLE: IdentityError = IdentityError::HandleUnavailable(Namespace::Identities);
+
+#[track_caller]
+fn version_conflict(answer: &Answer, expected: i64) {
+    let Err(AppendError::VersionConflict { actual }) = answer else {
+        panic!("{answer:?} is no version conflict");
+    };
+    assert_eq!(*actual, expected);
+}
+
+#[test]
+fn winners_and_losers_of_one_batch_each_get_their_own_answer() {
+    let history = History::new();
+    let [desk, taken, first, second, nobody] = [(); 5].map(|()| ids::mint());
+    history.append(create(desk, "harbor-desk"));
+    history.append(create(taken, "front-desk"));
+    let before = history.head();
+    let answers = history.in_one_batch([
+        at_version(1, describe(desk, "won")),
+        at_version(1, describe(desk, "lost")),
+        rename(desk, "front-desk"),
+        create(first, "night-desk"),
+        create(second, "night-desk"),
+        at_version(2, update(desk, Update::default())),
+        describe(nobody, "lost"),
+        at_version(2, rename(desk, "day-desk")),
+        at_version(0, describe(taken, "lost")),
+    ]);
+    let [won, late, onto_taken, named, named_too, nothing, of_nobody, renamed, behind] = answers;
+    assert_eq!(names(&won), ["identity.description_changed"]);
+    version_conflict(&late, 2);
+    rejected(onto_taken, UNAVAILABLE);
+    assert_eq!(names(&named), ["identity.created"]);
+    rejected(named_too, UNAVAILABLE);
+    assert_eq!(nothing.unwrap(), Committed { version: 2, events: vec![], kept: None });
+    rejected(of_nobody, IdentityError::NotFound);
+    assert_eq!(names(&renamed), ["identity.renamed"]);
+    assert_eq!(renamed.as_ref().unwrap().version, 3);
+    version_conflict(&behind, 1);
+
+    let told: Vec<Recorded> = [won, named, renamed].into_iter().flat_map(|won| won.unwrap().events).collect();
+    assert_eq!(history.events().split_off(usize::try_from(before).unwrap()), told);
+}
+
+#[test]
+fn what_is_answered_is_what_stands_in_the_log() {
+    let history = History::new();
+    let desk = ids::mint();
+    let created = history.append(create(desk, "harbor-desk"));
+    let wish =
+        Update {
+            description: Some(Some("é".to_owned())), imessage_enabled: Some(true), ..Update::default()
+        };
+    let updated = history.append(update(desk, wish));
+    assert_eq!((created.version, updated.version), (1, 3));
+    assert_eq!(history.events(), [created.events, updated.events].concat());
+    let sequences: Vec<i64> = history.events().iter().map(|recorded| recorded.sequence).collect();
+    assert_eq!(sequences, [1, 2, 3]);
+}
+
+#[test]
+fn a_batch_of_losers_writes_nothing() {
+    let history = History::new();
+    let [first, second] = history.in_one_batch([delete(ids::mint()), delete(ids::mint())]);
+    rejected(first, IdentityError::NotFound);
+    rejected(second, IdentityError::NotFound);
+    assert_eq!(history.events(), []);
+    assert_eq!(history.head(), 0);
+}
+
+#[test]
+fn another_organizations_aggregate_is_as_good_as_none() {
+    let history = History::new();
+    let desk = ids::mint();
+    history.append(create(desk, "harbor-desk"));
+    let [described, granted] = history.in_one_batch([
+        of_organization("org_other", describe(desk, "taken over")),
+        of_organization("org_other", grant(desk, ids::mint())),
+    ]);
+    rejected(described, IdentityError::NotFound);
+    rejected(granted, IdentityError::NotFound);
+}
+
+#[test]
+fn an_aggregate_of_another_type_is_as_good_as_none() {
+    let history = History::new();
+    let desk = ids::mint();
+    let revoke = || ask(&desk, Command::ApiKey(api_key::Command::Revoke));
+    // In the batch that created the identity its state is known already; in a batch of its own it has to be read.
+    let [created, revoked] = history.in_one_batch([create(desk, "harbor-desk"), revoke()]);
+    assert_eq!(names(&created), ["identity.created"]);
+    rejected(revoked, ApiKeyError::NotFound);
+    let [revoked] = history.in_one_batch([revoke()]);
+    rejected(revoked, ApiKeyError::NotFound);
+}
+
+#[test]
+fn organizations_count_their_events_by_themselves() {
+    let history = History::new();
+    let [one, other] = [ids::mint(), ids::mint()];
+    let _ = history.in_one_batch([
+        create(one, "harbor-desk"),
+        of_organization("org_other", create(other, "front-desk")),
+        describe(one, "second"),
+        of_organization("org_other", describe(other, "second")),
+    ]);
+    history.append(describe(one, "third"));
+    let places: Vec<(i64, String, i64)> = history
+        .events()
+        .into_iter()
+        .map(|recorded| (recorded.position, recorded.organization_id, recorded.organization_sequence))
+        .collect();
+    let expected = [(1, HARBOR, 1), (2, "org_other", 1), (3, HARBOR, 2), (4, "org_other", 2), (5, HARBOR, 3)];
+    assert_eq!(places, expected.map(|(position, whose, sequence)| (position, whose.to_owned(), sequence)));
+}
+
+/// Both committers remember the aggregate, and each misses what the other has appended to it.
+#[test]
+fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
+    let history = History::new();
+    let desk = ids::mint();
+    let (log, committer) = history.open();
+    let (other, other_committer) = history.open();
+    wait(async {
+        let work = async move {
+            log.append(create(desk, "harbor-desk")).await.unwrap();
+            for version in (1..20).step_by(2) {
+                let described = describe(desk, &version.to_string());
+                let there = other.append(at_version(version, described.clone())).await.unwrap();
+                assert_eq!(there.version, version + 1);
+                let again = log.append(described).await.unwrap();
+                assert_eq!(again, Committed { version: version + 1, events: vec![], kept: None });
+                let here = describe(desk, &(version + 1).to_string());
+                assert_eq!(log.append(at_version(version + 1, here)).await.unwrap().version, version + 2);
+            }
+        };
+        futures::join!(work, committer.run(), other_committer.run());
+    });
+}

@@ -1,0 +1,185 @@
+//! The event log by itself, on a real Postgres: what is promised of positions, batches, refusals and seals.
+
+mod batch_order;
+mod batches;
+mod outages;
+mod processes;
+mod refusals;
+mod seals;
+mod stock;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel, Update};
+use identity_domain::{Command, Handle, Rejection, vault_secret};
+use identity_log::carrier::NumberPool;
+use identity_log::{
+    Actor, Append, AppendError, Committed, Committer, Log, Metadata, Recorded, Settings, connect_options,
+    ids, read,
+};
+use sqlx::postgres::PgConnectOptions;
+use uuid::Uuid;
+
+use crate::harness::{Database, wait};
+
+type Answer = Result<Committed, AppendError>;
+
+/// Whose history the tests write, unless they say otherwise.
+const HARBOR: &str = "org_harbor";
+
+/// An empty log over a database of its own.
+struct History {
+    database: Database,
+    name_hold: Duration,
+}
+
+impl History {
+    fn new() -> Self {
+        Self::with_name_hold(Duration::from_hours(1))
+    }
+
+    fn with_name_hold(name_hold: Duration) -> Self {
+        Self { database: Database::create(), name_hold }
+    }
+
+    /// One more way into the same log, with a committer of its own, as every process has.
+    fn open(&self) -> (Log, Committer) {
+        open(connect_options(self.database.pool()), self.name_hold)
+    }
+
+    /// Appends what must succeed, in a batch of its own.
+    #[track_caller]
+    fn append(&self, append: Append) -> Committed {
+        let [answer] = self.in_one_batch([append]);
+        answer.expect("the command is accepted")
+    }
+
+    /// Appends commands that wait together before anybody commits, in this order.
+    #[track_caller]
+    fn in_one_batch<const N: usize>(&self, appends: [Append; N]) -> [Answer; N] {
+        let (log, committer) = self.open();
+        let before = self.head();
+        let answers = wait(futures::future::join(queued(log, appends), committer.run())).0;
+        let transactions = format!("select count(distinct xmin::text) from events where position > {before}");
+        assert!(self.database.number(&transactions) <= 1, "the batch was torn apart");
+        answers
+    }
+
+    fn head(&self) -> i64 {
+        wait(read::head(self.database.pool())).unwrap()
+    }
+
+    /// All of it.
+    fn events(&self) -> Vec<Recorded> {
+        wait(read::page(self.database.pool(), 0, i64::MAX)).unwrap()
+    }
+}
+
+fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
+    Log::open(options, identity_projections::all(), Arc::new(NumberPool), Settings { name_hold })
+}
+
+/// Puts all commands into the queue before it waits for the first answer; then the log is closed, so that its
+/// committer ends with the last of them.
+async fn queued<const N: usize>(log: Log, appends: [Append; N]) -> [Answer; N] {
+    let mut answers = Vec::with_capacity(N);
+    for append in appends {
+        let mut answer = Box::pin(log.append(append));
+        assert!(futures::poll!(&mut answer).is_pending(), "answered before anybody committed");
+        answers.push(answer);
+    }
+    let answers = futures::future::join_all(answers).await;
+    answers.try_into().expect("every command has its answer")
+}
+
+/// What is asked, by the operator, at whatever version the aggregate has.
+fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
+    Append {
+        organization_id: HARBOR.to_owned(),
+        aggregate_id: aggregate_id.to_string(),
+        command,
+        metadata: Metadata::new(&Actor::Operator, "req_test"),
+        expected_version: None,
+        repeatable: None,
+    }
+}
+
+fn ask_identity(id: Uuid, command: IdentityCommand) -> Append {
+    ask(&id, Command::Identity(command))
+}
+
+fn at_version(version: i64, append: Append) -> Append {
+    Append { expected_version: Some(version), ..append }
+}
+
+fn of_organization(organization: &str, append: Append) -> Append {
+    Append { organization_id: organization.to_owned(), ..append }
+}
+
+fn birth(id: Uuid, handle: &str) -> Create {
+    Create {
+        id,
+        agent_handle: Handle::parse(handle).unwrap(),
+        display_name: None,
+        description: None,
+        imessage_enabled: false,
+        mailbox: Mailbox { id: ids::mint(), email_address: format!("{handle}@agents.localhost") },
+        tunnel: Tunnel { id: ids::mint(), tls_mode: TlsMode::Edge, zone: "tunnels.localhost".to_owned() },
+        phone: None,
+        secrets: None,
+    }
+}
+
+fn born(create: Create) -> Append {
+    ask_identity(create.id, IdentityCommand::Create(Box::new(create)))
+}
+
+fn create(id: Uuid, handle: &str) -> Append {
+    born(birth(id, handle))
+}
+
+fn update(id: Uuid, update: Update) -> Append {
+    ask_identity(id, IdentityCommand::Update(Box::new(update)))
+}
+
+fn rename(id: Uuid, handle: &str) -> Append {
+    update(id, Update { agent_handle: Some(Handle::parse(handle).unwrap()), ..Update::default() })
+}
+
+fn describe(id: Uuid, description: &str) -> Append {
+    update(id, Update { description: Some(Some(description.to_owned())), ..Update::default() })
+}
+
+fn delete(id: Uuid) -> Append {
+    ask_identity(id, IdentityCommand::Delete)
+}
+
+fn grant(id: Uuid, viewer: Uuid) -> Append {
+    ask_identity(id, IdentityCommand::GrantVisibility { access_id: ids::mint(), viewer })
+}
+
+fn register(id: Uuid, name: &str) -> Append {
+    let registration = vault_secret::Registration {
+        name: name.to_owned(),
+        secret_type: vault_secret::SecretType::Other,
+        description: None,
+    };
+    ask(&id, Command::VaultSecret(vault_secret::Command::Register(registration)))
+}
+
+/// A refusal by the rules.
+#[track_caller]
+fn rejected(answer: Answer, expected: impl Into<Rejection>) {
+    match answer {
+        Err(AppendError::Rejected(rejection)) => assert_eq!(rejection, expected.into()),
+        other => panic!("{other:?} is no refusal by the rules"),
+    }
+}
+
+/// The names of the events that a command came to.
+#[track_caller]
+fn names(answer: &Answer) -> Vec<&'static str> {
+    let committed = answer.as_ref().expect("the command is accepted");
+    committed.events.iter().map(|recorded| recorded.event.name()).collect()
+}

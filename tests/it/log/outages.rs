@@ -1,0 +1,111 @@
+//! The committer's connection is cut, and nothing that was acknowledged is missing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use super::*;
+
+/// How often the connection is cut while tasks append.
+const CUTS: usize = 10;
+
+/// A state that does not come within this time never comes.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Cuts the connection of every committer of this database, and says how many there were.
+async fn cut(pool: &PgPool) -> i64 {
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where datname = current_database() and application_name = 'identityd committer'";
+    sqlx::query_scalar(cut).fetch_one(pool).await.unwrap()
+}
+
+/// Succeeded, or was told that it may not have; nothing else can come of a cut.
+fn acknowledged(answer: Answer) -> Option<Vec<Recorded>> {
+    match answer {
+        Ok(committed) => Some(committed.events),
+        Err(AppendError::Unavailable(_)) => None,
+        Err(other) => panic!("{other:?} is no outage"),
+    }
+}
+
+#[test]
+fn after_its_connection_was_cut_the_committer_goes_on() {
+    let history = History::new();
+    let desk = ids::mint();
+    let (log, committer) = history.open();
+    let pool = history.database.pool();
+    wait(async {
+        let work = async move {
+            log.append(create(desk, "harbor-desk")).await.unwrap();
+            assert_eq!(cut(pool).await, 1);
+            let during = acknowledged(log.append(describe(desk, "during")).await);
+            let after = log.append(describe(desk, "after")).await.unwrap();
+            let expected = 1 + during.map_or(0, |_| 1) + 1;
+            assert_eq!(after.version, expected, "what was answered is what stands");
+        };
+        futures::join!(work, committer.run());
+    });
+}
+
+/// How far the tasks have come, and whether they may stop.
+struct Course {
+    acknowledged: watch::Sender<usize>,
+    done: AtomicBool,
+}
+
+/// Creates identities until it may stop, and keeps what was acknowledged.
+async fn create_on(course: &Course, log: Log, number: usize) -> Vec<Recorded> {
+    let mut kept = Vec::new();
+    for round in 0.. {
+        if course.done.load(Ordering::Relaxed) {
+            break;
+        }
+        let answer = log.append(create(ids::mint(), &format!("desk-{number}-{round}"))).await;
+        if let Some(events) = acknowledged(answer) {
+            kept.extend(events);
+            course.acknowledged.send_modify(|count| *count += 1);
+        }
+    }
+    kept
+}
+
+/// Cuts the connection whenever something was acknowledged since the last cut.
+async fn cut_again_and_again(course: &Course, pool: &PgPool) {
+    let mut news = course.acknowledged.subscribe();
+    for _ in 0..CUTS {
+        news.changed().await.unwrap();
+        cut(pool).await;
+    }
+    course.done.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn nothing_acknowledged_is_missing_however_often_the_connection_is_cut() {
+    let history = History::new();
+    let (log, committer) = history.open();
+    let course = Course { acknowledged: watch::Sender::new(0), done: AtomicBool::new(false) };
+    let kept = wait(async {
+        let tasks: Vec<_> = (0..4).map(|number| create_on(&course, log.clone(), number)).collect();
+        drop(log);
+        let work = async {
+            futures::join!(
+                futures::future::join_all(tasks),
+                committer.run(),
+                cut_again_and_again(&course, history.database.pool()),
+            )
+        };
+        tokio::time::timeout(PATIENCE, work).await.expect("all tasks end").0.concat()
+    });
+    assert!(kept.len() >= CUTS, "something was acknowledged between the cuts");
+    let events = history.events();
+    for recorded in &kept {
+        assert_eq!(&events[usize::try_from(recorded.position).unwrap() - 1], recorded);
+    }
+    let positions: Vec<i64> = events.iter().map(|recorded| recorded.position).collect();
+    assert_eq!(positions, (1..).take(positions.len()).collect::<Vec<i64>>());
+    let half_made = "select count(*) from events where event_type = 'identity.created'
+                     and aggregate_id::uuid not in (select id from read_model.identities)";
+    assert_eq!(history.database.number(half_made), 0, "an event without what was derived from it");
+    history.append(create(ids::mint(), "after-all"));
+}

@@ -1,0 +1,101 @@
+//! The stock repository of postgres-es over our table.
+
+use identity_domain::api_key::{self, ApiKey, Issue, Scope};
+use identity_domain::identity::{FilterMode, Identity, PhoneOrder, Update};
+use identity_domain::organization::{self, Organization};
+use identity_domain::phone::CallHandling;
+use identity_domain::vault_secret::{self, VaultSecret};
+use identity_domain::{Decider, NumberWish, State};
+
+use super::*;
+
+/// An aggregate as our own reads tell it: its state, and its version.
+fn folded(history: &History, aggregate_id: &str) -> (Option<State>, usize) {
+    let mut state = None;
+    let mut version = 0;
+    for recorded in history.events().iter().filter(|recorded| recorded.aggregate_id == aggregate_id) {
+        state.get_or_insert_with(|| State::initial(recorded.event.kind())).evolve(&recorded.event);
+        version += 1;
+        assert_eq!(usize::try_from(recorded.sequence), Ok(version));
+    }
+    (state, version)
+}
+
+#[track_caller]
+fn loads_the_same<D: Decider>(
+    history: &History,
+    aggregate_id: &(impl ToString + ?Sized),
+    wrap: fn(D) -> State,
+) {
+    let id = aggregate_id.to_string();
+    let (state, version) = wait(identity_log::stock::load::<D>(history.database.pool(), &id)).unwrap();
+    assert_eq!((Some(wrap(state)), version), folded(history, &id));
+    assert!(version > 0, "there is something to load");
+}
+
+fn issue(scope: Scope) -> Command {
+    Command::ApiKey(api_key::Command::Issue(Box::new(Issue {
+        label: "laptop".to_owned(),
+        description: None,
+        scope,
+        secret_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        last4: "x7Qd".to_owned(),
+        created_by: "operator".to_owned(),
+    })))
+}
+
+/// An identity to which nearly everything has happened, and another that it shows itself to.
+fn lived(history: &History, secret: Uuid) -> [Uuid; 2] {
+    let [desk, viewer] = [ids::mint(), ids::mint()];
+    let order = PhoneOrder {
+        id: ids::mint(),
+        wish: NumberWish::default(),
+        calls: CallHandling::default(),
+        filter_mode: FilterMode::Whitelist,
+    };
+    let metadata = r#"{"b": 1, "a": 1.0}"#.to_owned();
+    let cleared = Update { display_name: Some(None), ..Update::default() };
+    for append in [
+        create(desk, "harbor-desk"),
+        create(viewer, "front-desk"),
+        rename(desk, "night-desk"),
+        describe(desk, "☎ \"quoted\"\n\u{1}"),
+        update(desk, cleared),
+        grant(desk, viewer),
+        ask_identity(desk, IdentityCommand::ProvisionPhone(order)),
+        ask_identity(desk, IdentityCommand::ReplaceTunnelMetadata { metadata }),
+        ask_identity(desk, IdentityCommand::GrantVaultAccess { vault_secret_id: secret }),
+    ] {
+        history.append(append);
+    }
+    [desk, viewer]
+}
+
+#[test]
+fn the_stock_repository_loads_what_our_own_reads_tell() {
+    let history = History::new();
+    let [secret, key, revoked] = [ids::mint(), ids::mint_random(), ids::mint_random()];
+    let organization = Command::Organization(organization::Command::Create { name: "Harbor".to_owned() });
+    history.append(ask(HARBOR, organization));
+    history.append(register(secret, "Booking system"));
+    let [desk, viewer] = lived(&history, secret);
+    history.append(ask(&key, issue(Scope::Agent { identity_id: desk })));
+    history.append(ask(&revoked, issue(Scope::Admin)));
+    history.append(ask(&revoked, Command::ApiKey(api_key::Command::Revoke)));
+    history.append(delete(viewer));
+    history.append(ask(&secret, Command::VaultSecret(vault_secret::Command::Delete)));
+
+    loads_the_same::<Organization>(&history, HARBOR, State::Organization);
+    loads_the_same::<Identity>(&history, &desk, State::Identity);
+    loads_the_same::<Identity>(&history, &viewer, State::Identity);
+    loads_the_same::<ApiKey>(&history, &key, State::ApiKey);
+    loads_the_same::<ApiKey>(&history, &revoked, State::ApiKey);
+    loads_the_same::<VaultSecret>(&history, &secret, State::VaultSecret);
+}
+
+#[test]
+fn what_never_happened_loads_as_not_yet_at_version_zero() {
+    let history = History::new();
+    let loaded = wait(identity_log::stock::load::<Identity>(history.database.pool(), "nobody")).unwrap();
+    assert_eq!(loaded, (Identity::NotYet, 0));
+}

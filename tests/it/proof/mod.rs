@@ -1,0 +1,70 @@
+//! What proves a history: checkpoints and proofs over HTTP, exports and their verification, and every way of tampering.
+
+mod endpoints;
+mod exports;
+mod second_history;
+mod tampering;
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use identity_log::proof::Signed;
+use identity_log::proof::signer::Signer;
+use identityd::audit::export::{self, Range};
+use identityd::audit::line::Trailer;
+use identityd::audit::verify::{self, Fault, Report};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use crate::harness::{World, wait};
+
+/// A history of a dozen events: births, changes, a death.
+fn with_a_history() -> World {
+    let world = World::new();
+    grow(&world, ["alpha", "bravo", "carol"]);
+    world.admin().change("bravo", &json!({"description": "tea, not coffee"})).ok();
+    world.admin().open("alpha");
+    world.admin().remove("carol");
+    grow(&world, ["delta", "echo", "fox"]);
+    world
+}
+
+fn grow<const N: usize>(world: &World, handles: [&str; N]) {
+    for handle in handles {
+        world.admin().create(handle);
+    }
+}
+
+/// The service's signer works in the background; one with the same key and memory takes turns with it.
+fn signer(world: &World) -> Signer {
+    world.database().signing().signer(world.database().pool().clone()).unwrap()
+}
+
+/// Signs what there is, and gives the checkpoint.
+fn sign(world: &World) -> Signed {
+    wait(signer(world).sign(world.organization_id())).unwrap().expect("there are events")
+}
+
+/// The key an auditor got when the history began.
+fn verifier_key(world: &World) -> String {
+    signer(world).key().verifier_key(&format!("identityd/{}", world.organization_id()))
+}
+
+/// Exports without signing anything: what an operator of a database can do whose signer is refused or gone.
+fn export_range(world: &World, range: &Range) -> (NamedTempFile, Trailer) {
+    let file = NamedTempFile::new().unwrap();
+    let mut writer = BufWriter::new(file.reopen().unwrap());
+    let exporting =
+        export::run(world.database().pool(), world.organization_id(), range, &mut writer, |_, _| ());
+    let trailer = wait(exporting).unwrap();
+    drop(writer);
+    (file, trailer)
+}
+
+fn export(world: &World) -> NamedTempFile {
+    export_range(world, &Range::default()).0
+}
+
+fn verify(file: impl AsRef<Path>, key: &str, previous: Option<&Signed>) -> Result<Report, Fault> {
+    verify::file(file.as_ref(), key, previous.map(|signed| signed.note.as_str()), |_| ())
+}

@@ -1,0 +1,137 @@
+//! No second history is ever signed: not after a backup was restored, not after the log was changed.
+
+use identity_log::proof::{Refusal, SignError, Signed};
+use identity_proof::Checkpoint;
+
+use super::{export, grow, sign, signer, verifier_key, verify, with_a_history};
+use crate::harness::{Database, World, wait};
+
+/// Signed at one size, backed up, signed at another, and restored: the database has forgotten the second checkpoint.
+fn restored() -> (World, Signed, Signed) {
+    let world = with_a_history();
+    let old = sign(&world);
+    world.database().back_up();
+    grow(&world, ["golf", "hotel"]);
+    let new = sign(&world);
+    (world.restarted_after(Database::restore), old, new)
+}
+
+#[track_caller]
+fn refused(world: &World) -> Refusal {
+    match wait(signer(world).sign(world.organization_id())) {
+        Err(SignError::Refused(refusal)) => refusal,
+        other => panic!("{other:?} instead of a refusal"),
+    }
+}
+
+#[test]
+fn a_restored_backup_is_refused_at_once() {
+    let (world, old, new) = restored();
+    let (signed, found) = (new.checkpoint.size, old.checkpoint.size);
+    assert_eq!(refused(&world), Refusal::Smaller { signed, found });
+    world.admin().get("/log/checkpoint").refused_as(503, "log_refused");
+    world.admin().get("/log/inclusion/1").refused_as(503, "log_refused");
+    world.stranger().raw("GET", "/readyz", b"").must_be(200);
+}
+
+#[test]
+fn a_restored_backup_that_was_written_on_is_refused() {
+    let (world, old, new) = restored();
+    grow(&world, ["other", "others", "another"]);
+    assert_eq!(refused(&world), Refusal::Different { signed: new.checkpoint.size });
+    let admin = world.admin();
+    admin.get("/log/checkpoint").refused_as(503, "log_refused");
+    // What was signed of it before it was restored is still true, and is too little.
+    let fault = verify(export(&world), &verifier_key(&world), Some(&new)).unwrap_err();
+    assert_eq!(fault.sequence, Some(old.checkpoint.size + 1));
+    let signed = world.database().number("select count(*) from checkpoints where epoch = 1");
+    world.restarted_after(|database| {
+        assert_eq!(database.number("select count(*) from checkpoints where epoch = 1"), signed);
+    });
+}
+
+#[test]
+fn a_new_epoch_is_signed_under_a_name_of_its_own() {
+    let (world, _, new) = restored();
+    grow(&world, ["other", "others", "another"]);
+    let begun = wait(signer(&world).begin_epoch(world.organization_id())).unwrap().unwrap();
+    assert_eq!(begun.checkpoint.origin, format!("identityd/{}/2", world.organization_id()));
+    let world = world.restarted();
+    let note = String::from_utf8(world.admin().get("/log/checkpoint").must_be(200).bytes).unwrap();
+    let key = String::from_utf8(world.admin().get("/log/key").must_be(200).bytes).unwrap();
+    Checkpoint::open(&note, &key).unwrap();
+    verify(export(&world), &key, None).expect("the new epoch is a history of its own");
+    let fault = verify(export(&world), &key, Some(&new)).unwrap_err();
+    let expected = format!("the first {} events are not those that were signed", new.checkpoint.size);
+    assert_eq!(fault.what, expected);
+    grow(&world, ["more"]);
+    assert_eq!(sign(&world).epoch, 2);
+}
+
+#[test]
+fn a_log_whose_signed_end_was_replaced_is_refused() {
+    let world = with_a_history();
+    let signed = sign(&world).checkpoint.size;
+    world.database().execute(&format!(
+        "do $$ begin
+             set local session_replication_role = replica;
+             update events set leaf_hash = sha256('another') where organization_sequence = {signed};
+         end $$"
+    ));
+    assert_eq!(refused(&world), Refusal::Different { signed });
+}
+
+#[test]
+fn a_log_with_a_gap_is_refused() {
+    let world = with_a_history();
+    let signed = sign(&world).checkpoint.size;
+    let world = world.restarted_after(|database| {
+        database.execute("update organization_heads set sequence = sequence + 5");
+    });
+    assert_eq!(refused(&world), Refusal::Gap { sequence: signed + 1 });
+}
+
+#[test]
+fn another_key_does_not_go_on_with_the_history_of_the_first() {
+    let world = with_a_history();
+    sign(&world);
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let mut signing = world.database().signing();
+    signing.data_dir = elsewhere.path().to_owned();
+    let stranger = signing.signer(world.database().pool().clone()).unwrap();
+    let refusal = wait(stranger.sign(world.organization_id())).unwrap_err();
+    assert!(matches!(refusal, SignError::Refused(Refusal::OtherKey)), "{refusal:?}");
+}
+
+#[test]
+fn signers_of_several_processes_sign_one_history() {
+    let world = with_a_history();
+    let organization_id = world.organization_id().to_owned();
+    let signers: Vec<_> = (0..4).map(|_| signer(&world)).collect();
+    for handle in ["golf", "hotel", "india", "juliet"] {
+        grow(&world, [handle]);
+        let signing = signers.iter().map(|signer| signer.sign(&organization_id));
+        let signed: Vec<Signed> = wait(futures::future::join_all(signing))
+            .into_iter()
+            .map(|signed| signed.unwrap().unwrap())
+            .collect();
+        assert!(signed.windows(2).all(|pair| pair[0] == pair[1]), "{signed:?}");
+    }
+    verify(export(&world), &verifier_key(&world), None).unwrap();
+}
+
+#[test]
+fn the_key_is_for_its_owner_alone_and_stays() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = World::new();
+    let signing = world.database().signing();
+    let file = signing.data_dir.join("signing/key");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = verifier_key(&world);
+    let world = world.restarted();
+    assert_eq!(verifier_key(&world), key);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = signing.signer(world.database().pool().clone()).unwrap_err();
+    assert!(error.to_string().contains("is open to other users"), "{error}");
+}

@@ -1,0 +1,70 @@
+//! A rebuild that is killed at any moment leaves the live table, and the next one succeeds.
+
+use std::ops::ControlFlow;
+
+use identity_projections::rebuild::JobError;
+
+use super::words::{LIVE, options, rebuild};
+use crate::harness::{World, wait};
+
+const MOMENTS: u64 = 20;
+
+/// Connections of a job, each once in a while.
+const OF_THE_JOB: &str = "
+    select count(pg_terminate_backend(pid))
+    from (
+        select pid
+        from pg_stat_activity
+        where datname = current_database() and application_name like 'identityd rebuild%'
+        order by random()
+        limit 1
+    ) as victim";
+
+/// Rebuilds, and looks at the database as often as it can meanwhile. Gives how often that was.
+fn watched(world: &World, mut look: impl FnMut(u64) -> ControlFlow<()>) -> (Result<(), JobError>, u64) {
+    let options = options(world);
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)).map(drop));
+        let mut looks = 0;
+        let mut looking = ControlFlow::Continue(());
+        while !job.is_finished() && looking.is_continue() {
+            looks += 1;
+            looking = look(looks);
+        }
+        (job.join().unwrap(), looks)
+    })
+}
+
+#[test]
+fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() {
+    let world = World::crowd(2_000, 3);
+    let before = world.rows("read_model", "identities");
+    let keys = world.indexes("read_model", "identities");
+    // Every look costs the same, so that a number of looks is a moment.
+    let look = || world.database().number("select count(*) from pg_stat_activity");
+    let (outcome, length) = watched(&world, |_| {
+        look();
+        ControlFlow::Continue(())
+    });
+    outcome.unwrap();
+    let (mut failures, mut noted) = (0, 0);
+    for moment in 1..=MOMENTS {
+        // Spread over the length of a rebuild, and none twice at the same place.
+        let at = 1 + (length * moment / (MOMENTS + 1) + moment * 7 % 5).min(length.saturating_sub(1));
+        let (outcome, _) = watched(&world, |looks| {
+            look();
+            let hit = looks >= at && world.database().number(OF_THE_JOB) > 0;
+            if hit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        failures += u64::from(outcome.is_err());
+        assert_eq!(world.rows("read_model", "identities"), before, "{outcome:?}");
+        assert_eq!(world.indexes("read_model", "identities"), keys, "{outcome:?}");
+        // One that never got as far as a phase has nothing to note, and whether a commit was in time is not known.
+        let phase = world.entry("identities").job_phase.unwrap();
+        assert!(phase == "done" || phase.starts_with("failed in phase "), "{phase}");
+        noted += u64::from(phase != "done");
+        world.rebuild("identities", LIVE).unwrap();
+    }
+    assert!(failures > 0 && noted > 0, "{failures} were hit, {noted} were noted");
+    world.is_clean();
+}

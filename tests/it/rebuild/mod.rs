@@ -1,0 +1,10 @@
+//! Read models rebuilt, verified and rolled back while the service runs.
+
+mod faults;
+mod histories;
+mod interruptions;
+mod locks;
+mod rollback;
+mod traffic;
+mod upgrade;
+mod words;
