@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::caller::App;
 use crate::error::ApiError;
 use crate::routes::{
-    access, api_keys, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+    access, api_keys, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
 };
 use crate::{context, idempotency};
 
@@ -29,6 +29,7 @@ pub fn router(app: App) -> Router {
                 .patch(identities::update_identity)
                 .delete(identities::delete_identity),
         )
+        .route("/identities/{agent_handle}/events", get(events::list_identity_events))
         .route("/identities/{agent_handle}/access", get(access::list_access).post(access::grant_access))
         .route("/identities/{agent_handle}/access/{viewer_identity_id}", delete(access::revoke_access))
         .route(
@@ -56,6 +57,7 @@ pub fn router(app: App) -> Router {
         .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
         .route("/api-keys/self", get(api_keys::get_own_api_key))
         .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
+        .route("/events", get(events::list_events))
         .route("/log/checkpoint", get(log::get_checkpoint))
         .route("/log/key", get(log::get_verifier_key))
         .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
