@@ -1,0 +1,113 @@
+//! Where everything is measured: one private Postgres with its ordinary durable settings, a database for each
+//! contestant, and the servers that are asked.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use identityd::private_postgres::PrivatePostgres;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
+
+/// How long a server may take until it says that it listens.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The folder of a run, and its Postgres.
+pub(crate) struct Arena {
+    folder: PathBuf,
+    postgres: PrivatePostgres,
+}
+
+impl Arena {
+    /// Starts a Postgres without data in `folder`.
+    pub(crate) async fn open(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let data_dir = folder.join("data");
+        let postgres = spawn_blocking(move || PrivatePostgres::open(&data_dir)).await??;
+        Ok(Self { folder: folder.to_owned(), postgres })
+    }
+
+    /// Stops the Postgres.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        spawn_blocking(|| self.postgres.close()).await?
+    }
+
+    /// A file of this run.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The database of this name.
+    pub(crate) fn url(&self, database: &str) -> String {
+        self.postgres.url().replace("/identityd?", &format!("/{database}?"))
+    }
+
+    /// A connection to the database in which nothing is measured.
+    pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        Ok(PgConnection::connect(&self.postgres.url()).await?)
+    }
+
+    /// An empty database of this name, whatever was there before. A checkpoint on the way keeps what an earlier
+    /// workload left unwritten from being billed to the next.
+    pub(crate) async fn database(&self, name: &str) -> anyhow::Result<PgPool> {
+        let mut connection = self.connect().await?;
+        connection.execute(format!("drop database if exists {name} with (force)").as_str()).await?;
+        connection.execute(format!("create database {name}").as_str()).await?;
+        connection.execute("checkpoint").await?;
+        let pool = PgPoolOptions::new().max_connections(4).test_before_acquire(false);
+        Ok(pool.connect(&self.url(name)).await?)
+    }
+
+    /// Runs a program of this build as a server: it prints where it listens as the last word of a line.
+    pub(crate) async fn serve(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Server> {
+        let path = std::env::current_exe()?.with_file_name(program);
+        let log = File::create(self.file(&format!("{}.log", arguments.first().unwrap_or(&program))))?;
+        let started = Instant::now();
+        let mut child = Command::new(&path)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", path.display()))?;
+        let output = child.stdout.take().context("the server has no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("no server")??;
+        let line = line.with_context(|| format!("{program} ended instead of listening"))?;
+        let address = line.rsplit("//").next().and_then(|word| word.parse().ok());
+        let address = address.with_context(|| format!("{program} printed {line:?}, and no address"))?;
+        Ok(Server { child, address, ready_after: started.elapsed() })
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// How long it took to say so.
+    pub(crate) ready_after: Duration,
+}
+
+impl Server {
+    /// Its resident memory in MiB.
+    pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        let process = self.child.id().context("the server has ended")?;
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u32>().ok());
+        let Some(kibibytes) = kibibytes else { bail!("the kernel does not tell the server's memory") };
+        Ok(f64::from(kibibytes) / 1024.0)
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("cannot stop a server")
+    }
+}

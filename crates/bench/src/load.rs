@@ -1,0 +1,134 @@
+//! The load: keep-alive HTTP/1.1 connections, each with one request on its way, and how long every answer took.
+//!
+//! It does what wrk does, on one thread, and no more, since it shares the machine with what it measures. Bodies may
+//! differ from request to request, which is what wrk needs a script for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use crate::answer::Answer;
+
+/// What is asked for.
+pub(crate) trait Requests: Send + Sync {
+    /// Writes the next request of a connection; false when there is nothing left to ask.
+    fn write(&self, connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool;
+}
+
+/// How hard, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Who is asked.
+    pub(crate) address: SocketAddr,
+    /// How many requests are on their way at the same time.
+    pub(crate) connections: usize,
+    /// For how long.
+    pub(crate) time: Duration,
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    /// Until the last answer was complete.
+    pub(crate) elapsed: Duration,
+    /// How long each answer took, ascending, in microseconds.
+    pub(crate) latencies: Vec<u32>,
+    /// How long the first byte of each took, ascending, in microseconds.
+    pub(crate) first_bytes: Vec<u32>,
+    /// Answers that were not 2xx.
+    pub(crate) refused: usize,
+    /// Bytes that were read.
+    pub(crate) bytes: usize,
+}
+
+impl Measured {
+    fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.first_bytes.extend(other.first_bytes);
+        self.refused += other.refused;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Asks until the time is up. Fails when more than one answer in a hundred is a refusal: then something else was
+/// measured than what was meant.
+pub(crate) async fn run(load: Load, requests: Arc<dyn Requests>) -> anyhow::Result<Measured> {
+    let measuring = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(drive(load, requests))
+    });
+    let measured = measuring.await??;
+    ensure!(
+        measured.refused * 100 <= measured.latencies.len(),
+        "{} of {} answers were refusals",
+        measured.refused,
+        measured.latencies.len()
+    );
+    Ok(measured)
+}
+
+async fn drive(load: Load, requests: Arc<dyn Requests>) -> anyhow::Result<Measured> {
+    let start = Arc::new(Barrier::new(load.connections + 1));
+    let mut clients = JoinSet::new();
+    for connection in 0..load.connections {
+        let stream = TcpStream::connect(load.address).await.context("cannot connect to the server")?;
+        stream.set_nodelay(true)?;
+        clients.spawn(client(connection, stream, Arc::clone(&requests), Arc::clone(&start), load.time));
+    }
+    start.wait().await;
+    let started = Instant::now();
+    let mut measured = Measured::default();
+    while let Some(samples) = clients.join_next().await {
+        measured.add(samples??);
+    }
+    measured.elapsed = started.elapsed();
+    measured.latencies.sort_unstable();
+    measured.first_bytes.sort_unstable();
+    Ok(measured)
+}
+
+async fn client(
+    connection: usize,
+    mut stream: TcpStream,
+    requests: Arc<dyn Requests>,
+    start: Arc<Barrier>,
+    time: Duration,
+) -> anyhow::Result<Measured> {
+    let mut random = StdRng::seed_from_u64(u64::try_from(connection)?);
+    let mut samples = Measured::default();
+    let (mut request, mut answer) = (Vec::new(), Answer::default());
+    start.wait().await;
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        request.clear();
+        if !requests.write(connection, &mut random, &mut request) {
+            break;
+        }
+        let asked = Instant::now();
+        stream.write_all(&request).await?;
+        answer.clear();
+        let mut first_byte = None;
+        while !answer.is_complete()? {
+            let read = stream.read_buf(&mut answer.bytes).await?;
+            ensure!(read > 0, "the server closed the connection in the middle of an answer");
+            first_byte.get_or_insert_with(|| asked.elapsed());
+            samples.bytes += read;
+        }
+        samples.latencies.push(microseconds(asked.elapsed()));
+        samples.first_bytes.push(microseconds(first_byte.unwrap_or_default()));
+        samples.refused += usize::from(!answer.is_success());
+    }
+    Ok(samples)
+}
+
+fn microseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

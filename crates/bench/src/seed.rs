@@ -1,0 +1,163 @@
+//! What is there before a workload begins. Ours comes through the log itself, with many commands in flight; the stock
+//! stack's is copied from ours in bulk, since its own way would take longer than everything else together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use identity_domain::identity::{Command, Create, Mailbox, TlsMode, Tunnel, Update};
+use identity_domain::{Command as AnyCommand, Handle};
+use identity_log::carrier::NumberPool;
+use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// How many commands are under way at the same time.
+const IN_FLIGHT: usize = 1024;
+
+/// Identities that a workload starts from: `prefix-0`, `prefix-1` and so on.
+#[derive(Debug, Clone)]
+pub(crate) struct Seeded {
+    /// What their handles begin with.
+    pub(crate) prefix: String,
+    /// Their ids.
+    pub(crate) ids: Arc<[Uuid]>,
+}
+
+impl Seeded {
+    /// The handle of one.
+    pub(crate) fn handle(&self, number: usize) -> String {
+        format!("{}-{number}", self.prefix)
+    }
+}
+
+/// The log of a database, to write into.
+pub(crate) struct Seeder {
+    log: Log,
+    organization_id: String,
+}
+
+impl Seeder {
+    /// Runs `work` with a seeder of an organization; its committer runs for as long.
+    pub(crate) async fn with<T>(
+        pool: &PgPool,
+        organization_id: &str,
+        work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (log, committer) = Log::open(
+            connect_options(pool),
+            identity_projections::all(),
+            Arc::new(NumberPool),
+            Settings { name_hold: Duration::ZERO },
+        );
+        let seeder = Self { log, organization_id: organization_id.to_owned() };
+        let committing = tokio::spawn(committer.run());
+        let outcome = work(&seeder).await;
+        drop(seeder);
+        committing.await?;
+        outcome
+    }
+
+    /// Brings identities into being, as many as are told.
+    pub(crate) async fn create(&self, prefix: &str, count: usize) -> anyhow::Result<Seeded> {
+        self.create_from(prefix, 0, count).await
+    }
+
+    /// The same, numbered from `first`.
+    pub(crate) async fn create_from(
+        &self,
+        prefix: &str,
+        first: usize,
+        count: usize,
+    ) -> anyhow::Result<Seeded> {
+        let ids: Vec<Uuid> = (0..count).map(|_| ids::mint()).collect();
+        let seeded = Seeded { prefix: prefix.to_owned(), ids: ids.into() };
+        stream::iter(seeded.ids.iter().zip(first..))
+            .map(|(id, number)| self.create_one(*id, seeded.handle(number)))
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect::<()>()
+            .await?;
+        Ok(seeded)
+    }
+
+    async fn create_one(&self, id: Uuid, handle: String) -> anyhow::Result<()> {
+        self.append(id, Command::Create(Box::new(create(id, &handle)?))).await
+    }
+
+    /// Gives every identity `turns` more events, each a new description.
+    pub(crate) async fn describe(&self, seeded: &Seeded, turns: usize) -> anyhow::Result<()> {
+        for turn in 0..turns {
+            let description = format!("Answers letters, since turn {turn} in another tone");
+            stream::iter(seeded.ids.iter())
+                .map(|id| {
+                    let description = Some(Some(description.clone()));
+                    self.append(*id, Command::Update(Box::new(Update { description, ..Update::default() })))
+                })
+                .buffer_unordered(IN_FLIGHT)
+                .try_collect::<()>()
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&self, id: Uuid, command: Command) -> anyhow::Result<()> {
+        let append = Append {
+            organization_id: self.organization_id.clone(),
+            aggregate_id: id.to_string(),
+            command: AnyCommand::Identity(command),
+            metadata: Metadata::new(&Actor::Operator, "seed"),
+            expected_version: None,
+        };
+        self.log.append(append).await.context("cannot seed")?;
+        Ok(())
+    }
+}
+
+/// What the API makes of the body of a create.
+pub(crate) fn create(id: Uuid, handle: &str) -> anyhow::Result<Create> {
+    Ok(Create {
+        id,
+        agent_handle: Handle::parse(handle)?,
+        display_name: Some(format!("Agent {handle}")),
+        description: Some("Answers letters".to_owned()),
+        imessage_enabled: false,
+        mailbox: Mailbox { id: ids::mint(), email_address: format!("{handle}@agents.localhost") },
+        tunnel: Tunnel { id: ids::mint(), tls_mode: TlsMode::Edge, zone: "tunnels.localhost".to_owned() },
+        phone: None,
+        secrets: None,
+    })
+}
+
+/// Copies what a query on one database gives into a table of another. Gives how many bytes and how long.
+pub(crate) async fn copy(
+    from: &PgPool,
+    query: &str,
+    to: &PgPool,
+    table: &str,
+) -> anyhow::Result<(usize, Duration)> {
+    let (mut source, mut target) = (from.acquire().await?, to.acquire().await?);
+    let started = Instant::now();
+    let mut rows = source.copy_out_raw(&format!("copy ({query}) to stdout (format binary)")).await?;
+    let mut sink = target.copy_in_raw(&format!("copy {table} from stdin (format binary)")).await?;
+    let mut bytes = 0;
+    while let Some(chunk) = rows.try_next().await? {
+        bytes += chunk.len();
+        sink.send(chunk).await?;
+    }
+    sink.finish().await?;
+    Ok((bytes, started.elapsed()))
+}
+
+/// Reads what a query gives, and throws it away. Gives how many bytes, and when the first and the last of them came.
+pub(crate) async fn read(from: &PgPool, query: &str) -> anyhow::Result<(usize, Duration, Duration)> {
+    let mut source = from.acquire().await?;
+    let started = Instant::now();
+    let mut rows = source.copy_out_raw(&format!("copy ({query}) to stdout (format binary)")).await?;
+    let (mut bytes, mut first) = (0, None);
+    while let Some(chunk) = rows.try_next().await? {
+        first.get_or_insert_with(|| started.elapsed());
+        bytes += chunk.len();
+    }
+    Ok((bytes, first.unwrap_or_default(), started.elapsed()))
+}

@@ -1,0 +1,48 @@
+//! Ninety gets in a hundred, five changes of the display name, three creates, two grants; admin and agent keys.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::arena::Arena;
+use crate::ours::Ours;
+use crate::requests::{Creates, Mixed};
+use crate::results::Results;
+use crate::scale::Scale;
+use crate::seed::{Seeded, copy};
+use crate::turns::{Contestant, take};
+
+/// How many agents have a key of their own.
+const AGENTS: usize = 20;
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let ours = Ours::start(arena, "ours").await?;
+    let seeded = ours.seed("agent", scale.changed).await?;
+    let agents = ours.agents(&seeded, AGENTS).await?;
+    let (stock, pool) = super::stock(arena).await?;
+    let view = "select agent_handle, 1::bigint, document::json from read_model.identities";
+    copy(&ours.pool, view, &pool, "identity_view").await?;
+    let events =
+        "select aggregate_type, agent_handle, sequence, event_type, event_version, payload::json, '{}'::json
+                  from events
+                  join read_model.identities on id::text = aggregate_id
+                  where aggregate_type = 'identity'";
+    copy(&ours.pool, events, &pool, "events").await?;
+    sqlx::raw_sql("vacuum analyze; checkpoint").execute(&pool).await?;
+    let contestants = [
+        Contestant::http("ours", ours.server.address, mixed(&ours.key, &seeded, &agents)),
+        Contestant::http("stock", stock.address, mixed(&ours.key, &seeded, &agents)),
+    ];
+    take(arena, results, ("mixed", 32), (scale.rounds, scale.turn), &contestants).await?;
+    results.promise("mixed", 32, "ours", "stock", 4.0);
+    stock.stop().await?;
+    ours.stop().await
+}
+
+fn mixed(key: &str, seeded: &Seeded, agents: &[(usize, String)]) -> Arc<Mixed> {
+    Arc::new(Mixed {
+        agents: agents.to_vec(),
+        seeded: seeded.clone(),
+        creates: Creates::new(key, "mixed"),
+        grants: AtomicUsize::new(0),
+    })
+}

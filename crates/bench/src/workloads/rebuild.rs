@@ -1,0 +1,108 @@
+//! The identities from a long log, beside the stock replay of some of the same events, and beside COPY out of the log
+//! and COPY into the table.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use identity_projections::rebuild::{self, Phase, Progress, Settings};
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use crate::arena::Arena;
+use crate::ours::Ours;
+use crate::results::{Bound, Results, Round, Series};
+use crate::scale::Scale;
+use crate::seed::{Seeder, copy, read};
+use crate::stock;
+
+/// Events that every identity has after its first.
+const TURNS: usize = 4;
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let ours = Ours::start(arena, "ours").await?;
+    let events = scale.rebuilt * (TURNS + 1);
+    let seeding = Instant::now();
+    Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
+        let seeded = seeder.create("rebuilt", scale.rebuilt).await?;
+        seeder.describe(&seeded, TURNS).await
+    })
+    .await?;
+    let appended = Round::work(events, seeding.elapsed());
+    results.notes.push(format!(
+        "the {events} events to rebuild from were appended through the log at {:.0} a second",
+        appended.per_second
+    ));
+    ours.tidy().await?;
+    let (mut rebuilt, mut out, mut replayed) = (vec![], vec![], vec![]);
+    let stock_pool = stock_events(arena, scale, &ours).await?;
+    for _ in 0..scale.rounds.min(2) {
+        rebuilt.push(rebuild(&ours.pool).await?);
+        let query = "select aggregate_id, sequence, event_type, payload, recorded_at from events";
+        out.push(Round::work(events, read(&ours.pool, query).await?.2));
+        replayed.push(replay(arena, &stock_pool).await?);
+    }
+    let written = copied_in(arena, scale, &ours).await?;
+    for (contestant, rounds) in
+        [("ours", rebuilt), ("stock", replayed), ("copy-out", out), ("copy-in", vec![written])]
+    {
+        results.add(Series { workload: "rebuild".to_owned(), contestant, connections: 1, rounds });
+    }
+    let rate =
+        results.find("rebuild", 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second));
+    results.judge("events a second of a rebuild".to_owned(), rate, Bound::AtLeast(200_000.0));
+    results.promise("rebuild", 1, "ours", "stock", 30.0);
+    ours.stop().await
+}
+
+/// From the first event read to the table being the live one.
+async fn rebuild(pool: &PgPool) -> anyhow::Result<Round> {
+    let table = identity_projections::tables().into_iter().find(|table| table.name() == "identities");
+    let table = table.context("there is no read model of identities")?;
+    let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
+    let settings = Settings { workers: 2, cut_over: true };
+    let started = Instant::now();
+    let options = identity_log::connect_options(pool);
+    let report = rebuild::rebuild(&options, Arc::clone(&table), settings, &progress).await?;
+    Ok(Round::work(usize::try_from(report.events)?, started.elapsed()))
+}
+
+async fn stock_events(arena: &Arena, scale: Scale, ours: &Ours) -> anyhow::Result<PgPool> {
+    let pool = arena.database("stock").await?;
+    stock::prepare(&pool).await?;
+    let identities = scale.replayed / (TURNS + 1);
+    let query = format!(
+        "select aggregate_type, aggregate_id, sequence, event_type, event_version, payload::json, '{{}}'::json
+         from events
+         where aggregate_type = 'identity'
+           and aggregate_id in (select id::text from read_model.identities order by id limit {identities})"
+    );
+    copy(&ours.pool, &query, &pool, "events").await?;
+    sqlx::raw_sql("vacuum analyze; checkpoint").execute(&pool).await?;
+    Ok(pool)
+}
+
+async fn replay(arena: &Arena, pool: &PgPool) -> anyhow::Result<Round> {
+    sqlx::raw_sql("truncate identity_view").execute(pool).await?;
+    let events: i64 = sqlx::query_scalar("select count(*) from events").fetch_one(pool).await?;
+    let started = Instant::now();
+    stock::replay(&arena.url("stock")).await?;
+    Ok(Round::work(usize::try_from(events)?, started.elapsed()))
+}
+
+/// The same rows into an empty table with the same key, counted as the events that they come from.
+async fn copied_in(arena: &Arena, scale: Scale, ours: &Ours) -> anyhow::Result<Round> {
+    let pool = arena.database("floor").await?;
+    sqlx::raw_sql(
+        "create table identities (id uuid primary key, organization_id text, agent_handle text, email_address text,
+                                  status text, tunnel_id uuid, phone_number_id uuid, created_at timestamptz,
+                                  version bigint, tunnel_metadata text, document text)",
+    )
+    .execute(&pool)
+    .await?;
+    let query = "select id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
+                        created_at, version, tunnel_metadata, document
+                 from read_model.identities";
+    let (_bytes, time) = copy(&ours.pool, query, &pool, "identities").await?;
+    Ok(Round::work(scale.rebuilt * (TURNS + 1), time))
+}
