@@ -2,7 +2,7 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
+//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
 //!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
@@ -25,12 +25,14 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+mod head;
 pub mod ids;
 mod log;
 mod metadata;
 pub mod names;
 pub mod read;
 mod read_model;
+mod record;
 pub mod recorded;
 pub mod scan;
 pub mod stock;
