@@ -108,6 +108,7 @@ impl Seeder {
             command: AnyCommand::Identity(command),
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
+            repeatable: None,
         };
         self.log.append(append).await.context("cannot seed")?;
         Ok(())

@@ -64,3 +64,6 @@ impl<D: Decider> CqrsAggregate for Aggregate<D> {
         self.0.evolve(&event);
     }
 }
+
+#[cfg(test)]
+mod tests;

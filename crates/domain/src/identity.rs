@@ -233,4 +233,6 @@ impl Visibility {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -28,11 +28,15 @@
 pub mod aggregate;
 pub mod api_key;
 pub mod decider;
+#[cfg(test)]
+mod examples;
 pub mod facts;
 pub mod handle;
 pub mod identity;
 pub mod organization;
 pub mod phone;
+#[cfg(test)]
+mod testing;
 pub mod url;
 pub mod vault_secret;
 

@@ -89,3 +89,6 @@ impl Decider for Organization {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

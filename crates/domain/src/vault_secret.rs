@@ -128,3 +128,6 @@ impl Decider for VaultSecret {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

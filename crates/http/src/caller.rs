@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
-use identity_log::{Actor, Append, Committed, Log, Metadata};
+use identity_log::idempotency::Repeatable;
+use identity_log::{Actor, Append, Log, Metadata};
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
 use serde::de::DeserializeOwned;
@@ -15,9 +17,12 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::api_key::{Presented, public_id};
+use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
+use crate::idempotency::{Idempotency, InFlight};
+use crate::reply::{Answer, Keeping, Reply, Source};
 
 /// What the service works with. Its fields are for this file alone.
 #[derive(Debug, Clone)]
@@ -28,6 +33,7 @@ struct Inner {
     pool: PgPool,
     log: Log,
     settings: AppSettings,
+    in_flight: InFlight,
 }
 
 /// What the wire has to know of the settings.
@@ -44,7 +50,12 @@ pub struct AppSettings {
 impl App {
     /// The service over a migrated database and its log.
     pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings }))
+        Self(Arc::new(Inner { pool, log, settings, in_flight: InFlight::default() }))
+    }
+
+    /// Keys of writes that are being answered.
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.0.in_flight
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -60,6 +71,7 @@ pub struct Caller {
     /// The key.
     pub key: KeyRow,
     request_id: Arc<str>,
+    idempotency: Option<Idempotency>,
 }
 
 /// Somebody with a good key that is not bound to an identity.
@@ -80,7 +92,8 @@ impl FromRequestParts<App> for Caller {
             key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
         // The context is this request's own, so nothing was set before.
         let _: Result<(), String> = context.key_id.set(public_id(key.id));
-        Ok(Self { app: app.clone(), key, request_id: context.request_id })
+        let idempotency = parts.extensions.get::<Idempotency>().cloned();
+        Ok(Self { app: app.clone(), key, request_id: context.request_id, idempotency })
     }
 }
 
@@ -133,16 +146,34 @@ impl Caller {
         if self.is_admin() { Actor::AdminKey(self.key.id) } else { Actor::AgentKey(self.key.id) }
     }
 
-    /// Asks an aggregate of the caller's organization for a change, in the caller's name.
-    pub async fn append(&self, aggregate_id: Uuid, command: Command) -> Result<Committed, ApiError> {
+    /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`
+    /// makes of it.
+    pub(crate) async fn write(
+        &self,
+        aggregate_id: Uuid,
+        command: Command,
+        expected_version: Option<i64>,
+        reply: impl Reply,
+    ) -> Result<Response, ApiError> {
+        let reply = Arc::new(reply);
         let append = Append {
             organization_id: self.key.organization_id.clone(),
             aggregate_id: aggregate_id.to_string(),
             command,
             metadata: Metadata::new(&self.actor(), &self.request_id),
-            expected_version: None,
+            expected_version,
+            repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
+                key: key.clone(),
+                fingerprint: *fingerprint,
+                answer: Arc::new(Keeping(Arc::clone(&reply))),
+            }),
         };
-        Ok(self.app.0.log.append(append).await?)
+        let committed = self.app.0.log.append(append).await?;
+        let answer = match &committed.kept {
+            Some(kept) => reply.reveal(Answer::kept(kept.status, kept.body.clone()))?,
+            None => reply.reveal(reply.compose(Source::Pool(self.pool()), &committed).await?)?,
+        };
+        Ok(tagged(answer.into_response(), &entity_tag(committed.version)))
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.

@@ -1,7 +1,7 @@
 //! Every way a request can fail, and what the client is told. Contract, section 0.5.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,15 +15,24 @@ use identity_log::{AppendError, ReadModelFailure, is_outage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::conditional::entity_tag;
 use crate::form::Fault;
 
-/// A failed request: its status, a machine code that never changes, and `detail` as clients know it.
+/// Never leaves the service.
+const REPETITION: &str = "repetition";
+
+/// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
+/// nearly every function of this crate returns one, and hardly ever does.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Failure>);
+
+#[derive(Debug)]
+struct Failure {
     status: StatusCode,
     code: &'static str,
     detail: Detail,
     retry_after_seconds: Option<u32>,
+    entity_tag: Option<String>,
     cause: Option<String>,
 }
 
@@ -58,7 +67,25 @@ struct Body<'a> {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after_seconds: None, cause: None }
+        let detail = detail.into();
+        Self(Box::new(Failure {
+            status,
+            code,
+            detail,
+            retry_after_seconds: None,
+            entity_tag: None,
+            cause: None,
+        }))
+    }
+
+    fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    fn because(mut self, cause: String) -> Self {
+        self.0.cause = Some(cause);
+        self
     }
 
     fn not_found(code: &'static str, detail: &str) -> Self {
@@ -124,8 +151,7 @@ impl ApiError {
             "number_type": number_type,
             "retry_after_seconds": RETRY_AFTER_SECONDS,
         });
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        Self { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER_SECONDS)
     }
 
     /// Nothing is served there (D20).
@@ -157,60 +183,101 @@ impl ApiError {
         Self::invalid(vec![Fault::value(field, message)])
     }
 
+    /// The client has seen another version than the one that is there, which it is told.
+    pub fn precondition_failed(present_version: i64) -> Self {
+        let mut error =
+            Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed");
+        error.0.entity_tag = Some(entity_tag(present_version));
+        error
+    }
+
+    /// The key was used for another request. Contract, section 3.4.
+    pub fn idempotency_key_reused() -> Self {
+        let code = "idempotency_key_reused";
+        let message = "This Idempotency-Key was used for another request";
+        Self::conflict(code, json!({ "error": code, "message": message }))
+    }
+
+    /// A request with this key is being answered.
+    pub fn idempotency_in_progress() -> Self {
+        let code = "idempotency_in_progress";
+        let message = "A request with this Idempotency-Key is still in progress";
+        Self::conflict(code, json!({ "error": code, "message": message })).retry_after(1)
+    }
+
+    /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
+    fn repetition() -> Self {
+        Self::conflict(REPETITION, "This request was done before")
+    }
+
+    /// Whether a response says that the write was done before.
+    pub(crate) fn is_repetition(response: &Response) -> bool {
+        response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.code == REPETITION)
+    }
+
     /// The database is away, or too busy. Nothing is wrong with the request.
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service is temporarily unavailable, please retry";
-        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        Self { retry_after_seconds: Some(1), cause: Some(chain(cause)), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(1).because(chain(cause))
     }
 
     /// The readiness probe fails: operators are told what it is that fails.
     pub fn not_ready(cause: &(dyn Error + 'static)) -> Self {
-        let error = Self::unavailable(cause);
         let detail = if matches!(cause.downcast_ref(), Some(sqlx::Error::Database(_))) {
             "The database answers, but not as it should"
         } else {
             "The database cannot be reached"
         };
-        Self { code: "not_ready", detail: detail.into(), ..error }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).because(chain(cause))
     }
 
     /// A defect of ours. The client learns nothing but the request id.
     pub fn internal(cause: String) -> Self {
-        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error");
-        Self { cause: Some(cause), ..error }
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error").because(cause)
     }
 
     /// The machine code.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What the log has to say of a failure of ours.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// Fills the answer. Headers that were set on the way (`Allow`) stay.
     pub(crate) fn render(&self, response: Response, request_id: &str) -> Response {
-        let body = Body { detail: &self.detail, code: self.code, request_id };
+        let body = Body { detail: &self.0.detail, code: self.0.code, request_id };
         // A body of text and numbers always encodes; an empty one would still carry its status.
         let body = serde_json::to_string(&body).unwrap_or_default();
         let (mut parts, _) = response.into_parts();
-        parts.status = self.status;
+        parts.status = self.0.status;
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         parts.headers.remove(header::CONTENT_LENGTH);
-        if let Some(seconds) = self.retry_after_seconds {
+        if let Some(tag) = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok()) {
+            parts.headers.insert(header::ETAG, tag);
+        }
+        if let Some(seconds) = self.0.retry_after_seconds {
             parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         Response::from_parts(parts, axum::body::Body::from(body))
     }
 }
 
+impl fmt::Display for ApiError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.0.code))
+    }
+}
+
+/// So that an answer that cannot be composed can fail its transaction.
+impl Error for ApiError {}
+
 /// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -253,9 +320,8 @@ impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::VersionConflict { .. } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed")
-            }
+            AppendError::VersionConflict { actual } => Self::precondition_failed(actual),
+            AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),
             AppendError::Failed(cause) => Self::internal(chain(&*cause)),
         }

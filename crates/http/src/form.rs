@@ -16,6 +16,24 @@ const LARGEST_BODY: usize = 1024 * 1024;
 /// The longest text that is echoed in a fault.
 const LONGEST_ECHO: usize = 256;
 
+/// What is wrong with a value.
+#[derive(Debug, Clone)]
+pub struct Complaint {
+    kind: &'static str,
+    message: String,
+}
+
+impl Complaint {
+    /// A complaint of a kind that clients know.
+    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    fn about(self, location: Vec<Step>, input: Value) -> Fault {
+        Fault { kind: self.kind, location, message: self.message, input }
+    }
+}
+
 /// One thing that is wrong with a request, in the shape in which clients are told of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fault {
@@ -29,34 +47,30 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A value that a rule of the business refuses.
+    /// A field of the body that a rule of the business refuses.
     pub fn value(field: &str, message: &str) -> Self {
-        Self::new("value_error", message).at("body").within(field)
+        Complaint::new("value_error", message).about(steps(["body", field]), Value::Null)
     }
 
     /// A segment of the path that cannot be what it should be.
     pub fn path(segment: &str, input: &str) -> Self {
-        let fault = Self::new("uuid_parsing", "Input should be a valid UUID").at("path").within(segment);
-        Self { input: echo(&Value::from(input)), ..fault }
+        let complaint = Complaint::new("uuid_parsing", "Input should be a valid UUID");
+        complaint.about(steps(["path", segment]), echo(&Value::from(input)))
     }
 
     /// A header that is needed.
     pub fn header(name: &str) -> Self {
-        Self::new("missing", "Header required").at("header").within(name)
+        Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
     }
 
-    fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, location: vec![], message: message.into(), input: Value::Null }
+    /// A header that is not what it should be.
+    pub fn malformed_header(name: &str, message: &str) -> Self {
+        Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
     }
+}
 
-    fn at(self, place: &str) -> Self {
-        Self { location: vec![Step::Name(place.to_owned())], ..self }
-    }
-
-    fn within(mut self, place: &str) -> Self {
-        self.location.push(Step::Name(place.to_owned()));
-        self
-    }
+fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
+    names.map(|name| Step::Name(name.to_owned())).to_vec()
 }
 
 /// A step on the way to a value: the name of a field, or a place in a list.
@@ -111,17 +125,15 @@ impl Form {
     /// Takes a body that is a JSON object, whatever its content type says (D21).
     pub fn parse(body: &Body) -> Result<Self, ApiError> {
         let value = serde_json::from_slice(&body.0).map_err(|error| {
-            let mut fault = Fault::new("json_invalid", format!("JSON decode error: {error}")).at("body");
-            fault.location.push(Step::Place(0));
-            ApiError::invalid(vec![fault])
+            let complaint = Complaint::new("json_invalid", format!("JSON decode error: {error}"));
+            let location = vec![Step::Name("body".to_owned()), Step::Place(0)];
+            ApiError::invalid(vec![complaint.about(location, Value::Null)])
         })?;
         match value {
-            Value::Object(fields) => {
-                Ok(Self { fields, location: vec![Step::Name("body".to_owned())], faults: vec![] })
-            }
+            Value::Object(fields) => Ok(Self { fields, location: steps(["body"]), faults: vec![] }),
             other => {
-                let fault = Fault::new("model_attributes_type", "Input should be a valid object").at("body");
-                Err(ApiError::invalid(vec![Fault { input: echo(&other), ..fault }]))
+                let complaint = Complaint::new("model_attributes_type", "Input should be a valid object");
+                Err(ApiError::invalid(vec![complaint.about(steps(["body"]), echo(&other))]))
             }
         }
     }
@@ -132,22 +144,28 @@ impl Form {
     }
 
     /// A field that must be there and must not be null.
-    pub fn required<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Complaint>,
+    ) -> Option<T> {
         if !self.has(name) {
-            let fault = Fault { input: Value::Null, ..Fault::new("missing", "Field required") };
-            self.fault(name, fault);
+            self.complain(name, Complaint::new("missing", "Field required"));
         }
         self.optional(name, read)
     }
 
     /// A field that may be absent, but not null.
-    pub fn optional<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+    pub fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Result<T, Complaint>,
+    ) -> Option<T> {
         let value = self.fields.get(name)?;
         match read(value) {
             Ok(value) => Some(value),
-            Err(fault) => {
-                let input = echo(value);
-                self.fault(name, Fault { input, ..fault });
+            Err(complaint) => {
+                self.complain(name, complaint);
                 None
             }
         }
@@ -157,7 +175,7 @@ impl Form {
     pub fn nullable<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&Value) -> Result<T, Fault>,
+        read: impl FnOnce(&Value) -> Result<T, Complaint>,
     ) -> Option<Option<T>> {
         match self.fields.get(name)? {
             Value::Null => Some(None),
@@ -166,7 +184,7 @@ impl Form {
     }
 
     /// A field for which null means the same as absent.
-    pub fn lenient<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Fault>) -> Option<T> {
+    pub fn lenient<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Complaint>) -> Option<T> {
         self.nullable(name, read).flatten()
     }
 
@@ -176,7 +194,7 @@ impl Form {
             value
                 .as_object()
                 .cloned()
-                .ok_or_else(|| Fault::new("model_attributes_type", "Input should be a valid object"))
+                .ok_or_else(|| Complaint::new("model_attributes_type", "Input should be a valid object"))
         })?;
         let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
         let mut inner = Self { fields, location, faults: vec![] };
@@ -190,20 +208,19 @@ impl Form {
         let others: Vec<String> =
             self.fields.keys().filter(|name| !known.contains(&name.as_str())).cloned().collect();
         for name in others {
-            let input = self.fields.get(&name).map_or(Value::Null, echo);
-            self.fault(&name, Fault { input, ..Fault::new("extra_forbidden", message) });
+            self.complain(&name, Complaint::new("extra_forbidden", message));
         }
     }
 
     /// Reports a rule that concerns more than one field.
     pub fn refuse(&mut self, name: &str, message: &str) {
-        let input = self.fields.get(name).map_or(Value::Null, echo);
-        self.fault(name, Fault { input, ..Fault::new("value_error", message) });
+        self.complain(name, Complaint::new("value_error", message));
     }
 
-    fn fault(&mut self, name: &str, fault: Fault) {
+    fn complain(&mut self, name: &str, complaint: Complaint) {
         let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
-        self.faults.push(Fault { location, ..fault });
+        let input = self.fields.get(name).map_or(Value::Null, echo);
+        self.faults.push(complaint.about(location, input));
     }
 
     /// Ends reading: every fault, or the value that was required.
@@ -216,15 +233,15 @@ impl Form {
 }
 
 /// Text of at most `longest` characters. Postgres cannot hold NUL, so it is refused everywhere (D18).
-pub fn text(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
+pub fn text(longest: usize) -> impl Fn(&Value) -> Result<String, Complaint> {
     move |value| {
         let text =
-            value.as_str().ok_or_else(|| Fault::new("string_type", "Input should be a valid string"))?;
+            value.as_str().ok_or_else(|| Complaint::new("string_type", "Input should be a valid string"))?;
         if text.contains('\0') {
-            return Err(Fault::new("value_error", "String should not contain NUL"));
+            return Err(Complaint::new("value_error", "String should not contain NUL"));
         }
         if text.chars().count() > longest {
-            return Err(Fault::new(
+            return Err(Complaint::new(
                 "string_too_long",
                 format!("String should have at most {longest} characters"),
             ));
@@ -234,47 +251,49 @@ pub fn text(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
 }
 
 /// Text of 1 to `longest` characters.
-pub fn filled_text(longest: usize) -> impl Fn(&Value) -> Result<String, Fault> {
+pub fn filled_text(longest: usize) -> impl Fn(&Value) -> Result<String, Complaint> {
     move |value| match text(longest)(value)? {
         text if text.is_empty() => {
-            Err(Fault::new("string_too_short", "String should have at least 1 character"))
+            Err(Complaint::new("string_too_short", "String should have at least 1 character"))
         }
         text => Ok(text),
     }
 }
 
 /// True or false, and nothing that merely looks like it.
-pub fn boolean(value: &Value) -> Result<bool, Fault> {
-    value.as_bool().ok_or_else(|| Fault::new("bool_type", "Input should be a valid boolean"))
+pub fn boolean(value: &Value) -> Result<bool, Complaint> {
+    value.as_bool().ok_or_else(|| Complaint::new("bool_type", "Input should be a valid boolean"))
 }
 
 /// A UUID as text.
-pub fn uuid(value: &Value) -> Result<Uuid, Fault> {
-    let fault = || Fault::new("uuid_parsing", "Input should be a valid UUID");
-    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(fault)
+pub fn uuid(value: &Value) -> Result<Uuid, Complaint> {
+    let complaint = || Complaint::new("uuid_parsing", "Input should be a valid UUID");
+    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(complaint)
 }
 
 /// One of the values of an enum.
-pub fn choice<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
+pub fn choice<T: DeserializeOwned>(value: &Value) -> Result<T, Complaint> {
     T::deserialize(value)
-        .map_err(|error| Fault::new("enum", format!("Input should be a known value: {error}")))
+        .map_err(|error| Complaint::new("enum", format!("Input should be a known value: {error}")))
 }
 
 /// Whatever a value type of the domain takes from text.
 pub fn parsed<T, E: std::fmt::Display>(
     longest: usize,
     parse: impl Fn(&str) -> Result<T, E>,
-) -> impl Fn(&Value) -> Result<T, Fault> {
-    move |value| parse(&text(longest)(value)?).map_err(|error| Fault::new("value_error", error.to_string()))
+) -> impl Fn(&Value) -> Result<T, Complaint> {
+    move |value| {
+        parse(&text(longest)(value)?).map_err(|error| Complaint::new("value_error", error.to_string()))
+    }
 }
 
 /// Any object, as long as no text in it holds NUL.
-pub fn object(value: &Value) -> Result<(), Fault> {
+pub fn object(value: &Value) -> Result<(), Complaint> {
     if !value.is_object() {
-        return Err(Fault::new("dict_type", "Input should be a valid dictionary"));
+        return Err(Complaint::new("dict_type", "Input should be a valid dictionary"));
     }
     if has_nul(value) {
-        return Err(Fault::new("value_error", "String should not contain NUL"));
+        return Err(Complaint::new("value_error", "String should not contain NUL"));
     }
     Ok(())
 }
@@ -286,9 +305,4 @@ fn has_nul(value: &Value) -> bool {
         Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-/// A fault of a reader in another file.
-pub fn fault(kind: &'static str, message: impl Into<String>) -> Fault {
-    Fault::new(kind, message)
 }

@@ -1,12 +1,13 @@
 //! The wire: routes, bodies, authentication, errors. Translation only.
 //!
 //! # Code map
-//! - [`router`]: the whole route table on one screen.
+//! - [`router()`]: the whole route table on one screen.
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
+//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -16,13 +17,16 @@
 //!
 //! # How to add an endpoint
 //! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first; its line in
-//! [`router`]; its errors in [`error`].
+//! [`router()`]; its errors in [`error`].
 
 pub mod api_key;
 pub mod caller;
+mod conditional;
 pub mod context;
 pub mod error;
 pub mod form;
+mod idempotency;
+mod reply;
 mod router;
 mod routes;
 

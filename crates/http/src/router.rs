@@ -3,15 +3,15 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::caller::App;
-use crate::context;
 use crate::error::ApiError;
 use crate::routes::{access, api_keys, health, identities, mailboxes, phone_numbers, tunnels, vault, whoami};
+use crate::{context, idempotency};
 
 /// Everything that is answered. The two collections that published clients write with a slash at the end are
 /// answered with and without it. Contract, section 0.2.
@@ -60,7 +60,8 @@ pub fn router(app: App) -> Router {
             "/vault/secrets/{secret_id}/access",
             get(vault::list_access_rules).post(vault::grant_secret_access),
         )
-        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access));
+        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access))
+        .layer(from_fn_with_state(app.clone(), idempotency::around));
     Router::new()
         .nest("/api/v1", v1)
         .route("/api/whoami", get(whoami::whoami))

@@ -6,6 +6,7 @@ use time::Duration;
 use crate::committer::{Tools, decide};
 use crate::error::{AppendError, BatchError};
 use crate::head::Head;
+use crate::idempotency::{self, Used};
 use crate::log::{Append, Committed};
 use crate::record;
 use crate::recorded::Recorded;
@@ -32,9 +33,18 @@ pub(crate) async fn write(
     let (mut head, unmoved) = Head::lock(connection, memory.head, appends).await?;
     let carrier = tools.carrier.as_ref();
     let mut world = World::load(connection, carrier, memory.aggregates, unmoved, appends).await?;
+    let mut used = idempotency::used(connection, appends).await?;
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
-        outcomes.push(decide_one(append, &mut world, &mut head, tools)?);
+        let outcome = if is_repeated(append, &used) {
+            Err(AppendError::Repeated)
+        } else {
+            decide_one(append, &mut world, &mut head, tools)?
+        };
+        if let (Ok(_), Some(repeatable)) = (&outcome, &append.repeatable) {
+            used.insert((append.organization_id.clone(), repeatable.key.clone()));
+        }
+        outcomes.push(outcome);
     }
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
@@ -42,7 +52,31 @@ pub(crate) async fn write(
         record::write(connection, &head, &events).await?;
         derive(connection, tools, &world, &events).await?;
     }
+    for (append, outcome) in appends.iter().zip(&mut outcomes) {
+        keep_answer(connection, append, outcome).await?;
+    }
     Ok((outcomes, Memory { head: Some(head), aggregates: world.into_remembered() }))
+}
+
+fn is_repeated(append: &Append, used: &Used) -> bool {
+    let key =
+        append.repeatable.as_ref().map(|repeatable| (append.organization_id.clone(), repeatable.key.clone()));
+    key.is_some_and(|key| used.contains(&key))
+}
+
+/// Composes and keeps the answer to a write that may be repeated. A refused one leaves no record.
+async fn keep_answer(
+    connection: &mut PgConnection,
+    append: &Append,
+    outcome: &mut Outcome,
+) -> Result<(), BatchError> {
+    let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
+        return Ok(());
+    };
+    let kept = repeatable.answer.compose(connection, committed).await.map_err(BatchError::Compose)?;
+    idempotency::keep(connection, &append.organization_id, repeatable, &kept).await?;
+    committed.kept = Some(kept);
+    Ok(())
 }
 
 /// Decides one command. A refusal is its own answer; it leaves the others alone.
@@ -69,7 +103,11 @@ fn decide_one(
         world.learn(&event);
         recorded.push(event);
     }
-    Ok(Ok(Committed { version: version + i64::try_from(recorded.len()).unwrap_or(0), events: recorded }))
+    Ok(Ok(Committed {
+        version: version + i64::try_from(recorded.len()).unwrap_or(0),
+        events: recorded,
+        kept: None,
+    }))
 }
 
 /// What else follows from the events: numbers taken, read models.

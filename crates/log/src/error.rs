@@ -20,6 +20,9 @@ pub enum AppendError {
         /// The version it has.
         actual: i64,
     },
+    /// A write under this key was committed before; its answer was kept.
+    #[error("the idempotency key was used before")]
+    Repeated,
     /// Postgres cannot be reached, or went away before it confirmed. Safe to try again later.
     #[error("the event log is unavailable")]
     Unavailable(#[source] Arc<BatchError>),
@@ -43,6 +46,9 @@ pub enum BatchError {
     /// An event cannot be written as JSON.
     #[error("event does not encode")]
     Encode(#[from] serde_json::Error),
+    /// An answer that should have been kept could not be composed.
+    #[error("the answer could not be composed")]
+    Compose(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
@@ -59,7 +65,7 @@ impl BatchError {
             | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
             | Self::Read(ReadError::Database(error)) => is_outage(error),
             Self::Stopped => true,
-            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Clock => false,
+            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Compose(_) | Self::Clock => false,
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
-//!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
+//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one
+//!   transaction under the head lock, decides each against the state at that very position, and answers every caller
+//!   after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
+//! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
 //! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification.
@@ -26,6 +28,7 @@ pub mod envelope;
 mod error;
 pub mod follow;
 mod head;
+pub mod idempotency;
 pub mod ids;
 mod log;
 mod metadata;

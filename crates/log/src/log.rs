@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::carrier::Carrier;
 use crate::committer::{Committer, Job};
 use crate::error::{AppendError, BatchError};
+use crate::idempotency::{Kept, Repeatable};
 use crate::metadata::Metadata;
 use crate::read_model::ReadModel;
 use crate::recorded::Recorded;
@@ -31,6 +32,8 @@ pub struct Append {
     pub metadata: Metadata,
     /// The version the caller has seen, if it must still be the present one.
     pub expected_version: Option<i64>,
+    /// The key under which the same write may be sent again, and how to answer it.
+    pub repeatable: Option<Repeatable>,
 }
 
 /// What an append came to.
@@ -40,6 +43,8 @@ pub struct Committed {
     pub version: i64,
     /// What was written; empty if there was nothing to do.
     pub events: Vec<Recorded>,
+    /// The answer that was kept, for a write that may be repeated.
+    pub kept: Option<Kept>,
 }
 
 /// How the log behaves.

@@ -29,6 +29,15 @@ pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
     Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
 }
 
+/// How many events an organization has; 0 for one that has none.
+pub async fn organization_head(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<i64, sqlx::Error> {
+    let head = sqlx::query_scalar("select sequence from organization_heads where organization_id = $1");
+    Ok(head.bind(organization_id).fetch_optional(executor).await?.unwrap_or(0))
+}
+
 /// All events of some aggregates, each after a sequence the caller has already seen, in order of position.
 pub(crate) async fn aggregates(
     connection: &mut PgConnection,

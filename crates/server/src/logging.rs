@@ -18,10 +18,10 @@ pub(crate) enum Format {
 
 /// Starts to log, at the levels of `RUST_LOG` or else at this one.
 pub(crate) fn start(format: Format, level: LevelFilter) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.into())
-        .from_env()
-        .context("RUST_LOG is not valid")?;
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
+    // Left out: what Postgres notes at every start, that the table of migrations exists.
+    let filter =
+        filter.context("RUST_LOG is not valid")?.add_directive("sqlx::postgres::notice=warn".parse()?);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         Format::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),

@@ -18,19 +18,40 @@ pub struct PoolNumber {
     pub state: String,
 }
 
-/// Loads a file's text into the pool and returns how many numbers it held.
-///
-/// One number and one state a line, divided by white space; blank lines and what follows a `#` are left out.
-pub async fn load(pool: &PgPool, text: &str) -> anyhow::Result<usize> {
-    let entries = parse(text)?;
-    let mut transaction = pool.begin().await?;
-    let numbers: Vec<_> = entries.iter().map(|(_, number)| number.clone()).collect();
-    let inserted: HashSet<String> = insert_new(&mut transaction, &numbers).await?.into_iter().collect();
-    if let Some((line, known)) = entries.iter().find(|(_, entry)| !inserted.contains(&entry.number)) {
-        bail!("line {line}: {} is in the pool already; nothing was loaded", known.number);
+/// The numbers of one file, each with the line it stands on. No number is there twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberFile {
+    entries: Vec<(usize, PoolNumber)>,
+}
+
+impl NumberFile {
+    /// Reads the text of a file: one number and one state a line, divided by white space; blank lines and what follows
+    /// a `#` are left out.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut entries = Vec::new();
+        let mut lines_by_number = HashMap::new();
+        for (line, text) in (1..).zip(text.lines()) {
+            let Some(entry) = parse_line(text).with_context(|| format!("line {line}"))? else { continue };
+            if let Some(first) = lines_by_number.insert(entry.number.clone(), line) {
+                bail!("line {line}: {} stands on line {first} already", entry.number);
+            }
+            entries.push((line, entry));
+        }
+        Ok(Self { entries })
     }
-    transaction.commit().await.context("cannot store the numbers")?;
-    Ok(numbers.len())
+
+    /// Puts all of them into the pool and returns how many they are.
+    pub async fn load(&self, pool: &PgPool) -> anyhow::Result<usize> {
+        let mut transaction = pool.begin().await?;
+        let numbers: Vec<_> = self.entries.iter().map(|(_, number)| number.clone()).collect();
+        let inserted: HashSet<String> = insert_new(&mut transaction, &numbers).await?.into_iter().collect();
+        if let Some((line, known)) = self.entries.iter().find(|(_, entry)| !inserted.contains(&entry.number))
+        {
+            bail!("line {line}: {} is in the pool already; nothing was loaded", known.number);
+        }
+        transaction.commit().await.context("cannot store the numbers")?;
+        Ok(numbers.len())
+    }
 }
 
 /// Puts numbers into the pool, passes over those that it holds, and returns the ones that were new.
@@ -47,21 +68,6 @@ pub(crate) async fn insert_new(
          returning number",
     );
     inserted.bind(numbers).bind(states).fetch_all(connection).await.context("cannot store the numbers")
-}
-
-/// The numbers of a file, each with the line it stands on.
-fn parse(text: &str) -> anyhow::Result<Vec<(usize, PoolNumber)>> {
-    let mut entries = Vec::new();
-    let mut lines_by_number = HashMap::new();
-    for (index, text) in text.lines().enumerate() {
-        let line = index + 1;
-        let Some(entry) = parse_line(text).with_context(|| format!("line {line}"))? else { continue };
-        if let Some(first) = lines_by_number.insert(entry.number.clone(), line) {
-            bail!("line {line}: {} stands on line {first} already", entry.number);
-        }
-        entries.push((line, entry));
-    }
-    Ok(entries)
 }
 
 fn parse_line(line: &str) -> anyhow::Result<Option<PoolNumber>> {

@@ -184,6 +184,7 @@ impl Operator {
             command,
             metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
             expected_version: None,
+            repeatable: None,
         };
         // The log is let go of with the answer, which ends the committer.
         let appending = async move { log.append(append).await };

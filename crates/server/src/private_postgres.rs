@@ -19,10 +19,10 @@ mod socket;
 mod tests;
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use std::os::unix::ffi::OsStrExt as _;
 
 use home::Home;
 use server::Server;

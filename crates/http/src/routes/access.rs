@@ -1,7 +1,8 @@
 //! Who may see an identity. Contract, section 4. Admins only, decided before anything is looked up (D7).
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use async_trait::async_trait;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
@@ -9,9 +10,11 @@ use identity_projections::visibility::{self, AccessRow};
 use uuid::Uuid;
 
 use super::json_text;
-use crate::caller::{Admin, Caller, Segments, uuid_segment};
+use crate::caller::{Admin, Segments, uuid_segment};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
+use crate::reply::{Answer, Done, Reply, Source};
 
 /// `GET …/access`: the rows, oldest first.
 pub(crate) async fn list_access(
@@ -27,9 +30,11 @@ pub(crate) async fn list_access(
 pub(crate) async fn grant_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
+    let expected = expected_version(&headers, target.version)?;
     let mut form = Form::parse(&body)?;
     let viewer = form.lenient("viewer_identity_id", uuid);
     form.finish(Some(()))?;
@@ -38,12 +43,25 @@ pub(crate) async fn grant_access(
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },
         None => IdentityCommand::OpenVisibility { access_id },
     };
-    let committed = caller.append(target.id, Command::Identity(command)).await?;
-    let row = match new_row(&committed) {
-        Some(row) => row.document(target.id)?,
-        None => present_row(&caller, target.id).await?,
-    };
-    Ok(json_text(StatusCode::CREATED, row))
+    caller.write(target.id, Command::Identity(command), expected, Granted { target: target.id }).await
+}
+
+/// Answers with the new row, or with the wildcard row that is there already.
+struct Granted {
+    target: Uuid,
+}
+
+#[async_trait]
+impl Reply for Granted {
+    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        if let Some(row) = new_row(committed) {
+            return Ok(Answer::text(StatusCode::CREATED, row.document(self.target)?));
+        }
+        let rows = visibility::list(&mut *source.connect().await?, self.target).await?;
+        // Somebody may just have narrowed the wildcard or deleted the target.
+        let row = rows.into_iter().next().ok_or_else(ApiError::identity_not_found)?;
+        Ok(Answer::text(StatusCode::CREATED, row))
+    }
 }
 
 fn new_row(committed: &Committed) -> Option<AccessRow> {
@@ -63,19 +81,15 @@ fn new_row(committed: &Committed) -> Option<AccessRow> {
     })
 }
 
-/// The wildcard row, unless somebody has just narrowed it; then the next attempt will make one.
-async fn present_row(caller: &Caller, target: Uuid) -> Result<String, ApiError> {
-    let rows = visibility::list(caller.pool(), target).await?;
-    rows.into_iter().next().ok_or_else(ApiError::identity_not_found)
-}
-
 /// `DELETE …/access/{viewer_identity_id}`: 204.
 pub(crate) async fn revoke_access(
     Admin(caller): Admin,
     Segments((handle, viewer)): Segments<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     let viewer = uuid_segment("viewer_identity_id", &viewer)?;
-    caller.append(target.id, Command::Identity(IdentityCommand::RevokeVisibility { viewer })).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let expected = expected_version(&headers, target.version)?;
+    let command = IdentityCommand::RevokeVisibility { viewer };
+    caller.write(target.id, Command::Identity(command), expected, Done).await
 }

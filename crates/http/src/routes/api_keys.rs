@@ -1,20 +1,23 @@
 //! Keys. Contract, section 9, and D12.
 
+use async_trait::async_trait;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
-use identity_log::ids;
 use identity_log::recorded::timestamp;
+use identity_log::{Committed, ids};
 use identity_projections::api_keys::{self, Row};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::json;
+use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
 use crate::caller::{Admin, Caller, Segments};
 use crate::error::ApiError;
 use crate::form::{Body, Form, filled_text, text, uuid};
+use crate::reply::{Answer, Done, Reply, Source};
 
 /// A key as clients see it: everything but its secret.
 #[derive(Debug, Serialize)]
@@ -62,9 +65,9 @@ impl<'a> KeyRecord<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct CreatedKey<'a> {
+struct CreatedKey {
     api_key: String,
-    record: KeyRecord<'a>,
+    record: Option<Value>,
 }
 
 /// `POST /api-keys`: 201 with the key's text, which is never shown again.
@@ -87,18 +90,37 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Body) -> Result<R
         created_by: caller.actor().id(),
     };
     let id = ids::mint_random();
-    caller.append(id, Command::ApiKey(KeyCommand::Issue(Box::new(issue)))).await?;
-    let row = api_keys::find_active(caller.pool(), id).await?.ok_or_else(ApiError::identity_not_found)?;
-    json(
-        StatusCode::CREATED,
-        &CreatedKey { api_key: secret.key_text(id), record: KeyRecord::of(&row, false) },
-    )
+    let command = KeyCommand::Issue(Box::new(issue));
+    caller.write(id, Command::ApiKey(command), None, Issued { id, secret }).await
+}
+
+/// Answers with a key. Its text is shown once: whoever repeats the request gets the record, and is told why no more.
+struct Issued {
+    id: Uuid,
+    secret: Secret,
+}
+
+#[async_trait]
+impl Reply for Issued {
+    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+        let row = api_keys::find(&mut *source.connect().await?, self.id).await?;
+        let row = row.ok_or_else(ApiError::api_key_not_found)?;
+        let notice = "The key was shown when it was issued, and is not shown again";
+        let body = json!({ "api_key": null, "record": KeyRecord::of(&row, false), "message": notice });
+        Answer::json(StatusCode::CREATED, &body)
+    }
+
+    fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
+        let mut body: Value = serde_json::from_str(answer.body())?;
+        let record = body.get_mut("record").map(Value::take);
+        Answer::json(StatusCode::CREATED, &CreatedKey { api_key: self.secret.key_text(self.id), record })
+    }
 }
 
 /// `GET /api-keys`: every key of the organization, ended ones included, newest first.
 pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiError> {
     let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
-    json(
+    answer(
         StatusCode::OK,
         &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
     )
@@ -106,7 +128,7 @@ pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiE
 
 /// `GET /api-keys/self`: the key that asks.
 pub(crate) async fn get_own_api_key(caller: Caller) -> Result<Response, ApiError> {
-    json(StatusCode::OK, &KeyRecord::of(&caller.key, false))
+    answer(StatusCode::OK, &KeyRecord::of(&caller.key, false))
 }
 
 /// `DELETE /api-keys/{id}`: 204; ended at once, and again if it was ended before.
@@ -115,6 +137,5 @@ pub(crate) async fn revoke_api_key(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
-    caller.append(id, Command::ApiKey(KeyCommand::Revoke)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    caller.write(id, Command::ApiKey(KeyCommand::Revoke), None, Done).await
 }

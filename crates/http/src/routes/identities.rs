@@ -1,18 +1,22 @@
 //! Identities. Contract, sections 2 and 3.
 
+use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_log::Committed;
+use identity_log::{Committed, read};
 use identity_projections::document::IdentityDocument;
-use identity_projections::identities::{self, Found};
+use identity_projections::identities::{self, Eyes, Found};
+use uuid::Uuid;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
 use super::json_text;
 use crate::caller::{Admin, Caller, Segments};
+use crate::conditional::{entity_tag, expected_version, is_known, tagged};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
+use crate::reply::{Answer, Done, Reply, Source};
 
 /// `POST /api/v1/identities`: 201 with the identity.
 pub(crate) async fn create_identity(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
@@ -22,8 +26,17 @@ pub(crate) async fn create_identity(Admin(caller): Admin, body: Body) -> Result<
     }
     let id = form.create.id;
     let command = IdentityCommand::Create(Box::new(form.create));
-    let committed = caller.append(id, Command::Identity(command)).await?;
-    Ok(json_text(StatusCode::CREATED, newborn(&committed)?.body()))
+    caller.write(id, Command::Identity(command), None, Newborn).await
+}
+
+/// Answers with what was just created.
+struct Newborn;
+
+#[async_trait]
+impl Reply for Newborn {
+    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        Ok(Answer::text(StatusCode::CREATED, newborn(committed)?.body()))
+    }
 }
 
 /// What was just created, folded from its own first events: nobody can have changed or seen it yet.
@@ -40,7 +53,13 @@ fn newborn(committed: &Committed) -> Result<Found, ApiError> {
 }
 
 /// `GET /api/v1/identities`: every identity the caller may see, newest first.
-pub(crate) async fn list_identities(caller: Caller) -> Result<Response, ApiError> {
+///
+/// Its entity tag is where the organization's history stands, read before the list, so it is never newer than that.
+pub(crate) async fn list_identities(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+    let tag = entity_tag(read::organization_head(caller.pool(), caller.organization_id()).await?);
+    if is_known(&headers, &tag) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    }
     let found = identities::list(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
     let mut body = String::from("[");
     for (place, identity) in found.iter().enumerate() {
@@ -50,7 +69,7 @@ pub(crate) async fn list_identities(caller: Caller) -> Result<Response, ApiError
         identity.write_body(&mut body);
     }
     body.push(']');
-    Ok(json_text(StatusCode::OK, body))
+    Ok(tagged(json_text(StatusCode::OK, body), &tag))
 }
 
 /// `GET /api/v1/identities/{agent_handle}`.
@@ -84,20 +103,38 @@ pub(crate) async fn update_identity(
         }
         None => {}
     }
+    let expected = expected_version(&headers, found.version)?;
     let command = IdentityCommand::Update(Box::new(form.update));
-    caller.append(found.id, Command::Identity(command)).await?;
-    let updated =
-        identities::find_by_id(caller.pool(), caller.organization_id(), &caller.eyes(), found.id).await?;
-    Ok(json_text(StatusCode::OK, updated.ok_or_else(ApiError::identity_not_found)?.body()))
+    let organization_id = caller.organization_id().to_owned();
+    let reply = Updated { organization_id, eyes: caller.eyes(), id: found.id };
+    caller.write(found.id, Command::Identity(command), expected, reply).await
+}
+
+/// Answers with the whole identity.
+struct Updated {
+    organization_id: String,
+    eyes: Eyes,
+    id: Uuid,
+}
+
+#[async_trait]
+impl Reply for Updated {
+    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+        let mut connection = source.connect().await?;
+        let found =
+            identities::find_by_id(&mut *connection, &self.organization_id, &self.eyes, self.id).await?;
+        Ok(Answer::text(StatusCode::OK, found.ok_or_else(ApiError::identity_not_found)?.body()))
+    }
 }
 
 /// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
 pub(crate) async fn delete_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let found = caller.find(&handle).await?;
     caller.admins_only("Deleting an identity")?;
-    caller.append(found.id, Command::Identity(IdentityCommand::Delete)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let expected = expected_version(&headers, found.version)?;
+    caller.write(found.id, Command::Identity(IdentityCommand::Delete), expected, Done).await
 }

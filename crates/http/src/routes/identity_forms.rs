@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::caller::AppSettings;
 use crate::error::ApiError;
-use crate::form::{Fault, Form, boolean, choice, fault, parsed, text, uuid};
+use crate::form::{Complaint, Form, boolean, choice, parsed, text, uuid};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
@@ -137,31 +137,31 @@ pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
     }
 }
 
-fn number_type(value: &Value) -> Result<(), Fault> {
-    if value == "local" { Ok(()) } else { Err(fault("enum", "Input should be 'local'")) }
+fn number_type(value: &Value) -> Result<(), Complaint> {
+    if value == "local" { Ok(()) } else { Err(Complaint::new("enum", "Input should be 'local'")) }
 }
 
 /// An address for accepted calls.
-pub(crate) fn websocket_url(value: &Value) -> Result<String, Fault> {
+pub(crate) fn websocket_url(value: &Value) -> Result<String, Complaint> {
     url_text("wss", value)
 }
 
 /// An address to ask about calls.
-pub(crate) fn webhook_url(value: &Value) -> Result<String, Fault> {
+pub(crate) fn webhook_url(value: &Value) -> Result<String, Complaint> {
     url_text("https", value)
 }
 
-fn url_text(scheme: &'static str, value: &Value) -> Result<String, Fault> {
+fn url_text(scheme: &'static str, value: &Value) -> Result<String, Complaint> {
     parsed(2048, |text| url::check(scheme, text).map(|()| text.to_owned()))(value)
 }
 
 /// One id, a list of ids, or all. Contract, section 2.3.
-fn secret_selection(value: &Value) -> Result<SecretSelection, Fault> {
+fn secret_selection(value: &Value) -> Result<SecretSelection, Complaint> {
     match value {
         Value::String(all) if all == "*" || all == "all" => Ok(SecretSelection::All),
         Value::String(_) => Ok(SecretSelection::These(vec![uuid(value)?])),
         Value::Array(ids) => Ok(SecretSelection::These(ids.iter().map(uuid).collect::<Result<_, _>>()?)),
-        _ => Err(fault("value_error", "Input should be a UUID, a list of UUIDs, \"*\" or \"all\"")),
+        _ => Err(Complaint::new("value_error", "Input should be a UUID, a list of UUIDs, \"*\" or \"all\"")),
     }
 }
 

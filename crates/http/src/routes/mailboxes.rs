@@ -1,17 +1,20 @@
 //! Mailboxes, which are created and destroyed through identities only. Contract, sections 1.2 and 8.
 
+use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::{Channel, Command as IdentityCommand, Update};
+use identity_log::Committed;
 use identity_projections::document::Mailbox;
-use identity_projections::identities::{self, Part, Row};
+use identity_projections::identities::{self, Eyes, Part, Row};
 use serde::Serialize;
 
 use super::{filter_mode_change_notice, json};
 use crate::caller::{Caller, Segments};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice};
+use crate::reply::{Answer, Reply, Source};
 
 /// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
 #[derive(Debug, Serialize)]
@@ -76,8 +79,26 @@ pub(crate) async fn update_mailbox(
     let mail_filter_mode = form.optional("filter_mode", choice);
     let update = form.finish(Some(Update { mail_filter_mode, ..Update::default() }))?;
     let command = IdentityCommand::Update(Box::new(update));
-    let committed = caller.append(owner.document.id, Command::Identity(command)).await?;
-    let mut owner = find(&caller, &address).await?;
-    owner.document.mailbox.filter_mode_change_notice = filter_mode_change_notice(&committed, Channel::Mail);
-    json(StatusCode::OK, &FullMailbox::from(owner))
+    let Row { document, .. } = owner;
+    let reply = Changed { organization_id: document.organization_id, address: document.email_address };
+    caller.write(document.id, Command::Identity(command), None, reply).await
+}
+
+/// Answers with the mailbox, to an admin.
+struct Changed {
+    organization_id: String,
+    address: String,
+}
+
+#[async_trait]
+impl Reply for Changed {
+    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let mut connection = source.connect().await?;
+        let part = Part::Mailbox(&self.address);
+        let owner = identities::owner_of(&mut *connection, &self.organization_id, &Eyes::Admin, part).await?;
+        let mut owner = owner.ok_or_else(ApiError::mailbox_not_found)?;
+        owner.document.mailbox.filter_mode_change_notice =
+            filter_mode_change_notice(committed, Channel::Mail);
+        Answer::json(StatusCode::OK, &FullMailbox::from(owner))
+    }
 }

@@ -1,18 +1,23 @@
 //! Phone numbers. Contract, sections 5 and 6. An agent sees and changes its own number only.
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use async_trait::async_trait;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange};
 use identity_domain::{Command, Handle};
+use identity_log::Committed;
 use identity_projections::document::PhoneNumber;
-use identity_projections::identities::{self, Part, Row};
+use identity_projections::identities::{self, Eyes, Part, Row};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, webhook_url, websocket_url};
 use super::{filter_mode_change_notice, json};
 use crate::caller::{Caller, Segments, uuid_segment};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, parsed};
+use crate::reply::{Answer, Done, Reply, Source};
 
 /// `GET /phone/numbers`: newest first; released ones are gone.
 pub(crate) async fn list_phone_numbers(caller: Caller) -> Result<Response, ApiError> {
@@ -34,10 +39,33 @@ pub(crate) async fn provision_phone_number(caller: Caller, body: Body) -> Result
     let order = phone_order(&mut form, false);
     let handle = form.finish(handle)?;
     let owner = caller.find_own(handle.as_str()).await?;
-    let id = order.id;
-    caller.append(owner.id, Command::Identity(IdentityCommand::ProvisionPhone(order))).await?;
-    let (_, phone) = find(&caller, id).await?;
-    json(StatusCode::CREATED, &phone)
+    let reply = Number { status: StatusCode::CREATED, id: order.id, ..Number::of(&caller) };
+    caller.write(owner.id, Command::Identity(IdentityCommand::ProvisionPhone(order)), None, reply).await
+}
+
+/// Answers with a number, and with a notice when its filter mode really changed.
+struct Number {
+    status: StatusCode,
+    organization_id: String,
+    eyes: Eyes,
+    id: Uuid,
+}
+
+impl Number {
+    fn of(caller: &Caller) -> Self {
+        let organization_id = caller.organization_id().to_owned();
+        Self { status: StatusCode::OK, organization_id, eyes: caller.eyes(), id: Uuid::nil() }
+    }
+}
+
+#[async_trait]
+impl Reply for Number {
+    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let mut connection = source.connect().await?;
+        let (_, mut phone) = find(&mut *connection, &self.organization_id, &self.eyes, self.id).await?;
+        phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
+        Answer::json(self.status, &phone)
+    }
 }
 
 /// `GET /phone/numbers/{id}`.
@@ -46,13 +74,22 @@ pub(crate) async fn get_phone_number(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (_, phone) = find(&caller, id).await?;
+    let (_, phone) = find_for(&caller, id).await?;
     json(StatusCode::OK, &phone)
 }
 
-async fn find(caller: &Caller, id: Uuid) -> Result<(Uuid, PhoneNumber), ApiError> {
-    let part = Part::PhoneNumber(id);
-    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
+async fn find_for(caller: &Caller, id: Uuid) -> Result<(Uuid, PhoneNumber), ApiError> {
+    find(caller.pool(), caller.organization_id(), &caller.eyes(), id).await
+}
+
+/// A number and whose it is.
+async fn find(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    eyes: &Eyes,
+    id: Uuid,
+) -> Result<(Uuid, PhoneNumber), ApiError> {
+    let owner = identities::owner_of(executor, organization_id, eyes, Part::PhoneNumber(id)).await?;
     let found = owner.and_then(|Row { document, .. }| Some((document.id, document.phone_number?)));
     found.ok_or_else(ApiError::phone_number_not_found)
 }
@@ -64,7 +101,7 @@ pub(crate) async fn update_phone_number(
     body: Body,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (owner, _) = find(&caller, id).await?;
+    let (owner, _) = find_for(&caller, id).await?;
     let mut form = Form::parse(&body)?;
     if form.has("filter_mode") {
         caller.admins_only("Changing a filter mode")?;
@@ -77,10 +114,8 @@ pub(crate) async fn update_phone_number(
         filter_mode: form.optional("filter_mode", choice),
     };
     let change = form.finish(Some(change))?;
-    let committed = caller.append(owner, Command::Identity(IdentityCommand::ChangePhone(change))).await?;
-    let (_, mut phone) = find(&caller, id).await?;
-    phone.filter_mode_change_notice = filter_mode_change_notice(&committed, Channel::Phone);
-    json(StatusCode::OK, &phone)
+    let reply = Number { id, ..Number::of(&caller) };
+    caller.write(owner, Command::Identity(IdentityCommand::ChangePhone(change)), None, reply).await
 }
 
 /// `DELETE /phone/numbers/{id}`: 204; it cannot be undone.
@@ -89,20 +124,27 @@ pub(crate) async fn release_phone_number(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (owner, _) = find(&caller, id).await?;
-    release(&caller, owner, Some(id)).await
+    let (owner, _) = find_for(&caller, id).await?;
+    release(&caller, owner, Some(id), None).await
 }
 
 /// `DELETE /identities/{agent_handle}/phone_number`: 204.
 pub(crate) async fn release_phone_number_of_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = caller.find_own(&handle).await?;
-    release(&caller, owner.id, None).await
+    let expected = expected_version(&headers, owner.version)?;
+    release(&caller, owner.id, None, expected).await
 }
 
-async fn release(caller: &Caller, owner: Uuid, phone_number_id: Option<Uuid>) -> Result<Response, ApiError> {
-    caller.append(owner, Command::Identity(IdentityCommand::ReleasePhone { phone_number_id })).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+async fn release(
+    caller: &Caller,
+    owner: Uuid,
+    phone_number_id: Option<Uuid>,
+    expected: Option<i64>,
+) -> Result<Response, ApiError> {
+    let command = IdentityCommand::ReleasePhone { phone_number_id };
+    caller.write(owner, Command::Identity(command), expected, Done).await
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
+use identity_log::Committed;
 use identity_projections::document::Tunnel;
-use identity_projections::identities::{self, Part, Row};
+use identity_projections::identities::{self, Eyes, Part, Row};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -16,6 +18,7 @@ use super::json;
 use crate::caller::{Caller, Segments, uuid_segment};
 use crate::error::ApiError;
 use crate::form::{Body, Form, object};
+use crate::reply::{Answer, Reply, Source};
 
 /// The largest metadata, in bytes of compact JSON.
 const LARGEST_METADATA: usize = 4096;
@@ -97,12 +100,28 @@ pub(crate) async fn update_tunnel(
         form.refuse("metadata", "Metadata should have at most 4096 bytes as compact JSON");
     }
     form.finish(Some(()))?;
-    let Some(metadata) = metadata else {
-        return json(StatusCode::OK, &FullTunnel::of(owner)?);
-    };
+    let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
-    caller.append(owner.document.id, Command::Identity(command)).await?;
-    json(StatusCode::OK, &FullTunnel::of(find(&caller, id).await?)?)
+    let reply = Changed { organization_id: caller.organization_id().to_owned(), eyes: caller.eyes(), id };
+    caller.write(owner.document.id, Command::Identity(command), None, reply).await
+}
+
+/// Answers with the tunnel.
+struct Changed {
+    organization_id: String,
+    eyes: Eyes,
+    id: Uuid,
+}
+
+#[async_trait]
+impl Reply for Changed {
+    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+        let mut connection = source.connect().await?;
+        let owner =
+            identities::owner_of(&mut *connection, &self.organization_id, &self.eyes, Part::Tunnel(self.id))
+                .await?;
+        Answer::json(StatusCode::OK, &FullTunnel::of(owner.ok_or_else(ApiError::tunnel_not_found)?)?)
+    }
 }
 
 /// The member `metadata` as the client wrote it, less the white space between its tokens, so that it reads back with

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::vault_secret::{Command as SecretCommand, Registration};
-use identity_log::ids;
 use identity_log::recorded::timestamp;
+use identity_log::{Committed, ids};
 use identity_projections::vault_access::{self, AccessRule};
 use identity_projections::vault_secrets::{self, Row};
 use serde::Serialize;
@@ -18,6 +19,7 @@ use super::json;
 use crate::caller::{Admin, Caller, Segments, uuid_segment};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, filled_text, text, uuid};
+use crate::reply::{Answer, Done, Reply, Source};
 
 #[derive(Debug, Serialize)]
 struct SecretBody<'a> {
@@ -85,8 +87,24 @@ pub(crate) async fn register_secret(Admin(caller): Admin, body: Body) -> Result<
     let description = form.lenient("description", text(caller.settings().longest_description));
     let registration = Registration { name: form.finish(name)?, secret_type, description };
     let id = ids::mint();
-    caller.append(id, Command::VaultSecret(SecretCommand::Register(registration))).await?;
-    json(StatusCode::CREATED, &SecretBody::of(&find(&caller, id).await?, vec![]))
+    let reply = Registered { organization_id: caller.organization_id().to_owned(), id };
+    caller.write(id, Command::VaultSecret(SecretCommand::Register(registration)), None, reply).await
+}
+
+/// Answers with the reference; nobody has access to it yet.
+struct Registered {
+    organization_id: String,
+    id: Uuid,
+}
+
+#[async_trait]
+impl Reply for Registered {
+    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+        let found =
+            vault_secrets::find(&mut *source.connect().await?, &self.organization_id, self.id).await?;
+        let secret = found.ok_or_else(ApiError::vault_secret_not_found)?;
+        Answer::json(StatusCode::CREATED, &SecretBody::of(&secret, vec![]))
+    }
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
@@ -100,8 +118,7 @@ pub(crate) async fn delete_secret(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("secret_id", &id)?;
-    caller.append(id, Command::VaultSecret(SecretCommand::Delete)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    caller.write(id, Command::VaultSecret(SecretCommand::Delete), None, Done).await
 }
 
 /// `GET /vault/secrets/{id}/access`: oldest first.
@@ -125,13 +142,22 @@ pub(crate) async fn grant_secret_access(
     let identity = form.required("identity_id", uuid);
     let identity = form.finish(identity)?;
     let command = IdentityCommand::GrantVaultAccess { vault_secret_id: secret.id };
-    caller.append(identity, Command::Identity(command)).await?;
-    let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
-    let rule = rules
-        .iter()
-        .find(|rule| rule.identity_id == identity)
-        .ok_or_else(ApiError::vault_secret_not_found)?;
-    json(StatusCode::CREATED, &RuleBody::from(rule))
+    caller.write(identity, Command::Identity(command), None, Granted { secret: secret.id, identity }).await
+}
+
+/// Answers with the rule.
+struct Granted {
+    secret: Uuid,
+    identity: Uuid,
+}
+
+#[async_trait]
+impl Reply for Granted {
+    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+        let rules = vault_access::list(&mut *source.connect().await?, &[self.secret]).await?;
+        let rule = rules.iter().find(|rule| rule.identity_id == self.identity);
+        Answer::json(StatusCode::CREATED, &RuleBody::from(rule.ok_or_else(ApiError::vault_secret_not_found)?))
+    }
 }
 
 /// `DELETE /vault/secrets/{id}/access/{identity_id}`: 204.
@@ -142,6 +168,5 @@ pub(crate) async fn revoke_secret_access(
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     let identity = uuid_segment("identity_id", &identity)?;
     let command = IdentityCommand::RevokeVaultAccess { vault_secret_id: secret.id };
-    caller.append(identity, Command::Identity(command)).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    caller.write(identity, Command::Identity(command), None, Done).await
 }

@@ -1,6 +1,6 @@
 //! The first minutes of a new user: an organization, its key, and three lines to paste.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -61,9 +61,12 @@ fn curl_lines(address: SocketAddr, key: &str) -> [String; 3] {
 
 /// A service that listens on every address is reached on this machine by the usual one.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
-    } else {
-        address
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+        _ => address,
     }
 }
+
+#[cfg(test)]
+mod tests;

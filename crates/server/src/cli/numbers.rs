@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+use identityd::migrations;
+use identityd::numbers::NumberFile;
 use identityd::settings::DatabaseSettings;
-use identityd::{migrations, numbers};
 
 use super::output::Output;
 use super::with_database;
@@ -29,10 +30,12 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 
 async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let context = || format!("cannot load {}", file.display());
+    let numbers = NumberFile::parse(&text).with_context(context)?;
     let loading = with_database(database, async |database| {
         migrations::run(database.pool()).await?;
-        numbers::load(database.pool(), &text).await
+        numbers.load(database.pool()).await
     });
-    let loaded = loading.await.with_context(|| format!("cannot load {}", file.display()))?;
+    let loaded = loading.await.with_context(context)?;
     output.print(&json!({ "loaded": loaded }), &format!("loaded {loaded} numbers"))
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 /// What the log relies on is there from this version on.
 const OLDEST_MAJOR: u32 = 14;
@@ -23,14 +23,26 @@ const PACKAGES: [(&str, &str, &str); 4] = [
 /// The programs of one installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Binaries {
-    major: u32,
-    folder: PathBuf,
+    pub(super) major: u32,
+    pub(super) folder: PathBuf,
 }
 
 impl Binaries {
     /// The newest server on this machine, for a new cluster.
     pub(super) fn newest() -> anyhow::Result<Self> {
-        let newest = installed().into_iter().max_by_key(|found| found.major);
+        Self::newest_of(installed())
+    }
+
+    /// The server of this major version, the only one that can open a cluster of that version.
+    pub(super) fn of_major(major: u32) -> anyhow::Result<Self> {
+        let found = installed().into_iter().find(|found| found.major == major);
+        found.with_context(|| {
+            format!("the data is of Postgres {major}; install the Debian package `postgresql-{major}`")
+        })
+    }
+
+    pub(super) fn newest_of(installed: Vec<Self>) -> anyhow::Result<Self> {
+        let newest = installed.into_iter().max_by_key(|found| found.major);
         let newest = newest
             .context("no Postgres server is installed here; install the Debian package `postgresql`")?;
         let found = newest.major;
@@ -39,14 +51,6 @@ impl Binaries {
             "Postgres {OLDEST_MAJOR} or later is needed and {found} is installed; install a newer `postgresql`"
         );
         Ok(newest)
-    }
-
-    /// The server of this major version, the only one that can open a cluster of that version.
-    pub(super) fn of_major(major: u32) -> anyhow::Result<Self> {
-        match installed().into_iter().find(|found| found.major == major) {
-            Some(found) => Ok(found),
-            None => bail!("the data is of Postgres {major}; install the Debian package `postgresql-{major}`"),
-        }
     }
 
     /// The path of one of the programs.

@@ -1,7 +1,27 @@
-use super::binaries::major_of;
+use std::path::{Path, PathBuf};
+
+use super::binaries::{Binaries, major_of};
 use super::cluster::telling_line;
 use super::home::digest;
-use std::path::Path;
+
+fn installed(majors: &[u32]) -> Vec<Binaries> {
+    majors.iter().map(|major| Binaries { major: *major, folder: PathBuf::from("/bin") }).collect()
+}
+
+#[test]
+fn a_new_cluster_gets_the_newest_server() {
+    assert_eq!(Binaries::newest_of(installed(&[15, 17, 16])).unwrap().major, 17);
+}
+
+#[test]
+fn a_missing_server_is_named_with_its_package() {
+    let error = Binaries::newest_of(installed(&[])).unwrap_err().to_string();
+    assert_eq!(error, "no Postgres server is installed here; install the Debian package `postgresql`");
+    let error = Binaries::newest_of(installed(&[12, 13])).unwrap_err().to_string();
+    assert_eq!(error, "Postgres 14 or later is needed and 13 is installed; install a newer `postgresql`");
+    let error = Binaries::of_major(3).unwrap_err().to_string();
+    assert_eq!(error, "the data is of Postgres 3; install the Debian package `postgresql-3`");
+}
 
 #[test]
 fn versions_of_packages_and_previews_are_read() {

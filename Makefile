@@ -1,0 +1,32 @@
+# The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt clippy doc tools
+
+help:
+	@echo 'make run    start the service on a private Postgres in .identityd'
+	@echo 'make test   run all tests'
+	@echo 'make check  run what CI runs: formatting, lints, documentation, tests'
+
+# The first start also makes an organization, and prints its key with three lines to try it.
+run: tools
+	cargo run --release --package identityd -- serve --demo
+
+test: tools
+	cargo test --workspace
+
+# The tests stand last, so that what they say is at the end.
+check: fmt clippy doc test
+
+fmt:
+	cargo fmt --all --check
+
+clippy: tools
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc: tools
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+# Postgres for the service, and a C compiler and its library, with which Rust links and TLS is built.
+tools:
+	@./.ci/tools

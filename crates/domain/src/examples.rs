@@ -1,0 +1,132 @@
+//! The wire: one committed example of every event, in the shape in which the log keeps it for ever.
+//!
+//! When a shape changes, this fails, and it is not the example that has to follow: the event gets a new version with
+//! an example of its own, and the old one stays.
+
+mod values;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use cqrs_es::DomainEvent as _;
+use serde_json::Value;
+
+use crate::{Event, Kind};
+
+/// Where the examples are committed.
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events")
+}
+
+fn file_name(event: &Event) -> String {
+    format!("{}.v{}.json", event.name(), event.version())
+}
+
+fn committed(file_name: &str) -> Value {
+    let text = std::fs::read_to_string(folder().join(file_name)).expect(file_name);
+    serde_json::from_str(&text).expect(file_name)
+}
+
+fn file_names() -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Whose event a file is an example of, as its name says.
+fn kind_of(file_name: &str) -> Kind {
+    file_name.split('.').next().and_then(Kind::parse).expect(file_name)
+}
+
+#[test]
+fn every_event_has_an_example_and_every_example_an_event() {
+    let expected: BTreeSet<String> = values::one_of_each().iter().map(file_name).collect();
+    assert_eq!(file_names(), expected);
+}
+
+#[test]
+fn every_example_decodes_and_encodes_to_itself() {
+    for file_name in file_names() {
+        let example = committed(&file_name);
+        let event = Event::decode(kind_of(&file_name), example.clone()).expect(&file_name);
+        assert_eq!(event.encode().unwrap(), example, "{file_name}");
+    }
+}
+
+#[test]
+fn every_example_says_what_the_software_says() {
+    for event in values::one_of_each() {
+        let file_name = file_name(&event);
+        let decoded = Event::decode(event.kind(), committed(&file_name)).expect(&file_name);
+        assert_eq!(decoded, event, "{file_name}");
+    }
+}
+
+#[test]
+fn name_version_and_type_of_an_example_agree_with_its_file_name() {
+    for file_name in file_names() {
+        let example = committed(&file_name);
+        let event = Event::decode(kind_of(&file_name), example.clone()).expect(&file_name);
+        assert_eq!(self::file_name(&event), file_name);
+        assert_eq!(example["type"], event.name(), "{file_name}");
+    }
+}
+
+#[test]
+fn cqrs_es_is_told_the_same_name() {
+    for event in values::one_of_each() {
+        let told = match &event {
+            Event::Identity(event) => event.event_type(),
+            Event::ApiKey(event) => event.event_type(),
+            Event::Organization(event) => event.event_type(),
+            Event::VaultSecret(event) => event.event_type(),
+        };
+        assert_eq!(told, event.name());
+    }
+}
+
+#[test]
+fn the_name_of_every_event_begins_with_that_of_its_aggregate() {
+    for event in values::one_of_each() {
+        assert_eq!(event.name().split_once('.').unwrap().0, event.kind().as_str());
+    }
+}
+
+#[test]
+fn an_event_of_no_known_name_does_not_decode() {
+    for kind in Kind::ALL {
+        let unknown = serde_json::json!({"type": format!("{}.unheard_of", kind.as_str())});
+        assert!(Event::decode(kind, unknown).is_err(), "{kind:?}");
+    }
+}
+
+/// How values are written, one after the other.
+fn names<T: serde::Serialize, const N: usize>(values: [T; N]) -> String {
+    values.map(|value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()).join(" ")
+}
+
+/// The examples hold one value of each closed set; this holds them all.
+#[test]
+fn the_values_of_closed_sets_have_names_that_never_change() {
+    use crate::identity::{Channel, FilterMode, Status, TlsMode};
+    use crate::phone::CallAction;
+    use crate::vault_secret::SecretType;
+
+    assert_eq!(names([Channel::Imessage, Channel::Mail, Channel::Phone]), "imessage mail phone");
+    assert_eq!(names([FilterMode::Whitelist, FilterMode::Blacklist]), "whitelist blacklist");
+    assert_eq!(names([Status::Active, Status::Paused]), "active paused");
+    assert_eq!(names([TlsMode::Edge, TlsMode::Passthrough]), "edge passthrough");
+    assert_eq!(
+        names([CallAction::AutoAccept, CallAction::AutoReject, CallAction::Webhook, CallAction::HostedAgent]),
+        "auto_accept auto_reject webhook hosted_agent"
+    );
+    assert_eq!(
+        names([
+            SecretType::ApiKey,
+            SecretType::KeyPair,
+            SecretType::Login,
+            SecretType::SshKey,
+            SecretType::Other
+        ]),
+        "api_key key_pair login ssh_key other"
+    );
+}

@@ -1,0 +1,175 @@
+//! A value of every event, equal to its committed example.
+
+use uuid::Uuid;
+
+use crate::api_key::{self, Issue, Scope};
+use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
+use crate::organization;
+use crate::phone::{CallAction, CallHandling, State};
+use crate::vault_secret::{self, Registration, SecretType};
+use crate::{Event, Handle};
+
+/// Pairs of a variant and a value of it. The match is exhaustive, so a new variant does not compile without a value.
+macro_rules! values {
+    ($($variant:pat => $value:expr,)+) => {{
+        let variant_of = |event: &_| match event {
+            $($variant => stringify!($variant),)+
+        };
+        [$(($value, stringify!($variant)),)+].map(|(value, variant)| {
+            assert_eq!(variant_of(&value), variant, "a value of another event");
+            value
+        })
+    }};
+}
+
+pub(super) fn one_of_each() -> Vec<Event> {
+    let mut all = Vec::new();
+    all.extend(of_identity().map(Event::Identity));
+    all.extend(of_api_key().map(Event::ApiKey));
+    all.extend(of_organization().map(Event::Organization));
+    all.extend(of_vault_secret().map(Event::VaultSecret));
+    all
+}
+
+fn of_identity() -> [identity::Event; 18] {
+    use identity::Event;
+    values! {
+        Event::Created { .. } => created(),
+        Event::Renamed { .. } => Event::Renamed {
+            previous_agent_handle: handle("harbor-desk"),
+            agent_handle: handle("front-desk"),
+        },
+        Event::DisplayNameChanged { .. } => Event::DisplayNameChanged {
+            display_name: Some("Front Desk ☎".to_owned()),
+        },
+        Event::DescriptionChanged { .. } => Event::DescriptionChanged { description: None },
+        Event::ImessageChanged { .. } => Event::ImessageChanged { imessage_enabled: true },
+        Event::FilterModeChanged { .. } => Event::FilterModeChanged {
+            channel: Channel::Mail,
+            filter_mode: FilterMode::Whitelist,
+        },
+        Event::StatusChanged { .. } => Event::StatusChanged { status: Status::Paused },
+        Event::VisibilityGranted { .. } => Event::VisibilityGranted { grant: grant() },
+        Event::VisibilityOpened { .. } => Event::VisibilityOpened {
+            access_id: id("0198c3b0-77f1-7a04-8d0e-52f6f2a1c9b2"),
+        },
+        Event::VisibilityRevoked { .. } => Event::VisibilityRevoked {
+            viewer_identity_id: id("0198c3a1-0c55-7e21-b7d4-1f0a66c0de11"),
+        },
+        Event::VisibilityNarrowed { .. } => Event::VisibilityNarrowed {
+            viewer_identity_id: id("0198c3a1-4d02-7b8f-9a6e-3c5d20e7f422"),
+            grants: vec![grant()],
+        },
+        Event::PhoneProvisioned { .. } => phone_provisioned(),
+        Event::PhoneChanged { .. } => phone_changed(),
+        Event::PhoneReleased { .. } => Event::PhoneReleased {
+            phone_number_id: id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04"),
+            number: "+12125550142".to_owned(),
+        },
+        Event::TunnelMetadataChanged { .. } => Event::TunnelMetadataChanged {
+            metadata: r#"{"region": "eu-west", "build": 12345678901234567890}"#.to_owned(),
+        },
+        Event::VaultAccessGranted { .. } => Event::VaultAccessGranted {
+            access_id: id("0198c3bf-60d8-7f35-a1c2-7de48b90aa05"),
+            vault_secret_id: id("0198c3be-19b4-7d6c-93ea-05c2f1478b66"),
+        },
+        Event::VaultAccessRevoked { .. } => Event::VaultAccessRevoked {
+            vault_secret_id: id("0198c3be-19b4-7d6c-93ea-05c2f1478b66"),
+        },
+        Event::Deleted { .. } => Event::Deleted {
+            agent_handle: handle("front-desk"),
+            email_address: "harbor-desk@agents.localhost".to_owned(),
+        },
+    }
+}
+
+fn of_api_key() -> [api_key::Event; 2] {
+    use api_key::Event;
+    values! {
+        Event::Issued(_) => Event::Issued(Issue {
+            label: "harbor-desk on the night server".to_owned(),
+            description: Some("Replaced every quarter".to_owned()),
+            scope: Scope::Agent { identity_id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c01") },
+            secret_sha256: "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592".to_owned(),
+            last4: "k9Zq".to_owned(),
+            created_by: "ApiKey_4c6f0d5e-8a1b-4f27-9be3-71d2c05a6f18".to_owned(),
+        }),
+        Event::Revoked {} => Event::Revoked {},
+    }
+}
+
+fn of_organization() -> [organization::Event; 1] {
+    use organization::Event;
+    values! {
+        Event::Created { .. } => Event::Created { name: "Harbor & Söhne".to_owned() },
+    }
+}
+
+fn of_vault_secret() -> [vault_secret::Event; 2] {
+    use vault_secret::Event;
+    values! {
+        Event::Registered(_) => Event::Registered(Registration {
+            name: "Booking system".to_owned(),
+            secret_type: SecretType::KeyPair,
+            description: None,
+        }),
+        Event::Deleted {} => Event::Deleted {},
+    }
+}
+
+fn created() -> identity::Event {
+    identity::Event::Created {
+        id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c01"),
+        agent_handle: handle("harbor-desk"),
+        display_name: "Harbor Desk".to_owned(),
+        description: Some("Answers what the harbor is asked.".to_owned()),
+        imessage_enabled: false,
+        mailbox: Mailbox {
+            id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c02"),
+            email_address: "harbor-desk@agents.localhost".to_owned(),
+        },
+        tunnel: Tunnel {
+            id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c03"),
+            tls_mode: TlsMode::Passthrough,
+            zone: "tunnels.localhost".to_owned(),
+        },
+    }
+}
+
+fn grant() -> Grant {
+    Grant {
+        access_id: id("0198c3ad-93c6-7f48-b05d-6ae1c4720d31"),
+        viewer_identity_id: id("0198c3a1-0c55-7e21-b7d4-1f0a66c0de11"),
+    }
+}
+
+fn phone_provisioned() -> identity::Event {
+    identity::Event::PhoneProvisioned {
+        phone: Phone {
+            id: id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04"),
+            number: "+12125550142".to_owned(),
+            state: State::parse("NY").unwrap(),
+            calls: CallHandling::default(),
+        },
+        filter_mode: FilterMode::Blacklist,
+    }
+}
+
+fn phone_changed() -> identity::Event {
+    identity::Event::PhoneChanged {
+        phone_number_id: id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04"),
+        calls: CallHandling {
+            incoming_call_action: CallAction::Webhook,
+            client_websocket_url: None,
+            incoming_call_webhook_url: Some("https://harbor.example/calls?desk=1".to_owned()),
+        },
+    }
+}
+
+fn handle(text: &str) -> Handle {
+    Handle::parse(text).unwrap()
+}
+
+fn id(text: &str) -> Uuid {
+    text.parse().unwrap()
+}

@@ -1,0 +1,143 @@
+//! Contract, sections 3.3 and 7.3.
+
+use super::*;
+
+fn update(update: Update) -> Command {
+    Command::Update(Box::new(update))
+}
+
+fn rename(to: &str) -> Command {
+    update(Update { agent_handle: Some(handle(to)), ..Update::default() })
+}
+
+fn renamed(from: &str, to: &str) -> Event {
+    Event::Renamed { previous_agent_handle: handle(from), agent_handle: handle(to) }
+}
+
+fn filter(channel: Channel, filter_mode: FilterMode) -> Event {
+    Event::FilterModeChanged { channel, filter_mode }
+}
+
+/// Every field set to something new, with the events that follow, in their order.
+fn everything() -> (Update, Vec<Event>) {
+    let wish = Update {
+        agent_handle: Some(handle("front-desk")),
+        display_name: Some(Some("Front Desk".to_owned())),
+        description: Some(Some("Answers.".to_owned())),
+        imessage_enabled: Some(true),
+        imessage_filter_mode: Some(FilterMode::Whitelist),
+        mail_filter_mode: Some(FilterMode::Whitelist),
+        phone_filter_mode: Some(FilterMode::Whitelist),
+        status: Some(Status::Paused),
+    };
+    let events = vec![
+        renamed("harbor-desk", "front-desk"),
+        Event::DisplayNameChanged { display_name: Some("Front Desk".to_owned()) },
+        Event::DescriptionChanged { description: Some("Answers.".to_owned()) },
+        Event::ImessageChanged { imessage_enabled: true },
+        filter(Channel::Imessage, FilterMode::Whitelist),
+        filter(Channel::Mail, FilterMode::Whitelist),
+        filter(Channel::Phone, FilterMode::Whitelist),
+        Event::StatusChanged { status: Status::Paused },
+    ];
+    (wish, events)
+}
+
+#[test]
+fn every_field_that_differs_yields_one_event() {
+    let (wish, events) = everything();
+    live([provisioned(CallHandling::default())]).when(&update(wish)).then(events);
+}
+
+#[test]
+fn an_update_to_what_already_is_comes_to_nothing() {
+    let (wish, events) = everything();
+    let history = [provisioned(CallHandling::default())].into_iter().chain(events);
+    live(history).when(&update(wish)).then_nothing();
+}
+
+#[test]
+fn an_update_without_a_field_comes_to_nothing() {
+    live([]).when(&update(Update::default())).then_nothing();
+}
+
+#[test]
+fn a_name_and_a_description_can_be_cleared_and_an_empty_description_is_not_a_cleared_one() {
+    let clear = Update { display_name: Some(None), description: Some(None), ..Update::default() };
+    let cleared = Event::DisplayNameChanged { display_name: None };
+    live([]).when(&update(clear.clone())).then([cleared]);
+    let emptied = Event::DescriptionChanged { description: Some(String::new()) };
+    let empty = Update { description: Some(Some(String::new())), ..Update::default() };
+    live([]).when(&update(empty)).then([emptied.clone()]);
+    live([Event::DisplayNameChanged { display_name: None }, emptied])
+        .when(&update(clear))
+        .then([Event::DescriptionChanged { description: None }]);
+}
+
+#[test]
+fn a_display_name_does_not_follow_a_rename() {
+    live([]).when(&rename("front-desk")).then([renamed("harbor-desk", "front-desk")]);
+}
+
+#[test]
+fn a_rename_onto_a_taken_or_reserved_name_changes_nothing_at_all() {
+    let (wish, _) = everything();
+    let taken = IdentityError::HandleUnavailable(Namespace::Tunnels);
+    live([provisioned(CallHandling::default())])
+        .with(blocked(Namespace::Tunnels))
+        .when(&update(wish))
+        .then_err(taken);
+    live([]).when(&rename("ad-min")).then_err(IdentityError::HandleUnavailable(Namespace::Identities));
+}
+
+#[test]
+fn a_rename_to_the_present_name_is_no_rename_even_where_the_name_is_blocked() {
+    live([]).with(blocked(Namespace::Mail)).when(&rename("harbor-desk")).then_nothing();
+}
+
+#[test]
+fn a_filter_mode_of_the_phone_needs_a_phone_even_when_it_would_not_change() {
+    for mode in [FilterMode::Blacklist, FilterMode::Whitelist] {
+        let wish = Update { phone_filter_mode: Some(mode), ..Update::default() };
+        live([]).when(&update(wish)).then_err(IdentityError::PhoneFilterWithoutPhone);
+    }
+}
+
+#[test]
+fn filter_modes_are_kept_for_each_channel_by_itself() {
+    let back = Update { mail_filter_mode: Some(FilterMode::Blacklist), ..Update::default() };
+    live([filter(Channel::Mail, FilterMode::Whitelist), filter(Channel::Imessage, FilterMode::Whitelist)])
+        .when(&update(back))
+        .then([filter(Channel::Mail, FilterMode::Blacklist)]);
+}
+
+#[test]
+fn a_paused_identity_can_be_resumed_and_changed() {
+    let paused = Event::StatusChanged { status: Status::Paused };
+    let resume = Update { status: Some(Status::Active), ..Update::default() };
+    live([paused.clone()]).when(&update(resume)).then([Event::StatusChanged { status: Status::Active }]);
+    live([paused]).when(&rename("front-desk")).then([renamed("harbor-desk", "front-desk")]);
+}
+
+#[test]
+fn tunnel_metadata_is_replaced_as_text() {
+    let replace = |text: &str| Command::ReplaceTunnelMetadata { metadata: text.to_owned() };
+    let changed = |text: &str| Event::TunnelMetadataChanged { metadata: text.to_owned() };
+    live([]).when(&replace(r#"{"b":1,"a":2}"#)).then([changed(r#"{"b":1,"a":2}"#)]);
+    live([changed(r#"{"b":1,"a":2}"#)]).when(&replace(r#"{"b":1,"a":2}"#)).then_nothing();
+    live([changed(r#"{"b":1,"a":2}"#)])
+        .when(&replace(r#"{"a":2,"b":1}"#))
+        .then([changed(r#"{"a":2,"b":1}"#)]);
+}
+
+#[test]
+fn the_metadata_of_a_new_tunnel_is_the_empty_object() {
+    live([]).when(&Command::ReplaceTunnelMetadata { metadata: "{}".to_owned() }).then_nothing();
+}
+
+#[test]
+fn only_a_rename_asks_for_a_name() {
+    let name = |command| Identity::needs(&command).name;
+    assert_eq!(name(rename("front-desk")), Some(handle("front-desk")));
+    assert_eq!(name(update(Update::default())), None);
+}

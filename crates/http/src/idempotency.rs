@@ -1,0 +1,128 @@
+//! `Idempotency-Key`: a write that is sent again is answered again, and done once. The record of a write is made in its
+//! own transaction (see [`identity_log::idempotency`]); what stands here is the way around the handlers.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body as HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use identity_log::idempotency::{self, Record};
+use sha2::{Digest, Sha256};
+
+use crate::caller::{App, Caller};
+use crate::error::ApiError;
+use crate::form::{Body, Fault};
+use crate::reply::Answer;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The longest key, in characters.
+const LONGEST_KEY: usize = 255;
+
+/// A key and the digest of the request it came with.
+#[derive(Debug, Clone)]
+pub(crate) struct Idempotency {
+    pub(crate) key: String,
+    pub(crate) fingerprint: [u8; 32],
+}
+
+/// Keys whose requests are being answered by this process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InFlight(Arc<Mutex<HashSet<(String, String)>>>);
+
+/// A key that is in flight for as long as this lives.
+struct Flight {
+    in_flight: InFlight,
+    key: (String, String),
+}
+
+impl InFlight {
+    fn begin(&self, organization_id: &str, key: &str) -> Option<Flight> {
+        let key = (organization_id.to_owned(), key.to_owned());
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        begun.then(|| Flight { in_flight: self.clone(), key })
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// Answers a write that was done before from its record; lets any other through, with its key beside it.
+pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let is_write = matches!(*request.method(), Method::POST | Method::PATCH | Method::DELETE);
+    if !is_write || !request.headers().contains_key(IDEMPOTENCY_KEY) {
+        return next.run(request).await;
+    }
+    once(&app, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let caller = <Caller as FromRequestParts<App>>::from_request_parts(&mut parts, app).await?;
+    let key = key_of(&parts)?;
+    let Body(body) = Body::from_request(Request::new(body), &()).await?;
+    let fingerprint = fingerprint(&parts, &body);
+    // Before the record is looked for, so that a request that ends in between is found one way or the other.
+    let flight = app
+        .in_flight()
+        .begin(caller.organization_id(), &key)
+        .ok_or_else(ApiError::idempotency_in_progress)?;
+    let known = idempotency::find(caller.pool(), caller.organization_id(), &key).await?;
+    if let Some(record) = known {
+        return replay(record, fingerprint);
+    }
+    parts.extensions.insert(Idempotency { key: key.clone(), fingerprint });
+    let response = next.run(Request::from_parts(parts, HttpBody::from(body))).await;
+    drop(flight);
+    if !ApiError::is_repetition(&response) {
+        return Ok(response);
+    }
+    // Another process was faster with the same key.
+    let record = idempotency::find(caller.pool(), caller.organization_id(), &key).await?;
+    replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
+}
+
+/// 1 to 255 visible ASCII characters.
+fn key_of(parts: &Parts) -> Result<String, ApiError> {
+    let key = parts.headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
+    let sane = key.filter(|key| {
+        (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    sane.map(str::to_owned).ok_or_else(|| {
+        ApiError::invalid(vec![Fault::malformed_header(
+            "idempotency-key",
+            "Should be 1 to 255 visible ASCII characters",
+        )])
+    })
+}
+
+/// Two requests are the same when method, path with query, and body are, byte for byte.
+fn fingerprint(parts: &Parts, body: &[u8]) -> [u8; 32] {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    Sha256::new()
+        .chain_update(parts.method.as_str())
+        .chain_update([0])
+        .chain_update(path)
+        .chain_update([0])
+        .chain_update(body)
+        .finalize()
+        .into()
+}
+
+fn replay(record: Record, fingerprint: [u8; 32]) -> Result<Response, ApiError> {
+    if record.fingerprint != fingerprint {
+        return Err(ApiError::idempotency_key_reused());
+    }
+    let status = u16::try_from(record.status).unwrap_or(200);
+    let mut response = Answer::kept(status, record.body).into_response();
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}

@@ -1,0 +1,134 @@
+//! Writes that may be repeated: the answer to a write is kept in the transaction of the write itself, so a repetition
+//! finds it if and only if the write happened.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use crate::log::{Append, Committed};
+
+/// A key that the client chose for a write, and what the write was.
+#[derive(Clone)]
+pub struct Repeatable {
+    /// The client's key, unique within its organization.
+    pub key: String,
+    /// Digest of the request, to tell a repetition from another request under the same key.
+    pub fingerprint: [u8; 32],
+    /// Composes the answer that is kept.
+    pub answer: Arc<dyn Compose>,
+}
+
+impl fmt::Debug for Repeatable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Repeatable").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Composes the answer to a write within its transaction, after every read model was brought up to date.
+#[async_trait]
+pub trait Compose: Send + Sync {
+    /// The answer to what was committed.
+    async fn compose(
+        &self,
+        connection: &mut PgConnection,
+        committed: &Committed,
+    ) -> Result<Kept, Box<dyn Error + Send + Sync>>;
+}
+
+/// An answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// HTTP status.
+    pub status: u16,
+    /// The body; empty if there is none.
+    pub body: String,
+}
+
+/// A write under a key.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Record {
+    /// Digest of the request.
+    pub fingerprint: Vec<u8>,
+    /// HTTP status of the answer.
+    pub status: i16,
+    /// The body of the answer.
+    pub body: String,
+}
+
+/// The write under this key, if there was one.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    key: &str,
+) -> Result<Option<Record>, sqlx::Error> {
+    sqlx::query_as(
+        "select fingerprint, status, body
+         from idempotency_records
+         where organization_id = $1 and idempotency_key = $2",
+    )
+    .bind(organization_id)
+    .bind(key)
+    .fetch_optional(executor)
+    .await
+}
+
+/// Forgets what is older than `retention`, and says how much that was.
+pub async fn prune(executor: impl PgExecutor<'_>, retention: Duration) -> Result<u64, sqlx::Error> {
+    let pruned =
+        sqlx::query("delete from idempotency_records where recorded_at < now() - make_interval(secs => $1)")
+            .bind(retention.as_secs_f64())
+            .execute(executor)
+            .await?;
+    Ok(pruned.rows_affected())
+}
+
+/// Keys that were used, each with its organization.
+pub(crate) type Used = HashSet<(String, String)>;
+
+/// Which of the keys of a batch were used before.
+pub(crate) async fn used(connection: &mut PgConnection, appends: &[&Append]) -> Result<Used, sqlx::Error> {
+    let wanted = appends
+        .iter()
+        .filter_map(|append| Some((append.organization_id.as_str(), append.repeatable.as_ref()?)));
+    let (organizations, keys): (Vec<&str>, Vec<&str>) =
+        wanted.map(|(organization, repeatable)| (organization, repeatable.key.as_str())).unzip();
+    if keys.is_empty() {
+        return Ok(Used::new());
+    }
+    let used: Vec<(String, String)> = sqlx::query_as(
+        "select organization_id, idempotency_key
+         from unnest($1::text[], $2::text[]) as wanted (organization_id, idempotency_key)
+         join idempotency_records using (organization_id, idempotency_key)",
+    )
+    .bind(organizations)
+    .bind(keys)
+    .fetch_all(connection)
+    .await?;
+    Ok(used.into_iter().collect())
+}
+
+/// Keeps the answer to a write.
+pub(crate) async fn keep(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    repeatable: &Repeatable,
+    kept: &Kept,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into idempotency_records (organization_id, idempotency_key, fingerprint, status, body)
+         values ($1, $2, $3, $4, $5)",
+    )
+    .bind(organization_id)
+    .bind(&repeatable.key)
+    .bind(repeatable.fingerprint.as_slice())
+    .bind(i16::try_from(kept.status).unwrap_or(i16::MAX))
+    .bind(&kept.body)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! A data directory of its own for every test, and the binary to run on it.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use identityd::private_postgres::PrivatePostgres;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
+
+/// Variables that would change what the binary does, and that the machine of a developer may have.
+const SETTINGS: [&str; 9] = [
+    "DATABASE_URL",
+    "IDENTITYD_DATA_DIR",
+    "IDENTITYD_DESCRIPTION_LIMIT",
+    "IDENTITYD_LISTEN",
+    "IDENTITYD_LOG_FORMAT",
+    "IDENTITYD_MAIL_DOMAIN",
+    "IDENTITYD_NAME_HOLD_DAYS",
+    "IDENTITYD_TUNNEL_ZONE",
+    "RUST_LOG",
+];
+
+/// Where places are. A cluster in memory comes and goes several times faster, but the shared memory of a container is
+/// soon full.
+static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
+    let memory = Path::new("/dev/shm");
+    let room = Command::new("df").args(["-k", "--output=avail"]).arg(memory).output();
+    let text = room.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let kilobytes = text.lines().nth(1).and_then(|line| line.trim().parse::<u64>().ok()).unwrap_or(0);
+    if kilobytes > 4_000_000 { memory.to_owned() } else { std::env::temp_dir() }
+});
+
+/// A data directory that is copied for the tests that do not care about a first start, which takes its time. Lives as
+/// long as some place needs it, because nothing would remove a folder of the whole process.
+static TEMPLATE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
+
+/// A folder with a data directory in it. Whatever Postgres still runs on it at the end is stopped.
+pub(crate) struct Place {
+    folder: TempDir,
+    data_dir: PathBuf,
+    /// Keeps the template for the tests that come next.
+    template: Option<Arc<Place>>,
+}
+
+/// What a command has left behind.
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A service that listens. Killed at the end, if it has not been stopped.
+pub(crate) struct Serving {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    base: String,
+}
+
+impl Place {
+    /// A place that has yet to see its first start, in a folder that everybody can enter.
+    pub(crate) fn new() -> Self {
+        Self::with_mode(0o755)
+    }
+
+    /// A place whose first start is over.
+    pub(crate) fn served() -> Self {
+        let template = template();
+        let mut place = Self::new();
+        let mut copy = Command::new("cp");
+        assert!(copy.arg("-a").args([&template.data_dir, &place.data_dir]).status().unwrap().success());
+        place.template = Some(template);
+        place
+    }
+
+    pub(crate) fn with_mode(mode: u32) -> Self {
+        let folder = TempDir::new_in(&*SCRATCH).unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+        let data_dir = folder.path().join("data");
+        Self { folder, data_dir, template: None }
+    }
+
+    pub(crate) fn set_data_dir(&mut self, name: impl AsRef<Path>) {
+        self.data_dir = self.folder.path().join(name);
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = bare(arguments);
+        command.arg("--data-dir").arg(&self.data_dir);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        run(&mut self.command(arguments))
+    }
+
+    pub(crate) fn serve(&self) -> Serving {
+        Serving::start(self.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::null()))
+    }
+
+    pub(crate) fn postgres(&self) -> PathBuf {
+        self.data_dir.join("postgres")
+    }
+
+    /// The process id in the lock file of the server, if there is one.
+    pub(crate) fn postmaster(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.postgres().join("cluster/postmaster.pid")).ok()?;
+        Some(file.lines().next()?.parse().unwrap())
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        let private = PrivatePostgres::open(&self.data_dir).unwrap();
+        private.url()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.postmaster().is_some() {
+            let closed = PrivatePostgres::open(&self.data_dir).and_then(PrivatePostgres::close);
+            assert!(closed.is_ok() || std::thread::panicking(), "Postgres was not stopped: {closed:?}");
+        }
+        if let Ok(outside) = fs::read_link(self.postgres()) {
+            // The folder above is removed by whichever test is the last.
+            let _ = fs::remove_dir_all(&outside);
+            let _ = outside.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+fn template() -> Arc<Place> {
+    // A test that failed here has left nothing half-made behind: the place is set when it is complete.
+    let mut shared = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let place = Arc::new(Place::new());
+        assert!(place.serve().stop().success());
+        *shared = Arc::downgrade(&place);
+        place
+    })
+}
+
+impl Finished {
+    pub(crate) fn succeeded(self) -> Self {
+        assert!(self.status.success(), "{}: {}", self.status, self.stderr);
+        self
+    }
+
+    /// Checks for exit code 1 and one line on standard error, and returns that line.
+    pub(crate) fn error(&self) -> &str {
+        assert_eq!(self.status.code(), Some(1), "{}", self.stderr);
+        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
+        self.stderr.trim_end().strip_prefix("error: ").unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+impl Serving {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut serving = Self { child, stdout, base: String::new() };
+        let line = serving.line();
+        assert!(line.starts_with("listening on http://127.0.0.1:"), "{line:?}");
+        line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
+        serving
+    }
+
+    /// Where it answers, without a slash at the end.
+    pub(crate) fn base(&self) -> String {
+        self.base.clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(&self) {
+        signal("TERM", &self.pid().to_string());
+    }
+
+    /// Tells the service to stop, and checks that it does so in the time that it promises.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let told = Instant::now();
+        self.terminate();
+        let status = self.wait();
+        assert!(told.elapsed() < Duration::from_secs(10), "took {:?} to stop", told.elapsed());
+        status
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the service has stopped", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// What the service prints up to the line with this in it; then it is stopped.
+    pub(crate) fn printed_until(mut self, part: &str) -> String {
+        let mut printed = String::new();
+        while !printed.contains(part) {
+            let line = self.line();
+            assert!(!line.is_empty(), "the service ended without {part:?}: {printed}");
+            printed.push_str(&line);
+        }
+        assert!(self.stop().success());
+        printed
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary without a data directory, and without the settings of whoever runs the tests.
+pub(crate) fn bare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_identityd"));
+    for setting in SETTINGS {
+        command.env_remove(setting);
+    }
+    command.args(arguments);
+    command
+}
+
+pub(crate) fn run(command: &mut Command) -> Finished {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Sends a signal to a process, or to a process group if the id has a minus sign before it.
+pub(crate) fn signal(name: &str, id: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), "--", id]).status().unwrap();
+    assert!(status.success(), "no process {id}");
+}
+
+/// Waits for a state, and fails the test when it does not come about.
+pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !reached() {
+        assert!(Instant::now() < deadline, "gave up waiting until {state}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}

@@ -1,0 +1,10 @@
+//! Behaviour of the binary, as processes see it: the private Postgres it runs, its settings, its exit codes.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
+
+mod command_line;
+mod harness;
+mod numbers;
+mod operators;
+mod private_postgres;
+mod under_load;

@@ -1,0 +1,51 @@
+//! Organizations and keys: beside a running service and without one.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Place, Serving, run};
+
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    run(place.command(arguments).arg("--json")).succeeded().json()
+}
+
+#[test]
+fn what_operators_make_is_there_with_and_without_a_service() {
+    let place = Place::served();
+    let service = place.serve();
+    let created = json(&place, &["org", "create", "acme"]);
+    assert!(created["api_key"].as_str().unwrap().starts_with("ApiKey_"));
+    let issued = json(&place, &["key", "issue", "--org", "acme", "--label", "second"]);
+    assert!(service.stop().success());
+
+    let organizations = json(&place, &["org", "list"]);
+    assert_eq!(organizations[0]["id"], created["organization_id"]);
+    assert_eq!(organizations[0]["name"], "acme");
+    let key_id = issued["key_id"].as_str().unwrap();
+    assert_eq!(json(&place, &["key", "revoke", key_id])["status"], "revoked");
+    let keys = json(&place, &["key", "list", "--org", "acme"]);
+    assert_eq!(keys.as_array().unwrap().len(), 2);
+    assert_eq!((&keys[0]["label"], &keys[0]["revoked_at"]), (&"admin".into(), &Value::Null));
+    assert_eq!(keys[1]["id"], key_id);
+    assert!(keys[1]["revoked_at"].is_string());
+
+    let unknown = place.run(&["key", "list", "--org", "nobody"]);
+    assert_eq!(unknown.error(), "there is no organization nobody");
+}
+
+#[test]
+fn the_demo_is_prepared_once() {
+    let place = Place::served();
+    let demo = || {
+        let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--demo"]);
+        Serving::start(command.stderr(Stdio::null()))
+    };
+    let first = demo().printed_until("/sales-agent");
+    let key = first.split("admin key, shown only now: ").nth(1).unwrap().lines().next().unwrap();
+    assert_eq!(first.matches(&format!("curl -sS -H 'X-API-Key: {key}'")).count(), 3, "{first}");
+
+    let second = demo().printed_until("another admin key");
+    assert!(!second.contains("ApiKey_"), "{second}");
+    assert_eq!(json(&place, &["org", "list"]).as_array().unwrap().len(), 1);
+}

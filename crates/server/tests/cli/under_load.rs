@@ -1,0 +1,191 @@
+//! What clients may rely on while the service is stopped, killed, or loses its database: what was acknowledged is
+//! there afterwards, whole; what failed says so in a way that can be tried again.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+use crate::harness::{Place, Serving, eventually, signal};
+
+/// How many clients write at the same time.
+const WRITERS: u32 = 8;
+
+/// How much must have been acknowledged before a test strikes.
+const ENOUGH: usize = 150;
+
+/// What clients have seen.
+#[derive(Default)]
+struct Seen {
+    acknowledged: Mutex<BTreeSet<String>>,
+    outages: AtomicU32,
+    surprises: Mutex<Vec<String>>,
+    stop: AtomicBool,
+}
+
+/// Clients that create identities, one after the other, until they are told to stop.
+struct Load {
+    seen: Arc<Seen>,
+    writers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(base: &str, key: &str) -> Self {
+        let seen = Arc::new(Seen::default());
+        let start = |writer| {
+            let (seen, base, key) = (Arc::clone(&seen), base.to_owned(), key.to_owned());
+            std::thread::spawn(move || write(writer, &base, &key, &seen))
+        };
+        let writers = (0..WRITERS).map(start).collect();
+        Self { seen, writers }
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.seen.acknowledged.lock().unwrap().len()
+    }
+
+    fn reaches(&self, acknowledged: usize) {
+        eventually("enough was acknowledged", || self.acknowledged() >= acknowledged);
+    }
+
+    /// Ends the load; gives the handles that were acknowledged.
+    fn end(self) -> BTreeSet<String> {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        for writer in self.writers {
+            writer.join().unwrap();
+        }
+        let surprises = self.seen.surprises.lock().unwrap();
+        assert!(surprises.is_empty(), "answers that are neither success nor outage: {surprises:?}");
+        self.seen.acknowledged.lock().unwrap().clone()
+    }
+}
+
+fn write(writer: u32, base: &str, key: &str, seen: &Seen) {
+    let client = client();
+    for number in 0.. {
+        if seen.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let handle = format!("load-{writer}-{number}");
+        let request = client.post(format!("{base}/api/v1/identities")).header("X-API-Key", key);
+        match request.json(&json!({ "agent_handle": handle })).send() {
+            Ok(response) => judge(response, handle, seen),
+            // Nobody listens, or the connection broke: nothing was acknowledged.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
+
+fn judge(response: Response, handle: String, seen: &Seen) {
+    let status = response.status();
+    let retry_after = response.headers().contains_key("retry-after");
+    match response.json::<Value>() {
+        Ok(body) if status == StatusCode::CREATED => {
+            assert_eq!(body["agent_handle"], json!(handle), "the answer is whole");
+            seen.acknowledged.lock().unwrap().insert(handle);
+        }
+        Ok(_) if status == StatusCode::SERVICE_UNAVAILABLE && retry_after => {
+            seen.outages.fetch_add(1, Ordering::Relaxed);
+        }
+        // A service that was killed may leave an answer without its body.
+        Err(_) if status == StatusCode::CREATED => {}
+        other => seen.surprises.lock().unwrap().push(format!("{status} {other:?}")),
+    }
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap()
+}
+
+/// An organization's admin key, made beside the running service.
+fn admin_key(place: &Place) -> String {
+    let made = place.run(&["org", "create", "load", "--json"]).succeeded().json();
+    made["api_key"].as_str().unwrap().to_owned()
+}
+
+fn identities(base: &str, key: &str) -> Vec<Value> {
+    let response = client().get(format!("{base}/api/v1/identities")).header("X-API-Key", key).send().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().unwrap()
+}
+
+/// Everything acknowledged is there, everything there is whole, and every read model says what the log says.
+fn nothing_is_lost_or_half_made(
+    place: &Place,
+    serving: &Serving,
+    key: &str,
+    acknowledged: &BTreeSet<String>,
+) {
+    let there = identities(&serving.base(), key);
+    for identity in &there {
+        let handle = identity["agent_handle"].as_str().unwrap();
+        assert_eq!(identity["mailbox"]["email_address"], json!(format!("{handle}@agents.localhost")));
+        assert_eq!(identity["tunnel"]["tunnel_name"], json!(handle));
+    }
+    let there: BTreeSet<String> =
+        there.iter().map(|identity| identity["agent_handle"].as_str().unwrap().to_owned()).collect();
+    let lost: Vec<_> = acknowledged.difference(&there).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    place.run(&["projections", "verify", "--all"]).succeeded();
+}
+
+#[test]
+fn a_service_told_to_stop_under_load_loses_nothing() {
+    let place = Place::served();
+    let mut serving = place.serve();
+    let key = admin_key(&place);
+    let load = Load::start(&serving.base(), &key);
+    load.reaches(ENOUGH);
+    serving.terminate();
+    assert!(serving.wait().success());
+    let acknowledged = load.end();
+    let again = place.serve();
+    nothing_is_lost_or_half_made(&place, &again, &key, &acknowledged);
+    assert!(again.stop().success());
+}
+
+#[test]
+fn a_service_killed_under_load_loses_nothing() {
+    let place = Place::served();
+    let mut acknowledged = BTreeSet::new();
+    let first = place.serve();
+    let key = admin_key(&place);
+    let load = Load::start(&first.base(), &key);
+    load.reaches(ENOUGH);
+    first.kill();
+    acknowledged.extend(load.end());
+    let again = place.serve();
+    nothing_is_lost_or_half_made(&place, &again, &key, &acknowledged);
+    assert!(again.stop().success());
+}
+
+#[test]
+fn a_database_that_goes_away_under_load_is_an_outage_and_no_loss() {
+    let place = Place::served();
+    let serving = place.serve();
+    let key = admin_key(&place);
+    let load = Load::start(&serving.base(), &key);
+    load.reaches(ENOUGH);
+    let postmaster = place.postmaster().unwrap();
+    signal("INT", &postmaster.to_string());
+    eventually("Postgres has stopped", || place.postmaster().is_none());
+    eventually("clients are told of the outage", || load.seen.outages.load(Ordering::Relaxed) > 0);
+    let probe = client().get(format!("{}/readyz", serving.base())).send().unwrap();
+    assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(probe.json::<Value>().unwrap()["detail"], json!("The database cannot be reached"));
+    let before = load.acknowledged();
+    // Whoever opens the private Postgres starts it.
+    let _ = place.database_url();
+    load.reaches(before + ENOUGH);
+    let ready =
+        || client().get(format!("{}/readyz", serving.base())).send().unwrap().status() == StatusCode::OK;
+    eventually("the service is ready again by itself", ready);
+    let acknowledged = load.end();
+    nothing_is_lost_or_half_made(&place, &serving, &key, &acknowledged);
+    assert!(serving.stop().success());
+}
