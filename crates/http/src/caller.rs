@@ -8,12 +8,14 @@ use axum::extract::path::Path;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
+use identity_log::follow::Head;
 use identity_log::idempotency::Repeatable;
 use identity_log::{Actor, Append, Log, Metadata};
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api_key::{Presented, public_id};
@@ -22,6 +24,7 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
+use crate::key_cache::{KeyCache, KeyWatch, Recalled};
 use crate::reply::{Answer, Keeping, Reply, Source};
 
 /// What the service works with. Its fields are for this file alone.
@@ -34,6 +37,7 @@ struct Inner {
     log: Log,
     settings: AppSettings,
     in_flight: InFlight,
+    keys: KeyCache,
 }
 
 /// What the wire has to know of the settings.
@@ -48,9 +52,28 @@ pub struct AppSettings {
 }
 
 impl App {
-    /// The service over a migrated database and its log.
-    pub fn new(pool: PgPool, log: Log, settings: AppSettings) -> Self {
-        Self(Arc::new(Inner { pool, log, settings, in_flight: InFlight::default() }))
+    /// The service over a migrated database and its log, and the watch over its keys: until that runs, and whenever
+    /// `head` says that the log is not followed, every key is looked up.
+    pub fn new(
+        pool: PgPool,
+        log: Log,
+        settings: AppSettings,
+        head: watch::Receiver<Head>,
+    ) -> (Self, KeyWatch) {
+        let (keys, key_watch) = KeyCache::new(pool.clone(), head);
+        (Self(Arc::new(Inner { pool, log, settings, in_flight: InFlight::default(), keys })), key_watch)
+    }
+
+    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
+        let ticket = match self.0.keys.recall(id) {
+            Recalled::Good(key) => return Ok(Some(key)),
+            Recalled::Unknown(ticket) => ticket,
+        };
+        let key = api_keys::find_active(&self.0.pool, id).await?.map(Arc::new);
+        if let Some(key) = &key {
+            self.0.keys.keep(ticket, key);
+        }
+        Ok(key)
     }
 
     /// Keys of writes that are being answered.
@@ -69,7 +92,7 @@ impl App {
 pub struct Caller {
     app: App,
     /// The key.
-    pub key: KeyRow,
+    pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
 }
@@ -87,7 +110,7 @@ impl FromRequestParts<App> for Caller {
         let presented =
             parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
         let presented = presented.ok_or_else(ApiError::unauthorized)?;
-        let key = api_keys::find_active(&app.0.pool, presented.id).await?;
+        let key = app.key(presented.id).await?;
         let key =
             key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
         // The context is this request's own, so nothing was set before.
@@ -169,6 +192,7 @@ impl Caller {
             }),
         };
         let committed = self.app.0.log.append(append).await?;
+        self.app.0.keys.drop_ended(&committed.events);
         let answer = match &committed.kept {
             Some(kept) => reply.reveal(Answer::kept(kept.status, kept.body.clone()))?,
             None => reply.reveal(reply.compose(Source::Pool(self.pool()), &committed).await?)?,

@@ -3,7 +3,7 @@
 //! # Code map
 //! - [`router()`]: the whole route table on one screen.
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
-//! - [`api_key`]: the text of a key: made, taken apart, compared.
+//! - [`api_key`]: the text of a key: made, taken apart, compared; `key_cache`: the ones that were good a moment ago.
 //! - [`form`]: reading bodies; all faults of a body are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
@@ -26,9 +26,11 @@ pub mod context;
 pub mod error;
 pub mod form;
 mod idempotency;
+mod key_cache;
 mod reply;
 mod router;
 mod routes;
 
 pub use caller::{App, AppSettings};
+pub use key_cache::KeyWatch;
 pub use router::router;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use identity_domain::Kind;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -27,6 +28,33 @@ pub async fn page(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
 /// The position of the last event; 0 when there is none.
 pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
     Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
+}
+
+/// Somebody whose keys are good no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The key itself was revoked.
+    Key(Uuid),
+    /// The identity that it acts for is gone.
+    Identity(Uuid),
+}
+
+/// Who ended after `position`, and the position of the last event now. One statement, so that both are of one moment.
+pub async fn ended(executor: impl PgExecutor<'_>, position: i64) -> Result<(i64, Vec<Ended>), ReadError> {
+    let rows: Vec<(i64, Option<String>, Option<String>)> = sqlx::query_as(
+        "select log_head.position, aggregate_type, aggregate_id
+         from log_head
+         left join events on events.position > $1 and event_type in ('api_key.revoked', 'identity.deleted')",
+    )
+    .bind(position)
+    .fetch_all(executor)
+    .await?;
+    let head = rows.first().map_or(position, |(head, ..)| *head);
+    let ended = rows.into_iter().filter_map(|(_, kind, id)| {
+        let id = id?.parse().ok()?;
+        Some(if kind? == Kind::ApiKey.as_str() { Ended::Key(id) } else { Ended::Identity(id) })
+    });
+    Ok((head, ended.collect()))
 }
 
 /// How many events an organization has; 0 for one that has none.

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use identity_http::{App, AppSettings};
 use identity_log::carrier::NumberPool;
+use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
@@ -48,6 +49,8 @@ pub struct Service {
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
     committer: JoinHandle<()>,
+    /// They only read, and can be cut off at any moment.
+    watchers: [JoinHandle<()>; 2],
     pool: PgPool,
 }
 
@@ -65,7 +68,8 @@ impl Service {
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
-        let app = App::new(pool.clone(), log, app_settings(settings));
+        let (follower, head) = Follower::new(pool.clone());
+        let (app, key_watch) = App::new(pool.clone(), log, app_settings(settings), head);
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
@@ -77,6 +81,7 @@ impl Service {
             stop,
             server: tokio::spawn(serving),
             committer: tokio::spawn(committer.run()),
+            watchers: [tokio::spawn(follower.run()), tokio::spawn(key_watch.run())],
             pool,
         })
     }
@@ -93,6 +98,7 @@ impl Service {
         let _: Result<(), ()> = self.stop.send(());
         self.server.await.context("the server was cut off")?.context("the server failed")?;
         self.committer.await.context("the committer was cut off")?;
+        self.watchers.iter().for_each(JoinHandle::abort);
         self.pool.close().await;
         Ok(())
     }
