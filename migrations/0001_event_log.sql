@@ -52,6 +52,10 @@ create trigger events_are_immutable
     before update or delete or truncate on events
     for each statement execute function refuse_change_of_history();
 
+-- Which identities ever had which handle, so that history is found by names that were given up.
+create index events_handles on events (organization_id, (payload ->> 'agent_handle'), organization_sequence)
+    where aggregate_type = 'identity' and event_type in ('identity.created', 'identity.renamed');
+
 -- Which vault secrets an organization ever registered, for `"vault_secret_ids": "*"`.
 create index events_vault_secrets on events (organization_id, aggregate_id)
     where aggregate_type = 'vault_secret' and sequence = 1;

@@ -54,6 +54,7 @@ create index vault_access_secret on read_model.vault_access (vault_secret_id);
 create table read_model.api_keys (
     id              uuid        not null,
     organization_id text        not null,
+    scope           text        not null,
     identity_id     uuid,
     label           text        not null,
     description     text,
@@ -62,7 +63,8 @@ create table read_model.api_keys (
     created_by      text        not null,
     created_at      timestamptz not null,
     revoked_at      timestamptz,
-    constraint api_keys_pkey primary key (id)
+    constraint api_keys_pkey primary key (id),
+    constraint api_keys_scope_is_known check (scope in ('admin', 'agent', 'auditor'))
 );
 
 create index api_keys_newest on read_model.api_keys (organization_id, created_at desc, id desc);

@@ -13,6 +13,7 @@ mod concurrency;
 mod conditional;
 mod handles;
 mod harness;
+mod history;
 mod idempotency;
 mod identities;
 mod isolation;

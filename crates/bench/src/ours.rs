@@ -1,7 +1,7 @@
 //! The service that is measured: a process of its own over a database of its own, with an organization and a key.
 
 use anyhow::Context as _;
-use identityd::operator::{NewOrganization, Operator};
+use identityd::operator::{NewOrganization, Operator, Purpose};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 
@@ -52,7 +52,7 @@ impl Ours {
         let mut keys = Vec::with_capacity(count);
         for number in 0..count.min(seeded.ids.len()) {
             let handle = seeded.handle(number);
-            let key = operator.issue_key(&self.organization_id, "agent", Some(&handle)).await?;
+            let key = operator.issue_key(&self.organization_id, "agent", Purpose::Agent(&handle)).await?;
             keys.push((number, key.api_key.expose_secret().to_owned()));
         }
         Ok(keys)

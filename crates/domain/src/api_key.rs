@@ -57,6 +57,8 @@ pub enum Scope {
         /// Which.
         identity_id: Uuid,
     },
+    /// Reading the history of its organization, and nothing else.
+    Auditor,
 }
 
 /// What can have happened to a key.
@@ -115,7 +117,7 @@ impl Decider for ApiKey {
         let identity = match command {
             Command::Issue(issue) => match issue.scope {
                 Scope::Agent { identity_id } => Some(identity_id),
-                Scope::Admin => None,
+                Scope::Admin | Scope::Auditor => None,
             },
             Command::Revoke => None,
         };

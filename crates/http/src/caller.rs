@@ -8,13 +8,15 @@ use axum::extract::path::Path;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
+use identity_log::follow::Head;
 use identity_log::idempotency::Repeatable;
 use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Log, Metadata};
-use identity_projections::api_keys::{self, Row as KeyRow};
+use identity_projections::api_keys::{self, KeyScope, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api_key::{Presented, public_id};
@@ -35,6 +37,7 @@ struct Inner {
     pool: PgPool,
     log: Log,
     signer: Signer,
+    head: watch::Receiver<Head>,
     settings: AppSettings,
     readiness: Readiness,
     in_flight: InFlight,
@@ -53,9 +56,17 @@ pub struct AppSettings {
 
 impl App {
     /// The service over a migrated database, its log and whoever signs it. Requests are answered as soon as it is ready.
-    pub fn new(pool: PgPool, log: Log, signer: Signer, settings: AppSettings, readiness: Readiness) -> Self {
+    /// When nobody tells `head` any more the service is stopping, and answers that follow the log end.
+    pub fn new(
+        pool: PgPool,
+        log: Log,
+        signer: Signer,
+        head: watch::Receiver<Head>,
+        settings: AppSettings,
+        readiness: Readiness,
+    ) -> Self {
         let in_flight = InFlight::default();
-        Self(Arc::new(Inner { pool, log, signer, settings, readiness, in_flight }))
+        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -74,7 +85,7 @@ impl App {
     }
 }
 
-/// Somebody with a good key.
+/// Somebody with a good key that opens the API: an admin's or an agent's. An auditor's does not.
 #[derive(Debug)]
 pub struct Caller {
     app: App,
@@ -84,11 +95,19 @@ pub struct Caller {
     idempotency: Option<Idempotency>,
 }
 
-/// Somebody with a good key that is not bound to an identity.
+/// Somebody with an admin's key.
 #[derive(Debug)]
 pub struct Admin(pub Caller);
 
-impl FromRequestParts<App> for Caller {
+/// Somebody who may read history: an admin or an auditor.
+#[derive(Debug)]
+pub struct Historian(pub Caller);
+
+/// Somebody with any good key, an auditor's included. Hands out a [`Caller`] only to who may be one.
+#[derive(Debug)]
+pub struct Holder(Caller);
+
+impl FromRequestParts<App> for Holder {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
@@ -104,7 +123,48 @@ impl FromRequestParts<App> for Caller {
         // The context is this request's own, so nothing was set before.
         let _: Result<(), String> = context.key_id.set(public_id(key.id));
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
-        Ok(Self { app: app.clone(), key, request_id: context.request_id, idempotency })
+        Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency }))
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        <Holder as FromRequestParts<App>>::from_request_parts(parts, app).await?.caller()
+    }
+}
+
+impl FromRequestParts<App> for Historian {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        <Holder as FromRequestParts<App>>::from_request_parts(parts, app).await?.historian()
+    }
+}
+
+impl Holder {
+    /// The key that was presented.
+    pub fn key(&self) -> &KeyRow {
+        &self.0.key
+    }
+
+    /// Refuses auditors: they get at nothing but history.
+    pub fn caller(self) -> Result<Caller, ApiError> {
+        match self.0.key.scope {
+            KeyScope::Admin | KeyScope::Agent => Ok(self.0),
+            KeyScope::Auditor => Err(ApiError::forbidden("An auditor-scoped API key may only read history")),
+        }
+    }
+
+    /// Refuses agents: history shows what they must not see.
+    pub fn historian(self) -> Result<Historian, ApiError> {
+        match self.0.key.scope {
+            KeyScope::Admin | KeyScope::Auditor => Ok(Historian(self.0)),
+            KeyScope::Agent => {
+                Err(ApiError::forbidden("History requires an admin-scoped or auditor-scoped API key"))
+            }
+        }
     }
 }
 
@@ -122,9 +182,9 @@ impl FromRequestParts<App> for Admin {
 }
 
 impl Caller {
-    /// Whether the key is not bound to an identity.
+    /// Whether the key is an admin's.
     pub fn is_admin(&self) -> bool {
-        self.key.identity_id.is_none()
+        self.key.scope == KeyScope::Admin
     }
 
     /// Whether the key is bound to this identity.
@@ -152,6 +212,11 @@ impl Caller {
         &self.app.0.signer
     }
 
+    /// How far the log reaches, as it grows.
+    pub fn head(&self) -> watch::Receiver<Head> {
+        self.app.0.head.clone()
+    }
+
     /// The settings.
     pub fn settings(&self) -> &AppSettings {
         &self.app.0.settings
@@ -159,7 +224,11 @@ impl Caller {
 
     /// How the caller is named in history.
     pub fn actor(&self) -> Actor {
-        if self.is_admin() { Actor::AdminKey(self.key.id) } else { Actor::AgentKey(self.key.id) }
+        match self.key.scope {
+            KeyScope::Admin => Actor::AdminKey(self.key.id),
+            KeyScope::Agent => Actor::AgentKey(self.key.id),
+            KeyScope::Auditor => Actor::AuditorKey(self.key.id),
+        }
     }
 
     /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`

@@ -12,11 +12,12 @@ use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::proof::{Refusal, SignError, TreeError};
-use identity_log::{AppendError, ReadModelFailure, is_outage};
+use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
+use identity_projections::past::PastError;
 use serde_json::json;
 
 use crate::conditional::entity_tag;
-use crate::form::Fault;
+use crate::form::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
 
@@ -137,6 +138,23 @@ impl ApiError {
         let code = "log_refused";
         let message = format!("The log is not signed any more: {refusal}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!({ "code": code, "message": message }))
+    }
+
+    /// A cursor that was good once, of a history that reaches less far than the cursor does.
+    pub fn cursor_beyond_history() -> Self {
+        let complaint = Complaint::new("value_error", "The cursor is beyond the end of this history");
+        Self::invalid(vec![Fault::parameter("after", complaint)])
+    }
+
+    /// Nobody knows yet.
+    pub fn moment_to_come() -> Self {
+        let complaint = Complaint::new("datetime_past", "Input should be in the past");
+        Self::invalid(vec![Fault::parameter("as_of", complaint)])
+    }
+
+    /// There was no organization yet.
+    pub fn before_history() -> Self {
+        Self::not_found("before_history", "The organization has no history at that moment")
     }
 
     /// Nothing is served there (D20).
@@ -318,11 +336,34 @@ impl From<SignError> for ApiError {
     }
 }
 
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database(error) => error.into(),
+            ReadError::Copy(_)
+            | ReadError::Undecodable { .. }
+            | ReadError::Missing { .. }
+            | ReadError::UnknownAggregate { .. }
+            | ReadError::Torn { .. } => Self::internal(chain(&error)),
+        }
+    }
+}
+
 impl From<TreeError> for ApiError {
     fn from(error: TreeError) -> Self {
         match error {
             TreeError::Database(error) => error.into(),
             TreeError::Proof(_) | TreeError::Note(_) | TreeError::Tile => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<PastError> for ApiError {
+    fn from(error: PastError) -> Self {
+        match error {
+            PastError::Read(error) => error.into(),
+            PastError::Database(error) => error.into(),
+            PastError::Document(error) => error.into(),
         }
     }
 }

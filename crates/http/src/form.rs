@@ -29,7 +29,7 @@ impl Complaint {
         Self { kind, message: message.into() }
     }
 
-    fn about(self, location: Vec<Step>, input: Value) -> Fault {
+    pub(crate) fn about(self, location: Vec<Step>, input: Value) -> Fault {
         Fault { kind: self.kind, location, message: self.message, input }
     }
 }
@@ -64,6 +64,11 @@ impl Fault {
         complaint.about(steps([place, name]), echo(&Value::from(input)))
     }
 
+    /// A parameter of the query that cannot be granted.
+    pub fn parameter(name: &str, complaint: Complaint) -> Self {
+        complaint.about(steps(["query", name]), Value::Null)
+    }
+
     /// A header that is needed.
     pub fn header(name: &str) -> Self {
         Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
@@ -75,20 +80,20 @@ impl Fault {
     }
 }
 
-fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
+pub(crate) fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
     names.map(|name| Step::Name(name.to_owned())).to_vec()
 }
 
 /// A step on the way to a value: the name of a field, or a place in a list.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-enum Step {
+pub(crate) enum Step {
     Name(String),
     Place(usize),
 }
 
 /// A value as it is told back: whole when it is short, so that a client sees what we saw.
-fn echo(value: &Value) -> Value {
+pub(crate) fn echo(value: &Value) -> Value {
     match value {
         Value::String(text) if text.len() > LONGEST_ECHO => {
             Value::from(format!("{}…", text.chars().take(LONGEST_ECHO).collect::<String>()))

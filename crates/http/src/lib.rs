@@ -5,7 +5,8 @@
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
 //! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
-//! - [`form`]: reading bodies; all faults of a body are reported at once.
+//! - [`cursor`]: places in history, as clients hold them.
+//! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told; `problem`: in which form.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
@@ -24,9 +25,11 @@ pub mod api_key;
 pub mod caller;
 mod conditional;
 pub mod context;
+pub mod cursor;
 pub mod error;
 pub mod form;
 mod idempotency;
+mod parameters;
 mod problem;
 pub mod readiness;
 mod reply;

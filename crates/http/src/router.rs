@@ -11,18 +11,36 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::caller::App;
 use crate::error::ApiError;
 use crate::routes::{
-    access, api_keys, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+    access, api_keys, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
 };
 use crate::{context, idempotency};
 
-/// Everything that is answered. The two collections that published clients write with a slash at the end are
-/// answered with and without it. Contract, section 0.2.
+/// Everything that is answered.
 pub fn router(app: App) -> Router {
-    let identities = get(identities::list_identities).post(identities::create_identity);
-    let tunnels = get(tunnels::list_tunnels);
-    let v1 = Router::new()
-        .route("/identities", identities.clone())
-        .route("/identities/", identities)
+    let v1 = identities()
+        .merge(belongings())
+        .merge(keys_and_secrets())
+        .merge(history())
+        .layer(from_fn_with_state(app.clone(), idempotency::around));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/api/whoami", get(whoami::whoami))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(async || ApiError::unknown_route())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(context::around))
+        .with_state(app)
+}
+
+/// Identities and who may see them. The collection that published clients write with a slash at the end is answered
+/// with and without it. Contract, section 0.2.
+fn identities() -> Router<App> {
+    let all = get(identities::list_identities).post(identities::create_identity);
+    Router::new()
+        .route("/identities", all.clone())
+        .route("/identities/", all)
         .route(
             "/identities/{agent_handle}",
             get(identities::get_identity)
@@ -35,6 +53,12 @@ pub fn router(app: App) -> Router {
             "/identities/{agent_handle}/phone_number",
             delete(phone_numbers::release_phone_number_of_identity),
         )
+}
+
+/// What identities own: phone numbers, tunnels and mailboxes.
+fn belongings() -> Router<App> {
+    let tunnels = get(tunnels::list_tunnels);
+    Router::new()
         .route(
             "/phone/numbers",
             get(phone_numbers::list_phone_numbers).post(phone_numbers::provision_phone_number),
@@ -53,13 +77,14 @@ pub fn router(app: App) -> Router {
             "/mail/mailboxes/{email_address}",
             get(mailboxes::get_mailbox).patch(mailboxes::update_mailbox),
         )
+}
+
+/// API keys, and references to the secrets of a vault.
+fn keys_and_secrets() -> Router<App> {
+    Router::new()
         .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
         .route("/api-keys/self", get(api_keys::get_own_api_key))
         .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
-        .route("/log/checkpoint", get(log::get_checkpoint))
-        .route("/log/key", get(log::get_verifier_key))
-        .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
-        .route("/log/consistency", get(log::prove_consistency))
         .route("/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
         .route("/vault/secrets/{secret_id}", delete(vault::delete_secret))
         .route(
@@ -67,17 +92,17 @@ pub fn router(app: App) -> Router {
             get(vault::list_access_rules).post(vault::grant_secret_access),
         )
         .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access))
-        .layer(from_fn_with_state(app.clone(), idempotency::around));
+}
+
+/// What happened, and the proof of it.
+fn history() -> Router<App> {
     Router::new()
-        .nest("/api/v1", v1)
-        .route("/api/whoami", get(whoami::whoami))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .fallback(async || ApiError::unknown_route())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(context::around))
-        .with_state(app)
+        .route("/events", get(events::list_events))
+        .route("/identities/{agent_handle}/events", get(events::list_identity_events))
+        .route("/log/checkpoint", get(log::get_checkpoint))
+        .route("/log/key", get(log::get_verifier_key))
+        .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
+        .route("/log/consistency", get(log::prove_consistency))
 }
 
 /// A defect of ours. The message may hold anything, so it goes to the log and not to the client.

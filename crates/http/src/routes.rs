@@ -2,11 +2,13 @@
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
+pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod identities;
 pub(crate) mod identity_forms;
 pub(crate) mod log;
 pub(crate) mod mailboxes;
+pub(crate) mod past;
 pub(crate) mod phone_numbers;
 pub(crate) mod tunnels;
 pub(crate) mod vault;
@@ -18,6 +20,7 @@ use identity_domain::Event;
 use identity_domain::identity::{Channel, Event as IdentityEvent};
 use identity_log::Committed;
 use identity_projections::document::FilterModeChangeNotice;
+use identity_projections::identities::Found;
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -30,6 +33,19 @@ fn json_text(status: StatusCode, body: String) -> Response {
 /// An answer in JSON.
 fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError> {
     Ok(json_text(status, serde_json::to_string(body)?))
+}
+
+/// The body of a list of identities.
+fn identity_list(found: &[Found]) -> String {
+    let mut body = String::from("[");
+    for (place, identity) in found.iter().enumerate() {
+        if place > 0 {
+            body.push(',');
+        }
+        identity.write_body(&mut body);
+    }
+    body.push(']');
+    body
 }
 
 /// The notice that follows from a commit, if it changed the mode of this channel.

@@ -117,9 +117,10 @@ impl Head {
     /// Waits for the lock on the one row of `log_head`; whoever holds it is the only writer of the log.
     async fn lock(connection: &mut PgConnection, appends: &[&Append]) -> Result<Self, BatchError> {
         let head = sqlx::query(
-            "select position, nullif(recorded_at, '-infinity') as recorded_at, clock_timestamp() as clock
-             from log_head
-             for update",
+            // The clock is read once the lock is held, so that whoever held it before us saw an earlier one.
+            "with head as materialized (select position, recorded_at from log_head for update)
+             select position, nullif(recorded_at, '-infinity') as recorded_at, clock_timestamp() as clock
+             from head",
         )
         .fetch_one(&mut *connection)
         .await?;

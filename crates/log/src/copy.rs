@@ -182,6 +182,14 @@ impl CopyReader {
     }
 }
 
+/// A moment in Postgres's binary form.
+pub(crate) fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
+    let microseconds = bytes.try_into().map_err(|_| CopyError("number of another size"))?;
+    let microseconds = i128::from(i64::from_be_bytes(microseconds)) + POSTGRES_EPOCH;
+    OffsetDateTime::from_unix_timestamp_nanos(microseconds * 1000)
+        .map_err(|_| CopyError("moment out of range"))
+}
+
 /// Length in bytes and field count of the row at the beginning of `bytes`, if all of it is there.
 fn row_length(bytes: &[u8]) -> Result<Option<(usize, i16)>, CopyError> {
     let Some((count, _)) = bytes.split_first_chunk::<2>() else {
@@ -238,9 +246,7 @@ impl<'a> CopyRow<'a> {
 
     /// A timestamptz that is there.
     pub fn timestamp(&mut self) -> Result<OffsetDateTime, CopyError> {
-        let microseconds = i128::from(self.bigint()?) + POSTGRES_EPOCH;
-        OffsetDateTime::from_unix_timestamp_nanos(microseconds * 1000)
-            .map_err(|_| CopyError("moment out of range"))
+        moment(self.bytes()?.ok_or(CopyError("null where a moment is"))?)
     }
 
     /// A jsonb that is there, as JSON text.

@@ -10,6 +10,7 @@
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
 //! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
 //!   [`census`]: how much that must be.
+//! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
@@ -29,11 +30,13 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+pub mod history;
 pub mod idempotency;
 pub mod ids;
 mod log;
 mod metadata;
 pub mod names;
+pub mod past;
 pub mod proof;
 pub mod read;
 mod read_model;

@@ -11,6 +11,8 @@ pub enum Actor {
     AdminKey(Uuid),
     /// A key bound to one identity.
     AgentKey(Uuid),
+    /// A key that only reads history. It changes nothing, so it is never found there.
+    AuditorKey(Uuid),
     /// Somebody at the command line, who needs no key.
     Operator,
 }
@@ -19,7 +21,7 @@ impl Actor {
     /// How an actor is written wherever one is named: the key's public id, or `operator`.
     pub fn id(&self) -> String {
         match self {
-            Self::AdminKey(key) | Self::AgentKey(key) => format!("ApiKey_{key}"),
+            Self::AdminKey(key) | Self::AgentKey(key) | Self::AuditorKey(key) => format!("ApiKey_{key}"),
             Self::Operator => "operator".to_owned(),
         }
     }
@@ -28,6 +30,7 @@ impl Actor {
         match self {
             Self::AdminKey(_) => "admin_key",
             Self::AgentKey(_) => "agent_key",
+            Self::AuditorKey(_) => "auditor_key",
             Self::Operator => "operator",
         }
     }

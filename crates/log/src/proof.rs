@@ -67,6 +67,26 @@ pub async fn last(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
     Ok(note.map(Signed::read).transpose()?)
 }
 
+/// The note of the last checkpoint that covers no event after this organization sequence.
+pub async fn last_within(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    upto: i64,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select note
+         from checkpoints
+         where organization_id = $1 and size <= $2
+           and epoch = (select max(epoch) from checkpoints where organization_id = $1)
+         order by size desc
+         limit 1",
+    )
+    .bind(organization_id)
+    .bind(upto)
+    .fetch_optional(executor)
+    .await
+}
+
 /// What the stored tree of an epoch answers.
 pub async fn answer(
     connection: &mut PgConnection,

@@ -17,6 +17,43 @@ use crate::projection::{Change, Projection};
 #[derive(Debug)]
 pub struct ApiKeys;
 
+/// What a key may do, without saying for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyScope {
+    /// Everything in its organization.
+    Admin,
+    /// What the one identity may do that it is bound to.
+    Agent,
+    /// Reading the history of its organization.
+    Auditor,
+}
+
+impl KeyScope {
+    /// How it is written in the table and in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Agent => "agent",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+/// The table holds a word that this software does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown scope of a key: {0:?}")]
+pub struct UnknownScope(String);
+
+impl TryFrom<String> for KeyScope {
+    type Error = UnknownScope;
+
+    fn try_from(text: String) -> Result<Self, UnknownScope> {
+        let known =
+            [Self::Admin, Self::Agent, Self::Auditor].into_iter().find(|scope| scope.as_str() == text);
+        known.ok_or(UnknownScope(text))
+    }
+}
+
 /// What is kept of a key.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Row {
@@ -24,7 +61,10 @@ pub struct Row {
     pub id: Uuid,
     /// Its organization.
     pub organization_id: String,
-    /// The identity it is bound to; an admin's key has none.
+    /// What it may do.
+    #[sqlx(try_from = "String")]
+    pub scope: KeyScope,
+    /// The identity it is bound to; only an agent's key has one.
     pub identity_id: Option<Uuid>,
     /// What people call it.
     pub label: String,
@@ -57,8 +97,13 @@ impl Projection for ApiKeys {
             Event::Issued(issue) => Some(Row {
                 id: recorded.aggregate_id.parse().ok()?,
                 organization_id: recorded.organization_id.clone(),
+                scope: match issue.scope {
+                    Scope::Admin => KeyScope::Admin,
+                    Scope::Agent { .. } => KeyScope::Agent,
+                    Scope::Auditor => KeyScope::Auditor,
+                },
                 identity_id: match issue.scope {
-                    Scope::Admin => None,
+                    Scope::Admin | Scope::Auditor => None,
                     Scope::Agent { identity_id } => Some(identity_id),
                 },
                 label: issue.label.clone(),
@@ -76,6 +121,7 @@ impl Projection for ApiKeys {
     const COLUMNS: &'static [&'static str] = &[
         "id",
         "organization_id",
+        "scope",
         "identity_id",
         "label",
         "description",
@@ -87,9 +133,10 @@ impl Projection for ApiKeys {
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(10);
+        writer.row(11);
         writer.uuid(row.id);
         writer.text(&row.organization_id);
+        writer.text(row.scope.as_str());
         writer.optional_uuid(row.identity_id);
         writer.text(&row.label);
         writer.optional_text(row.description.as_deref());
@@ -115,14 +162,15 @@ impl Projection for ApiKeys {
     async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         sqlx::query(
-            "insert into api_keys (id, organization_id, identity_id, label, description, secret_sha256, last4,
+            "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,
                                    created_by, created_at, revoked_at)
-             select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::text[],
-                                  $8::text[], $9::timestamptz[], $10::timestamptz[])
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[],
+                                  $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
              on conflict on constraint api_keys_pkey do update set revoked_at = excluded.revoked_at",
         )
         .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.scope.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())

@@ -4,6 +4,7 @@
 //! - [`projection`]: what every read model consists of, and the engine that keeps it up to date inside an append.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
+//! - [`past`]: identities as they were, by the same folds.
 //! - [`table`]: a read model as jobs see it; [`rebuild`]: the jobs; [`registry`]: what is known of every read model.
 //!
 //! # Invariants, as absences
@@ -19,6 +20,7 @@ pub mod api_keys;
 pub mod document;
 pub mod identities;
 pub mod organizations;
+pub mod past;
 pub mod projection;
 pub mod rebuild;
 pub mod registry;

@@ -1,11 +1,12 @@
 //! History for auditors, outside the service: exported, and verified by whoever holds the file and the verifier key.
 //!
 //! - [`mod@line`]: one event in an export, and the trailer that ends it.
-//! - [`export`]: from the database to a file that proves itself.
+//! - [`export`]: from the database to a file that proves itself; [`form`]: as lines of JSON, or as a table.
 //! - [`replay`]: one identity, event by event.
 //! - [`verify`]: from the file alone to a verdict.
 
 pub mod export;
+pub mod form;
 pub mod line;
 pub mod replay;
 pub mod verify;

@@ -9,7 +9,8 @@ use identity_domain::{Command, Handle, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
-use identity_projections::{api_keys, identities, organizations};
+use identity_projections::api_keys::{self, KeyScope};
+use identity_projections::{identities, organizations};
 use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -44,6 +45,17 @@ pub struct Organization {
     pub created_at: OffsetDateTime,
 }
 
+/// What a key is to be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose<'a> {
+    /// Everything in its organization.
+    Admin,
+    /// What one identity may do, given by its handle.
+    Agent(&'a str),
+    /// Reading the history of its organization.
+    Auditor,
+}
+
 /// A key that was just issued.
 #[derive(Debug)]
 pub struct NewKey {
@@ -60,7 +72,9 @@ pub struct Key {
     pub id: String,
     /// What its issuer calls it.
     pub label: String,
-    /// Handle of the one identity it acts for; none for an admin key.
+    /// What it may do.
+    pub scope: KeyScope,
+    /// Handle of the one identity it acts for; none for the keys of admins and auditors.
     pub identity: Option<String>,
     /// The last four characters of its secret.
     pub last4: String,
@@ -96,19 +110,21 @@ impl Operator {
         Ok(rows.into_iter().map(listed).collect())
     }
 
-    /// Issues a key of an organization, given by its id or name: for everything, or for one of its identities, given by
-    /// its handle.
+    /// Issues a key of an organization, given by its id or name.
     pub async fn issue_key(
         &self,
         organization: &str,
         label: &str,
-        identity: Option<&str>,
+        purpose: Purpose<'_>,
     ) -> anyhow::Result<NewKey> {
         check_name("the label of a key", label)?;
         let organization_id = self.find_organization(organization).await?;
-        let scope = match identity {
-            Some(handle) => Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await? },
-            None => Scope::Admin,
+        let scope = match purpose {
+            Purpose::Admin => Scope::Admin,
+            Purpose::Agent(handle) => {
+                Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await? }
+            }
+            Purpose::Auditor => Scope::Auditor,
         };
         self.issue(&organization_id, label, scope).await
     }
@@ -210,6 +226,7 @@ impl From<api_keys::Listed> for Key {
         Self {
             id: public_id(row.id),
             label: row.label,
+            scope: row.scope,
             identity: identity_handle.or_else(|| row.identity_id.map(|id| id.to_string())),
             last4: row.last4,
             created_at: row.created_at,

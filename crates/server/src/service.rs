@@ -81,19 +81,26 @@ impl Service {
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
-        let app = App::new(pool.clone(), log, signer.clone(), app_settings(settings), readiness.clone());
+        let (follower, head) = Follower::new(pool.clone());
+        let app = App::new(
+            pool.clone(),
+            log,
+            signer.clone(),
+            head.clone(),
+            app_settings(settings),
+            readiness.clone(),
+        );
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let serving = axum::serve(listener, identity_http::router(app))
             .with_graceful_shutdown(async move { drop(stopped.await) })
             .into_future();
-        let (follower, news) = Follower::new(pool.clone());
         let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
             follower: tokio::spawn(follower.run()),
             stop_signing,
-            signer: tokio::spawn(signer.run(news, async move { drop(signing_stopped.await) })),
+            signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             address,
             stop,
             server: tokio::spawn(serving),
@@ -124,13 +131,16 @@ impl Service {
         // If the server is gone already there is nobody to tell.
         let _: Result<(), ()> = self.stop.send(());
         self.stop_preparing.send_replace(true);
+        // Answers that follow the log would never end by themselves; they end when nobody tells of news any more. That
+        // the follower was cancelled is all there is to hear of it.
+        self.follower.abort();
+        drop(self.follower.await);
         self.server.await.context("the server was cut off")?.context("the server failed")?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;
         // What was committed last is signed before the signer ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
-        self.follower.abort();
         self.pool.close().await;
         Ok(())
     }

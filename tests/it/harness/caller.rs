@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use inkbox::Inkbox;
 use reqwest::Method;
-use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
@@ -88,6 +88,11 @@ impl Call {
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.request = self.request.body(body.into());
         self
+    }
+
+    /// What comes back, as it comes: for answers without an end, and for services that may go away.
+    pub(crate) fn open(self) -> reqwest::Result<Response> {
+        self.request.send()
     }
 
     pub(crate) fn send(self) -> Answer {

@@ -108,6 +108,12 @@ impl Caller {
         self.post("/api-keys", &json!({"label": label, "scoped_identity_id": identity_id})).created()
     }
 
+    /// Mints a key that reads history, and returns the whole body.
+    #[track_caller]
+    pub(crate) fn mint_auditor(&self) -> Value {
+        self.post("/api-keys", &json!({"label": "auditor", "scope": "auditor"})).created()
+    }
+
     /// The elements of a list: a bare array.
     #[track_caller]
     pub(crate) fn list(&self, path: &str) -> Vec<Value> {

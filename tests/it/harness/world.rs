@@ -81,6 +81,11 @@ impl World {
         self.holder_of(&other.key)
     }
 
+    /// An auditor of the organization that tests live in, with a key of its own.
+    pub(crate) fn auditor(&self) -> Caller {
+        self.holder_of(self.admin().mint_auditor()["api_key"].as_str().unwrap())
+    }
+
     /// Somebody without a key.
     pub(crate) fn stranger(&self) -> Caller {
         Caller::new(self.server.base_url(), None)

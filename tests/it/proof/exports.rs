@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use identityd::audit::export::Range;
+use identityd::audit::export::{self, Range};
+use identityd::audit::form::Table;
 use identityd::audit::verify::Report;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::{export, export_range, grow, sign, verifier_key, verify, with_a_history};
-use crate::harness::World;
+use super::{export as exported, export_range, grow, sign, verifier_key, verify, with_a_history};
+use crate::harness::{World, wait};
 
 fn file(content: impl AsRef<[u8]>) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
@@ -25,7 +26,7 @@ fn part(world: &World, after: u64, until: Option<u64>) -> Report {
 fn a_file_that_was_cut_anywhere_is_refused() {
     let world = with_a_history();
     sign(&world);
-    let whole = fs::read(export(&world)).unwrap();
+    let whole = fs::read(exported(&world)).unwrap();
     let key = verifier_key(&world);
     // Without its very last newline nothing is missing.
     for length in (0..whole.len() - 1).step_by(7).chain([whole.len() - 2]) {
@@ -67,7 +68,7 @@ fn a_part_that_was_changed_is_refused() {
 fn events_without_their_leaf_hashes_are_verified_all_the_same() {
     let world = with_a_history();
     sign(&world);
-    let text = fs::read_to_string(export(&world)).unwrap();
+    let text = fs::read_to_string(exported(&world)).unwrap();
     let stripped = text.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         line.as_object_mut().unwrap().remove("leaf_hash");
@@ -84,7 +85,7 @@ fn events_without_their_leaf_hashes_are_verified_all_the_same() {
 fn a_line_that_is_said_twice_left_out_or_made_up_is_named() {
     let world = with_a_history();
     sign(&world);
-    let text = fs::read_to_string(export(&world)).unwrap();
+    let text = fs::read_to_string(exported(&world)).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let key = verifier_key(&world);
     let first_bad = |lines: &[&str]| verify(file(lines.join("\n")), &key, None).unwrap_err().line;
@@ -103,7 +104,7 @@ fn the_key_of_another_history_opens_nothing() {
     let world = with_a_history();
     sign(&world);
     let other = World::new();
-    let fault = verify(export(&world), &verifier_key(&other), None).unwrap_err();
+    let fault = verify(exported(&world), &verifier_key(&other), None).unwrap_err();
     assert!(fault.what.contains("the key of another history"), "{fault}");
 }
 
@@ -131,4 +132,34 @@ fn a_long_history_is_verified_across_tiles() {
     assert_eq!(part(&world, 0, None).events, size);
     assert_eq!(part(&world, 255, None).events, size - 255);
     assert_eq!(part(&world, 256, Some(299)).events, 43);
+}
+
+#[test]
+fn a_table_has_a_row_for_every_event_and_is_not_taken_for_a_proof() {
+    let world = with_a_history();
+    let size = sign(&world).checkpoint.size;
+    let file = NamedTempFile::new().unwrap();
+    let mut table = Table::begin(file.reopen().unwrap()).unwrap();
+    let all = Range::default();
+    let exporting =
+        export::run(world.database().pool(), world.organization_id(), &all, &mut table, |_, _| ());
+    wait(exporting).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len() as u64, size + 2);
+    assert!(lines[0].starts_with("organization_id,organization_sequence,"), "{}", lines[0]);
+    assert!(lines[6].contains("identity.description_changed"), "{}", lines[6]);
+    assert!(lines[lines.len() - 1].starts_with(r#"trailer,"{""count"":"#), "{text}");
+    let fault = verify(file, &verifier_key(&world), None).unwrap_err();
+    assert_eq!(fault.what, "a table cannot be verified; export the history as ndjson");
+}
+
+#[test]
+fn what_the_service_streams_can_be_verified_too() {
+    let world = with_a_history();
+    sign(&world);
+    let streamed =
+        world.admin().call(reqwest::Method::GET, "/events").header("Accept", "application/x-ndjson").send();
+    let report = verify(file(streamed.must_be(200).bytes), &verifier_key(&world), None).unwrap();
+    assert_eq!(report.last, Some(report.checkpoint.size));
 }

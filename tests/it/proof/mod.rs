@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod exports;
+mod forged;
 mod replay;
 mod second_history;
 mod tampering;
@@ -12,6 +13,7 @@ use std::path::Path;
 use identity_log::proof::Signed;
 use identity_log::proof::signer::Signer;
 use identityd::audit::export::{self, Range};
+use identityd::audit::form::Lines;
 use identityd::audit::line::Trailer;
 use identityd::audit::verify::{self, Fault, Report};
 use serde_json::json;
@@ -54,11 +56,10 @@ fn verifier_key(world: &World) -> String {
 /// Exports without signing anything: what an operator of a database can do whose signer is refused or gone.
 fn export_range(world: &World, range: &Range) -> (NamedTempFile, Trailer) {
     let file = NamedTempFile::new().unwrap();
-    let mut writer = BufWriter::new(file.reopen().unwrap());
+    let mut writer = Lines(BufWriter::new(file.reopen().unwrap()));
     let exporting =
         export::run(world.database().pool(), world.organization_id(), range, &mut writer, |_, _| ());
     let trailer = wait(exporting).unwrap();
-    drop(writer);
     (file, trailer)
 }
 

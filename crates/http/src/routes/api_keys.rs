@@ -8,15 +8,15 @@ use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
 use identity_projections::api_keys::{self, Row};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
-use crate::caller::{Admin, Caller, Segments};
+use crate::caller::{Admin, Holder, Segments};
 use crate::error::ApiError;
-use crate::form::{Body, Form, filled_text, text, uuid};
+use crate::form::{Body, Form, choice, filled_text, text, uuid};
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// A key as clients see it: everything but its secret.
@@ -26,6 +26,7 @@ pub(crate) struct KeyRecord<'a> {
     organization_id: &'a str,
     created_by: &'a str,
     creator_type: &'static str,
+    scope: &'static str,
     scoped_identity_id: Option<Uuid>,
     label: &'a str,
     description: Option<&'a str>,
@@ -50,6 +51,7 @@ impl<'a> KeyRecord<'a> {
             organization_id: &row.organization_id,
             created_by: &row.created_by,
             creator_type: "human",
+            scope: row.scope.as_str(),
             scoped_identity_id: row.identity_id,
             label: &row.label,
             description: row.description.as_deref(),
@@ -75,16 +77,18 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Body) -> Result<R
     let mut form = Form::parse(&body)?;
     let label = form.required("label", filled_text(255));
     let description = form.lenient("description", text(1000));
+    let wanted = form.lenient("scope", choice::<WantedScope>);
     let identity_id = form.lenient("scoped_identity_id", uuid);
+    if wanted == Some(WantedScope::Auditor) && identity_id.is_some() {
+        form.refuse("scoped_identity_id", "An auditor-scoped API key is not bound to an identity");
+    }
     let label = form.finish(label)?;
-    let Some(identity_id) = identity_id else {
-        return Err(ApiError::forbidden("An API key may only issue keys that are scoped to an identity"));
-    };
+    let scope = scope(wanted, identity_id)?;
     let secret = Secret::generate().map_err(|error| ApiError::internal(error.to_string()))?;
     let issue = Issue {
         label,
         description,
-        scope: Scope::Agent { identity_id },
+        scope,
         secret_sha256: secret.sha256(),
         last4: secret.last4(),
         created_by: caller.actor().id(),
@@ -117,6 +121,26 @@ impl Reply for Issued {
     }
 }
 
+/// What a key is asked for. Clients that know nothing of scopes leave it out and name an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WantedScope {
+    Admin,
+    Agent,
+    Auditor,
+}
+
+/// Admin keys come from the operator alone.
+fn scope(wanted: Option<WantedScope>, identity_id: Option<Uuid>) -> Result<Scope, ApiError> {
+    match (wanted, identity_id) {
+        (Some(WantedScope::Auditor), _) => Ok(Scope::Auditor),
+        (None | Some(WantedScope::Agent), Some(identity_id)) => Ok(Scope::Agent { identity_id }),
+        (None | Some(WantedScope::Agent), None) | (Some(WantedScope::Admin), _) => Err(ApiError::forbidden(
+            "An API key may only issue keys that are scoped to an identity or to auditing",
+        )),
+    }
+}
+
 /// `GET /api-keys`: every key of the organization, ended ones included, newest first.
 pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiError> {
     let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
@@ -127,8 +151,8 @@ pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiE
 }
 
 /// `GET /api-keys/self`: the key that asks.
-pub(crate) async fn get_own_api_key(caller: Caller) -> Result<Response, ApiError> {
-    answer(StatusCode::OK, &KeyRecord::of(&caller.key, false))
+pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
+    answer(StatusCode::OK, &KeyRecord::of(holder.key(), false))
 }
 
 /// `DELETE /api-keys/{id}`: 204; ended at once, and again if it was ended before.

@@ -1,6 +1,7 @@
 //! Identities. Contract, sections 2 and 3.
 
 use async_trait::async_trait;
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use identity_domain::Command;
@@ -11,8 +12,8 @@ use identity_projections::identities::{self, Eyes, Found};
 use uuid::Uuid;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
-use super::json_text;
-use crate::caller::{Admin, Caller, Segments};
+use super::{identity_list, json_text, past};
+use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::conditional::{entity_tag, expected_version, is_known, tagged};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
@@ -52,32 +53,37 @@ fn newborn(committed: &Committed) -> Result<Found, ApiError> {
     })
 }
 
-/// `GET /api/v1/identities`: every identity the caller may see, newest first.
+/// `GET /api/v1/identities`: every identity the caller may see, newest first; with `as_of`, every identity there was.
 ///
 /// Its entity tag is where the organization's history stands, read before the list, so it is never newer than that.
-pub(crate) async fn list_identities(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn list_identities(
+    holder: Holder,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if let Some(asked) = past::asked(query.as_deref()) {
+        return past::list(holder.historian()?, asked).await;
+    }
+    let caller = holder.caller()?;
     let tag = entity_tag(read::organization_head(caller.pool(), caller.organization_id()).await?);
     if is_known(&headers, &tag) {
         return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
     }
     let found = identities::list(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
-    let mut body = String::from("[");
-    for (place, identity) in found.iter().enumerate() {
-        if place > 0 {
-            body.push(',');
-        }
-        identity.write_body(&mut body);
-    }
-    body.push(']');
-    Ok(tagged(json_text(StatusCode::OK, body), &tag))
+    Ok(tagged(json_text(StatusCode::OK, identity_list(&found)), &tag))
 }
 
-/// `GET /api/v1/identities/{agent_handle}`.
+/// `GET /api/v1/identities/{agent_handle}`; with `as_of`, the identity that had the handle then.
 pub(crate) async fn get_identity(
-    caller: Caller,
+    holder: Holder,
     Segments(handle): Segments<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    if let Some(asked) = past::asked(query.as_deref()) {
+        return past::get(holder.historian()?, asked, &handle).await;
+    }
+    let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
     let tag = entity_tag(found.version);
     if is_known(&headers, &tag) {

@@ -11,17 +11,17 @@ use identity_proof::{Hash, checkpoint};
 use serde_json::json;
 
 use super::json;
-use crate::caller::{Admin, Caller, Segments};
+use crate::caller::{Caller, Historian, Segments};
 use crate::error::ApiError;
 use crate::form::Fault;
 
 /// `GET /log/checkpoint`: the last signed note; 404 before the first, 503 while the log is not the one that was signed.
-pub(crate) async fn get_checkpoint(Admin(caller): Admin) -> Result<Response, ApiError> {
+pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Response, ApiError> {
     Ok(text(signed(&caller).await?.note))
 }
 
 /// `GET /log/key`: the verifier key that opens the notes of this organization's present epoch.
-pub(crate) async fn get_verifier_key(Admin(caller): Admin) -> Result<Response, ApiError> {
+pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
     let last = proof::last(caller.pool(), caller.organization_id()).await?;
     let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
     Ok(text(format!("{}\n", caller.signer().key().verifier_key(&origin))))
@@ -29,7 +29,7 @@ pub(crate) async fn get_verifier_key(Admin(caller): Admin) -> Result<Response, A
 
 /// `GET /log/inclusion/{organization_sequence}?size=`: that an event is among the first `size`, by default all signed.
 pub(crate) async fn prove_inclusion(
-    Admin(caller): Admin,
+    Historian(caller): Historian,
     Segments(sequence): Segments<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -64,7 +64,7 @@ pub(crate) async fn prove_inclusion(
 
 /// `GET /log/consistency?from=&to=`: that the first `to` events, by default all signed, begin with the first `from`.
 pub(crate) async fn prove_consistency(
-    Admin(caller): Admin,
+    Historian(caller): Historian,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let from = number("query", "from", parameter(query.as_deref(), "from"))?;

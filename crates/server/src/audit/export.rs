@@ -3,19 +3,16 @@
 //! An export ends where the last checkpoint ends, since nothing can be proved of what comes after. Events are written
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
-use std::io::Write;
-
 use anyhow::{Context as _, ensure};
-use futures::TryStreamExt as _;
+use identity_log::history::{History, Query};
 use identity_log::proof::{self, Signed, tiles};
-use identity_log::recorded::timestamp;
 use identity_proof::tile::WIDTH;
 use identity_proof::tree::Question;
 use identity_proof::{Frontier, Hash};
-use sqlx::postgres::PgRow;
-use sqlx::{Acquire as _, PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool};
 
-use super::line::{self, Envelope, Trailer, TrailerLine};
+use super::form::Form;
+use super::line::{Envelope, Trailer};
 
 /// Which events.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +29,7 @@ pub async fn run(
     pool: &PgPool,
     organization_id: &str,
     range: &Range,
-    output: &mut impl Write,
+    output: &mut impl Form,
     mut progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Trailer> {
     let mut connections = (pool.acquire().await?, pool.acquire().await?);
@@ -46,17 +43,13 @@ pub async fn run(
     );
     let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
     let mut trailer = Trailer { checkpoint: Some(signed.note.clone()), ..Trailer::default() };
-    let events = connections.0.acquire().await?;
-    let mut rows = sqlx::query(EVENTS)
-        .bind(organization_id)
-        .bind(i64::try_from(range.after)?)
-        .bind(i64::try_from(until)?)
-        .fetch(events);
-    while let Some(row) = rows.try_next().await? {
-        let envelope = envelope(organization_id, &row)?;
+    let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
+    let mut history = History::begin(&mut connections.0, &query);
+    while let Some(entry) = history.next().await? {
+        let envelope = Envelope::of(&entry)?;
         let sequence = u64::try_from(envelope.organization_sequence)?;
         let leaf = leaves.find(&mut connections.1, sequence).await?;
-        output.write_all(&line::write(&envelope, leaf.as_ref())?)?;
+        output.event(&envelope, leaf.as_ref())?;
         trailer.first.get_or_insert(sequence);
         trailer.last = Some(sequence);
         trailer.count += 1;
@@ -64,31 +57,8 @@ pub async fn run(
     }
     let asked = range.until.is_some().then_some(until);
     add_proofs(&mut connections.1, organization_id, &signed, range.after, asked, &mut trailer).await?;
-    serde_json::to_writer(&mut *output, &TrailerLine { trailer: trailer.clone() })?;
-    output.write_all(b"\n")?;
-    output.flush()?;
+    output.trailer(&trailer)?;
     Ok(trailer)
-}
-
-const EVENTS: &str = "select organization_sequence, aggregate_type, aggregate_id, sequence, event_type,
-                             event_version, recorded_at, payload, metadata
-                      from events
-                      where organization_id = $1 and organization_sequence > $2 and organization_sequence <= $3
-                      order by organization_sequence";
-
-pub(super) fn envelope(organization_id: &str, row: &PgRow) -> Result<Envelope, sqlx::Error> {
-    Ok(Envelope {
-        organization_id: organization_id.to_owned(),
-        organization_sequence: row.try_get("organization_sequence")?,
-        aggregate_type: row.try_get("aggregate_type")?,
-        aggregate_id: row.try_get("aggregate_id")?,
-        sequence: row.try_get("sequence")?,
-        event_type: row.try_get("event_type")?,
-        event_version: row.try_get("event_version")?,
-        recorded_at: timestamp(row.try_get("recorded_at")?),
-        payload: row.try_get("payload")?,
-        metadata: row.try_get("metadata")?,
-    })
 }
 
 /// What ties a part of a history to the checkpoint of the whole.

@@ -1,5 +1,7 @@
 //! The lines of an export: the canonical envelope of an event with its signed leaf hash behind it, and the trailer.
 
+use identity_log::history::Entry;
+use identity_log::recorded::timestamp;
 use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +30,24 @@ pub struct Envelope {
     pub payload: Value,
     /// Who did it.
     pub metadata: Value,
+}
+
+impl Envelope {
+    /// The envelope of an event as it stands in the log, whatever that has become.
+    pub fn of(entry: &Entry<'_>) -> serde_json::Result<Self> {
+        Ok(Self {
+            organization_id: entry.organization_id.to_owned(),
+            organization_sequence: entry.organization_sequence,
+            aggregate_type: entry.aggregate_type.to_owned(),
+            aggregate_id: entry.aggregate_id.to_owned(),
+            sequence: entry.sequence,
+            event_type: entry.event_type.to_owned(),
+            event_version: entry.event_version.to_owned(),
+            recorded_at: timestamp(entry.recorded_at),
+            payload: serde_json::from_slice(entry.payload)?,
+            metadata: serde_json::from_slice(entry.metadata)?,
+        })
+    }
 }
 
 /// How the last line begins; no envelope begins so.

@@ -6,8 +6,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use futures::TryStreamExt as _;
-use identity_domain::Handle;
+use identity_domain::{Handle, Kind};
+use identity_log::history::{History, Query};
 use identity_log::{Metadata, Recorded, codec};
 use identity_projections::document::IdentityDocument;
 use serde::Serialize;
@@ -17,7 +17,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::export;
 use super::line::{Envelope, TRAILER_START};
 
 /// An event and what it made of the identity.
@@ -47,28 +46,22 @@ pub async fn database(
     identity: &str,
     until: Option<OffsetDateTime>,
 ) -> anyhow::Result<Vec<Step>> {
-    let births = "event_type in ('identity.created', 'identity.renamed') and $2 = ''";
-    let births = read(pool, organization_id, births, "").await?;
+    let all = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, i64::MAX) };
+    let with_handles = ["identity.created", "identity.renamed"].map(str::to_owned).to_vec();
+    let births = read(pool, &Query { event_types: Some(with_handles), ..all.clone() }).await?;
     let id = only_one(identity, named(identity, births.into_iter().map(Ok))?)?;
-    let events = read(pool, organization_id, "aggregate_id = $2", &id).await?;
+    let events = read(pool, &Query { aggregate_ids: Some(vec![id]), ..all }).await?;
     steps(events, until)
 }
 
-async fn read(pool: &PgPool, organization_id: &str, which: &str, id: &str) -> anyhow::Result<Vec<Envelope>> {
-    let query = format!(
-        "select organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                recorded_at, payload, metadata
-         from events
-         where organization_id = $1 and aggregate_type = 'identity' and {which}
-         order by organization_sequence"
-    );
-    let rows = sqlx::query(&query).bind(organization_id).bind(id).fetch(pool);
-    rows.try_fold(vec![], async |mut events, row| {
-        events.push(export::envelope(organization_id, &row)?);
-        Ok(events)
-    })
-    .await
-    .context("cannot read the history")
+async fn read(pool: &PgPool, query: &Query) -> anyhow::Result<Vec<Envelope>> {
+    let mut connection = pool.acquire().await?;
+    let mut history = History::begin(&mut connection, query);
+    let mut events = vec![];
+    while let Some(entry) = history.next().await? {
+        events.push(Envelope::of(&entry)?);
+    }
+    Ok(events)
 }
 
 /// The events of an export; its trailer is none.

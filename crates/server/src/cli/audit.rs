@@ -8,10 +8,11 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use identityd::audit::export::{self, Range};
+use identityd::audit::form::{Lines, Table};
 use identityd::audit::verify::{self, Report};
 use identityd::database::Database;
 use identityd::migrations;
@@ -53,9 +54,19 @@ pub(super) struct ExportFlags {
     #[arg(long, value_name = "SEQUENCE")]
     until: Option<u64>,
 
+    /// Lines of JSON, which can be verified, or a table for spreadsheets
+    #[arg(long, value_enum, default_value = "ndjson")]
+    format: ExportFormat,
+
     /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    Ndjson,
+    Csv,
 }
 
 #[derive(Debug, Args)]
@@ -101,12 +112,17 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
         }
         None => Box::new(std::io::stdout()),
     };
+    let file = BufWriter::new(&mut file);
     let mut progress = Progress::start("export");
-    let mut file = BufWriter::new(&mut file);
-    export::run(database.pool(), &organization_id, &range, &mut file, |done, total| {
-        progress.reached(done, Some(total));
-    })
-    .await?;
+    let reached = |done, total| progress.reached(done, Some(total));
+    match flags.format {
+        ExportFormat::Ndjson => {
+            export::run(database.pool(), &organization_id, &range, &mut Lines(file), reached).await?
+        }
+        ExportFormat::Csv => {
+            export::run(database.pool(), &organization_id, &range, &mut Table::begin(file)?, reached).await?
+        }
+    };
     progress.finish();
     Ok(())
 }

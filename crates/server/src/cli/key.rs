@@ -1,10 +1,11 @@
 //! `identityd key`.
 
-use clap::{Args, Subcommand};
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use identityd::operator::{Key, NewKey};
+use identityd::operator::{Key, NewKey, Purpose};
 use identityd::settings::DatabaseSettings;
 
 use super::as_operator;
@@ -37,9 +38,37 @@ pub(super) struct IssueFlags {
     #[arg(long)]
     label: String,
 
-    /// Handle of the only identity it may act for; without one it is an admin key
+    /// What it may do; `agent` if an identity is given, else `admin`
+    #[arg(long)]
+    scope: Option<ScopeFlag>,
+
+    /// Handle of the only identity it may act for
     #[arg(long, value_name = "HANDLE")]
     identity: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ScopeFlag {
+    /// Everything in the organization
+    Admin,
+    /// What one identity may do
+    Agent,
+    /// Read the organization's history, and nothing else
+    Auditor,
+}
+
+impl IssueFlags {
+    fn purpose(&self) -> anyhow::Result<Purpose<'_>> {
+        match (self.scope, self.identity.as_deref()) {
+            (None | Some(ScopeFlag::Agent), Some(handle)) => Ok(Purpose::Agent(handle)),
+            (None | Some(ScopeFlag::Admin), None) => Ok(Purpose::Admin),
+            (Some(ScopeFlag::Auditor), None) => Ok(Purpose::Auditor),
+            (Some(ScopeFlag::Agent), None) => bail!("an agent key needs --identity"),
+            (Some(ScopeFlag::Admin | ScopeFlag::Auditor), Some(_)) => {
+                bail!("--identity is for agent keys only")
+            }
+        }
+    }
 }
 
 pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
@@ -51,9 +80,9 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 }
 
 async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let IssueFlags { org, label, identity } = flags;
-    let issuing =
-        as_operator(database, async |operator| operator.issue_key(org, label, identity.as_deref()).await);
+    let IssueFlags { org, label, .. } = flags;
+    let purpose = flags.purpose()?;
+    let issuing = as_operator(database, async |operator| operator.issue_key(org, label, purpose).await);
     let NewKey { key_id, api_key } = issuing.await?;
     let key = api_key.expose_secret();
     output.print(&json!({ "key_id": key_id, "api_key": key }), &format!("key id {key_id}\nkey    {key}"))
@@ -75,6 +104,7 @@ fn as_json(key: &Key) -> Value {
     json!({
         "id": key.id,
         "label": key.label,
+        "scope": key.scope.as_str(),
         "identity": key.identity,
         "last4": key.last4,
         "created_at": timestamp(key.created_at),
@@ -83,7 +113,7 @@ fn as_json(key: &Key) -> Value {
 }
 
 fn as_line(key: &Key) -> Vec<String> {
-    let scope = key.identity.clone().unwrap_or_else(|| "admin".to_owned());
+    let scope = key.identity.clone().unwrap_or_else(|| key.scope.as_str().to_owned());
     let state = key.revoked_at.map_or_else(|| "active".to_owned(), |at| format!("revoked {}", timestamp(at)));
     vec![
         key.id.clone(),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
+use super::super::form::TABLE_TRAILER_START;
 use super::super::line::{TRAILER_START, Trailer, TrailerLine};
 use super::Fault;
 
@@ -28,6 +29,9 @@ impl Source {
         let end = tail(&mut file, length).map_err(unreadable)?;
         let last_line = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
         let last_line = last_line.unwrap_or_default();
+        if last_line.starts_with(TABLE_TRAILER_START) {
+            return Err(Fault::file("a table cannot be verified; export the history as ndjson"));
+        }
         let parsed = serde_json::from_slice::<TrailerLine>(last_line);
         let (true, Ok(TrailerLine { trailer })) = (last_line.starts_with(TRAILER_START), parsed) else {
             return Err(cut_off(file).unwrap_or_else(unreadable));

@@ -1,0 +1,136 @@
+//! History: the organization's events in the order in which they happened. One range, four representations, chosen by
+//! `Accept`; whoever names none of them gets a page of JSON.
+//!
+//! A handle stands for every identity that ever had it, with all that happened to each, before, while and after it was
+//! called so; `aggregate_id` tells them apart, and always works. A handle that nobody ever had is not found: an empty
+//! history would be taken for a complete one.
+
+mod batch;
+mod live;
+mod page;
+mod range;
+mod whole;
+
+use axum::extract::RawQuery;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use identity_domain::Handle;
+use identity_log::past;
+
+use self::range::{Range, Wanted};
+use crate::caller::{Historian, Segments};
+use crate::error::ApiError;
+
+/// How history is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Representation {
+    /// A page in a JSON object, with the cursor of the next.
+    Page,
+    /// A page as `CloudEvents` 1.0.
+    CloudEvents,
+    /// The whole range, one event a line.
+    Lines,
+    /// The whole range, and what happens from now on.
+    Live,
+}
+
+impl Representation {
+    /// The first one in the order of the client's preference; a page where the client names none that there is.
+    fn negotiate(headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut ranges: Vec<(f32, &str)> = accepted.flat_map(|list| list.split(',')).map(weighted).collect();
+        // A stable sort: among equals the client's order counts.
+        ranges.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+        let known =
+            ranges.into_iter().filter(|(weight, _)| *weight > 0.0).find_map(|(_, name)| Self::named(name));
+        known.unwrap_or(Self::Page)
+    }
+
+    fn named(media_type: &str) -> Option<Self> {
+        match media_type {
+            "application/json" | "application/*" | "*/*" => Some(Self::Page),
+            "application/cloudevents-batch+json" => Some(Self::CloudEvents),
+            "application/x-ndjson" => Some(Self::Lines),
+            "text/event-stream" => Some(Self::Live),
+            _ => None,
+        }
+    }
+}
+
+/// A media range of `Accept`, and how much it is wanted.
+fn weighted(range: &str) -> (f32, &str) {
+    let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+    let weight = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+    (weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0), name.trim())
+}
+
+/// `GET /events`.
+pub(crate) async fn list_events(
+    Historian(caller): Historian,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let representation = Representation::negotiate(&headers);
+    let wanted = Wanted::read(query.as_deref(), &headers, caller.organization_id(), representation)?;
+    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    answer(representation, range, &caller).await
+}
+
+/// `GET /identities/{agent_handle}/events`: the same, of one identity.
+pub(crate) async fn list_identity_events(
+    Historian(caller): Historian,
+    Segments(handle): Segments<String>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let representation = Representation::negotiate(&headers);
+    let mut wanted = Wanted::read(query.as_deref(), &headers, caller.organization_id(), representation)?;
+    let handle = Handle::parse(&handle).map_err(|_| ApiError::identity_not_found())?;
+    let holders = past::holders(caller.pool(), caller.organization_id(), handle.as_str()).await?;
+    if holders.is_empty() {
+        return Err(ApiError::identity_not_found());
+    }
+    wanted.only(holders);
+    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    answer(representation, range, &caller).await
+}
+
+async fn answer(
+    representation: Representation,
+    range: Range,
+    caller: &crate::caller::Caller,
+) -> Result<Response, ApiError> {
+    match representation {
+        Representation::Page => page::json(range, caller.pool()).await,
+        Representation::CloudEvents => page::cloud_events(range, caller.pool()).await,
+        Representation::Lines => Ok(whole::lines(range, caller.pool().clone())),
+        Representation::Live => Ok(live::follow(range, caller.pool().clone(), caller.head())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    use super::Representation;
+
+    #[test]
+    fn the_most_wanted_representation_that_there_is_wins() {
+        let cases = [
+            ("*/*", Representation::Page),
+            ("text/html", Representation::Page),
+            ("application/x-ndjson", Representation::Lines),
+            ("text/event-stream, application/json", Representation::Live),
+            ("application/json;q=0.5, application/x-ndjson", Representation::Lines),
+            (
+                "application/x-ndjson; q=0, application/cloudevents-batch+json;q=0.1",
+                Representation::CloudEvents,
+            ),
+        ];
+        for (accept, expected) in cases {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(Representation::negotiate(&headers), expected, "{accept}");
+        }
+        assert_eq!(Representation::negotiate(&HeaderMap::new()), Representation::Page);
+    }
+}

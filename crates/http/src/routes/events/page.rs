@@ -1,0 +1,90 @@
+//! A page of history at once: plain JSON, or a batch of `CloudEvents` 1.0.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use identity_log::ReadError;
+use identity_log::history::{Entry, History};
+use identity_log::recorded::write_timestamp;
+use sqlx::PgPool;
+
+use super::range::Range;
+use crate::cursor;
+use crate::error::ApiError;
+
+/// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
+
+/// `{"events":[…],"next":cursor|null}`.
+pub(super) async fn json(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+    let mut body = b"{\"events\":[".to_vec();
+    let next = write(range, pool, &mut body, write_envelope).await?;
+    body.extend_from_slice(b"],\"next\":");
+    match next {
+        Some(cursor) => body.extend(format!("\"{cursor}\"}}").bytes()),
+        None => body.extend_from_slice(b"null}"),
+    }
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// An array of `CloudEvents`; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
+pub(super) async fn cloud_events(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+    let mut body = b"[".to_vec();
+    let next = write(range, pool, &mut body, write_cloud_event).await?;
+    body.push(b']');
+    let content_type = [(header::CONTENT_TYPE, "application/cloudevents-batch+json")];
+    let mut response = (StatusCode::OK, content_type, body).into_response();
+    if let Some(cursor) = next.and_then(|cursor| HeaderValue::from_str(&cursor).ok()) {
+        response.headers_mut().insert(NEXT_CURSOR, cursor);
+    }
+    Ok(response)
+}
+
+fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
+    entry.write_envelope(body);
+}
+
+/// Writes the page's events with commas between them, and gives the cursor behind the last if there are more.
+async fn write(
+    Range { mut query, limit }: Range,
+    pool: &PgPool,
+    body: &mut Vec<u8>,
+    write_one: fn(&Entry<'_>, &mut Vec<u8>),
+) -> Result<Option<String>, ReadError> {
+    // One more than the page holds tells whether there is a next page.
+    query.limit = Some(limit + 1);
+    let mut connection = pool.acquire().await?;
+    let mut history = History::begin(&mut connection, &query);
+    let (mut count, mut last, mut more) = (0, query.after, false);
+    while let Some(entry) = history.next().await? {
+        if count == limit {
+            more = true;
+            continue;
+        }
+        if count > 0 {
+            body.push(b',');
+        }
+        write_one(&entry, body);
+        (count, last) = (count + 1, entry.organization_sequence);
+    }
+    Ok(more.then(|| cursor::encode(&query.organization_id, last)))
+}
+
+/// A `CloudEvent` in structured mode whose data is the envelope. Source and id together are unique: the organization,
+/// and the place in its history. Texts of ours that stand in it need no escapes but the type, which comes from the log.
+fn write_cloud_event(entry: &Entry<'_>, body: &mut Vec<u8>) {
+    let (organization, sequence) = (entry.organization_id, entry.organization_sequence);
+    let source = serde_json::Value::from(format!("/organizations/{organization}"));
+    let subject = serde_json::Value::from(format!("{}/{}", entry.aggregate_type, entry.aggregate_id));
+    let kind = serde_json::Value::from(entry.event_type);
+    body.extend(
+        format!(
+            "{{\"specversion\":\"1.0\",\"id\":\"{sequence}\",\"source\":{source},\"type\":{kind},\
+             \"subject\":{subject},\"datacontenttype\":\"application/json\",\"time\":\""
+        )
+        .bytes(),
+    );
+    write_timestamp(entry.recorded_at, body);
+    body.extend_from_slice(b"\",\"data\":");
+    entry.write_envelope(body);
+    body.push(b'}');
+}

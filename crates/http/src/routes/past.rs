@@ -1,0 +1,91 @@
+//! Identities as of a moment that has passed: what an admin was answered then, byte for byte. For admins and auditors.
+//!
+//! A moment in time means everything that had happened by then, itself included; no two commands share a moment, so it
+//! names a place in history exactly. `sequence:N`, for one identity, means right after its own event of that sequence.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use identity_domain::Handle;
+use identity_log::{history, past as log};
+use identity_projections::identities::Found;
+use identity_projections::past;
+use time::OffsetDateTime;
+
+use super::{identity_list, json_text};
+use crate::caller::{Caller, Historian};
+use crate::error::ApiError;
+use crate::form::Complaint;
+use crate::parameters::{Parameters, moment};
+
+/// When.
+#[derive(Debug, Clone, Copy)]
+enum AsOf {
+    Moment(OffsetDateTime),
+    Sequence(i64),
+}
+
+/// What was asked of the past, if it was.
+#[derive(Debug)]
+pub(crate) struct Asked(Parameters);
+
+/// Whether a query asks for the past. Everything else in it is left alone, as it is where nobody asks for the past.
+pub(crate) fn asked(query: Option<&str>) -> Option<Asked> {
+    let mut parameters = Parameters::parse(query);
+    parameters.keep("as_of").then_some(Asked(parameters))
+}
+
+/// One identity as it was.
+pub(crate) async fn get(
+    Historian(caller): Historian,
+    Asked(mut parameters): Asked,
+    handle: &str,
+) -> Result<Response, ApiError> {
+    let as_of = parameters.one("as_of", as_of);
+    parameters.finish()?;
+    let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
+    let (pool, organization_id) = (caller.pool(), caller.organization_id());
+    let found: Option<Found> = match as_of {
+        Some(AsOf::Moment(moment)) => {
+            let upto = position(&caller, moment).await?;
+            past::find(pool, organization_id, handle.as_str(), upto).await?
+        }
+        Some(AsOf::Sequence(sequence)) => {
+            past::find_version(pool, organization_id, handle.as_str(), sequence).await?
+        }
+        None => None,
+    };
+    Ok(json_text(StatusCode::OK, found.ok_or_else(ApiError::identity_not_found)?.body()))
+}
+
+/// Every identity as it was.
+pub(crate) async fn list(
+    Historian(caller): Historian,
+    Asked(mut parameters): Asked,
+) -> Result<Response, ApiError> {
+    let as_of = parameters.one("as_of", moment);
+    parameters.finish()?;
+    let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
+    let found = past::list(caller.pool(), caller.organization_id(), upto).await?;
+    Ok(json_text(StatusCode::OK, identity_list(&found)))
+}
+
+fn as_of(text: &str) -> Result<AsOf, Complaint> {
+    let Some(sequence) = text.strip_prefix("sequence:") else {
+        return moment(text).map(AsOf::Moment);
+    };
+    let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0);
+    let complaint = || Complaint::new("value_error", "Sequences are whole numbers from 1");
+    sequence.map(AsOf::Sequence).ok_or_else(complaint)
+}
+
+/// How far the organization's history reached at a moment. What lies ahead is not known, and before its first event
+/// the organization was not there.
+async fn position(caller: &Caller, moment: OffsetDateTime) -> Result<i64, ApiError> {
+    if !log::is_settled(caller.pool(), moment).await? {
+        return Err(ApiError::moment_to_come());
+    }
+    match history::sequence_at(caller.pool(), caller.organization_id(), moment).await? {
+        0 => Err(ApiError::before_history()),
+        sequence => Ok(sequence),
+    }
+}

@@ -1,0 +1,46 @@
+use identity_domain::organization::Event as OrganizationEvent;
+use identity_domain::{Event, Kind};
+use serde_json::Value;
+use time::macros::datetime;
+
+use super::Entry;
+use crate::envelope::Envelope;
+use crate::metadata::{Actor, Metadata};
+use crate::recorded::Recorded;
+
+#[test]
+fn the_text_of_an_entry_is_the_envelope_member_by_member() {
+    let recorded = Recorded {
+        position: 7,
+        organization_id: "org \"quoted\"".to_owned(),
+        organization_sequence: 5,
+        aggregate_id: "org_é\n".to_owned(),
+        sequence: 3,
+        event: Event::Organization(OrganizationEvent::Created { name: "Ünïted\u{1}".to_owned() }),
+        metadata: Metadata::new(&Actor::Operator, "request"),
+        recorded_at: datetime!(2026-01-02 03:04:05.000006 UTC),
+    };
+    let payload = recorded.event.encode().unwrap();
+    let payload_text = payload.to_string();
+    let metadata = serde_json::to_vec(&recorded.metadata.0).unwrap();
+    let entry = Entry {
+        position: recorded.position,
+        organization_id: &recorded.organization_id,
+        organization_sequence: recorded.organization_sequence,
+        aggregate_type: Kind::Organization.as_str(),
+        aggregate_id: &recorded.aggregate_id,
+        sequence: recorded.sequence,
+        event_type: recorded.event.name(),
+        event_version: "1",
+        recorded_at: recorded.recorded_at,
+        payload: payload_text.as_bytes(),
+        metadata: &metadata,
+    };
+    let mut text = Vec::new();
+    entry.write_envelope(&mut text);
+    let expected = serde_json::to_string(&Envelope::of(&recorded, &payload)).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+    let decoded = entry.recorded().unwrap();
+    assert_eq!(Recorded { metadata: recorded.metadata.clone(), ..decoded }, recorded);
+    assert!(serde_json::from_str::<Value>(&expected).unwrap().get("position").is_none());
+}

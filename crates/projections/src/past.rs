@@ -1,0 +1,175 @@
+//! Identities as they were: the folds of the live read models, over the events up to a moment, and joined as
+//! [`identities`](crate::identities) joins them. What is found is what an admin was answered then, byte for byte.
+//!
+//! A moment is given by the `organization_sequence` of the last event that had happened.
+
+use std::collections::{HashMap, HashSet};
+
+use identity_domain::Kind;
+use identity_log::history::{History, Query};
+use identity_log::{ReadError, Recorded, past};
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::document::IdentityDocument;
+use crate::identities::Found;
+use crate::projection::Projection as _;
+use crate::visibility::{Rows, VisibilityRows};
+
+/// The past could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// Its events could not.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database refused, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// What was folded cannot be written as JSON.
+    #[error("document of the past does not encode")]
+    Document(#[from] serde_json::Error),
+}
+
+/// What one identity came to.
+#[derive(Debug, Default)]
+struct Past {
+    document: Option<IdentityDocument>,
+    rows: Option<Rows>,
+    version: i64,
+    created_at: Option<OffsetDateTime>,
+    last_sequence: i64,
+}
+
+impl Past {
+    fn evolve(&mut self, recorded: &Recorded) {
+        self.document = IdentityDocument::fold(self.document.take(), recorded);
+        self.rows = VisibilityRows::fold(self.rows.take(), recorded);
+        self.version = recorded.sequence;
+        self.created_at.get_or_insert(recorded.recorded_at);
+        self.last_sequence = recorded.organization_sequence;
+    }
+
+    /// The body's parts, if the identity was alive; rows of viewers who were not are left out (D26).
+    fn found(self, was_alive: impl Fn(Uuid) -> bool) -> Result<Option<Found>, serde_json::Error> {
+        let Some(document) = self.document else {
+            return Ok(None);
+        };
+        let mut rows = self.rows.unwrap_or_default();
+        rows.retain(|row| row.viewer_id.is_none_or(&was_alive));
+        rows.sort_by_key(|row| (row.created_at, row.access_id));
+        let access: Vec<String> =
+            rows.iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
+        Ok(Some(Found {
+            id: document.id,
+            version: self.version,
+            document: serde_json::to_string(&document)?,
+            access: access.join(","),
+        }))
+    }
+
+    fn viewers(&self) -> Vec<String> {
+        let rows = self.rows.iter().flatten();
+        rows.filter_map(|row| row.viewer_id.map(|viewer| viewer.to_string())).collect()
+    }
+
+    fn is_called(&self, handle: &str) -> bool {
+        self.document.as_ref().is_some_and(|document| document.agent_handle == handle)
+    }
+}
+
+/// The identity that had this handle then.
+pub async fn find(
+    pool: &PgPool,
+    organization_id: &str,
+    handle: &str,
+    upto: i64,
+) -> Result<Option<Found>, PastError> {
+    let Some(id) = past::last_holder(pool, organization_id, handle, upto).await? else {
+        return Ok(None);
+    };
+    let mut connection = pool.acquire().await?;
+    let query = events_of(organization_id, id, upto);
+    let identity = fold_one(&mut connection, &query, i64::MAX).await?;
+    if identity.is_called(handle) { complete(&mut connection, identity, upto).await } else { Ok(None) }
+}
+
+/// The identity that had this handle after its own event of that sequence; if several identities did, the one that
+/// took it last.
+pub async fn find_version(
+    pool: &PgPool,
+    organization_id: &str,
+    handle: &str,
+    sequence: i64,
+) -> Result<Option<Found>, PastError> {
+    let holders = past::holders(pool, organization_id, handle).await?;
+    let mut connection = pool.acquire().await?;
+    for id in holders {
+        let query = events_of(organization_id, id, i64::MAX);
+        let identity = fold_one(&mut connection, &query, sequence).await?;
+        if identity.version == sequence && identity.is_called(handle) {
+            let upto = identity.last_sequence;
+            return complete(&mut connection, identity, upto).await;
+        }
+    }
+    Ok(None)
+}
+
+fn events_of(organization_id: &str, id: String, upto: i64) -> Query {
+    Query {
+        kind: Some(Kind::Identity),
+        aggregate_ids: Some(vec![id]),
+        ..Query::range(organization_id, 0, upto)
+    }
+}
+
+async fn fold_one(connection: &mut PgConnection, query: &Query, upto: i64) -> Result<Past, PastError> {
+    let mut identity = Past::default();
+    let mut history = History::begin(connection, query);
+    while let Some(entry) = history.next().await? {
+        if entry.sequence <= upto {
+            identity.evolve(&entry.recorded()?);
+        }
+    }
+    Ok(identity)
+}
+
+async fn complete(
+    connection: &mut PgConnection,
+    identity: Past,
+    upto: i64,
+) -> Result<Option<Found>, PastError> {
+    let viewers = identity.viewers();
+    let gone: HashSet<String> = if viewers.is_empty() {
+        HashSet::new()
+    } else {
+        past::gone(connection, &viewers, upto).await?.into_iter().collect()
+    };
+    Ok(identity.found(|viewer| !gone.contains(&viewer.to_string()))?)
+}
+
+/// Every identity that lived then, newest first (D22). Reads all that had happened to identities of the organization;
+/// what is held is what lived.
+pub async fn list(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Vec<Found>, PastError> {
+    let mut connection = pool.acquire().await?;
+    let query = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, upto) };
+    let mut identities: HashMap<String, Past> = HashMap::new();
+    let mut history = History::begin(&mut connection, &query);
+    while let Some(entry) = history.next().await? {
+        let recorded = entry.recorded()?;
+        let identity = identities.entry(recorded.aggregate_id.clone()).or_default();
+        identity.evolve(&recorded);
+        if identity.document.is_none() {
+            identities.remove(&recorded.aggregate_id);
+        }
+    }
+    let alive: HashSet<Uuid> = identities.values().filter_map(id_of).collect();
+    let mut identities: Vec<Past> = identities.into_values().collect();
+    identities.sort_by_key(|identity| std::cmp::Reverse((identity.created_at, id_of(identity))));
+    let found = identities.into_iter().map(|identity| identity.found(|viewer| alive.contains(&viewer)));
+    Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+}
+
+fn id_of(identity: &Past) -> Option<Uuid> {
+    identity.document.as_ref().map(|document| document.id)
+}

@@ -1,0 +1,88 @@
+//! In what form an export is written: lines of JSON, which prove themselves, or a table for spreadsheets.
+
+use std::io::Write;
+
+use identity_proof::Hash;
+
+use super::line::{self, Envelope, Trailer, TrailerLine};
+
+/// How the last row of a table begins; rows of events begin with an organization's id.
+pub const TABLE_TRAILER_START: &[u8] = b"trailer,";
+
+/// The columns of a table.
+const COLUMNS: [&str; 11] = [
+    "organization_id",
+    "organization_sequence",
+    "aggregate_type",
+    "aggregate_id",
+    "sequence",
+    "event_type",
+    "event_version",
+    "recorded_at",
+    "payload",
+    "metadata",
+    "leaf_hash",
+];
+
+/// Where events and their trailer are written.
+pub trait Form {
+    /// Writes an event and the leaf hash that was signed for it.
+    fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()>;
+
+    /// Writes the trailer, and everything that was held back.
+    fn trailer(&mut self, trailer: &Trailer) -> anyhow::Result<()>;
+}
+
+/// One JSON text a line.
+#[derive(Debug)]
+pub struct Lines<W>(pub W);
+
+impl<W: Write> Form for Lines<W> {
+    fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()> {
+        Ok(self.0.write_all(&line::write(envelope, signed)?)?)
+    }
+
+    fn trailer(&mut self, trailer: &Trailer) -> anyhow::Result<()> {
+        let line = serde_json::to_string(&TrailerLine { trailer: trailer.clone() })?;
+        writeln!(self.0, "{line}")?;
+        Ok(self.0.flush()?)
+    }
+}
+
+/// Comma-separated values with a head.
+#[derive(Debug)]
+pub struct Table<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Table<W> {
+    /// Writes the head.
+    pub fn begin(output: W) -> anyhow::Result<Self> {
+        let mut table = csv::WriterBuilder::new().flexible(true).from_writer(output);
+        table.write_record(COLUMNS)?;
+        Ok(Self(table))
+    }
+}
+
+impl<W: Write> Form for Table<W> {
+    fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()> {
+        self.0.write_record([
+            &envelope.organization_id,
+            &envelope.organization_sequence.to_string(),
+            &envelope.aggregate_type,
+            &envelope.aggregate_id,
+            &envelope.sequence.to_string(),
+            &envelope.event_type,
+            &envelope.event_version,
+            &envelope.recorded_at,
+            &envelope.payload.to_string(),
+            &envelope.metadata.to_string(),
+            &signed.map(Hash::to_string).unwrap_or_default(),
+        ])?;
+        Ok(())
+    }
+
+    /// A row of its own kind: its name, and the trailer as JSON.
+    fn trailer(&mut self, trailer: &Trailer) -> anyhow::Result<()> {
+        self.0.write_record(["trailer", &serde_json::to_string(trailer)?])?;
+        Ok(self.0.flush()?)
+    }
+}

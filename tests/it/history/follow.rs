@@ -1,0 +1,168 @@
+//! Following history live: whoever follows sees every event once and in order, whatever happens to the connection.
+
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use reqwest::Method;
+use reqwest::blocking::Response;
+use serde_json::{Value, json};
+
+use crate::harness::{Caller, World};
+
+/// Somebody who follows, and what they remember between two connections.
+#[derive(Default)]
+struct Follower {
+    last_event_id: Option<String>,
+    seen: Vec<Value>,
+}
+
+impl Follower {
+    /// Connects where the last connection ended.
+    fn connect(&self, caller: &Caller, path: &str) -> BufReader<Response> {
+        let call = caller.call(Method::GET, path).header("Accept", "text/event-stream");
+        let call = match &self.last_event_id {
+            Some(id) => call.header("Last-Event-ID", id),
+            None => call,
+        };
+        let response = call.open().unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        BufReader::new(response)
+    }
+
+    /// Takes one event in; `false` at the end of the stream.
+    fn take(&mut self, stream: &mut BufReader<Response>) -> bool {
+        let mut id = None;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).unwrap() == 0 {
+                return false;
+            }
+            if let Some(given) = line.trim_end().strip_prefix("id: ") {
+                id = Some(given.to_owned());
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                self.seen.push(serde_json::from_str(data).unwrap());
+                self.last_event_id = Some(id.expect("every event has an id"));
+                return true;
+            }
+        }
+    }
+
+    fn take_until(&mut self, stream: &mut BufReader<Response>, sequence: i64) {
+        while self.seen.last().is_none_or(|event| event["organization_sequence"] != sequence) {
+            assert!(self.take(stream), "the stream ended before event {sequence}");
+        }
+    }
+}
+
+/// Somebody who changes things until told to stop, or until the service goes away.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(world: &World, handle: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, admin, path) = (Arc::clone(&stop), world.admin(), format!("/identities/{handle}"));
+        let thread = thread::spawn(move || {
+            for number in 0.. {
+                let change = json!({"display_name": format!("{number}")});
+                let answer = admin.call(Method::PATCH, &path).json(&change).open();
+                if answer.is_err() || told.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+fn head(world: &World) -> i64 {
+    world.database().number("select max(organization_sequence) from events")
+}
+
+#[test]
+fn a_follower_sees_what_was_and_then_what_comes() {
+    let world = World::new();
+    let auditor = world.auditor();
+    let mut follower = Follower::default();
+    let mut stream = follower.connect(&auditor, "/events");
+    follower.take_until(&mut stream, 3);
+    world.admin().create("alpha");
+    follower.take_until(&mut stream, 4);
+    assert_eq!(follower.seen, auditor.events(""));
+}
+
+#[test]
+fn a_follower_may_begin_anywhere_and_follow_one_identity() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    admin.create("bravo");
+    let mut follower = Follower::default();
+    let mut stream = follower.connect(&admin, "/identities/alpha/events");
+    admin.change("bravo", &json!({"display_name": "B"})).ok();
+    admin.change("alpha", &json!({"display_name": "A"})).ok();
+    follower.take_until(&mut stream, 6);
+    assert_eq!(follower.seen, admin.events_of("alpha"));
+    let place = super::text(&admin.get("/events?limit=4").ok()["next"]);
+    let mut late = Follower::default();
+    let mut stream = late.connect(&admin, &format!("/events?after={place}"));
+    late.take_until(&mut stream, 6);
+    assert_eq!(super::sequences(&late.seen), [5, 6]);
+}
+
+#[test]
+fn an_id_that_is_no_cursor_is_refused() {
+    let world = World::new();
+    let call = world.admin().call(Method::GET, "/events").header("Accept", "text/event-stream");
+    call.header("Last-Event-ID", "7").send().invalid_at(&["query", "Last-Event-ID"]);
+}
+
+#[test]
+fn the_stream_ends_well_when_the_service_stops() {
+    let world = World::new();
+    let auditor = world.auditor();
+    let mut follower = Follower::default();
+    let mut stream = follower.connect(&auditor, "/events");
+    follower.take_until(&mut stream, 3);
+    let stopped = thread::spawn(move || drop(world));
+    assert!(!follower.take(&mut stream), "there is an end, and no error");
+    stopped.join().unwrap();
+}
+
+#[test]
+fn a_follower_through_disconnects_and_a_restart_under_writes_sees_each_event_once_in_order() {
+    let mut world = World::new();
+    let mut follower = Follower::default();
+    // A fixed walk: what differs between two runs is where it meets the writers.
+    let mut random = 12_345_u32;
+    world.admin().create("alpha");
+    world.admin().create("bravo");
+    for round in 0..2 {
+        let writers = ["alpha", "bravo"].map(|handle| Writer::start(&world, handle));
+        let auditor = world.auditor();
+        for _ in 0..25 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mut stream = follower.connect(&auditor, "/events");
+            for _ in 0..random >> 28 {
+                assert!(follower.take(&mut stream));
+            }
+        }
+        if round == 0 {
+            world = world.restarted();
+        }
+        writers.into_iter().for_each(Writer::end);
+    }
+    let last = head(&world);
+    let mut stream = follower.connect(&world.admin(), "/events");
+    follower.take_until(&mut stream, last);
+    assert_eq!(super::sequences(&follower.seen), (1..=last).collect::<Vec<_>>());
+}

@@ -1,0 +1,92 @@
+//! Histories that nobody tampered with after they were signed, because they were wrong from the beginning. Whoever
+//! holds the key can sign anything; what contradicts itself is refused all the same.
+
+use std::fs;
+
+use identity_proof::{Checkpoint, Frontier, SigningKey, leaf};
+use identityd::audit::line::{self, Envelope, Trailer, TrailerLine};
+use serde_json::json;
+use tempfile::NamedTempFile;
+
+use super::verify;
+
+const ORIGIN: &str = "identityd/org_forged";
+
+fn event(organization_sequence: i64) -> Envelope {
+    Envelope {
+        organization_id: "org_forged".to_owned(),
+        organization_sequence,
+        aggregate_type: "identity".to_owned(),
+        aggregate_id: "a".to_owned(),
+        sequence: organization_sequence,
+        event_type: "identity.renamed".to_owned(),
+        event_version: "1".to_owned(),
+        recorded_at: format!("2026-01-01T00:00:{organization_sequence:02}.000000Z"),
+        payload: json!({"agent_handle": "a"}),
+        metadata: json!({"actor": "operator"}),
+    }
+}
+
+/// Signs these events as they are, and says what is wrong with them: line and reason.
+fn signed(events: &[Envelope]) -> Result<u64, (Option<u64>, String)> {
+    let key = SigningKey::from_seed(&[5; 32]);
+    let mut tree = Frontier::default();
+    let mut text = Vec::new();
+    for event in events {
+        let leaf = leaf::of(event).unwrap();
+        tree.append(leaf);
+        text.extend(line::write(event, Some(&leaf)).unwrap());
+    }
+    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
+    let trailer = Trailer {
+        count: tree.size(),
+        first: Some(1),
+        last: Some(tree.size()),
+        checkpoint: Some(key.sign(&checkpoint).unwrap()),
+        ..Trailer::default()
+    };
+    text.extend(serde_json::to_vec(&TrailerLine { trailer }).unwrap());
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, text).unwrap();
+    let verdict = verify(file, &key.verifier_key(ORIGIN), None);
+    verdict.map(|report| report.events).map_err(|fault| (fault.line, fault.what))
+}
+
+/// Five events, one of which is made wrong.
+fn with(place: usize, wrong: impl FnOnce(&mut Envelope)) -> (Option<u64>, String) {
+    let mut events: Vec<Envelope> = (1..=5).map(event).collect();
+    wrong(&mut events[place - 1]);
+    signed(&events).unwrap_err()
+}
+
+#[test]
+fn a_history_that_agrees_with_itself_is_fine() {
+    let events: Vec<Envelope> = (1..=5).map(event).collect();
+    assert_eq!(signed(&events), Ok(5));
+}
+
+#[test]
+fn an_aggregate_with_a_gap_is_named() {
+    let fault = with(3, |event| event.sequence = 4);
+    assert_eq!(fault, (Some(3), "event 3 of identity a is missing, its event 4 stands here".to_owned()));
+    let fault = with(4, |event| event.aggregate_id = "b".to_owned());
+    assert_eq!(fault, (Some(4), "event 1 of identity b is missing, its event 4 stands here".to_owned()));
+}
+
+#[test]
+fn time_that_goes_back_is_named() {
+    let fault = with(4, |event| event.recorded_at = "2026-01-01T00:00:02.999999Z".to_owned());
+    assert_eq!(fault, (Some(4), "event 4 was recorded before the one that precedes it".to_owned()));
+}
+
+#[test]
+fn an_event_of_another_organization_is_named() {
+    let fault = with(2, |event| event.organization_id = "org_other".to_owned());
+    assert_eq!(fault, (Some(2), "event of another organization, org_other".to_owned()));
+}
+
+#[test]
+fn an_event_that_is_counted_twice_is_named() {
+    let fault = with(5, |event| event.organization_sequence = 4);
+    assert_eq!(fault, (Some(5), "event 5 is missing, event 4 stands in its place".to_owned()));
+}
