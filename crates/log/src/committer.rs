@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Outcome};
+use crate::batch::{self, Memory, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
 use crate::read_model::ReadModel;
-use crate::world::Remembered;
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
 const LARGEST_BATCH: usize = 256;
@@ -32,7 +31,7 @@ pub struct Committer {
     connection: Option<PgConnection>,
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
-    remembered: Remembered,
+    memory: Memory,
 }
 
 /// What a batch needs besides its connection.
@@ -61,7 +60,7 @@ impl Committer {
             connection: None,
             jobs,
             tools: Tools { read_models, carrier, settings },
-            remembered: Remembered::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -111,11 +110,10 @@ impl Committer {
             Some(connection) => connection,
             None => PgConnection::connect_with(&self.options).await?,
         };
-        let remembered = std::mem::take(&mut self.remembered);
-        let mut transaction = connection.begin().await?;
-        let (outcomes, remembered) = batch::write(&mut transaction, &self.tools, remembered, appends).await?;
-        transaction.commit().await?;
-        self.remembered = remembered;
+        let memory = std::mem::take(&mut self.memory);
+        let (outcomes, memory) = batch::write(&mut connection, &self.tools, memory, appends).await?;
+        connection.execute("commit").await?;
+        self.memory = memory;
         self.connection = Some(connection);
         Ok(outcomes)
     }

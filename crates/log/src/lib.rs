@@ -2,7 +2,7 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
+//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
 //!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`idempotency`]: answers kept in the transaction of their write.
@@ -30,6 +30,7 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+mod head;
 pub mod history;
 pub mod idempotency;
 pub mod ids;
@@ -40,6 +41,7 @@ pub mod past;
 pub mod proof;
 pub mod read;
 mod read_model;
+mod record;
 pub mod recorded;
 pub mod scan;
 pub mod stock;
