@@ -23,13 +23,24 @@ pub(crate) struct Memory {
     aggregates: Remembered,
 }
 
+/// A batch that is written but for the commit.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The answer to each command.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// All events, in order.
+    pub(crate) events: Vec<Recorded>,
+    /// What the next batch may go by once this one is committed.
+    pub(crate) memory: Memory,
+}
+
 /// Opens a transaction, decides a batch and writes it; nothing stands until the caller commits.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     tools: &Tools,
     memory: Memory,
     appends: &[&Append],
-) -> Result<(Vec<Outcome>, Memory), BatchError> {
+) -> Result<Batch, BatchError> {
     let (mut head, unmoved) = Head::lock(connection, memory.head, appends).await?;
     let carrier = tools.carrier.as_ref();
     let mut world = World::load(connection, carrier, memory.aggregates, unmoved, appends).await?;
@@ -55,7 +66,8 @@ pub(crate) async fn write(
     for (append, outcome) in appends.iter().zip(&mut outcomes) {
         keep_answer(connection, append, outcome).await?;
     }
-    Ok((outcomes, Memory { head: Some(head), aggregates: world.into_remembered() }))
+    let memory = Memory { head: Some(head), aggregates: world.into_remembered() };
+    Ok(Batch { outcomes, events, memory })
 }
 
 fn is_repeated(append: &Append, used: &Used) -> bool {

@@ -13,7 +13,7 @@ use crate::batch::{self, Memory, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
-use crate::read_model::ReadModel;
+use crate::read_model::{Observer, ReadModel};
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
 const LARGEST_BATCH: usize = 256;
@@ -31,6 +31,7 @@ pub struct Committer {
     connection: Option<PgConnection>,
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
+    observers: Vec<Arc<dyn Observer>>,
     memory: Memory,
 }
 
@@ -60,8 +61,16 @@ impl Committer {
             connection: None,
             jobs,
             tools: Tools { read_models, carrier, settings },
+            observers: vec![],
             memory: Memory::default(),
         }
+    }
+
+    /// The same committer, which tells `observer` of every commit before it answers anybody.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
@@ -111,11 +120,14 @@ impl Committer {
             None => PgConnection::connect_with(&self.options).await?,
         };
         let memory = std::mem::take(&mut self.memory);
-        let (outcomes, memory) = batch::write(&mut connection, &self.tools, memory, appends).await?;
+        let batch = batch::write(&mut connection, &self.tools, memory, appends).await?;
         connection.execute("commit").await?;
-        self.memory = memory;
+        for observer in &self.observers {
+            observer.committed(&batch.events);
+        }
+        self.memory = batch.memory;
         self.connection = Some(connection);
-        Ok(outcomes)
+        Ok(batch.outcomes)
     }
 }
 

@@ -51,5 +51,5 @@ pub use committer::Committer;
 pub use error::{AppendError, BatchError, ReadError, is_outage};
 pub use log::{Append, Committed, Log, Settings, connect_options};
 pub use metadata::{Actor, Metadata};
-pub use read_model::{ReadModel, ReadModelError, ReadModelFailure};
+pub use read_model::{Observer, ReadModel, ReadModelError, ReadModelFailure};
 pub use recorded::Recorded;
