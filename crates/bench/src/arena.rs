@@ -98,9 +98,18 @@ pub(crate) struct Server {
 impl Server {
     /// Its resident memory in MiB.
     pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory ever was, in MiB.
+    pub(crate) fn peak(&self) -> anyhow::Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, kind: &str) -> anyhow::Result<f64> {
         let process = self.child.id().context("the server has ended")?;
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(kind));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u32>().ok());
         let Some(kibibytes) = kibibytes else { bail!("the kernel does not tell the server's memory") };
         Ok(f64::from(kibibytes) / 1024.0)

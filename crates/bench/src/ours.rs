@@ -68,6 +68,12 @@ impl Ours {
 
 /// Starts the service over a database that is there.
 pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Server> {
-    let url = arena.url(database);
-    arena.serve("identityd", &["serve", "--listen", "127.0.0.1:0", "--database-url", &url]).await
+    let (url, data_dir) = (arena.url(database), data_dir(arena));
+    let place = ["--database-url", &url, "--data-dir", &data_dir];
+    arena.serve("identityd", &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &place].concat()).await
+}
+
+/// Where the service keeps its signing key. Its database is elsewhere.
+pub(crate) fn data_dir(arena: &Arena) -> String {
+    arena.file("service").to_string_lossy().into_owned()
 }

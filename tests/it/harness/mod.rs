@@ -11,6 +11,7 @@
 //! ends with the process, however that ends.
 
 mod answer;
+mod cable;
 mod caller;
 mod database;
 mod grammar;

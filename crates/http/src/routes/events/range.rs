@@ -32,6 +32,7 @@ pub(super) struct Wanted {
     event_types: Option<Vec<String>>,
     since: Option<OffsetDateTime>,
     until: Option<OffsetDateTime>,
+    leaf_hashes: bool,
 }
 
 impl Wanted {
@@ -45,6 +46,8 @@ impl Wanted {
         let mut parameters = Parameters::parse(query);
         let paged = matches!(representation, Representation::Page | Representation::CloudEvents);
         let limit = paged.then(|| parameters.one("limit", limit)).flatten();
+        let whole = representation == Representation::Lines;
+        let leaf_hashes = whole.then(|| parameters.one("leaf_hashes", yes_or_no)).flatten();
         let live = representation == Representation::Live;
         let until = (!live).then(|| parameters.one("until", moment)).flatten();
         let after = parameters.one("after", |text| place(organization_id, text));
@@ -62,6 +65,7 @@ impl Wanted {
             event_types: some_of(&mut parameters, "event_type"),
             since: parameters.one("since", moment),
             until,
+            leaf_hashes: leaf_hashes.unwrap_or_default(),
         };
         parameters.finish()?;
         Ok(wanted)
@@ -79,6 +83,10 @@ impl Wanted {
 fn limit(text: &str) -> Result<u32, Complaint> {
     let limit = text.parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
     limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, Complaint> {
+    text.parse().map_err(|_| Complaint::new("bool_parsing", "Input should be true or false"))
 }
 
 fn place(organization_id: &str, text: &str) -> Result<i64, Complaint> {
@@ -107,6 +115,8 @@ pub(super) struct Range {
     pub(super) query: Query,
     /// How many events a page has.
     pub(super) limit: u32,
+    /// Whether the client said where the range ends.
+    pub(super) is_bounded: bool,
 }
 
 impl Range {
@@ -137,6 +147,7 @@ impl Range {
         }
         query.aggregate_ids = wanted.aggregate_ids;
         query.event_types = wanted.event_types;
-        Ok(Self { query, limit: wanted.limit })
+        query.leaf_hashes = wanted.leaf_hashes;
+        Ok(Self { query, limit: wanted.limit, is_bounded: wanted.until.is_some() })
     }
 }
