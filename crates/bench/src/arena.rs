@@ -120,3 +120,12 @@ impl Server {
         self.child.kill().await.context("cannot stop a server")
     }
 }
+
+/// What autovacuum and the checkpointer would do in a while, done now, so that it does not fall into somebody's turn.
+pub(crate) async fn tidy(pool: &PgPool) -> anyhow::Result<()> {
+    // One by one, since a vacuum does not run beside other statements.
+    for statement in ["vacuum analyze", "checkpoint"] {
+        sqlx::raw_sql(statement).execute(pool).await.with_context(|| format!("cannot {statement}"))?;
+    }
+    Ok(())
+}

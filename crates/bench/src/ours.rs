@@ -1,11 +1,10 @@
 //! The service that is measured: a process of its own over a database of its own, with an organization and a key.
 
-use anyhow::Context as _;
 use identityd::operator::{NewOrganization, Operator, Purpose};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 
-use crate::arena::{Arena, Server};
+use crate::arena::{Arena, Server, tidy};
 use crate::seed::{Seeded, Seeder};
 
 /// A running service.
@@ -36,14 +35,8 @@ impl Ours {
             seeder.create(prefix, count).await
         })
         .await?;
-        self.tidy().await?;
+        tidy(&self.pool).await?;
         Ok(seeded)
-    }
-
-    /// What autovacuum would do in a while, done now, so that it does not fall into somebody's turn.
-    pub(crate) async fn tidy(&self) -> anyhow::Result<()> {
-        sqlx::raw_sql("vacuum analyze; checkpoint").execute(&self.pool).await.context("cannot tidy up")?;
-        Ok(())
     }
 
     /// Keys of the first identities of `seeded`, with their numbers.

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api_key::{Presented, public_id};
+use crate::cache::{Cache, NameRef};
 use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
 use crate::error::ApiError;
@@ -41,6 +42,7 @@ struct Inner {
     settings: AppSettings,
     readiness: Readiness,
     in_flight: InFlight,
+    cache: Cache,
 }
 
 /// What the wire has to know of the settings.
@@ -64,9 +66,10 @@ impl App {
         head: watch::Receiver<Head>,
         settings: AppSettings,
         readiness: Readiness,
+        cache: Cache,
     ) -> Self {
         let in_flight = InFlight::default();
-        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight }))
+        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight, cache }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -77,6 +80,34 @@ impl App {
     /// Keys of writes that are being answered.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight
+    }
+
+    /// The key with this id, if it is good.
+    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
+        let Inner { pool, cache, .. } = &*self.0;
+        if let Some(key) = cache.key(id) {
+            return Ok(Some(key));
+        }
+        let ticket = cache.ticket();
+        let key = api_keys::find_active(pool, id).await?.map(Arc::new);
+        if let Some(key) = &key {
+            cache.keep_key(ticket, key);
+        }
+        Ok(key)
+    }
+
+    /// The identity with this name, if these eyes may see it.
+    async fn identity(&self, name: NameRef<'_>, eyes: &Eyes) -> Result<Option<Arc<Found>>, ApiError> {
+        let Inner { pool, cache, .. } = &*self.0;
+        if let Some(found) = cache.identity(name, eyes.viewer()) {
+            return Ok(Some(found));
+        }
+        let ticket = cache.ticket();
+        let found = identities::find(pool, name.organization_id, eyes, name.handle).await?.map(Arc::new);
+        if let Some(found) = &found {
+            cache.keep_identity(ticket, name, eyes.viewer(), found);
+        }
+        Ok(found)
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -90,7 +121,7 @@ impl App {
 pub struct Caller {
     app: App,
     /// The key.
-    pub key: KeyRow,
+    pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
 }
@@ -117,7 +148,7 @@ impl FromRequestParts<App> for Holder {
         let presented =
             parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
         let presented = presented.ok_or_else(ApiError::unauthorized)?;
-        let key = api_keys::find_active(&app.0.pool, presented.id).await?;
+        let key = app.key(presented.id).await?;
         let key =
             key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
         // The context is this request's own, so nothing was set before.
@@ -262,15 +293,14 @@ impl Caller {
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.
-    pub async fn find(&self, handle: &str) -> Result<Found, ApiError> {
+    pub async fn find(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
-        let found =
-            identities::find(self.pool(), self.organization_id(), &self.eyes(), handle.as_str()).await?;
-        found.ok_or_else(ApiError::identity_not_found)
+        let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
+        self.app.identity(name, &self.eyes()).await?.ok_or_else(ApiError::identity_not_found)
     }
 
     /// The same, if the caller may change it: an agent changes nobody but itself (D6).
-    pub async fn find_own(&self, handle: &str) -> Result<Found, ApiError> {
+    pub async fn find_own(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
             Ok(found)

@@ -22,6 +22,7 @@
 //! [`router()`]; its errors in [`error`].
 
 pub mod api_key;
+pub mod cache;
 pub mod caller;
 mod conditional;
 pub mod context;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Outcome};
+use crate::batch::{self, Memory, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
-use crate::read_model::ReadModel;
-use crate::world::Remembered;
+use crate::read_model::{Observer, ReadModel};
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
 const LARGEST_BATCH: usize = 256;
@@ -32,7 +31,8 @@ pub struct Committer {
     connection: Option<PgConnection>,
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
-    remembered: Remembered,
+    observers: Vec<Arc<dyn Observer>>,
+    memory: Memory,
 }
 
 /// What a batch needs besides its connection.
@@ -61,8 +61,16 @@ impl Committer {
             connection: None,
             jobs,
             tools: Tools { read_models, carrier, settings },
-            remembered: Remembered::default(),
+            observers: vec![],
+            memory: Memory::default(),
         }
+    }
+
+    /// The same committer, which tells `observer` of every commit before it answers anybody.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
@@ -111,13 +119,15 @@ impl Committer {
             Some(connection) => connection,
             None => PgConnection::connect_with(&self.options).await?,
         };
-        let remembered = std::mem::take(&mut self.remembered);
-        let mut transaction = connection.begin().await?;
-        let (outcomes, remembered) = batch::write(&mut transaction, &self.tools, remembered, appends).await?;
-        transaction.commit().await?;
-        self.remembered = remembered;
+        let memory = std::mem::take(&mut self.memory);
+        let batch = batch::write(&mut connection, &self.tools, memory, appends).await?;
+        connection.execute("commit").await?;
+        for observer in &self.observers {
+            observer.committed(&batch.events);
+        }
+        self.memory = batch.memory;
         self.connection = Some(connection);
-        Ok(outcomes)
+        Ok(batch.outcomes)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
+//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
 //!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`idempotency`]: answers kept in the transaction of their write.
@@ -30,6 +30,7 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+mod head;
 pub mod history;
 pub mod idempotency;
 pub mod ids;
@@ -40,6 +41,7 @@ pub mod past;
 pub mod proof;
 pub mod read;
 mod read_model;
+mod record;
 pub mod recorded;
 pub mod scan;
 pub mod stock;
@@ -49,5 +51,5 @@ pub use committer::Committer;
 pub use error::{AppendError, BatchError, ReadError, is_outage};
 pub use log::{Append, Committed, Log, Settings, connect_options};
 pub use metadata::{Actor, Metadata};
-pub use read_model::{ReadModel, ReadModelError, ReadModelFailure};
+pub use read_model::{Observer, ReadModel, ReadModelError, ReadModelFailure};
 pub use recorded::Recorded;

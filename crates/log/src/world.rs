@@ -48,11 +48,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Loads what `appends` need.
+    /// Loads what `appends` need. While the log is `unmoved` since the last batch, what is remembered is all there is.
     pub(crate) async fn load(
         connection: &mut PgConnection,
         carrier: &dyn Carrier,
         remembered: Remembered,
+        unmoved: bool,
         appends: &[&Append],
     ) -> Result<Self, BatchError> {
         let wanted = Wanted::by(appends);
@@ -67,7 +68,7 @@ impl World {
             ids.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
             world.secrets.insert(organization, registered.into_iter().collect());
         }
-        world.load_aggregates(connection, ids).await?;
+        world.load_aggregates(connection, unmoved, ids).await?;
         world.load_claims(connection, &wanted.names).await?;
         if !wanted.numbers.is_empty() {
             world.offers = carrier.offers(connection, &wanted.numbers).await?.into();
@@ -78,10 +79,14 @@ impl World {
     async fn load_aggregates(
         &mut self,
         connection: &mut PgConnection,
-        ids: HashSet<Key>,
+        unmoved: bool,
+        mut ids: HashSet<Key>,
     ) -> Result<(), BatchError> {
         if self.aggregates.len() + ids.len() > REMEMBERED {
             self.aggregates.clear();
+        }
+        if unmoved {
+            ids.retain(|key| !self.aggregates.contains_key(key));
         }
         if ids.is_empty() {
             return Ok(());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
+use identity_http::cache::{Cache, Watch};
 use identity_http::{App, AppSettings, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
@@ -56,6 +57,7 @@ pub struct Service {
     stop_preparing: watch::Sender<bool>,
     readiness: Readiness,
     follower: JoinHandle<()>,
+    cache_watch: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     pool: PgPool,
@@ -81,7 +83,10 @@ impl Service {
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
+        let cache = Cache::new();
+        let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
+        let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
         let app = App::new(
             pool.clone(),
             log,
@@ -89,6 +94,7 @@ impl Service {
             head.clone(),
             app_settings(settings),
             readiness.clone(),
+            cache,
         );
         let (stop, stopped) = oneshot::channel::<()>();
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
@@ -99,6 +105,7 @@ impl Service {
         let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
             follower: tokio::spawn(follower.run()),
+            cache_watch: tokio::spawn(cache_watch.run()),
             stop_signing,
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             address,
@@ -135,6 +142,7 @@ impl Service {
         // the follower was cancelled is all there is to hear of it.
         self.follower.abort();
         drop(self.follower.await);
+        self.cache_watch.await.context("the watch over the cache was cut off")?;
         self.server.await.context("the server was cut off")?.context("the server failed")?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;

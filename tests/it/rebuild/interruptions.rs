@@ -37,7 +37,7 @@ fn watched(world: &World, mut look: impl FnMut(u64) -> ControlFlow<()>) -> (Resu
 
 #[test]
 fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() {
-    let world = World::crowd(2_000, 3);
+    let world = World::crowd(1_000, 3);
     let before = world.rows("read_model", "identities");
     let keys = world.indexes("read_model", "identities");
     // Every look costs the same, so that a number of looks is a moment.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, tidy};
 use crate::load::{self, Load};
 use crate::ours::{self, Ours};
 use crate::requests::{self, Same};
@@ -35,7 +35,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         seeder.describe(&long, scale.long - 1).await
     })
     .await?;
-    ours.tidy().await?;
+    tidy(&ours.pool).await?;
     all_signed(&ours).await?;
     as_of(&ours, scale, results).await?;
     export(arena, &ours, scale, results).await?;

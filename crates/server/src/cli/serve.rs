@@ -34,7 +34,10 @@ pub(super) async fn run(
         () = interruption.arrives() => Ok(None),
     };
     let outcome = match outcome {
-        Ok(Some(service)) => run_until_told(interruption, service, &database, output, with_demo).await,
+        Ok(Some(service)) => tokio::select! {
+            outcome = run_until_told(interruption, service, &database, output, with_demo) => outcome,
+            never = database.look_after() => match never {},
+        },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
