@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "DATABASE_URL",
     "IDENTITYD_DATA_DIR",
     "IDENTITYD_DESCRIPTION_LIMIT",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 9] = [
     "IDENTITYD_LOG_FORMAT",
     "IDENTITYD_MAIL_DOMAIN",
     "IDENTITYD_NAME_HOLD_DAYS",
+    "IDENTITYD_SIGNING_KEY",
     "IDENTITYD_TUNNEL_ZONE",
     "RUST_LOG",
 ];

@@ -10,7 +10,7 @@ use identity_projections::api_keys;
 use crate::caller::Caller;
 
 /// The most events of a batch.
-const MOST_EVENTS: u32 = 4096;
+const MOST_EVENTS: u32 = 2048;
 
 /// The size in bytes after which a batch takes no further event.
 const ENOUGH_TEXT: usize = 2 * 1024 * 1024;
