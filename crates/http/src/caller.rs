@@ -2,9 +2,11 @@
 //! for a key: without one it has nothing to work with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
@@ -19,12 +21,14 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api_key::{Presented, public_id};
+use crate::api_key::Presented;
 use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
+use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::reply::{Answer, Keeping, Reply, Source};
 
@@ -41,6 +45,8 @@ struct Inner {
     settings: AppSettings,
     readiness: Readiness,
     in_flight: InFlight,
+    metrics: Metrics,
+    limits: Limits,
 }
 
 /// What the wire has to know of the settings.
@@ -52,6 +58,12 @@ pub struct AppSettings {
     pub tunnel_zone: String,
     /// The longest description, in characters (D18).
     pub longest_description: usize,
+    /// How often somebody may ask.
+    pub limits: limits::Settings,
+    /// How long a request may take before its client is told to come again.
+    pub longest_request: Duration,
+    /// How many requests are answered at the same time.
+    pub most_requests: usize,
 }
 
 impl App {
@@ -64,9 +76,11 @@ impl App {
         head: watch::Receiver<Head>,
         settings: AppSettings,
         readiness: Readiness,
+        metrics: Metrics,
     ) -> Self {
         let in_flight = InFlight::default();
-        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight }))
+        let limits = Limits::new(settings.limits);
+        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight, metrics, limits }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -74,9 +88,45 @@ impl App {
         self.0.readiness.borrow().as_ref().map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
     }
 
+    /// What is counted of requests.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// Keys of writes that are being answered.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight
+    }
+
+    /// The settings.
+    pub(crate) fn settings(&self) -> &AppSettings {
+        &self.0.settings
+    }
+
+    /// The key that a header presents, if it opens the door.
+    async fn authenticate(&self, header: &HeaderValue, context: &Context) -> Result<KeyRow, ApiError> {
+        let presented = header.to_str().ok().and_then(Presented::parse);
+        self.0.limits.may_try(context.client, presented.as_ref().map(Presented::sha256))?;
+        if let Some(presented) = presented {
+            let key = api_keys::find_active(&self.0.pool, presented.id).await?;
+            if let Some(key) = key.filter(|key| presented.matches(&key.secret_sha256)) {
+                self.0.limits.good(presented.sha256());
+                return Ok(key);
+            }
+        }
+        self.0.metrics.refused_key();
+        Err(self.0.limits.refused(context.client))
+    }
+
+    /// Takes the tokens that this request costs. It may ask who its caller is more than once, and pays once.
+    fn charge(&self, key: &KeyRow, context: &Context) -> Result<(), ApiError> {
+        if context.standing.get().is_some() {
+            return Ok(());
+        }
+        let Some((standing, wait)) = self.0.limits.take(key) else { return Ok(()) };
+        // Nobody else charges this request.
+        let _: Result<(), _> = context.standing.set(standing);
+        wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
@@ -114,14 +164,10 @@ impl FromRequestParts<App> for Holder {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
-        let presented =
-            parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
-        let presented = presented.ok_or_else(ApiError::unauthorized)?;
-        let key = api_keys::find_active(&app.0.pool, presented.id).await?;
-        let key =
-            key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
-        // The context is this request's own, so nothing was set before.
-        let _: Result<(), String> = context.key_id.set(public_id(key.id));
+        let header = parts.headers.get("x-api-key").filter(|header| !header.is_empty());
+        let key = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
+        context.identify(&key);
+        app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
         Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency }))
     }

@@ -3,6 +3,7 @@
 //! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
@@ -13,6 +14,7 @@ use crate::batch::{self, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
+use crate::metrics::Metrics;
 use crate::read_model::ReadModel;
 use crate::world::Remembered;
 
@@ -33,6 +35,7 @@ pub struct Committer {
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
     remembered: Remembered,
+    metrics: Metrics,
 }
 
 /// What a batch needs besides its connection.
@@ -62,7 +65,15 @@ impl Committer {
             jobs,
             tools: Tools { read_models, carrier, settings },
             remembered: Remembered::default(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// The same committer, counting what it does with these counters.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
@@ -107,14 +118,24 @@ impl Committer {
 
     /// After any error the connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     async fn try_commit(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
+        let written = self.write(appends).await;
+        if written.is_err() {
+            self.metrics.failed();
+        }
+        written
+    }
+
+    async fn write(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => PgConnection::connect_with(&self.options).await?,
         };
         let remembered = std::mem::take(&mut self.remembered);
+        let begun = Instant::now();
         let mut transaction = connection.begin().await?;
         let (outcomes, remembered) = batch::write(&mut transaction, &self.tools, remembered, appends).await?;
         transaction.commit().await?;
+        self.metrics.committed(&outcomes, begun.elapsed());
         self.remembered = remembered;
         self.connection = Some(connection);
         Ok(outcomes)
