@@ -19,6 +19,7 @@ mod identities;
 mod isolation;
 mod log;
 mod mailboxes;
+mod operations;
 mod phone_numbers;
 mod proof;
 mod rebuild;

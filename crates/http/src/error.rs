@@ -21,6 +21,8 @@ use crate::form::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
 
+const RATE_LIMITED: &str = "rate_limited";
+
 /// Never leaves the service.
 const REPETITION: &str = "repetition";
 
@@ -246,6 +248,29 @@ impl ApiError {
             "total": total,
         });
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "preparing", detail).retry_after(1)
+    }
+
+    /// The key, or its organization, has asked more often than it may. Contract, D13.
+    pub fn too_many_requests(seconds: u32) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, "Too many requests, please retry later")
+            .retry_after(seconds)
+    }
+
+    /// The address has presented too many keys that open nothing.
+    pub fn too_many_refused_keys(seconds: u32) -> Self {
+        let detail = "Too many invalid API keys from this address, please retry later";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, detail).retry_after(seconds)
+    }
+
+    /// As many requests as there may be are being answered.
+    pub fn overloaded() -> Self {
+        let detail = "The service is busy, please retry";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
+    }
+
+    /// The client took too long to send the body.
+    pub fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "Request body took too long to arrive")
     }
 
     /// A defect of ours. The client learns nothing but the request id.

@@ -8,8 +8,10 @@
 //! - [`cursor`]: places in history, as clients hold them.
 //! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told; `problem`: in which form.
+//! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
+//! - [`metrics`]: what is counted of requests.
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -24,12 +26,15 @@
 pub mod api_key;
 pub mod cache;
 pub mod caller;
+pub mod client;
 mod conditional;
 pub mod context;
 pub mod cursor;
 pub mod error;
 pub mod form;
 mod idempotency;
+pub mod limits;
+pub mod metrics;
 mod parameters;
 mod problem;
 pub mod readiness;
@@ -37,6 +42,6 @@ mod reply;
 mod router;
 mod routes;
 
-pub use caller::{App, AppSettings};
+pub use caller::{App, AppSettings, Parts};
 pub use readiness::{Preparation, Readiness};
 pub use router::router;

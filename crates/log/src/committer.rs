@@ -3,6 +3,7 @@
 //! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
@@ -13,6 +14,7 @@ use crate::batch::{self, Memory, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
+use crate::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
@@ -33,6 +35,7 @@ pub struct Committer {
     tools: Tools,
     observers: Vec<Arc<dyn Observer>>,
     memory: Memory,
+    metrics: Metrics,
 }
 
 /// What a batch needs besides its connection.
@@ -63,6 +66,7 @@ impl Committer {
             tools: Tools { read_models, carrier, settings },
             observers: vec![],
             memory: Memory::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -70,6 +74,13 @@ impl Committer {
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observers.push(observer);
+        self
+    }
+
+    /// The same committer, counting what it does with these counters.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -115,13 +126,23 @@ impl Committer {
 
     /// After any error the connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     async fn try_commit(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
+        let written = self.write(appends).await;
+        if written.is_err() {
+            self.metrics.failed();
+        }
+        written
+    }
+
+    async fn write(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => PgConnection::connect_with(&self.options).await?,
         };
         let memory = std::mem::take(&mut self.memory);
+        let begun = Instant::now();
         let batch = batch::write(&mut connection, &self.tools, memory, appends).await?;
         connection.execute("commit").await?;
+        self.metrics.committed(&batch.outcomes, begun.elapsed());
         for observer in &self.observers {
             observer.committed(&batch.events);
         }

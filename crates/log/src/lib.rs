@@ -13,6 +13,7 @@
 //! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
+//! - [`metrics`]: what is counted of commits.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
 //! # Invariants, as absences
@@ -36,6 +37,7 @@ pub mod idempotency;
 pub mod ids;
 mod log;
 mod metadata;
+pub mod metrics;
 pub mod names;
 pub mod past;
 pub mod proof;

@@ -7,17 +7,20 @@ mod demo;
 mod doctor;
 mod interruption;
 mod key;
+mod manual;
 mod migrate;
 mod numbers;
 mod org;
 mod output;
 mod projections;
 mod serve;
+mod supervisor;
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use identityd::database::Database;
@@ -66,7 +69,7 @@ enum Command {
     /// Run the service until it is told to stop
     Serve {
         #[command(flatten)]
-        flags: ServeFlags,
+        flags: Box<ServeFlags>,
 
         /// Create the organization `demo` if there is none, and print how to try it
         #[arg(long)]
@@ -91,11 +94,24 @@ enum Command {
     Audit(audit::Command),
     /// Check the database
     Doctor,
+    /// Print the manual
+    Man(manual::ManFlags),
+    /// Print what makes a shell complete commands and options
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { common, database, signing, command } = arguments;
+    // These look at nothing but the command line itself.
+    match &command {
+        Command::Man(flags) => return manual::man(flags),
+        Command::Completions { shell } => return manual::completions(*shell),
+        _ => {}
+    }
     let level = if matches!(command, Command::Serve { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
     logging::start(common.log_format, level)?;
     let file = SettingsFile::read(common.config.as_deref())?;
@@ -104,7 +120,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
-            serve::run(&ServeSettings::resolve(flags, file)?, signing, &database, output, demo).await
+            serve::run(&ServeSettings::resolve(*flags, file)?, signing, &database, output, demo).await
         }
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,
@@ -113,6 +129,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
         Command::Doctor => doctor::run(&database, output).await,
+        Command::Man(_) | Command::Completions { .. } => Ok(()),
     }
 }
 

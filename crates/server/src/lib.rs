@@ -1,9 +1,12 @@
 //! The service as one piece: settings, composition, and what operators do.
 
 pub mod audit;
+pub mod connections;
 pub mod database;
 pub mod doctor;
 pub mod fictional_numbers;
+mod front;
+mod metrics;
 pub mod migrations;
 pub mod numbers;
 pub mod operator;
@@ -12,5 +15,6 @@ pub mod private_postgres;
 mod service;
 pub mod settings;
 pub mod signing;
+pub mod tls;
 
 pub use service::{Service, ServiceSettings};

@@ -25,7 +25,7 @@ pub(crate) fn start(format: Format, level: LevelFilter) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         Format::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        Format::Json => log.json().try_init(),
+        Format::Json => log.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }

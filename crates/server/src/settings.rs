@@ -3,6 +3,8 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
 //! environment, and no database URL is ever printed, since it may hold a password.
 
+mod wire;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::signing::SigningSettings;
+
+pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
@@ -70,6 +74,10 @@ pub struct ServeFlags {
     /// Longest description of an identity, in characters [default: 10000]
     #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
     pub description_limit: Option<usize>,
+
+    /// What lies between clients and the API.
+    #[command(flatten)]
+    pub wire: WireLayer,
 }
 
 /// The settings file: TOML, every key optional, named as the flags are but with underscores.
@@ -84,6 +92,8 @@ pub struct SettingsFile {
     tunnel_zone: Option<String>,
     name_hold_days: Option<u32>,
     description_limit: Option<usize>,
+    #[serde(default)]
+    http: WireLayer,
 }
 
 impl SettingsFile {
@@ -136,7 +146,7 @@ impl SigningSettings {
 }
 
 /// How to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServeSettings {
     /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
@@ -148,6 +158,8 @@ pub struct ServeSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
+    /// What lies between clients and the API.
+    pub wire: WireSettings,
 }
 
 impl ServeSettings {
@@ -159,6 +171,7 @@ impl ServeSettings {
             tunnel_zone: domain("tunnel_zone", flags.tunnel_zone.or(file.tunnel_zone), DEFAULT_TUNNEL_ZONE)?,
             name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
+            wire: WireSettings::resolve(flags.wire.over(file.http))?,
         })
     }
 }

@@ -16,6 +16,7 @@ mod caller;
 mod database;
 mod grammar;
 mod laws;
+mod metrics;
 mod postgres;
 mod published;
 mod raw;

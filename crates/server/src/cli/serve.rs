@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use identityd::database::Database;
@@ -14,6 +13,7 @@ use identityd::{Service, ServiceSettings};
 use super::demo;
 use super::interruption::Interruption;
 use super::output::Output;
+use super::supervisor::Supervisor;
 
 /// How long running requests may take to end. Leaves Postgres its share of the ten seconds within which the whole
 /// process is to stop.
@@ -52,8 +52,15 @@ async fn start(
     output: Output,
 ) -> anyhow::Result<Service> {
     let service = Service::start(service_settings(settings, signing, database)).await?;
-    let base = format!("http://{}", service.address());
-    output.print(&json!({ "listening_on": base }), &format!("listening on {base}"))?;
+    let scheme = if service.speaks_tls() { "https" } else { "http" };
+    let base = format!("{scheme}://{}", service.address());
+    let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
+    let beside = metrics.as_ref().map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
+    let mut listening = json!({ "listening_on": base });
+    if let (Some(metrics), Some(listening)) = (metrics, listening.as_object_mut()) {
+        listening.insert("metrics_on".to_owned(), metrics.into());
+    }
+    output.print(&listening, &format!("listening on {base}{beside}"))?;
     Ok(service)
 }
 
@@ -64,14 +71,27 @@ async fn run_until_told(
     output: Output,
     with_demo: bool,
 ) -> anyhow::Result<()> {
-    let introduced = tokio::select! {
-        introduced = introduce(&service, database, output), if with_demo => introduced,
-        () = interruption.arrives() => return drain(service).await,
+    let mut supervisor = Supervisor::greet(&service)?;
+    let outcome = tokio::select! {
+        outcome = wait_until_told(&mut interruption, &service, database, output, with_demo) => outcome,
+        never = supervisor.attend(&service) => match never {},
     };
-    if introduced.is_ok() {
-        interruption.arrives().await;
+    outcome.and(drain(service).await)
+}
+
+async fn wait_until_told(
+    interruption: &mut Interruption,
+    service: &Service,
+    database: &Database,
+    output: Output,
+    with_demo: bool,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        introduced = introduce(service, database, output), if with_demo => introduced?,
+        () = interruption.arrives() => return Ok(()),
     }
-    introduced.and(drain(service).await)
+    interruption.arrives().await;
+    Ok(())
 }
 
 async fn introduce(service: &Service, database: &Database, output: Output) -> anyhow::Result<()> {
@@ -81,6 +101,7 @@ async fn introduce(service: &Service, database: &Database, output: Output) -> an
 
 async fn drain(service: Service) -> anyhow::Result<()> {
     tracing::info!("stopping");
+    Supervisor::take_leave();
     let stopped = tokio::time::timeout(DRAIN_LIMIT, service.stop()).await;
     stopped.unwrap_or_else(|_| {
         tracing::warn!("some requests did not end within {DRAIN_LIMIT:?} and were cut off");
@@ -93,7 +114,17 @@ fn service_settings(
     signing: SigningSettings,
     database: &Database,
 ) -> ServiceSettings {
-    let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit } = settings.clone();
-    let database_url = database.url().expose_secret().to_owned();
-    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit, signing }
+    let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit, wire } =
+        settings.clone();
+    let database_url = database.url().clone();
+    ServiceSettings {
+        listen,
+        database_url,
+        mail_domain,
+        tunnel_zone,
+        name_hold,
+        description_limit,
+        signing,
+        wire,
+    }
 }

@@ -13,4 +13,5 @@ mod numbers;
 mod operators;
 mod private_postgres;
 mod projections;
+mod standing;
 mod under_load;
