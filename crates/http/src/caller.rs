@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::api_key::{Presented, public_id};
 use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
+use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
@@ -41,6 +42,7 @@ struct Inner {
     settings: AppSettings,
     readiness: Readiness,
     in_flight: InFlight,
+    seal: Seal,
 }
 
 /// What the wire has to know of the settings.
@@ -66,7 +68,8 @@ impl App {
         readiness: Readiness,
     ) -> Self {
         let in_flight = InFlight::default();
-        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight }))
+        let seal = Seal::new(signer.key().authenticator("cursors of lists"));
+        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight, seal }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -210,6 +213,11 @@ impl Caller {
     /// Who signs the log.
     pub fn signer(&self) -> &Signer {
         &self.app.0.signer
+    }
+
+    /// What closes and opens cursors of lists.
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.app.0.seal
     }
 
     /// How far the log reaches, as it grows.

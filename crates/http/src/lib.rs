@@ -7,9 +7,11 @@
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`cursor`]: places in history, as clients hold them.
 //! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once.
-//! - [`error`]: every way a request can fail, and what the client is told; `problem`: in which form.
+//! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
+//!   form.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
+//! - [`openapi`]: the OpenAPI document, from what the handlers say of themselves.
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -18,17 +20,19 @@
 //! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
 //!
 //! # How to add an endpoint
-//! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first; its line in
-//! [`router()`]; its errors in [`error`].
+//! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first, with what it says of
+//! itself above it; its lines in [`router()`] and in [`openapi`]; its errors in [`error`] and [`code`].
 
 pub mod api_key;
 pub mod caller;
+pub mod code;
 mod conditional;
 pub mod context;
 pub mod cursor;
 pub mod error;
 pub mod form;
 mod idempotency;
+pub mod openapi;
 mod parameters;
 mod problem;
 pub mod readiness;

@@ -13,6 +13,7 @@
 mod answer;
 mod caller;
 mod database;
+mod document;
 mod grammar;
 mod laws;
 mod postgres;
