@@ -13,8 +13,13 @@ help:
 run: tools
 	cargo run --release --package identityd -- serve --demo
 
-test: tools
+test:
+	@./.ci/tools test
 	cargo test --workspace
+
+# The published schemathesis against the running service and the document that it serves; bounded to two minutes.
+test-openapi: tools
+	@./.ci/test-openapi
 
 # The report and its plots are in target/bench.
 bench: tools

@@ -65,3 +65,55 @@ fn a_reader_who_has_it_all_is_told_no_more_than_that() {
         world.admin().call(Method::GET, path).header("If-None-Match", &tag).send().ok();
     }
 }
+
+#[test]
+fn what_an_identity_owns_has_its_version_too() {
+    let world = World::new();
+    let admin = world.admin();
+    let created = admin.create("alpha");
+    let number = admin.provision("alpha");
+    let (tunnel, number) = (created["tunnel"]["id"].as_str().unwrap(), number["id"].as_str().unwrap());
+    let parts = [
+        (format!("/tunnels/{tunnel}"), json!({ "metadata": { "a": 1 } })),
+        ("/mail/mailboxes/alpha".to_owned(), json!({ "filter_mode": "whitelist" })),
+        (format!("/phone/numbers/{number}"), json!({ "incoming_call_action": "hosted_agent" })),
+    ];
+    for (path, change) in parts {
+        let tag = admin.get(&path).headers["etag"].clone();
+        assert_eq!(tag, admin.get("/identities/alpha").headers["etag"], "{path}");
+        let conditional =
+            |method, header: &str| admin.call(method, &path).header(header, &tag).json(&change).send();
+        conditional(Method::GET, "If-None-Match").must_be(304);
+        conditional(Method::PATCH, "If-Match").ok();
+        let refused = world.stores_nothing(|| conditional(Method::PATCH, "If-Match")).must_be(412);
+        assert_eq!(refused.headers["etag"], admin.get(&path).headers["etag"], "{path}");
+        conditional(Method::GET, "If-None-Match").ok();
+    }
+    let stale = admin.call(Method::DELETE, &format!("/phone/numbers/{number}")).header("If-Match", "\"1\"");
+    stale.send().must_be(412);
+}
+
+#[test]
+fn every_list_has_a_tag_that_changes_with_it() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    let secret = admin.register_secret("s");
+    let lists = [
+        "/identities/".to_owned(),
+        "/identities/alpha/access".to_owned(),
+        "/phone/numbers".to_owned(),
+        "/tunnels".to_owned(),
+        "/mail/mailboxes".to_owned(),
+        "/api-keys".to_owned(),
+        "/vault/secrets".to_owned(),
+        format!("/vault/secrets/{}/access", secret["id"].as_str().unwrap()),
+    ];
+    for (number, path) in lists.iter().enumerate() {
+        let tag = admin.get(path).headers["etag"].clone();
+        let again = || admin.call(Method::GET, path).header("If-None-Match", &tag).send();
+        assert_eq!(again().must_be(304).headers["etag"], tag, "{path}");
+        admin.change("alpha", &json!({ "description": number.to_string() })).ok();
+        again().must_be(200);
+    }
+}

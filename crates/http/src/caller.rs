@@ -25,6 +25,7 @@ use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef};
 use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
+use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
@@ -42,6 +43,7 @@ struct Inner {
     parts: Parts,
     in_flight: InFlight,
     limits: Limits,
+    seal: Seal,
 }
 
 /// What an [`App`] is put together from.
@@ -86,7 +88,8 @@ impl App {
     /// The service, put together. Requests are answered as soon as it is ready.
     pub fn new(parts: Parts) -> Self {
         let limits = Limits::new(parts.settings.limits);
-        Self(Arc::new(Inner { parts, in_flight: InFlight::default(), limits }))
+        let seal = Seal::new(parts.signer.key().authenticator("cursors of lists"));
+        Self(Arc::new(Inner { parts, in_flight: InFlight::default(), limits, seal }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -295,6 +298,11 @@ impl Caller {
     /// Who signs the log.
     pub fn signer(&self) -> &Signer {
         &self.app.0.parts.signer
+    }
+
+    /// What closes and opens cursors of lists.
+    pub(crate) fn seal(&self) -> &Seal {
+        &self.app.0.seal
     }
 
     /// How far the log reaches, as it grows.

@@ -1,10 +1,24 @@
-//! Cursors: opaque text that names a place in one organization's history.
+//! Cursors: opaque text that names a place, in one organization's history or in one of its lists.
 //!
-//! 32 hexadecimal digits: the shard of the log (always 0 today), the `organization_sequence`, and a checksum that is
+//! A place in history is public: 32 hexadecimal digits: the shard of the log (always 0 today), the `organization_sequence`, and a checksum that is
 //! taken together with the organization's id. A cursor that was mangled, or that is another organization's, is known
 //! as such and refused; a place out of thin air would silently skip events.
+//!
+//! A place in a list is sealed by [`Seal`], with a key that only the installation has, together with whose list it is and
+//! how it was narrowed.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
+use identity_projections::identities::listing::Place;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Eight bytes of time and an id.
+const PLACE_LENGTH: usize = 24;
+const CODE_LENGTH: usize = 16;
 
 /// The only shard there is.
 const SHARD: u16 = 0;
@@ -34,9 +48,69 @@ fn checksum(organization_id: &str, sequence: i64) -> [u8; 6] {
     check
 }
 
+/// What makes and opens cursors of lists: HMAC-SHA-256 with a key of the installation.
+#[derive(Clone)]
+pub(crate) struct Seal(Hmac<Sha256>);
+
+impl std::fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    /// A seal with this key.
+    pub(crate) fn new(key: Hmac<Sha256>) -> Self {
+        Self(key)
+    }
+
+    /// The cursor behind a place in the list that `list` describes: the creation in microseconds, the id, and the first
+    /// 16 bytes of the authentication code, in base64.
+    pub(crate) fn close(&self, list: &[&str], place: Place) -> String {
+        let mut bytes = microseconds(place.created_at).to_be_bytes().to_vec();
+        bytes.extend(place.id.as_bytes());
+        let code = self.code(list, &bytes);
+        bytes.extend(code);
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The place that a cursor of this very list names.
+    pub(crate) fn open(&self, list: &[&str], cursor: &str) -> Option<Place> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (place, code) = bytes.split_at_checked(PLACE_LENGTH)?;
+        if !bool::from(self.code(list, place).as_slice().ct_eq(code)) {
+            return None;
+        }
+        let (created_at, id) = place.split_at_checked(8)?;
+        let nanoseconds = i128::from(i64::from_be_bytes(created_at.try_into().ok()?)) * 1000;
+        let created_at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+        Some(Place { created_at, id: Uuid::from_slice(id).ok()? })
+    }
+
+    fn code(&self, list: &[&str], place: &[u8]) -> Vec<u8> {
+        let mut code = self.0.clone();
+        for part in list {
+            // With its length before it, so that no two lists read the same.
+            code.update(&part.len().to_be_bytes());
+            code.update(part.as_bytes());
+        }
+        code.update(place);
+        code.finalize().into_bytes().into_iter().take(CODE_LENGTH).collect()
+    }
+}
+
+fn microseconds(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{decode, encode};
+    use hmac::{Hmac, Mac as _};
+    use identity_projections::identities::listing::Place;
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::{Seal, decode, encode};
 
     #[test]
     fn a_cursor_leads_back_to_its_place() {
@@ -59,5 +133,26 @@ mod tests {
         {
             assert_eq!(decode("org_a", text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_sealed_cursor_opens_only_what_it_was_made_for() {
+        let seal = Seal::new(Hmac::new_from_slice(b"key").unwrap());
+        let created_at = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_000).unwrap();
+        let place = Place { created_at, id: Uuid::from_u128(7) };
+        let cursor = seal.close(&["org_a", "active"], place);
+        assert_eq!(seal.open(&["org_a", "active"], &cursor), Some(place));
+        for other in [&["org_b", "active"][..], &["org_a"], &["org_aa", "ctive"], &["org_a", "active", ""]] {
+            assert_eq!(seal.open(other, &cursor), None, "{other:?}");
+        }
+        let stranger = Seal::new(Hmac::new_from_slice(b"other key").unwrap());
+        assert_eq!(stranger.open(&["org_a", "active"], &cursor), None);
+        for place in 0..cursor.len() {
+            let mut mangled = cursor.clone().into_bytes();
+            mangled[place] = if mangled[place] == b'A' { b'B' } else { b'A' };
+            let mangled = String::from_utf8(mangled).unwrap();
+            assert_eq!(seal.open(&["org_a", "active"], &mangled), None, "{mangled}");
+        }
+        assert_eq!(seal.open(&["org_a", "active"], ""), None);
     }
 }

@@ -16,15 +16,11 @@ use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::past::PastError;
 use serde_json::json;
 
+use crate::code::Code;
 use crate::conditional::entity_tag;
 use crate::form::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
-
-const RATE_LIMITED: &str = "rate_limited";
-
-/// Never leaves the service.
-const REPETITION: &str = "repetition";
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
 /// nearly every function of this crate returns one, and hardly ever does.
@@ -33,24 +29,25 @@ pub struct ApiError(Box<Failure>);
 
 #[derive(Debug)]
 struct Failure {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: Detail,
     retry_after_seconds: Option<u32>,
     entity_tag: Option<String>,
     cause: Option<String>,
+    /// Never leaves the service: the answer is there already.
+    is_repetition: bool,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<Detail>) -> Self {
+    fn new(code: Code, detail: impl Into<Detail>) -> Self {
         let detail = detail.into();
         Self(Box::new(Failure {
-            status,
             code,
             detail,
             retry_after_seconds: None,
             entity_tag: None,
             cause: None,
+            is_repetition: false,
         }))
     }
 
@@ -64,82 +61,74 @@ impl ApiError {
         self
     }
 
-    fn not_found(code: &'static str, detail: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, detail)
-    }
-
-    fn conflict(code: &'static str, detail: impl Into<Detail>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, detail)
-    }
-
     /// No key, or none that opens the door. Which of these is not said.
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Missing or invalid API key")
+        Self::new(Code::Unauthorized, "Missing or invalid API key")
     }
 
     /// The key is good, but not for this.
     pub fn forbidden(detail: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+        Self::new(Code::Forbidden, detail)
     }
 
     /// The same for an identity that never was, is gone, is another organization's, or may not be seen.
     pub fn identity_not_found() -> Self {
-        Self::not_found("identity_not_found", "Identity not found")
+        Self::new(Code::IdentityNotFound, "Identity not found")
     }
 
     /// No such number, or not the caller's.
     pub fn phone_number_not_found() -> Self {
-        Self::not_found("phone_number_not_found", "Phone number not found")
+        Self::new(Code::PhoneNumberNotFound, "Phone number not found")
     }
 
     /// No such tunnel, or not the caller's.
     pub fn tunnel_not_found() -> Self {
-        Self::not_found("tunnel_not_found", "Tunnel not found")
+        Self::new(Code::TunnelNotFound, "Tunnel not found")
     }
 
     /// No such mailbox, or not the caller's.
     pub fn mailbox_not_found() -> Self {
-        Self::not_found("mailbox_not_found", "Mailbox not found")
+        Self::new(Code::MailboxNotFound, "Mailbox not found")
     }
 
     /// No such key in the organization.
     pub fn api_key_not_found() -> Self {
-        Self::not_found("api_key_not_found", "API key not found")
+        Self::new(Code::ApiKeyNotFound, "API key not found")
     }
 
     /// No such secret in the organization.
     pub fn vault_secret_not_found() -> Self {
-        Self::not_found("vault_secret_not_found", "Vault secret not found")
+        Self::new(Code::VaultSecretNotFound, "Vault secret not found")
     }
 
     /// No dedicated iMessage number is there to be attached (D24).
     pub fn imessage_number_not_found() -> Self {
-        Self::not_found("imessage_number_not_found", "iMessage number not found")
+        Self::new(Code::ImessageNumberNotFound, "iMessage number not found")
     }
 
     /// A dedicated iMessage number is wanted and the inventory is empty (D24).
     pub fn imessage_inventory_pending(number_type: &str) -> Self {
         const RETRY_AFTER_SECONDS: u32 = 3600;
-        let code = "dedicated_imessage_number_inventory_pending";
+        let code = Code::ImessageInventoryPending;
         let detail = json!({
-            "error": code,
+            "error": code.as_str(),
             "message": "No dedicated iMessage number of this type is available yet",
             "number_type": number_type,
             "retry_after_seconds": RETRY_AFTER_SECONDS,
         });
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER_SECONDS)
+        Self::new(code, detail).retry_after(RETRY_AFTER_SECONDS)
     }
 
     /// What is asked for is not signed yet, or never will be.
     pub fn not_signed() -> Self {
-        Self::not_found("not_signed", "Not covered by a signed checkpoint")
+        Self::new(Code::NotSigned, "Not covered by a signed checkpoint")
     }
 
     /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
     fn log_refused(refusal: &Refusal) -> Self {
-        let code = "log_refused";
+        let code = Code::LogRefused;
         let message = format!("The log is not signed any more: {refusal}");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, json!({ "code": code, "message": message }))
+        Self::new(code, json!({ "code": code.as_str(), "message": message }))
     }
 
     /// A cursor that was good once, of a history that reaches less far than the cursor does.
@@ -156,32 +145,32 @@ impl ApiError {
 
     /// There was no organization yet.
     pub fn before_history() -> Self {
-        Self::not_found("before_history", "The organization has no history at that moment")
+        Self::new(Code::BeforeHistory, "The organization has no history at that moment")
     }
 
     /// Nothing is served there (D20).
     pub fn unknown_route() -> Self {
-        Self::not_found("not_found", "Not Found")
+        Self::new(Code::NotFound, "Not Found")
     }
 
     /// Something is served there, but not for this method (D20).
     pub fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+        Self::new(Code::MethodNotAllowed, "Method Not Allowed")
     }
 
     /// The body is larger than anything we take.
     pub fn body_too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Request body is larger than 1 MiB")
+        Self::new(Code::BodyTooLarge, "Request body is larger than 1 MiB")
     }
 
     /// The connection broke, or was too slow, while the body was read.
     pub fn body_unreadable() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "body_unreadable", "Request body could not be read")
+        Self::new(Code::BodyUnreadable, "Request body could not be read")
     }
 
     /// The request is understood and not valid; every fault is named.
     pub fn invalid(faults: Vec<Fault>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", Detail::Faults(faults))
+        Self::new(Code::ValidationFailed, Detail::Faults(faults))
     }
 
     fn invalid_field(field: &str, message: &str) -> Self {
@@ -190,40 +179,41 @@ impl ApiError {
 
     /// The client has seen another version than the one that is there, which it is told.
     pub fn precondition_failed(present_version: i64) -> Self {
-        let mut error =
-            Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "The resource has changed");
+        let mut error = Self::new(Code::PreconditionFailed, "The resource has changed");
         error.0.entity_tag = Some(entity_tag(present_version));
         error
     }
 
     /// The key was used for another request. Contract, section 3.4.
     pub fn idempotency_key_reused() -> Self {
-        let code = "idempotency_key_reused";
+        let code = Code::IdempotencyKeyReused;
         let message = "This Idempotency-Key was used for another request";
-        Self::conflict(code, json!({ "error": code, "message": message }))
+        Self::new(code, json!({ "error": code.as_str(), "message": message }))
     }
 
     /// A request with this key is being answered.
     pub fn idempotency_in_progress() -> Self {
-        let code = "idempotency_in_progress";
+        let code = Code::IdempotencyInProgress;
         let message = "A request with this Idempotency-Key is still in progress";
-        Self::conflict(code, json!({ "error": code, "message": message })).retry_after(1)
+        Self::new(code, json!({ "error": code.as_str(), "message": message })).retry_after(1)
     }
 
     /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
     fn repetition() -> Self {
-        Self::conflict(REPETITION, "This request was done before")
+        let mut error = Self::idempotency_in_progress();
+        error.0.is_repetition = true;
+        error
     }
 
     /// Whether a response says that the write was done before.
     pub(crate) fn is_repetition(response: &Response) -> bool {
-        response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.code == REPETITION)
+        response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.is_repetition)
     }
 
     /// The database is away, or too busy. Nothing is wrong with the request.
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service is temporarily unavailable, please retry";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(1).because(chain(cause))
+        Self::new(Code::Unavailable, detail).retry_after(1).because(chain(cause))
     }
 
     /// The readiness probe fails: operators are told what it is that fails.
@@ -233,54 +223,53 @@ impl ApiError {
         } else {
             "The database cannot be reached"
         };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).because(chain(cause))
+        Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }
 
     /// The service is being prepared: it answers later, and says how far it is.
     pub fn preparing(preparation: &Preparation) -> Self {
         let Preparation { read_model, phase, done, total } = preparation;
         let detail = json!({
-            "code": "preparing",
+            "code": Code::Preparing.as_str(),
             "message": format!("The service is not ready yet, please retry: {preparation}"),
             "read_model": read_model,
             "phase": phase,
             "done": done,
             "total": total,
         });
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "preparing", detail).retry_after(1)
+        Self::new(Code::Preparing, detail).retry_after(1)
     }
 
     /// The key, or its organization, has asked more often than it may. Contract, D13.
     pub fn too_many_requests(seconds: u32) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, "Too many requests, please retry later")
-            .retry_after(seconds)
+        Self::new(Code::RateLimited, "Too many requests, please retry later").retry_after(seconds)
     }
 
     /// The address has presented too many keys that open nothing.
     pub fn too_many_refused_keys(seconds: u32) -> Self {
         let detail = "Too many invalid API keys from this address, please retry later";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, detail).retry_after(seconds)
+        Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 
     /// As many requests as there may be are being answered.
     pub fn overloaded() -> Self {
         let detail = "The service is busy, please retry";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail).retry_after(1)
+        Self::new(Code::Overloaded, detail).retry_after(1)
     }
 
     /// The client took too long to send the body.
     pub fn body_too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "Request body took too long to arrive")
+        Self::new(Code::BodyTooSlow, "Request body took too long to arrive")
     }
 
     /// A defect of ours. The client learns nothing but the request id.
     pub fn internal(cause: String) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Internal server error").because(cause)
+        Self::new(Code::InternalError, "Internal server error").because(cause)
     }
 
     /// The machine code.
     pub fn code(&self) -> &'static str {
-        self.0.code
+        self.0.code.as_str()
     }
 
     /// What the log has to say of a failure of ours.
@@ -289,7 +278,7 @@ impl ApiError {
     }
 
     pub(crate) fn status(&self) -> StatusCode {
-        self.0.status
+        self.0.code.status()
     }
 
     pub(crate) fn detail(&self) -> &Detail {
@@ -308,7 +297,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.0.code))
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.code()))
     }
 }
 
@@ -318,7 +307,7 @@ impl Error for ApiError {}
 /// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = self.0.status.into_response();
+        let mut response = self.status().into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -426,23 +415,19 @@ impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::NotFound => Self::identity_not_found(),
-            IdentityError::AlreadyCreated => Self::conflict("identity_exists", "Identity id is in use"),
+            IdentityError::AlreadyCreated => Self::new(Code::IdentityExists, "Identity id is in use"),
             IdentityError::HandleUnavailable(namespace) => handle_unavailable(namespace),
             IdentityError::ViewerIsTarget => {
                 Self::invalid_field("viewer_identity_id", "An identity always sees itself")
             }
-            IdentityError::ViewerNotFound => Self::not_found("viewer_not_found", "Viewer identity not found"),
-            IdentityError::AlreadyGranted => {
-                Self::conflict("access_already_granted", "Access already granted")
-            }
+            IdentityError::ViewerNotFound => Self::new(Code::ViewerNotFound, "Viewer identity not found"),
+            IdentityError::AlreadyGranted => Self::new(Code::AccessAlreadyGranted, "Access already granted"),
             IdentityError::RedundantGrant => redundant_grant(),
-            IdentityError::NotGranted => Self::not_found("access_not_found", "Access not found"),
-            IdentityError::PhoneExists => {
-                Self::conflict("phone_number_exists", "Identity has a phone number")
-            }
+            IdentityError::NotGranted => Self::new(Code::AccessNotFound, "Access not found"),
+            IdentityError::PhoneExists => Self::new(Code::PhoneNumberExists, "Identity has a phone number"),
             IdentityError::NoPhone => Self::phone_number_not_found(),
             IdentityError::NoNumberAvailable => {
-                Self::not_found("no_phone_number_available", "No phone number is available")
+                Self::new(Code::NoPhoneNumberAvailable, "No phone number is available")
             }
             IdentityError::CallAddressMissing(field) => {
                 Self::invalid_field(field, "Field required by this incoming_call_action")
@@ -452,10 +437,10 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::SecretNotFound(_) => Self::vault_secret_not_found(),
             IdentityError::VaultAccessExists => {
-                Self::conflict("vault_access_exists", "Identity has access to this vault secret")
+                Self::new(Code::VaultAccessExists, "Identity has access to this vault secret")
             }
             IdentityError::VaultAccessMissing => {
-                Self::not_found("vault_access_not_found", "Access rule not found")
+                Self::new(Code::VaultAccessNotFound, "Access rule not found")
             }
         }
     }
@@ -463,17 +448,17 @@ impl From<IdentityError> for ApiError {
 
 /// The one conflict that published clients know by its code; they need the namespace beside it.
 fn handle_unavailable(namespace: Namespace) -> ApiError {
-    let code = "agent_handle_unavailable";
+    let code = Code::AgentHandleUnavailable;
     let message = "This agent handle is unavailable";
-    ApiError::conflict(code, json!({ "code": code, "message": message, "blocking_namespace": namespace }))
+    ApiError::new(code, json!({ "code": code.as_str(), "message": message, "blocking_namespace": namespace }))
 }
 
 /// Clients recognize it by `error` inside `detail`, and print the inner `detail`.
 fn redundant_grant() -> ApiError {
     let text = "Every active identity already sees this one; revoke access first to narrow it";
-    ApiError::conflict(
-        "redundant_grant",
-        json!({ "error": "redundant_grant", "detail": text, "message": text }),
+    ApiError::new(
+        Code::RedundantGrant,
+        json!({ "error": Code::RedundantGrant.as_str(), "detail": text, "message": text }),
     )
 }
 
@@ -481,7 +466,7 @@ impl From<ApiKeyError> for ApiError {
     fn from(error: ApiKeyError) -> Self {
         match error {
             ApiKeyError::NotFound => Self::api_key_not_found(),
-            ApiKeyError::AlreadyIssued => Self::conflict("api_key_exists", "API key id is in use"),
+            ApiKeyError::AlreadyIssued => Self::new(Code::ApiKeyExists, "API key id is in use"),
             ApiKeyError::IdentityNotFound => Self::identity_not_found(),
         }
     }
@@ -491,7 +476,7 @@ impl From<OrganizationError> for ApiError {
     fn from(error: OrganizationError) -> Self {
         match error {
             OrganizationError::AlreadyCreated => {
-                Self::conflict("organization_exists", "Organization id is in use")
+                Self::new(Code::OrganizationExists, "Organization id is in use")
             }
         }
     }
@@ -502,7 +487,7 @@ impl From<VaultSecretError> for ApiError {
         match error {
             VaultSecretError::NotFound => Self::vault_secret_not_found(),
             VaultSecretError::AlreadyRegistered => {
-                Self::conflict("vault_secret_exists", "Vault secret id is in use")
+                Self::new(Code::VaultSecretExists, "Vault secret id is in use")
             }
         }
     }

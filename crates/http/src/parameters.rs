@@ -1,7 +1,7 @@
 //! Reading the query of a request: parameter by parameter, with all faults reported at once.
 //!
-//! A parameter that nobody asks for is a fault: a misspelt filter would otherwise answer with more, or less, than was
-//! meant.
+//! A parameter that nobody asks for is a fault, unless it was forgotten before: a misspelt filter would otherwise answer
+//! with more, or less, than was meant.
 
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -32,10 +32,14 @@ impl Parameters {
         taken.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Forgets all but one parameter, and says whether that is there.
-    pub(crate) fn keep(&mut self, name: &str) -> bool {
-        self.pairs.retain(|(known, _)| known == name);
-        !self.pairs.is_empty()
+    /// Whether a parameter is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(known, _)| known == name)
+    }
+
+    /// Forgets all but these. Where queries meant nothing once, whoever sends what nobody asks for is not refused.
+    pub(crate) fn keep(&mut self, names: &[&str]) {
+        self.pairs.retain(|(known, _)| names.contains(&known.as_str()));
     }
 
     /// A parameter that is there at most once.
@@ -66,6 +70,15 @@ impl Parameters {
         }
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.faults)) }
     }
+}
+
+/// The most that a page has.
+const LARGEST_LIMIT: u32 = 1000;
+
+/// How much a page has.
+pub(crate) fn limit(text: &str) -> Result<u32, Complaint> {
+    let limit = text.parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
+    limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
 }
 
 /// A moment in RFC 3339. A plus sign that was not escaped arrives as a space, which no such text has of its own.

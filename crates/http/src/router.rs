@@ -11,27 +11,33 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::caller::App;
 use crate::error::ApiError;
 use crate::routes::{
-    access, api_keys, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+    access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
 };
 use crate::{context, idempotency};
 
 /// Everything that is answered.
 pub fn router(app: App) -> Router {
-    let v1 = identities()
-        .merge(belongings())
-        .merge(keys_and_secrets())
-        .merge(history())
-        .layer(from_fn_with_state(app.clone(), idempotency::around));
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/api/whoami", get(whoami::whoami))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+    routes()
+        .layer(from_fn_with_state(app.clone(), idempotency::around))
         .fallback(async || ApiError::unknown_route())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), context::around))
         .with_state(app)
+}
+
+/// Every route there is.
+pub(crate) fn routes() -> Router<App> {
+    let v1 = identities().merge(belongings()).merge(keys_and_secrets()).merge(history());
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/api/whoami", get(whoami::whoami))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.js", get(docs::script))
+        .route("/docs/page.css", get(docs::style))
 }
 
 /// Identities and who may see them. The collection that published clients write with a slash at the end is answered

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
+pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod identities;
@@ -14,15 +15,17 @@ pub(crate) mod tunnels;
 pub(crate) mod vault;
 pub(crate) mod whoami;
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_domain::Event;
 use identity_domain::identity::{Channel, Event as IdentityEvent};
-use identity_log::Committed;
+use identity_log::{Committed, read};
 use identity_projections::document::FilterModeChangeNotice;
 use identity_projections::identities::Found;
 use serde::Serialize;
 
+use crate::caller::Caller;
+use crate::conditional::{entity_tag, is_known, tagged};
 use crate::error::ApiError;
 
 /// An answer whose JSON text is already there.
@@ -33,6 +36,39 @@ fn json_text(status: StatusCode, body: String) -> Response {
 /// An answer in JSON.
 fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError> {
     Ok(json_text(status, serde_json::to_string(body)?))
+}
+
+/// Answers with a list, unless the client has it already.
+///
+/// A list's entity tag is where the organization's history stands, and whose eyes see the list: nothing else decides what
+/// is in it. It is read before the list, so it is never newer than that.
+async fn unless_known(
+    caller: &Caller,
+    headers: &HeaderMap,
+    list: impl AsyncFnOnce() -> Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let head = read::organization_head(caller.pool(), caller.organization_id()).await?;
+    let tag = match caller.eyes().viewer() {
+        None => entity_tag(head),
+        Some(viewer) => format!("\"{head}-{}\"", viewer.simple()),
+    };
+    if is_known(headers, &tag) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    }
+    Ok(tagged(list().await?, &tag))
+}
+
+/// Answers with something of an identity's, unless the client has it in this version already.
+fn unless_current(
+    headers: &HeaderMap,
+    version: i64,
+    answer: impl FnOnce() -> Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let tag = entity_tag(version);
+    if is_known(headers, &tag) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    }
+    Ok(tagged(answer()?, &tag))
 }
 
 /// The body of a list of identities.

@@ -1,4 +1,6 @@
-//! Live identities: which there are, and who sees them.
+//! Live identities: which there are, and who sees them; lists of them are in [`listing`].
+
+pub mod listing;
 
 use std::collections::HashMap;
 
@@ -35,7 +37,7 @@ pub struct Row {
 #[async_trait]
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
@@ -64,11 +66,12 @@ impl Projection for Identities {
         "version",
         "tunnel_metadata",
         "document",
+        "folded_name",
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let document = &row.document;
-        writer.row(11);
+        writer.row(12);
         writer.uuid(document.id);
         writer.text(&document.organization_id);
         writer.text(&document.agent_handle);
@@ -80,6 +83,7 @@ impl Projection for Identities {
         writer.bigint(row.version);
         writer.text(&row.tunnel_metadata);
         writer.text(&serde_json::to_string(document)?);
+        writer.optional_text(folded_name(document).as_deref());
         Ok(())
     }
 
@@ -148,16 +152,17 @@ async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), Read
         rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
     sqlx::query(
         "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
-                                 created_at, version, tunnel_metadata, document)
+                                 created_at, version, tunnel_metadata, document, folded_name)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[],
-                              $8::timestamptz[], $9::bigint[], $10::text[], $11::text[])
+                              $8::timestamptz[], $9::bigint[], $10::text[], $11::text[], $12::text[])
          on conflict on constraint identities_pkey do update
          set agent_handle = excluded.agent_handle,
              status = excluded.status,
              phone_number_id = excluded.phone_number_id,
              version = excluded.version,
              tunnel_metadata = excluded.tunnel_metadata,
-             document = excluded.document",
+             document = excluded.document,
+             folded_name = excluded.folded_name",
     )
     .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())
@@ -170,12 +175,18 @@ async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), Read
     .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())
     .bind(documents)
+    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-const fn status_name(status: Status) -> &'static str {
+/// The display name as searches compare it: without case, in every script, whatever the locale of the database.
+fn folded_name(document: &IdentityDocument) -> Option<String> {
+    document.display_name.as_deref().map(str::to_lowercase)
+}
+
+pub(crate) const fn status_name(status: Status) -> &'static str {
     match status {
         Status::Active => "active",
         Status::Paused => "paused",
@@ -236,26 +247,36 @@ impl Found {
     }
 }
 
-/// Columns of [`Found`], and what `$1` (organization) and `$2` (viewer, or null) may see. A row that names a viewer who
-/// is gone is as if it were not there (D26); a paused identity neither sees others nor is seen by them (D1).
-const SEEN: &str = "
-    select id, version, document,
-           case when $2::uuid is null then coalesce((
-               select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
-               from read_model.visibility
-               where target_id = identities.id
-                 and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
-           ), '') else '' end as access
-    from read_model.identities
-    where organization_id = $1
-      and ($2 is null or id = $2 or (
-          status = 'active'
-          and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
-          and exists (
-              select from read_model.visibility
-              where target_id = identities.id and (viewer_id is null or viewer_id = $2)
-          )
-      ))";
+/// What `$1` (organization) and `$2` (viewer, or null) may see. A paused identity neither sees others nor is seen by them
+/// (D1).
+macro_rules! seen {
+    () => {
+        "organization_id = $1
+         and ($2::uuid is null or id = $2 or (
+             status = 'active'
+             and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
+             and exists (
+                 select from read_model.visibility
+                 where target_id = identities.id and (viewer_id is null or viewer_id = $2)
+             )
+         ))"
+    };
+}
+use seen;
+
+/// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26).
+const SEEN: &str = concat!(
+    "select id, version, document,
+            case when $2::uuid is null then coalesce((
+                select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
+                from read_model.visibility
+                where target_id = identities.id
+                  and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
+            ), '') else '' end as access
+     from read_model.identities
+     where ",
+    seen!()
+);
 
 /// The identity with this handle, if these eyes may see it.
 pub async fn find(
@@ -282,16 +303,6 @@ pub async fn find_by_id(
 ) -> Result<Option<Found>, sqlx::Error> {
     let query = format!("{SEEN} and id = $3");
     sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).bind(id).fetch_optional(executor).await
-}
-
-/// Every identity that these eyes may see, newest first (D22).
-pub async fn list(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    eyes: &Eyes,
-) -> Result<Vec<Found>, sqlx::Error> {
-    let query = format!("{SEEN} order by created_at desc, id desc");
-    sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).fetch_all(executor).await
 }
 
 /// Which identity's parts are meant. Parts (mailbox, tunnel, phone number) are never seen through visibility: an agent

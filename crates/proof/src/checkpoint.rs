@@ -6,6 +6,9 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::Signer as _;
+use hmac::digest::Key;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use signed_note::{Note, StandardVerifier, VerifierList};
 
 use crate::tree::Hash;
@@ -122,6 +125,14 @@ impl SigningKey {
         BASE64_STANDARD.encode(self.0.to_bytes())
     }
 
+    /// A code that authenticates what only this installation can have said, keyed for one purpose. What is signed says
+    /// nothing about it.
+    pub fn authenticator(&self, purpose: &str) -> Hmac<Sha256> {
+        let mut derivation = keyed(&self.0.to_bytes());
+        derivation.update(purpose.as_bytes());
+        keyed(&derivation.finalize().into_bytes())
+    }
+
     /// The verifier key for one history, as C2SP signed-note writes it.
     pub fn verifier_key(&self, origin: &str) -> String {
         signed_note::new_ed25519_verifier_key(origin, &self.0.verifying_key())
@@ -136,6 +147,13 @@ impl SigningKey {
         note.add_sigs(&[&signer]).map_err(|_| NoteError::Malformed)?;
         String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
     }
+}
+
+/// A key shorter than a block is filled up with zeros (RFC 2104).
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    let mut block = Key::<Hmac<Sha256>>::default();
+    block.iter_mut().zip(key).for_each(|(place, byte)| *place = *byte);
+    <Hmac<Sha256> as Mac>::new(&block)
 }
 
 /// The key under the name of one history.

@@ -9,7 +9,7 @@ use super::laws;
 /// An answer that already obeys the laws of all answers.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    what: String,
+    pub(super) what: String,
     pub(crate) status: u16,
     /// Header names are in lower case.
     pub(crate) headers: BTreeMap<String, String>,

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::answer::Answer;
+use super::document;
 
 /// Members that are filled or missing, never null: a published client fails on each of them.
 const NEVER_NULL: [&str; 15] = [
@@ -64,6 +65,7 @@ const IDENTITY: [&str; 20] = [
 /// Holds an answer against all laws.
 #[track_caller]
 pub(super) fn hold(answer: &Answer) {
+    document::hold(answer);
     // 304 sends nobody anywhere: it answers those who said what they know.
     assert!(answer.status == 304 || !(300..400).contains(&answer.status), "{answer} redirects");
     assert!(answer.status < 500 || answer.status == 503, "{answer} blames the service");

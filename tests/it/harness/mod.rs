@@ -14,6 +14,7 @@ mod answer;
 mod cable;
 mod caller;
 mod database;
+mod document;
 mod grammar;
 mod laws;
 mod metrics;

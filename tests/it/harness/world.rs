@@ -132,6 +132,11 @@ impl World {
         &self.home.id
     }
 
+    /// Where the service answers.
+    pub(crate) fn base_url(&self) -> &str {
+        self.server.base_url()
+    }
+
     /// The key that the operator was shown once.
     pub(crate) fn admin_key(&self) -> &str {
         &self.home.key

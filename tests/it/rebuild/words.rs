@@ -25,6 +25,11 @@ pub(super) fn table(name: &str) -> Arc<dyn Table> {
     tables().into_iter().find(|table| table.name() == name).unwrap()
 }
 
+/// The version of a read model's fold in this software.
+pub(super) fn version(name: &str) -> i32 {
+    tables().iter().find(|table| table.name() == name).unwrap().version()
+}
+
 pub(super) fn names() -> Vec<&'static str> {
     tables().iter().map(|table| table.name()).collect()
 }

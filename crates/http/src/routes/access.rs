@@ -9,7 +9,7 @@ use identity_log::{Committed, ids};
 use identity_projections::visibility::{self, AccessRow};
 use uuid::Uuid;
 
-use super::json_text;
+use super::{json_text, unless_known};
 use crate::caller::{Admin, Segments, uuid_segment};
 use crate::conditional::expected_version;
 use crate::error::ApiError;
@@ -17,16 +17,38 @@ use crate::form::{Body, Form, uuid};
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// `GET …/access`: the rows, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/identities/{agent_handle}/access",
+    tag = "Visibility",
+    summary = "List who may see an identity",
+    description = "Oldest first.",
+    responses((status = 200, description = "The rows", body = Vec<crate::openapi::schemas::AccessRow>)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": ["identity_not_found"]}))),
+)]
 pub(crate) async fn list_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
-    let rows = visibility::list(caller.pool(), target.id).await?;
-    Ok(json_text(StatusCode::OK, format!("[{}]", rows.join(","))))
+    unless_known(&caller, &headers, async || {
+        let rows = visibility::list(caller.pool(), target.id).await?;
+        Ok(json_text(StatusCode::OK, format!("[{}]", rows.join(","))))
+    })
+    .await
 }
 
 /// `POST …/access`: 201 with the row; the row that is there already when the wildcard is granted again (D4).
+#[utoipa::path(
+    post,
+    path = "/api/v1/identities/{agent_handle}/access",
+    tag = "Visibility",
+    summary = "Let an identity be seen",
+    description = "By one viewer, or by everybody.",
+    responses((status = 201, description = "The row", body = crate::openapi::schemas::AccessRow)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found", "viewer_not_found", "access_already_granted", "redundant_grant"], "body": "GrantAccess"}))),
+)]
 pub(crate) async fn grant_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
@@ -82,6 +104,15 @@ fn new_row(committed: &Committed) -> Option<AccessRow> {
 }
 
 /// `DELETE …/access/{viewer_identity_id}`: 204.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}",
+    tag = "Visibility",
+    summary = "Let an identity be seen no more",
+    description = "Where everybody may see it, everybody but this viewer may from then on.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found", "viewer_not_found", "access_not_found"]}))),
+)]
 pub(crate) async fn revoke_access(
     Admin(caller): Admin,
     Segments((handle, viewer)): Segments<(String, String)>,

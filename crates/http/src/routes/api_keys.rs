@@ -1,7 +1,7 @@
 //! Keys. Contract, section 9, and D12.
 
 use async_trait::async_trait;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::json as answer;
+use super::{json as answer, unless_known};
 use crate::api_key::{Secret, parse_public_id, public_id};
 use crate::caller::{Admin, Holder, Segments};
 use crate::error::ApiError;
@@ -73,6 +73,15 @@ struct CreatedKey {
 }
 
 /// `POST /api-keys`: 201 with the key's text, which is never shown again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/api-keys",
+    tag = "API keys",
+    summary = "Create an API key",
+    description = "For an identity, or for auditing.",
+    responses((status = 201, description = "The key, whose text is shown this once", body = crate::openapi::schemas::CreatedApiKey)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["identity_not_found", "api_key_exists"], "body": "CreateApiKey"}))),
+)]
 pub(crate) async fn create_api_key(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
     let mut form = Form::parse(&body)?;
     let label = form.required("label", filled_text(255));
@@ -142,20 +151,50 @@ fn scope(wanted: Option<WantedScope>, identity_id: Option<Uuid>) -> Result<Scope
 }
 
 /// `GET /api-keys`: every key of the organization, ended ones included, newest first.
-pub(crate) async fn list_api_keys(Admin(caller): Admin) -> Result<Response, ApiError> {
-    let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
-    answer(
-        StatusCode::OK,
-        &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
-    )
+#[utoipa::path(
+    get,
+    path = "/api/v1/api-keys",
+    tag = "API keys",
+    summary = "List API keys",
+    description = "Revoked ones included, newest first.",
+    responses((status = 200, description = "The keys", body = Vec<crate::openapi::schemas::ApiKey>)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": []}))),
+)]
+pub(crate) async fn list_api_keys(Admin(caller): Admin, headers: HeaderMap) -> Result<Response, ApiError> {
+    unless_known(&caller, &headers, async || {
+        let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
+        answer(
+            StatusCode::OK,
+            &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
+        )
+    })
+    .await
 }
 
 /// `GET /api-keys/self`: the key that asks.
+#[utoipa::path(
+    get,
+    path = "/api/v1/api-keys/self",
+    tag = "API keys",
+    summary = "Get the API key that asks",
+    description = "",
+    responses((status = 200, description = "The key", body = crate::openapi::schemas::ApiKey)),
+    extensions(("x-about" = json!({"key": "any", "parameters": [], "errors": []}))),
+)]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
     answer(StatusCode::OK, &KeyRecord::of(holder.key(), false))
 }
 
 /// `DELETE /api-keys/{id}`: 204; ended at once, and again if it was ended before.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/api-keys/{api_key_id}",
+    tag = "API keys",
+    summary = "Revoke an API key",
+    description = "At once; again if it was revoked before.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["api_key_not_found"]}))),
+)]
 pub(crate) async fn revoke_api_key(
     Admin(caller): Admin,
     Segments(id): Segments<String>,

@@ -65,6 +65,20 @@ fn weighted(range: &str) -> (f32, &str) {
 }
 
 /// `GET /events`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "History",
+    summary = "Read history",
+    description = "Oldest first. `Accept` chooses the form: a page as JSON or as CloudEvents, the whole as NDJSON with a trailer, or a live stream of server-sent events.",
+    responses((status = 200, description = "A page; or the whole", content(
+        (crate::openapi::schemas::EventPage = "application/json"),
+        (Vec<crate::openapi::schemas::CloudEvent> = "application/cloudevents-batch+json"),
+        (String = "application/x-ndjson"),
+        (String = "text/event-stream"),
+    ))),
+    extensions(("x-about" = json!({"key": "historian", "parameters": ["after", "limit", "events_of", "aggregate_id", "event_type", "since", "until", "Last-Event-ID"], "errors": ["identity_not_found"]}))),
+)]
 pub(crate) async fn list_events(
     Historian(caller): Historian,
     headers: HeaderMap,
@@ -77,6 +91,20 @@ pub(crate) async fn list_events(
 }
 
 /// `GET /identities/{agent_handle}/events`: the same, of one identity.
+#[utoipa::path(
+    get,
+    path = "/api/v1/identities/{agent_handle}/events",
+    tag = "History",
+    summary = "Read the history of an identity",
+    description = "Of every identity that ever had the handle.",
+    responses((status = 200, description = "A page; or the whole", content(
+        (crate::openapi::schemas::EventPage = "application/json"),
+        (Vec<crate::openapi::schemas::CloudEvent> = "application/cloudevents-batch+json"),
+        (String = "application/x-ndjson"),
+        (String = "text/event-stream"),
+    ))),
+    extensions(("x-about" = json!({"key": "historian", "parameters": ["after", "limit", "aggregate_id", "event_type", "since", "until", "Last-Event-ID"], "errors": ["identity_not_found"]}))),
+)]
 pub(crate) async fn list_identity_events(
     Historian(caller): Historian,
     Segments(handle): Segments<String>,

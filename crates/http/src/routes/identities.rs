@@ -1,25 +1,36 @@
 //! Identities. Contract, sections 2 and 3.
 
+mod list;
+
 use async_trait::async_trait;
 use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_log::{Committed, read};
+use identity_log::Committed;
 use identity_projections::document::IdentityDocument;
 use identity_projections::identities::{self, Eyes, Found};
 use uuid::Uuid;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
-use super::{identity_list, json_text, past};
+use super::{json_text, past, unless_current, unless_known};
 use crate::caller::{Admin, Caller, Holder, Segments};
-use crate::conditional::{entity_tag, expected_version, is_known, tagged};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// `POST /api/v1/identities`: 201 with the identity.
+#[utoipa::path(
+    post,
+    path = "/api/v1/identities",
+    tag = "Identities",
+    summary = "Create an identity",
+    description = "With its mailbox and its tunnel, and with a phone number if one is wanted: all of it or nothing.",
+    responses((status = 201, description = "The identity", body = crate::openapi::schemas::Identity)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["agent_handle_unavailable", "identity_exists", "no_phone_number_available", "vault_secret_not_found", "dedicated_imessage_number_inventory_pending"], "body": "CreateIdentity"}))),
+)]
 pub(crate) async fn create_identity(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
     let form = CreateForm::read(Form::parse(&body)?, caller.settings())?;
     if let Some(number) = form.imessage_number {
@@ -53,46 +64,64 @@ fn newborn(committed: &Committed) -> Result<Found, ApiError> {
     })
 }
 
-/// `GET /api/v1/identities`: every identity the caller may see, newest first; with `as_of`, every identity there was.
-///
-/// Its entity tag is where the organization's history stands, read before the list, so it is never newer than that.
+/// `GET /api/v1/identities`: every identity the caller may see, newest first, or a page of those that were asked for; with
+/// `as_of`, every identity there was.
+#[utoipa::path(
+    get,
+    path = "/api/v1/identities",
+    tag = "Identities",
+    summary = "List identities",
+    description = "Newest first. Without parameters the whole list; with `limit` or `cursor` a page, and the next in the header `Link`.",
+    responses((status = 200, description = "The identities", body = Vec<crate::openapi::schemas::Identity>)),
+    extensions(("x-about" = json!({"key": "holder", "parameters": ["limit", "cursor", "status", "handle_prefix", "created_after", "created_before", "q", "as_of", "If-None-Match"], "errors": ["before_history"]}))),
+)]
 pub(crate) async fn list_identities(
     holder: Holder,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if let Some(asked) = past::asked(query.as_deref()) {
+    if let Some(asked) = past::asked(query.as_deref(), &list::PARAMETERS) {
         return past::list(holder.historian()?, asked).await;
     }
     let caller = holder.caller()?;
-    let tag = entity_tag(read::organization_head(caller.pool(), caller.organization_id()).await?);
-    if is_known(&headers, &tag) {
-        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
-    }
-    let found = identities::list(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
-    Ok(tagged(json_text(StatusCode::OK, identity_list(&found)), &tag))
+    let wanted = list::Wanted::read(query.as_deref(), &caller)?;
+    unless_known(&caller, &headers, async || list::answer(wanted, &caller).await).await
 }
 
 /// `GET /api/v1/identities/{agent_handle}`; with `as_of`, the identity that had the handle then.
+#[utoipa::path(
+    get,
+    path = "/api/v1/identities/{agent_handle}",
+    tag = "Identities",
+    summary = "Get an identity",
+    description = "What the key may not see is not found.",
+    responses((status = 200, description = "The identity", body = crate::openapi::schemas::Identity)),
+    extensions(("x-about" = json!({"key": "holder", "parameters": ["as_of_version", "If-None-Match"], "errors": ["identity_not_found", "before_history"]}))),
+)]
 pub(crate) async fn get_identity(
     holder: Holder,
     Segments(handle): Segments<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if let Some(asked) = past::asked(query.as_deref()) {
+    if let Some(asked) = past::asked(query.as_deref(), &[]) {
         return past::get(holder.historian()?, asked, &handle).await;
     }
     let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
-    let tag = entity_tag(found.version);
-    if is_known(&headers, &tag) {
-        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
-    }
-    Ok(tagged(json_text(StatusCode::OK, found.body()), &tag))
+    unless_current(&headers, found.version, || Ok(json_text(StatusCode::OK, found.body())))
 }
 
 /// `PATCH /api/v1/identities/{agent_handle}`: 200 with the whole identity, changed or not.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/identities/{agent_handle}",
+    tag = "Identities",
+    summary = "Change an identity",
+    description = "What is absent stays. An agent changes nobody but itself.",
+    responses((status = 200, description = "The whole identity, changed or not", body = crate::openapi::schemas::Identity)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "imessage_number_not_found", "agent_handle_unavailable", "dedicated_imessage_number_inventory_pending"], "body": "UpdateIdentity"}))),
+)]
 pub(crate) async fn update_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
@@ -140,6 +169,15 @@ impl Reply for Updated {
 }
 
 /// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/identities/{agent_handle}",
+    tag = "Identities",
+    summary = "Delete an identity",
+    description = "With everything that belongs to it; its names stay reserved for a while.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found"]}))),
+)]
 pub(crate) async fn delete_identity(
     caller: Caller,
     Segments(handle): Segments<String>,

@@ -16,11 +16,29 @@ use crate::error::ApiError;
 use crate::form::Fault;
 
 /// `GET /log/checkpoint`: the last signed note; 404 before the first, 503 while the log is not the one that was signed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/log/checkpoint",
+    tag = "History",
+    summary = "Get the last signed checkpoint",
+    description = "A C2SP signed note.",
+    responses((status = 200, description = "The note", body = String, content_type = "text/plain; charset=utf-8")),
+    extensions(("x-about" = json!({"key": "historian", "parameters": [], "errors": ["not_signed", "log_refused"]}))),
+)]
 pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Response, ApiError> {
     Ok(text(signed(&caller).await?.note))
 }
 
 /// `GET /log/key`: the verifier key that opens the notes of this organization's present epoch.
+#[utoipa::path(
+    get,
+    path = "/api/v1/log/key",
+    tag = "History",
+    summary = "Get the key that opens checkpoints",
+    description = "A C2SP verifier key.",
+    responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")),
+    extensions(("x-about" = json!({"key": "historian", "parameters": [], "errors": []}))),
+)]
 pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
     let last = proof::last(caller.pool(), caller.organization_id()).await?;
     let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
@@ -28,6 +46,15 @@ pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Res
 }
 
 /// `GET /log/inclusion/{organization_sequence}?size=`: that an event is among the first `size`, by default all signed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/log/inclusion/{organization_sequence}",
+    tag = "History",
+    summary = "Prove that an event is in the log",
+    description = "",
+    responses((status = 200, description = "The proof", body = crate::openapi::schemas::InclusionProof)),
+    extensions(("x-about" = json!({"key": "historian", "parameters": ["size"], "errors": ["not_signed", "log_refused"]}))),
+)]
 pub(crate) async fn prove_inclusion(
     Historian(caller): Historian,
     Segments(sequence): Segments<String>,
@@ -63,6 +90,15 @@ pub(crate) async fn prove_inclusion(
 }
 
 /// `GET /log/consistency?from=&to=`: that the first `to` events, by default all signed, begin with the first `from`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/log/consistency",
+    tag = "History",
+    summary = "Prove that the log only grew",
+    description = "",
+    responses((status = 200, description = "The proof", body = crate::openapi::schemas::ConsistencyProof)),
+    extensions(("x-about" = json!({"key": "historian", "parameters": ["from", "to"], "errors": ["not_signed", "log_refused"]}))),
+)]
 pub(crate) async fn prove_consistency(
     Historian(caller): Historian,
     RawQuery(query): RawQuery,

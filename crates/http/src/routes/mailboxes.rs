@@ -1,7 +1,7 @@
 //! Mailboxes, which are created and destroyed through identities only. Contract, sections 1.2 and 8.
 
 use async_trait::async_trait;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::{Channel, Command as IdentityCommand, Update};
@@ -10,8 +10,9 @@ use identity_projections::document::Mailbox;
 use identity_projections::identities::{self, Eyes, Part, Row};
 use serde::Serialize;
 
-use super::{filter_mode_change_notice, json};
+use super::{filter_mode_change_notice, json, unless_current, unless_known};
 use crate::caller::{Caller, Segments};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice};
 use crate::reply::{Answer, Reply, Source};
@@ -32,18 +33,41 @@ impl From<Row> for FullMailbox {
 }
 
 /// `GET /mail/mailboxes`: newest first.
-pub(crate) async fn list_mailboxes(caller: Caller) -> Result<Response, ApiError> {
-    let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
-    json(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
+#[utoipa::path(
+    get,
+    path = "/api/v1/mail/mailboxes",
+    tag = "Mailboxes",
+    summary = "List mailboxes",
+    description = "Newest first; an agent sees its own.",
+    responses((status = 200, description = "The mailboxes", body = Vec<crate::openapi::schemas::FullMailbox>)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": []}))),
+)]
+pub(crate) async fn list_mailboxes(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+    unless_known(&caller, &headers, async || {
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        json(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
+    })
+    .await
 }
 
 /// `GET /mail/mailboxes/{email_address}`: the whole address or its local part, in any case.
+#[utoipa::path(
+    get,
+    path = "/api/v1/mail/mailboxes/{email_address}",
+    tag = "Mailboxes",
+    summary = "Get a mailbox",
+    description = "",
+    responses((status = 200, description = "The mailbox", body = crate::openapi::schemas::FullMailbox)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": ["mailbox_not_found"]}))),
+)]
 pub(crate) async fn get_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
-    json(StatusCode::OK, &FullMailbox::from(owner))
+    let version = owner.version;
+    unless_current(&headers, version, || json(StatusCode::OK, &FullMailbox::from(owner)))
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
@@ -60,9 +84,19 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
 }
 
 /// `PATCH /mail/mailboxes/{email_address}`: 200 with the mailbox, and a notice when its filter mode really changed.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/mail/mailboxes/{email_address}",
+    tag = "Mailboxes",
+    summary = "Change the filter mode of a mailbox",
+    description = "",
+    responses((status = 200, description = "The mailbox", body = crate::openapi::schemas::FullMailbox)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["mailbox_not_found"], "body": "UpdateMailbox"}))),
+)]
 pub(crate) async fn update_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
@@ -78,10 +112,11 @@ pub(crate) async fn update_mailbox(
     }
     let mail_filter_mode = form.optional("filter_mode", choice);
     let update = form.finish(Some(Update { mail_filter_mode, ..Update::default() }))?;
+    let expected = expected_version(&headers, owner.version)?;
     let command = IdentityCommand::Update(Box::new(update));
     let Row { document, .. } = owner;
     let reply = Changed { organization_id: document.organization_id, address: document.email_address };
-    caller.write(document.id, Command::Identity(command), None, reply).await
+    caller.write(document.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the mailbox, to an admin.

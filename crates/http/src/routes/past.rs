@@ -28,10 +28,12 @@ enum AsOf {
 #[derive(Debug)]
 pub(crate) struct Asked(Parameters);
 
-/// Whether a query asks for the past. Everything else in it is left alone, as it is where nobody asks for the past.
-pub(crate) fn asked(query: Option<&str>) -> Option<Asked> {
+/// Whether a query asks for the past. What is asked `besides` cannot be asked of the past, and is a fault; everything else
+/// in it is left alone, as it is where nobody asks for the past.
+pub(crate) fn asked(query: Option<&str>, besides: &[&str]) -> Option<Asked> {
     let mut parameters = Parameters::parse(query);
-    parameters.keep("as_of").then_some(Asked(parameters))
+    parameters.keep(&[&["as_of"], besides].concat());
+    parameters.has("as_of").then_some(Asked(parameters))
 }
 
 /// One identity as it was.

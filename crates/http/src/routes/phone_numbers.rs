@@ -12,7 +12,7 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, webhook_url, websocket_url};
-use super::{filter_mode_change_notice, json};
+use super::{filter_mode_change_notice, json, unless_current, unless_known};
 use crate::caller::{Caller, Segments, uuid_segment};
 use crate::conditional::expected_version;
 use crate::error::ApiError;
@@ -20,16 +20,37 @@ use crate::form::{Body, Form, choice, parsed};
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// `GET /phone/numbers`: newest first; released ones are gone.
-pub(crate) async fn list_phone_numbers(caller: Caller) -> Result<Response, ApiError> {
-    let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
-    let mut numbers: Vec<PhoneNumber> =
-        owners.into_iter().filter_map(|owner| owner.document.phone_number).collect();
-    // All timestamps are written with the same width, so their texts sort as they do.
-    numbers.sort_by(|one, other| (&other.created_at, other.id).cmp(&(&one.created_at, one.id)));
-    json(StatusCode::OK, &numbers)
+#[utoipa::path(
+    get,
+    path = "/api/v1/phone/numbers",
+    tag = "Phone numbers",
+    summary = "List phone numbers",
+    description = "Newest first; an agent sees its own.",
+    responses((status = 200, description = "The numbers", body = Vec<crate::openapi::schemas::PhoneNumber>)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": []}))),
+)]
+pub(crate) async fn list_phone_numbers(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+    unless_known(&caller, &headers, async || {
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        let mut numbers: Vec<PhoneNumber> =
+            owners.into_iter().filter_map(|owner| owner.document.phone_number).collect();
+        // All timestamps are written with the same width, so their texts sort as they do.
+        numbers.sort_by(|one, other| (&other.created_at, other.id).cmp(&(&one.created_at, one.id)));
+        json(StatusCode::OK, &numbers)
+    })
+    .await
 }
 
 /// `POST /phone/numbers`: 201 with the number, which is bound to its identity for life.
+#[utoipa::path(
+    post,
+    path = "/api/v1/phone/numbers",
+    tag = "Phone numbers",
+    summary = "Provision a phone number",
+    description = "It is bound to its identity for life.",
+    responses((status = 201, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": [], "errors": ["identity_not_found", "no_phone_number_available", "phone_number_exists"], "body": "ProvisionPhoneNumber"}))),
+)]
 pub(crate) async fn provision_phone_number(caller: Caller, body: Body) -> Result<Response, ApiError> {
     let mut form = Form::parse(&body)?;
     if form.has("filter_mode") {
@@ -69,35 +90,55 @@ impl Reply for Number {
 }
 
 /// `GET /phone/numbers/{id}`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/phone/numbers/{phone_number_id}",
+    tag = "Phone numbers",
+    summary = "Get a phone number",
+    description = "",
+    responses((status = 200, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": ["phone_number_not_found"]}))),
+)]
 pub(crate) async fn get_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (_, phone) = find_for(&caller, id).await?;
-    json(StatusCode::OK, &phone)
+    let (owner, phone) = find_for(&caller, id).await?;
+    unless_current(&headers, owner.version, || json(StatusCode::OK, &phone))
 }
 
-async fn find_for(caller: &Caller, id: Uuid) -> Result<(Uuid, PhoneNumber), ApiError> {
+async fn find_for(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
     find(caller.pool(), caller.organization_id(), &caller.eyes(), id).await
 }
 
-/// A number and whose it is.
+/// A number, and whose it is.
 async fn find(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     eyes: &Eyes,
     id: Uuid,
-) -> Result<(Uuid, PhoneNumber), ApiError> {
-    let owner = identities::owner_of(executor, organization_id, eyes, Part::PhoneNumber(id)).await?;
-    let found = owner.and_then(|Row { document, .. }| Some((document.id, document.phone_number?)));
-    found.ok_or_else(ApiError::phone_number_not_found)
+) -> Result<(Row, PhoneNumber), ApiError> {
+    let mut owner = identities::owner_of(executor, organization_id, eyes, Part::PhoneNumber(id)).await?;
+    let phone = owner.as_mut().and_then(|owner| owner.document.phone_number.take());
+    owner.zip(phone).ok_or_else(ApiError::phone_number_not_found)
 }
 
 /// `PATCH /phone/numbers/{id}`: 200 with the number, and a notice when its filter mode really changed.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/phone/numbers/{phone_number_id}",
+    tag = "Phone numbers",
+    summary = "Change a phone number",
+    description = "What is absent stays.",
+    responses((status = 200, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["phone_number_not_found"], "body": "UpdatePhoneNumber"}))),
+)]
 pub(crate) async fn update_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
@@ -114,21 +155,43 @@ pub(crate) async fn update_phone_number(
         filter_mode: form.optional("filter_mode", choice),
     };
     let change = form.finish(Some(change))?;
+    let expected = expected_version(&headers, owner.version)?;
     let reply = Number { id, ..Number::of(&caller) };
-    caller.write(owner, Command::Identity(IdentityCommand::ChangePhone(change)), None, reply).await
+    let command = IdentityCommand::ChangePhone(change);
+    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
 
 /// `DELETE /phone/numbers/{id}`: 204; it cannot be undone.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/phone/numbers/{phone_number_id}",
+    tag = "Phone numbers",
+    summary = "Release a phone number",
+    description = "It cannot be undone.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["phone_number_not_found"]}))),
+)]
 pub(crate) async fn release_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, _) = find_for(&caller, id).await?;
-    release(&caller, owner, Some(id), None).await
+    let expected = expected_version(&headers, owner.version)?;
+    release(&caller, owner.document.id, Some(id), expected).await
 }
 
 /// `DELETE /identities/{agent_handle}/phone_number`: 204.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/identities/{agent_handle}/phone_number",
+    tag = "Phone numbers",
+    summary = "Release the phone number of an identity",
+    description = "It cannot be undone.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "phone_number_not_found"]}))),
+)]
 pub(crate) async fn release_phone_number_of_identity(
     caller: Caller,
     Segments(handle): Segments<String>,

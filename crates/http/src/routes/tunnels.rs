@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::json;
+use super::{json, unless_current, unless_known};
 use crate::caller::{Caller, Segments, uuid_segment};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, object};
 use crate::reply::{Answer, Reply, Source};
@@ -62,16 +63,42 @@ struct TunnelList {
 }
 
 /// `GET /tunnels`: every live tunnel, in an envelope (D14).
-pub(crate) async fn list_tunnels(caller: Caller) -> Result<Response, ApiError> {
-    let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
-    let tunnels = owners.into_iter().map(FullTunnel::of).collect::<Result<_, _>>()?;
-    json(StatusCode::OK, &TunnelList { tunnels })
+#[utoipa::path(
+    get,
+    path = "/api/v1/tunnels",
+    tag = "Tunnels",
+    summary = "List tunnels",
+    description = "Newest first; an agent sees its own.",
+    responses((status = 200, description = "The tunnels", body = crate::openapi::schemas::TunnelList)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": []}))),
+)]
+pub(crate) async fn list_tunnels(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+    unless_known(&caller, &headers, async || {
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        let tunnels = owners.into_iter().map(FullTunnel::of).collect::<Result<_, _>>()?;
+        json(StatusCode::OK, &TunnelList { tunnels })
+    })
+    .await
 }
 
 /// `GET /tunnels/{id}`.
-pub(crate) async fn get_tunnel(caller: Caller, Segments(id): Segments<String>) -> Result<Response, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/api/v1/tunnels/{tunnel_id}",
+    tag = "Tunnels",
+    summary = "Get a tunnel",
+    description = "",
+    responses((status = 200, description = "The tunnel", body = crate::openapi::schemas::Tunnel)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": ["tunnel_not_found"]}))),
+)]
+pub(crate) async fn get_tunnel(
+    caller: Caller,
+    Segments(id): Segments<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let owner = find(&caller, uuid_segment("tunnel_id", &id)?).await?;
-    json(StatusCode::OK, &FullTunnel::of(owner)?)
+    let version = owner.version;
+    unless_current(&headers, version, || json(StatusCode::OK, &FullTunnel::of(owner)?))
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
@@ -81,9 +108,19 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
 }
 
 /// `PATCH /tunnels/{id}`: 200 with the tunnel. Nothing but its metadata can be changed.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/tunnels/{tunnel_id}",
+    tag = "Tunnels",
+    summary = "Change the metadata of a tunnel",
+    description = "",
+    responses((status = 200, description = "The tunnel", body = crate::openapi::schemas::Tunnel)),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["tunnel_not_found"], "body": "UpdateTunnel"}))),
+)]
 pub(crate) async fn update_tunnel(
     caller: Caller,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("tunnel_id", &id)?;
@@ -100,10 +137,11 @@ pub(crate) async fn update_tunnel(
         form.refuse("metadata", "Metadata should have at most 4096 bytes as compact JSON");
     }
     form.finish(Some(()))?;
+    let expected = expected_version(&headers, owner.version)?;
     let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
     let reply = Changed { organization_id: caller.organization_id().to_owned(), eyes: caller.eyes(), id };
-    caller.write(owner.document.id, Command::Identity(command), None, reply).await
+    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the tunnel.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
@@ -15,7 +15,7 @@ use identity_projections::vault_secrets::{self, Row};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::json;
+use super::{json, unless_known};
 use crate::caller::{Admin, Caller, Segments, uuid_segment};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, filled_text, text, uuid};
@@ -66,7 +66,20 @@ impl From<&AccessRule> for RuleBody {
 }
 
 /// `GET /vault/secrets`: newest first, each with its access rules.
-pub(crate) async fn list_secrets(Admin(caller): Admin) -> Result<Response, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/api/v1/vault/secrets",
+    tag = "Vault",
+    summary = "List vault secrets",
+    description = "Newest first.",
+    responses((status = 200, description = "The secrets", body = Vec<crate::openapi::schemas::VaultSecret>)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": []}))),
+)]
+pub(crate) async fn list_secrets(Admin(caller): Admin, headers: HeaderMap) -> Result<Response, ApiError> {
+    unless_known(&caller, &headers, async || secrets(&caller).await).await
+}
+
+async fn secrets(caller: &Caller) -> Result<Response, ApiError> {
     let secrets = vault_secrets::list(caller.pool(), caller.organization_id()).await?;
     let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
     let mut rules: HashMap<Uuid, Vec<RuleBody>> = HashMap::new();
@@ -80,6 +93,15 @@ pub(crate) async fn list_secrets(Admin(caller): Admin) -> Result<Response, ApiEr
 
 /// `POST /vault/secrets`: 201 with the reference. Whatever else a client sends, such as an encrypted payload, is not
 /// kept: the secret itself lives elsewhere.
+#[utoipa::path(
+    post,
+    path = "/api/v1/vault/secrets",
+    tag = "Vault",
+    summary = "Register a vault secret",
+    description = "A reference: the secret itself lives elsewhere, and is not kept if it is sent.",
+    responses((status = 201, description = "The secret", body = crate::openapi::schemas::VaultSecret)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_exists"], "body": "RegisterVaultSecret"}))),
+)]
 pub(crate) async fn register_secret(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
     let mut form = Form::parse(&body)?;
     let name = form.required("name", filled_text(255));
@@ -113,6 +135,15 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
 }
 
 /// `DELETE /vault/secrets/{id}`: 204; all access to it ends.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/vault/secrets/{secret_id}",
+    tag = "Vault",
+    summary = "Delete a vault secret",
+    description = "All access to it ends.",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found"]}))),
+)]
 pub(crate) async fn delete_secret(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
@@ -122,16 +153,38 @@ pub(crate) async fn delete_secret(
 }
 
 /// `GET /vault/secrets/{id}/access`: oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/vault/secrets/{secret_id}/access",
+    tag = "Vault",
+    summary = "List who may use a vault secret",
+    description = "Oldest first.",
+    responses((status = 200, description = "The rules", body = Vec<crate::openapi::schemas::VaultAccessRule>)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": ["vault_secret_not_found"]}))),
+)]
 pub(crate) async fn list_access_rules(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
-    let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
-    json(StatusCode::OK, &rules.iter().map(RuleBody::from).collect::<Vec<_>>())
+    unless_known(&caller, &headers, async || {
+        let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
+        json(StatusCode::OK, &rules.iter().map(RuleBody::from).collect::<Vec<_>>())
+    })
+    .await
 }
 
 /// `POST /vault/secrets/{id}/access`: 201 with the rule.
+#[utoipa::path(
+    post,
+    path = "/api/v1/vault/secrets/{secret_id}/access",
+    tag = "Vault",
+    summary = "Let an identity use a vault secret",
+    description = "",
+    responses((status = 201, description = "The rule", body = crate::openapi::schemas::VaultAccessRule)),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_exists"], "body": "GrantVaultAccess"}))),
+)]
 pub(crate) async fn grant_secret_access(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
@@ -161,6 +214,15 @@ impl Reply for Granted {
 }
 
 /// `DELETE /vault/secrets/{id}/access/{identity_id}`: 204.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/vault/secrets/{secret_id}/access/{identity_id}",
+    tag = "Vault",
+    summary = "Let an identity use a vault secret no more",
+    description = "",
+    responses((status = 204, description = "Done")),
+    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_not_found"]}))),
+)]
 pub(crate) async fn revoke_secret_access(
     Admin(caller): Admin,
     Segments((id, identity)): Segments<(String, String)>,

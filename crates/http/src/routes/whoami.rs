@@ -31,6 +31,15 @@ struct Whoami<'a> {
 
 /// `GET /api/whoami`, the one path without a version. Auditors get a subtype of our own: published clients take the
 /// subtype as free text, and to be told of another scope would mislead whoever decides by it what a key may do.
+#[utoipa::path(
+    get,
+    path = "/api/whoami",
+    tag = "API keys",
+    summary = "Who asks",
+    description = "",
+    responses((status = 200, description = "The key, and its organization", body = crate::openapi::schemas::Whoami)),
+    extensions(("x-about" = json!({"key": "any", "parameters": [], "errors": []}))),
+)]
 pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
     let key = holder.key();
     let auth_subtype = match key.scope {

@@ -11,13 +11,10 @@ use super::Representation;
 use crate::cursor;
 use crate::error::ApiError;
 use crate::form::Complaint;
-use crate::parameters::{Parameters, moment};
+use crate::parameters::{Parameters, limit, moment};
 
 /// How many events a page has, unless the client says.
 const USUAL_LIMIT: u32 = 100;
-
-/// The most events of a page.
-const LARGEST_LIMIT: u32 = 1000;
 
 /// How many aggregates or event types can be asked for at once.
 const MOST_VALUES: usize = 100;
@@ -78,11 +75,6 @@ impl Wanted {
             None => aggregate_ids,
         });
     }
-}
-
-fn limit(text: &str) -> Result<u32, Complaint> {
-    let limit = text.parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
-    limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
 }
 
 fn yes_or_no(text: &str) -> Result<bool, Complaint> {

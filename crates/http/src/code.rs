@@ -1,0 +1,96 @@
+//! The machine codes of errors: one table, from which the OpenAPI document is made and which docs/errors.md repeats.
+//!
+//! A code never changes its meaning and never goes away; clients decide by it.
+
+use axum::http::StatusCode;
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $status:ident, $meaning:literal;)*) => {
+        /// What went wrong, in one word.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Code {
+            /// Every code that a client can meet.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as clients see it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The status that it comes with.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// When it comes.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke, or was too slow, while the body was read";
+    Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that opens the door; which of these is not said";
+    Forbidden = "forbidden", FORBIDDEN, "the key is good, but not for this; `detail` says for whom it is";
+    NotFound = "not_found", NOT_FOUND, "nothing is served at this path";
+    IdentityNotFound = "identity_not_found", NOT_FOUND, "no such identity, or none that this key may see";
+    PhoneNumberNotFound = "phone_number_not_found", NOT_FOUND, "no such phone number, or none of this key's; or the identity has none";
+    TunnelNotFound = "tunnel_not_found", NOT_FOUND, "no such tunnel, or none of this key's";
+    MailboxNotFound = "mailbox_not_found", NOT_FOUND, "no such mailbox, or none of this key's";
+    ApiKeyNotFound = "api_key_not_found", NOT_FOUND, "no such API key in the organization";
+    VaultSecretNotFound = "vault_secret_not_found", NOT_FOUND, "no such vault secret in the organization";
+    VaultAccessNotFound = "vault_access_not_found", NOT_FOUND, "the identity has no access to this vault secret";
+    ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
+    NoPhoneNumberAvailable = "no_phone_number_available", NOT_FOUND, "the pool has no free phone number, or none of this state";
+    ViewerNotFound = "viewer_not_found", NOT_FOUND, "the viewer is no live identity of the organization";
+    AccessNotFound = "access_not_found", NOT_FOUND, "this viewer was not granted access";
+    NotSigned = "not_signed", NOT_FOUND, "no signed checkpoint covers what is asked for yet, or none ever will";
+    BeforeHistory = "before_history", NOT_FOUND, "the organization has no history at that moment";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "this path serves other methods; `Allow` names them";
+    AgentHandleUnavailable = "agent_handle_unavailable", CONFLICT, "the handle is taken, reserved or held back; `blocking_namespace` says where";
+    RedundantGrant = "redundant_grant", CONFLICT, "everybody sees the identity already; revoke access first to narrow it";
+    AccessAlreadyGranted = "access_already_granted", CONFLICT, "this viewer was granted access before";
+    PhoneNumberExists = "phone_number_exists", CONFLICT, "the identity has a phone number";
+    VaultAccessExists = "vault_access_exists", CONFLICT, "the identity has access to this vault secret";
+    IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
+    IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; come again after `Retry-After`";
+    IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";
+    ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
+    VaultSecretExists = "vault_secret_exists", CONFLICT, "the id that was minted for a vault secret is in use; send the request again";
+    OrganizationExists = "organization_exists", CONFLICT, "the id that was minted for an organization is in use";
+    BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
+    ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
+    InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; come again after `Retry-After`";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "as many requests as there may be are being answered; come again after `Retry-After`";
+    NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";
+    Preparing = "preparing", SERVICE_UNAVAILABLE, "a read model is being rebuilt before the service answers; `detail` says how far it is";
+    LogRefused = "log_refused", SERVICE_UNAVAILABLE, "the log is not the one that was signed, and nothing is proved of it until its operator has looked";
+    ImessageInventoryPending = "dedicated_imessage_number_inventory_pending", SERVICE_UNAVAILABLE, "no dedicated iMessage number of this type is available yet";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    const DOCUMENT: &str = include_str!("../../../docs/errors.md");
+
+    #[test]
+    fn the_table_of_the_documents_is_this_one() {
+        let documented: Vec<&str> = DOCUMENT.lines().filter(|line| line.starts_with("| `")).collect();
+        let defined: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| format!("| `{}` | {} | {} |", code.as_str(), code.status().as_u16(), code.meaning()))
+            .collect();
+        assert_eq!(documented, defined);
+    }
+}

@@ -1,0 +1,223 @@
+//! Lists of identities: whole, narrowed by filters, or page by page.
+//!
+//! A whole list of any length is written as it is read, some identities at a time, so it takes the memory of those few,
+//! and a slow client keeps no connection to the database. The first of them are read before the answer begins: what fails
+//! until then is an error with a status; later, the answer breaks off instead of ending well.
+
+use std::error::Error;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use form_urlencoded::Serializer;
+use futures::{TryStreamExt as _, stream};
+use identity_domain::identity::Status;
+use identity_projections::identities::Eyes;
+use identity_projections::identities::listing::{self, Filter, Listed, Place};
+use sqlx::PgPool;
+
+use crate::caller::Caller;
+use crate::error::ApiError;
+use crate::form::{Complaint, choice};
+use crate::parameters::{Parameters, limit, moment};
+use crate::routes::json_text;
+
+/// How many identities a page has, unless the client says.
+const USUAL_LIMIT: u32 = 100;
+
+/// How many are read before an answer begins: few, so that it begins soon.
+const FIRST_PIECE: u32 = 64;
+
+/// How many are read at a time from then on.
+const PIECE: u32 = 512;
+
+/// Names of the filters, in the order in which cursors and links have them.
+const FILTERS: [&str; 5] = ["status", "handle_prefix", "created_after", "created_before", "q"];
+
+/// Everything that can be asked of a list.
+pub(super) const PARAMETERS: [&str; 7] =
+    ["status", "handle_prefix", "created_after", "created_before", "q", "limit", "cursor"];
+
+/// What a client asks for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    filter: Filter,
+    page: Option<Page>,
+    /// The filters as the client wrote them.
+    given: [Option<String>; FILTERS.len()],
+}
+
+/// A part of the list.
+#[derive(Debug)]
+struct Page {
+    limit: u32,
+    after: Option<Place>,
+}
+
+impl Wanted {
+    /// Reads the parameters. Without any, the whole list is wanted.
+    pub(super) fn read(query: Option<&str>, caller: &Caller) -> Result<Self, ApiError> {
+        let given = given(query);
+        let mut parameters = Parameters::parse(query);
+        parameters.keep(&PARAMETERS);
+        let filter = Filter {
+            status: parameters.one("status", status),
+            handle_prefix: parameters.one("handle_prefix", text).map(|prefix| handle_prefix(&prefix)),
+            created_after: parameters.one("created_after", moment),
+            created_before: parameters.one("created_before", moment),
+            text: parameters.one("q", text),
+        };
+        let limit = parameters.one("limit", limit);
+        let after = parameters.one("cursor", |cursor| {
+            let place = caller.seal().open(&described(caller, &given), cursor);
+            place.ok_or_else(|| Complaint::new("value_error", "Input should be a cursor of this very list"))
+        });
+        parameters.finish()?;
+        let paged = limit.is_some() || after.is_some();
+        let page = paged.then(|| Page { limit: limit.unwrap_or(USUAL_LIMIT), after });
+        Ok(Self { filter, page, given })
+    }
+}
+
+/// The filters as they stand in the query.
+fn given(query: Option<&str>) -> [Option<String>; FILTERS.len()] {
+    let mut parameters = Parameters::parse(query);
+    FILTERS.map(|name| parameters.all(name).pop())
+}
+
+/// What a cursor belongs to: an organization, and filters.
+fn described<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str> {
+    let mut list = vec![caller.organization_id()];
+    for (name, value) in FILTERS.into_iter().zip(given) {
+        list.extend(value.iter().flat_map(|value| [name, value.as_str()]));
+    }
+    list
+}
+
+fn status(text: &str) -> Result<Status, Complaint> {
+    choice(&text.into())
+}
+
+/// Any text. Postgres cannot hold NUL, so nothing has one in it (D18).
+fn text(text: &str) -> Result<String, Complaint> {
+    if text.contains('\0') {
+        return Err(Complaint::new("value_error", "String should not contain NUL"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Handles are written in many ways and kept in one.
+fn handle_prefix(text: &str) -> String {
+    text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase()
+}
+
+/// Answers with a page, or with the whole.
+pub(super) async fn answer(wanted: Wanted, caller: &Caller) -> Result<Response, ApiError> {
+    let Wanted { filter, page, given } = wanted;
+    let mut list = List {
+        pool: caller.pool().clone(),
+        organization_id: caller.organization_id().to_owned(),
+        eyes: caller.eyes(),
+        filter,
+        after: None,
+    };
+    match page {
+        None => whole(list).await,
+        Some(Page { limit, after }) => {
+            list.after = after;
+            let (body, more) = list.page(limit).await?;
+            let response = json_text(StatusCode::OK, body);
+            Ok(match list.after.filter(|_| more) {
+                Some(place) => linked(response, &next(caller, &given, limit, place)),
+                None => response,
+            })
+        }
+    }
+}
+
+/// Where the next page is: the same list from another place.
+fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: Place) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in FILTERS.into_iter().zip(given) {
+        query.extend_pairs(value.iter().map(|value| (name, value)));
+    }
+    query.append_pair("limit", &limit.to_string());
+    query.append_pair("cursor", &caller.seal().close(&described(caller, given), place));
+    format!("</api/v1/identities?{}>; rel=\"next\"", query.finish())
+}
+
+/// RFC 8288. What is percent-encoded fits a header.
+fn linked(mut response: Response, link: &str) -> Response {
+    if let Ok(link) = HeaderValue::from_str(link) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+/// A list on its way.
+struct List {
+    pool: PgPool,
+    organization_id: String,
+    eyes: Eyes,
+    filter: Filter,
+    after: Option<Place>,
+}
+
+impl List {
+    async fn next(&self, limit: u32) -> Result<Vec<Listed>, sqlx::Error> {
+        listing::next(&self.pool, &self.organization_id, &self.eyes, &self.filter, self.after, limit).await
+    }
+
+    /// Moves on behind the last one that was written.
+    fn write(&mut self, listed: &[Listed], body: &mut String) {
+        for listed in listed {
+            if self.after.is_some() && body.is_empty() || body.len() > 1 {
+                body.push(',');
+            }
+            listed.found.write_body(body);
+            self.after = Some(listed.place());
+        }
+    }
+
+    /// One more than the page holds tells whether there is a next page.
+    async fn page(&mut self, limit: u32) -> Result<(String, bool), sqlx::Error> {
+        let mut listed = self.next(limit + 1).await?;
+        let more = listed.len() > limit as usize;
+        listed.truncate(limit as usize);
+        let mut body = String::from("[");
+        self.write(&listed, &mut body);
+        body.push(']');
+        Ok((body, more))
+    }
+
+    /// The next piece of the whole, and whether it was the last.
+    async fn piece(&mut self, limit: u32, mut body: String) -> Result<(String, bool), sqlx::Error> {
+        let listed = self.next(limit).await?;
+        self.write(&listed, &mut body);
+        let last = listed.len() < limit as usize;
+        if last {
+            body.push(']');
+        }
+        Ok((body, last))
+    }
+}
+
+/// The whole list; at once if it is short.
+async fn whole(mut rest: List) -> Result<Response, ApiError> {
+    let (first, ended) = rest.piece(FIRST_PIECE, String::from("[")).await?;
+    if ended {
+        return Ok(json_text(StatusCode::OK, first));
+    }
+    let rest = stream::try_unfold(Some(rest), async |list| {
+        let Some(mut list) = list else { return Ok(None) };
+        let (piece, ended) = list.piece(PIECE, String::new()).await?;
+        Ok::<_, sqlx::Error>(Some((Bytes::from(piece), (!ended).then_some(list))))
+    });
+    let rest = rest.inspect_err(|error| {
+        // The status was sent long ago: the log is the only place left to say why.
+        tracing::error!(error = error as &dyn Error, "list cut off in the middle");
+    });
+    let first = stream::iter([Ok(Bytes::from(first))]);
+    let body = Body::from_stream(futures::StreamExt::chain(first, rest));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}

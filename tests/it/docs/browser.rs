@@ -1,0 +1,139 @@
+//! A real Chromium without a window, spoken to in its own protocol: JSON over a pipe, a NUL after each message.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Where a Chromium may be.
+const PLACES: [&str; 4] =
+    ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium"];
+
+/// One page of a browser that ends with it.
+pub(crate) struct Page {
+    browser: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    session: Option<String>,
+    last: u64,
+    /// What the browser complained of.
+    pub(crate) complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Page {
+    /// An empty page; none where there is no Chromium, which `.ci/tools` installs where it can.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(crate) fn open() -> Option<Self> {
+        let Some(program) = chromium() else {
+            eprintln!("skipped: no chromium here, and .ci/tools could not install one");
+            return None;
+        };
+        let profile = TempDir::new().unwrap();
+        let mut browser = launch(&program, profile.path());
+        let (requests, answers) = (browser.stdin.take().unwrap(), browser.stdout.take().unwrap());
+        let answers = BufReader::new(answers);
+        let (session, complaints) = (None, vec![]);
+        let mut page = Self { browser, requests, answers, session, last: 0, complaints, _profile: profile };
+        let target = page.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let attached =
+            page.call("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        page.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            page.call(domain, json!({}));
+        }
+        Some(page)
+    }
+
+    /// Goes to an address.
+    pub(crate) fn navigate(&mut self, url: &str) {
+        let script = "window.violations = [];
+            addEventListener('securitypolicyviolation', event => violations.push(event.violatedDirective));";
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+        self.call("Page.navigate", json!({ "url": url }));
+    }
+
+    /// What an expression comes to; promises are waited for.
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "timeout": 60_000 });
+        let evaluated = self.call("Runtime.evaluate", parameters);
+        assert!(evaluated.get("exceptionDetails").is_none(), "{expression}: {evaluated}");
+        evaluated["result"]["value"].clone()
+    }
+
+    /// Returns the value of an expression as soon as it is neither null nor false.
+    pub(crate) fn becomes(&mut self, expression: &str) -> Value {
+        self.evaluate(&format!(
+            "new Promise(resolve => {{
+                const look = () => {{
+                    const value = {expression};
+                    if (value === null || value === undefined || value === false) requestAnimationFrame(look);
+                    else resolve(value);
+                }};
+                look();
+            }})"
+        ))
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "literals are handed over")]
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.last += 1;
+        let mut request = json!({ "id": self.last, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            request["sessionId"] = session.as_str().into();
+        }
+        self.requests.write_all(format!("{request}\0").as_bytes()).unwrap();
+        loop {
+            let message = self.receive();
+            if message["id"] == self.last {
+                assert!(message.get("error").is_none(), "{method}: {message}");
+                return message["result"].clone();
+            }
+            match message["method"].as_str() {
+                // Advice on how to write pages is no complaint.
+                Some("Log.entryAdded") if message["params"]["entry"]["level"] == "verbose" => {}
+                Some("Log.entryAdded") => self.complaints.push(message["params"]["entry"].to_string()),
+                Some("Runtime.exceptionThrown") => self.complaints.push(message["params"].to_string()),
+                _ => {}
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Value {
+        let mut message = Vec::new();
+        self.answers.read_until(0, &mut message).unwrap();
+        assert!(!message.is_empty(), "the browser is gone");
+        serde_json::from_slice(message.strip_suffix(&[0]).unwrap_or(&message)).unwrap()
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let _ = self.browser.kill();
+        let _ = self.browser.wait();
+    }
+}
+
+fn chromium() -> Option<PathBuf> {
+    PLACES.into_iter().map(PathBuf::from).find(|place| place.exists())
+}
+
+/// The browser reads requests from file descriptor 3 and answers on 4, which a shell puts in place.
+fn launch(program: &Path, profile: &Path) -> Child {
+    let command = format!(
+        "exec {} --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server \
+         --disable-background-networking --disable-component-update --user-data-dir={} --remote-debugging-pipe \
+         3<&0 4>&1 >/dev/null 2>&1 about:blank",
+        program.display(),
+        profile.display()
+    );
+    Command::new("sh")
+        .args(["-c", &command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}

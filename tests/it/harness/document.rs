@@ -1,0 +1,95 @@
+//! Every answer, held against the `OpenAPI` document: the operation is there, has that status, and the body has that
+//! shape, with no member that the document does not know.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let mut document: Value = serde_json::from_str(identity_http::openapi::document()).unwrap();
+    close(&mut document["components"]["schemas"]);
+    document
+});
+
+/// By the JSON pointer of the shape.
+static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
+
+/// Members that an object does not name are not expected of the service, though clients have to put up with them.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.contains_key("properties") && !members.contains_key("additionalProperties") {
+                members.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(schemas) => schemas.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// Holds an answer to a request that any client could have sent; what is not even HTTP is not in the document.
+#[track_caller]
+pub(super) fn hold(answer: &Answer) {
+    let Some((method, target)) = answer.what.split_once(' ') else { return };
+    let target = target.split(' ').next().unwrap_or_default();
+    let path = target.split('?').next().unwrap_or_default();
+    let Some((template, item)) = find(path) else { return };
+    let Some(operation) = item.get(method.to_lowercase()) else {
+        return assert!(matches!(answer.status, 400..500) || method == "HEAD", "{answer} is not documented");
+    };
+    if answer.bytes.is_empty() && matches!(answer.status, 400 | 414 | 431) {
+        return;
+    }
+    let status = answer.status.to_string();
+    let documented = operation["responses"].get(&status).is_some();
+    assert!(documented, "{answer}: {method} {template} has no {status} in the document");
+    let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    if answer.bytes.is_empty() || !content_type.contains("json") || content_type == "application/x-ndjson" {
+        return;
+    }
+    let escaped = template.replace('~', "~0").replace('/', "~1");
+    let media = content_type.replace('/', "~1");
+    let pointer =
+        format!("/paths/{escaped}/{}/responses/{status}/content/{media}/schema", method.to_lowercase());
+    let fault = validator(&pointer, answer)
+        .iter_errors(&answer.json())
+        .next()
+        .map(|fault| format!("{fault} at {}", fault.instance_path()));
+    assert_eq!(fault, None, "{answer} is not what the document says");
+}
+
+/// The template that a path fits, the one with the fewest parameters.
+fn find(path: &str) -> Option<(&'static str, &'static Value)> {
+    let fits = |template: &str| {
+        let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+        wanted.len() == given.len()
+            && wanted.iter().zip(given).all(|(wanted, given)| {
+                if wanted.starts_with('{') { !given.is_empty() } else { *wanted == given }
+            })
+    };
+    let paths = DOCUMENT["paths"].as_object()?;
+    let found = paths.iter().filter(|(template, _)| fits(template));
+    found
+        .min_by_key(|(template, _)| template.matches('{').count())
+        .map(|(template, item)| (template.as_str(), item))
+}
+
+#[track_caller]
+fn validator(pointer: &str, answer: &Answer) -> &'static Validator {
+    let mut known = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(validator) = known.get(pointer) {
+        return validator;
+    }
+    let schema =
+        DOCUMENT.pointer(pointer).unwrap_or_else(|| panic!("{answer}: the document has no {pointer}"));
+    let mut schema = schema.clone();
+    schema["components"] = json!({ "schemas": DOCUMENT["components"]["schemas"] });
+    let validator: &'static Validator = Box::leak(Box::new(jsonschema::draft202012::new(&schema).unwrap()));
+    known.insert(pointer.to_owned(), validator);
+    validator
+}

@@ -1,0 +1,43 @@
+//! Lists of identities in pieces: pages, filters, and lists too long to be written at once.
+
+mod at_random;
+mod filters;
+mod pages;
+mod whole;
+
+use serde_json::Value;
+
+use crate::harness::{Answer, Caller, text};
+
+/// Where an answer says that the next page is.
+fn next(answer: &Answer) -> Option<String> {
+    let link = answer.headers.get("link")?;
+    let (target, relation) = link.split_once(">; ").unwrap();
+    assert_eq!(relation, "rel=\"next\"");
+    Some(target.strip_prefix('<').unwrap().to_owned())
+}
+
+impl Caller {
+    /// The handles of every page from this one on.
+    #[track_caller]
+    fn pages(&self, path: &str) -> Vec<Vec<String>> {
+        let mut pages = Vec::new();
+        let mut path = Some(path.to_owned());
+        while let Some(this) = path {
+            let answer = self.get(&this).must_be(200);
+            path = next(&answer);
+            pages.push(handles(&answer.json()));
+        }
+        pages
+    }
+
+    /// The handles of a list.
+    #[track_caller]
+    fn handles_of(&self, query: &str) -> Vec<String> {
+        handles(&self.get(&format!("/identities?{query}")).ok())
+    }
+}
+
+fn handles(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|identity| text(&identity["agent_handle"])).collect()
+}
