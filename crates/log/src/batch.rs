@@ -15,11 +15,12 @@ use crate::world::{Remembered, World};
 /// The answer to one command of a batch.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
-/// What is worth keeping from one batch to the next. It holds as long as nobody else writes, which the position of the
-/// head tells.
+/// What is worth keeping from one batch to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     head: Option<Head>,
+    /// The position since which nobody else has written: what was looked up there or later still holds.
+    alone_since: i64,
     aggregates: Remembered,
 }
 
@@ -42,8 +43,10 @@ pub(crate) async fn write(
     appends: &[&Append],
 ) -> Result<Batch, BatchError> {
     let (mut head, unmoved) = Head::lock(connection, memory.head, appends).await?;
-    let carrier = tools.carrier.as_ref();
-    let mut world = World::load(connection, carrier, memory.aggregates, unmoved, appends).await?;
+    let now = head.position();
+    let alone_since = if unmoved { memory.alone_since } else { now };
+    let mut world = World::remembering(memory.aggregates, alone_since);
+    world.load(connection, tools.carrier.as_ref(), now, appends).await?;
     let mut used = idempotency::used(connection, appends).await?;
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
@@ -66,7 +69,7 @@ pub(crate) async fn write(
     for (append, outcome) in appends.iter().zip(&mut outcomes) {
         keep_answer(connection, append, outcome).await?;
     }
-    let memory = Memory { head: Some(head), aggregates: world.into_remembered() };
+    let memory = Memory { head: Some(head), alone_since, aggregates: world.into_remembered() };
     Ok(Batch { outcomes, events, memory })
 }
 
