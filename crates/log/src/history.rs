@@ -36,6 +36,8 @@ pub struct Query {
     pub event_types: Option<Vec<String>>,
     /// Whether each comes with its leaf hash.
     pub leaf_hashes: bool,
+    /// Whether each comes with who did it, which folds do not ask for.
+    pub metadata: bool,
 }
 
 impl Query {
@@ -50,6 +52,7 @@ impl Query {
             aggregate_ids: None,
             event_types: None,
             leaf_hashes: false,
+            metadata: true,
         }
     }
 
@@ -64,7 +67,7 @@ macro_rules! statement {
     ($source:literal) => {
         concat!(
             "select position, organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                    recorded_at, payload, metadata, case when $7 then leaf_hash end
+                    recorded_at, payload, case when $8 then metadata else '{}' end, case when $7 then leaf_hash end
              from ",
             $source,
             " where organization_id = $1
@@ -83,7 +86,7 @@ const OF_ALL: &str = statement!("events");
 /// Single aggregates are fetched by their own index first, which `offset 0` makes the planner do: going through the
 /// organization in order until the limit is reached may mean going through all of it.
 const OF_SOME: &str = statement!(
-    "(select * from events where aggregate_type = any($8) and aggregate_id = any($9) offset 0) as events"
+    "(select * from events where aggregate_type = any($9) and aggregate_id = any($10) offset 0) as events"
 );
 
 /// Postgres holds no NUL, so a value with one in it matches nothing, and must not get that far.
@@ -159,9 +162,15 @@ impl<'a> History<'a> {
             .bind(query.kind.map(Kind::as_str))
             .bind(storable(query.event_types.as_ref()))
             .bind(query.limit.map(i64::from))
-            .bind(query.leaf_hashes);
+            .bind(query.leaf_hashes)
+            .bind(query.metadata);
         let rows = match aggregate_ids {
-            Some(ids) => statement.bind(Kind::ALL.map(Kind::as_str)).bind(ids).fetch(connection),
+            Some(ids) => {
+                let kinds =
+                    Kind::ALL.into_iter().filter(|kind| query.kind.is_none_or(|wanted| wanted == *kind));
+                let kinds: Vec<&str> = kinds.map(Kind::as_str).collect();
+                statement.bind(kinds).bind(ids).fetch(connection)
+            }
             None => statement.fetch(connection),
         };
         Self { rows, row: None, organization_id: query.organization_id.clone() }
