@@ -16,5 +16,6 @@ mod service;
 pub mod settings;
 pub mod signing;
 pub mod tls;
+pub mod traces;
 
 pub use service::{Service, ServiceSettings};

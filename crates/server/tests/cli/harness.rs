@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 26] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -40,6 +40,7 @@ const SETTINGS: [&str; 25] = [
     "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
     "NOTIFY_SOCKET",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "WATCHDOG_USEC",
     "RUST_LOG",
 ];
