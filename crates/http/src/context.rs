@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::ids;
 use identity_projections::api_keys::Row as KeyRow;
+use tracing::Span;
 
 use crate::api_key::public_id;
 use crate::caller::App;
@@ -139,6 +140,7 @@ impl Line {
         let status = self.status;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let code = self.error.as_ref().map_or("-", |error| error.code());
+        self.trace(organization_id, key_id);
         if let Some(cause) = self.error.as_ref().and_then(|error| error.cause()) {
             tracing::error!(
                 method,
@@ -166,6 +168,26 @@ impl Line {
                 code,
                 "request"
             );
+        }
+    }
+}
+
+impl Line {
+    /// The same for the span of the request, if there is one.
+    fn trace(&self, organization_id: &str, key_id: &str) {
+        let span = Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        let (method, route) = (self.method.as_str(), self.route.as_str());
+        span.record("otel.name", format_args!("{method} {route}"));
+        span.record("http.route", route);
+        span.record("http.response.status_code", self.status);
+        span.record("identityd.request_id", &*self.context.request_id);
+        span.record("identityd.organization_id", organization_id);
+        span.record("identityd.key_id", key_id);
+        if self.status >= 500 {
+            span.record("otel.status_code", "ERROR");
         }
     }
 }

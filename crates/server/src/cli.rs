@@ -30,6 +30,7 @@ use identityd::settings::{
     DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
 };
 use identityd::signing::SigningSettings;
+use identityd::traces::Traces;
 
 use crate::logging;
 use interruption::Interruption;
@@ -62,6 +63,10 @@ struct CommonFlags {
     /// How log lines look
     #[arg(long, global = true, env = "IDENTITYD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: logging::Format,
+
+    /// Base URL of a collector to which traces of requests are sent over OTLP, such as `http://localhost:4318`
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,15 +117,23 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Completions { shell } => return manual::completions(*shell),
         _ => {}
     }
-    let level = if matches!(command, Command::Serve { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
-    logging::start(common.log_format, level)?;
+    let serves = matches!(command, Command::Serve { .. });
+    let endpoint = common.otlp_endpoint.filter(|endpoint| serves && !endpoint.is_empty());
+    let traces = endpoint.as_deref().map(Traces::to).transpose()?;
+    let level = if serves { LevelFilter::INFO } else { LevelFilter::WARN };
+    logging::start(common.log_format, level, traces.as_ref())?;
     let file = SettingsFile::read(common.config.as_deref())?;
     let signing = SigningSettings::resolve(signing, &database, &file);
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
-            serve::run(&ServeSettings::resolve(*flags, file)?, signing, &database, output, demo).await
+            let settings = ServeSettings::resolve(*flags, file)?;
+            let outcome = serve::run(&settings, signing, &database, output, demo).await;
+            if let Some(traces) = traces {
+                tokio::task::spawn_blocking(move || traces.close()).await?;
+            }
+            outcome
         }
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,

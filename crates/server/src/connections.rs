@@ -21,9 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt as _;
 use tower_http::timeout::DeadlineBody;
+use tracing::Instrument as _;
 
 use crate::front::Front;
 use crate::tls::Tls;
+use crate::traces;
 
 /// The largest head of a request, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -235,8 +237,9 @@ impl Manner {
     ) -> Result<(), Failure> {
         let manner = Arc::clone(self);
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let span = traces::span(request.method(), request.headers());
             let request = manner.prepared(request, peer);
-            manner.front.router(request.headers()).oneshot(request)
+            manner.front.router(request.headers()).oneshot(request).instrument(span)
         });
         let stream = TokioIo::new(stream);
         if is_http2 {

@@ -1,4 +1,11 @@
 //! The service as one piece: settings, composition, and what operators do.
+//!
+//! # Code map
+//! - [`Service`]: composition; [`settings`]: what it is composed by.
+//! - [`connections`], [`mod@tls`]: the server loop; `front`: compression and CORS.
+//! - `metrics`, [`traces`]: what is seen of it from outside.
+//! - [`database`], [`private_postgres`], [`migrations`], `preparation`: what is there before the first request.
+//! - [`operator`], [`numbers`], [`audit`], [`doctor`]: what commands do.
 
 pub mod audit;
 pub mod connections;
@@ -16,5 +23,6 @@ mod service;
 pub mod settings;
 pub mod signing;
 pub mod tls;
+pub mod traces;
 
 pub use service::{Service, ServiceSettings};

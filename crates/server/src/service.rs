@@ -139,6 +139,11 @@ impl Service {
         self.tls.is_some()
     }
 
+    /// What a URL of it begins with.
+    pub fn scheme(&self) -> &'static str {
+        if self.speaks_tls() { "https" } else { "http" }
+    }
+
     /// Reads the TLS certificate and its key again. Where they cannot be used, those that were read before stay.
     pub fn reload(&self) -> anyhow::Result<()> {
         self.tls.as_ref().map_or(Ok(()), Tls::reload)

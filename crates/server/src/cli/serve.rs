@@ -52,8 +52,7 @@ async fn start(
     output: Output,
 ) -> anyhow::Result<Service> {
     let service = Service::start(service_settings(settings, signing, database)).await?;
-    let scheme = if service.speaks_tls() { "https" } else { "http" };
-    let base = format!("{scheme}://{}", service.address());
+    let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
     let beside = metrics.as_ref().map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
     let mut listening = json!({ "listening_on": base });
@@ -96,7 +95,7 @@ async fn wait_until_told(
 
 async fn introduce(service: &Service, database: &Database, output: Output) -> anyhow::Result<()> {
     service.ready().await;
-    demo::introduce(database, service.address(), output).await.context("cannot prepare the demo")
+    demo::introduce(database, service, output).await.context("cannot prepare the demo")
 }
 
 async fn drain(service: Service) -> anyhow::Result<()> {

@@ -14,4 +14,5 @@ mod operators;
 mod private_postgres;
 mod projections;
 mod standing;
+mod traces;
 mod under_load;

@@ -174,6 +174,20 @@ fn a_certificate_is_renewed_without_a_restart() {
 }
 
 #[test]
+fn whoever_does_not_shake_hands_is_hung_up_on() {
+    let place = Place::served();
+    let certificate = Certificate::issue(&place);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--client-timeout-seconds", "1"];
+    let mut command = place.command(&serve);
+    command.arg("--tls-certificate").arg(&certificate.chain).arg("--tls-key").arg(&certificate.key);
+    let serving = Serving::start(command.stderr(Stdio::null()));
+    let stream = TcpStream::connect(serving.base().trim_start_matches("https://")).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(until_closed(stream), "");
+    assert!(serving.stop().success());
+}
+
+#[test]
 fn half_of_the_settings_of_tls_are_an_error() {
     let place = Place::new();
     let certificate = Certificate::issue(&place);
