@@ -9,6 +9,7 @@ mod interruption;
 mod key;
 mod migrate;
 mod numbers;
+mod openapi;
 mod org;
 mod output;
 mod projections;
@@ -91,6 +92,8 @@ enum Command {
     Audit(audit::Command),
     /// Check the database
     Doctor,
+    /// Print the OpenAPI document
+    Openapi,
 }
 
 /// Carries out one command line.
@@ -113,6 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
         Command::Doctor => doctor::run(&database, output).await,
+        Command::Openapi => openapi::run(output),
     }
 }
 

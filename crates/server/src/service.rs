@@ -1,5 +1,6 @@
 //! Composition: database, log, read models and wire put together, and taken apart again in good order.
 
+use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::signing::SigningSettings;
-use crate::{database, preparation};
+use crate::{database, preparation, retention};
 
 /// How many connections read for clients. Writes share the one of the committer.
 const CONNECTIONS: u32 = 16;
@@ -43,6 +44,8 @@ pub struct ServiceSettings {
     pub description_limit: usize,
     /// Who signs the log.
     pub signing: SigningSettings,
+    /// How long a write under an `Idempotency-Key` is answered again.
+    pub idempotency_retention: Duration,
 }
 
 /// A running service.
@@ -58,6 +61,7 @@ pub struct Service {
     follower: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
+    pruning: JoinHandle<Infallible>,
     pool: PgPool,
 }
 
@@ -82,6 +86,7 @@ impl Service {
             LogSettings { name_hold: settings.name_hold },
         );
         let (follower, head) = Follower::new(pool.clone());
+        let idempotency_retention = settings.idempotency_retention;
         let app = App::new(
             pool.clone(),
             log,
@@ -108,6 +113,7 @@ impl Service {
             preparing: tokio::spawn(preparation::run(options, told, stopped_preparing)),
             stop_preparing,
             readiness,
+            pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
         })
     }
@@ -135,6 +141,7 @@ impl Service {
         // the follower was cancelled is all there is to hear of it.
         self.follower.abort();
         drop(self.follower.await);
+        self.pruning.abort();
         self.server.await.context("the server was cut off")?.context("the server failed")?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;

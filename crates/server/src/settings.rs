@@ -21,9 +21,11 @@ const DEFAULT_MAIL_DOMAIN: &str = "agents.localhost";
 const DEFAULT_TUNNEL_ZONE: &str = "tunnels.localhost";
 const DEFAULT_NAME_HOLD_DAYS: u32 = 30;
 const DEFAULT_DESCRIPTION_LIMIT: usize = 10_000;
+const DEFAULT_IDEMPOTENCY_RETENTION_HOURS: u32 = 24;
 
 /// A hundred years: longer is a typing error, and would leave the range of a timestamp.
 const LONGEST_NAME_HOLD_DAYS: u32 = 36_500;
+const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
 /// Where the data is, as flags and environment say.
@@ -70,6 +72,10 @@ pub struct ServeFlags {
     /// Longest description of an identity, in characters [default: 10000]
     #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
     pub description_limit: Option<usize>,
+
+    /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
+    #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
+    pub idempotency_retention_hours: Option<u32>,
 }
 
 /// The settings file: TOML, every key optional, named as the flags are but with underscores.
@@ -84,6 +90,7 @@ pub struct SettingsFile {
     tunnel_zone: Option<String>,
     name_hold_days: Option<u32>,
     description_limit: Option<usize>,
+    idempotency_retention_hours: Option<u32>,
 }
 
 impl SettingsFile {
@@ -148,6 +155,8 @@ pub struct ServeSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
+    /// How long a write under an `Idempotency-Key` is answered again.
+    pub idempotency_retention: Duration,
 }
 
 impl ServeSettings {
@@ -159,6 +168,9 @@ impl ServeSettings {
             tunnel_zone: domain("tunnel_zone", flags.tunnel_zone.or(file.tunnel_zone), DEFAULT_TUNNEL_ZONE)?,
             name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
+            idempotency_retention: idempotency_retention(
+                flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
+            )?,
         })
     }
 }
@@ -176,6 +188,16 @@ fn description_limit(characters: Option<usize>) -> anyhow::Result<usize> {
     let characters = characters.unwrap_or(DEFAULT_DESCRIPTION_LIMIT);
     ensure!(characters > 0, "description_limit must be at least 1");
     Ok(characters)
+}
+
+/// Clients are promised a day.
+fn idempotency_retention(hours: Option<u32>) -> anyhow::Result<Duration> {
+    let hours = hours.unwrap_or(DEFAULT_IDEMPOTENCY_RETENTION_HOURS);
+    ensure!(
+        hours >= DEFAULT_IDEMPOTENCY_RETENTION_HOURS,
+        "idempotency_retention_hours must be at least {DEFAULT_IDEMPOTENCY_RETENTION_HOURS}"
+    );
+    Ok(Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR))
 }
 
 /// Domains are compared and concatenated as text, so they have to be in the one spelling.

@@ -63,5 +63,6 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         name_hold,
         description_limit: 10_000,
         signing,
+        idempotency_retention: Duration::from_hours(24),
     }
 }

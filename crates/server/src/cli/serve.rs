@@ -90,7 +90,23 @@ fn service_settings(
     signing: SigningSettings,
     database: &Database,
 ) -> ServiceSettings {
-    let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit } = settings.clone();
+    let ServeSettings {
+        listen,
+        mail_domain,
+        tunnel_zone,
+        name_hold,
+        description_limit,
+        idempotency_retention,
+    } = settings.clone();
     let database_url = database.url().expose_secret().to_owned();
-    ServiceSettings { listen, database_url, mail_domain, tunnel_zone, name_hold, description_limit, signing }
+    ServiceSettings {
+        listen,
+        database_url,
+        mail_domain,
+        tunnel_zone,
+        name_hold,
+        description_limit,
+        signing,
+        idempotency_retention,
+    }
 }

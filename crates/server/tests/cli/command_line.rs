@@ -224,3 +224,15 @@ fn the_log_can_be_read_by_machines() {
         assert!(serde_json::from_str::<serde_json::Value>(line).unwrap()["level"].is_string(), "{line}");
     }
 }
+
+#[test]
+fn the_document_is_printed_without_a_database() {
+    let printed = run(&mut bare(&["openapi"])).succeeded();
+    let document: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/api/v1/identities"]["get"].is_object());
+    let served = Place::served().serve();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("{}/openapi.json", served.base())).send().unwrap();
+    assert_eq!(answer.json::<serde_json::Value>().unwrap(), document);
+}

@@ -16,10 +16,11 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "DATABASE_URL",
     "IDENTITYD_DATA_DIR",
     "IDENTITYD_DESCRIPTION_LIMIT",
+    "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS",
     "IDENTITYD_LISTEN",
     "IDENTITYD_LOG_FORMAT",
     "IDENTITYD_MAIL_DOMAIN",

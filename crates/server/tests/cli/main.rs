@@ -12,4 +12,6 @@ mod numbers;
 mod operators;
 mod private_postgres;
 mod projections;
+mod repetitions;
+mod secrets;
 mod under_load;
