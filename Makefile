@@ -19,7 +19,8 @@ test:
 	cargo test --workspace
 
 # The published schemathesis against the running service and the document that it serves; about two minutes.
-test-openapi: tools
+test-openapi:
+	@./.ci/tools openapi
 	@./.ci/test-openapi
 
 # The report and its plots are in target/bench.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Caller, World};
+use crate::harness::{Answer, Caller, World, wait};
 
 fn create(world: &World, key: &str, handle: &str) -> Answer {
     let body = json!({ "agent_handle": handle });
@@ -169,6 +169,25 @@ fn fifty_at_once_under_one_key_have_one_effect_and_one_answer() {
         world.database().number("select count(*) from events where event_type = 'identity.created'"),
         1
     );
+}
+
+#[test]
+fn while_one_is_being_answered_the_other_is_told_to_come_again() {
+    let world = World::new();
+    let mut writers_wait = wait(world.database().pool().begin()).unwrap();
+    wait(sqlx::query("select from log_head for update").execute(&mut *writers_wait)).unwrap();
+    let (answer, answers) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for answer in [answer.clone(), answer] {
+            let world = &world;
+            scope.spawn(move || answer.send(create(world, "k1", "alpha")).unwrap());
+        }
+        let turned_away = answers.recv().unwrap();
+        assert_eq!(turned_away.headers["retry-after"], "1");
+        turned_away.refused_as(409, "idempotency_in_progress");
+        wait(writers_wait.rollback()).unwrap();
+        answers.recv().unwrap().created();
+    });
 }
 
 #[test]

@@ -31,10 +31,7 @@ pub(super) fn bodies() -> Value {
         "UpdateTunnel": closed(object(&[], json!({
             "metadata": {
                 "type": ["object", "null"],
-                "description": "Any object of at most 4096 bytes as compact JSON; null empties it",
-                "maxProperties": 8,
-                "additionalProperties": { "type": ["string", "number", "boolean", "null"], "maxLength": 64, "pattern": NO_NUL },
-                "propertyNames": { "maxLength": 64, "pattern": NO_NUL },
+                "description": "Any object of at most 4096 bytes as compact JSON, and without NUL; null empties it",
             },
         }), json!({ "metadata": { "region": "eu" } }))),
         "UpdateMailbox": closed(object(&[], json!({
@@ -277,7 +274,8 @@ pub(super) fn parameters() -> Value {
         "identity_id": id("The identity's id"),
         "email_address": parameter("path", "The whole address or its local part, in any case", json!({ "type": "string", "minLength": 1 })),
         "api_key_id": parameter("path", "The key's id", json!({ "type": "string", "minLength": 1 })),
-        "organization_sequence": parameter("path", "The event's place in the organization's history", sequence.clone()),
+        "organization_sequence": parameter("path", "The event's place in the organization's history: 1, 2, 3 …",
+            json!({ "type": "string", "pattern": "^[1-9][0-9]{0,15}$" })),
         "limit": text("At most so many: a page, and a link to the next", json!({ "type": "integer", "minimum": 1, "maximum": 1000 })),
         "cursor": text("Where to go on, as the link of a page says; needs the same filters", json!({ "type": "string" })),
         "status": text("Only those of this status", json!({ "enum": ["active", "paused"] })),
