@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, World};
+use crate::harness::{Answer, Caller, World, wait};
 
 fn create(world: &World, key: &str, handle: &str) -> Answer {
     let body = json!({ "agent_handle": handle });
@@ -72,6 +72,23 @@ fn a_key_belongs_to_its_organization() {
     let call =
         world.other_admin().call(Method::POST, "/identities").header("Idempotency-Key", "k1").json(&body);
     assert_eq!(call.send().created()["agent_handle"], "bravo");
+}
+
+#[test]
+fn nobody_is_answered_what_somebody_else_was() {
+    let world = World::new();
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    create(&world, "k1", "carol").created();
+    let body = json!({ "agent_handle": "carol" });
+    let call = alpha.call(Method::POST, "/identities").header("Idempotency-Key", "k1").json(&body);
+    call.send().refused_as(409, "idempotency_key_reused");
+    let rename = |agent: &Caller| {
+        let call = agent.call(Method::PATCH, "/identities/alpha").header("Idempotency-Key", "k2");
+        call.json(&json!({ "description": "mine" })).send()
+    };
+    rename(&alpha).ok();
+    rename(&bravo).refused_as(409, "idempotency_key_reused");
+    assert!(is_replayed(&rename(&alpha)));
 }
 
 #[test]
@@ -155,6 +172,25 @@ fn fifty_at_once_under_one_key_have_one_effect_and_one_answer() {
 }
 
 #[test]
+fn while_one_is_being_answered_the_other_is_told_to_come_again() {
+    let world = World::new();
+    let mut writers_wait = wait(world.database().pool().begin()).unwrap();
+    wait(sqlx::query("select from log_head for update").execute(&mut *writers_wait)).unwrap();
+    let (answer, answers) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for answer in [answer.clone(), answer] {
+            let world = &world;
+            scope.spawn(move || answer.send(create(world, "k1", "alpha")).unwrap());
+        }
+        let turned_away = answers.recv().unwrap();
+        assert_eq!(turned_away.headers["retry-after"], "1");
+        turned_away.refused_as(409, "idempotency_in_progress");
+        wait(writers_wait.rollback()).unwrap();
+        answers.recv().unwrap().created();
+    });
+}
+
+#[test]
 fn a_repetition_is_answered_after_a_restart_too() {
     let world = World::new();
     let first = create(&world, "k1", "alpha");
@@ -162,4 +198,25 @@ fn a_repetition_is_answered_after_a_restart_too() {
     let again = create(&world, "k1", "alpha");
     assert!(is_replayed(&again));
     assert_eq!(again.bytes, first.bytes);
+}
+
+#[test]
+fn answers_are_forgotten_when_they_are_old_enough_and_no_earlier() {
+    let world = World::new();
+    create(&world, "old", "alpha").created();
+    create(&world, "young", "bravo").created();
+    let age = |key: &str, hours: u32| {
+        world.database().execute(&format!(
+            "update idempotency_records set recorded_at = now() - interval '{hours} hours 1 minute'
+             where idempotency_key = '{key}'"
+        ));
+    };
+    age("old", 24);
+    age("young", 23);
+    let world = world.restarted();
+    while world.database().number("select count(*) from idempotency_records") > 1 {
+        std::thread::yield_now();
+    }
+    assert!(is_replayed(&create(&world, "young", "bravo")));
+    create(&world, "old", "alpha").handle_unavailable("identities");
 }

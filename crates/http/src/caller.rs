@@ -145,9 +145,11 @@ impl App {
 
     /// The key with this id, if it is good.
     async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
-        let Parts { pool, cache, .. } = &self.0.parts;
-        if let Some(key) = cache.key(id) {
-            return Ok(Some(key));
+        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+        let known = cache.key(id);
+        metrics.looked_up("key", known.is_some());
+        if known.is_some() {
+            return Ok(known);
         }
         let ticket = cache.ticket();
         let key = api_keys::find_active(pool, id).await?.map(Arc::new);
@@ -159,9 +161,11 @@ impl App {
 
     /// The identity with this name, if these eyes may see it.
     async fn identity(&self, name: NameRef<'_>, eyes: &Eyes) -> Result<Option<Arc<Found>>, ApiError> {
-        let Parts { pool, cache, .. } = &self.0.parts;
-        if let Some(found) = cache.identity(name, eyes.viewer()) {
-            return Ok(Some(found));
+        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+        let known = cache.identity(name, eyes.viewer());
+        metrics.looked_up("identity", known.is_some());
+        if known.is_some() {
+            return Ok(known);
         }
         let ticket = cache.ticket();
         let found = identities::find(pool, name.organization_id, eyes, name.handle).await?.map(Arc::new);

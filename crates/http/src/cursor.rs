@@ -4,7 +4,7 @@
 //! taken together with the organization's id. A cursor that was mangled, or that is another organization's, is known
 //! as such and refused; a place out of thin air would silently skip events.
 //!
-//! A place in a list is sealed by [`Seal`], with a key that only the installation has, together with whose list it is and
+//! A place in a list is sealed by `Seal`, with a key that only the installation has, together with whose list it is and
 //! how it was narrowed.
 
 use base64::Engine as _;

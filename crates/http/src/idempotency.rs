@@ -69,7 +69,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     let caller = <Caller as FromRequestParts<App>>::from_request_parts(&mut parts, app).await?;
     let key = key_of(&parts)?;
     let Body(body) = Body::from_request(Request::new(body), &()).await?;
-    let fingerprint = fingerprint(&parts, &body);
+    let fingerprint = fingerprint(&parts, &body, &caller);
     // Before the record is looked for, so that a request that ends in between is found one way or the other.
     let flight = app
         .in_flight()
@@ -104,8 +104,9 @@ fn key_of(parts: &Parts) -> Result<String, ApiError> {
     })
 }
 
-/// Two requests are the same when method, path with query, and body are, byte for byte.
-fn fingerprint(parts: &Parts, body: &[u8]) -> [u8; 32] {
+/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made through the
+/// same eyes: no agent is answered what another agent, or an admin, was.
+fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Sha256::new()
         .chain_update(parts.method.as_str())
@@ -113,6 +114,7 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> [u8; 32] {
         .chain_update(path)
         .chain_update([0])
         .chain_update(body)
+        .chain_update(caller.eyes().viewer().map_or_else(String::new, |viewer| format!("\0{viewer}")))
         .finalize()
         .into()
 }

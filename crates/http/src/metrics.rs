@@ -24,6 +24,14 @@ pub struct Metrics {
     durations: Family<Asked, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     refused_keys: Counter,
+    cache_lookups: Family<Lookup, Counter>,
+}
+
+/// What was looked for in memory, and whether it was there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Lookup {
+    kind: &'static str,
+    outcome: &'static str,
 }
 
 /// How a request was answered.
@@ -98,15 +106,16 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
-    /// Counters that `registry` shows, with names that begin with `http_`.
+    /// Counters that `registry` shows.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             in_flight: Gauge::default(),
             refused_keys: Counter::default(),
+            cache_lookups: Family::default(),
         };
-        let Self { requests, durations, in_flight, refused_keys } = &metrics;
+        let Self { requests, durations, in_flight, refused_keys, cache_lookups } = &metrics;
         registry.register("http_requests", "Requests that were answered", requests.clone());
         registry.register(
             "http_request_duration_seconds",
@@ -119,6 +128,11 @@ impl Metrics {
             "Requests whose API key opens nothing; those without a key are not counted",
             refused_keys.clone(),
         );
+        registry.register(
+            "cache_lookups",
+            "Keys and identities that were looked for in memory before the database was asked",
+            cache_lookups.clone(),
+        );
         metrics
     }
 
@@ -127,6 +141,12 @@ impl Metrics {
         let gauge = self.in_flight.clone();
         let before = usize::try_from(gauge.inc()).unwrap_or(0);
         InFlight { gauge, before }
+    }
+
+    /// Counts a look into memory.
+    pub(crate) fn looked_up(&self, kind: &'static str, hit: bool) {
+        let outcome = if hit { "hit" } else { "miss" };
+        self.cache_lookups.get_or_create(&Lookup { kind, outcome }).inc();
     }
 
     /// Counts an answer.

@@ -75,9 +75,14 @@ impl Parameters {
 /// The most that a page has.
 const LARGEST_LIMIT: u32 = 1000;
 
+/// A whole number as digits. JSON writes it with a fraction of zero, too, and so do clients that build on it.
+pub(crate) fn whole(text: &str) -> &str {
+    text.strip_suffix(".0").unwrap_or(text)
+}
+
 /// How much a page has.
 pub(crate) fn limit(text: &str) -> Result<u32, Complaint> {
-    let limit = text.parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
+    let limit = whole(text).parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
     limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
 }
 

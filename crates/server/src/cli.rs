@@ -10,6 +10,7 @@ mod key;
 mod manual;
 mod migrate;
 mod numbers;
+mod openapi;
 mod org;
 mod output;
 mod projections;
@@ -106,6 +107,8 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
+    /// Print the OpenAPI document
+    Openapi,
 }
 
 /// Carries out one command line.
@@ -143,6 +146,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
         Command::Doctor => doctor::run(&database, output).await,
         Command::Man(_) | Command::Completions { .. } => Ok(()),
+        Command::Openapi => openapi::run(output),
     }
 }
 

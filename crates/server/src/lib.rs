@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod operator;
 mod preparation;
 pub mod private_postgres;
+mod retention;
 mod service;
 pub mod settings;
 pub mod signing;

@@ -1,5 +1,6 @@
 //! Composition: database, log, read models and wire put together, and taken apart again in good order.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::metrics::{self, Metrics};
 use crate::settings::WireSettings;
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
-use crate::{database, preparation};
+use crate::{database, preparation, retention};
 
 /// How many connections read for clients. Writes share the one of the committer.
 const CONNECTIONS: u32 = 16;
@@ -51,6 +52,8 @@ pub struct ServiceSettings {
     pub signing: SigningSettings,
     /// What lies between clients and the API.
     pub wire: WireSettings,
+    /// How long a write under an `Idempotency-Key` is answered again.
+    pub idempotency_retention: Duration,
 }
 
 /// A running service.
@@ -68,6 +71,7 @@ pub struct Service {
     cache_watch: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
+    pruning: JoinHandle<Infallible>,
     pool: PgPool,
 }
 
@@ -95,6 +99,7 @@ impl Service {
         let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
         let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
+        let idempotency_retention = settings.idempotency_retention;
         let app = App::new(Parts {
             pool: pool.clone(),
             log,
@@ -120,6 +125,7 @@ impl Service {
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
             preparing: tokio::spawn(preparation::run(options, told, stopped)),
             readiness,
+            pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
         })
     }
@@ -165,6 +171,7 @@ impl Service {
         // the follower was cancelled is all there is to hear of it.
         self.follower.abort();
         drop(self.follower.await);
+        self.pruning.abort();
         self.cache_watch.await.context("the watch over the cache was cut off")?;
         for server in self.servers {
             server.await.context("the server was cut off")?;

@@ -25,9 +25,11 @@ const DEFAULT_MAIL_DOMAIN: &str = "agents.localhost";
 const DEFAULT_TUNNEL_ZONE: &str = "tunnels.localhost";
 const DEFAULT_NAME_HOLD_DAYS: u32 = 30;
 const DEFAULT_DESCRIPTION_LIMIT: usize = 10_000;
+const DEFAULT_IDEMPOTENCY_RETENTION_HOURS: u32 = 24;
 
 /// A hundred years: longer is a typing error, and would leave the range of a timestamp.
 const LONGEST_NAME_HOLD_DAYS: u32 = 36_500;
+const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
 /// Where the data is, as flags and environment say.
@@ -78,6 +80,9 @@ pub struct ServeFlags {
     /// What lies between clients and the API.
     #[command(flatten)]
     pub wire: WireLayer,
+    /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
+    #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
+    pub idempotency_retention_hours: Option<u32>,
 }
 
 /// The settings file: TOML, every key optional, named as the flags are but with underscores.
@@ -94,6 +99,7 @@ pub struct SettingsFile {
     description_limit: Option<usize>,
     #[serde(default)]
     http: WireLayer,
+    idempotency_retention_hours: Option<u32>,
 }
 
 impl SettingsFile {
@@ -160,6 +166,8 @@ pub struct ServeSettings {
     pub description_limit: usize,
     /// What lies between clients and the API.
     pub wire: WireSettings,
+    /// How long a write under an `Idempotency-Key` is answered again.
+    pub idempotency_retention: Duration,
 }
 
 impl ServeSettings {
@@ -172,6 +180,9 @@ impl ServeSettings {
             name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
             wire: WireSettings::resolve(flags.wire.over(file.http))?,
+            idempotency_retention: idempotency_retention(
+                flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
+            )?,
         })
     }
 }
@@ -189,6 +200,16 @@ fn description_limit(characters: Option<usize>) -> anyhow::Result<usize> {
     let characters = characters.unwrap_or(DEFAULT_DESCRIPTION_LIMIT);
     ensure!(characters > 0, "description_limit must be at least 1");
     Ok(characters)
+}
+
+/// Clients are promised a day.
+fn idempotency_retention(hours: Option<u32>) -> anyhow::Result<Duration> {
+    let hours = hours.unwrap_or(DEFAULT_IDEMPOTENCY_RETENTION_HOURS);
+    ensure!(
+        hours >= DEFAULT_IDEMPOTENCY_RETENTION_HOURS,
+        "idempotency_retention_hours must be at least {DEFAULT_IDEMPOTENCY_RETENTION_HOURS}"
+    );
+    Ok(Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR))
 }
 
 /// Domains are compared and concatenated as text, so they have to be in the one spelling.

@@ -77,5 +77,6 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         description_limit: 10_000,
         signing,
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
+        idempotency_retention: Duration::from_hours(24),
     }
 }

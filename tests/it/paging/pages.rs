@@ -87,7 +87,7 @@ fn a_cursor_survives_a_restart() {
 #[test]
 fn what_is_no_limit_is_refused() {
     let world = World::new();
-    for limit in ["0", "1001", "-1", "x", "", "1.0"] {
+    for limit in ["0", "1001", "-1", "x", "", "1.5"] {
         world.admin().get(&format!("/identities?limit={limit}")).invalid_at(&["query", "limit"]);
     }
     world.admin().get("/identities?limit=1&limit=1").invalid_at(&["query", "limit"]);

@@ -31,10 +31,7 @@ pub(super) fn bodies() -> Value {
         "UpdateTunnel": closed(object(&[], json!({
             "metadata": {
                 "type": ["object", "null"],
-                "description": "Any object of at most 4096 bytes as compact JSON; null empties it",
-                "maxProperties": 8,
-                "additionalProperties": { "type": ["string", "number", "boolean", "null"], "maxLength": 64, "pattern": NO_NUL },
-                "propertyNames": { "maxLength": 64, "pattern": NO_NUL },
+                "description": "Any object of at most 4096 bytes as compact JSON, and without NUL; null empties it",
             },
         }), json!({ "metadata": { "region": "eu" } }))),
         "UpdateMailbox": closed(object(&[], json!({
@@ -229,19 +226,33 @@ fn update_phone_number() -> Value {
 }
 
 fn create_api_key() -> Value {
-    object(
-        &["label"],
+    let choice = |required: &[&str], scope: Value, identity: Value| {
         json!({
-            "label": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_NUL, "description": "What it is called" },
-            "description": { "type": ["string", "null"], "maxLength": 1000, "pattern": NO_NUL, "description": "What it is for" },
-            "scope": {
-                "enum": ["agent", "auditor", null],
-                "description": "`agent` if absent. Admin keys come from the operator alone: asking for one is 403",
+            "type": "object",
+            "required": required,
+            "properties": {
+                "label": {
+                    "type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_NUL,
+                    "description": "What it is called",
+                },
+                "description": {
+                    "type": ["string", "null"], "maxLength": 1000, "pattern": NO_NUL, "description": "What it is for",
+                },
+                "scope": scope,
+                "scoped_identity_id": identity,
             },
-            "scoped_identity_id": nullable_id("The identity it acts as; needed for `agent`, and absent for `auditor`"),
-        }),
-        json!({ "label": "night watch", "scoped_identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" }),
-    )
+        })
+    };
+    let agent = json!({ "enum": ["agent", null], "description": "`agent` if absent" });
+    let auditor = json!({ "enum": ["auditor"], "description": "Reads history, and nothing else" });
+    json!({
+        "description": "A key for an identity, or one for auditing. Admin keys come from the operator alone",
+        "oneOf": [
+            choice(&["label"], agent, nullable_id("The identity it acts as; 403 without one")),
+            choice(&["label", "scope"], auditor, json!({ "type": "null" })),
+        ],
+        "examples": [{ "label": "night watch", "scoped_identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" }],
+    })
 }
 
 /// Every parameter, by name.
@@ -249,7 +260,9 @@ pub(super) fn parameters() -> Value {
     let id = |what: &str| parameter("path", what, json!({ "type": "string", "format": "uuid" }));
     let moment = |what: &str| parameter("query", what, json!({ "type": "string", "format": "date-time" }));
     let text = |what: &str, schema: Value| parameter("query", what, schema);
-    let sequence = json!({ "type": "integer", "minimum": 1 });
+    // What every client can count to: above, JavaScript skips numbers.
+    let sequence =
+        json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 9_007_199_254_740_991_i64 });
     let names = json!({ "type": "array", "items": { "type": "string" }, "maxItems": 100 });
     let mut parameters = json!({
         "agent_handle": parameter("path", "The handle; upper case is folded, and one `@` at the beginning dropped",
@@ -261,7 +274,8 @@ pub(super) fn parameters() -> Value {
         "identity_id": id("The identity's id"),
         "email_address": parameter("path", "The whole address or its local part, in any case", json!({ "type": "string", "minLength": 1 })),
         "api_key_id": parameter("path", "The key's id", json!({ "type": "string", "minLength": 1 })),
-        "organization_sequence": parameter("path", "The event's place in the organization's history", sequence.clone()),
+        "organization_sequence": parameter("path", "The event's place in the organization's history: 1, 2, 3 …",
+            json!({ "type": "string", "pattern": "^[1-9][0-9]{0,15}$" })),
         "limit": text("At most so many: a page, and a link to the next", json!({ "type": "integer", "minimum": 1, "maximum": 1000 })),
         "cursor": text("Where to go on, as the link of a page says; needs the same filters", json!({ "type": "string" })),
         "status": text("Only those of this status", json!({ "enum": ["active", "paused"] })),

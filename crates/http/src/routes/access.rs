@@ -56,10 +56,10 @@ pub(crate) async fn grant_access(
     body: Body,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
-    let expected = expected_version(&headers, target.version)?;
     let mut form = Form::parse(&body)?;
     let viewer = form.lenient("viewer_identity_id", uuid);
     form.finish(Some(()))?;
+    let expected = expected_version(&headers, target.version)?;
     let access_id = ids::mint();
     let command = match viewer {
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },

@@ -14,6 +14,7 @@ use super::json;
 use crate::caller::{Caller, Historian, Segments};
 use crate::error::ApiError;
 use crate::form::Fault;
+use crate::parameters::whole;
 
 /// `GET /log/checkpoint`: the last signed note; 404 before the first, 503 while the log is not the one that was signed.
 #[utoipa::path(
@@ -140,7 +141,7 @@ fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 
 /// Events are numbered from 1, and a size of 0 proves nothing.
 fn number(place: &str, name: &str, text: Option<&str>) -> Result<u64, ApiError> {
-    let number = text.and_then(|text| text.parse::<u64>().ok());
+    let number = text.and_then(|text| whole(text).parse::<u64>().ok());
     let in_range = number.filter(|number| *number > 0 && i64::try_from(*number).is_ok());
     in_range.ok_or_else(|| ApiError::invalid(vec![Fault::number(place, name, text)]))
 }

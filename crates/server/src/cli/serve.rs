@@ -113,8 +113,15 @@ fn service_settings(
     signing: SigningSettings,
     database: &Database,
 ) -> ServiceSettings {
-    let ServeSettings { listen, mail_domain, tunnel_zone, name_hold, description_limit, wire } =
-        settings.clone();
+    let ServeSettings {
+        listen,
+        mail_domain,
+        tunnel_zone,
+        name_hold,
+        description_limit,
+        wire,
+        idempotency_retention,
+    } = settings.clone();
     let database_url = database.url().clone();
     ServiceSettings {
         listen,
@@ -125,5 +132,6 @@ fn service_settings(
         description_limit,
         signing,
         wire,
+        idempotency_retention,
     }
 }

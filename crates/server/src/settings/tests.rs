@@ -29,6 +29,7 @@ fn everything_has_a_default() {
     assert_eq!(settings.tunnel_zone, "tunnels.localhost");
     assert_eq!(settings.name_hold, Duration::from_hours(30 * 24));
     assert_eq!(settings.description_limit, 10_000);
+    assert_eq!(settings.idempotency_retention, Duration::from_hours(24));
 }
 
 #[test]
@@ -51,6 +52,14 @@ fn the_file_wins_over_the_default_and_a_flag_over_the_file() {
     assert_eq!(settings.tunnel_zone, "zone.example");
     assert_eq!(settings.name_hold, Duration::ZERO);
     assert_eq!(settings.description_limit, 6);
+}
+
+#[test]
+fn answers_are_kept_for_a_day_or_longer() {
+    let kept = served(ServeFlags::default(), "idempotency_retention_hours = 48").unwrap();
+    assert_eq!(kept.idempotency_retention, Duration::from_hours(48));
+    let message = "idempotency_retention_hours must be at least 24";
+    assert_eq!(rejected("idempotency_retention_hours = 23"), message);
 }
 
 #[test]
@@ -178,6 +187,7 @@ fn no_password_is_shown_by_accident() {
         tunnel_zone: served.tunnel_zone,
         name_hold: served.name_hold,
         description_limit: served.description_limit,
+        idempotency_retention: Duration::from_hours(24),
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".into()) },
         wire: served.wire,
     };

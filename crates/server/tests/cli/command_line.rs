@@ -253,3 +253,34 @@ fn no_value_of_the_environment_stands_in_the_manual() {
     let page = run(command.env("DATABASE_URL", "postgres://user:hunter2@host/database")).succeeded().stdout;
     assert!(!page.contains("hunter2"), "{page}");
 }
+
+#[test]
+fn the_document_is_printed_without_a_database() {
+    let printed = run(&mut bare(&["openapi"])).succeeded();
+    let document: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/api/v1/identities"]["get"].is_object());
+    let served = Place::served().serve();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("{}/openapi.json", served.base())).send().unwrap();
+    assert_eq!(answer.json::<serde_json::Value>().unwrap(), document);
+}
+
+#[test]
+fn the_log_has_one_line_for_a_request_which_names_it() {
+    let place = Place::served();
+    let log = place.file("log", "");
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let serving = Serving::start(command.stderr(std::fs::File::options().append(true).open(&log).unwrap()));
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let request = client.get(format!("{}/api/whoami", serving.base())).header("X-Request-Id", "trace-44");
+    let answer = request.send().unwrap();
+    assert_eq!(answer.headers()["x-request-id"], "trace-44");
+    assert_eq!(answer.json::<serde_json::Value>().unwrap()["request_id"], "trace-44");
+    assert!(serving.stop().success());
+    let logged = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = logged.lines().filter(|line| line.contains("trace-44")).collect();
+    assert_eq!(lines.len(), 1, "{logged}");
+    let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(line["fields"]["code"], "unauthorized");
+}

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 28] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -25,6 +25,7 @@ const SETTINGS: [&str; 26] = [
     "IDENTITYD_DESCRIPTION_LIMIT",
     "IDENTITYD_FORWARDED_HEADER",
     "IDENTITYD_KEY_REQUESTS_PER_MINUTE",
+    "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS",
     "IDENTITYD_LISTEN",
     "IDENTITYD_LOG_FORMAT",
     "IDENTITYD_MAIL_DOMAIN",

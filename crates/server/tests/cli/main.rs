@@ -13,6 +13,8 @@ mod numbers;
 mod operators;
 mod private_postgres;
 mod projections;
+mod repetitions;
+mod secrets;
 mod standing;
 mod traces;
 mod under_load;
