@@ -282,5 +282,5 @@ fn the_log_has_one_line_for_a_request_which_names_it() {
     let lines: Vec<&str> = logged.lines().filter(|line| line.contains("trace-44")).collect();
     assert_eq!(lines.len(), 1, "{logged}");
     let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
-    assert_eq!(line["fields"]["code"], "unauthorized");
+    assert_eq!(line["code"], "unauthorized");
 }
