@@ -8,6 +8,7 @@
 
 mod command_line;
 mod harness;
+mod long_lists;
 mod numbers;
 mod operators;
 mod private_postgres;
