@@ -1,13 +1,14 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-openapi check bench fmt clippy doc tools
+.PHONY: help run test test-openapi check bench fmt clippy doc tools deb test-deb
 
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
 	@echo 'make test-openapi  run schemathesis against the service and its OpenAPI document'
 	@echo 'make check  run what CI runs: formatting, lints, documentation, tests'
+	@echo 'make deb    build a Debian package in target/debian'
 	@echo 'make bench  measure the service side by side with the stock stack (BENCH="--only rebuild" for a part)'
 
 # The first start also makes an organization, and prints its key with three lines to try it.
@@ -27,6 +28,16 @@ test-openapi:
 bench: tools
 	cargo build --release --package identityd --package identity-bench
 	target/release/identity-bench $(BENCH)
+
+# A package of the binary, and of what the binary says of itself.
+deb: tools
+	.ci/deb
+
+# The same of the binary that the tests have built already; installed and removed again where this is root's machine
+# and says CI, looked into elsewhere.
+test-deb: tools
+	.ci/deb debug
+	.ci/test-deb
 
 # The tests stand last, so that what they say is at the end.
 check: fmt clippy doc test

@@ -98,9 +98,18 @@ pub(crate) struct Server {
 impl Server {
     /// Its resident memory in MiB.
     pub(crate) fn resident(&self) -> anyhow::Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory ever was, in MiB.
+    pub(crate) fn peak(&self) -> anyhow::Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, kind: &str) -> anyhow::Result<f64> {
         let process = self.child.id().context("the server has ended")?;
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(kind));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u32>().ok());
         let Some(kibibytes) = kibibytes else { bail!("the kernel does not tell the server's memory") };
         Ok(f64::from(kibibytes) / 1024.0)
@@ -110,4 +119,13 @@ impl Server {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("cannot stop a server")
     }
+}
+
+/// What autovacuum and the checkpointer would do in a while, done now, so that it does not fall into somebody's turn.
+pub(crate) async fn tidy(pool: &PgPool) -> anyhow::Result<()> {
+    // One by one, since a vacuum does not run beside other statements.
+    for statement in ["vacuum analyze", "checkpoint"] {
+        sqlx::raw_sql(statement).execute(pool).await.with_context(|| format!("cannot {statement}"))?;
+    }
+    Ok(())
 }

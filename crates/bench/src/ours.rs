@@ -1,11 +1,10 @@
 //! The service that is measured: a process of its own over a database of its own, with an organization and a key.
 
-use anyhow::Context as _;
 use identityd::operator::{NewOrganization, Operator, Purpose};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 
-use crate::arena::{Arena, Server};
+use crate::arena::{Arena, Server, tidy};
 use crate::seed::{Seeded, Seeder};
 
 /// A running service.
@@ -36,14 +35,8 @@ impl Ours {
             seeder.create(prefix, count).await
         })
         .await?;
-        self.tidy().await?;
+        tidy(&self.pool).await?;
         Ok(seeded)
-    }
-
-    /// What autovacuum would do in a while, done now, so that it does not fall into somebody's turn.
-    pub(crate) async fn tidy(&self) -> anyhow::Result<()> {
-        sqlx::raw_sql("vacuum analyze; checkpoint").execute(&self.pool).await.context("cannot tidy up")?;
-        Ok(())
     }
 
     /// Keys of the first identities of `seeded`, with their numbers.
@@ -68,6 +61,12 @@ impl Ours {
 
 /// Starts the service over a database that is there.
 pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Server> {
-    let url = arena.url(database);
-    arena.serve("identityd", &["serve", "--listen", "127.0.0.1:0", "--database-url", &url]).await
+    let (url, data_dir) = (arena.url(database), data_dir(arena));
+    let place = ["--database-url", &url, "--data-dir", &data_dir];
+    arena.serve("identityd", &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &place].concat()).await
+}
+
+/// Where the service keeps its signing key. Its database is elsewhere.
+pub(crate) fn data_dir(arena: &Arena) -> String {
+    arena.file("service").to_string_lossy().into_owned()
 }

@@ -17,10 +17,12 @@ pub(crate) struct Scale {
     pub(crate) listed: usize,
     /// How many identities each kind of change works on.
     pub(crate) changed: usize,
-    /// How many identities a rebuild folds, five events each.
+    /// How many identities a rebuild folds and an export has, five events each.
     pub(crate) rebuilt: usize,
     /// How many of their events the stock stack replays.
     pub(crate) replayed: usize,
+    /// How many events the identity has that is asked for as of a moment that has passed.
+    pub(crate) long: usize,
 }
 
 impl Scale {
@@ -34,6 +36,7 @@ impl Scale {
         changed: 10_000,
         rebuilt: 200_000,
         replayed: 30_000,
+        long: 1_000,
     };
 
     /// Whether everything works; the figures mean little.
@@ -46,5 +49,6 @@ impl Scale {
         changed: 500,
         rebuilt: 1_000,
         replayed: 500,
+        long: 50,
     };
 }

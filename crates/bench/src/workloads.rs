@@ -2,6 +2,7 @@
 
 mod changes;
 mod create;
+mod export;
 mod get;
 mod list;
 mod mixed;
@@ -29,6 +30,8 @@ pub(crate) enum Workload {
     Changes,
     /// A read model from a long log.
     Rebuild,
+    /// History as lines, verified, and as of a moment that has passed.
+    Export,
 }
 
 impl Workload {
@@ -41,6 +44,7 @@ impl Workload {
             Self::Mixed => mixed::run(arena, scale, results).await,
             Self::Changes => changes::run(arena, scale, results).await,
             Self::Rebuild => rebuild::run(arena, scale, results).await,
+            Self::Export => export::run(arena, scale, results).await,
         }
     }
 }

@@ -2,10 +2,12 @@
 //! for a key: without one it has nothing to work with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
-use axum::http::request::Parts;
+use axum::http::HeaderValue;
+use axum::http::request;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
 use identity_log::follow::Head;
@@ -19,13 +21,16 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api_key::{Presented, public_id};
+use crate::api_key::Presented;
+use crate::cache::{Cache, NameRef};
 use crate::conditional::{entity_tag, tagged};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::idempotency::{Idempotency, InFlight};
+use crate::limits::{self, Limits};
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::reply::{Answer, Keeping, Reply, Source};
 
@@ -35,14 +40,31 @@ pub struct App(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    pool: PgPool,
-    log: Log,
-    signer: Signer,
-    head: watch::Receiver<Head>,
-    settings: AppSettings,
-    readiness: Readiness,
+    parts: Parts,
     in_flight: InFlight,
+    limits: Limits,
     seal: Seal,
+}
+
+/// What an [`App`] is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    /// A migrated database.
+    pub pool: PgPool,
+    /// Its log.
+    pub log: Log,
+    /// Whoever signs it.
+    pub signer: Signer,
+    /// How far it reaches. When nobody tells any more the service is stopping, and answers that follow the log end.
+    pub head: watch::Receiver<Head>,
+    /// The settings.
+    pub settings: AppSettings,
+    /// Whether requests are answered yet.
+    pub readiness: Readiness,
+    /// What was read a moment ago.
+    pub cache: Cache,
+    /// What is counted of requests.
+    pub metrics: Metrics,
 }
 
 /// What the wire has to know of the settings.
@@ -54,27 +76,35 @@ pub struct AppSettings {
     pub tunnel_zone: String,
     /// The longest description, in characters (D18).
     pub longest_description: usize,
+    /// How often somebody may ask.
+    pub limits: limits::Settings,
+    /// How long a request may take before its client is told to come again.
+    pub longest_request: Duration,
+    /// How many requests are answered at the same time.
+    pub most_requests: usize,
 }
 
 impl App {
-    /// The service over a migrated database, its log and whoever signs it. Requests are answered as soon as it is ready.
-    /// When nobody tells `head` any more the service is stopping, and answers that follow the log end.
-    pub fn new(
-        pool: PgPool,
-        log: Log,
-        signer: Signer,
-        head: watch::Receiver<Head>,
-        settings: AppSettings,
-        readiness: Readiness,
-    ) -> Self {
-        let in_flight = InFlight::default();
-        let seal = Seal::new(signer.key().authenticator("cursors of lists"));
-        Self(Arc::new(Inner { pool, log, signer, head, settings, readiness, in_flight, seal }))
+    /// The service, put together. Requests are answered as soon as it is ready.
+    pub fn new(parts: Parts) -> Self {
+        let limits = Limits::new(parts.settings.limits);
+        let seal = Seal::new(parts.signer.key().authenticator("cursors of lists"));
+        Self(Arc::new(Inner { parts, in_flight: InFlight::default(), limits, seal }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
     pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
-        self.0.readiness.borrow().as_ref().map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
+        self.0
+            .parts
+            .readiness
+            .borrow()
+            .as_ref()
+            .map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
+    }
+
+    /// What is counted of requests.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.parts.metrics
     }
 
     /// Keys of writes that are being answered.
@@ -82,9 +112,72 @@ impl App {
         &self.0.in_flight
     }
 
+    /// The settings.
+    pub(crate) fn settings(&self) -> &AppSettings {
+        &self.0.parts.settings
+    }
+
+    /// The key that a header presents, if it opens the door.
+    async fn authenticate(&self, header: &HeaderValue, context: &Context) -> Result<Arc<KeyRow>, ApiError> {
+        let presented = header.to_str().ok().and_then(Presented::parse);
+        self.0.limits.may_try(context.client, presented.as_ref().map(Presented::sha256))?;
+        if let Some(presented) = presented {
+            let key = self.key(presented.id).await?;
+            if let Some(key) = key.filter(|key| presented.matches(&key.secret_sha256)) {
+                self.0.limits.good(presented.sha256());
+                return Ok(key);
+            }
+        }
+        self.0.parts.metrics.refused_key();
+        Err(self.0.limits.refused(context.client))
+    }
+
+    /// Takes the tokens that this request costs. It may ask who its caller is more than once, and pays once.
+    fn charge(&self, key: &KeyRow, context: &Context) -> Result<(), ApiError> {
+        if context.standing.get().is_some() {
+            return Ok(());
+        }
+        let Some((standing, wait)) = self.0.limits.take(key) else { return Ok(()) };
+        // Nobody else charges this request.
+        let _: Result<(), _> = context.standing.set(standing);
+        wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
+    }
+
+    /// The key with this id, if it is good.
+    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
+        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+        let known = cache.key(id);
+        metrics.looked_up("key", known.is_some());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let ticket = cache.ticket();
+        let key = api_keys::find_active(pool, id).await?.map(Arc::new);
+        if let Some(key) = &key {
+            cache.keep_key(ticket, key);
+        }
+        Ok(key)
+    }
+
+    /// The identity with this name, if these eyes may see it.
+    async fn identity(&self, name: NameRef<'_>, eyes: &Eyes) -> Result<Option<Arc<Found>>, ApiError> {
+        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+        let known = cache.identity(name, eyes.viewer());
+        metrics.looked_up("identity", known.is_some());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let ticket = cache.ticket();
+        let found = identities::find(pool, name.organization_id, eyes, name.handle).await?.map(Arc::new);
+        if let Some(found) = &found {
+            cache.keep_identity(ticket, name, eyes.viewer(), found);
+        }
+        Ok(found)
+    }
+
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select from log_head").execute(&self.0.pool).await.map(drop)
+        sqlx::query("select from log_head").execute(&self.0.parts.pool).await.map(drop)
     }
 }
 
@@ -93,7 +186,7 @@ impl App {
 pub struct Caller {
     app: App,
     /// The key.
-    pub key: KeyRow,
+    pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
 }
@@ -113,18 +206,14 @@ pub struct Holder(Caller);
 impl FromRequestParts<App> for Holder {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
-        let presented =
-            parts.headers.get("x-api-key").and_then(|key| key.to_str().ok()).and_then(Presented::parse);
-        let presented = presented.ok_or_else(ApiError::unauthorized)?;
-        let key = api_keys::find_active(&app.0.pool, presented.id).await?;
-        let key =
-            key.filter(|key| presented.matches(&key.secret_sha256)).ok_or_else(ApiError::unauthorized)?;
-        // The context is this request's own, so nothing was set before.
-        let _: Result<(), String> = context.key_id.set(public_id(key.id));
+        let header = parts.headers.get("x-api-key").filter(|header| !header.is_empty());
+        let key = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
+        context.identify(&key);
+        app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
         Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency }))
     }
@@ -133,7 +222,7 @@ impl FromRequestParts<App> for Holder {
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         <Holder as FromRequestParts<App>>::from_request_parts(parts, app).await?.caller()
     }
 }
@@ -141,7 +230,7 @@ impl FromRequestParts<App> for Caller {
 impl FromRequestParts<App> for Historian {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         <Holder as FromRequestParts<App>>::from_request_parts(parts, app).await?.historian()
     }
 }
@@ -174,7 +263,7 @@ impl Holder {
 impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
         if caller.is_admin() {
             Ok(Self(caller))
@@ -207,12 +296,12 @@ impl Caller {
 
     /// The database, for queries of read models.
     pub fn pool(&self) -> &PgPool {
-        &self.app.0.pool
+        &self.app.0.parts.pool
     }
 
     /// Who signs the log.
     pub fn signer(&self) -> &Signer {
-        &self.app.0.signer
+        &self.app.0.parts.signer
     }
 
     /// What closes and opens cursors of lists.
@@ -222,12 +311,12 @@ impl Caller {
 
     /// How far the log reaches, as it grows.
     pub fn head(&self) -> watch::Receiver<Head> {
-        self.app.0.head.clone()
+        self.app.0.parts.head.clone()
     }
 
     /// The settings.
     pub fn settings(&self) -> &AppSettings {
-        &self.app.0.settings
+        &self.app.0.parts.settings
     }
 
     /// How the caller is named in history.
@@ -261,7 +350,7 @@ impl Caller {
                 answer: Arc::new(Keeping(Arc::clone(&reply))),
             }),
         };
-        let committed = self.app.0.log.append(append).await?;
+        let committed = self.app.0.parts.log.append(append).await?;
         let answer = match &committed.kept {
             Some(kept) => reply.reveal(Answer::kept(kept.status, kept.body.clone()))?,
             None => reply.reveal(reply.compose(Source::Pool(self.pool()), &committed).await?)?,
@@ -270,15 +359,14 @@ impl Caller {
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.
-    pub async fn find(&self, handle: &str) -> Result<Found, ApiError> {
+    pub async fn find(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
-        let found =
-            identities::find(self.pool(), self.organization_id(), &self.eyes(), handle.as_str()).await?;
-        found.ok_or_else(ApiError::identity_not_found)
+        let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
+        self.app.identity(name, &self.eyes()).await?.ok_or_else(ApiError::identity_not_found)
     }
 
     /// The same, if the caller may change it: an agent changes nobody but itself (D6).
-    pub async fn find_own(&self, handle: &str) -> Result<Found, ApiError> {
+    pub async fn find_own(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
             Ok(found)
@@ -304,7 +392,7 @@ pub struct Segments<T>(pub T);
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
         let path = <Path<T> as FromRequestParts<App>>::from_request_parts(parts, app).await;
         path.map(|Path(segments)| Self(segments)).map_err(|_| ApiError::unknown_route())
     }

@@ -64,11 +64,14 @@ codes! {
     ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id that was minted for a vault secret is in use; send the request again";
     OrganizationExists = "organization_exists", CONFLICT, "the id that was minted for an organization is in use";
+    BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; come again after `Retry-After`";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "as many requests as there may be are being answered; come again after `Retry-After`";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";
     Preparing = "preparing", SERVICE_UNAVAILABLE, "a read model is being rebuilt before the service answers; `detail` says how far it is";
     LogRefused = "log_refused", SERVICE_UNAVAILABLE, "the log is not the one that was signed, and nothing is proved of it until its operator has looked";

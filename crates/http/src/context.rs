@@ -1,41 +1,78 @@
 //! What surrounds every request: its id, its one log line, and the body of its error.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::ids;
+use identity_projections::api_keys::Row as KeyRow;
+use tracing::Span;
 
+use crate::api_key::public_id;
+use crate::caller::App;
+use crate::client::ClientAddress;
 use crate::error::ApiError;
+use crate::limits::Standing;
+use crate::metrics::{InFlight, Route};
 use crate::problem::{self, Form};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// No request takes longer: whoever waits that long is better told to come again.
-const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+/// What a log line says of a request whose client went away before it was answered. No client ever sees it.
+const CLIENT_GONE: u16 = 499;
 
 /// What is known of a request while it is answered.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The client's `X-Request-Id` if it is sane, else one of ours.
     pub request_id: Arc<str>,
-    /// Public id of the key that was presented, once it is known to be good.
-    pub key_id: Arc<OnceLock<String>>,
+    /// Where it comes from, if the server says so.
+    pub(crate) client: Option<IpAddr>,
+    /// Where it stands under the limits that bind it, if any do.
+    pub(crate) standing: Arc<OnceLock<Standing>>,
+    /// Whose key was presented, once it is known to be good.
+    holder: Arc<OnceLock<Holder>>,
 }
 
-/// Gives the request its [`Context`], renders an [`ApiError`] into the answer, and writes the log line.
-pub async fn around(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let context = Context { request_id: request_id(request.headers()), key_id: Arc::default() };
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+/// A key, as the log names it.
+#[derive(Debug)]
+struct Holder {
+    key_id: String,
+    organization_id: String,
+}
+
+impl Context {
+    fn new(request: &Request) -> Self {
+        let client = request.extensions().get().map(|ClientAddress(address)| *address);
+        let request_id = request_id(request.headers());
+        Self { request_id, client, standing: Arc::default(), holder: Arc::default() }
+    }
+
+    /// Says whose key it is. The first to say so is believed: a request has one key.
+    pub(crate) fn identify(&self, key: &KeyRow) {
+        self.holder.get_or_init(|| Holder {
+            key_id: public_id(key.id),
+            organization_id: key.organization_id.clone(),
+        });
+    }
+}
+
+/// Gives the request its [`Context`], renders an [`ApiError`] into the answer, counts it and writes the log line.
+pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let mut line = Line::begin(&app, &request);
+    let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
     let form = Form::accepted(request.headers());
-    let answer = tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await;
-    let response = answer.unwrap_or_else(|elapsed| ApiError::unavailable(&elapsed).into_response());
+    let response = if line.is_one_too_many() {
+        ApiError::overloaded().into_response()
+    } else {
+        let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
+        answer.unwrap_or_else(|elapsed| ApiError::unavailable(&elapsed).into_response())
+    };
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let mut response = match &error {
         Some(error) => problem::render(error, response, &context.request_id, form),
@@ -44,8 +81,11 @@ pub async fn around(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&context.request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let line = Line { context: &context, method: &method, route: route.as_deref(), started };
-    line.write(response.status().as_u16(), error.as_deref());
+    if let Some(standing) = context.standing.get() {
+        standing.write(response.headers_mut());
+    }
+    line.status = response.status().as_u16();
+    line.error = error;
     response
 }
 
@@ -57,25 +97,105 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     sane.map_or_else(|| ids::mint().to_string().into(), Into::into)
 }
 
-struct Line<'a> {
-    context: &'a Context,
-    method: &'a Method,
-    route: Option<&'a str>,
+/// The log line of a request, and its place among the numbers. Both are written when this is dropped, so that they are
+/// for a request whose client went away, too.
+struct Line {
+    context: Context,
+    method: Method,
+    route: Route,
     started: Instant,
+    status: u16,
+    error: Option<Arc<ApiError>>,
+    app: App,
+    in_flight: InFlight,
 }
 
-impl Line<'_> {
-    /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.
-    fn write(&self, status: u16, error: Option<&ApiError>) {
-        let (request_id, method, route) =
-            (&*self.context.request_id, self.method.as_str(), self.route.unwrap_or("-"));
-        let key_id = self.context.key_id.get().map_or("-", String::as_str);
-        let microseconds = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let code = error.map_or("-", ApiError::code);
-        if let Some(cause) = error.and_then(ApiError::cause) {
-            tracing::error!(method, route, status, microseconds, request_id, key_id, code, cause, "request");
-        } else {
-            tracing::info!(method, route, status, microseconds, request_id, key_id, code, "request");
+impl Line {
+    fn begin(app: &App, request: &Request) -> Self {
+        Self {
+            context: Context::new(request),
+            method: request.method().clone(),
+            route: Route::new(request.extensions().get::<MatchedPath>()),
+            started: Instant::now(),
+            status: CLIENT_GONE,
+            error: None,
+            app: app.clone(),
+            in_flight: app.metrics().begin(),
         }
+    }
+
+    /// Whether as many requests as there may be were being answered already. Probes are answered all the same.
+    fn is_one_too_many(&self) -> bool {
+        self.in_flight.before >= self.app.settings().most_requests && self.route.as_str().starts_with("/api")
+    }
+
+    /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.
+    fn write(&self, duration: Duration) {
+        let (request_id, method, route) =
+            (&*self.context.request_id, self.method.as_str(), self.route.as_str());
+        let holder = self.context.holder.get();
+        let (organization_id, key_id) =
+            holder.map_or(("-", "-"), |holder| (&*holder.organization_id, &*holder.key_id));
+        let client = self.context.client.map(tracing::field::display);
+        let status = self.status;
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let code = self.error.as_ref().map_or("-", |error| error.code());
+        self.trace(organization_id, key_id);
+        if let Some(cause) = self.error.as_ref().and_then(|error| error.cause()) {
+            tracing::error!(
+                method,
+                route,
+                status,
+                microseconds,
+                request_id,
+                organization_id,
+                key_id,
+                client,
+                code,
+                cause,
+                "request"
+            );
+        } else {
+            tracing::info!(
+                method,
+                route,
+                status,
+                microseconds,
+                request_id,
+                organization_id,
+                key_id,
+                client,
+                code,
+                "request"
+            );
+        }
+    }
+}
+
+impl Line {
+    /// The same for the span of the request, if there is one.
+    fn trace(&self, organization_id: &str, key_id: &str) {
+        let span = Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        let (method, route) = (self.method.as_str(), self.route.as_str());
+        span.record("otel.name", format_args!("{method} {route}"));
+        span.record("http.route", route);
+        span.record("http.response.status_code", self.status);
+        span.record("identityd.request_id", &*self.context.request_id);
+        span.record("identityd.organization_id", organization_id);
+        span.record("identityd.key_id", key_id);
+        if self.status >= 500 {
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.app.metrics().answered(&self.method, &self.route, self.status, duration);
+        self.write(duration);
     }
 }

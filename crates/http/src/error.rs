@@ -240,6 +240,28 @@ impl ApiError {
         Self::new(Code::Preparing, detail).retry_after(1)
     }
 
+    /// The key, or its organization, has asked more often than it may. Contract, D13.
+    pub fn too_many_requests(seconds: u32) -> Self {
+        Self::new(Code::RateLimited, "Too many requests, please retry later").retry_after(seconds)
+    }
+
+    /// The address has presented too many keys that open nothing.
+    pub fn too_many_refused_keys(seconds: u32) -> Self {
+        let detail = "Too many invalid API keys from this address, please retry later";
+        Self::new(Code::RateLimited, detail).retry_after(seconds)
+    }
+
+    /// As many requests as there may be are being answered.
+    pub fn overloaded() -> Self {
+        let detail = "The service is busy, please retry";
+        Self::new(Code::Overloaded, detail).retry_after(1)
+    }
+
+    /// The client took too long to send the body.
+    pub fn body_too_slow() -> Self {
+        Self::new(Code::BodyTooSlow, "Request body took too long to arrive")
+    }
+
     /// A defect of ours. The client learns nothing but the request id.
     pub fn internal(cause: String) -> Self {
         Self::new(Code::InternalError, "Internal server error").because(cause)

@@ -1,11 +1,15 @@
 //! Reading bodies: field by field, with all faults of a body reported at once in the shape that clients know.
 //! Contract, sections 0.4 and 0.5.
 
+use std::error::Error;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
+use http_body_util::LengthLimitError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tower_http::timeout::TimeoutError;
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -113,15 +117,16 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         match to_bytes(request.into_body(), LARGEST_BODY).await {
             Ok(bytes) => Ok(Self(bytes.into())),
-            Err(error) if is_too_long(&error) => Err(ApiError::body_too_large()),
+            Err(error) if has_cause::<LengthLimitError>(&error) => Err(ApiError::body_too_large()),
+            Err(error) if has_cause::<TimeoutError>(&error) => Err(ApiError::body_too_slow()),
             Err(_) => Err(ApiError::body_unreadable()),
         }
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error)
-        .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
+fn has_cause<E: Error + 'static>(error: &axum::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.into_iter().any(<dyn Error>::is::<E>)
 }
 
 /// A JSON object being read.

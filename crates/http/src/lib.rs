@@ -9,8 +9,11 @@
 //! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once.
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
 //!   form.
+//! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
+//! - [`cache`]: keys and identities as they were read a moment ago.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
+//! - [`metrics`]: what is counted of requests.
 //! - [`openapi`]: the OpenAPI document, from what the handlers say of themselves.
 //! - `routes`: one file a resource.
 //!
@@ -24,7 +27,9 @@
 //! itself above it; its lines in [`router()`] and in [`openapi`]; its errors in [`error`] and [`code`].
 
 pub mod api_key;
+pub mod cache;
 pub mod caller;
+pub mod client;
 pub mod code;
 mod conditional;
 pub mod context;
@@ -32,6 +37,8 @@ pub mod cursor;
 pub mod error;
 pub mod form;
 mod idempotency;
+pub mod limits;
+pub mod metrics;
 pub mod openapi;
 mod parameters;
 mod problem;
@@ -40,6 +47,6 @@ mod reply;
 mod router;
 mod routes;
 
-pub use caller::{App, AppSettings};
+pub use caller::{App, AppSettings, Parts};
 pub use readiness::{Preparation, Readiness};
 pub use router::router;

@@ -297,7 +297,11 @@ impl Operation<'_> {
         let named = |code: &Code| self.about.errors.iter().any(|known| known == code.as_str());
         let general = |code: &Code| match code {
             Code::InternalError => true,
-            Code::Unauthorized | Code::Unavailable | Code::Preparing => self.about.key != "none",
+            Code::Unauthorized
+            | Code::Unavailable
+            | Code::Preparing
+            | Code::RateLimited
+            | Code::Overloaded => self.about.key != "none",
             Code::Forbidden => !matches!(self.about.key.as_str(), "none" | "any"),
             Code::NotFound => self.path.contains('{'),
             Code::PreconditionFailed => self.takes("If-Match"),
@@ -308,6 +312,7 @@ impl Operation<'_> {
                     || self.path.contains("_sequence}")
             }
             Code::BodyTooLarge
+            | Code::BodyTooSlow
             | Code::BodyUnreadable
             | Code::IdempotencyKeyReused
             | Code::IdempotencyInProgress => self.is_write,
@@ -328,7 +333,10 @@ fn failure(codes: &[Code]) -> Value {
     let meanings: Vec<String> =
         codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
     let mut headers = vec!["X-Request-Id"];
-    if codes.iter().any(|code| code.status().as_u16() == 503 || *code == Code::IdempotencyInProgress) {
+    if codes
+        .iter()
+        .any(|code| matches!(code.status().as_u16(), 429 | 503) || *code == Code::IdempotencyInProgress)
+    {
         headers.push("Retry-After");
     }
     if codes.contains(&Code::PreconditionFailed) {

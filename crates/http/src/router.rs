@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -22,7 +22,7 @@ pub fn router(app: App) -> Router {
         .fallback(async || ApiError::unknown_route())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(context::around))
+        .layer(from_fn_with_state(app.clone(), context::around))
         .with_state(app)
 }
 

@@ -3,18 +3,19 @@
 //! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{self, Outcome};
+use crate::batch::{self, Memory, Outcome};
 use crate::carrier::Carrier;
 use crate::error::{AppendError, BatchError};
 use crate::log::{Append, Committed, Settings};
-use crate::read_model::ReadModel;
-use crate::world::Remembered;
+use crate::metrics::Metrics;
+use crate::read_model::{Observer, ReadModel};
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
 const LARGEST_BATCH: usize = 256;
@@ -32,7 +33,9 @@ pub struct Committer {
     connection: Option<PgConnection>,
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
-    remembered: Remembered,
+    observers: Vec<Arc<dyn Observer>>,
+    memory: Memory,
+    metrics: Metrics,
 }
 
 /// What a batch needs besides its connection.
@@ -61,8 +64,24 @@ impl Committer {
             connection: None,
             jobs,
             tools: Tools { read_models, carrier, settings },
-            remembered: Remembered::default(),
+            observers: vec![],
+            memory: Memory::default(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// The same committer, which tells `observer` of every commit before it answers anybody.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// The same committer, counting what it does with these counters.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
@@ -107,17 +126,29 @@ impl Committer {
 
     /// After any error the connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     async fn try_commit(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
+        let written = self.write(appends).await;
+        if written.is_err() {
+            self.metrics.failed();
+        }
+        written
+    }
+
+    async fn write(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => PgConnection::connect_with(&self.options).await?,
         };
-        let remembered = std::mem::take(&mut self.remembered);
-        let mut transaction = connection.begin().await?;
-        let (outcomes, remembered) = batch::write(&mut transaction, &self.tools, remembered, appends).await?;
-        transaction.commit().await?;
-        self.remembered = remembered;
+        let memory = std::mem::take(&mut self.memory);
+        let begun = Instant::now();
+        let batch = batch::write(&mut connection, &self.tools, memory, appends).await?;
+        connection.execute("commit").await?;
+        self.metrics.committed(&batch.outcomes, begun.elapsed());
+        for observer in &self.observers {
+            observer.committed(&batch.events);
+        }
+        self.memory = batch.memory;
         self.connection = Some(connection);
-        Ok(outcomes)
+        Ok(batch.outcomes)
     }
 }
 

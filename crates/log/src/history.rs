@@ -6,6 +6,7 @@
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use identity_domain::Kind;
+use identity_proof::Hash;
 use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{PgConnection, PgExecutor, Row};
 use time::OffsetDateTime;
@@ -33,6 +34,10 @@ pub struct Query {
     pub aggregate_ids: Option<Vec<String>>,
     /// Only those of these types, by wire name; of none at all if the list is empty.
     pub event_types: Option<Vec<String>>,
+    /// Whether each comes with its leaf hash.
+    pub leaf_hashes: bool,
+    /// Whether each comes with who did it, which folds do not ask for.
+    pub metadata: bool,
 }
 
 impl Query {
@@ -46,7 +51,14 @@ impl Query {
             kind: None,
             aggregate_ids: None,
             event_types: None,
+            leaf_hashes: false,
+            metadata: true,
         }
+    }
+
+    /// Whether every event of the range is wanted.
+    pub fn is_whole(&self) -> bool {
+        self.kind.is_none() && self.aggregate_ids.is_none() && self.event_types.is_none()
     }
 }
 
@@ -55,7 +67,7 @@ macro_rules! statement {
     ($source:literal) => {
         concat!(
             "select position, organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                    recorded_at, payload, metadata
+                    recorded_at, payload, case when $8 then metadata else '{}' end, case when $7 then leaf_hash end
              from ",
             $source,
             " where organization_id = $1
@@ -74,7 +86,7 @@ const OF_ALL: &str = statement!("events");
 /// Single aggregates are fetched by their own index first, which `offset 0` makes the planner do: going through the
 /// organization in order until the limit is reached may mean going through all of it.
 const OF_SOME: &str = statement!(
-    "(select * from events where aggregate_type = any($7) and aggregate_id = any($8) offset 0) as events"
+    "(select * from events where aggregate_type = any($9) and aggregate_id = any($10) offset 0) as events"
 );
 
 /// Postgres holds no NUL, so a value with one in it matches nothing, and must not get that far.
@@ -149,9 +161,16 @@ impl<'a> History<'a> {
             .bind(query.upto)
             .bind(query.kind.map(Kind::as_str))
             .bind(storable(query.event_types.as_ref()))
-            .bind(query.limit.map(i64::from));
+            .bind(query.limit.map(i64::from))
+            .bind(query.leaf_hashes)
+            .bind(query.metadata);
         let rows = match aggregate_ids {
-            Some(ids) => statement.bind(Kind::ALL.map(Kind::as_str)).bind(ids).fetch(connection),
+            Some(ids) => {
+                let kinds =
+                    Kind::ALL.into_iter().filter(|kind| query.kind.is_none_or(|wanted| wanted == *kind));
+                let kinds: Vec<&str> = kinds.map(Kind::as_str).collect();
+                statement.bind(kinds).bind(ids).fetch(connection)
+            }
             None => statement.fetch(connection),
         };
         Self { rows, row: None, organization_id: query.organization_id.clone() }
@@ -188,6 +207,8 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
     /// Who did it: JSON text of an object.
     pub metadata: &'a [u8],
+    /// What was hashed when it was appended, if that was asked for.
+    pub leaf_hash: Option<Hash>,
 }
 
 impl<'a> Entry<'a> {
@@ -204,11 +225,13 @@ impl<'a> Entry<'a> {
             recorded_at: moment(row, 7)?,
             payload: json_text(row, 8)?,
             metadata: json_text(row, 9)?,
+            leaf_hash: leaf_hash(row, 10)?,
         })
     }
 
     /// Writes the [`Envelope`](crate::envelope::Envelope) as JSON text without a line break. Payload and metadata go
-    /// in as Postgres spells them: the same content, and nothing is decoded.
+    /// in as Postgres spells them: the same content, and nothing is decoded. The leaf hash, where there is one, is one
+    /// member more at the very end.
     pub fn write_envelope(&self, text: &mut Vec<u8>) {
         text.extend_from_slice(b"{\"organization_id\":");
         write_string(self.organization_id, text);
@@ -230,6 +253,11 @@ impl<'a> Entry<'a> {
         text.extend_from_slice(self.payload);
         text.extend_from_slice(b",\"metadata\":");
         text.extend_from_slice(self.metadata);
+        if let Some(hash) = &self.leaf_hash {
+            text.extend_from_slice(b",\"leaf_hash\":\"");
+            text.extend(hash.to_string().bytes());
+            text.push(b'"');
+        }
         text.push(b'}');
     }
 
@@ -267,6 +295,12 @@ fn json_text(row: &PgRow, column: usize) -> Result<&[u8], ReadError> {
         [1, json @ ..] if binary => Ok(json),
         _ => Err(CopyError("jsonb of another version").into()),
     }
+}
+
+fn leaf_hash(row: &PgRow, column: usize) -> Result<Option<Hash>, ReadError> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    let hash = bytes.map(|bytes| bytes.try_into().map(Hash)).transpose();
+    Ok(hash.map_err(|_| CopyError("leaf hash of another size"))?)
 }
 
 fn write_string(value: &str, text: &mut Vec<u8>) {

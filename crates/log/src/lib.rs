@@ -2,7 +2,7 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `world`: group commit. One task drains all waiting commands into one transaction under the
+//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
 //!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
 //! - [`names`]: who holds which name, derived from events, consulted under the lock.
 //! - [`idempotency`]: answers kept in the transaction of their write.
@@ -13,6 +13,7 @@
 //! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
+//! - [`metrics`]: what is counted of commits.
 //! - [`stock`]: the seam to cqrs-es and postgres-es.
 //!
 //! # Invariants, as absences
@@ -30,16 +31,19 @@ pub mod copy;
 pub mod envelope;
 mod error;
 pub mod follow;
+mod head;
 pub mod history;
 pub mod idempotency;
 pub mod ids;
 mod log;
 mod metadata;
+pub mod metrics;
 pub mod names;
 pub mod past;
 pub mod proof;
 pub mod read;
 mod read_model;
+mod record;
 pub mod recorded;
 pub mod scan;
 pub mod stock;
@@ -49,5 +53,5 @@ pub use committer::Committer;
 pub use error::{AppendError, BatchError, ReadError, is_outage};
 pub use log::{Append, Committed, Log, Settings, connect_options};
 pub use metadata::{Actor, Metadata};
-pub use read_model::{ReadModel, ReadModelError, ReadModelFailure};
+pub use read_model::{Observer, ReadModel, ReadModelError, ReadModelFailure};
 pub use recorded::Recorded;

@@ -95,26 +95,6 @@ pub(crate) async fn live_identities(
     .await
 }
 
-/// Writes claims over what stood there.
-pub(crate) async fn write(connection: &mut PgConnection, claims: &[Claim]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into name_claims (namespace, name, organization_id, identity_id, released_at)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[])
-         on conflict on constraint name_claims_pkey do update
-         set organization_id = excluded.organization_id,
-             identity_id = excluded.identity_id,
-             released_at = excluded.released_at",
-    )
-    .bind(claims.iter().map(|claim| claim.namespace.as_str()).collect::<Vec<_>>())
-    .bind(claims.iter().map(|claim| claim.name.as_str()).collect::<Vec<_>>())
-    .bind(claims.iter().map(|claim| claim.organization_id.as_str()).collect::<Vec<_>>())
-    .bind(claims.iter().map(|claim| claim.identity_id).collect::<Vec<_>>())
-    .bind(claims.iter().map(|claim| claim.released_at).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 fn claim(row: &sqlx::postgres::PgRow) -> Result<Claim, sqlx::Error> {
     let namespace: &str = row.try_get("namespace")?;
     let namespace = Namespace::ALL.into_iter().find(|known| known.as_str() == namespace);

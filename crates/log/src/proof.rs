@@ -3,6 +3,7 @@
 //! - [`signer`]: the task that grows the trees and signs them, and all that it refuses to sign.
 //! - [`Refusal`]: why a log is not signed; `known` finds out.
 //! - [`tiles`]: a tree in rows.
+//! - [`trailer`]: what ties a file of events to a checkpoint.
 //! - [`memory`]: what was signed last, kept outside the database, since a restored database has forgotten it.
 //!
 //! No two histories of one organization and epoch are ever signed: see [`signer`].
@@ -12,6 +13,7 @@ pub mod memory;
 mod refusal;
 pub mod signer;
 pub mod tiles;
+pub mod trailer;
 
 use identity_proof::tree::{Node, Question};
 use identity_proof::{Checkpoint, Hash, NoteError, ProofError, checkpoint};
@@ -65,26 +67,6 @@ pub async fn last(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
     .fetch_optional(executor)
     .await?;
     Ok(note.map(Signed::read).transpose()?)
-}
-
-/// The note of the last checkpoint that covers no event after this organization sequence.
-pub async fn last_within(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    upto: i64,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select note
-         from checkpoints
-         where organization_id = $1 and size <= $2
-           and epoch = (select max(epoch) from checkpoints where organization_id = $1)
-         order by size desc
-         limit 1",
-    )
-    .bind(organization_id)
-    .bind(upto)
-    .fetch_optional(executor)
-    .await
 }
 
 /// What the stored tree of an epoch answers.

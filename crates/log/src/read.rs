@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use identity_domain::Kind;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row};
-
 use uuid::Uuid;
 
 use crate::codec::decode;
@@ -27,6 +27,55 @@ pub async fn page(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
 /// The position of the last event; 0 when there is none.
 pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
     Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
+}
+
+/// Where the log ends, and which tables are live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The position of the last event; 0 when there is none.
+    pub position: i64,
+    /// Differs whenever a read model was made anew.
+    pub read_models: Option<String>,
+}
+
+/// Where the log ends, and which tables are live, at one and the same moment.
+pub async fn state(executor: impl PgExecutor<'_>) -> Result<State, ReadError> {
+    let row = sqlx::query(
+        "select position,
+                (select string_agg(name || ' ' || built_at, ',' order by name) from read_models) as read_models
+         from log_head",
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(State { position: row.try_get("position")?, read_models: row.try_get("read_models")? })
+}
+
+/// What an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The type of the aggregate.
+    pub kind: Kind,
+    /// The aggregate.
+    pub id: Uuid,
+    /// Whether it is an identity that was deleted.
+    pub ended: bool,
+}
+
+/// What the events after one position and up to another changed. Aggregates whose ids are no UUIDs are left out.
+pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Result<Vec<Change>, ReadError> {
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "select aggregate_type, aggregate_id, event_type = 'identity.deleted'
+         from events
+         where position > $1 and position <= $2",
+    )
+    .bind(after)
+    .bind(upto)
+    .fetch_all(executor)
+    .await?;
+    let change = |(kind, id, ended): (String, String, bool)| {
+        Some(Change { kind: Kind::parse(&kind)?, id: id.parse().ok()?, ended })
+    };
+    Ok(rows.into_iter().filter_map(change).collect())
 }
 
 /// How many events an organization has; 0 for one that has none.

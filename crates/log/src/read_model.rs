@@ -15,6 +15,12 @@ pub trait ReadModel: Send + Sync {
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError>;
 }
 
+/// Somebody in this process who wants to hear of every commit of this process before those who asked for it do.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// Takes note of the events of one commit, in order.
+    fn committed(&self, events: &[Recorded]);
+}
+
 /// A read model could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 #[error("read model {read_model} failed")]

@@ -34,12 +34,16 @@ pub(crate) struct Aggregate {
     pub(crate) organization_id: String,
     pub(crate) sequence: i64,
     pub(crate) state: State,
+    /// Where the log ended when this was last looked up or changed.
+    pub(crate) as_of: i64,
 }
 
 /// What is known while a batch is decided.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     aggregates: HashMap<Key, Aggregate>,
+    /// The position since which nobody else has written.
+    alone_since: i64,
     claims: HashMap<(Namespace, String), Claim>,
     identities: HashMap<String, BTreeSet<Uuid>>,
     secrets: HashMap<String, BTreeSet<Uuid>>,
@@ -48,49 +52,62 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Loads what `appends` need.
-    pub(crate) async fn load(
-        connection: &mut PgConnection,
-        carrier: &dyn Carrier,
-        remembered: Remembered,
-        appends: &[&Append],
-    ) -> Result<Self, BatchError> {
-        let wanted = Wanted::by(appends);
-        let mut world = Self { aggregates: remembered, ..Self::default() };
-        for organization in &wanted.identities {
-            let live = names::live_identities(connection, organization).await?;
-            world.identities.insert(organization.clone(), live.into_iter().collect());
-        }
-        let mut ids = wanted.aggregates;
-        for organization in wanted.secrets {
-            let registered = read::registered_secrets(connection, &organization).await?;
-            ids.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
-            world.secrets.insert(organization, registered.into_iter().collect());
-        }
-        world.load_aggregates(connection, ids).await?;
-        world.load_claims(connection, &wanted.names).await?;
-        if !wanted.numbers.is_empty() {
-            world.offers = carrier.offers(connection, &wanted.numbers).await?.into();
-        }
-        Ok(world)
+    /// A world in which these aggregates are known from before, and nobody else has written since a position.
+    pub(crate) fn remembering(aggregates: Remembered, alone_since: i64) -> Self {
+        Self { aggregates, alone_since, ..Self::default() }
     }
 
+    /// Loads what `appends` need, while the log ends at `now`.
+    pub(crate) async fn load(
+        &mut self,
+        connection: &mut PgConnection,
+        carrier: &dyn Carrier,
+        now: i64,
+        appends: &[&Append],
+    ) -> Result<(), BatchError> {
+        let wanted = Wanted::by(appends);
+        for organization in &wanted.identities {
+            let live = names::live_identities(connection, organization).await?;
+            self.identities.insert(organization.clone(), live.into_iter().collect());
+        }
+        let mut keys = wanted.aggregates;
+        for organization in wanted.secrets {
+            let registered = read::registered_secrets(connection, &organization).await?;
+            keys.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
+            self.secrets.insert(organization, registered.into_iter().collect());
+        }
+        self.load_aggregates(connection, now, keys).await?;
+        self.load_claims(connection, &wanted.names).await?;
+        if !wanted.numbers.is_empty() {
+            self.offers = carrier.offers(connection, &wanted.numbers).await?.into();
+        }
+        Ok(())
+    }
+
+    /// Reads on where what is known ends. Whatever was looked up since others wrote last is known to its end.
     async fn load_aggregates(
         &mut self,
         connection: &mut PgConnection,
-        ids: HashSet<Key>,
+        now: i64,
+        mut keys: HashSet<Key>,
     ) -> Result<(), BatchError> {
-        if self.aggregates.len() + ids.len() > REMEMBERED {
+        if self.aggregates.len() + keys.len() > REMEMBERED {
             self.aggregates.clear();
         }
-        if ids.is_empty() {
+        keys.retain(|key| self.aggregates.get(key).is_none_or(|known| known.as_of < self.alone_since));
+        if keys.is_empty() {
             return Ok(());
         }
-        let seen: Vec<i64> = ids.iter().map(|key| self.version(key)).collect();
+        let seen: Vec<i64> = keys.iter().map(|key| self.version(key)).collect();
         let (kinds, ids): (Vec<&str>, Vec<&str>) =
-            ids.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
+            keys.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
         for event in read::aggregates(connection, &kinds, &ids, &seen).await? {
             self.evolve(&event);
+        }
+        for key in &keys {
+            if let Some(known) = self.aggregates.get_mut(key) {
+                known.as_of = now;
+            }
         }
         Ok(())
     }
@@ -218,7 +235,9 @@ impl World {
                 organization_id: recorded.organization_id.clone(),
                 sequence: 0,
                 state: State::initial(recorded.event.kind()),
+                as_of: 0,
             });
+        known.as_of = recorded.position;
         known.sequence = recorded.sequence;
         known.state.evolve(&recorded.event);
     }

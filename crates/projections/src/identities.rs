@@ -203,7 +203,7 @@ pub enum Eyes {
 }
 
 impl Eyes {
-    /// The agent, if it is one.
+    /// The agent whose eyes they are.
     pub fn viewer(&self) -> Option<Uuid> {
         match self {
             Self::Admin => None,
@@ -226,6 +226,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether single identities may see it, so that its access rows depend on those identities too.
+    pub fn names_viewers(&self) -> bool {
+        self.access.contains("\"viewer_identity_id\":\"")
+    }
+
     /// The body of the answer: the document with the access rows as its last member.
     pub fn body(&self) -> String {
         let mut body = String::with_capacity(self.document.len() + self.access.len() + 16);

@@ -116,11 +116,11 @@ pub async fn find_version(
 }
 
 fn events_of(organization_id: &str, id: String, upto: i64) -> Query {
-    Query {
-        kind: Some(Kind::Identity),
-        aggregate_ids: Some(vec![id]),
-        ..Query::range(organization_id, 0, upto)
-    }
+    Query { aggregate_ids: Some(vec![id]), ..of_identities(organization_id, upto) }
+}
+
+fn of_identities(organization_id: &str, upto: i64) -> Query {
+    Query { kind: Some(Kind::Identity), metadata: false, ..Query::range(organization_id, 0, upto) }
 }
 
 async fn fold_one(connection: &mut PgConnection, query: &Query, upto: i64) -> Result<Past, PastError> {
@@ -152,7 +152,7 @@ async fn complete(
 /// what is held is what lived.
 pub async fn list(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Vec<Found>, PastError> {
     let mut connection = pool.acquire().await?;
-    let query = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, upto) };
+    let query = of_identities(organization_id, upto);
     let mut identities: HashMap<String, Past> = HashMap::new();
     let mut history = History::begin(&mut connection, &query);
     while let Some(entry) = history.next().await? {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use async_trait::async_trait;
-use identity_domain::Kind;
+use identity_domain::{Event, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{ReadModel, ReadModelError, ReadModelFailure, Recorded};
 use sqlx::PgConnection;
@@ -24,6 +24,11 @@ pub trait Projection: Send + Sync + 'static {
 
     /// What the aggregate comes to after an event; `None` when nothing is kept of it.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
+
+    /// Whether an event can change what is kept. One that cannot is not worth a look at the table.
+    fn concerns(_event: &Event) -> bool {
+        true
+    }
 
     /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
     /// tables is meant.
@@ -88,7 +93,8 @@ pub(crate) async fn apply<P: Projection>(
     connection: &mut PgConnection,
     events: &[Recorded],
 ) -> Result<(), ReadModelFailure> {
-    let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
+    let events: Vec<&Recorded> =
+        events.iter().filter(|event| event.event.kind() == P::KIND && P::concerns(&event.event)).collect();
     if events.is_empty() {
         return Ok(());
     }

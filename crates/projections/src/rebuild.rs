@@ -27,7 +27,7 @@ pub use rollback::rollback;
 pub use verification::{Verified, verify};
 
 /// What a job is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Reading the log, folding it and writing what it comes to.
     Fold,
@@ -46,6 +46,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in the order in which a job goes through them.
+    pub const ALL: [Self; 7] =
+        [Self::Fold, Self::Index, Self::Compare, Self::CatchUp, Self::CutOver, Self::Ready, Self::Done];
+
     /// Its name, as it is shown and noted.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -69,6 +69,15 @@ impl Projection for VaultAccess {
         if rules.is_empty() { None } else { Some(rules) }
     }
 
+    fn concerns(event: &domain::Event) -> bool {
+        matches!(
+            event,
+            domain::Event::Identity(
+                Event::VaultAccessGranted { .. } | Event::VaultAccessRevoked { .. } | Event::Deleted { .. }
+            )
+        )
+    }
+
     const COLUMNS: &'static [&'static str] = &["identity_id", "vault_secret_id", "created_at", "access_id"];
 
     fn copy(id: &str, rules: &Rules, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {

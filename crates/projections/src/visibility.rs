@@ -108,6 +108,19 @@ impl Projection for VisibilityRows {
         if rows.is_empty() { None } else { Some(rows) }
     }
 
+    fn concerns(event: &domain::Event) -> bool {
+        matches!(
+            event,
+            domain::Event::Identity(
+                Event::VisibilityGranted { .. }
+                    | Event::VisibilityOpened { .. }
+                    | Event::VisibilityRevoked { .. }
+                    | Event::VisibilityNarrowed { .. }
+                    | Event::Deleted { .. }
+            )
+        )
+    }
+
     const COLUMNS: &'static [&'static str] =
         &["target_id", "viewer_id", "access_id", "organization_id", "created_at", "document"];
 

@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod interruption;
 mod key;
+mod manual;
 mod migrate;
 mod numbers;
 mod openapi;
@@ -14,11 +15,13 @@ mod org;
 mod output;
 mod projections;
 mod serve;
+mod supervisor;
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use identityd::database::Database;
@@ -28,6 +31,7 @@ use identityd::settings::{
     DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
 };
 use identityd::signing::SigningSettings;
+use identityd::traces::Traces;
 
 use crate::logging;
 use interruption::Interruption;
@@ -60,6 +64,10 @@ struct CommonFlags {
     /// How log lines look
     #[arg(long, global = true, env = "IDENTITYD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: logging::Format,
+
+    /// Base URL of a collector to which traces of requests are sent over OTLP, such as `http://localhost:4318`
+    #[arg(long, global = true, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +75,7 @@ enum Command {
     /// Run the service until it is told to stop
     Serve {
         #[command(flatten)]
-        flags: ServeFlags,
+        flags: Box<ServeFlags>,
 
         /// Create the organization `demo` if there is none, and print how to try it
         #[arg(long)]
@@ -92,6 +100,13 @@ enum Command {
     Audit(audit::Command),
     /// Check the database
     Doctor,
+    /// Print the manual
+    Man(manual::ManFlags),
+    /// Print what makes a shell complete commands and options
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -99,15 +114,29 @@ enum Command {
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { common, database, signing, command } = arguments;
-    let level = if matches!(command, Command::Serve { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
-    logging::start(common.log_format, level)?;
+    // These look at nothing but the command line itself.
+    match &command {
+        Command::Man(flags) => return manual::man(flags),
+        Command::Completions { shell } => return manual::completions(*shell),
+        _ => {}
+    }
+    let serves = matches!(command, Command::Serve { .. });
+    let endpoint = common.otlp_endpoint.filter(|endpoint| serves && !endpoint.is_empty());
+    let traces = endpoint.as_deref().map(Traces::to).transpose()?;
+    let level = if serves { LevelFilter::INFO } else { LevelFilter::WARN };
+    logging::start(common.log_format, level, traces.as_ref())?;
     let file = SettingsFile::read(common.config.as_deref())?;
     let signing = SigningSettings::resolve(signing, &database, &file);
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
-            serve::run(&ServeSettings::resolve(flags, file)?, signing, &database, output, demo).await
+            let settings = ServeSettings::resolve(*flags, file)?;
+            let outcome = serve::run(&settings, signing, &database, output, demo).await;
+            if let Some(traces) = traces {
+                tokio::task::spawn_blocking(move || traces.close()).await?;
+            }
+            outcome
         }
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,
@@ -116,6 +145,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
         Command::Doctor => doctor::run(&database, output).await,
+        Command::Man(_) | Command::Completions { .. } => Ok(()),
         Command::Openapi => openapi::run(output),
     }
 }

@@ -1,5 +1,7 @@
 //! The database of one command: a private Postgres or a given one, open for as long as the command runs.
 
+use std::convert::Infallible;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,9 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A command works on one thing after the other; the second connection is for whoever it calls.
 const CONNECTIONS: u32 = 2;
 
+/// How often a private Postgres is looked after.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
+    settings: DatabaseSettings,
     url: SecretString,
     pool: PgPool,
     private: Option<PrivatePostgres>,
@@ -38,7 +44,23 @@ impl Database {
             }
         };
         let pool = connect(&url).await?;
-        Ok(Self { url, pool, private })
+        Ok(Self { settings: settings.clone(), url, pool, private })
+    }
+
+    /// Starts the private Postgres again whenever it has ended under us. Never returns; a given Postgres has somebody
+    /// else who looks after it.
+    pub async fn look_after(&self) -> Infallible {
+        let DatabaseSettings::Private(data_dir) = &self.settings else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if sqlx::query("select 1").execute(&self.pool).await.is_err()
+                && let Err(error) = start_again(data_dir).await
+            {
+                tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
+            }
+        }
     }
 
     /// Where it is, for those who connect on their own.
@@ -59,6 +81,12 @@ impl Database {
             None => Ok(()),
         }
     }
+}
+
+/// Whoever opens a private Postgres starts it, if it does not run.
+async fn start_again(data_dir: &Path) -> anyhow::Result<()> {
+    let data_dir = data_dir.to_owned();
+    spawn_blocking(move || PrivatePostgres::open(&data_dir)?.close()).await?
 }
 
 /// Makes a database ready to serve: migrated, and with numbers to hand out.

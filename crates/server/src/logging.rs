@@ -1,11 +1,16 @@
-//! The log: structured, on standard error, since standard output is for what a command was asked for.
+//! The log: structured, on standard error, since standard output is for what a command was asked for. Beside it, traces
+//! for whoever collects them.
 
 use std::io;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use identityd::traces::Traces;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -16,16 +21,24 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Starts to log, at the levels of `RUST_LOG` or else at this one.
-pub(crate) fn start(format: Format, level: LevelFilter) -> anyhow::Result<()> {
+/// Starts to log, at the levels of `RUST_LOG` or else at this one; and to trace, if there is somewhere to send traces.
+pub(crate) fn start(format: Format, level: LevelFilter, traces: Option<&Traces>) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
     // Left out: what Postgres notes at every start, that the table of migrations exists.
     let filter =
         filter.context("RUST_LOG is not valid")?.add_directive("sqlx::postgres::notice=warn".parse()?);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match format {
-        Format::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        Format::Json => log.json().try_init(),
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let log = match format {
+        Format::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        Format::Json => log.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+    // Spans are for traces. Without them nobody is interested in spans, and none is made.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is of one lifetime alone"
+    )]
+    let only_events = filter_fn(|metadata| metadata.is_event());
+    let log = log.with_filter(filter.and(only_events));
+    let registry = tracing_subscriber::registry().with(log).with(traces.map(Traces::layer));
+    registry.try_init().context("cannot start the log")
 }

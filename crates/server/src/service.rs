@@ -1,24 +1,30 @@
 //! Composition: database, log, read models and wire put together, and taken apart again in good order.
 
 use std::convert::Infallible;
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
-use identity_http::{App, AppSettings, Readiness};
+use axum::Router;
+use identity_http::cache::{Cache, Watch};
+use identity_http::{App, AppSettings, Parts, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::connections::Server;
+use crate::front::Front;
+use crate::metrics::{self, Metrics};
+use crate::settings::WireSettings;
 use crate::signing::SigningSettings;
+use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
 /// How many connections read for clients. Writes share the one of the committer.
@@ -33,7 +39,7 @@ pub struct ServiceSettings {
     /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
     /// Where Postgres is, as a `postgres://` URL.
-    pub database_url: String,
+    pub database_url: SecretString,
     /// The platform's mail domain.
     pub mail_domain: String,
     /// The zone in which tunnels get their public host.
@@ -44,6 +50,8 @@ pub struct ServiceSettings {
     pub description_limit: usize,
     /// Who signs the log.
     pub signing: SigningSettings,
+    /// What lies between clients and the API.
+    pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
 }
@@ -52,13 +60,15 @@ pub struct ServiceSettings {
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<std::io::Result<()>>,
+    metrics_address: Option<SocketAddr>,
+    tls: Option<Tls>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
     committer: JoinHandle<()>,
     preparing: JoinHandle<()>,
-    stop_preparing: watch::Sender<bool>,
     readiness: Readiness,
     follower: JoinHandle<()>,
+    cache_watch: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     pruning: JoinHandle<Infallible>,
@@ -69,49 +79,51 @@ impl Service {
     /// Binds the address, migrates the database and starts to answer. Where read models are of an older version, they
     /// are rebuilt first; until then every request is told to come again.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(settings.listen).await;
-        let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
-        let address = listener.local_addr()?;
+        let wire = settings.wire.clone();
+        let tls = wire.tls.clone().map(Tls::load).transpose()?;
+        let doors = Doors::open(settings.listen, &wire).await?;
         let pool = pool(&settings.database_url)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let options = identity_log::connect_options(&pool);
         let outdated = preparation::outdated(&options).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
-        let (stop_preparing, stopped_preparing) = watch::channel(false);
+        let (metrics, counters) = Metrics::new(pool.clone());
         let (log, committer) = Log::open(
             identity_log::connect_options(&pool),
             identity_projections::all(),
             Arc::new(NumberPool),
             LogSettings { name_hold: settings.name_hold },
         );
+        let cache = Cache::new();
+        let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
+        let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
         let idempotency_retention = settings.idempotency_retention;
-        let app = App::new(
-            pool.clone(),
+        let app = App::new(Parts {
+            pool: pool.clone(),
             log,
-            signer.clone(),
-            head.clone(),
-            app_settings(settings),
-            readiness.clone(),
-        );
-        let (stop, stopped) = oneshot::channel::<()>();
-        // Answers are small and wanted at once: Nagle's algorithm would hold them back.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let serving = axum::serve(listener, identity_http::router(app))
-            .with_graceful_shutdown(async move { drop(stopped.await) })
-            .into_future();
+            signer: signer.clone(),
+            head: head.clone(),
+            settings: app_settings(settings),
+            readiness: readiness.clone(),
+            cache,
+            metrics: counters.requests,
+        });
+        let (stop, stopped) = watch::channel(false);
         let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
+            address: doors.api.local_addr()?,
+            metrics_address: doors.metrics_address()?,
             follower: tokio::spawn(follower.run()),
+            cache_watch: tokio::spawn(cache_watch.run()),
             stop_signing,
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
-            address,
+            servers: doors.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
+            tls,
             stop,
-            server: tokio::spawn(serving),
-            committer: tokio::spawn(committer.run()),
-            preparing: tokio::spawn(preparation::run(options, told, stopped_preparing)),
-            stop_preparing,
+            committer: tokio::spawn(committer.counted_by(counters.commits).run()),
+            preparing: tokio::spawn(preparation::run(options, told, stopped)),
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
@@ -121,6 +133,26 @@ impl Service {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where `/metrics` is, if it has an address of its own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What a URL of it begins with.
+    pub fn scheme(&self) -> &'static str {
+        if self.speaks_tls() { "https" } else { "http" }
+    }
+
+    /// Reads the TLS certificate and its key again. Where they cannot be used, those that were read before stay.
+    pub fn reload(&self) -> anyhow::Result<()> {
+        self.tls.as_ref().map_or(Ok(()), Tls::reload)
     }
 
     /// Returns when the service answers. If it never will, because it was told to stop, this does not return.
@@ -134,15 +166,16 @@ impl Service {
     /// Stops accepting and lets running requests end. The committer ends by itself when the last of them has let go of
     /// the log, after everything that waited was committed.
     pub async fn stop(self) -> anyhow::Result<()> {
-        // If the server is gone already there is nobody to tell.
-        let _: Result<(), ()> = self.stop.send(());
-        self.stop_preparing.send_replace(true);
+        self.stop.send_replace(true);
         // Answers that follow the log would never end by themselves; they end when nobody tells of news any more. That
         // the follower was cancelled is all there is to hear of it.
         self.follower.abort();
         drop(self.follower.await);
         self.pruning.abort();
-        self.server.await.context("the server was cut off")?.context("the server failed")?;
+        self.cache_watch.await.context("the watch over the cache was cut off")?;
+        for server in self.servers {
+            server.await.context("the server was cut off")?;
+        }
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.committer.await.context("the committer was cut off")?;
         // What was committed last is signed before the signer ends.
@@ -153,8 +186,58 @@ impl Service {
     }
 }
 
-fn pool(database_url: &str) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = database_url.parse().context("the database URL is not valid")?;
+/// Where the service listens.
+struct Doors {
+    api: TcpListener,
+    /// For `/metrics` alone, if it is not beside the API.
+    metrics: Option<TcpListener>,
+}
+
+impl Doors {
+    async fn open(api: SocketAddr, wire: &WireSettings) -> anyhow::Result<Self> {
+        let metrics = match wire.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        Ok(Self { api: listen(api).await?, metrics })
+    }
+
+    fn metrics_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.metrics.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// Serves until it is told to stop, each door in a task of its own.
+    fn serve(
+        self,
+        api: Router,
+        metrics: Metrics,
+        wire: &WireSettings,
+        tls: Option<&Tls>,
+        stop: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        let metrics = metrics::router(Arc::new(metrics));
+        let run = |listener, tls, front| {
+            let server = Server::new(listener, tls, front, wire.connections.clone());
+            tokio::spawn(server.run(stop.clone()))
+        };
+        match self.metrics {
+            Some(listener) => vec![
+                run(self.api, tls.cloned(), Front::new(api, wire)),
+                // Whoever scrapes stands inside.
+                run(listener, None, Front::bare(metrics)),
+            ],
+            None => vec![run(self.api, tls.cloned(), Front::new(api.merge(metrics), wire))],
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+fn pool(database_url: &SecretString) -> anyhow::Result<PgPool> {
+    let options: PgConnectOptions =
+        database_url.expose_secret().parse().context("the database URL is not valid")?;
     let options = options.application_name("identityd").disable_statement_logging();
     // A connection is looked at when it is given back; looking again when it is taken costs a round trip a request.
     let pool = PgPoolOptions::new()
@@ -169,5 +252,8 @@ fn app_settings(settings: ServiceSettings) -> AppSettings {
         mail_domain: settings.mail_domain,
         tunnel_zone: settings.tunnel_zone,
         longest_description: settings.description_limit,
+        limits: settings.wire.limits,
+        longest_request: settings.wire.longest_request,
+        most_requests: settings.wire.most_requests,
     }
 }

@@ -3,6 +3,8 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
 //! environment, and no database URL is ever printed, since it may hold a password.
 
+mod wire;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::signing::SigningSettings;
+
+pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
@@ -73,6 +77,9 @@ pub struct ServeFlags {
     #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
     pub description_limit: Option<usize>,
 
+    /// What lies between clients and the API.
+    #[command(flatten)]
+    pub wire: WireLayer,
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
@@ -90,6 +97,8 @@ pub struct SettingsFile {
     tunnel_zone: Option<String>,
     name_hold_days: Option<u32>,
     description_limit: Option<usize>,
+    #[serde(default)]
+    http: WireLayer,
     idempotency_retention_hours: Option<u32>,
 }
 
@@ -143,7 +152,7 @@ impl SigningSettings {
 }
 
 /// How to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ServeSettings {
     /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
@@ -155,6 +164,8 @@ pub struct ServeSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
+    /// What lies between clients and the API.
+    pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
 }
@@ -168,6 +179,7 @@ impl ServeSettings {
             tunnel_zone: domain("tunnel_zone", flags.tunnel_zone.or(file.tunnel_zone), DEFAULT_TUNNEL_ZONE)?,
             name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
+            wire: WireSettings::resolve(flags.wire.over(file.http))?,
             idempotency_retention: idempotency_retention(
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,

@@ -11,11 +11,13 @@
 //! ends with the process, however that ends.
 
 mod answer;
+mod cable;
 mod caller;
 mod database;
 mod document;
 mod grammar;
 mod laws;
+mod metrics;
 mod postgres;
 mod published;
 mod raw;

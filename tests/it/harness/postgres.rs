@@ -24,8 +24,6 @@ pub(crate) struct Postgres {
     copying: &'static str,
     /// Databases are copied one at a time: Postgres refuses to copy a template that is in use.
     copier: Mutex<PgConnection>,
-    /// Databases are dropped on another connection, since a drop waits for those who are still connected to leave.
-    remover: Mutex<PgConnection>,
     /// Held for as long as the process lives, see [`Supervisor`]. None for a Postgres that was there before us.
     _supervisor: Option<Supervisor>,
 }
@@ -39,11 +37,10 @@ pub(crate) fn shared() -> &'static Postgres {
 impl Postgres {
     fn start() -> Self {
         let (url, supervisor) = given_or_private();
-        let connect = || wait(PgConnection::connect(&url)).expect("Postgres accepts connections");
-        let (mut copier, remover) = (connect(), connect());
+        let mut copier = wait(connect(&url));
         let copying = if wait(version(&mut copier)) < 15 { "" } else { "strategy file_copy" };
-        let (copier, remover) = (Mutex::new(copier), Mutex::new(remover));
-        let postgres = Self { url, copying, copier, remover, _supervisor: supervisor };
+        let copier = Mutex::new(copier);
+        let postgres = Self { url, copying, copier, _supervisor: supervisor };
         postgres.prepare_template();
         postgres
     }
@@ -61,9 +58,11 @@ impl Postgres {
         run(&self.copier, &statement).await;
     }
 
-    /// Removes a database, whoever is still connected to it.
+    /// Removes a database, whoever is still connected to it. On a connection of its own, since it waits for them to
+    /// leave, and nobody else should.
     pub(crate) async fn remove(&self, database: &str) {
-        run(&self.remover, &format!("drop database if exists {database} with (force)")).await;
+        let statement = format!("drop database if exists {database} with (force)");
+        connect(&self.url).await.execute(statement.as_str()).await.expect(&statement);
     }
 
     /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too.
@@ -79,6 +78,10 @@ impl Postgres {
             format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
         wait(run(&self.copier, &rest));
     }
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("Postgres accepts connections")
 }
 
 async fn run(connection: &Mutex<PgConnection>, statement: &str) {

@@ -52,6 +52,52 @@ impl Caller {
     }
 }
 
+/// A connection on which a test says what it likes, when it likes.
+pub(crate) struct Line {
+    stream: TcpStream,
+}
+
+impl Caller {
+    pub(crate) fn connect(&self) -> Line {
+        let stream = TcpStream::connect(self.authority()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Line { stream }
+    }
+
+    /// The head of a request with the caller's key and a body of this size, after which the connection is closed.
+    pub(crate) fn head(&self, method: &str, target: &str, size: usize) -> String {
+        let (host, key) = (self.authority(), self.key().unwrap_or_default());
+        format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {key}\r\nContent-Length: {size}\r\n\
+             Connection: close\r\n\r\n"
+        )
+    }
+}
+
+impl Line {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// So many bytes, as they come.
+    pub(crate) fn receive(&mut self, size: usize) -> Vec<u8> {
+        let mut bytes = vec![0; size];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// All that comes until the service hangs up.
+    pub(crate) fn until_closed(mut self) -> String {
+        let mut received = Vec::new();
+        match self.stream.read_to_end(&mut received) {
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+                panic!("still open: {error}")
+            }
+            _ => String::from_utf8(received).unwrap(),
+        }
+    }
+}
+
 fn size_line(chunk: &[u8]) -> String {
     format!("{:x}\r\n", chunk.len())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identityd::settings::{WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{Service, ServiceSettings};
 
@@ -22,10 +23,22 @@ impl Server {
         server
     }
 
+    /// Starts the service with other settings of what lies between clients and the API.
+    pub(crate) fn with_wire(database_url: &str, signing: SigningSettings, wire: WireLayer) -> Self {
+        let wire = WireSettings::resolve(wire).expect("the settings are sane");
+        let settings = ServiceSettings { wire, ..settings(database_url, signing, Duration::ZERO) };
+        let server = Self::with(settings);
+        server.becomes_ready();
+        server
+    }
+
     /// The same without the waiting.
     pub(crate) fn begin(database_url: &str, signing: SigningSettings, name_hold: Duration) -> Self {
-        let service =
-            wait(Service::start(settings(database_url, signing, name_hold))).expect("the service starts");
+        Self::with(settings(database_url, signing, name_hold))
+    }
+
+    fn with(settings: ServiceSettings) -> Self {
+        let service = wait(Service::start(settings)).expect("the service starts");
         let base_url = format!("http://{}", service.address());
         Self { service: Some(service), base_url }
     }
@@ -57,12 +70,13 @@ impl Drop for Server {
 fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -> ServiceSettings {
     ServiceSettings {
         listen: ([127, 0, 0, 1], 0).into(),
-        database_url: database_url.to_owned(),
+        database_url: database_url.into(),
         mail_domain: "agents.localhost".to_owned(),
         tunnel_zone: "tunnels.localhost".to_owned(),
         name_hold,
         description_limit: 10_000,
         signing,
+        wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use identityd::operator::Operator;
+use identityd::settings::WireLayer;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -68,6 +69,15 @@ impl World {
         let server = Server::start(database.url(), database.signing(), name_hold);
         let home = organization(&database, "home");
         Self { server, database, name_hold, home, other: OnceLock::new(), agents: Mutex::default() }
+    }
+
+    /// An empty organization on a service with other settings of what lies between clients and the API.
+    pub(crate) fn with_wire(wire: WireLayer) -> Self {
+        let database = Database::create();
+        let server = Server::with_wire(database.url(), database.signing(), wire);
+        let home = organization(&database, "home");
+        let (other, agents) = Default::default();
+        Self { server, database, name_hold: Duration::ZERO, home, other, agents }
     }
 
     /// The admin of the organization that tests live in.

@@ -1,18 +1,21 @@
 //! Who may read history, and what else such a key is good for: nothing.
 
+use std::io::{BufRead as _, BufReader};
+
 use identityd::operator::{Operator, Purpose};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{types, with_a_past};
+use super::{sequences, types, with_a_past};
 use crate::harness::{NOBODY, World, text, wait};
 
-const HISTORY: [&str; 4] = [
+const HISTORY: [&str; 5] = [
     "/events",
     "/identities/alpha/events",
     "/identities/alpha?as_of=sequence:1",
     "/events?agent_handle=alpha",
+    "/log/key",
 ];
 
 #[test]
@@ -23,7 +26,8 @@ fn an_auditor_reads_history_and_can_look_at_its_own_key() {
         auditor.get(path).must_be(200);
     }
     assert!(!auditor.lines("/events").is_empty());
-    auditor.get("/log/key").must_be(200);
+    let moment = text(&auditor.events("event_type=identity.created")[0]["recorded_at"]);
+    assert_eq!(auditor.get(&format!("/identities?as_of={moment}")).ok()[0]["agent_handle"], "alpha");
     let own = auditor.get("/api-keys/self").ok();
     assert_eq!((&own["scope"], &own["scoped_identity_id"]), (&json!("auditor"), &Value::Null));
     let whoami = auditor.get("/api/whoami").ok();
@@ -102,7 +106,26 @@ fn nobody_reads_history_without_a_good_key() {
     for path in HISTORY {
         auditor.get(path).refused(401);
         world.stranger().get(path).refused(401);
+        let [revoked, unknown] =
+            [&auditor, &world.stranger()].map(|caller| caller.get(path).without_request_id());
+        assert_eq!(revoked, unknown, "a key that was good once opens no more than none");
     }
+}
+
+#[test]
+fn a_key_that_is_revoked_while_it_follows_sees_nothing_of_what_comes() {
+    let world = with_a_past();
+    let minted = world.admin().mint_auditor();
+    let auditor = world.holder_of(&text(&minted["api_key"]));
+    let known = sequences(&world.admin().events("")).len();
+    let call = auditor.call(Method::GET, "/events").header("Accept", "text/event-stream");
+    let mut stream = BufReader::new(call.open().unwrap()).lines();
+    let mut seen = stream.by_ref().map(Result::unwrap).filter(|line| line.starts_with("data: "));
+    assert_eq!(seen.by_ref().take(known).count(), known);
+    world.admin().delete(&format!("/api-keys/{}", text(&minted["record"]["id"]))).no_content();
+    world.admin().create("secret");
+    let rest: Vec<String> = stream.map_while(Result::ok).filter(|line| !line.is_empty()).collect();
+    assert!(rest.is_empty(), "{rest:?}");
 }
 
 #[test]
@@ -119,7 +142,14 @@ fn another_organization_has_a_history_of_its_own() {
         ["/identities/alpha/events", "/events?agent_handle=alpha", "/identities/alpha?as_of=sequence:1"]
     {
         other.get(path).refused(404);
+        let [foreign, unknown] = [path, &path.replace("alpha", "nobody")].map(|path| other.get(path));
+        assert_eq!(foreign.without_request_id(), unknown.without_request_id(), "{path}");
     }
+    for lines in ["/events", &format!("/events?aggregate_id={alpha}")].map(|path| other.lines(path)) {
+        assert!(!lines.contains(world.organization_id()) && !lines.contains(&alpha), "{lines}");
+    }
+    let now = text(&seen[1]["recorded_at"]);
+    assert_eq!(other.get(&format!("/identities?as_of={now}")).ok(), json!([]));
     other.get(&format!("/events?after={foreign_cursor}")).invalid_at(&["query", "after"]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 
+use identity_proof::Checkpoint;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,7 +23,30 @@ fn lines_are_the_whole_history_and_a_trailer() {
     assert_eq!(lines, all);
     assert_eq!((&trailer["count"], &trailer["first"]), (&json!(all.len()), &json!(1)));
     assert_eq!(trailer["last"], json!(all.len()));
-    assert!(trailer.get("checkpoint").is_some());
+    let checkpoint = Checkpoint::read(trailer["checkpoint"].as_str().unwrap()).unwrap();
+    assert!(checkpoint.size >= all.len() as u64, "{checkpoint:?} does not cover everything");
+    assert_eq!(
+        trailer.as_object().unwrap().len(),
+        4,
+        "a whole history needs no proofs of its parts: {trailer}"
+    );
+}
+
+#[test]
+fn a_line_has_its_leaf_hash_if_that_is_asked_for() {
+    let world = with_a_past();
+    let auditor = world.auditor();
+    let mut lines = parsed(&auditor.lines("/events?leaf_hashes=true&event_type=identity.created"));
+    lines.pop();
+    for line in &mut lines {
+        let stated = line.as_object_mut().unwrap().remove("leaf_hash").unwrap();
+        assert_eq!(stated, identity_proof::leaf::of(line).unwrap().to_string());
+    }
+    assert_eq!(lines, auditor.events("event_type=identity.created"));
+    assert_eq!(auditor.lines("/events?leaf_hashes=false"), auditor.lines("/events"));
+    auditor.get("/events?leaf_hashes=true").invalid_at(&["query", "leaf_hashes"]);
+    let nonsense = "/events?leaf_hashes=perhaps";
+    auditor.accepting("application/x-ndjson", nonsense).invalid_at(&["query", "leaf_hashes"]);
 }
 
 #[test]
@@ -32,7 +56,7 @@ fn lines_are_filtered_as_pages_are() {
     let mut lines = parsed(&auditor.lines("/identities/bravo/events"));
     let trailer = lines.pop().unwrap()["trailer"].clone();
     assert_eq!(lines, auditor.events_of("bravo"));
-    assert_eq!(trailer["count"], 2);
+    assert_eq!((&trailer["count"], &trailer["filtered"]), (&json!(2), &json!(true)));
     assert_eq!(
         vec![trailer["first"].as_i64().unwrap(), trailer["last"].as_i64().unwrap()],
         sequences(&lines)
@@ -79,6 +103,19 @@ fn a_failure_in_the_middle_is_no_end() {
     let mut received = Vec::new();
     call.open().unwrap().read_to_end(&mut received).unwrap_err();
     assert!(!String::from_utf8(received).unwrap().contains("trailer"));
+}
+
+#[test]
+fn a_client_notices_that_the_network_was_cut() {
+    let world = with_a_past();
+    let whole = world.auditor().lines("/events").len();
+    for bytes in [600, whole / 2, whole - 1] {
+        let auditor = world.auditor().over_a_cable_cut_after(bytes);
+        let call = auditor.call(Method::GET, "/events").header("Accept", "application/x-ndjson");
+        let mut received = Vec::new();
+        call.open().unwrap().read_to_end(&mut received).unwrap_err();
+        assert!(!String::from_utf8_lossy(&received).contains("trailer"), "cut after {bytes} bytes");
+    }
 }
 
 #[test]

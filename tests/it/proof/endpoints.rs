@@ -85,11 +85,12 @@ fn what_was_committed_last_is_signed_before_the_service_ends() {
 fn only_the_whole_organization_is_told() {
     let world = with_a_history();
     sign(&world);
-    let agent = world.agent("outsider");
+    let (agent, auditor) = (world.agent("outsider"), world.auditor());
     for path in ["/log/checkpoint", "/log/key", "/log/inclusion/1", "/log/consistency?from=1"] {
         agent.get(path).refused(403);
         world.stranger().get(path).refused(401);
         world.admin().get(path).must_be(200);
+        auditor.get(path).must_be(200);
     }
 }
 

@@ -1,15 +1,17 @@
 //! Exports: whole, in part, cut off, and in other hands.
 
 use std::fs;
+use std::io::Read as _;
 
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Table;
 use identityd::audit::verify::Report;
+use reqwest::Method;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::{export as exported, export_range, grow, sign, verifier_key, verify, with_a_history};
-use crate::harness::{World, wait};
+use crate::harness::{World, text, wait};
 
 fn file(content: impl AsRef<[u8]>) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
@@ -154,12 +156,99 @@ fn a_table_has_a_row_for_every_event_and_is_not_taken_for_a_proof() {
     assert_eq!(fault.what, "a table cannot be verified; export the history as ndjson");
 }
 
+/// What the service streams, as a file.
+fn streamed(world: &World, path: &str) -> NamedTempFile {
+    let auditor = world.auditor();
+    let call = auditor.call(Method::GET, path).header("Accept", "application/x-ndjson");
+    file(call.open().unwrap().error_for_status().unwrap().bytes().unwrap())
+}
+
 #[test]
-fn what_the_service_streams_can_be_verified_too() {
+fn what_the_service_streams_is_verified_to_its_last_event() {
+    let world = with_a_history();
+    for path in ["/events", "/events?leaf_hashes=true"] {
+        let report = verify(streamed(&world, path), &verifier_key(&world), None).unwrap();
+        assert_eq!(report.last, u64::try_from(world.events()).ok());
+        assert!(report.unverified.is_empty(), "{path}: {:?}", report.unverified);
+    }
+}
+
+#[test]
+fn a_part_that_the_service_streams_is_proved_to_belong_to_the_whole() {
+    let world = with_a_history();
+    let auditor = world.auditor();
+    let events = auditor.get("/events").ok()["events"].clone();
+    let moment = |sequence: usize| text(&events[sequence - 1]["recorded_at"]);
+    let ranges = [
+        (format!("since={}", moment(4)), 4, world.events()),
+        (format!("until={}", moment(8)), 1, 8),
+        (format!("since={}&until={}", moment(4), moment(8)), 4, 8),
+    ];
+    for (range, first, last) in ranges {
+        let report =
+            verify(streamed(&world, &format!("/events?{range}")), &verifier_key(&world), None).unwrap();
+        // An auditor's key was issued for each look.
+        let last = if range.contains("until") { last } else { world.events() };
+        assert_eq!(report.first.zip(report.last), u64::try_from(first).ok().zip(u64::try_from(last).ok()));
+        assert!(report.unverified.iter().all(|what| what.ends_with("are not in this file")), "{report:?}");
+    }
+}
+
+#[test]
+fn a_change_in_the_database_is_named_from_what_the_service_streams() {
     let world = with_a_history();
     sign(&world);
-    let streamed =
-        world.admin().call(reqwest::Method::GET, "/events").header("Accept", "application/x-ndjson").send();
-    let report = verify(file(streamed.must_be(200).bytes), &verifier_key(&world), None).unwrap();
-    assert_eq!(report.last, Some(report.checkpoint.size));
+    world.database().execute(
+        "do $$ begin
+             set local session_replication_role = replica;
+             update events set payload = replace(payload::text, 'tea, not', 'tea, nou')::jsonb
+             where organization_sequence = 6;
+         end $$",
+    );
+    let fault =
+        verify(streamed(&world, "/events?leaf_hashes=true"), &verifier_key(&world), None).unwrap_err();
+    assert_eq!((fault.line, fault.sequence), (Some(6), Some(6)));
+    let fault = verify(streamed(&world, "/events"), &verifier_key(&world), None).unwrap_err();
+    assert!(fault.what.ends_with("are not those that were signed"), "{fault}");
+}
+
+#[test]
+fn a_tail_that_was_cut_off_is_named_from_what_the_service_streams() {
+    let world = with_a_history();
+    let signed = sign(&world).checkpoint.size;
+    let auditor = world.admin();
+    world.database().execute(&format!(
+        "do $$ begin
+             set local session_replication_role = replica;
+             delete from events where organization_sequence > {0};
+             update organization_heads set sequence = {0};
+         end $$",
+        signed - 2
+    ));
+    let call = auditor.call(Method::GET, "/events").header("Accept", "application/x-ndjson");
+    let fault = verify(file(call.open().unwrap().bytes().unwrap()), &verifier_key(&world), None).unwrap_err();
+    assert_eq!(fault.sequence, Some(signed - 1), "{fault}");
+}
+
+#[test]
+fn a_stream_that_the_network_cut_is_refused() {
+    let world = with_a_history();
+    let auditor = world.auditor().over_a_cable_cut_after(3000);
+    let call = auditor.call(Method::GET, "/events").header("Accept", "application/x-ndjson");
+    let mut received = Vec::new();
+    call.open().unwrap().read_to_end(&mut received).unwrap_err();
+    assert!(!received.is_empty());
+    let fault = verify(file(received), &verifier_key(&world), None).unwrap_err();
+    assert!(fault.what.contains("cut off"), "{fault}");
+}
+
+#[test]
+fn a_selection_is_not_taken_for_a_history() {
+    let world = with_a_history();
+    for path in
+        ["/events?event_type=identity.created", "/identities/alpha/events", "/events?agent_handle=bravo"]
+    {
+        let fault = verify(streamed(&world, path), &verifier_key(&world), None).unwrap_err();
+        assert_eq!(fault.what, "this file has some events of its range and not others: that proves nothing");
+    }
 }

@@ -171,7 +171,7 @@ fn after_any_history(cases: u32, holds: impl Fn(&World)) {
 
 #[test]
 fn a_rebuilt_table_is_the_live_one_byte_for_byte() {
-    after_any_history(12, |world| {
+    after_any_history(8, |world| {
         for name in names() {
             world.rebuild(name, BESIDE).unwrap();
             assert_eq!(world.rows("read_model_next", name), world.rows("read_model", name), "{name}");

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use identity_projections::rebuild::JobError;
 
+use sqlx::Connection as _;
+
 use super::words::{LIVE, options, rebuild};
 use crate::harness::{World, wait};
 
@@ -37,7 +39,7 @@ fn watched(world: &World, mut look: impl FnMut(u64) -> ControlFlow<()>) -> (Resu
 
 #[test]
 fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() {
-    let world = World::crowd(2_000, 3);
+    let world = World::crowd(1_000, 3);
     let before = world.rows("read_model", "identities");
     let keys = world.indexes("read_model", "identities");
     // Every look costs the same, so that a number of looks is a moment.
@@ -66,5 +68,31 @@ fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() 
         world.rebuild("identities", LIVE).unwrap();
     }
     assert!(failures > 0 && noted > 0, "{failures} were hit, {noted} were noted");
+    world.is_clean();
+}
+
+#[test]
+fn a_rebuild_that_is_killed_while_it_swaps_leaves_the_live_table() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    world.rebuild("identities", LIVE).unwrap();
+    let retired = world.entry("identities").retired_at;
+    let options = options(&world);
+    std::thread::scope(|scope| {
+        let reader = world.session("begin; select count(*) from read_model.identities");
+        let killed = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
+        // It holds the head lock now, and has dropped what was retired before.
+        world.somebody_waits_for("read_model.identities");
+        assert_eq!(world.database().number(OF_THE_JOB), 1);
+        killed.join().unwrap().expect_err("its connection is gone");
+        wait(reader.close()).unwrap();
+    });
+    admin.create("bravo");
+    world.is_clean();
+    let entry = world.entry("identities");
+    assert_eq!((entry.job_phase.as_deref(), entry.retired_at), (Some("failed in phase cut over"), retired));
+    assert_eq!(world.rows("read_model_retired", "identities").len(), 1, "the way back is still there");
+    world.rebuild("identities", LIVE).unwrap();
     world.is_clean();
 }

@@ -5,6 +5,7 @@ mod histories;
 mod interruptions;
 mod locks;
 mod rollback;
+mod seen;
 mod traffic;
 mod upgrade;
 mod words;

@@ -9,7 +9,7 @@ use super::words::{LIVE, names, table};
 use crate::harness::{Caller, World};
 
 const WRITERS: u64 = 4;
-const LIVES: u64 = 80;
+const LIVES: u64 = 40;
 
 /// The writes of one life.
 const WRITES: u64 = 6;

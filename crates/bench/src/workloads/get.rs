@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::arena::{Arena, Server};
+use crate::arena::{Arena, Server, tidy};
 use crate::load::Requests;
 use crate::ours::{self, Ours};
 use crate::requests::{Choice, Creates, Gets};
@@ -58,7 +58,7 @@ async fn grow(arena: &Arena, scale: Scale, results: &mut Results, ours: &Ours) -
         seeder.create_from("agent", tenth, rest).await
     })
     .await?;
-    ours.tidy().await?;
+    tidy(&ours.pool).await?;
     measure_growth(arena, scale, results, ours, "all").await?;
     for kind in ["create", "get"] {
         let rate = |size: &str| {
@@ -100,7 +100,7 @@ async fn stock(arena: &Arena, ours: &Ours) -> anyhow::Result<(Server, sqlx::PgPo
                   join read_model.identities on id::text = aggregate_id
                   where aggregate_type = 'identity'";
     copy(&ours.pool, events, &pool, "events").await?;
-    sqlx::raw_sql("vacuum analyze; checkpoint").execute(&pool).await?;
+    tidy(&pool).await?;
     Ok((server, pool))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, tidy};
 use crate::ours::Ours;
 use crate::requests::{Creates, Mixed};
 use crate::results::Results;
@@ -27,7 +27,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
                   join read_model.identities on id::text = aggregate_id
                   where aggregate_type = 'identity'";
     copy(&ours.pool, events, &pool, "events").await?;
-    sqlx::raw_sql("vacuum analyze; checkpoint").execute(&pool).await?;
+    tidy(&pool).await?;
     let contestants = [
         Contestant::http("ours", ours.server.address, mixed(&ours.key, &seeded, &agents)),
         Contestant::http("stock", stock.address, mixed(&ours.key, &seeded, &agents)),

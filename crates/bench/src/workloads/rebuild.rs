@@ -9,7 +9,7 @@ use identity_projections::rebuild::{self, Phase, Progress, Settings};
 use sqlx::PgPool;
 use tokio::sync::watch;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, tidy};
 use crate::ours::Ours;
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
@@ -33,7 +33,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         "the {events} events to rebuild from were appended through the log at {:.0} a second",
         appended.per_second
     ));
-    ours.tidy().await?;
+    tidy(&ours.pool).await?;
     let (mut rebuilt, mut out, mut replayed) = (vec![], vec![], vec![]);
     let stock_pool = stock_events(arena, scale, &ours).await?;
     for _ in 0..scale.rounds.min(2) {
@@ -78,7 +78,7 @@ async fn stock_events(arena: &Arena, scale: Scale, ours: &Ours) -> anyhow::Resul
            and aggregate_id in (select id::text from read_model.identities order by id limit {identities})"
     );
     copy(&ours.pool, &query, &pool, "events").await?;
-    sqlx::raw_sql("vacuum analyze; checkpoint").execute(&pool).await?;
+    tidy(&pool).await?;
     Ok(pool)
 }
 

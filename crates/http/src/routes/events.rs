@@ -18,7 +18,7 @@ use identity_domain::Handle;
 use identity_log::past;
 
 use self::range::{Range, Wanted};
-use crate::caller::{Historian, Segments};
+use crate::caller::{Caller, Historian, Segments};
 use crate::error::ApiError;
 
 /// How history is written.
@@ -87,7 +87,7 @@ pub(crate) async fn list_events(
     let representation = Representation::negotiate(&headers);
     let wanted = Wanted::read(query.as_deref(), &headers, caller.organization_id(), representation)?;
     let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
-    answer(representation, range, &caller).await
+    answer(representation, range, caller).await
 }
 
 /// `GET /identities/{agent_handle}/events`: the same, of one identity.
@@ -120,19 +120,15 @@ pub(crate) async fn list_identity_events(
     }
     wanted.only(holders);
     let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
-    answer(representation, range, &caller).await
+    answer(representation, range, caller).await
 }
 
-async fn answer(
-    representation: Representation,
-    range: Range,
-    caller: &crate::caller::Caller,
-) -> Result<Response, ApiError> {
+async fn answer(representation: Representation, range: Range, caller: Caller) -> Result<Response, ApiError> {
     match representation {
         Representation::Page => page::json(range, caller.pool()).await,
         Representation::CloudEvents => page::cloud_events(range, caller.pool()).await,
-        Representation::Lines => Ok(whole::lines(range, caller.pool().clone())),
-        Representation::Live => Ok(live::follow(range, caller.pool().clone(), caller.head())),
+        Representation::Lines => Ok(whole::lines(range, caller)),
+        Representation::Live => Ok(live::follow(range, caller)),
     }
 }
 

@@ -35,6 +35,7 @@ fn the_text_of_an_entry_is_the_envelope_member_by_member() {
         recorded_at: recorded.recorded_at,
         payload: payload_text.as_bytes(),
         metadata: &metadata,
+        leaf_hash: None,
     };
     let mut text = Vec::new();
     entry.write_envelope(&mut text);

@@ -37,9 +37,11 @@ pub async fn verify(
     share_snapshot(&mut live, &mut source, table.name()).await?;
     let position = read::head(&mut source).await?;
     let events = census::count(&mut source, table.kind(), position).await?;
+    let ranges = workers::ranges(&mut source, table.kind(), position, events).await?;
+    workers::read_in_order(&mut source).await?;
     let mut read = 0;
     let mut differences = Vec::new();
-    for range in workers::ranges(&mut source, table.kind(), position, events).await? {
+    for range in ranges {
         let (events, found) = table.verify(&mut source, &mut live, &range, progress).await?;
         read += events;
         differences.extend(found);

@@ -27,6 +27,13 @@ pub(super) async fn ranges(
     Ok(scan::ranges(connection, kind, position, parts).await?)
 }
 
+/// Has a connection read ranges in the order of the log's index by aggregate. Left to itself, Postgres collects the
+/// rows of a range page by page and sorts them, which takes twice as long and keeps us waiting for the first of them; or
+/// it reads all of the log for every range.
+pub(super) async fn read_in_order(source: &mut PgConnection) -> Result<(), sqlx::Error> {
+    source.execute("set enable_bitmapscan = off; set enable_seqscan = off").await.map(drop)
+}
+
 /// Ranges that are still to be done.
 #[derive(Debug, Clone)]
 struct Queue(Arc<Mutex<VecDeque<Range>>>);
@@ -70,6 +77,7 @@ async fn build_ranges(
     progress: &AtomicU64,
 ) -> Result<Totals, JobError> {
     let mut source = options.connect().await?;
+    read_in_order(&mut source).await?;
     let mut sink = options.connect().await?;
     // Held until the worker has come to its end: another job makes the table anew, and must not find us writing.
     let hold = format!("begin; lock table read_model_next.{} in row exclusive mode", table.name());

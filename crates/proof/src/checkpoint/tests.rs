@@ -1,7 +1,8 @@
 //! Notes that another implementation would accept, and notes that none should.
 
 use super::{Checkpoint, NoteError, SigningKey, origin, parse_origin, rename_key};
-use crate::tree::Frontier;
+use crate::leaf;
+use crate::tree::{Frontier, Hash};
 
 /// The key of the first test vector of RFC 8032, section 7.1.
 const SEED: [u8; 32] = [
@@ -100,4 +101,34 @@ fn a_verifier_key_opens_another_epoch_once_it_bears_its_name() {
         assert_eq!(renamed, key.verifier_key("identityd/org_a"));
     }
     assert!(matches!(rename_key("nonsense", "x"), Err(NoteError::VerifierKey)));
+}
+
+/// The example of the documents is true, so that a verifier in another language can be tested with it.
+#[test]
+fn the_documented_example_is_what_it_says() {
+    let document = include_str!("../../../../docs/proof.md");
+    let example = document.split("## An example\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let lines: Vec<&str> = example.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let stated = |name: &str| {
+        let line = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+        Hash::parse_hash(line.trim()).unwrap()
+    };
+    let mut tree = Frontier::default();
+    for (number, line) in (1..).zip(lines.iter().filter(|line| line.starts_with('{'))) {
+        let leaf = leaf::of_canonical(&[line.as_bytes()]);
+        assert_eq!(leaf, stated(&format!("leaf {number} ")));
+        assert_eq!(leaf, leaf::of(&serde_json::from_str::<serde_json::Value>(line).unwrap()).unwrap());
+        tree.append(leaf);
+        if number == 2 {
+            assert_eq!(tree.root(), stated("node 1-2 "));
+        }
+    }
+    assert_eq!((tree.size(), tree.root()), (3, stated("root ")));
+    let key = SigningKey::from_seed(&[5; 32]);
+    let origin = "identityd/org_example";
+    let note = key.sign(&Checkpoint { origin: origin.to_owned(), size: 3, root: tree.root() }).unwrap();
+    let [text, signature] = note.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{note}") };
+    for line in text.lines().chain([signature.trim_end(), &key.verifier_key(origin)]) {
+        assert!(lines.contains(&line), "the example lacks {line}");
+    }
 }

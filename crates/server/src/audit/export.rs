@@ -5,10 +5,9 @@
 
 use anyhow::{Context as _, ensure};
 use identity_log::history::{History, Query};
-use identity_log::proof::{self, Signed, tiles};
+use identity_log::proof::{self, tiles};
+use identity_proof::Hash;
 use identity_proof::tile::WIDTH;
-use identity_proof::tree::Question;
-use identity_proof::{Frontier, Hash};
 use sqlx::{PgConnection, PgPool};
 
 use super::form::Form;
@@ -42,7 +41,7 @@ pub async fn run(
         signed.checkpoint.size
     );
     let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
-    let mut trailer = Trailer { checkpoint: Some(signed.note.clone()), ..Trailer::default() };
+    let mut trailer = Trailer::default();
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
     let mut history = History::begin(&mut connections.0, &query);
     while let Some(entry) = history.next().await? {
@@ -56,32 +55,9 @@ pub async fn run(
         progress(trailer.count, until - range.after);
     }
     let asked = range.until.is_some().then_some(until);
-    add_proofs(&mut connections.1, organization_id, &signed, range.after, asked, &mut trailer).await?;
+    trailer.tie(&mut connections.1, organization_id, &signed, (range.after, asked)).await?;
     output.trailer(&trailer)?;
     Ok(trailer)
-}
-
-/// What ties a part of a history to the checkpoint of the whole.
-async fn add_proofs(
-    connection: &mut PgConnection,
-    organization_id: &str,
-    signed: &Signed,
-    after: u64,
-    until: Option<u64>,
-    trailer: &mut Trailer,
-) -> anyhow::Result<()> {
-    let mut before = vec![];
-    for node in Frontier::nodes(after)? {
-        before.push(proof::node(connection, organization_id, signed.epoch, node).await?);
-    }
-    trailer.before = before.iter().map(Hash::to_string).collect();
-    // Without an end that was asked for, events that are missing at the end are a fault and nothing to be proved.
-    if let Some(from) = until.filter(|until| *until < signed.checkpoint.size) {
-        let question = Question::Consistency { from, to: signed.checkpoint.size };
-        let hashes = proof::answer(connection, organization_id, signed.epoch, question).await?;
-        trailer.consistency = hashes.iter().map(Hash::to_string).collect();
-    }
-    Ok(())
 }
 
 /// Leaf hashes as they were signed, a tile at a time.

@@ -1,6 +1,7 @@
 //! The lines of an export: the canonical envelope of an event with its signed leaf hash behind it, and the trailer.
 
 use identity_log::history::Entry;
+pub use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::recorded::timestamp;
 use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
@@ -52,32 +53,6 @@ impl Envelope {
 
 /// How the last line begins; no envelope begins so.
 pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
-
-/// What ends an export. A file without it was cut off.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Trailer {
-    /// How many events there are.
-    pub count: u64,
-    /// Organization sequence of the first.
-    pub first: Option<u64>,
-    /// Organization sequence of the last.
-    pub last: Option<u64>,
-    /// The signed note.
-    pub checkpoint: Option<String>,
-    /// The complete subtrees over the events before the first, the largest first.
-    #[serde(default)]
-    pub before: Vec<String>,
-    /// That the checkpoint's history begins with these events, where it goes on after the last.
-    #[serde(default)]
-    pub consistency: Vec<String>,
-}
-
-/// The trailer in its line.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TrailerLine {
-    /// The trailer.
-    pub trailer: Trailer,
-}
 
 /// What stands between an envelope and its leaf hash.
 const SEAL_START: &[u8] = br#","leaf_hash":""#;

@@ -56,6 +56,11 @@ pub fn file(
     progress: impl FnMut(u64),
 ) -> Result<Report, Fault> {
     let (source, trailer) = Source::open(path)?;
+    if trailer.filtered {
+        return Err(Fault::file(
+            "this file has some events of its range and not others: that proves nothing",
+        ));
+    }
     let note = trailer.checkpoint.as_deref();
     let note = note.ok_or_else(|| Fault::file("the trailer has no checkpoint"))?;
     let signed = Checkpoint::open(note, verifier_key).map_err(|error| Fault::file(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use identityd::Service;
 use identityd::database::Database;
 use identityd::operator::{NewOrganization, Operator};
 
@@ -15,18 +16,14 @@ const NAME: &str = "demo";
 
 /// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says
 /// how to get another key.
-pub(super) async fn introduce(
-    database: &Database,
-    address: SocketAddr,
-    output: Output,
-) -> anyhow::Result<()> {
+pub(super) async fn introduce(database: &Database, service: &Service, output: Output) -> anyhow::Result<()> {
     let operator = Operator::new(database.pool().clone());
     let organizations = operator.list_organizations().await?;
     if let Some(first) = organizations.first() {
         return remind(&first.name, output);
     }
     let created = operator.create_organization(NAME).await?;
-    show(&created, address, output)
+    show(&created, service, output)
 }
 
 fn remind(organization: &str, output: Output) -> anyhow::Result<()> {
@@ -35,10 +32,10 @@ fn remind(organization: &str, output: Output) -> anyhow::Result<()> {
     output.print(&json!({ "organization": organization }), &text)
 }
 
-fn show(created: &NewOrganization, address: SocketAddr, output: Output) -> anyhow::Result<()> {
+fn show(created: &NewOrganization, service: &Service, output: Output) -> anyhow::Result<()> {
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
-    let lines = curl_lines(address, key);
+    let lines = curl_lines(service.scheme(), service.address(), key);
     let text = format!(
         "\ncreated organization `{NAME}` ({organization_id})\nadmin key, shown only now: {key}\n\n\
          create an identity, list all, get it:\n\n{}\n",
@@ -47,8 +44,8 @@ fn show(created: &NewOrganization, address: SocketAddr, output: Output) -> anyho
     output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
 }
 
-fn curl_lines(address: SocketAddr, key: &str) -> [String; 3] {
-    let identities = format!("http://{}/api/v1/identities", reachable(address));
+fn curl_lines(scheme: &str, address: SocketAddr, key: &str) -> [String; 3] {
+    let identities = format!("{scheme}://{}/api/v1/identities", reachable(address));
     let curl = format!("curl -sS -H 'X-API-Key: {key}'");
     [
         format!(

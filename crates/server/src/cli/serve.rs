@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use identityd::database::Database;
@@ -14,6 +13,7 @@ use identityd::{Service, ServiceSettings};
 use super::demo;
 use super::interruption::Interruption;
 use super::output::Output;
+use super::supervisor::Supervisor;
 
 /// How long running requests may take to end. Leaves Postgres its share of the ten seconds within which the whole
 /// process is to stop.
@@ -34,7 +34,10 @@ pub(super) async fn run(
         () = interruption.arrives() => Ok(None),
     };
     let outcome = match outcome {
-        Ok(Some(service)) => run_until_told(interruption, service, &database, output, with_demo).await,
+        Ok(Some(service)) => tokio::select! {
+            outcome = run_until_told(interruption, service, &database, output, with_demo) => outcome,
+            never = database.look_after() => match never {},
+        },
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -49,8 +52,14 @@ async fn start(
     output: Output,
 ) -> anyhow::Result<Service> {
     let service = Service::start(service_settings(settings, signing, database)).await?;
-    let base = format!("http://{}", service.address());
-    output.print(&json!({ "listening_on": base }), &format!("listening on {base}"))?;
+    let base = format!("{}://{}", service.scheme(), service.address());
+    let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
+    let beside = metrics.as_ref().map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
+    let mut listening = json!({ "listening_on": base });
+    if let (Some(metrics), Some(listening)) = (metrics, listening.as_object_mut()) {
+        listening.insert("metrics_on".to_owned(), metrics.into());
+    }
+    output.print(&listening, &format!("listening on {base}{beside}"))?;
     Ok(service)
 }
 
@@ -61,23 +70,37 @@ async fn run_until_told(
     output: Output,
     with_demo: bool,
 ) -> anyhow::Result<()> {
-    let introduced = tokio::select! {
-        introduced = introduce(&service, database, output), if with_demo => introduced,
-        () = interruption.arrives() => return drain(service).await,
+    let mut supervisor = Supervisor::greet(&service)?;
+    let outcome = tokio::select! {
+        outcome = wait_until_told(&mut interruption, &service, database, output, with_demo) => outcome,
+        never = supervisor.attend(&service) => match never {},
     };
-    if introduced.is_ok() {
-        interruption.arrives().await;
+    outcome.and(drain(service).await)
+}
+
+async fn wait_until_told(
+    interruption: &mut Interruption,
+    service: &Service,
+    database: &Database,
+    output: Output,
+    with_demo: bool,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        introduced = introduce(service, database, output), if with_demo => introduced?,
+        () = interruption.arrives() => return Ok(()),
     }
-    introduced.and(drain(service).await)
+    interruption.arrives().await;
+    Ok(())
 }
 
 async fn introduce(service: &Service, database: &Database, output: Output) -> anyhow::Result<()> {
     service.ready().await;
-    demo::introduce(database, service.address(), output).await.context("cannot prepare the demo")
+    demo::introduce(database, service, output).await.context("cannot prepare the demo")
 }
 
 async fn drain(service: Service) -> anyhow::Result<()> {
     tracing::info!("stopping");
+    Supervisor::take_leave();
     let stopped = tokio::time::timeout(DRAIN_LIMIT, service.stop()).await;
     stopped.unwrap_or_else(|_| {
         tracing::warn!("some requests did not end within {DRAIN_LIMIT:?} and were cut off");
@@ -96,9 +119,10 @@ fn service_settings(
         tunnel_zone,
         name_hold,
         description_limit,
+        wire,
         idempotency_retention,
     } = settings.clone();
-    let database_url = database.url().expose_secret().to_owned();
+    let database_url = database.url().clone();
     ServiceSettings {
         listen,
         database_url,
@@ -107,6 +131,7 @@ fn service_settings(
         name_hold,
         description_limit,
         signing,
+        wire,
         idempotency_retention,
     }
 }

@@ -1,9 +1,16 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use identity_http::client::ForwardedHeader;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile};
+use super::{
+    Cors, DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningSettings,
+    WireLayer,
+};
+use crate::ServiceSettings;
 
 fn served(flags: ServeFlags, file: &str) -> Result<ServeSettings, String> {
     let file = SettingsFile::parse(file).map_err(|error| format!("{error:#}"))?;
@@ -123,4 +130,68 @@ fn domains_have_one_spelling() {
 fn a_database_url_is_not_shown_by_accident() {
     let settings = DatabaseSettings::Url(SecretString::from("postgres://user:hunter2@host/database"));
     assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_lies_between_clients_and_the_api_stands_in_a_table_of_its_own() {
+    let file = "
+        [http]
+        client_timeout_seconds = 5
+        max_connections = 7
+        key_requests_per_minute = 60
+        refused_keys_per_minute = 0
+        trusted_proxies = ['10.0.0.0/8', '::1/128']
+        forwarded_header = 'forwarded'
+        cors_origins = ['https://app.example']
+        compression = false
+    ";
+    let wire = WireLayer { max_connections: Some(8), ..WireLayer::default() };
+    let wire = served(ServeFlags { wire, ..ServeFlags::default() }, file).unwrap().wire;
+    assert_eq!(wire.connections.client_timeout, Duration::from_secs(5));
+    assert_eq!(wire.connections.most_connections, 8, "a flag wins over the file");
+    assert_eq!(wire.connections.trusted_proxies.networks.len(), 2);
+    assert_eq!(wire.connections.trusted_proxies.header, ForwardedHeader::Forwarded);
+    assert_eq!(wire.limits.key.map(NonZeroU32::get), Some(60));
+    assert_eq!((wire.limits.organization, wire.limits.refused_keys), (None, None));
+    assert_eq!(wire.cors, Cors::Of(vec![HeaderValue::from_static("https://app.example")]));
+    assert!(!wire.compression);
+}
+
+#[test]
+fn what_cannot_be_between_clients_and_the_api_is_named() {
+    let rejected = |line: &str| rejected(&format!("[http]\n{line}"));
+    assert!(rejected("max_conections = 1").starts_with("line 2: unknown field `max_conections`"));
+    assert!(rejected("trusted_proxies = ['everybody']").starts_with("line 2: "));
+    assert!(rejected("forwarded_header = 'via'").starts_with("line 2: "));
+    assert!(rejected("key_requests_per_minute = 0").starts_with("line 2: "));
+    assert_eq!(
+        rejected("client_timeout_seconds = 0"),
+        "client_timeout_seconds is 0, which is not in 1 to 3600"
+    );
+    assert_eq!(rejected("max_requests = 0"), "max_requests is 0, which is not in 1 to 1000000");
+    assert!(rejected("cors_origins = ['app.example']").starts_with("cors_origins has \"app.example\""));
+    assert_eq!(rejected("tls_key = 'key'"), "tls_key is set and tls_certificate is not");
+    assert_eq!(rejected("tls_certificate = 'chain'"), "tls_certificate is set and tls_key is not");
+}
+
+#[test]
+fn no_password_is_shown_by_accident() {
+    let file =
+        SettingsFile::parse("database_url = 'postgres://u:hunter2@h/d'\nsigning_key = 'hunter2'").unwrap();
+    let database = DatabaseFlags { data_dir: None, database_url: Some("postgres://u:hunter2@h/d".into()) };
+    let served = ServeSettings::resolve(ServeFlags::default(), SettingsFile::default()).unwrap();
+    let service = ServiceSettings {
+        listen: served.listen,
+        database_url: "postgres://u:hunter2@h/d".into(),
+        mail_domain: served.mail_domain,
+        tunnel_zone: served.tunnel_zone,
+        name_hold: served.name_hold,
+        description_limit: served.description_limit,
+        idempotency_retention: Duration::from_hours(24),
+        signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".into()) },
+        wire: served.wire,
+    };
+    for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }

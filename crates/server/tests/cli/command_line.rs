@@ -226,6 +226,35 @@ fn the_log_can_be_read_by_machines() {
 }
 
 #[test]
+fn the_manual_has_a_page_for_every_command() {
+    let page = run(&mut bare(&["man"])).succeeded().stdout;
+    assert!(page.contains(".TH identityd 1"), "{page}");
+    assert!(page.contains("DATABASE_URL"), "{page}");
+    let folder = tempfile::TempDir::new().unwrap();
+    run(bare(&["man", "--output"]).arg(folder.path())).succeeded();
+    for command in ["identityd", "identityd-serve", "identityd-projections-rebuild", "identityd-org-create"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{page}");
+    }
+}
+
+#[test]
+fn shells_are_taught_to_complete() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&mut bare(&["completions", shell])).succeeded().stdout;
+        assert!(script.contains("metrics-listen") && script.contains("rebuild"), "{script}");
+    }
+    assert_eq!(run(&mut bare(&["completions", "nothing"])).status.code(), Some(2));
+}
+
+#[test]
+fn no_value_of_the_environment_stands_in_the_manual() {
+    let mut command = bare(&["man"]);
+    let page = run(command.env("DATABASE_URL", "postgres://user:hunter2@host/database")).succeeded().stdout;
+    assert!(!page.contains("hunter2"), "{page}");
+}
+
+#[test]
 fn the_document_is_printed_without_a_database() {
     let printed = run(&mut bare(&["openapi"])).succeeded();
     let document: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();

@@ -16,16 +16,34 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 28] = [
     "DATABASE_URL",
+    "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
+    "IDENTITYD_COMPRESSION",
+    "IDENTITYD_CORS_ORIGINS",
     "IDENTITYD_DATA_DIR",
     "IDENTITYD_DESCRIPTION_LIMIT",
+    "IDENTITYD_FORWARDED_HEADER",
+    "IDENTITYD_KEY_REQUESTS_PER_MINUTE",
     "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS",
     "IDENTITYD_LISTEN",
     "IDENTITYD_LOG_FORMAT",
     "IDENTITYD_MAIL_DOMAIN",
+    "IDENTITYD_MAX_CONNECTIONS",
+    "IDENTITYD_MAX_REQUESTS",
+    "IDENTITYD_METRICS_LISTEN",
     "IDENTITYD_NAME_HOLD_DAYS",
+    "IDENTITYD_ORGANIZATION_REQUESTS_PER_MINUTE",
+    "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
+    "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
+    "IDENTITYD_SIGNING_KEY",
+    "IDENTITYD_TLS_CERTIFICATE",
+    "IDENTITYD_TLS_KEY",
+    "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
+    "NOTIFY_SOCKET",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "WATCHDOG_USEC",
     "RUST_LOG",
 ];
 
@@ -181,7 +199,8 @@ impl Serving {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut serving = Self { child, stdout, base: String::new() };
         let line = serving.line();
-        assert!(line.starts_with("listening on http://127.0.0.1:"), "{line:?}");
+        let expected = ["listening on http://127.0.0.1:", "listening on https://127.0.0.1:"];
+        assert!(expected.iter().any(|start| line.starts_with(start)), "{line:?}");
         line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
         serving
     }
@@ -234,7 +253,8 @@ impl Serving {
         printed
     }
 
-    fn line(&mut self) -> String {
+    /// What it prints next.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line

@@ -6,6 +6,7 @@
     reason = "what fails in a helper of a test fails the test"
 )]
 
+mod audit;
 mod command_line;
 mod harness;
 mod long_lists;
@@ -15,4 +16,6 @@ mod private_postgres;
 mod projections;
 mod repetitions;
 mod secrets;
+mod standing;
+mod traces;
 mod under_load;

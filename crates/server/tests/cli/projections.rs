@@ -173,3 +173,19 @@ fn an_interrupted_rebuild_stops_and_says_what_remains() {
     }
     scene.finish();
 }
+
+#[test]
+fn the_service_shows_what_another_process_does_to_read_models() {
+    let scene = Scene::new();
+    let has = |line: &str| {
+        let seen =
+            reqwest::blocking::get(format!("{}/metrics", scene.serving.base())).unwrap().text().unwrap();
+        assert!(seen.lines().any(|found| found == line), "no {line} in:\n{seen}");
+    };
+    let of_identities = |series: &str| format!("identityd_read_model_{series}{{read_model=\"identities\"}}");
+    has("identityd_read_model_job_phase{read_model=\"identities\",phase=\"done\"} 1");
+    has(&format!("{} 5000", of_identities("job_events_done")));
+    scene.run(&["verify", "identities"]).succeeded();
+    has(&format!("{} 0", of_identities("verified_differences")));
+    scene.finish();
+}

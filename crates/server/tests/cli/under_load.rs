@@ -2,6 +2,7 @@
 //! there afterwards, whole; what failed says so in a way that can be tried again.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -172,6 +173,9 @@ fn a_database_that_goes_away_under_load_is_an_outage_and_no_loss() {
     let load = Load::start(&serving.base(), &key);
     load.reaches(ENOUGH);
     let postmaster = place.postmaster().unwrap();
+    // Whoever holds this lock starts and stops the server, so nobody else does.
+    let starter = File::open(place.postgres().join("starter.lock")).unwrap();
+    starter.lock().unwrap();
     signal("INT", &postmaster.to_string());
     eventually("Postgres has stopped", || place.postmaster().is_none());
     eventually("clients are told of the outage", || load.seen.outages.load(Ordering::Relaxed) > 0);
@@ -179,12 +183,12 @@ fn a_database_that_goes_away_under_load_is_an_outage_and_no_loss() {
     assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(probe.json::<Value>().unwrap()["detail"], json!("The database cannot be reached"));
     let before = load.acknowledged();
-    // Whoever opens the private Postgres starts it.
-    let _ = place.database_url();
+    starter.unlock().unwrap();
     load.reaches(before + ENOUGH);
     let ready =
         || client().get(format!("{}/readyz", serving.base())).send().unwrap().status() == StatusCode::OK;
     eventually("the service is ready again by itself", ready);
+    assert!(place.postmaster().is_some_and(|again| again != postmaster));
     let acknowledged = load.end();
     nothing_is_lost_or_half_made(&place, &serving, &key, &acknowledged);
     assert!(serving.stop().success());

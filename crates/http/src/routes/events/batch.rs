@@ -1,14 +1,56 @@
 //! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
 
+use std::error::Error;
+
 use identity_log::ReadError;
 use identity_log::history::{Entry, History, Query};
-use sqlx::PgPool;
+use identity_log::proof::{SignError, TreeError};
+use identity_projections::api_keys;
+
+use crate::caller::Caller;
 
 /// The most events of a batch.
-const MOST_EVENTS: u32 = 4096;
+const MOST_EVENTS: u32 = 2048;
 
 /// The size in bytes after which a batch takes no further event.
 const ENOUGH_TEXT: usize = 2 * 1024 * 1024;
+
+/// Why a stream breaks off in the middle.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Interruption {
+    /// Events could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database refused, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// The log could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// What was signed could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The key that opened the stream was revoked.
+    #[error("the key of a stream was revoked")]
+    Revoked,
+}
+
+impl Interruption {
+    /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
+    pub(super) fn report(&self) {
+        match self {
+            Self::Revoked => tracing::info!("history cut off: {self}"),
+            error => tracing::error!(error = error as &dyn Error, "history cut off in the middle"),
+        }
+    }
+}
+
+/// A range that somebody reads.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) caller: Caller,
+    pub(super) query: Query,
+}
 
 /// Some events, written one after another.
 #[derive(Debug, Default)]
@@ -19,32 +61,43 @@ pub(super) struct Batch {
     pub(super) last: i64,
 }
 
-/// Reads the next batch of what `query` asks for and moves it on behind; `None` when all of it was read.
-pub(super) async fn next(
-    pool: &PgPool,
-    query: &mut Query,
-    write: fn(&Entry<'_>, &mut Vec<u8>),
-) -> Result<Option<Batch>, ReadError> {
-    if query.after >= query.upto {
-        return Ok(None);
-    }
-    query.limit = Some(MOST_EVENTS);
-    let mut connection = pool.acquire().await?;
-    let mut history = History::begin(&mut connection, query);
-    let mut batch = Batch { text: Vec::with_capacity(ENOUGH_TEXT), ..Batch::default() };
-    let mut exhausted = true;
-    while let Some(entry) = history.next().await? {
-        write(&entry, &mut batch.text);
-        if batch.count == 0 {
-            batch.first = entry.organization_sequence;
+impl Reading {
+    /// The next batch, `None` when all of the range was read. What happens after a key was revoked is never shown to
+    /// whoever holds it: the key is looked at when the events are read already.
+    pub(super) async fn next(
+        &mut self,
+        write: fn(&Entry<'_>, &mut Vec<u8>),
+    ) -> Result<Option<Batch>, Interruption> {
+        let batch = self.read(write).await?;
+        if batch.is_some() && api_keys::find_active(self.caller.pool(), self.caller.key.id).await?.is_none() {
+            return Err(Interruption::Revoked);
         }
-        batch.count += 1;
-        batch.last = entry.organization_sequence;
-        if batch.count == MOST_EVENTS || batch.text.len() >= ENOUGH_TEXT {
-            exhausted = false;
-            break;
-        }
+        Ok(batch)
     }
-    query.after = if exhausted { query.upto } else { batch.last };
-    Ok((batch.count > 0).then_some(batch))
+
+    async fn read(&mut self, write: fn(&Entry<'_>, &mut Vec<u8>)) -> Result<Option<Batch>, ReadError> {
+        let Self { caller, query } = self;
+        if query.after >= query.upto {
+            return Ok(None);
+        }
+        query.limit = Some(MOST_EVENTS);
+        let mut connection = caller.pool().acquire().await?;
+        let mut history = History::begin(&mut connection, query);
+        let mut batch = Batch { text: Vec::with_capacity(ENOUGH_TEXT), ..Batch::default() };
+        let mut exhausted = true;
+        while let Some(entry) = history.next().await? {
+            write(&entry, &mut batch.text);
+            if batch.count == 0 {
+                batch.first = entry.organization_sequence;
+            }
+            batch.count += 1;
+            batch.last = entry.organization_sequence;
+            if batch.count == MOST_EVENTS || batch.text.len() >= ENOUGH_TEXT {
+                exhausted = false;
+                break;
+            }
+        }
+        query.after = if exhausted { query.upto } else { batch.last };
+        Ok((batch.count > 0).then_some(batch))
+    }
 }

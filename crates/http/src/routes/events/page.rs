@@ -45,7 +45,7 @@ fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
 
 /// Writes the page's events with commas between them, and gives the cursor behind the last if there are more.
 async fn write(
-    Range { mut query, limit }: Range,
+    Range { mut query, limit, .. }: Range,
     pool: &PgPool,
     body: &mut Vec<u8>,
     write_one: fn(&Entry<'_>, &mut Vec<u8>),

@@ -29,6 +29,7 @@ pub(super) struct Wanted {
     event_types: Option<Vec<String>>,
     since: Option<OffsetDateTime>,
     until: Option<OffsetDateTime>,
+    leaf_hashes: bool,
 }
 
 impl Wanted {
@@ -42,6 +43,8 @@ impl Wanted {
         let mut parameters = Parameters::parse(query);
         let paged = matches!(representation, Representation::Page | Representation::CloudEvents);
         let limit = paged.then(|| parameters.one("limit", limit)).flatten();
+        let whole = representation == Representation::Lines;
+        let leaf_hashes = whole.then(|| parameters.one("leaf_hashes", yes_or_no)).flatten();
         let live = representation == Representation::Live;
         let until = (!live).then(|| parameters.one("until", moment)).flatten();
         let after = parameters.one("after", |text| place(organization_id, text));
@@ -59,6 +62,7 @@ impl Wanted {
             event_types: some_of(&mut parameters, "event_type"),
             since: parameters.one("since", moment),
             until,
+            leaf_hashes: leaf_hashes.unwrap_or_default(),
         };
         parameters.finish()?;
         Ok(wanted)
@@ -71,6 +75,10 @@ impl Wanted {
             None => aggregate_ids,
         });
     }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, Complaint> {
+    text.parse().map_err(|_| Complaint::new("bool_parsing", "Input should be true or false"))
 }
 
 fn place(organization_id: &str, text: &str) -> Result<i64, Complaint> {
@@ -99,6 +107,8 @@ pub(super) struct Range {
     pub(super) query: Query,
     /// How many events a page has.
     pub(super) limit: u32,
+    /// Whether the client said where the range ends.
+    pub(super) is_bounded: bool,
 }
 
 impl Range {
@@ -129,6 +139,7 @@ impl Range {
         }
         query.aggregate_ids = wanted.aggregate_ids;
         query.event_types = wanted.event_types;
-        Ok(Self { query, limit: wanted.limit })
+        query.leaf_hashes = wanted.leaf_hashes;
+        Ok(Self { query, limit: wanted.limit, is_bounded: wanted.until.is_some() })
     }
 }

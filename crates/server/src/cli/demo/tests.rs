@@ -1,7 +1,7 @@
 use super::curl_lines;
 
 fn lines(address: &str) -> [String; 3] {
-    curl_lines(address.parse().unwrap(), "ApiKey_1.secret")
+    curl_lines("http", address.parse().unwrap(), "ApiKey_1.secret")
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! History on its way out: all of it as lines beside the same rows by COPY through psql, an export verified, and one
+//! identity as of a moment that has passed.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use identity_log::recorded::timestamp;
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::arena::{Arena, tidy};
+use crate::load::{self, Load};
+use crate::ours::{self, Ours};
+use crate::requests::{self, Same};
+use crate::results::{Bound, Results, Round, Series};
+use crate::scale::Scale;
+use crate::seed::Seeder;
+
+/// Events that every identity has after its first.
+const TURNS: usize = 4;
+
+/// How often it is asked whether everything is signed.
+const GLANCE: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let ours = Ours::start(arena, "ours").await?;
+    Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
+        let seeded = seeder.create("exported", scale.rebuilt).await?;
+        seeder.describe(&seeded, TURNS).await?;
+        let long = seeder.create("long", 1).await?;
+        seeder.describe(&long, scale.long - 1).await
+    })
+    .await?;
+    tidy(&ours.pool).await?;
+    all_signed(&ours).await?;
+    as_of(&ours, scale, results).await?;
+    export(arena, &ours, scale, results).await?;
+    verify(arena, &ours, scale, results).await?;
+    ours.stop().await
+}
+
+/// One identity, and all that ever happened to it.
+async fn as_of(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let query = "select max(recorded_at) from events where event_type = 'identity.description_changed'";
+    let last: OffsetDateTime = sqlx::query_scalar(query).fetch_one(&ours.pool).await?;
+    let mut request = Vec::new();
+    let path = format!("/long-0?as_of={}", timestamp(last));
+    requests::write(&mut request, "GET", &path, &ours.key, "");
+    let request = Arc::new(Same(request));
+    let mut rounds = vec![];
+    for _ in 0..scale.rounds {
+        let load = Load { address: ours.server.address, connections: 1, time: scale.turn };
+        rounds.push(Round::of(&load::run(load, request.clone()).await?));
+    }
+    let workload = format!("as_of after {} events", scale.long);
+    let series = Series { workload, contestant: "ours", connections: 1, rounds };
+    let median = series.median(|round| round.p50);
+    results.add(series);
+    results.judge("as_of: milliseconds in the median".to_owned(), median, Bound::AtMost(5.0));
+    Ok(())
+}
+
+async fn export(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let usual = ours.server.resident()?;
+    let (mut lines, mut floor) = (vec![], vec![]);
+    for _ in 0..scale.rounds {
+        lines.push(stream(ours).await?);
+        floor.push(copy(&arena.url("ours"), &ours.organization_id, events(ours).await?).await?);
+    }
+    let taken = ours.server.peak()? - usual;
+    for (contestant, rounds) in [("ours", lines), ("floor", floor)] {
+        results.add(Series { workload: "export".to_owned(), contestant, connections: 1, rounds });
+    }
+    let rate = rate(results, "export");
+    results.judge("events a second of an export".to_owned(), rate, Bound::AtLeast(150_000.0));
+    results.judge("MiB that exports take beside the usual".to_owned(), taken, Bound::AtMost(64.0));
+    Ok(())
+}
+
+/// A file of the command line, which needs nothing but its key then.
+async fn verify(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let key = get(ours, "/log/key").await?;
+    let (file, data_dir, url) = (arena.file("export.ndjson"), ours::data_dir(arena), arena.url("ours"));
+    let name = file.to_string_lossy();
+    let export = ["audit", "export", "--org", &ours.organization_id, "--output", &name];
+    let place = ["--database-url", &url, "--data-dir", &data_dir];
+    let written = identityd(&[export.as_slice(), &place].concat()).await?;
+    let events = events(ours).await?;
+    let mut verified = vec![];
+    for _ in 0..scale.rounds {
+        let time = identityd(&["audit", "verify", &name, "--key", key.trim_end()]).await?;
+        verified.push(Round::work(events, time));
+    }
+    tokio::fs::remove_file(&file).await?;
+    let written = Round::work(events, written);
+    for (workload, rounds) in [("audit export", vec![written]), ("audit verify", verified)] {
+        let workload = workload.to_owned();
+        results.add(Series { workload, contestant: "ours", connections: 1, rounds });
+    }
+    let rate = rate(results, "audit verify");
+    results.judge("events a second of audit verify".to_owned(), rate, Bound::AtLeast(300_000.0));
+    Ok(())
+}
+
+fn rate(results: &Results, workload: &str) -> f64 {
+    results.find(workload, 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second))
+}
+
+async fn events(ours: &Ours) -> anyhow::Result<usize> {
+    let query = "select sequence from organization_heads where organization_id = $1";
+    let events: i64 = sqlx::query_scalar(query).bind(&ours.organization_id).fetch_one(&ours.pool).await?;
+    Ok(usize::try_from(events)?)
+}
+
+/// Returns once the last checkpoint covers the last event.
+async fn all_signed(ours: &Ours) -> anyhow::Result<()> {
+    let events = events(ours).await?;
+    loop {
+        let note = get(ours, "/log/checkpoint").await?;
+        if note.lines().nth(1).and_then(|size| size.parse().ok()) == Some(events) {
+            return Ok(());
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Reads the whole history, and throws away all but its trailer.
+async fn stream(ours: &Ours) -> anyhow::Result<Round> {
+    let started = Instant::now();
+    let mut stream = ask(ours, "/events", "application/x-ndjson").await?;
+    let (mut end, mut buffer) = (Vec::new(), vec![0; 256 * 1024]);
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            break;
+        }
+        end.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        end.drain(..end.len().saturating_sub(8192));
+    }
+    let time = started.elapsed();
+    let end = String::from_utf8_lossy(&end);
+    let count = end.rsplit("{\"trailer\":{\"count\":").next().and_then(|rest| rest.split(',').next());
+    let count: usize = count.and_then(|count| count.parse().ok()).context("the export was cut off")?;
+    ensure!(count == events(ours).await?, "{count} events are not all of them");
+    Ok(Round::work(count, time))
+}
+
+/// The same rows, as Postgres gives them to whoever asks it directly.
+async fn copy(url: &str, organization_id: &str, events: usize) -> anyhow::Result<Round> {
+    let query = format!(
+        "copy (select organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, event_type,
+                      event_version, recorded_at, payload, metadata
+               from events where organization_id = '{organization_id}' order by organization_sequence) to stdout"
+    );
+    let started = Instant::now();
+    let mut psql = Command::new("psql");
+    let status = psql.args(["--no-psqlrc", "--command", &query, url]).stdout(Stdio::null()).status().await;
+    ensure!(status.context("cannot run psql")?.success(), "psql failed");
+    Ok(Round::work(events, started.elapsed()))
+}
+
+/// Runs a command of the service's binary to its end, and gives how long it took.
+async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
+    let program = std::env::current_exe()?.with_file_name("identityd");
+    let started = Instant::now();
+    let output = Command::new(&program).args(arguments).output().await?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "identityd {arguments:?} failed: {complaint}");
+    Ok(started.elapsed())
+}
+
+async fn get(ours: &Ours, path: &str) -> anyhow::Result<String> {
+    let mut answer = String::new();
+    ask(ours, path, "*/*").await?.read_to_string(&mut answer).await?;
+    let (_head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+    Ok(body.to_owned())
+}
+
+/// A connection on which nothing but one answer comes.
+async fn ask(ours: &Ours, path: &str, accept: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(ours.server.address).await?;
+    let request = format!(
+        "GET /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\naccept: {accept}\r\nconnection: close\r\n\r\n",
+        ours.key
+    );
+    stream.write_all(request.as_bytes()).await?;
+    Ok(stream)
+}

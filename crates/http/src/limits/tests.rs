@@ -1,0 +1,63 @@
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use super::{Limits, Settings, Standing};
+
+fn limits(refused_keys: u32) -> Limits {
+    Limits::new(Settings { refused_keys: NonZeroU32::new(refused_keys), ..Settings::default() })
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn spend(limits: &Limits, address: IpAddr) {
+    while limits.refused(Some(address)).code() == "unauthorized" {}
+}
+
+#[test]
+fn a_standing_says_what_remains_of_every_quota() {
+    let mut standing = Standing::default();
+    standing.add("key", NonZeroU32::new(120).unwrap(), 119);
+    standing.add("organization", NonZeroU32::new(600).unwrap(), 0);
+    assert_eq!(standing.policy, r#""key";q=120;w=60, "organization";q=600;w=60"#);
+    assert_eq!(standing.standing, r#""key";r=119;t=1, "organization";r=0;t=60"#);
+}
+
+#[test]
+fn a_spent_budget_closes_the_door_to_its_address_alone() {
+    let limits = limits(3);
+    let (guesser, neighbour) = (address("192.0.2.1"), address("192.0.2.2"));
+    limits.may_try(Some(guesser), None).unwrap();
+    spend(&limits, guesser);
+    assert_eq!(limits.may_try(Some(guesser), Some(&[7; 32])).unwrap_err().code(), "rate_limited");
+    limits.may_try(Some(neighbour), None).unwrap();
+    assert_eq!(limits.refused(Some(neighbour)).code(), "unauthorized");
+}
+
+#[test]
+fn a_key_that_was_good_passes_where_others_guess() {
+    let limits = limits(1);
+    let guesser = address("192.0.2.1");
+    limits.good(&[1; 32]);
+    spend(&limits, guesser);
+    limits.may_try(Some(guesser), Some(&[1; 32])).unwrap();
+    limits.may_try(Some(guesser), Some(&[2; 32])).unwrap_err();
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_address() {
+    let limits = limits(1);
+    spend(&limits, address("2001:db8:1:2::1"));
+    limits.may_try(Some(address("2001:db8:1:2:ffff::9")), None).unwrap_err();
+    limits.may_try(Some(address("2001:db8:1:3::1")), None).unwrap();
+}
+
+#[test]
+fn without_settings_nobody_is_bound() {
+    let limits = Limits::new(Settings::default());
+    for _ in 0..1_000 {
+        assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), "unauthorized");
+    }
+    limits.may_try(Some(address("192.0.2.1")), None).unwrap();
+}

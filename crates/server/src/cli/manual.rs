@@ -1,0 +1,45 @@
+//! `identityd man` and `identityd completions`: what the definition of the command line is good for besides parsing.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::Arguments;
+
+/// What a package wants to be told.
+#[derive(Debug, Args)]
+pub(super) struct ManFlags {
+    /// Folder for a page of every command [default: print the page of identityd]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn man(flags: &ManFlags) -> anyhow::Result<()> {
+    if let Some(folder) = &flags.output {
+        return write_pages(folder);
+    }
+    let mut page = Vec::new();
+    Man::new(Arguments::command()).render(&mut page).context("cannot write the page")?;
+    print(&page)
+}
+
+fn write_pages(folder: &Path) -> anyhow::Result<()> {
+    let written =
+        std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Arguments::command(), folder));
+    written.with_context(|| format!("cannot write pages to {}", folder.display()))
+}
+
+pub(super) fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "identityd", &mut script);
+    print(&script)
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text).and_then(|()| output.flush()).context("cannot write to standard output")
+}

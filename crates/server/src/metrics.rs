@@ -1,0 +1,267 @@
+//! `GET /metrics` for Prometheus: what this process counts, and what the database knows of the log and of read models.
+//! The latter is asked for when somebody looks, so a rebuild in another process is seen from here too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use identity_projections::rebuild;
+use identity_projections::registry::{self, Entry};
+use identity_projections::{Table, tables};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use sqlx::PgPool;
+
+/// How every name begins.
+const PREFIX: &str = "identityd";
+
+/// How long the database may take to answer before the rest is shown without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything there is to see.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pool: PgPool,
+}
+
+/// Counters that other parts of the service write.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) requests: identity_http::metrics::Metrics,
+    pub(crate) commits: identity_log::metrics::Metrics,
+}
+
+impl Metrics {
+    pub(crate) fn new(pool: PgPool) -> (Self, Counters) {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let requests = identity_http::metrics::Metrics::new(&mut registry);
+        let commits = identity_log::metrics::Metrics::new(&mut registry);
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of identityd", version);
+        (Self { registry, pool }, Counters { requests, commits })
+    }
+
+    /// All of it as text.
+    async fn show(&self) -> Result<String, std::fmt::Error> {
+        let mut present = Registry::with_prefix(PREFIX);
+        register_pool(&mut present, &self.pool);
+        let seen = tokio::time::timeout(PATIENCE, Seen::look(&self.pool)).await;
+        // Why it is away is in the log of whoever needed it.
+        let seen = seen.ok().and_then(Result::ok);
+        gauge(&mut present, "database_up", "Whether the database answers", i64::from(seen.is_some()));
+        if let Some(seen) = seen {
+            seen.register(&mut present);
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &present)?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// The route on which it is shown. It asks for no key, and tells no name or id of anybody.
+pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
+    Router::new().route("/metrics", get(show)).with_state(metrics)
+}
+
+async fn show(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.show().await {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        // Writing to a string does not fail.
+        Err(std::fmt::Error) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {
+    let gauge = <Gauge>::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Connections {
+    state: &'static str,
+}
+
+fn register_pool(registry: &mut Registry, pool: &PgPool) {
+    let connections = Family::<Connections, Gauge>::default();
+    let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
+    let open = i64::from(pool.size());
+    connections.get_or_create(&Connections { state: "idle" }).set(idle);
+    connections.get_or_create(&Connections { state: "in_use" }).set((open - idle).max(0));
+    registry.register("pool_connections", "Connections to the database that read for clients", connections);
+    let largest = i64::from(pool.options().get_max_connections());
+    gauge(registry, "pool_connections_limit", "The most of them there may be", largest);
+}
+
+/// What the database says.
+struct Seen {
+    head: i64,
+    free_numbers: i64,
+    read_models: Vec<Entry>,
+}
+
+impl Seen {
+    async fn look(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let (head, free_numbers) = sqlx::query_as(
+            "select position, (select count(*) from phone_number_pool where claimed_by is null) from log_head",
+        )
+        .fetch_one(pool)
+        .await?;
+        Ok(Self { head, free_numbers, read_models: registry::list(pool).await? })
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        gauge(registry, "log_head_position", "The position of the last event", self.head);
+        gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);
+        let read_models = ReadModels::default();
+        for table in tables() {
+            if let Some(entry) = self.read_models.iter().find(|entry| entry.name == table.name()) {
+                read_models.set(table.as_ref(), entry, self.head);
+            }
+        }
+        read_models.register(registry);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadModel {
+    read_model: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InPhase {
+    read_model: &'static str,
+    phase: Phase,
+}
+
+/// What a job is doing, or how the last one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    /// As the job itself says.
+    Said(rebuild::Phase),
+    Failed,
+    Interrupted,
+    /// It says that it is at work, and nobody is.
+    Killed,
+}
+
+impl Phase {
+    fn all() -> impl Iterator<Item = Self> {
+        let others = [Self::Failed, Self::Interrupted, Self::Killed];
+        rebuild::Phase::ALL.into_iter().map(Self::Said).chain(others)
+    }
+
+    fn of(entry: &Entry) -> Option<Self> {
+        let noted = entry.job_phase.as_deref()?;
+        if noted.starts_with("failed") {
+            return Some(Self::Failed);
+        }
+        if noted.starts_with("interrupted") {
+            return Some(Self::Interrupted);
+        }
+        let said = rebuild::Phase::ALL.into_iter().find(|phase| phase.as_str() == noted)?;
+        let has_ended = matches!(said, rebuild::Phase::Ready | rebuild::Phase::Done);
+        Some(if entry.job_runs || has_ended { Self::Said(said) } else { Self::Killed })
+    }
+}
+
+impl EncodeLabelValue for Phase {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let name = match self {
+            Self::Said(phase) => phase.as_str(),
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+        };
+        name.encode(encoder)
+    }
+}
+
+type Gauges = Family<ReadModel, Gauge>;
+
+/// One gauge for each thing that is known of a read model.
+#[derive(Default)]
+struct ReadModels {
+    lag: Gauges,
+    version: Gauges,
+    wanted_version: Gauges,
+    job_running: Gauges,
+    job_phase: Family<InPhase, Gauge>,
+    job_done: Gauges,
+    job_total: Gauges,
+    job_updated: Gauges,
+    verified_at: Gauges,
+    verified_position: Gauges,
+    differences: Gauges,
+}
+
+impl ReadModels {
+    fn set(&self, table: &dyn Table, entry: &Entry, head: i64) {
+        let label = ReadModel { read_model: table.name() };
+        let set = |gauges: &Gauges, value: i64| {
+            gauges.get_or_create(&label).set(value);
+        };
+        let seconds = |moment: Option<time::OffsetDateTime>| moment.map(time::OffsetDateTime::unix_timestamp);
+        // A live table is written in the transaction of the events it folds, so it stands at the head; one that is of
+        // another version than this software's has all of the log before it.
+        set(&self.lag, if entry.version == table.version() { 0 } else { head });
+        set(&self.version, entry.version.into());
+        set(&self.wanted_version, table.version().into());
+        set(&self.job_running, entry.job_runs.into());
+        let known = [
+            (&self.job_done, entry.job_done),
+            (&self.job_total, entry.job_total),
+            (&self.job_updated, seconds(entry.job_updated_at)),
+            (&self.verified_at, seconds(entry.verified_at)),
+            (&self.verified_position, entry.verified_position),
+            (&self.differences, entry.differences),
+        ];
+        for (gauges, value) in known {
+            if let Some(value) = value {
+                set(gauges, value);
+            }
+        }
+        let present = Phase::of(entry);
+        for phase in Phase::all() {
+            let label = InPhase { read_model: table.name(), phase };
+            self.job_phase.get_or_create(&label).set((present == Some(phase)).into());
+        }
+    }
+
+    fn register(self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("read_model");
+        let gauges = [
+            ("lag_events", "Events that what clients read does not contain yet", self.lag),
+            ("version", "The version of the fold that built the live table", self.version),
+            ("wanted_version", "The version of the fold in this software", self.wanted_version),
+            ("job_running", "Whether a rebuild is at work, in any process", self.job_running),
+            ("job_events_done", "Events that the present or last rebuild has read", self.job_done),
+            ("job_events_total", "Events that it has to read", self.job_total),
+            ("job_updated_timestamp_seconds", "When it last said so", self.job_updated),
+            ("verified_timestamp_seconds", "When the live table was last verified", self.verified_at),
+            ("verified_position", "At which position of the log that was", self.verified_position),
+            ("verified_differences", "How many differences there were", self.differences),
+        ];
+        for (name, help, family) in gauges {
+            registry.register(name, help, family);
+        }
+        registry.register(
+            "job_phase",
+            "What a rebuild is doing, or how the last one ended: 1 for the phase it is in",
+            self.job_phase,
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Settings of what lies between clients and the API: time limits, budgets, TLS, proxies, compression, CORS.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use axum::http::HeaderValue;
+use clap::{Args, ValueEnum};
+use identity_http::client::{ForwardedHeader, TrustedProxies};
+use identity_http::limits;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::connections::ConnectionSettings;
+use crate::tls::TlsSettings;
+
+const DEFAULT_CLIENT_TIMEOUT_SECONDS: u64 = 30;
+const DEFAULT_REQUEST_TIMEOUT_SECONDS: u64 = 30;
+const DEFAULT_MAX_CONNECTIONS: usize = 4096;
+const DEFAULT_MAX_REQUESTS: usize = 1024;
+const DEFAULT_REFUSED_KEYS_PER_MINUTE: u32 = 600;
+
+/// An hour: longer is a typing error.
+const LONGEST_TIMEOUT_SECONDS: u64 = 3600;
+
+/// What a semaphore can count.
+const MOST: usize = 1_000_000;
+
+/// What lies between clients and the API, as one of the layers of settings says: flags and environment,
+/// or the table `http` of the settings file. Every part is optional.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireLayer {
+    /// Address for /metrics alone [default: on the address of the API]
+    #[arg(long, env = "IDENTITYD_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// Seconds a client may take to send a handshake, headers or a body, or to rest in between [default: 30]
+    #[arg(long, env = "IDENTITYD_CLIENT_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub client_timeout_seconds: Option<u64>,
+
+    /// Seconds after which a request is answered with 503 [default: 30]
+    #[arg(long, env = "IDENTITYD_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub request_timeout_seconds: Option<u64>,
+
+    /// Connections at the same time; more wait to be accepted [default: 4096]
+    #[arg(long, env = "IDENTITYD_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+
+    /// Requests at the same time; more are answered with 503 [default: 1024]
+    #[arg(long, env = "IDENTITYD_MAX_REQUESTS", value_name = "NUMBER")]
+    pub max_requests: Option<usize>,
+
+    /// Requests a minute with one key; more are answered with 429 [default: no limit]
+    #[arg(long, env = "IDENTITYD_KEY_REQUESTS_PER_MINUTE", value_name = "NUMBER")]
+    pub key_requests_per_minute: Option<NonZeroU32>,
+
+    /// Requests a minute of one organization; more are answered with 429 [default: no limit]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_REQUESTS_PER_MINUTE", value_name = "NUMBER")]
+    pub organization_requests_per_minute: Option<NonZeroU32>,
+
+    /// Invalid keys a minute from one address; more are answered with 429; 0 is no limit [default: 600]
+    #[arg(long, env = "IDENTITYD_REFUSED_KEYS_PER_MINUTE", value_name = "NUMBER")]
+    pub refused_keys_per_minute: Option<u32>,
+
+    /// Networks of proxies that are believed when they say whom they speak for [default: none]
+    #[arg(long, env = "IDENTITYD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<IpNet>>,
+
+    /// The header in which they say it [default: x-forwarded-for]
+    #[arg(long, env = "IDENTITYD_FORWARDED_HEADER", value_name = "HEADER")]
+    pub forwarded_header: Option<HeaderName>,
+
+    /// Whether answers are compressed for clients that ask for it [default: true]
+    #[arg(long, env = "IDENTITYD_COMPRESSION", value_name = "BOOL")]
+    pub compression: Option<bool>,
+
+    /// Origins whose scripts may call the API, such as `https://app.example`, or `*` for all [default: none]
+    #[arg(long, env = "IDENTITYD_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origins: Option<Vec<String>>,
+
+    /// File of the TLS certificate and those above it, in PEM; with --tls-key, the API is served over TLS
+    #[arg(long, env = "IDENTITYD_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// File of its private key, in PEM; both are read again on SIGHUP
+    #[arg(long, env = "IDENTITYD_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// The names of headers that proxies write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeaderName {
+    /// What most proxies write
+    XForwardedFor,
+    /// RFC 7239
+    Forwarded,
+}
+
+/// What lies between clients and the API.
+#[derive(Debug, Clone)]
+pub struct WireSettings {
+    /// Where /metrics is, if not beside the API.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How connections are served.
+    pub connections: ConnectionSettings,
+    /// How long a request may take.
+    pub longest_request: Duration,
+    /// How many requests are answered at the same time.
+    pub most_requests: usize,
+    /// How often somebody may ask.
+    pub limits: limits::Settings,
+    /// Whether answers are compressed for clients that ask for it.
+    pub compression: bool,
+    /// Whose scripts may call the API.
+    pub cors: Cors,
+    /// The certificate and its key, where the API is served over TLS.
+    pub tls: Option<TlsSettings>,
+}
+
+/// Origins whose scripts may call the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// Those of these origins; none if there are none.
+    Of(Vec<HeaderValue>),
+    /// All.
+    Any,
+}
+
+impl WireLayer {
+    /// What this layer says, and what the one below it says where this one is silent.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            metrics_listen: self.metrics_listen.or(below.metrics_listen),
+            client_timeout_seconds: self.client_timeout_seconds.or(below.client_timeout_seconds),
+            request_timeout_seconds: self.request_timeout_seconds.or(below.request_timeout_seconds),
+            max_connections: self.max_connections.or(below.max_connections),
+            max_requests: self.max_requests.or(below.max_requests),
+            key_requests_per_minute: self.key_requests_per_minute.or(below.key_requests_per_minute),
+            organization_requests_per_minute: self
+                .organization_requests_per_minute
+                .or(below.organization_requests_per_minute),
+            refused_keys_per_minute: self.refused_keys_per_minute.or(below.refused_keys_per_minute),
+            trusted_proxies: self.trusted_proxies.or(below.trusted_proxies),
+            forwarded_header: self.forwarded_header.or(below.forwarded_header),
+            compression: self.compression.or(below.compression),
+            cors_origins: self.cors_origins.or(below.cors_origins),
+            tls_certificate: self.tls_certificate.or(below.tls_certificate),
+            tls_key: self.tls_key.or(below.tls_key),
+        }
+    }
+}
+
+impl WireSettings {
+    /// Fills in the defaults and checks what comes out; an error names the key.
+    pub fn resolve(layer: WireLayer) -> anyhow::Result<Self> {
+        let header = match layer.forwarded_header {
+            Some(HeaderName::Forwarded) => ForwardedHeader::Forwarded,
+            Some(HeaderName::XForwardedFor) | None => ForwardedHeader::XForwardedFor,
+        };
+        let refused_keys = layer.refused_keys_per_minute.unwrap_or(DEFAULT_REFUSED_KEYS_PER_MINUTE);
+        Ok(Self {
+            metrics_listen: layer.metrics_listen,
+            connections: ConnectionSettings {
+                client_timeout: timeout(
+                    "client_timeout_seconds",
+                    layer.client_timeout_seconds,
+                    DEFAULT_CLIENT_TIMEOUT_SECONDS,
+                )?,
+                most_connections: most("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?,
+                trusted_proxies: TrustedProxies {
+                    networks: layer.trusted_proxies.unwrap_or_default(),
+                    header,
+                },
+            },
+            longest_request: timeout(
+                "request_timeout_seconds",
+                layer.request_timeout_seconds,
+                DEFAULT_REQUEST_TIMEOUT_SECONDS,
+            )?,
+            most_requests: most("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?,
+            limits: limits::Settings {
+                key: layer.key_requests_per_minute,
+                organization: layer.organization_requests_per_minute,
+                refused_keys: NonZeroU32::new(refused_keys),
+            },
+            compression: layer.compression.unwrap_or(true),
+            cors: Cors::parse(&layer.cors_origins.unwrap_or_default())?,
+            tls: tls(layer.tls_certificate, layer.tls_key)?,
+        })
+    }
+}
+
+fn timeout(key: &str, given: Option<u64>, default: u64) -> anyhow::Result<Duration> {
+    let seconds = given.unwrap_or(default);
+    ensure!(
+        (1..=LONGEST_TIMEOUT_SECONDS).contains(&seconds),
+        "{key} is {seconds}, which is not in 1 to {LONGEST_TIMEOUT_SECONDS}"
+    );
+    Ok(Duration::from_secs(seconds))
+}
+
+fn most(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
+    let number = given.unwrap_or(default);
+    ensure!((1..=MOST).contains(&number), "{key} is {number}, which is not in 1 to {MOST}");
+    Ok(number)
+}
+
+fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Option<TlsSettings>> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsSettings { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("tls_certificate is set and tls_key is not"),
+        (None, Some(_)) => bail!("tls_key is set and tls_certificate is not"),
+    }
+}
+
+impl Cors {
+    fn parse(origins: &[String]) -> anyhow::Result<Self> {
+        if origins.iter().any(|origin| origin == "*") {
+            return Ok(Self::Any);
+        }
+        let origin = |origin: &String| {
+            let bare = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            ensure!(
+                bare.is_some_and(|host| !host.is_empty() && !host.contains('/')),
+                "cors_origins has {origin:?}, which is no origin such as https://app.example"
+            );
+            HeaderValue::from_str(origin).with_context(|| format!("cors_origins has {origin:?}"))
+        };
+        origins.iter().map(origin).collect::<anyhow::Result<_>>().map(Self::Of)
+    }
+}

@@ -1,0 +1,202 @@
+//! An auditor's work, from the key to the verdict: exports, verification without the service, replays.
+
+use std::fs;
+
+use reqwest::Method;
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use crate::harness::{Finished, Place, Serving, bare, run};
+
+/// A running service with an organization that has a past.
+struct Scene {
+    service: Serving,
+    place: Place,
+    admin_key: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let place = Place::served();
+        let service = place.serve();
+        let created = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
+        let admin_key = created["api_key"].as_str().unwrap().to_owned();
+        let scene = Self { service, place, admin_key };
+        scene.call(Method::POST, "/identities", &json!({"agent_handle": "harbor-desk"}));
+        scene.call(Method::POST, "/identities", &json!({"agent_handle": "night-watch"}));
+        scene.call(Method::PATCH, "/identities/harbor-desk", &json!({"description": "tea, not coffee"}));
+        scene.call(Method::PATCH, "/identities/harbor-desk", &json!({"agent_handle": "front-desk"}));
+        scene
+    }
+
+    fn call(&self, method: Method, path: &str, body: &Value) {
+        let request = Client::new().request(method, format!("{}/api/v1{path}", self.service.base()));
+        request.header("X-API-Key", &self.admin_key).json(body).send().unwrap().error_for_status().unwrap();
+    }
+
+    /// What somebody gets who holds `key`.
+    fn read(&self, key: &str, path: &str, accept: &str) -> String {
+        let request = Client::new().get(format!("{}/api/v1{path}", self.service.base()));
+        let response = request.header("X-API-Key", key).header("Accept", accept).send().unwrap();
+        response.error_for_status().unwrap().text().unwrap()
+    }
+
+    fn issue_auditor(&self) -> String {
+        let issued = ["key", "issue", "--org", "acme", "--label", "audit", "--scope", "auditor", "--json"];
+        self.place.run(&issued).succeeded().json()["api_key"].as_str().unwrap().to_owned()
+    }
+
+    fn verifier_key(&self) -> String {
+        self.read(&self.admin_key, "/log/key", "*/*").trim_end().to_owned()
+    }
+
+    /// An export of this name, and what was said while it was written.
+    fn export(&self, name: &str, flags: &[&str]) -> String {
+        let path = self.place.file(name, "");
+        let path = path.to_str().unwrap();
+        let export = ["audit", "export", "--org", "acme", "--output", path];
+        assert_eq!(self.place.run(&[&export, flags].concat()).succeeded().stdout, "");
+        path.to_owned()
+    }
+}
+
+/// Without a data directory, a database, or a service.
+fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
+    run(&mut bare(&[&["audit", "verify", file, "--key", key], flags].concat()))
+}
+
+fn changed(file: &str, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn an_export_is_verified_without_the_service_and_tampering_is_named() {
+    let scene = Scene::new();
+    let (file, key) = (scene.export("export", &[]), scene.verifier_key());
+    assert!(scene.service.stop().success());
+    let said = verify(&file, &key, &[]).succeeded().stdout;
+    assert_eq!(said, "6 events verified against the checkpoint of 6 events\n");
+    let report = verify(&file, &key, &["--json"]).succeeded().json();
+    assert_eq!((&report["events"], &report["size"], &report["last"]), (&json!(6), &json!(6), &json!(6)));
+    assert_eq!(report["unverified"], json!([]));
+
+    changed(&file, "tea, not", "tea, nou");
+    assert_eq!(verify(&file, &key, &[]).error(), "line 5: event 5 is not the one that was signed");
+    changed(&file, "tea, nou", "tea, not");
+    verify(&file, &key, &[]).succeeded();
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &lines[..lines.len() / 2]).unwrap();
+    assert!(verify(&file, &key, &[]).error().contains("cut off"));
+}
+
+#[test]
+fn a_part_says_what_is_missing_from_it() {
+    let scene = Scene::new();
+    let (part, key) = (scene.export("part", &["--after", "2", "--until", "5"]), scene.verifier_key());
+    let said = verify(&part, &key, &[]).succeeded().stdout;
+    let expected = "3 events verified against the checkpoint of 6 events
+not verified: events 1 to 2 are not in this file
+not verified: events 6 to 6 are not in this file
+";
+    assert_eq!(said, expected);
+    let nothing = scene.place.run(&["audit", "export", "--org", "acme", "--after", "6"]);
+    assert_eq!(nothing.error(), "there are no signed events in this range: 6 are signed");
+}
+
+#[test]
+fn an_earlier_checkpoint_is_held_against_a_later_export() {
+    let scene = Scene::new();
+    let early = scene.read(&scene.admin_key, "/events", "application/x-ndjson");
+    let trailer: Value = serde_json::from_str(early.lines().last().unwrap()).unwrap();
+    let note = scene.place.file("earlier", trailer["trailer"]["checkpoint"].as_str().unwrap());
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
+    let (file, key) = (scene.export("export", &[]), scene.verifier_key());
+    verify(&file, &key, &["--previous", note.to_str().unwrap()]).succeeded();
+    let foreign = scene.place.file("foreign", "no checkpoint");
+    assert!(
+        verify(&file, &key, &["--previous", foreign.to_str().unwrap()])
+            .error()
+            .contains("earlier checkpoint")
+    );
+}
+
+#[test]
+fn an_auditor_needs_nothing_but_a_key() {
+    let scene = Scene::new();
+    let auditor = scene.issue_auditor();
+    let streamed = scene.read(&auditor, "/events?leaf_hashes=true", "application/x-ndjson");
+    let file = scene.place.file("streamed", &streamed);
+    let key = scene.read(&auditor, "/log/key", "*/*");
+    let said = verify(file.to_str().unwrap(), key.trim_end(), &[]).succeeded().stdout;
+    assert_eq!(said, "7 events verified against the checkpoint of 7 events\n");
+    changed(file.to_str().unwrap(), "tea, not", "tea, nou");
+    let fault = verify(file.to_str().unwrap(), key.trim_end(), &[]);
+    assert_eq!(fault.error(), "line 5: event 5 is not the one that was signed");
+}
+
+#[test]
+fn scopes_and_identities_that_do_not_go_together_are_refused() {
+    let scene = Scene::new();
+    let issue = |flags: &[&str]| {
+        let issue = ["key", "issue", "--org", "acme", "--label", "x"];
+        scene.place.run(&[&issue, flags].concat())
+    };
+    assert_eq!(issue(&["--scope", "agent"]).error(), "an agent key needs --identity");
+    let bound = issue(&["--scope", "auditor", "--identity", "night-watch"]);
+    assert_eq!(bound.error(), "--identity is for agent keys only");
+    issue(&["--scope", "agent", "--identity", "night-watch"]).succeeded();
+    assert_eq!(issue(&["--scope", "owner"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_table_is_for_spreadsheets() {
+    let scene = Scene::new();
+    let table = scene.export("table", &["--format", "csv", "--after", "2"]);
+    let text = fs::read_to_string(&table).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    assert!(lines[0].starts_with("organization_id,organization_sequence,aggregate_type,"), "{text}");
+    assert!(
+        lines[3].contains("identity.description_changed") && lines[3].contains("tea, not coffee"),
+        "{text}"
+    );
+    let refused = verify(&table, &scene.verifier_key(), &[]);
+    assert_eq!(refused.error(), "a table cannot be verified; export the history as ndjson");
+}
+
+#[test]
+fn an_identity_is_replayed_from_the_database_and_from_a_file_alike() {
+    let scene = Scene::new();
+    let file = scene.export("export", &[]);
+    let from_database = |flags: &[&str]| {
+        scene.place.run(&[&["audit", "replay", "--org", "acme"], flags].concat()).succeeded()
+    };
+    let from_file =
+        |flags: &[&str]| run(&mut bare(&[&["audit", "replay", file.as_str()], flags].concat())).succeeded();
+    let asked = ["--identity", "harbor-desk"];
+    let text = from_database(&asked).stdout;
+    assert_eq!(from_file(&asked).stdout, text);
+    let heads: Vec<&str> = text.lines().filter(|line| line.contains(" identity.")).collect();
+    assert_eq!(heads.len(), 3, "{text}");
+    assert!(heads[1].starts_with("5 ") && heads[1].contains("description_changed by ApiKey_"), "{text}");
+    let described =
+        text.lines().skip_while(|line| *line != heads[1]).skip(1).take_while(|line| *line != heads[2]);
+    let marked: Vec<&str> = described.filter(|line| line.starts_with('*')).collect();
+    assert_eq!(marked[0], "* description: \"tea, not coffee\"");
+    assert!(marked.len() == 2 && marked[1].starts_with("* updated_at: "), "{marked:?}");
+
+    let parsed = |finished: Finished| -> Vec<Value> {
+        finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let steps = parsed(from_file(&["--identity", "front-desk", "--json"]));
+    assert_eq!(parsed(from_database(&["--identity", "front-desk", "--json"])), steps);
+    assert_eq!(steps[1]["changed"], json!(["/description", "/updated_at"]));
+    assert_eq!(steps[2]["state"]["agent_handle"], "front-desk");
+    let until = steps[1]["event"]["recorded_at"].as_str().unwrap();
+    let early = from_database(&["--identity", "front-desk", "--json", "--until", until]);
+    assert_eq!(parsed(early), steps[..2]);
+    let id = steps[0]["event"]["aggregate_id"].as_str().unwrap();
+    assert_eq!(parsed(from_file(&["--identity", id, "--json"])), steps);
+}

@@ -1,0 +1,84 @@
+//! What an installation grants to clients: compressed answers, and calls from scripts of other origins.
+
+use identityd::settings::WireLayer;
+use reqwest::Method;
+
+use crate::harness::World;
+
+const ORIGIN: &str = "https://app.example";
+
+/// A list that is worth compressing.
+fn crowded() -> World {
+    let world = World::new();
+    world.agents(["alpha", "beta", "gamma", "delta"]);
+    world
+}
+
+#[test]
+fn answers_are_compressed_for_whoever_asks() {
+    let world = crowded();
+    let admin = world.admin();
+    let plain = admin.get("/identities/").must_be(200);
+    assert!(!plain.headers.contains_key("content-encoding"));
+    let request = admin.call(Method::GET, "/identities/").header("Accept-Encoding", "gzip");
+    let compressed = request.open().unwrap();
+    assert_eq!(compressed.headers()["content-encoding"], "gzip");
+    assert_eq!(compressed.headers()["vary"], "accept-encoding");
+    let bytes = compressed.bytes().unwrap();
+    assert!(bytes.starts_with(&[0x1f, 0x8b]), "no gzip: {bytes:?}");
+    assert!(bytes.len() < plain.bytes.len() / 2, "{} of {}", bytes.len(), plain.bytes.len());
+}
+
+#[test]
+fn short_answers_and_streams_of_lines_are_left_alone() {
+    let world = crowded();
+    let admin = world.admin();
+    let encoding = |path: &str, accept: &str| {
+        let call = admin.call(Method::GET, path).header("Accept-Encoding", "gzip").header("Accept", accept);
+        let response = call.open().unwrap();
+        assert_eq!(response.status(), 200);
+        response.headers().get("content-encoding").cloned()
+    };
+    assert_eq!(encoding("/api/whoami", "*/*"), None);
+    assert_eq!(encoding("/events", "application/x-ndjson"), None);
+    assert_eq!(encoding("/events", "text/event-stream"), None);
+}
+
+#[test]
+fn an_installation_can_do_without_compression() {
+    let world = World::with_wire(WireLayer { compression: Some(false), ..WireLayer::default() });
+    world.agents(["alpha", "beta", "gamma", "delta"]);
+    let call = world.admin().call(Method::GET, "/identities/").header("Accept-Encoding", "gzip");
+    assert!(!call.send().headers.contains_key("content-encoding"));
+}
+
+#[test]
+fn scripts_of_other_origins_are_let_in_by_setting_alone() {
+    let world = World::new();
+    let answer = world.admin().call(Method::GET, "/identities/").header("Origin", ORIGIN).send();
+    assert!(!answer.headers.keys().any(|name| name.starts_with("access-control")), "{:?}", answer.headers);
+}
+
+#[test]
+fn an_origin_that_is_set_may_call_and_read_what_it_needs() {
+    let origins = Some(vec![ORIGIN.to_owned()]);
+    let world = World::with_wire(WireLayer { cors_origins: origins, ..WireLayer::default() });
+    let preflight = world
+        .stranger()
+        .call(Method::OPTIONS, "/identities/alpha")
+        .header("Origin", ORIGIN)
+        .header("Access-Control-Request-Method", "PATCH")
+        .header("Access-Control-Request-Headers", "x-api-key,content-type")
+        .open()
+        .unwrap();
+    assert_eq!(preflight.status(), 200);
+    let header = |name: &str| preflight.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("access-control-allow-origin"), ORIGIN);
+    assert!(header("access-control-allow-methods").contains("PATCH"));
+    assert!(header("access-control-allow-headers").contains("x-api-key"));
+    let call = |origin: &str| world.admin().call(Method::GET, "/identities/").header("Origin", origin).send();
+    let answer = call(ORIGIN);
+    assert_eq!(answer.headers["access-control-allow-origin"], ORIGIN);
+    assert!(answer.headers["access-control-expose-headers"].contains("etag"));
+    assert!(!call("https://other.example").headers.contains_key("access-control-allow-origin"));
+}

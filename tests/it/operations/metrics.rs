@@ -1,0 +1,75 @@
+//! `/metrics`, scraped as Prometheus does.
+
+use serde_json::json;
+
+use crate::harness::World;
+
+#[test]
+fn requests_are_counted_by_route_and_status() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    admin.create("beta");
+    admin.get("/identities/alpha").ok();
+    admin.get("/identities/nobody").refused(404);
+    world.holder_of("wrong").get("/identities/alpha").refused(401);
+    world.stranger().get("/nowhere").must_be(404);
+    let seen = admin.metrics();
+    let requests = |method: &str, route: &str, status: u16| {
+        format!("identityd_http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}")
+    };
+    seen.has(&requests("POST", "/api/v1/identities/", 201), 2.0);
+    seen.has(&requests("GET", "/api/v1/identities/{agent_handle}", 200), 1.0);
+    seen.has(&requests("GET", "/api/v1/identities/{agent_handle}", 404), 1.0);
+    seen.has(&requests("GET", "/api/v1/identities/{agent_handle}", 401), 1.0);
+    seen.has(&requests("GET", "-", 404), 1.0);
+    let durations = "identityd_http_request_duration_seconds_count{method=\"GET\",\
+                     route=\"/api/v1/identities/{agent_handle}\"}";
+    seen.has(durations, 3.0);
+    seen.has("identityd_http_requests_in_flight", 0.0);
+    seen.has("identityd_http_refused_keys_total", 1.0);
+}
+
+#[test]
+fn commits_are_counted_with_what_was_in_them() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    admin.post("/identities/", &json!({"agent_handle": "alpha"})).handle_unavailable("identities");
+    let seen = admin.metrics();
+    seen.has("identityd_commands_total{outcome=\"appended\"}", 1.0);
+    seen.has("identityd_commands_total{outcome=\"refused\"}", 1.0);
+    seen.has("identityd_commits_total", 2.0);
+    seen.has("identityd_commit_commands_sum", 2.0);
+    seen.has("identityd_commit_duration_seconds_count", 2.0);
+    seen.has("identityd_name_claims_total{outcome=\"taken\"}", 3.0);
+    #[expect(clippy::cast_precision_loss, reason = "a test has few events")]
+    seen.has("identityd_log_head_position", world.events() as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a test has few numbers")]
+    seen.has("identityd_phone_numbers_free", world.free_numbers() as f64);
+    seen.has("identityd_database_up", 1.0);
+    assert!(seen.value("identityd_pool_connections_limit").is_some_and(|limit| limit > 0.0));
+}
+
+#[test]
+fn no_name_id_or_key_of_anybody_is_shown() {
+    let world = World::new();
+    let agent = world.agent("secretive");
+    agent.get("/identities/secretive").ok();
+    agent.call(reqwest::Method::from_bytes(b"SECRETIVE").unwrap(), "/identities/secretive").send();
+    let seen = agent.metrics();
+    for secret in ["secretive", "SECRETIVE", &agent.id, &agent.key, &agent.key_id, world.organization_id()] {
+        assert!(!seen.0.contains(secret), "{secret} is in {seen:?}");
+    }
+}
+
+#[test]
+fn a_database_that_is_away_leaves_the_numbers_of_the_process() {
+    let world = World::new();
+    world.admin().create("alpha");
+    world.database().execute("alter table log_head rename to log_head_away");
+    let seen = world.admin().metrics();
+    seen.has("identityd_database_up", 0.0);
+    seen.has("identityd_commits_total", 1.0);
+    assert_eq!(seen.value("identityd_log_head_position"), None);
+}

@@ -1,0 +1,6 @@
+//! What operators see of a running service, and what they can hold it to.
+
+mod clients;
+mod connections;
+mod limits;
+mod metrics;
