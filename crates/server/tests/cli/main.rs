@@ -9,6 +9,7 @@
 mod audit;
 mod command_line;
 mod harness;
+mod long_lists;
 mod numbers;
 mod operators;
 mod private_postgres;
