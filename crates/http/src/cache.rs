@@ -5,7 +5,7 @@
 //!
 //! # Invariants, as absences
 //! - Nothing is kept that was read before it was last dropped: whoever keeps something says when the database was
-//!   asked, by its [`Ticket`].
+//!   asked, by its `Ticket`.
 //! - Nothing is kept that depends on the events of another aggregate, but for a key, which ends with its identity.
 
 use std::collections::VecDeque;
