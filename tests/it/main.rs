@@ -20,6 +20,7 @@ mod identities;
 mod isolation;
 mod log;
 mod mailboxes;
+mod memory;
 mod operations;
 mod paging;
 mod phone_numbers;

@@ -28,6 +28,16 @@ pub(crate) struct World {
     agents: Mutex<BTreeMap<String, AgentRecord>>,
 }
 
+/// Another service over the database of a world.
+pub(crate) struct Beside(Server);
+
+impl Beside {
+    /// Somebody who holds this key, and asks this service.
+    pub(crate) fn holder_of(&self, key: &str) -> Caller {
+        Caller::new(self.0.base_url(), Some(key))
+    }
+}
+
 /// An organization and its first key, as its operator was shown them.
 struct Organization {
     id: String,
@@ -94,6 +104,11 @@ impl World {
     /// An auditor of the organization that tests live in, with a key of its own.
     pub(crate) fn auditor(&self) -> Caller {
         self.holder_of(self.admin().mint_auditor()["api_key"].as_str().unwrap())
+    }
+
+    /// Another service over the same database, as another process would be.
+    pub(crate) fn beside(&self) -> Beside {
+        Beside(Server::start(self.database.url(), self.database.signing(), self.name_hold))
     }
 
     /// Somebody without a key.

@@ -1,0 +1,99 @@
+//! What a service keeps in memory is what its database would answer: on one service always, beside another soon.
+
+use serde_json::json;
+
+use crate::harness::{Caller, World};
+
+/// More looks than any news takes to arrive; each of them is a request.
+const LOOKS: usize = 20_000;
+
+/// Looks until somebody sees what is awaited.
+#[track_caller]
+fn becomes(state: &str, mut is_reached: impl FnMut() -> bool) {
+    assert!((0..LOOKS).any(|_| is_reached()), "{state}");
+}
+
+fn status(caller: &Caller, handle: &str) -> u16 {
+    caller.try_identity(handle).status
+}
+
+/// Asks until what is asked for comes from memory.
+fn warm(caller: &Caller, handle: &str) {
+    let hits = |caller: &Caller, kind: &str| {
+        let series = format!("identityd_cache_lookups_total{{kind=\"{kind}\",outcome=\"hit\"}}");
+        caller.metrics().value(&series).unwrap_or_default()
+    };
+    let before = hits(caller, "identity");
+    becomes("answers come from memory", || {
+        caller.identity(handle);
+        hits(caller, "identity") > before && hits(caller, "key") > 0.0
+    });
+}
+
+#[test]
+fn a_change_is_seen_by_the_next_request() {
+    let world = World::new();
+    let admin = world.admin();
+    let viewer = world.agent("viewer");
+    admin.create("alpha");
+    for turn in 0..50 {
+        admin.change("alpha", &json!({ "description": format!("turn {turn}") })).ok();
+        assert_eq!(admin.identity("alpha")["description"], json!(format!("turn {turn}")));
+    }
+    admin.open("alpha");
+    assert_eq!(admin.identity("alpha")["access"].as_array().unwrap().len(), 1);
+    admin.revoke("alpha", &viewer.id).no_content();
+    assert!(admin.identity("alpha")["access"].as_array().unwrap().is_empty());
+    admin.change("alpha", &json!({"agent_handle": "bravo"})).ok();
+    assert_eq!((status(&admin, "alpha"), status(&admin, "bravo")), (404, 200));
+    admin.create("charlie");
+    admin.remove("charlie");
+    assert_eq!(status(&admin, "charlie"), 404);
+}
+
+#[test]
+fn an_access_row_ends_with_its_viewer() {
+    let world = World::new();
+    let admin = world.admin();
+    let viewer = world.agent("viewer");
+    admin.create("alpha");
+    admin.identity("alpha");
+    admin.grant("alpha", &viewer.id).created();
+    assert_eq!(admin.identity("alpha")["access"].as_array().unwrap().len(), 1);
+    admin.remove("viewer");
+    assert!(admin.identity("alpha")["access"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_key_ends_at_once_on_its_own_service() {
+    let world = World::new();
+    let admin = world.admin();
+    let [revoked, deleted] = world.agents(["revoked", "deleted"]);
+    assert_eq!((status(&revoked, "revoked"), status(&deleted, "deleted")), (200, 200));
+    admin.delete(&format!("/api-keys/{}", revoked.key_id)).no_content();
+    admin.remove("deleted");
+    assert_eq!((status(&revoked, "revoked"), status(&deleted, "deleted")), (401, 401));
+}
+
+#[test]
+fn what_one_service_ends_ends_on_the_other() {
+    let world = World::new();
+    let admin = world.admin();
+    let [revoked, deleted, viewer] = world.agents(["revoked", "deleted", "viewer"]);
+    admin.grant("revoked", &viewer.id).created();
+    let beside = world.beside();
+    let [revoked_there, deleted_there, viewer_there] =
+        [&revoked.key, &deleted.key, &viewer.key].map(|key| beside.holder_of(key));
+    warm(&revoked_there, "revoked");
+    warm(&deleted_there, "deleted");
+    assert_eq!(status(&viewer_there, "revoked"), 200);
+
+    admin.revoke("revoked", &viewer.id).no_content();
+    becomes("the grant has ended", || status(&viewer_there, "revoked") == 404);
+    admin.change("viewer", &json!({"description": "changed"})).ok();
+    becomes("the change is seen", || viewer_there.identity("viewer")["description"] == json!("changed"));
+    admin.delete(&format!("/api-keys/{}", revoked.key_id)).no_content();
+    becomes("the key has ended", || status(&revoked_there, "revoked") == 401);
+    admin.remove("deleted");
+    becomes("the identity's key has ended", || status(&deleted_there, "deleted") == 401);
+}
