@@ -18,6 +18,9 @@ use crate::settings::DatabaseSettings;
 /// How long a database may take to answer before a command gives up on it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long connections are waited for at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A command works on one thing after the other; the second connection is for whoever it calls.
 const CONNECTIONS: u32 = 2;
 
@@ -75,7 +78,11 @@ impl Database {
 
     /// Ends the connections, and stops the private Postgres if nobody else uses it.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.pool.close().await;
+        // A statement that was given up on may wait for somebody's lock for as long as that is held. Its connection ends
+        // with this process, or with the server.
+        if tokio::time::timeout(FAREWELL, self.pool.close()).await.is_err() {
+            tracing::debug!("a connection is still busy and is left to itself");
+        }
         match self.private {
             Some(private) => spawn_blocking(|| private.close()).await?,
             None => Ok(()),
