@@ -1,6 +1,7 @@
 //! Read models as operators handle them, with processes that are interrupted and killed.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -117,7 +118,17 @@ fn a_difference_makes_a_verification_fail() {
 }
 
 #[test]
-fn a_rebuild_that_is_killed_at_any_moment_leaves_the_live_table() {
+fn a_rebuild_that_is_killed_in_its_first_half_leaves_the_live_table() {
+    leaves_the_live_table_when_killed_at(1..=10);
+}
+
+#[test]
+fn a_rebuild_that_is_killed_in_its_second_half_leaves_the_live_table() {
+    leaves_the_live_table_when_killed_at(11..=20);
+}
+
+/// Kills a rebuild at each of these moments, of 21 that its length is divided into, and rebuilds after each.
+fn leaves_the_live_table_when_killed_at(moments: RangeInclusive<u32>) {
     let mut scene = Scene::new();
     let before = scene.text(ROWS);
     let mut job = scene.rebuilding();
@@ -127,7 +138,7 @@ fn a_rebuild_that_is_killed_at_any_moment_leaves_the_live_table() {
         length += 1;
     }
     assert!(job.wait().unwrap().success());
-    for moment in 1..=20_u32 {
+    for moment in moments {
         let mut job = scene.rebuilding();
         for _ in 0..length * moment / 21 {
             scene.text("select count(*)::text from pg_stat_activity");
