@@ -200,13 +200,14 @@ pub enum TunnelStatus {
 }
 
 impl IdentityDocument {
-    /// The document after an event. The live read model, rebuilds and reads of the past all come through here.
-    pub fn fold(document: Option<Self>, recorded: &Recorded) -> Option<Self> {
+    /// The document after an event. The live read model, rebuilds and reads of the past all come through here. It is a
+    /// kilobyte, which is boxed lest every event moves it about.
+    pub fn fold(document: Option<Box<Self>>, recorded: &Recorded) -> Option<Box<Self>> {
         let domain::Event::Identity(event) = &recorded.event else {
             return document;
         };
         match (document, event) {
-            (None, Event::Created { .. }) => Self::born(recorded, event),
+            (None, Event::Created { .. }) => Self::born(recorded, event).map(Box::new),
             (_, Event::Deleted { .. }) | (None, _) => None,
             (Some(mut document), event) => {
                 document.evolve(event, &timestamp(recorded.recorded_at));

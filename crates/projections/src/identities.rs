@@ -25,7 +25,7 @@ pub struct Identities;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// What clients see.
-    pub document: IdentityDocument,
+    pub document: Box<IdentityDocument>,
     /// JSON text of the tunnel's metadata.
     pub tunnel_metadata: String,
     /// When it was created; list order.

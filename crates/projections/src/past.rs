@@ -34,7 +34,7 @@ pub enum PastError {
 /// What one identity came to.
 #[derive(Debug, Default)]
 struct Past {
-    document: Option<IdentityDocument>,
+    document: Option<Box<IdentityDocument>>,
     rows: Option<Rows>,
     version: i64,
     created_at: Option<OffsetDateTime>,

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::watch;
 
 /// How many ranges of the log are folded at the same time.
-const WORKERS: usize = 2;
+const WORKERS: usize = 4;
 
 /// How long to wait before looking again after a rebuild that failed, or that somebody else is at.
 const PAUSE: Duration = Duration::from_secs(1);

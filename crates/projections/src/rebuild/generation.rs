@@ -41,38 +41,54 @@ pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(
     Ok(())
 }
 
-/// Adds every key and index that the live table has.
+/// Drops what a swap has put aside. Not in the transaction of a swap: removing the files of a large table takes long.
+pub(super) async fn discard(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    let statement = format!("drop table if exists read_model_discarded.{name}");
+    connection.execute(statement.as_str()).await.map(drop)
+}
+
+/// Adds every index that the live table has, those of its keys included. Others may read the table meanwhile.
 pub(super) async fn add_indexes(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    for statement in constraints(connection, name).await?.into_iter().chain(indexes(connection, name).await?)
-    {
+    for statement in indexes(connection, name).await? {
+        connection.execute(statement.as_str()).await?;
+    }
+    Ok(())
+}
+
+/// Adds every constraint that the live table has, keys from their indexes, for which nobody else may be at the table.
+pub(super) async fn add_constraints(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
+    for statement in constraints(connection, name).await? {
         connection.execute(statement.as_str()).await?;
     }
     connection.execute(format!("analyze read_model_next.{name}").as_str()).await?;
     Ok(())
 }
 
-/// Without those that say that a column is not null: the table is made with them, and newer servers list them, too.
-async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
+async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "select format('alter table read_model_next.%I add constraint %I %s', $1, conname, pg_get_constraintdef(oid))
-         from pg_constraint
-         where conrelid = ('read_model.' || $1)::regclass
-           and contype <> 'n'
-         order by conname",
+        "select replace(pg_get_indexdef(indexrelid), ' ON read_model.', ' ON read_model_next.')
+         from pg_index
+         where indrelid = ('read_model.' || $1)::regclass
+         order by indexrelid::regclass::text",
     )
     .bind(name)
     .fetch_all(connection)
     .await
 }
 
-/// Indexes that no constraint brings with it.
-async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
+/// Without those that say that a column is not null: the table is made with them, and newer servers list them, too.
+async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "select replace(pg_get_indexdef(indexrelid), ' ON read_model.', ' ON read_model_next.')
-         from pg_index
-         where indrelid = ('read_model.' || $1)::regclass
-           and not exists (select from pg_constraint where conindid = indexrelid)
-         order by indexrelid::regclass::text",
+        "select format('alter table read_model_next.%I add constraint %I %s', $1, conname,
+                       case contype
+                           when 'p' then format('primary key using index %I', conname)
+                           when 'u' then format('unique using index %I', conname)
+                           else pg_get_constraintdef(oid)
+                       end)
+         from pg_constraint
+         where conrelid = ('read_model.' || $1)::regclass
+           and contype <> 'n'
+         order by conname",
     )
     .bind(name)
     .fetch_all(connection)

@@ -126,9 +126,9 @@ impl<'a> Job<'a> {
     async fn build(&mut self, workers: usize) -> Result<(Totals, Reached), JobError> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;
-        generation::add_indexes(&mut self.connection, self.table.name()).await?;
-        self.enter(Phase::Compare).await?;
-        self.compare(built).await?;
+        let comparing = compare(self.options.clone(), self.table.clone(), built);
+        tokio::try_join!(self.index(), comparing)?;
+        generation::add_constraints(&mut self.connection, self.table.name()).await?;
         self.enter(Phase::CatchUp).await?;
         let reached = swap::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
         Ok((built, reached))
@@ -186,13 +186,20 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Reads the table back: what stands there must be what was written, row for row.
-    async fn compare(&mut self, built: Totals) -> Result<(), JobError> {
-        let found = self.table.read_back(&mut self.connection).await?;
-        if (found.rows, found.checksum) == (built.rows, built.checksum) {
-            Ok(())
-        } else {
-            Err(JobError::Contents { written: built.rows, found: found.rows })
-        }
+    async fn index(&mut self) -> Result<(), JobError> {
+        generation::add_indexes(&mut self.connection, self.table.name()).await?;
+        self.enter(Phase::Compare).await
+    }
+}
+
+/// Reads the table back, while its indexes are made: what stands there must be what was written, row for row.
+async fn compare(options: PgConnectOptions, table: Arc<dyn Table>, built: Totals) -> Result<(), JobError> {
+    let mut connection = options.connect().await?;
+    let found = table.read_back(&mut connection).await?;
+    connection.close().await?;
+    if (found.rows, found.checksum) == (built.rows, built.checksum) {
+        Ok(())
+    } else {
+        Err(JobError::Contents { written: built.rows, found: found.rows })
     }
 }

@@ -24,13 +24,11 @@ pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(
 
 async fn bring_back(connection: &mut PgConnection, table: &dyn Table) -> Result<(i64, Duration), JobError> {
     let name = table.name();
+    let retired = retired(connection, name).await?.ok_or(JobError::NothingRetired)?;
+    connection.execute(format!("drop table if exists read_model_next.{name}").as_str()).await?;
     let mut transaction = connection.begin().await?;
-    let retired = retired(&mut transaction, name).await?.ok_or(JobError::NothingRetired)?;
-    let statements = format!(
-        "drop table if exists read_model_next.{name};
-         alter table read_model_retired.{name} set schema read_model_next;"
-    );
-    transaction.execute(statements.as_str()).await?;
+    let step_forward = format!("alter table read_model_retired.{name} set schema read_model_next");
+    transaction.execute(step_forward.as_str()).await?;
     let attempt = swap::cut_over(&mut transaction, table, retired).await?;
     transaction.commit().await.map_err(JobError::Doubt)?;
     Ok((attempt.reached.position, attempt.began.elapsed().max(attempt.failed_for)))

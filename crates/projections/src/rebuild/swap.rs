@@ -7,6 +7,7 @@ use identity_log::{ReadError, Recorded, read};
 use sqlx::{Acquire as _, Executor as _, PgConnection};
 
 use super::error::JobError;
+use super::generation;
 use crate::table::Table;
 
 /// How many events are folded in one transaction while catching up.
@@ -86,18 +87,24 @@ async fn apply(
 pub(super) async fn go_live(
     connection: &mut PgConnection,
     table: &dyn Table,
-    generation: Generation,
+    next: Generation,
     stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Swapped, JobError> {
+    generation::discard(connection, table.name()).await?;
     let mut transaction = connection.begin().await?;
     let attempt = tokio::select! {
         biased;
         () = stop => return Err(JobError::Interrupted),
-        attempt = cut_over(&mut transaction, table, generation) => attempt?,
+        attempt = cut_over(&mut transaction, table, next) => attempt?,
     };
     transaction.commit().await.map_err(JobError::Doubt)?;
     let Attempt { reached, began, failed_for } = attempt;
-    Ok(Swapped { position: reached.position, events: reached.events, pause: began.elapsed().max(failed_for) })
+    let pause = began.elapsed().max(failed_for);
+    // The swap stands whatever becomes of this; what cannot be dropped now, the next swap drops.
+    if let Err(error) = generation::discard(connection, table.name()).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a table that was put aside is not dropped yet");
+    }
+    Ok(Swapped { position: reached.position, events: reached.events, pause })
 }
 
 /// A swap that has succeeded but for the commit.
@@ -117,9 +124,9 @@ pub(super) struct Attempt {
 pub(super) async fn cut_over(
     connection: &mut PgConnection,
     table: &dyn Table,
-    generation: Generation,
+    next: Generation,
 ) -> Result<Attempt, JobError> {
-    let mut reached = Reached { position: generation.position, events: 0 };
+    let mut reached = Reached { position: next.position, events: 0 };
     let mut failed_for = Duration::ZERO;
     for attempt in 1..=ATTEMPTS {
         let caught_up = catch_up(connection, table, reached.position).await?;
@@ -127,7 +134,7 @@ pub(super) async fn cut_over(
         let mut savepoint = connection.begin().await?;
         make_way(&mut savepoint, table.name()).await?;
         let began = Instant::now();
-        match swap(&mut savepoint, table, generation.version, reached).await {
+        match swap(&mut savepoint, table, next.version, reached).await {
             Ok(reached) => {
                 savepoint.commit().await?;
                 return Ok(Attempt { reached, began, failed_for });
@@ -141,11 +148,11 @@ pub(super) async fn cut_over(
     Err(JobError::Busy)
 }
 
-/// Does what can be done before writers have to wait: sends maintenance away and drops what was retired before.
+/// Does what can be done before writers have to wait: sends maintenance away and puts aside what was retired before.
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "lock table read_model.{name}, read_model_next.{name} in share update exclusive mode;
-         drop table if exists read_model_retired.{name};
+         alter table if exists read_model_retired.{name} set schema read_model_discarded;
          set local lock_timeout = '100ms';"
     );
     connection.execute(statement.as_str()).await.map(drop)

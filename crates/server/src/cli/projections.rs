@@ -34,7 +34,7 @@ pub(super) enum Command {
         which: Which,
 
         /// How many ranges of the log are folded at the same time
-        #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+        #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
         workers: u8,
 
         /// Stop when the new table is ready, and leave the live one as it is
