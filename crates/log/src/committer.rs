@@ -167,6 +167,10 @@ fn refuse(jobs: Vec<Job>, error: BatchError) {
 }
 
 /// No client round trip may leave the head lock hanging: every wait on the committer's connection has an end.
+///
+/// Every statement of a batch names the keys it wants, so there is one good plan, which is that of their indexes. Left
+/// to itself, Postgres plans for the sizes it last heard of, and a table that has grown since is read from end to end,
+/// batch after batch, until it hears of it.
 fn limited(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("identityd committer").options([
         ("idle_in_transaction_session_timeout", "5s"),
@@ -176,6 +180,11 @@ fn limited(options: PgConnectOptions) -> PgConnectOptions {
         ("tcp_keepalives_interval", "2"),
         ("tcp_keepalives_count", "3"),
         ("search_path", "read_model,public"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
     ])
 }
 
