@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::binaries::{Binaries, major_of};
-use super::cluster::telling_line;
+use super::cluster::{shared_buffers, telling_line};
 use super::home::digest;
 
 fn installed(majors: &[u32]) -> Vec<Binaries> {
@@ -45,4 +45,12 @@ fn a_path_has_one_short_digest() {
     assert_eq!(digest_of_a.len(), 12);
     assert_eq!(digest_of_a, digest(Path::new("/a")));
     assert_ne!(digest_of_a, digest(Path::new("/b")));
+}
+
+#[test]
+fn a_cluster_takes_a_quarter_of_the_memory_within_bounds() {
+    assert_eq!(shared_buffers(Some(2048)), 512);
+    assert_eq!(shared_buffers(Some(24_576)), 1024);
+    assert_eq!(shared_buffers(Some(256)), 128);
+    assert_eq!(shared_buffers(None), 128);
 }
