@@ -41,6 +41,10 @@ use crate::results::{Results, say};
 use crate::scale::Scale;
 use crate::workloads::Workload;
 
+/// The same for all contestants, and for the rebuilds that run in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the service side by side with the stock stack and with the floors of this machine.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -56,7 +56,7 @@ pub(crate) async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
 /// The view: our document, folded by our fold, so that both answer the same bytes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Document(Option<IdentityDocument>);
+struct Document(Option<Box<IdentityDocument>>);
 
 impl View<Stock> for Document {
     fn update(&mut self, event: &EventEnvelope<Stock>) {

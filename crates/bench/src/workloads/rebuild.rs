@@ -60,7 +60,7 @@ async fn rebuild(pool: &PgPool) -> anyhow::Result<Round> {
     let table = identity_projections::tables().into_iter().find(|table| table.name() == "identities");
     let table = table.context("there is no read model of identities")?;
     let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
-    let settings = Settings { workers: 2, cut_over: true };
+    let settings = Settings { workers: 4, cut_over: true };
     let started = Instant::now();
     let options = identity_log::connect_options(pool);
     let report = rebuild::rebuild(&options, Arc::clone(&table), settings, &progress).await?;
