@@ -1,7 +1,7 @@
 //! Requests byte by byte, for what an HTTP client refuses to send or quietly repairs.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -84,6 +84,14 @@ impl Line {
         let mut bytes = vec![0; size];
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// Whether nothing has come.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let silent = self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        silent
     }
 
     /// All that comes until the service hangs up.

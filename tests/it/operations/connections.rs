@@ -1,6 +1,7 @@
 //! Connections: slow ones, large ones, and both versions of HTTP.
 
 use identityd::settings::WireLayer;
+use reqwest::blocking::Client;
 
 use crate::harness::World;
 
@@ -78,4 +79,22 @@ fn clients_that_know_that_we_speak_http_2_are_answered_in_it() {
     line.send(no_settings);
     let frame = line.receive(9);
     assert_eq!(frame[3], 4, "the first frame of HTTP/2 is SETTINGS: {frame:?}");
+}
+
+#[test]
+fn who_finds_no_room_waits_until_somebody_leaves() {
+    let world = World::with_wire(WireLayer { max_connections: Some(1), ..WireLayer::default() });
+    let ask = |inside: &Client| inside.get(format!("{}/healthz", world.base_url())).send().unwrap().text();
+    let inside = Client::builder().no_proxy().build().unwrap();
+    ask(&inside).unwrap();
+    let stranger = world.stranger();
+    let mut outside = stranger.connect();
+    outside.send(stranger.head("GET", "/healthz", 0));
+    // Long after the other has asked, it is still this one who is served.
+    for _ in 0..100 {
+        ask(&inside).unwrap();
+    }
+    assert!(outside.is_silent());
+    drop(inside);
+    assert!(outside.until_closed().starts_with("HTTP/1.1 200"));
 }

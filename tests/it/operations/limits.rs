@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 
 use identityd::settings::WireLayer;
 use reqwest::Method;
+use serde_json::json;
 
-use crate::harness::{Answer, Refusal as _, World};
+use crate::harness::{Answer, Refusal as _, World, wait};
 
 /// A limit that a test reaches at once, and that gives nothing back while it runs.
 fn three() -> Option<NonZeroU32> {
@@ -74,7 +75,7 @@ fn a_write_that_may_be_repeated_costs_one_request() {
     let admin = world.admin();
     let create = || {
         let call = admin.call(Method::POST, "/identities/").header("Idempotency-Key", "once");
-        call.json(&serde_json::json!({"agent_handle": "alpha"})).send()
+        call.json(&json!({"agent_handle": "alpha"})).send()
     };
     assert_eq!(create().headers["ratelimit"], "\"key\";r=2;t=20");
     assert_eq!(create().headers["ratelimit"], "\"key\";r=1;t=40");
@@ -127,4 +128,19 @@ fn more_requests_at_once_than_may_be_are_told_to_come_again() {
     let answer = held_up.until_closed();
     assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
     admin.get("/identities/").ok();
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_told_to_come_again() {
+    let world = World::with_wire(WireLayer { request_timeout_seconds: Some(1), ..WireLayer::default() });
+    let admin = world.admin();
+    let mut elsewhere = wait(world.database().pool().begin()).unwrap();
+    wait(sqlx::query("select from log_head for update").execute(&mut *elsewhere)).unwrap();
+    let answer = admin.post("/identities/", &json!({"agent_handle": "alpha"}));
+    assert!(retry_after(&answer) >= 1, "{answer}");
+    assert_eq!(answer.json()["code"], "unavailable");
+    answer.refused(503);
+    admin.get("/identities/").ok();
+    wait(elsewhere.rollback()).unwrap();
+    admin.create("beta");
 }

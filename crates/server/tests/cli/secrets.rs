@@ -11,6 +11,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, Serving, bare, run};
+use crate::traces::collector;
 
 const PASSWORD: &str = "canary-of-the-database";
 /// `canary-of-the-signing-key-012345`, which are 32 bytes, in base64.
@@ -111,7 +112,11 @@ fn no_secret_comes_out_anywhere() {
     let mut seen = Seen::default();
     seen.add("the log of a command", made.stderr);
     let log = place.file("log", "");
-    let serve = |log: File| Serving::start(command(&["serve", "--listen", "127.0.0.1:0"]).stderr(log));
+    let (endpoint, collected) = collector();
+    let serve = |log: File| {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--otlp-endpoint", &endpoint];
+        Serving::start(command(&arguments).stderr(log))
+    };
     let serving = serve(File::options().append(true).open(&log).unwrap());
     let mut secrets = use_it(&mut seen, &serving.base(), &key);
     secrets.push(secret_of(&key));
@@ -121,10 +126,14 @@ fn no_secret_comes_out_anywhere() {
     drop(postgres);
     place.run(&["doctor"]);
     call(&mut seen, &serving.base(), &key, &Method::GET, "/readyz", &json!({}));
-    drop(serving);
+    assert!(serving.stop().success());
+    for (path, body) in collected.try_iter() {
+        seen.add(path, String::from_utf8_lossy(&body));
+    }
     let unreachable =
         run(bare(&["doctor"]).env("DATABASE_URL", format!("postgres://u:{PASSWORD}@127.0.0.1:1/x")));
     seen.add("an error", unreachable.stdout.clone() + &unreachable.stderr);
+    assert!(seen.0.iter().any(|(_, text)| text.contains("GET /api/whoami")), "nothing was traced");
     let logged = fs::read_to_string(&log).unwrap();
     assert!(logged.contains("identity_not_found") || logged.contains("unauthorized"), "{logged}");
     seen.add("the log", logged);

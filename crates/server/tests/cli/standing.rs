@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use reqwest::blocking::Client;
+use reqwest::Version;
+use reqwest::blocking::{Client, ClientBuilder};
 use serde_json::Value;
 
 use crate::harness::{DEADLINE, Finished, Place, Serving, eventually, run, signal};
@@ -144,12 +145,23 @@ impl Certificate {
         Self { pem: cert.pem(), chain, key }
     }
 
-    /// Whether a client that trusts this certificate and no other gets an answer.
-    fn is_served_at(&self, base: &str) -> bool {
+    /// A client that trusts this certificate and no other.
+    fn client(&self) -> ClientBuilder {
         let trusted = reqwest::Certificate::from_pem(self.pem.as_bytes()).unwrap();
-        let client = Client::builder().tls_built_in_root_certs(false).add_root_certificate(trusted);
-        let client = client.no_proxy().build().unwrap();
-        client.get(format!("{base}/healthz")).send().is_ok_and(|response| response.status() == 200)
+        Client::builder().tls_built_in_root_certs(false).add_root_certificate(trusted).no_proxy()
+    }
+
+    /// Whether such a client gets an answer.
+    fn is_served_at(&self, base: &str) -> bool {
+        let request = self.client().build().unwrap().get(format!("{base}/healthz"));
+        request.send().is_ok_and(|response| response.status() == 200)
+    }
+
+    /// A service that has it.
+    fn serve(&self, place: &Place, arguments: &[&str]) -> Serving {
+        let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).arg("--tls-certificate").arg(&self.chain).arg("--tls-key").arg(&self.key);
+        Serving::start(command.stderr(Stdio::null()))
     }
 }
 
@@ -157,9 +169,7 @@ impl Certificate {
 fn a_certificate_is_renewed_without_a_restart() {
     let place = Place::served();
     let first = Certificate::issue(&place);
-    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
-    command.arg("--tls-certificate").arg(&first.chain).arg("--tls-key").arg(&first.key);
-    let serving = Serving::start(command.stderr(Stdio::null()));
+    let serving = first.serve(&place, &[]);
     assert!(serving.base().starts_with("https://"));
     assert!(first.is_served_at(&serving.base()));
     let second = Certificate::issue(&place);
@@ -174,13 +184,23 @@ fn a_certificate_is_renewed_without_a_restart() {
 }
 
 #[test]
+fn clients_choose_the_version_of_http_with_their_hands() {
+    let place = Place::served();
+    let certificate = Certificate::issue(&place);
+    let serving = certificate.serve(&place, &[]);
+    let version = |client: ClientBuilder| {
+        client.build().unwrap().get(format!("{}/healthz", serving.base())).send().unwrap().version()
+    };
+    assert_eq!(version(certificate.client()), Version::HTTP_2);
+    assert_eq!(version(certificate.client().http1_only()), Version::HTTP_11);
+    assert!(serving.stop().success());
+}
+
+#[test]
 fn whoever_does_not_shake_hands_is_hung_up_on() {
     let place = Place::served();
     let certificate = Certificate::issue(&place);
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--client-timeout-seconds", "1"];
-    let mut command = place.command(&serve);
-    command.arg("--tls-certificate").arg(&certificate.chain).arg("--tls-key").arg(&certificate.key);
-    let serving = Serving::start(command.stderr(Stdio::null()));
+    let serving = certificate.serve(&place, &["--client-timeout-seconds", "1"]);
     let stream = TcpStream::connect(serving.base().trim_start_matches("https://")).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(until_closed(stream), "");

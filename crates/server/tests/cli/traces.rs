@@ -11,7 +11,7 @@ use reqwest::blocking::Client;
 use crate::harness::{DEADLINE, Place, Serving};
 
 /// A collector that takes whatever it is sent: path and body of each request.
-fn collector() -> (String, mpsc::Receiver<(String, Vec<u8>)>) {
+pub(crate) fn collector() -> (String, mpsc::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (sender, receiver) = mpsc::channel();
