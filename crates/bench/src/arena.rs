@@ -28,13 +28,15 @@ impl Arena {
     /// Starts a Postgres without data in `folder`.
     pub(crate) async fn open(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
+        // Programs that are run from other folders get paths of files in it.
+        let folder = folder.canonicalize()?;
         let data_dir = folder.join("data");
         // What an earlier run left was made with the settings of its day.
         if data_dir.exists() {
             fs::remove_dir_all(&data_dir)?;
         }
         let postgres = spawn_blocking(move || PrivatePostgres::open(&data_dir)).await??;
-        Ok(Self { folder: folder.to_owned(), postgres })
+        Ok(Self { folder, postgres })
     }
 
     /// Stops the Postgres.

@@ -69,7 +69,7 @@ impl Carrier for NumberPool {
             "update phone_number_pool
              set claimed_by = identity
              from unnest($1::text[], $2::uuid[]) as claims (claimed, identity)
-             where number = claimed",
+             where number = any($1) and number = claimed",
         )
         .bind(numbers)
         .bind(identities)

@@ -188,8 +188,8 @@ async fn delete(connection: &mut PgConnection, gone: &[(Uuid, Uuid)]) -> Result<
     let (targets, rows): (Vec<Uuid>, Vec<Uuid>) = gone.iter().copied().unzip();
     sqlx::query(
         "delete from visibility
-         using unnest($1::uuid[], $2::uuid[]) as gone (target, row_id)
-         where target_id = target and access_id = row_id",
+         where target_id = any($1)
+           and (target_id, access_id) in (select * from unnest($1::uuid[], $2::uuid[]) as gone (target, row_id))",
     )
     .bind(targets)
     .bind(rows)

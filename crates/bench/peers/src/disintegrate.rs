@@ -1,0 +1,92 @@
+//! disintegrate, as its README has it: a decision maker that queries the state, decides, and appends if no event came
+//! in between.
+
+use std::convert::Infallible;
+
+use disintegrate::serde::json::Json;
+use disintegrate::{Decision, DecisionError, Event, NoSnapshot, StateMutate, StateQuery};
+use disintegrate_postgres::{Error, PgDecisionMaker, PgEventStore, decision_maker};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::identity::Created;
+use crate::peer::Peer;
+use crate::pools;
+
+/// The decision maker.
+pub(crate) struct Identities(PgDecisionMaker<IdentityEvent, Json<IdentityEvent>, NoSnapshot>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Event, Serialize, Deserialize)]
+#[serde(untagged)]
+enum IdentityEvent {
+    Created {
+        #[id]
+        identity_id: Uuid,
+        #[serde(flatten)]
+        created: Created,
+    },
+}
+
+#[derive(Debug, Clone, Default, StateQuery, Serialize, Deserialize)]
+#[state_query(IdentityEvent)]
+struct Identity {
+    #[id]
+    identity_id: Uuid,
+    exists: bool,
+}
+
+impl StateMutate for Identity {
+    fn mutate(&mut self, IdentityEvent::Created { .. }: IdentityEvent) {
+        self.exists = true;
+    }
+}
+
+#[derive(Clone)]
+struct Create(Created);
+
+impl Decision for Create {
+    type Event = IdentityEvent;
+    type StateQuery = Identity;
+    type Error = Infallible;
+
+    fn state_query(&self) -> Identity {
+        Identity { identity_id: self.0.id, exists: false }
+    }
+
+    fn process(&self, identity: &Identity) -> Result<Vec<IdentityEvent>, Infallible> {
+        let created = IdentityEvent::Created { identity_id: self.0.id, created: self.0.clone() };
+        Ok(if identity.exists { Vec::new() } else { vec![created] })
+    }
+}
+
+impl Peer for Identities {
+    const CRATE: &'static str = "disintegrate-postgres";
+    const COUNT: &'static str = "select count(*) from event";
+
+    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
+        let pool = pools::open_08(database_url, connections).await?;
+        Ok(Self(decision_maker(PgEventStore::try_new(pool, Json::default()).await?, NoSnapshot)))
+    }
+
+    /// What it refuses because of others, who have nothing to do with this identity, is decided again, as its
+    /// documentation says.
+    async fn append(&self, created: Created) -> anyhow::Result<()> {
+        loop {
+            match self.0.make(Create(created.clone())).await {
+                Err(DecisionError::StateStore(error)) if is_conflict(error.as_ref()) => {}
+                decided => return Ok(decided.map(drop)?),
+            }
+        }
+    }
+}
+
+/// It has a name for a conflict that Postgres finds at the commit, and none for one that it finds before.
+fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Concurrency) => true,
+        Some(Error::Database(error)) => {
+            error.as_database_error().and_then(|error| error.code()).as_deref() == Some("40001")
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,59 @@
+//! esrs, as its README has it: an aggregate manager over a Postgres store, and the state of an aggregate that is new.
+
+use std::convert::Infallible;
+
+use esrs::manager::AggregateManager;
+use esrs::store::postgres::{PgStore, PgStoreBuilder};
+use esrs::{Aggregate, AggregateState};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Created;
+use crate::peer::Peer;
+use crate::pools;
+
+/// The manager.
+pub(crate) struct Identities(AggregateManager<PgStore<Identity>>);
+
+struct Identity;
+
+struct Create(Created);
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum IdentityEvent {
+    Created(Created),
+}
+
+impl Aggregate for Identity {
+    /// The table is called after it.
+    const NAME: &'static str = "identity";
+    /// Whether it exists.
+    type State = bool;
+    type Command = Create;
+    type Event = IdentityEvent;
+    type Error = Infallible;
+
+    fn handle_command(exists: &bool, Create(created): Create) -> Result<Vec<IdentityEvent>, Infallible> {
+        Ok(if *exists { Vec::new() } else { vec![IdentityEvent::Created(created)] })
+    }
+
+    fn apply_event(_: bool, IdentityEvent::Created(_): IdentityEvent) -> bool {
+        true
+    }
+}
+
+impl Peer for Identities {
+    const CRATE: &'static str = "esrs";
+    const COUNT: &'static str = "select count(*) from identity_events";
+
+    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
+        let pool = pools::open_08(database_url, connections).await?;
+        Ok(Self(AggregateManager::new(PgStoreBuilder::new(pool).try_build().await?)))
+    }
+
+    async fn append(&self, created: Created) -> anyhow::Result<()> {
+        let unborn = AggregateState::with_id(created.id);
+        let Ok(_born) = self.0.handle_command(unborn, Create(created)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! The load: writers that append one event after the other, and how long each took until it was committed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::identity::Created;
+use crate::peer::Peer;
+
+/// Postgres takes a hundred connections, some of which are in other hands.
+const MOST_CONNECTIONS: u32 = 90;
+
+/// How long the last appends may take after the time is up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How hard, for how long, and where.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// An empty database.
+    pub(crate) database_url: String,
+    /// How many append at the same time.
+    pub(crate) writers: u32,
+    /// For how long.
+    pub(crate) time: Duration,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    peer: String,
+    appended: usize,
+    seconds: f64,
+    latencies_us: Percentiles,
+}
+
+#[derive(Debug, Serialize)]
+struct Percentiles {
+    p50: u64,
+    p99: u64,
+}
+
+impl Load {
+    /// Lets a peer append until the time is up. Fails when an append does, and when the table does not hold exactly
+    /// what was appended.
+    pub(crate) async fn run<P: Peer>(&self) -> anyhow::Result<Report> {
+        let peer = Arc::new(P::open(&self.database_url, self.writers.min(MOST_CONNECTIONS)).await?);
+        let driven = timeout(self.time + PATIENCE, self.drive(&peer)).await;
+        let (mut latencies, elapsed) = driven.context("an append did not come back")??;
+        latencies.sort_unstable();
+        self.verify::<P>(latencies.len()).await?;
+        Ok(Report {
+            peer: format!("{} {}", P::CRATE, locked_version(P::CRATE)?),
+            appended: latencies.len(),
+            seconds: elapsed.as_secs_f64(),
+            latencies_us: Percentiles { p50: percentile(&latencies, 50)?, p99: percentile(&latencies, 99)? },
+        })
+    }
+
+    async fn drive<P: Peer>(&self, peer: &Arc<P>) -> anyhow::Result<(Vec<Duration>, Duration)> {
+        let start = Arc::new(Barrier::new(usize::try_from(self.writers)? + 1));
+        let mut writers = JoinSet::new();
+        for _ in 0..self.writers {
+            writers.spawn(write(Arc::clone(peer), Arc::clone(&start), self.time));
+        }
+        start.wait().await;
+        let started = Instant::now();
+        let mut latencies = Vec::new();
+        while let Some(written) = writers.join_next().await {
+            latencies.extend(written??);
+        }
+        Ok((latencies, started.elapsed()))
+    }
+
+    async fn verify<P: Peer>(&self, appended: usize) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.database_url).await?;
+        let rows: i64 = sqlx::query_scalar(P::COUNT).fetch_one(&mut connection).await?;
+        let first = usize::try_from(self.writers)?;
+        ensure!(
+            usize::try_from(rows)? == appended + first,
+            "{rows} events are there, and {appended} were appended after the first {first}"
+        );
+        Ok(())
+    }
+}
+
+/// The first append of each writer is nobody's figure: connections, statements and caches get ready.
+async fn write<P: Peer>(peer: Arc<P>, start: Arc<Barrier>, time: Duration) -> anyhow::Result<Vec<Duration>> {
+    let first = peer.append(Created::new()).await;
+    // Whoever fails arrives too, lest the others wait for ever.
+    start.wait().await;
+    first?;
+    let mut latencies = Vec::new();
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        let created = Created::new();
+        let asked = Instant::now();
+        peer.append(created).await?;
+        latencies.push(asked.elapsed());
+    }
+    Ok(latencies)
+}
+
+/// In microseconds.
+fn percentile(sorted: &[Duration], percent: usize) -> anyhow::Result<u64> {
+    let latency = sorted.get(sorted.len() * percent / 100).context("nothing was appended")?;
+    Ok(u64::try_from(latency.as_micros())?)
+}
+
+/// What this program was built with.
+fn locked_version(name: &str) -> anyhow::Result<&'static str> {
+    let lock = include_str!("../Cargo.lock");
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version = lock.split_once(&entry).and_then(|(_, rest)| rest.split('"').next());
+    version.with_context(|| format!("Cargo.lock does not know {name}"))
+}

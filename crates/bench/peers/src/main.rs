@@ -1,0 +1,78 @@
+//! `identity-bench-peers`: how fast other event stores append to the Postgres that the service is measured on.
+//!
+//! # Code map
+//! - `load`: the measuring, once for all.
+//! - `identity`: the event that everybody appends, and what is said beside it.
+//! - `pools`: the connections of those that take a pool.
+//! - `peer`: what a peer has to be. `mire`, `skilj`, `disintegrate`, `esrs`: one peer each, put together as its own
+//!   documentation does it. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
+//!
+//! # Invariants, as absences
+//! - No setting of Postgres is touched, and no append is counted before its own commit has been answered.
+//! - No peer is spared what its authors do before they append: loading, deciding, validating.
+//! - No figure without its rows: a table that does not hold exactly what was answered fails the run.
+
+mod disintegrate;
+mod esrs;
+mod identity;
+mod load;
+mod mire;
+mod peer;
+mod pools;
+mod skilj;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::load::{Load, Report};
+
+/// The same as the service has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures how fast an event store appends the first events of new streams, one a transaction.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Who appends
+    peer: Name,
+
+    /// An empty database
+    database_url: String,
+
+    /// How many append at the same time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    writers: u32,
+
+    /// For how long
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Name {
+    Mire,
+    Skilj,
+    Disintegrate,
+    Esrs,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { peer, database_url, writers, seconds } = Arguments::parse();
+    let load = Load { database_url, writers, time: Duration::from_secs(seconds) };
+    let report = match peer {
+        Name::Mire => load.run::<mire::Identities>().await,
+        Name::Skilj => load.run::<skilj::Identities>().await,
+        Name::Disintegrate => load.run::<disintegrate::Identities>().await,
+        Name::Esrs => load.run::<esrs::Identities>().await,
+    }?;
+    say(&report)
+}
+
+fn say(report: &Report) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    serde_json::to_writer(&mut output, report)?;
+    Ok(writeln!(output)?)
+}

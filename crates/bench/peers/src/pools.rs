@@ -1,0 +1,22 @@
+//! Pools of both versions of sqlx, with the same settings: all connections are there before anything is measured, and
+//! none is pinged when it is taken.
+
+/// For peers that are on sqlx 0.9.
+pub(crate) async fn open(database_url: &str, connections: u32) -> sqlx::Result<sqlx::PgPool> {
+    sqlx::postgres::PgPoolOptions::new()
+        .min_connections(connections)
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .connect(database_url)
+        .await
+}
+
+/// For peers that are on sqlx 0.8.
+pub(crate) async fn open_08(database_url: &str, connections: u32) -> sqlx_08::Result<sqlx_08::PgPool> {
+    sqlx_08::postgres::PgPoolOptions::new()
+        .min_connections(connections)
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .connect(database_url)
+        .await
+}
