@@ -169,8 +169,9 @@ fn refuse(jobs: Vec<Job>, error: BatchError) {
 /// No client round trip may leave the head lock hanging: every wait on the committer's connection has an end.
 ///
 /// Every statement of a batch names the keys it wants, so there is one good plan: from the keys, through their index, to
-/// the rows, in the order in which the statement joins them. Left to itself, Postgres plans for the sizes it last heard
-/// of, and a table that has grown since is read from end to end, batch after batch, until it hears of it.
+/// the rows. Left to itself, Postgres plans for the sizes it last heard of, and a table that has grown since is read from
+/// end to end, batch after batch, until it hears of it. Where keys are joined, the statement itself says in which order:
+/// what is looked up stands in a lateral subquery, and `offset 0` keeps it there.
 fn limited(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("identityd committer").options([
         ("idle_in_transaction_session_timeout", "5s"),
@@ -181,11 +182,7 @@ fn limited(options: PgConnectOptions) -> PgConnectOptions {
         ("tcp_keepalives_count", "3"),
         ("search_path", "read_model,public"),
         ("plan_cache_mode", "force_generic_plan"),
-        ("join_collapse_limit", "1"),
         ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-        ("enable_material", "off"),
         ("jit", "off"),
     ])
 }

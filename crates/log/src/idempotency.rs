@@ -101,9 +101,11 @@ pub(crate) async fn used(connection: &mut PgConnection, appends: &[&Append]) -> 
         return Ok(Used::new());
     }
     let used: Vec<(String, String)> = sqlx::query_as(
-        "select organization_id, idempotency_key
-         from unnest($1::text[], $2::text[]) as wanted (organization_id, idempotency_key)
-         join idempotency_records using (organization_id, idempotency_key)",
+        "select organization, key
+         from unnest($1::text[], $2::text[]) as wanted (organization, key)
+         cross join lateral (
+             select from idempotency_records where organization_id = organization and idempotency_key = key offset 0
+         ) as used",
     )
     .bind(organizations)
     .bind(keys)

@@ -68,10 +68,15 @@ fn local_part(email_address: &str) -> &str {
 /// The claims on some names, in any namespace.
 pub(crate) async fn find(connection: &mut PgConnection, names: &[&str]) -> Result<Vec<Claim>, sqlx::Error> {
     let rows = sqlx::query(
-        "select namespace, name, organization_id, identity_id, released_at
+        "select claim.*
          from unnest($1::text[]) as wanted
          cross join unnest(array['identities', 'tunnels', 'mail']) as known
-         join name_claims on name = wanted and namespace = known",
+         cross join lateral (
+             select namespace, name, organization_id, identity_id, released_at
+             from name_claims
+             where name = wanted and namespace = known
+             offset 0
+         ) as claim",
     )
     .bind(names)
     .fetch_all(connection)

@@ -95,9 +95,14 @@ pub(crate) async fn aggregates(
     after: &[i64],
 ) -> Result<Vec<Recorded>, ReadError> {
     let query = format!(
-        "select {COLUMNS}
+        "select event.*
          from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (wanted_type, wanted_id, seen)
-         join events on aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
+         cross join lateral (
+             select {COLUMNS}
+             from events
+             where aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
+             offset 0
+         ) as event
          order by position"
     );
     let rows = sqlx::query(&query).bind(kinds).bind(ids).bind(after).fetch_all(connection).await?;

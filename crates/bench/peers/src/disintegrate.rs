@@ -7,11 +7,22 @@ use disintegrate::serde::json::Json;
 use disintegrate::{Decision, DecisionError, Event, NoSnapshot, StateMutate, StateQuery};
 use disintegrate_postgres::{Error, PgDecisionMaker, PgEventStore, decision_maker};
 use serde::{Deserialize, Serialize};
+use sqlx_08::error::DatabaseError;
+use sqlx_08::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use crate::identity::Created;
 use crate::peer::Peer;
 use crate::pools;
+
+/// One of its functions has a hexadecimal number, which Postgres reads from version 16 on. The same number in decimal is
+/// read by all.
+const IN_DECIMAL: &str = "
+    do $$ begin
+        execute replace(
+            pg_get_functiondef('event_store_begin_epoch'::regproc), '0xFFFFFFFF', '4294967295'
+        );
+    end $$";
 
 /// The decision maker.
 pub(crate) struct Identities(PgDecisionMaker<IdentityEvent, Json<IdentityEvent>, NoSnapshot>);
@@ -64,8 +75,11 @@ impl Peer for Identities {
     const COUNT: &'static str = "select count(*) from event";
 
     async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
-        let pool = pools::open_08(database_url, connections).await?;
-        Ok(Self(decision_maker(PgEventStore::try_new(pool, Json::default()).await?, NoSnapshot)))
+        let unread = database_url.parse::<PgConnectOptions>()?.options([("check_function_bodies", "off")]);
+        let pool = pools::open_08(unread, connections).await?;
+        let store = PgEventStore::try_new(pool.clone(), Json::default()).await?;
+        sqlx_08::query(IN_DECIMAL).execute(&pool).await?;
+        Ok(Self(decision_maker(store, NoSnapshot)))
     }
 
     /// What it refuses because of others, who have nothing to do with this identity, is decided again, as its
@@ -85,7 +99,7 @@ fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<Error>() {
         Some(Error::Concurrency) => true,
         Some(Error::Database(error)) => {
-            error.as_database_error().and_then(|error| error.code()).as_deref() == Some("40001")
+            error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("40001")
         }
         _ => false,
     }

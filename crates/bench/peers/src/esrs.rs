@@ -47,7 +47,7 @@ impl Peer for Identities {
     const COUNT: &'static str = "select count(*) from identity_events";
 
     async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
-        let pool = pools::open_08(database_url, connections).await?;
+        let pool = pools::open_08(database_url.parse()?, connections).await?;
         Ok(Self(AggregateManager::new(PgStoreBuilder::new(pool).try_build().await?)))
     }
 

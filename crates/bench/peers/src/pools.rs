@@ -12,11 +12,14 @@ pub(crate) async fn open(database_url: &str, connections: u32) -> sqlx::Result<s
 }
 
 /// For peers that are on sqlx 0.8.
-pub(crate) async fn open_08(database_url: &str, connections: u32) -> sqlx_08::Result<sqlx_08::PgPool> {
+pub(crate) async fn open_08(
+    database: sqlx_08::postgres::PgConnectOptions,
+    connections: u32,
+) -> sqlx_08::Result<sqlx_08::PgPool> {
     sqlx_08::postgres::PgPoolOptions::new()
         .min_connections(connections)
         .max_connections(connections)
         .test_before_acquire(false)
-        .connect(database_url)
+        .connect_with(database)
         .await
 }

@@ -106,14 +106,13 @@ impl Peer for Identities {
     async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
         let admin = skilj::dev::seed_admin(database_url, "bench", &[CONTEXT]).await?;
         let pool = default_pool_options().min_connections(connections).max_connections(connections);
-        let (skilj, _) = Skilj::builder(database_url)
+        let builder = Skilj::builder(database_url)
             .pool_options(pool)
             .bounded_context(CONTEXT)
             .event_type::<IdentityCreated>()
             .command_type::<CreateIdentity>()
-            .reconciliation_role(admin.external_subject())
-            .build()
-            .await?;
+            .reconciliation_role(admin.external_subject());
+        let (skilj, _) = Box::pin(builder.build()).await?;
         let token = admin.create_command_token(CONTEXT, CreateIdentity::NAME).await?;
         admin.close().await;
         Ok(Self { router: skilj.rest_router(), authorization: format!("Bearer {token}") })

@@ -102,7 +102,10 @@ pub(super) async fn go_live(
     let pause = began.elapsed().max(failed_for);
     // The swap stands whatever becomes of this; what cannot be dropped now, the next swap drops.
     if let Err(error) = generation::discard(connection, table.name()).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a table that was put aside is not dropped yet");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a table that was put aside is not dropped yet"
+        );
     }
     Ok(Swapped { position: reached.position, events: reached.events, pause })
 }
