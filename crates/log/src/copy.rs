@@ -158,7 +158,7 @@ impl CopyReader {
         }
         let row = rest.get(..length).unwrap_or_default();
         self.at += length;
-        Ok(Some(CopyRow { row, rest: row.get(2..).unwrap_or_default() }))
+        Ok(Some(CopyRow::written(row)))
     }
 
     fn begin(&mut self) -> Result<bool, CopyError> {
@@ -215,6 +215,11 @@ pub struct CopyRow<'a> {
 }
 
 impl<'a> CopyRow<'a> {
+    /// A row as a [`CopyWriter`] wrote it.
+    pub fn written(row: &'a [u8]) -> Self {
+        Self { row, rest: row.get(2..).unwrap_or_default() }
+    }
+
     /// The row as it came over the wire.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.row

@@ -42,7 +42,7 @@ pub struct State {
 pub async fn state(executor: impl PgExecutor<'_>) -> Result<State, ReadError> {
     let row = sqlx::query(
         "select position,
-                (select string_agg(name || ' ' || built_at, ',' order by name) from read_models) as read_models
+                (select string_agg(concat_ws(' ', name, built_at, retired_at), ',' order by name) from read_models) as read_models
          from log_head",
     )
     .fetch_one(executor)

@@ -40,6 +40,9 @@ pub trait Projection: Send + Sync + 'static {
     /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
     const COLUMNS: &'static [&'static str];
 
+    /// How many of these columns, from the first, are the key of a row.
+    const KEY_COLUMNS: usize = 1;
+
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 

@@ -6,6 +6,7 @@
 //! it was; the next job starts over.
 
 mod connection;
+mod cutover;
 mod error;
 mod generation;
 mod job;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::table::Table;
 
+pub use cutover::cut_over_until;
 pub use error::JobError;
 pub use rollback::rollback;
 pub use verification::{Verified, verify};

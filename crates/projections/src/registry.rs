@@ -23,6 +23,10 @@ pub struct Entry {
     pub retired_at: Option<OffsetDateTime>,
     /// Where in the log it stopped.
     pub retired_position: Option<i64>,
+    /// The version of the table that is ready to go live.
+    pub next_version: Option<i32>,
+    /// Where in the log it stopped.
+    pub next_position: Option<i64>,
     /// Whether a job is at work on it now.
     pub job_runs: bool,
     /// What the job is doing, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in
@@ -103,6 +107,22 @@ pub async fn note_progress(
     .bind(i64::try_from(total).unwrap_or(i64::MAX))
     .execute(executor)
     .await?;
+    Ok(())
+}
+
+/// Notes that a table is ready to go live, and up to which position it was caught up.
+pub(crate) async fn note_ready(
+    executor: impl PgExecutor<'_>,
+    name: &str,
+    version: i32,
+    position: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update read_models set next_version = $2, next_position = $3 where name = $1")
+        .bind(name)
+        .bind(version)
+        .bind(position)
+        .execute(executor)
+        .await?;
     Ok(())
 }
 

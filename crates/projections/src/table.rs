@@ -54,7 +54,7 @@ impl Totals {
 /// How a live row departs from what the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which aggregate's row.
+    /// The row's key, its columns joined by `/`. The first of them is the aggregate's id.
     pub id: String,
     /// How.
     pub kind: DifferenceKind,

@@ -80,6 +80,8 @@ impl Projection for VaultAccess {
 
     const COLUMNS: &'static [&'static str] = &["identity_id", "vault_secret_id", "created_at", "access_id"];
 
+    const KEY_COLUMNS: usize = 2;
+
     fn copy(id: &str, rules: &Rules, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let identity = uuid_of(id)?;
         for (secret, rule) in rules {

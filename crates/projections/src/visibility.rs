@@ -122,15 +122,17 @@ impl Projection for VisibilityRows {
     }
 
     const COLUMNS: &'static [&'static str] =
-        &["target_id", "viewer_id", "access_id", "organization_id", "created_at", "document"];
+        &["target_id", "access_id", "viewer_id", "organization_id", "created_at", "document"];
+
+    const KEY_COLUMNS: usize = 2;
 
     fn copy(id: &str, rows: &Rows, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let target = uuid_of(id)?;
         for row in rows {
             writer.row(6);
             writer.uuid(target);
-            writer.optional_uuid(row.viewer_id);
             writer.uuid(row.access_id);
+            writer.optional_uuid(row.viewer_id);
             writer.text(&row.organization_id);
             writer.timestamp(row.created_at);
             writer.text(&row.document(target)?);

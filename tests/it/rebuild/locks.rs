@@ -67,13 +67,40 @@ fn a_swap_waits_for_those_who_read_without_keeping_writers_waiting() {
 }
 
 #[test]
+fn a_swap_waits_for_those_who_read_the_retired_table_without_keeping_writers_waiting() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    world.rebuild("identities", LIVE).unwrap();
+    let options = options(&world);
+    let report = std::thread::scope(|scope| {
+        let reader = world.session("begin; select count(*) from read_model_retired.identities");
+        let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
+        world.somebody_waits_for("read_model_retired.identities");
+        for number in 0..20 {
+            admin.create(&format!("bravo-{number}"));
+        }
+        wait(reader.close()).unwrap();
+        job.join().unwrap().unwrap()
+    });
+    assert_eq!(report.events, 21);
+    world.is_clean();
+}
+
+#[test]
 fn a_verification_keeps_its_table_from_being_swapped() {
     let world = World::new();
     world.admin().create("alpha");
     std::thread::scope(|scope| {
         let held_up = world.session("begin; lock table events in access exclusive mode");
         let verification = scope.spawn(|| world.verify("identities"));
-        world.somebody_waits_for("events");
+        // The service itself waits for the log, too.
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and application_name like 'identityd verification%'
+                         and wait_event_type = 'Lock'";
+        while world.database().number(waiting) == 0 {
+            std::thread::yield_now();
+        }
         let mut swapping = world.session("set lock_timeout = '1ms'");
         let swap = "alter table read_model.identities set schema read_model_retired";
         let refused = wait(swapping.execute(swap)).expect_err("the table is being read");

@@ -85,6 +85,41 @@ fn a_rollback_that_is_killed_can_be_done_again() {
     assert_eq!(admin.handles(), ["bravo", "alpha"]);
 }
 
+fn cut_over(world: &World, name: &str) -> Result<(i64, Duration), JobError> {
+    wait(rebuild::cut_over_until(&options(world), table(name).as_ref(), std::future::pending()))
+}
+
+#[test]
+fn a_table_that_was_left_ready_is_caught_up_and_goes_live() {
+    let world = World::new();
+    let admin = world.admin();
+    assert!(matches!(cut_over(&world, "identities"), Err(JobError::NothingReady)));
+    admin.create("alpha");
+    let ready = world.rebuild("identities", BESIDE).unwrap();
+    assert_eq!(world.entry("identities").next_position, Some(ready.position));
+    world.database().execute("comment on table read_model_next.identities is 'ready'");
+    admin.create("bravo");
+    let (position, _) = cut_over(&world, "identities").unwrap();
+    assert_eq!(position, world.events());
+    assert_eq!(comment(&world).as_deref(), Some("ready"));
+    assert_eq!(admin.handles(), ["bravo", "alpha"]);
+    world.is_clean();
+    assert!(matches!(cut_over(&world, "identities"), Err(JobError::NothingReady)));
+    roll_back(&world, "identities").unwrap();
+    assert_eq!(comment(&world), None);
+}
+
+#[test]
+fn what_is_not_ready_for_this_software_does_not_go_live() {
+    let world = World::new();
+    world.rebuild("identities", BESIDE).unwrap();
+    world.database().execute("update read_models set next_version = 0 where name = 'identities'");
+    assert!(matches!(cut_over(&world, "identities"), Err(JobError::NothingReady)));
+    world.rebuild("identities", BESIDE).unwrap();
+    world.rebuild("identities", LIVE).unwrap();
+    assert!(matches!(cut_over(&world, "identities"), Err(JobError::NothingReady)));
+}
+
 fn comment(world: &World) -> Option<String> {
     let query = "select obj_description('read_model.identities'::regclass)";
     wait(sqlx::query_scalar(query).fetch_one(world.database().pool())).unwrap()

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 /// Options of a job that is called `what`, for tables of `schema`.
 ///
 /// Postgres looks every now and then whether we are still there: what a killed job was doing in the database ends with
-/// it, and with that its lock. Limits that are meant for short statements do not apply.
+/// it, and with that its lock. Limits that are meant for short statements do not apply until a swap sets its own.
 pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> PgConnectOptions {
     let search_path = format!("{schema},public");
     options
@@ -20,6 +20,9 @@ pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> P
             ("statement_timeout", "0"),
             ("lock_timeout", "0"),
             ("idle_in_transaction_session_timeout", "0"),
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "3"),
         ])
         .disable_statement_logging()
 }

@@ -53,8 +53,14 @@ pub enum JobError {
         /// Rows that were found.
         found: u64,
     },
-    /// Readers of the live table did not let go of it.
-    #[error("the live table was in use at every attempt to swap it")]
+    /// There is no table that is ready to go live.
+    #[error("there is no table of this read model that is ready to go live")]
+    NothingReady,
+    /// More was appended before the head lock was taken than writers should wait for. The swap is tried again.
+    #[error("the table is too far behind to be swapped")]
+    Behind,
+    /// Readers of the live table, or of the retired one, did not let go of it.
+    #[error("the live or the retired table was in use at every attempt to swap them")]
     Busy,
     /// A worker was ended from outside.
     #[error("a worker did not come to its end")]

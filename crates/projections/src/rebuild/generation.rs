@@ -33,18 +33,32 @@ async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sql
 /// Makes the table anew, without keys and indexes: they are cheaper to add at the end. Not logged until then either
 /// would be cheaper still, but such a table is empty after a crash of the server, and logging it later writes it twice.
 pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    let statement = format!(
-        "drop table if exists read_model_next.{name};
-         create table read_model_next.{name} (like read_model.{name} including defaults);"
-    );
+    give_up(connection, name).await?;
+    let statement =
+        format!("create table read_model_next.{name} (like read_model.{name} including defaults)");
     connection.execute(statement.as_str()).await?;
     Ok(())
+}
+
+/// Drops the next generation, ready or not.
+pub(super) async fn give_up(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "drop table if exists read_model_next.{name};
+         update read_models set next_version = null, next_position = null where name = '{name}';"
+    );
+    connection.execute(statement.as_str()).await.map(drop)
 }
 
 /// Drops what a swap has put aside. Not in the transaction of a swap: removing the files of a large table takes long.
 pub(super) async fn discard(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!("drop table if exists read_model_discarded.{name}");
     connection.execute(statement.as_str()).await.map(drop)
+}
+
+/// The same, unless somebody is at that table and stays there.
+pub(super) async fn discard_soon(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    connection.execute("set lock_timeout = '3s'").await?;
+    discard(connection, name).await
 }
 
 /// Adds every index that the live table has, those of its keys included. Others may read the table meanwhile.

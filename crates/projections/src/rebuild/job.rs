@@ -101,12 +101,13 @@ impl<'a> Job<'a> {
             position: reached.position,
             pause: None,
         };
+        let version = self.table.version();
         if !settings.cut_over {
+            registry::note_ready(&mut self.connection, self.table.name(), version, reached.position).await?;
             self.enter(Phase::Ready).await?;
             return Ok(report);
         }
         self.enter(Phase::CutOver).await?;
-        let version = self.table.version();
         let swapped = swap::go_live(
             &mut self.connection,
             self.table.as_ref(),

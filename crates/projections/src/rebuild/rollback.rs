@@ -25,7 +25,7 @@ pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(
 async fn bring_back(connection: &mut PgConnection, table: &dyn Table) -> Result<(i64, Duration), JobError> {
     let name = table.name();
     let retired = retired(connection, name).await?.ok_or(JobError::NothingRetired)?;
-    connection.execute(format!("drop table if exists read_model_next.{name}").as_str()).await?;
+    generation::give_up(connection, name).await?;
     let mut transaction = connection.begin().await?;
     let step_forward = format!("alter table read_model_retired.{name} set schema read_model_next");
     transaction.execute(step_forward.as_str()).await?;

@@ -1,10 +1,11 @@
 //! From a table that is ready to one that is live.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use identity_log::{ReadError, Recorded, read};
-use sqlx::{Acquire as _, Executor as _, PgConnection};
+use sqlx::{Acquire as _, Executor as _, PgConnection, Postgres, Transaction};
 
 use super::error::JobError;
 use super::generation;
@@ -15,6 +16,9 @@ const PAGE: i64 = 2_000;
 
 /// With so few events to go the head lock is taken and the rest folded under it.
 const NEARLY: usize = 100;
+
+/// With more events to go than this the head lock is let go again: writers would wait for all of them to be folded.
+const TOO_MANY: i64 = 1_000;
 
 /// How often a swap is tried before the readers of the live table are given up on, which takes about three minutes.
 const ATTEMPTS: u32 = 60;
@@ -90,24 +94,30 @@ pub(super) async fn go_live(
     next: Generation,
     stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Swapped, JobError> {
-    generation::discard(connection, table.name()).await?;
-    let mut transaction = connection.begin().await?;
-    let attempt = tokio::select! {
+    let (transaction, attempt) = tokio::select! {
         biased;
         () = stop => return Err(JobError::Interrupted),
-        attempt = cut_over(&mut transaction, table, next) => attempt?,
+        begun = begin_to_go_live(connection, table, next) => begun?,
     };
     transaction.commit().await.map_err(JobError::Doubt)?;
     let Attempt { reached, began, failed_for } = attempt;
     let pause = began.elapsed().max(failed_for);
     // The swap stands whatever becomes of this; what cannot be dropped now, the next swap drops.
-    if let Err(error) = generation::discard(connection, table.name()).await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "a table that was put aside is not dropped yet"
-        );
+    if let Err(error) = generation::discard_soon(connection, table.name()).await {
+        tracing::warn!(error = &error as &dyn Error, "a table that was put aside is not dropped yet");
     }
     Ok(Swapped { position: reached.position, events: reached.events, pause })
+}
+
+async fn begin_to_go_live<'a>(
+    connection: &'a mut PgConnection,
+    table: &dyn Table,
+    next: Generation,
+) -> Result<(Transaction<'a, Postgres>, Attempt), JobError> {
+    generation::discard(connection, table.name()).await?;
+    let mut transaction = connection.begin().await?;
+    let attempt = cut_over(&mut transaction, table, next).await?;
+    Ok((transaction, attempt))
 }
 
 /// A swap that has succeeded but for the commit.
@@ -122,8 +132,9 @@ pub(super) struct Attempt {
 
 /// Swaps the tables within the caller's transaction, which holds up writers from then on.
 ///
-/// Autovacuum is sent away before the head lock is taken; readers are waited for briefly under it. If one of them
-/// reads on, everything is let go and tried again, so writers never wait for a long read.
+/// Whatever may take long is done before the head lock is taken: maintenance is sent away, the table that was retired
+/// before is put aside, and what was appended meanwhile is folded. Readers are waited for briefly under the lock. If one
+/// of them reads on, or too much was appended, everything is let go and tried again, so writers never wait for long.
 pub(super) async fn cut_over(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -135,34 +146,62 @@ pub(super) async fn cut_over(
         let caught_up = catch_up(connection, table, reached.position).await?;
         reached = Reached { events: reached.events + caught_up.events, ..caught_up };
         let mut savepoint = connection.begin().await?;
-        make_way(&mut savepoint, table.name()).await?;
-        let began = Instant::now();
-        match swap(&mut savepoint, table, next.version, reached).await {
+        let mut began = None;
+        match try_once(&mut savepoint, table, next.version, reached, &mut began).await {
             Ok(reached) => {
                 savepoint.commit().await?;
-                return Ok(Attempt { reached, began, failed_for });
+                return Ok(Attempt { reached, began: began.unwrap_or_else(Instant::now), failed_for });
             }
-            Err(JobError::Database(error)) if is_lock_timeout(&error) => savepoint.rollback().await?,
+            Err(error) if may_be_tried_again(&error) => savepoint.rollback().await?,
             Err(error) => return Err(error),
         }
-        failed_for = failed_for.max(began.elapsed());
+        failed_for = failed_for.max(began.map_or(Duration::ZERO, |began| began.elapsed()));
         tokio::time::sleep(REST * attempt).await;
     }
     Err(JobError::Busy)
 }
 
-/// Does what can be done before writers have to wait: sends maintenance away and puts aside what was retired before.
+/// Notes in `began` when writers begin to wait.
+async fn try_once(
+    connection: &mut PgConnection,
+    table: &dyn Table,
+    version: i32,
+    reached: Reached,
+    began: &mut Option<Instant>,
+) -> Result<Reached, JobError> {
+    make_way(connection, table.name()).await?;
+    let caught_up = catch_up(connection, table, reached.position).await?;
+    let reached = Reached { events: reached.events + caught_up.events, ..caught_up };
+    connection.execute(BRIEFLY).await?;
+    *began = Some(Instant::now());
+    swap(connection, table, version, reached).await
+}
+
+/// Sends maintenance away, which takes a little longer than Postgres's `deadlock_timeout`, and puts aside what was
+/// retired before. Writers do not wait for this.
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
-        "lock table read_model.{name}, read_model_next.{name} in share update exclusive mode;
-         alter table if exists read_model_retired.{name} set schema read_model_discarded;
-         set local lock_timeout = '100ms';"
+        "set local lock_timeout = '3s';
+         lock table read_model.{name}, read_model_next.{name} in share update exclusive mode;
+         alter table if exists read_model_retired.{name} set schema read_model_discarded;"
     );
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
+/// Every wait under the head lock has an end. A job that was stopped in the middle loses its connection, and with it the
+/// lock.
+const BRIEFLY: &str = "
+    set local lock_timeout = '100ms';
+    set local statement_timeout = '200ms';
+    set local idle_in_transaction_session_timeout = '1s';";
+
+/// Somebody held a lock for longer than writers should wait, or too much was appended meanwhile.
+fn may_be_tried_again(error: &JobError) -> bool {
+    let (lock_timeout, statement_timeout) = ("55P03", "57014");
+    let chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    let mut codes =
+        chain.filter_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
+    matches!(error, JobError::Behind) || codes.any(|code| code == lock_timeout || code == statement_timeout)
 }
 
 /// Takes the head lock, folds what is left, and lets the tables change places.
@@ -175,6 +214,9 @@ async fn swap(
     let name = table.name();
     let head: i64 =
         sqlx::query_scalar("select position from log_head for update").fetch_one(&mut *connection).await?;
+    if head - reached.position > TOO_MANY {
+        return Err(JobError::Behind);
+    }
     let events = read::page(&mut *connection, reached.position, head - reached.position).await?;
     apply(connection, table, &events, &mut reached).await?;
     if reached.position != head {
@@ -188,7 +230,9 @@ async fn swap(
     sqlx::query(
         "update read_models
          set retired_version = version, retired_at = now(), retired_position = $2,
-             version = $3, built_at = now(), built_position = $2, job_phase = 'done', job_updated_at = now()
+             version = $3, built_at = now(), built_position = $2, next_version = null, next_position = null,
+             verified_at = null, verified_position = null, differences = null,
+             job_phase = 'done', job_updated_at = now()
          where name = $1",
     )
     .bind(name)

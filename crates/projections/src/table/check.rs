@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use identity_log::copy::CopyWriter;
+use identity_log::ReadError;
+use identity_log::copy::{CopyError, CopyRow, CopyWriter};
 use identity_log::scan::Range;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,11 +13,14 @@ use super::{Difference, DifferenceKind, Totals, read_rows};
 use crate::projection::Projection;
 use crate::rebuild::JobError;
 
-/// Holds folded aggregates against the rows of a live table, byte for byte as both go over the wire. Of every live row
-/// only a sum is kept, so a range of any table fits into memory.
+/// The columns of a row's key, as they go over the wire.
+type Key = Vec<Vec<u8>>;
+
+/// Holds folded aggregates against the rows of a live table, row by row and byte for byte as both go over the wire. Of
+/// every live row only its key and a sum are kept, so a range of any table fits into memory.
 #[derive(Default)]
 pub(super) struct Check {
-    live: HashMap<Vec<u8>, Totals>,
+    live: HashMap<Key, Totals>,
     differences: Vec<Difference>,
 }
 
@@ -31,8 +35,8 @@ impl Check {
             format!("copy (select {columns} from {} where {condition}) to stdout (format binary)", P::NAME);
         let mut check = Self::default();
         read_rows(live, &statement, |row| {
-            let key = row.bytes()?.unwrap_or_default().to_vec();
-            check.live.entry(key).or_default().add_row(row.as_bytes());
+            let sum = sum(row.as_bytes());
+            check.live.insert(key::<P>(row)?, sum);
             Ok(())
         })
         .await?;
@@ -40,36 +44,44 @@ impl Check {
     }
 
     pub(super) fn add<P: Projection>(&mut self, (id, row): &Folded<P>) -> Result<(), JobError> {
-        let mut expected = Totals::default();
-        if let Some(row) = row {
-            let mut writer = CopyWriter::default();
-            P::copy(id, row, &mut writer)?;
-            writer.rows().for_each(|row| expected.add_row(row));
-        }
-        let found = self.live.remove(&key_of(id)).unwrap_or_default();
-        if expected != found {
-            let kind = match (expected.rows, found.rows) {
-                (_, 0) => DifferenceKind::Missing,
-                (0, _) => DifferenceKind::Extra,
-                _ => DifferenceKind::Different,
+        let Some(row) = row else {
+            return Ok(());
+        };
+        let mut writer = CopyWriter::default();
+        P::copy(id, row, &mut writer)?;
+        for expected in writer.rows() {
+            let key = key::<P>(&mut CopyRow::written(expected)).map_err(ReadError::from)?;
+            let kind = match self.live.remove(&key) {
+                Some(found) if found == sum(expected) => continue,
+                Some(_) => DifferenceKind::Different,
+                None => DifferenceKind::Missing,
             };
-            self.differences.push(Difference { id: id.clone(), kind });
+            self.differences.push(Difference { id: id_of(&key), kind });
         }
         Ok(())
     }
 
-    /// Rows that the log never spoke of are left over.
+    /// Rows that the log does not speak of are left over.
     pub(super) fn finish(self) -> Vec<Difference> {
         let extra = self.live.keys().map(|key| Difference { id: id_of(key), kind: DifferenceKind::Extra });
         self.differences.into_iter().chain(extra).collect()
     }
 }
 
-/// An aggregate's id as the first column of its rows holds it.
-fn key_of(id: &str) -> Vec<u8> {
-    id.parse::<Uuid>().map_or_else(|_| id.as_bytes().to_vec(), |uuid| uuid.as_bytes().to_vec())
+fn sum(row: &[u8]) -> Totals {
+    let mut totals = Totals::default();
+    totals.add_row(row);
+    totals
 }
 
-fn id_of(key: &[u8]) -> String {
-    Uuid::from_slice(key).map_or_else(|_| String::from_utf8_lossy(key).into_owned(), |uuid| uuid.to_string())
+fn key<P: Projection>(row: &mut CopyRow<'_>) -> Result<Key, CopyError> {
+    (0..P::KEY_COLUMNS).map(|_| Ok(row.bytes()?.unwrap_or_default().to_vec())).collect()
+}
+
+fn id_of(key: &[Vec<u8>]) -> String {
+    let columns = key.iter().map(|column| {
+        Uuid::from_slice(column)
+            .map_or_else(|_| String::from_utf8_lossy(column).into_owned(), |uuid| uuid.to_string())
+    });
+    columns.collect::<Vec<_>>().join("/")
 }

@@ -5,6 +5,7 @@ mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -41,10 +42,20 @@ pub(super) enum Command {
         #[arg(long)]
         no_cutover: bool,
     },
-    /// Hold live read models against the log, while writes go on
-    Verify {
+    /// Make tables live that were left ready by `rebuild --no-cutover`
+    Cutover {
         #[command(flatten)]
         which: Which,
+    },
+    /// Hold live read models against the log, while writes go on; all of them by default
+    Verify {
+        /// Names of read models
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+
+        /// All of them
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
     },
     /// Make the retired table of a read model the live one again
     Rollback {
@@ -67,8 +78,12 @@ pub(super) struct Which {
 
 impl Which {
     fn tables(&self) -> anyhow::Result<Vec<Arc<dyn Table>>> {
-        if self.all { Ok(tables()) } else { self.names.iter().map(|name| table(name)).collect() }
+        if self.all { Ok(tables()) } else { named(&self.names) }
     }
+}
+
+fn named(names: &[String]) -> anyhow::Result<Vec<Arc<dyn Table>>> {
+    names.iter().map(|name| table(name)).collect()
 }
 
 fn table(name: &str) -> anyhow::Result<Arc<dyn Table>> {
@@ -93,8 +108,15 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             })
             .await
         }
-        Command::Verify { which } => {
-            let tables = which.tables()?;
+        Command::Cutover { which } => {
+            let waiting = which.tables()?;
+            with_database_until(database, async |database, interruption| {
+                cut_all_over(&waiting, &open(database).await?, interruption, output).await
+            })
+            .await
+        }
+        Command::Verify { names, all } => {
+            let tables = if all || names.is_empty() { tables() } else { named(&names)? };
             with_database(database, async |database| {
                 verify_all(&tables, &open(database).await?, output).await
             })
@@ -210,13 +232,35 @@ const fn word(kind: DifferenceKind) -> &'static str {
 
 async fn roll_back(table: &dyn Table, options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
     let name = table.name();
-    let (position, pause) =
-        rebuild::rollback(options, table).await.with_context(|| format!("{name} was not rolled back"))?;
+    let done = rebuild::rollback(options, table).await;
+    let done = done.with_context(|| format!("{name} was not rolled back"))?;
+    print_swap(name, "the retired table is live again", done, output)
+}
+
+async fn cut_all_over(
+    tables: &[Arc<dyn Table>],
+    options: &PgConnectOptions,
+    interruption: &mut Interruption,
+    output: Output,
+) -> anyhow::Result<()> {
+    for table in tables {
+        let name = table.name();
+        let done = rebuild::cut_over_until(options, table.as_ref(), interruption.arrives()).await;
+        let done = done.with_context(|| format!("{name} was not cut over"))?;
+        print_swap(name, "the new table is live", done, output)?;
+    }
+    Ok(())
+}
+
+fn print_swap(
+    name: &str,
+    what: &str,
+    (position, pause): (i64, Duration),
+    output: Output,
+) -> anyhow::Result<()> {
     let pause_ms = pause.as_secs_f64() * 1000.0;
     output.print(
         &json!({ "name": name, "position": position, "pause_ms": pause_ms }),
-        &format!(
-            "{name}: the retired table is live again at position {position}, writers waited {pause_ms:.1} ms"
-        ),
+        &format!("{name}: {what} at position {position}, writers waited {pause_ms:.1} ms"),
     )
 }

@@ -48,6 +48,10 @@ fn as_json(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
             "position": entry.retired_position,
             "retired_at": entry.retired_at.map(timestamp),
         })),
+        "ready": entry.next_version.map(|version| json!({
+            "version": version,
+            "position": entry.next_position,
+        })),
         "job": entry.job_phase.as_ref().map(|phase| json!({
             "running": entry.job_runs,
             "phase": phase,
@@ -68,11 +72,12 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
         || "nothing to roll back to".to_owned(),
         |(version, position)| format!("can roll back to version {version} of position {position}"),
     );
+    let ready = entry.next_version.map(|version| format!("version {version} is ready to go live"));
     let verified = entry.differences.zip(entry.verified_position).map_or_else(
         || "never verified".to_owned(),
         |(differences, position)| format!("{differences} differences at position {position}"),
     );
-    vec![
+    let mut line = vec![
         entry.name.clone(),
         format!("version {} (code {version_in_code})", entry.version),
         format!("{rows} rows"),
@@ -81,7 +86,9 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
         retired,
         verified,
         job(entry),
-    ]
+    ];
+    line.extend(ready);
+    line
 }
 
 /// The last job, or the one at work. One that says neither how it ended nor that it is at work was killed.
