@@ -105,6 +105,8 @@ impl Peer for Identities {
 
     async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
         let admin = skilj::dev::seed_admin(database_url, "bench", &[CONTEXT]).await?;
+        // One is its listener's, for good.
+        let connections = connections + 1;
         let pool = default_pool_options().min_connections(connections).max_connections(connections);
         let builder = Skilj::builder(database_url)
             .pool_options(pool)
