@@ -1,7 +1,7 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-openapi check bench fmt clippy doc tools deb test-deb
+.PHONY: help run test test-openapi check bench bench-smoke peers fmt clippy doc tools deb test-deb
 
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
@@ -25,9 +25,19 @@ test-openapi:
 	@./.ci/test-openapi
 
 # The report and its plots are in target/bench.
-bench: tools
+bench: tools peers
 	cargo build --release --package identityd --package identity-bench
 	target/release/identity-bench $(BENCH)
+
+# Other event stores, to append beside: hundreds of crates, none of them the service's. Where one cannot be built, the
+# bench goes on without it and says so.
+peers:
+	-@./.ci/tools peers && ./.ci/peers
+
+# Whether the bench still works, in about a minute; what it measures in so short a time means little.
+bench-smoke: tools
+	cargo build --workspace
+	target/debug/identity-bench --smoke --folder target/bench-smoke
 
 # A package of the binary, and of what the binary says of itself.
 deb: tools

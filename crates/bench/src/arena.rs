@@ -66,6 +66,17 @@ impl Arena {
         connection.execute(format!("drop database if exists {name} with (force)").as_str()).await?;
         connection.execute(format!("create database {name}").as_str()).await?;
         connection.execute("checkpoint").await?;
+        self.pool(name).await
+    }
+
+    /// The database of this name, if this run has made it.
+    pub(crate) async fn existing(&self, name: &str) -> anyhow::Result<Option<PgPool>> {
+        let query = "select exists (select from pg_database where datname = $1)";
+        let exists: bool = sqlx::query_scalar(query).bind(name).fetch_one(&mut self.connect().await?).await?;
+        Ok(if exists { Some(self.pool(name).await?) } else { None })
+    }
+
+    async fn pool(&self, name: &str) -> anyhow::Result<PgPool> {
         let pool = PgPoolOptions::new().max_connections(4).test_before_acquire(false);
         Ok(pool.connect(&self.url(name)).await?)
     }

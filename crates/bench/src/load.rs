@@ -129,6 +129,7 @@ async fn client(
     Ok(samples)
 }
 
-fn microseconds(time: Duration) -> u32 {
+/// Whole ones; a latency longer than an hour is one of an hour.
+pub(crate) fn microseconds(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }

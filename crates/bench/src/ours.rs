@@ -1,16 +1,34 @@
 //! The service that is measured: a process of its own over a database of its own, with an organization and a key.
 
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
 use identityd::operator::{NewOrganization, Operator, Purpose};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::arena::{Arena, Server, tidy};
+use crate::results::{Results, Round};
+use crate::scale::Scale;
 use crate::seed::{Seeded, Seeder};
+
+/// The database with a long history.
+pub(crate) const HISTORY: &str = "history";
+
+/// Events that every identity of it has after its first.
+pub(crate) const TURNS: usize = 4;
+
+/// How often it is asked whether everything is signed.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A running service.
 pub(crate) struct Ours {
     /// The process.
     pub(crate) server: Server,
+    /// The name of its database.
+    database: String,
     /// Its database.
     pub(crate) pool: PgPool,
     /// The organization in which everything happens.
@@ -26,7 +44,89 @@ impl Ours {
         let server = serve(arena, database).await?;
         let NewOrganization { organization_id, api_key } =
             Operator::new(pool.clone()).create_organization("bench").await?;
-        Ok(Self { server, pool, organization_id, key: api_key.expose_secret().to_owned() })
+        let key = api_key.expose_secret().to_owned();
+        Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
+    }
+
+    /// Starts the service over a long history: as many identities as the scale says, each created and then changed four
+    /// times, one after the other. What was made for one workload serves the next.
+    pub(crate) async fn with_history(
+        arena: &Arena,
+        scale: Scale,
+        results: &mut Results,
+    ) -> anyhow::Result<Self> {
+        if let Some(pool) = arena.existing(HISTORY).await? {
+            return Self::over(arena, HISTORY, pool).await;
+        }
+        let ours = Self::start(arena, HISTORY).await?;
+        let started = Instant::now();
+        Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
+            let seeded = seeder.create("rebuilt", scale.rebuilt).await?;
+            seeder.describe(&seeded, TURNS).await
+        })
+        .await?;
+        let events = scale.rebuilt * (TURNS + 1);
+        results.notes.push(format!(
+            "the {events} events of the history were appended through the log at {:.0} a second",
+            Round::work(events, started.elapsed()).per_second
+        ));
+        tidy(&ours.pool).await?;
+        Ok(ours)
+    }
+
+    /// Starts the service over the one organization of a database.
+    async fn over(arena: &Arena, database: &str, pool: PgPool) -> anyhow::Result<Self> {
+        let server = serve(arena, database).await?;
+        let organization_id: String =
+            sqlx::query_scalar("select id from read_model.organizations").fetch_one(&pool).await?;
+        let key = Operator::new(pool.clone()).issue_key(&organization_id, "bench", Purpose::Admin).await?;
+        let key = key.api_key.expose_secret().to_owned();
+        Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
+    }
+
+    /// Ends it, and starts it again.
+    pub(crate) async fn restart(self, arena: &Arena) -> anyhow::Result<Self> {
+        self.server.stop().await?;
+        let server = serve(arena, &self.database).await?;
+        Ok(Self { server, ..self })
+    }
+
+    /// How many events the organization has.
+    pub(crate) async fn events(&self) -> anyhow::Result<usize> {
+        let query = "select sequence from organization_heads where organization_id = $1";
+        let events: i64 = sqlx::query_scalar(query).bind(&self.organization_id).fetch_one(&self.pool).await?;
+        Ok(usize::try_from(events)?)
+    }
+
+    /// Returns once the last checkpoint covers the last event.
+    pub(crate) async fn all_signed(&self) -> anyhow::Result<()> {
+        let events = self.events().await?;
+        loop {
+            let note = self.get("/log/checkpoint").await?;
+            if note.lines().nth(1).and_then(|size| size.parse().ok()) == Some(events) {
+                return Ok(());
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// The body of an answer.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let mut answer = String::new();
+        self.ask(path, "*/*").await?.read_to_string(&mut answer).await?;
+        let (_head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
+        Ok(body.to_owned())
+    }
+
+    /// A connection on which nothing but one answer comes.
+    pub(crate) async fn ask(&self, path: &str, accept: &str) -> anyhow::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.server.address).await?;
+        let request = format!(
+            "GET /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\naccept: {accept}\r\nconnection: close\r\n\r\n",
+            self.key
+        );
+        stream.write_all(request.as_bytes()).await?;
+        Ok(stream)
     }
 
     /// Brings identities into being, and lets Postgres tidy up behind them.

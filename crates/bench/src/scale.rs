@@ -21,6 +21,8 @@ pub(crate) struct Scale {
     pub(crate) rebuilt: usize,
     /// How many of their events the stock stack replays.
     pub(crate) replayed: usize,
+    /// How many identities there are while growth is measured; memory is, too, beside the second number.
+    pub(crate) growth: [usize; 3],
     /// How many events the identity has that is asked for as of a moment that has passed.
     pub(crate) long: usize,
 }
@@ -35,7 +37,8 @@ impl Scale {
         listed: 10_000,
         changed: 10_000,
         rebuilt: 200_000,
-        replayed: 30_000,
+        replayed: 15_000,
+        growth: [10_000, 1_000_000, 5_000_000],
         long: 1_000,
     };
 
@@ -49,6 +52,7 @@ impl Scale {
         changed: 500,
         rebuilt: 1_000,
         replayed: 500,
+        growth: [500, 2_000, 5_000],
         long: 50,
     };
 }

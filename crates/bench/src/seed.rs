@@ -13,6 +13,8 @@ use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids}
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::load::{Measured, microseconds};
+
 /// How many commands are under way at the same time.
 const IN_FLIGHT: usize = 1024;
 
@@ -83,6 +85,30 @@ impl Seeder {
 
     async fn create_one(&self, id: Uuid, handle: String) -> anyhow::Result<()> {
         self.append(id, Command::Create(Box::new(create(id, &handle)?))).await
+    }
+
+    /// Lets some writers create identities for a while, each the next one when it has its answer.
+    pub(crate) async fn append_for(
+        &self,
+        prefix: &str,
+        writers: usize,
+        time: Duration,
+    ) -> anyhow::Result<Measured> {
+        let started = Instant::now();
+        let write = |writer: usize| async move {
+            let mut latencies = vec![];
+            while started.elapsed() < time {
+                let asked = Instant::now();
+                self.create_one(ids::mint(), format!("{prefix}-{writer}-{}", latencies.len())).await?;
+                latencies.push(microseconds(asked.elapsed()));
+            }
+            anyhow::Ok(latencies)
+        };
+        let written = futures::future::try_join_all((0..writers).map(write)).await?;
+        let mut measured = Measured { elapsed: started.elapsed(), ..Measured::default() };
+        measured.latencies = written.into_iter().flatten().collect();
+        measured.latencies.sort_unstable();
+        Ok(measured)
     }
 
     /// Gives every identity `turns` more events, each a new description.

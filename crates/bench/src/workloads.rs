@@ -1,9 +1,11 @@
 //! The workloads, in the order of their importance.
 
+mod append;
 mod changes;
 mod create;
 mod export;
 mod get;
+mod growth;
 mod list;
 mod mixed;
 mod rebuild;
@@ -20,9 +22,9 @@ use crate::stock;
 pub(crate) enum Workload {
     /// Creates over 1 to 128 connections.
     Create,
-    /// Gets by handle, uniform and Zipf; growth and footprint too.
+    /// Gets by handle, uniform and Zipf.
     Get,
-    /// The whole list of one organization.
+    /// The whole list of one organization, and pages of it.
     List,
     /// Ninety gets in a hundred, and changes.
     Mixed,
@@ -32,6 +34,10 @@ pub(crate) enum Workload {
     Rebuild,
     /// History as lines, verified, and as of a moment that has passed.
     Export,
+    /// Appends beside other event stores.
+    Append,
+    /// Creates and gets as the data grows, memory, and the time until the service answers.
+    Growth,
 }
 
 impl Workload {
@@ -45,6 +51,8 @@ impl Workload {
             Self::Changes => changes::run(arena, scale, results).await,
             Self::Rebuild => rebuild::run(arena, scale, results).await,
             Self::Export => export::run(arena, scale, results).await,
+            Self::Append => append::run(arena, scale, results).await,
+            Self::Growth => growth::run(arena, scale, results).await,
         }
     }
 }

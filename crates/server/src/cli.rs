@@ -124,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let endpoint = common.otlp_endpoint.filter(|endpoint| serves && !endpoint.is_empty());
     let traces = endpoint.as_deref().map(Traces::to).transpose()?;
     let level = if serves { LevelFilter::INFO } else { LevelFilter::WARN };
-    logging::start(common.log_format, level, traces.as_ref())?;
+    let _until_written = logging::start(common.log_format, level, traces.as_ref())?;
     let file = SettingsFile::read(common.config.as_deref())?;
     let signing = SigningSettings::resolve(signing, &database, &file);
     let database = DatabaseSettings::resolve(database, &file);

@@ -8,35 +8,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use identity_log::recorded::timestamp;
 use time::OffsetDateTime;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::arena::{Arena, tidy};
 use crate::load::{self, Load};
-use crate::ours::{self, Ours};
+use crate::ours::{self, HISTORY, Ours};
 use crate::requests::{self, Same};
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
 use crate::seed::Seeder;
 
-/// Events that every identity has after its first.
-const TURNS: usize = 4;
-
-/// How often it is asked whether everything is signed.
-const GLANCE: Duration = Duration::from_millis(200);
-
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
-    let ours = Ours::start(arena, "ours").await?;
+    let ours = Ours::with_history(arena, scale, results).await?;
     Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
-        let seeded = seeder.create("exported", scale.rebuilt).await?;
-        seeder.describe(&seeded, TURNS).await?;
         let long = seeder.create("long", 1).await?;
         seeder.describe(&long, scale.long - 1).await
     })
     .await?;
     tidy(&ours.pool).await?;
-    all_signed(&ours).await?;
+    ours.all_signed().await?;
     as_of(&ours, scale, results).await?;
     export(arena, &ours, scale, results).await?;
     verify(arena, &ours, scale, results).await?;
@@ -69,7 +60,7 @@ async fn export(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results)
     let (mut lines, mut floor) = (vec![], vec![]);
     for _ in 0..scale.rounds {
         lines.push(stream(ours).await?);
-        floor.push(copy(&arena.url("ours"), &ours.organization_id, events(ours).await?).await?);
+        floor.push(copy(&arena.url(HISTORY), &ours.organization_id, ours.events().await?).await?);
     }
     let taken = ours.server.peak()? - usual;
     for (contestant, rounds) in [("ours", lines), ("floor", floor)] {
@@ -83,13 +74,13 @@ async fn export(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results)
 
 /// A file of the command line, which needs nothing but its key then.
 async fn verify(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
-    let key = get(ours, "/log/key").await?;
-    let (file, data_dir, url) = (arena.file("export.ndjson"), ours::data_dir(arena), arena.url("ours"));
+    let key = ours.get("/log/key").await?;
+    let (file, data_dir, url) = (arena.file("export.ndjson"), ours::data_dir(arena), arena.url(HISTORY));
     let name = file.to_string_lossy();
     let export = ["audit", "export", "--org", &ours.organization_id, "--output", &name];
     let place = ["--database-url", &url, "--data-dir", &data_dir];
     let written = identityd(&[export.as_slice(), &place].concat()).await?;
-    let events = events(ours).await?;
+    let events = ours.events().await?;
     let mut verified = vec![];
     for _ in 0..scale.rounds {
         let time = identityd(&["audit", "verify", &name, "--key", key.trim_end()]).await?;
@@ -110,28 +101,10 @@ fn rate(results: &Results, workload: &str) -> f64 {
     results.find(workload, 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second))
 }
 
-async fn events(ours: &Ours) -> anyhow::Result<usize> {
-    let query = "select sequence from organization_heads where organization_id = $1";
-    let events: i64 = sqlx::query_scalar(query).bind(&ours.organization_id).fetch_one(&ours.pool).await?;
-    Ok(usize::try_from(events)?)
-}
-
-/// Returns once the last checkpoint covers the last event.
-async fn all_signed(ours: &Ours) -> anyhow::Result<()> {
-    let events = events(ours).await?;
-    loop {
-        let note = get(ours, "/log/checkpoint").await?;
-        if note.lines().nth(1).and_then(|size| size.parse().ok()) == Some(events) {
-            return Ok(());
-        }
-        tokio::time::sleep(GLANCE).await;
-    }
-}
-
 /// Reads the whole history, and throws away all but its trailer.
 async fn stream(ours: &Ours) -> anyhow::Result<Round> {
     let started = Instant::now();
-    let mut stream = ask(ours, "/events", "application/x-ndjson").await?;
+    let mut stream = ours.ask("/events", "application/x-ndjson").await?;
     let (mut end, mut buffer) = (Vec::new(), vec![0; 256 * 1024]);
     loop {
         let read = stream.read(&mut buffer).await?;
@@ -145,7 +118,7 @@ async fn stream(ours: &Ours) -> anyhow::Result<Round> {
     let end = String::from_utf8_lossy(&end);
     let count = end.rsplit("{\"trailer\":{\"count\":").next().and_then(|rest| rest.split(',').next());
     let count: usize = count.and_then(|count| count.parse().ok()).context("the export was cut off")?;
-    ensure!(count == events(ours).await?, "{count} events are not all of them");
+    ensure!(count == ours.events().await?, "{count} events are not all of them");
     Ok(Round::work(count, time))
 }
 
@@ -171,22 +144,4 @@ async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "identityd {arguments:?} failed: {complaint}");
     Ok(started.elapsed())
-}
-
-async fn get(ours: &Ours, path: &str) -> anyhow::Result<String> {
-    let mut answer = String::new();
-    ask(ours, path, "*/*").await?.read_to_string(&mut answer).await?;
-    let (_head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
-    Ok(body.to_owned())
-}
-
-/// A connection on which nothing but one answer comes.
-async fn ask(ours: &Ours, path: &str, accept: &str) -> anyhow::Result<TcpStream> {
-    let mut stream = TcpStream::connect(ours.server.address).await?;
-    let request = format!(
-        "GET /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\naccept: {accept}\r\nconnection: close\r\n\r\n",
-        ours.key
-    );
-    stream.write_all(request.as_bytes()).await?;
-    Ok(stream)
 }

@@ -10,6 +10,7 @@ use crate::requests::{self, Same};
 use crate::results::{Bound, Results, Round, Series, milliseconds};
 use crate::scale::Scale;
 use crate::seed;
+use crate::turns::{Contestant, take};
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
@@ -26,6 +27,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         memory.push(ours.server.resident()?);
         floor.push(copied(&ours).await?);
     }
+    pages(arena, scale, results, &ours).await?;
     first_bytes.sort_by(f64::total_cmp);
     let first_byte = first_bytes.get(first_bytes.len() / 2).copied().unwrap_or_default();
     let workload = format!("list of {}, MiB", scale.listed);
@@ -34,8 +36,22 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     }
     results.promise(&workload, 1, "ours", "floor", 0.5);
     results.judge("list: milliseconds to the first byte".to_owned(), first_byte, Bound::AtMost(10.0));
-    results.notes.push(format!("resident MiB after each round of lists: {memory:.0?}"));
+    let (least, most) =
+        memory.iter().fold((f64::MAX, 0.0_f64), |(least, most), now| (least.min(*now), most.max(*now)));
+    results.judge(
+        "list: MiB between the rounds with least and most memory".to_owned(),
+        most - least,
+        Bound::AtMost(8.0),
+    );
     ours.stop().await
+}
+
+/// Pages of a hundred, the first of them.
+async fn pages(arena: &Arena, scale: Scale, results: &mut Results, ours: &Ours) -> anyhow::Result<()> {
+    let mut request = Vec::new();
+    requests::write(&mut request, "GET", "?limit=100", &ours.key, "");
+    let contestant = [Contestant::http("ours", ours.server.address, Arc::new(Same(request)))];
+    take(arena, results, ("page of 100", 1), (scale.rounds, scale.turn), &contestant).await
 }
 
 async fn copied(ours: &Ours) -> anyhow::Result<Round> {

@@ -10,33 +10,18 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::arena::{Arena, tidy};
-use crate::ours::Ours;
+use crate::ours::{Ours, TURNS};
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
-use crate::seed::{Seeder, copy, read};
+use crate::seed::{copy, read};
 use crate::stock;
 
-/// Events that every identity has after its first.
-const TURNS: usize = 4;
-
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
-    let ours = Ours::start(arena, "ours").await?;
+    let ours = Ours::with_history(arena, scale, results).await?;
     let events = scale.rebuilt * (TURNS + 1);
-    let seeding = Instant::now();
-    Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
-        let seeded = seeder.create("rebuilt", scale.rebuilt).await?;
-        seeder.describe(&seeded, TURNS).await
-    })
-    .await?;
-    let appended = Round::work(events, seeding.elapsed());
-    results.notes.push(format!(
-        "the {events} events to rebuild from were appended through the log at {:.0} a second",
-        appended.per_second
-    ));
-    tidy(&ours.pool).await?;
     let (mut rebuilt, mut out, mut replayed) = (vec![], vec![], vec![]);
     let stock_pool = stock_events(arena, scale, &ours).await?;
-    for _ in 0..scale.rounds.min(2) {
+    for _ in 0..scale.rounds {
         rebuilt.push(rebuild(&ours.pool).await?);
         let query = "select aggregate_id, sequence, event_type, payload, recorded_at from events";
         out.push(Round::work(events, read(&ours.pool, query).await?.2));
@@ -56,7 +41,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
 }
 
 /// From the first event read to the table being the live one.
-async fn rebuild(pool: &PgPool) -> anyhow::Result<Round> {
+pub(super) async fn rebuild(pool: &PgPool) -> anyhow::Result<Round> {
     let table = identity_projections::tables().into_iter().find(|table| table.name() == "identities");
     let table = table.context("there is no read model of identities")?;
     let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });

@@ -1,0 +1,149 @@
+//! Creates and gets as the data grows, and what the service takes with a million identities.
+//!
+//! All sizes are asked for the same identities, so what differs is how much lies beside them. What is beside them is
+//! written into the log in bulk; the read model is rebuilt from it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use sqlx::Executor as _;
+use tokio::try_join;
+
+use crate::arena::{Arena, tidy};
+use crate::ours::Ours;
+use crate::requests::{Choice, Creates, Gets};
+use crate::results::{Bound, Results};
+use crate::scale::Scale;
+use crate::turns::{Contestant, take};
+
+/// Over how many connections growth is measured.
+const CONNECTIONS: usize = 32;
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let [first, middle, last] = scale.growth;
+    let mut ours = Ours::start(arena, "growth").await?;
+    ours.seed(PREFIX, first).await?;
+    measure(arena, scale, results, &ours, first).await?;
+    grow(&ours, first, middle).await?;
+    measure(arena, scale, results, &ours, middle).await?;
+    ours = footprint(arena, scale, results, ours, middle).await?;
+    grow(&ours, middle, last).await?;
+    measure(arena, scale, results, &ours, last).await?;
+    for size in [middle, last] {
+        for kind in ["create", "get"] {
+            let rate = |size: usize| {
+                let series = results.find(&format!("{kind} of {size}"), CONNECTIONS, "ours");
+                series.map_or(0.0, |series| series.median(|round| round.per_second))
+            };
+            let claim = format!("{kind} beside {size} identities by {kind} beside {first}");
+            results.judge(claim, rate(size) / rate(first), Bound::AtLeast(0.75));
+        }
+    }
+    ours.stop().await
+}
+
+/// What the handles begin with.
+const PREFIX: &str = "agent";
+
+async fn measure(
+    arena: &Arena,
+    scale: Scale,
+    results: &mut Results,
+    ours: &Ours,
+    size: usize,
+) -> anyhow::Result<()> {
+    let turns = (scale.rounds, scale.turn);
+    let asked = |of: usize| -> anyhow::Result<Arc<Gets>> {
+        let choice = Choice::uniform(of)?;
+        Ok(Arc::new(Gets { key: ours.key.clone(), prefix: PREFIX.to_owned(), choice }))
+    };
+    let address = ours.server.address;
+    let [first, ..] = scale.growth;
+    let creates = Arc::new(Creates::new(&ours.key, &format!("beside-{size}")));
+    for (workload, contestant) in [
+        (format!("get of {size}"), Contestant::http("ours", address, asked(first)?)),
+        (format!("get of {size}, any of them"), Contestant::http("ours", address, asked(size)?)),
+        (format!("create of {size}"), Contestant::http("ours", address, creates)),
+    ] {
+        take(arena, results, (&workload, CONNECTIONS), turns, &[contestant]).await?;
+    }
+    Ok(())
+}
+
+/// Brings the number of identities from `from` to `to`.
+async fn grow(ours: &Ours, from: usize, to: usize) -> anyhow::Result<()> {
+    let run = async |statement: String| -> anyhow::Result<()> {
+        let mut connection = ours.pool.acquire().await?;
+        connection.execute(statement.as_str()).await.context("cannot grow")?;
+        Ok(())
+    };
+    let fill = |statement: &str| {
+        statement
+            .replace(":organization", &format!("'{}'", ours.organization_id))
+            .replace(":from", &from.to_string())
+            .replace(":to", &to.to_string())
+    };
+    try_join!(run(fill(EVENTS)), run(fill(CLAIMS)))?;
+    run(fill(HEADS)).await?;
+    super::rebuild::rebuild(&ours.pool).await?;
+    ours.all_signed().await?;
+    tidy(&ours.pool).await
+}
+
+/// Identities as creates make them, one event each. The ids ascend, as ids do that are minted one after the other.
+const EVENTS: &str = r#"
+    insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
+                        event_type, event_version, payload, metadata, recorded_at, leaf_hash)
+    select log_head.position + number - :from + 1, :organization, heads.sequence + number - :from + 1, 'identity',
+           id, 1, 'identity.created', '1',
+           format('{"type":"identity.created","id":"%1$s","agent_handle":"agent-%2$s","display_name":"Agent agent-%2$s",
+                    "description":"Answers letters","imessage_enabled":false,
+                    "mailbox":{"id":"%3$s","email_address":"agent-%2$s@agents.localhost"},
+                    "tunnel":{"id":"%4$s","tls_mode":"edge","zone":"tunnels.localhost"}}',
+                  id, number, mailbox, tunnel)::jsonb,
+           '{"actor":"operator","actor_kind":"operator","request_id":"growth","software":"identity-bench"}',
+           log_head.recorded_at + (number - :from + 1) * interval '1 microsecond', sha256(id::bytea)
+    from log_head
+    join organization_heads as heads on heads.organization_id = :organization
+    cross join generate_series(:from, :to - 1) as number
+    cross join lateral (
+        select format('01a00000-0000-7000-8000-%s', lpad(to_hex(number), 12, '0')) as id,
+               format('01a00000-0000-7000-9000-%s', lpad(to_hex(number), 12, '0')) as mailbox,
+               format('01a00000-0000-7000-a000-%s', lpad(to_hex(number), 12, '0')) as tunnel
+    ) as ids"#;
+
+const CLAIMS: &str = "
+    insert into name_claims (namespace, name, organization_id, identity_id)
+    select namespace, 'agent-' || number, :organization,
+           format('01a00000-0000-7000-8000-%s', lpad(to_hex(number), 12, '0'))::uuid
+    from unnest(array['identities', 'mail', 'tunnels']) as namespace
+    cross join generate_series(:from, :to - 1) as number";
+
+const HEADS: &str = "
+    update log_head
+    set position = position + :to - :from,
+        recorded_at = recorded_at + (:to - :from) * interval '1 microsecond';
+    update organization_heads set sequence = sequence + :to - :from where organization_id = :organization;";
+
+/// Memory when fresh and under load, and the time until it answers.
+async fn footprint(
+    arena: &Arena,
+    scale: Scale,
+    results: &mut Results,
+    mut ours: Ours,
+    size: usize,
+) -> anyhow::Result<Ours> {
+    let loaded = ours.server.resident()?;
+    let (mut ready, mut idle) = (vec![], vec![]);
+    for _ in 0..scale.rounds {
+        ours = ours.restart(arena).await?;
+        ready.push(ours.server.ready_after.as_secs_f64() * 1000.0);
+        idle.push(ours.server.resident()?);
+    }
+    let most = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
+    let with = format!("with {size} identities");
+    results.judge(format!("resident MiB {with}, idle"), most(idle), Bound::AtMost(150.0));
+    results.judge(format!("resident MiB {with}, after the load"), loaded, Bound::AtMost(150.0));
+    results.judge(format!("milliseconds from start to ready {with}"), most(ready), Bound::AtMost(300.0));
+    Ok(ours)
+}
