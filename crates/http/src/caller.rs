@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
-use axum::http::HeaderValue;
 use axum::http::request;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle};
 use identity_log::follow::Head;
@@ -28,11 +28,14 @@ use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::form::Fault;
+use crate::headers;
 use crate::idempotency::{Idempotency, InFlight};
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::reply::{Answer, Keeping, Reply, Source};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What the service works with. Its fields are for this file alone.
 #[derive(Debug, Clone)]
@@ -210,7 +213,7 @@ impl FromRequestParts<App> for Holder {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
-        let header = parts.headers.get("x-api-key").filter(|header| !header.is_empty());
+        let header = headers::only(&parts.headers, &X_API_KEY).filter(|header| !header.is_empty());
         let key = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
         context.identify(&key);
         app.charge(&key, &context)?;

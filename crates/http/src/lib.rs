@@ -11,6 +11,7 @@
 //!   form.
 //! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
 //! - [`cache`]: keys and identities as they were read a moment ago.
+//! - `headers`: headers in more than one line.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - [`metrics`]: what is counted of requests.
@@ -36,6 +37,7 @@ pub mod context;
 pub mod cursor;
 pub mod error;
 pub mod form;
+mod headers;
 mod idempotency;
 pub mod limits;
 pub mod metrics;
