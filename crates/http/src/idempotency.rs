@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
 use crate::form::{Body, Fault};
+use crate::headers;
 use crate::reply::Answer;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -90,9 +91,9 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
 }
 
-/// 1 to 255 visible ASCII characters.
+/// 1 to 255 visible ASCII characters, the same in every line of the header.
 fn key_of(parts: &Parts) -> Result<String, ApiError> {
-    let key = parts.headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
+    let key = headers::only(&parts.headers, &IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
     let sane = key.filter(|key| {
         (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     });
@@ -124,7 +125,7 @@ fn replay(record: Record, fingerprint: [u8; 32]) -> Result<Response, ApiError> {
         return Err(ApiError::idempotency_key_reused());
     }
     let status = u16::try_from(record.status).unwrap_or(200);
-    let mut response = Answer::kept(status, record.body).into_response();
+    let mut response = Answer::kept(status, record.body, record.entity_tag).into_response();
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
 }

@@ -133,11 +133,18 @@ fn a_key_in_another_place_does_not_count() {
 }
 
 #[test]
-fn two_different_keys_are_no_key() {
+fn two_different_keys_are_no_key_whichever_comes_first() {
     let world = World::new();
-    let alpha = world.agent("alpha");
-    let headers = format!("X-API-Key: wrong\r\nX-API-Key: {}\r\n", alpha.key);
-    world.stranger().raw_with("GET", "/api/v1/identities/", headers.as_bytes(), b"").refused(401);
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    let asking = |keys: [&str; 2]| {
+        let headers = keys.map(|key| format!("X-API-Key: {key}\r\n")).concat();
+        world.stranger().raw_with("GET", "/api/v1/identities/", headers.as_bytes(), b"")
+    };
+    for other in ["wrong", "", &bravo.key] {
+        asking([other, &alpha.key]).refused(401);
+        asking([&alpha.key, other]).refused(401);
+    }
+    asking([&alpha.key, &alpha.key]).ok();
 }
 
 #[test]
