@@ -70,7 +70,7 @@ fn all_wait(world: &World, number: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a test has few requests")]
     let expected = number as f64;
     let mut looks = 0;
-    while looks < 5 {
+    while looks < 3 {
         let under_way = world.stranger().metrics().value("identityd_http_requests_in_flight");
         looks += usize::from(under_way >= Some(expected));
     }
