@@ -1,6 +1,8 @@
 //! The log: structured, on standard error, since standard output is for what a command was asked for. Beside it, traces
 //! for whoever collects them.
 
+mod plain_fields;
+
 use std::io::{self, BufWriter};
 
 use anyhow::Context as _;
@@ -12,6 +14,8 @@ use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+use self::plain_fields::PlainFields;
 
 /// How many bytes are written at once, if as many have gathered.
 const BUFFER: usize = 64 * 1024;
@@ -42,7 +46,8 @@ pub(crate) fn start(
         NonBlockingBuilder::default().lossy(false).finish(BufWriter::with_capacity(BUFFER, io::stderr()));
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = match format {
-        Format::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => log.boxed(),
+        Format::Text => log.with_ansi(false).fmt_fields(PlainFields).boxed(),
         Format::Json => log.json().flatten_event(true).boxed(),
     };
     // Spans are for traces. Without them nobody is interested in spans, and none is made.
