@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{NOBODY, World, text};
 
 #[test]
 fn an_answer_carries_the_version_and_a_change_raises_it() {
@@ -37,6 +37,76 @@ fn a_write_that_expects_another_version_is_refused_with_the_present_one() {
 }
 
 #[test]
+fn a_write_that_expects_the_present_version_is_done() {
+    let world = World::new();
+    let [_, bravo] = world.agents(["alpha", "bravo"]);
+    let admin = world.admin();
+    admin.provision("alpha");
+    let access = format!("/identities/alpha/access/{}", bravo.id);
+    let writes = [
+        (Method::POST, "/identities/alpha/access"),
+        (Method::DELETE, access.as_str()),
+        (Method::DELETE, "/identities/alpha/phone_number"),
+        (Method::DELETE, "/identities/alpha"),
+    ];
+    for (method, path) in writes {
+        let tag = admin.get("/identities/alpha").headers["etag"].clone();
+        let body = json!({ "viewer_identity_id": bravo.id });
+        let answer = admin.call(method, path).header("If-Match", &tag).json(&body).send();
+        assert!(matches!(answer.status, 201 | 204), "{answer}");
+        assert_ne!(answer.headers["etag"], tag, "{answer}");
+    }
+    admin.try_identity("alpha").refused(404);
+}
+
+#[test]
+fn a_write_about_what_an_identity_gets_or_uses_expects_the_version_of_the_identity() {
+    let world = World::new();
+    let admin = world.admin();
+    let id = text(&admin.create("alpha")["id"]);
+    let access = format!("/vault/secrets/{}/access", text(&admin.register_secret("s")["id"]));
+    let rule = format!("{access}/{id}");
+    let writes = [
+        (Method::POST, "/phone/numbers", json!({ "agent_handle": "alpha" }), 201),
+        (Method::POST, &access, json!({ "identity_id": id }), 201),
+        (Method::DELETE, &rule, json!({}), 204),
+    ];
+    for (method, path, body, status) in writes {
+        let present = admin.get("/identities/alpha").headers["etag"].clone();
+        let send = |tag| admin.call(method.clone(), path).header("If-Match", tag).json(&body).send();
+        let refused = world.stores_nothing(|| send("\"9\"")).must_be(412);
+        assert_eq!(refused.headers["etag"], present, "{path}");
+        send(&present).must_be(status);
+    }
+}
+
+#[test]
+fn a_key_and_a_secret_end_at_the_version_that_was_seen_and_at_no_other() {
+    let world = World::new();
+    let admin = world.admin();
+    let id = text(&admin.create("alpha")["id"]);
+    let secret = admin.post("/vault/secrets", &json!({ "name": "s" }));
+    let key = admin.post("/api-keys", &json!({ "label": "k", "scoped_identity_id": id }));
+    let things = [
+        (format!("/vault/secrets/{}", text(&secret.json()["id"])), secret),
+        (format!("/api-keys/{}", text(&key.json()["record"]["id"])), key),
+    ];
+    for (path, made) in things {
+        let tag = &made.headers["etag"];
+        let end = |tag: &str| admin.call(Method::DELETE, &path).header("If-Match", tag).send();
+        for other in ["\"9\"", "\"0\"", "W/\"1\""] {
+            let refused = world.stores_nothing(|| end(other)).must_be(412);
+            assert_eq!(&refused.headers["etag"], tag, "{path}");
+        }
+        end(tag).no_content();
+    }
+    let nobody = format!("/api-keys/ApiKey_{NOBODY}");
+    admin.call(Method::DELETE, &nobody).header("If-Match", "\"1\"").send().refused(404);
+    let nothing = format!("/vault/secrets/{NOBODY}");
+    admin.call(Method::DELETE, &nothing).header("If-Match", "\"1\"").send().refused(404);
+}
+
+#[test]
 fn of_two_writers_that_saw_the_same_version_one_wins() {
     let world = World::new();
     world.admin().create("alpha");
@@ -67,6 +137,21 @@ fn a_reader_who_has_it_all_is_told_no_more_than_that() {
 }
 
 #[test]
+fn tags_in_several_lines_are_one_list() {
+    let world = World::new();
+    world.admin().create("alpha");
+    let with = |method: &str, header: &str, tags: [&str; 2]| {
+        let lines = tags.map(|tag| format!("{header}: {tag}\r\n")).concat();
+        let headers = format!("X-API-Key: {}\r\n{lines}", world.admin_key());
+        world.stranger().raw_with(method, "/api/v1/identities/alpha", headers.as_bytes(), b"{}")
+    };
+    with("GET", "If-None-Match", ["\"9\"", "W/\"1\""]).must_be(304);
+    with("GET", "If-None-Match", ["\"9\"", "\"8\""]).must_be(200);
+    with("PATCH", "If-Match", ["\"9\"", "\"1\""]).must_be(200);
+    with("PATCH", "If-Match", ["\"9\"", "W/\"1\""]).must_be(412);
+}
+
+#[test]
 fn what_an_identity_owns_has_its_version_too() {
     let world = World::new();
     let admin = world.admin();
@@ -91,6 +176,62 @@ fn what_an_identity_owns_has_its_version_too() {
     }
     let stale = admin.call(Method::DELETE, &format!("/phone/numbers/{number}")).header("If-Match", "\"1\"");
     stale.send().must_be(412);
+}
+
+// Access rows end with the viewers that they name, without a change of the identity itself.
+#[test]
+fn the_tag_of_an_identity_changes_with_the_viewers_that_it_names() {
+    let world = World::new();
+    let admin = world.admin();
+    let [_, bravo, carol] = world.agents(["alpha", "bravo", "carol"]);
+    let unchanged = |tag: &str| {
+        let call = admin.call(Method::GET, "/identities/alpha").header("If-None-Match", tag);
+        call.send().status == 304
+    };
+    admin.grant("alpha", &bravo.id).created();
+    admin.grant("alpha", &carol.id).created();
+    let both = admin.try_identity("alpha").headers["etag"].clone();
+    assert!(unchanged(&both));
+    admin.remove("bravo");
+    let one = admin.try_identity("alpha").headers["etag"].clone();
+    assert!(unchanged(&one) && !unchanged(&both));
+    admin.remove("carol");
+    let none = admin.try_identity("alpha").headers["etag"].clone();
+    assert_eq!(none, "\"3\"");
+    assert!(unchanged(&none) && !unchanged(&one));
+}
+
+#[test]
+fn a_writer_names_a_version_whatever_the_viewers_are() {
+    let world = World::new();
+    let admin = world.admin();
+    let [alpha, bravo, carol] = world.agents(["alpha", "bravo", "carol"]);
+    admin.grant("alpha", &bravo.id).created();
+    admin.grant("alpha", &carol.id).created();
+    let tag = admin.try_identity("alpha").headers["etag"].clone();
+    admin.remove("carol");
+    let change = |tag: &str, to: &str| {
+        let call = admin.call(Method::PATCH, "/identities/alpha").header("If-Match", tag);
+        call.json(&json!({ "description": to })).send()
+    };
+    let changed = change(&tag, "one").must_be(200);
+    assert_eq!(changed.headers["etag"], admin.try_identity("alpha").headers["etag"]);
+    change(&tag, "two").must_be(412);
+    change("\"4\"", "three").must_be(200);
+    assert_eq!(alpha.try_identity("alpha").headers["etag"], "\"5\"", "an agent sees no rows");
+}
+
+#[test]
+fn the_tag_of_access_rows_changes_with_their_viewers() {
+    let world = World::new();
+    let admin = world.admin();
+    let [_, bravo] = world.agents(["alpha", "bravo"]);
+    admin.grant("alpha", &bravo.id).created();
+    let tag = admin.get("/identities/alpha/access").headers["etag"].clone();
+    let again = || admin.call(Method::GET, "/identities/alpha/access").header("If-None-Match", &tag).send();
+    again().must_be(304);
+    admin.remove("bravo");
+    again().must_be(200);
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn every_kind_of_write_may_be_repeated() {
         assert!(first.status < 300, "{path}: {}", first.status);
         let again = world.stores_nothing(send);
         assert!(is_replayed(&again) && again.status == first.status, "{path}");
+        assert_eq!(again.headers["etag"], first.headers["etag"], "{path}");
         if path != "/api-keys" {
             assert_eq!(again.bytes, first.bytes, "{path}");
         }
@@ -62,6 +63,22 @@ fn another_request_under_a_used_key_is_refused() {
     world.stores_nothing(|| create(&world, "k1", "bravo")).refused_as(409, "idempotency_key_reused");
     let call = world.admin().call(Method::DELETE, "/identities/alpha").header("Idempotency-Key", "k1");
     world.stores_nothing(|| call.send()).refused_as(409, "idempotency_key_reused");
+}
+
+#[test]
+fn a_request_is_another_by_its_method_or_its_path_alone() {
+    let world = World::new();
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    let send = |method: &Method, path: &str, key: &str| {
+        world.admin().call(method.clone(), path).header("Idempotency-Key", key).json(&json!({})).send()
+    };
+    send(&Method::PATCH, "/identities/alpha", "k1").ok();
+    for (method, path) in [(Method::DELETE, "/identities/alpha"), (Method::PATCH, "/identities/bravo")] {
+        world.stores_nothing(|| send(&method, path, "k1")).refused_as(409, "idempotency_key_reused");
+    }
+    send(&Method::PATCH, "/identities/alpha?x=1", "k1").refused_as(409, "idempotency_key_reused");
+    assert!(is_replayed(&send(&Method::PATCH, "/identities/alpha", "k1")));
+    assert!(alpha.sees("alpha") && bravo.sees("bravo"));
 }
 
 #[test]
@@ -152,6 +169,24 @@ fn a_key_that_is_no_key_is_refused() {
 }
 
 #[test]
+fn two_different_keys_are_none() {
+    let world = World::new();
+    let create = |keys: [&str; 2]| {
+        let lines = keys.map(|key| format!("Idempotency-Key: {key}\r\n")).concat();
+        let headers = format!("X-API-Key: {}\r\n{lines}", world.admin_key());
+        world.stranger().raw_with(
+            "POST",
+            "/api/v1/identities",
+            headers.as_bytes(),
+            b"{\"agent_handle\":\"alpha\"}",
+        )
+    };
+    world.stores_nothing(|| create(["k1", "k2"])).invalid_at(&["header", "idempotency-key"]);
+    create(["k1", "k1"]).created();
+    assert!(is_replayed(&create(["k1", "k1"])));
+}
+
+#[test]
 fn fifty_at_once_under_one_key_have_one_effect_and_one_answer() {
     let world = World::new();
     let answers: Vec<Answer> = std::thread::scope(|scope| {
@@ -197,7 +232,47 @@ fn a_repetition_is_answered_after_a_restart_too() {
     let world = world.restarted();
     let again = create(&world, "k1", "alpha");
     assert!(is_replayed(&again));
-    assert_eq!(again.bytes, first.bytes);
+    assert_eq!((again.bytes, &again.headers["etag"]), (first.bytes, &first.headers["etag"]));
+}
+
+#[test]
+fn a_repetition_is_answered_by_another_service_too() {
+    let world = World::new();
+    let beside = world.beside();
+    let admin = beside.holder_of(world.admin_key());
+    let first = create(&world, "k1", "alpha");
+    let there = |handle: &str| {
+        let call = admin.call(Method::POST, "/identities").header("Idempotency-Key", "k1");
+        call.json(&json!({ "agent_handle": handle })).send()
+    };
+    let again = world.stores_nothing(|| there("alpha"));
+    assert!(is_replayed(&again));
+    assert_eq!((again.bytes, &again.headers["etag"]), (first.bytes, &first.headers["etag"]));
+    world.stores_nothing(|| there("bravo")).refused_as(409, "idempotency_key_reused");
+}
+
+// A record that was kept before tags were.
+#[test]
+fn a_record_without_a_tag_is_answered_without_one() {
+    let world = World::new();
+    let first = create(&world, "k1", "alpha");
+    world.database().execute("update idempotency_records set entity_tag = null");
+    let again = create(&world, "k1", "alpha");
+    assert_eq!((again.headers.get("etag"), again.bytes), (None, first.bytes));
+}
+
+#[test]
+fn the_key_is_in_the_metadata_of_every_event() {
+    let world = World::new();
+    create(&world, "k1", "alpha").created();
+    world.admin().create("bravo");
+    let keys_of = |handle: &str| -> Vec<Value> {
+        let page = world.admin().get(&format!("/events?agent_handle={handle}")).ok();
+        let events = page["events"].as_array().unwrap();
+        events.iter().map(|event| event["metadata"]["idempotency_key"].clone()).collect()
+    };
+    assert_eq!(keys_of("alpha"), ["k1"]);
+    assert_eq!(keys_of("bravo"), [Value::Null]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
     reason = "the words of a test, too, stop it when they cannot go on"
 )]
 
+mod answers;
 mod api_keys;
 mod bad_input;
 mod concurrency;
@@ -22,6 +23,7 @@ mod log;
 mod mailboxes;
 mod memory;
 mod operations;
+mod outages;
 mod paging;
 mod phone_numbers;
 mod proof;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
 use axum::http::request;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use identity_domain::{Command, Handle};
+use identity_domain::{Command, Handle, Kind};
 use identity_log::follow::Head;
-use identity_log::idempotency::Repeatable;
+use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
-use identity_log::{Actor, Append, Log, Metadata};
+use identity_log::{Actor, Append, Log, Metadata, read};
 use identity_projections::api_keys::{self, KeyScope, Row as KeyRow};
 use identity_projections::identities::{self, Eyes, Found};
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef};
-use crate::conditional::{entity_tag, tagged};
+use crate::conditional::expected_version;
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -33,7 +33,7 @@ use crate::idempotency::{Idempotency, InFlight};
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::reply::{Answer, Keeping, Reply, Source};
+use crate::reply::{Answer, Keeping, Reply, Source, Subject};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -345,7 +345,7 @@ impl Caller {
             organization_id: self.key.organization_id.clone(),
             aggregate_id: aggregate_id.to_string(),
             command,
-            metadata: Metadata::new(&self.actor(), &self.request_id),
+            metadata: self.metadata(),
             expected_version,
             repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
                 key: key.clone(),
@@ -355,10 +355,43 @@ impl Caller {
         };
         let committed = self.app.0.parts.log.append(append).await?;
         let answer = match &committed.kept {
-            Some(kept) => reply.reveal(Answer::kept(kept.status, kept.body.clone()))?,
-            None => reply.reveal(reply.compose(Source::Pool(self.pool()), &committed).await?)?,
+            Some(Kept { status, body, entity_tag }) => {
+                Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
+            }
+            None => reply.compose(Source::Pool(self.pool()), &committed).await?,
         };
-        Ok(tagged(answer.into_response(), &entity_tag(committed.version)))
+        Ok(reply.reveal(answer)?.of_version(committed.version).into_response())
+    }
+
+    /// What history says of the caller and of this request.
+    fn metadata(&self) -> Metadata {
+        let metadata = Metadata::new(&self.actor(), &self.request_id);
+        match &self.idempotency {
+            Some(Idempotency { key, .. }) => metadata.with_idempotency_key(key),
+            None => metadata,
+        }
+    }
+
+    /// The version that a write to something expects whose version no read model keeps. Whoever writes to what is not
+    /// there is told just that.
+    pub(crate) async fn expected_version(
+        &self,
+        headers: &HeaderMap,
+        kind: Kind,
+        id: Uuid,
+    ) -> Result<Option<i64>, ApiError> {
+        if !headers.contains_key(header::IF_MATCH) {
+            return Ok(None);
+        }
+        match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
+            0 => Ok(None),
+            present => expected_version(headers, present),
+        }
+    }
+
+    /// An identity that the caller writes to, to be shown in the answer.
+    pub(crate) fn subject(&self, id: Uuid) -> Subject {
+        Subject { organization_id: self.organization_id().to_owned(), eyes: self.eyes(), id }
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.

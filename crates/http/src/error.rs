@@ -11,6 +11,7 @@ use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
+use identity_log::idempotency::NotComposed;
 use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::past::PastError;
@@ -126,9 +127,10 @@ impl ApiError {
 
     /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
     fn log_refused(refusal: &Refusal) -> Self {
+        const RETRY_AFTER_SECONDS: u32 = 60;
         let code = Code::LogRefused;
         let message = format!("The log is not signed any more: {refusal}");
-        Self::new(code, json!({ "code": code.as_str(), "message": message }))
+        Self::new(code, json!({ "code": code.as_str(), "message": message })).retry_after(RETRY_AFTER_SECONDS)
     }
 
     /// A cursor that was good once, of a history that reaches less far than the cursor does.
@@ -301,8 +303,14 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// So that an answer that cannot be composed can fail its transaction.
 impl Error for ApiError {}
+
+/// An answer that cannot be composed fails its transaction.
+impl From<ApiError> for NotComposed {
+    fn from(error: ApiError) -> Self {
+        Self { is_outage: error.0.code == Code::Unavailable, source: Box::new(error) }
+    }
+}
 
 /// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
 impl IntoResponse for ApiError {

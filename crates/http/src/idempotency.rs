@@ -125,7 +125,7 @@ fn replay(record: Record, fingerprint: [u8; 32]) -> Result<Response, ApiError> {
         return Err(ApiError::idempotency_key_reused());
     }
     let status = u16::try_from(record.status).unwrap_or(200);
-    let mut response = Answer::kept(status, record.body).into_response();
+    let mut response = Answer::kept(status, record.body, record.entity_tag).into_response();
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
 }

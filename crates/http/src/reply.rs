@@ -1,15 +1,20 @@
-//! How a write is answered. The answer is composed from what was committed and from the read models as they stand
-//! then: inside the write's own transaction when it must be kept for a repetition, after it otherwise.
+//! How a write is answered: with what it made, and with nothing that others made of that. The answer is composed from the
+//! events of the write, from read models that stand at its version, or from history: inside the write's own transaction
+//! when it must be kept for a repetition, after it otherwise.
 
 use async_trait::async_trait;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_log::Committed;
-use identity_log::idempotency::{Compose, Kept};
+use identity_log::idempotency::{Compose, Kept, NotComposed};
+use identity_projections::identities::{self, Eyes, Found, Row};
+use identity_projections::past;
 use serde::Serialize;
 use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
+use uuid::Uuid;
 
+use crate::conditional::{entity_tag, tagged};
 use crate::error::ApiError;
 
 /// What a write is answered with.
@@ -17,22 +22,24 @@ use crate::error::ApiError;
 pub(crate) struct Answer {
     status: StatusCode,
     body: String,
+    /// None where it is the version of what was written to, which goes without saying.
+    entity_tag: Option<String>,
 }
 
 impl Answer {
     /// 204, no body.
     pub(crate) fn nothing() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: String::new() }
+        Self::text(StatusCode::NO_CONTENT, String::new())
     }
 
     /// A body whose JSON text is already there.
     pub(crate) fn text(status: StatusCode, body: String) -> Self {
-        Self { status, body }
+        Self { status, body, entity_tag: None }
     }
 
     /// A body in JSON.
     pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Self, ApiError> {
-        Ok(Self { status, body: serde_json::to_string(body)? })
+        Ok(Self::text(status, serde_json::to_string(body)?))
     }
 
     /// The body's text.
@@ -40,18 +47,35 @@ impl Answer {
         &self.body
     }
 
+    /// The same answer with a tag of its own.
+    pub(crate) fn with_tag(self, entity_tag: Option<String>) -> Self {
+        Self { entity_tag, ..self }
+    }
+
+    /// The same answer, tagged with a version unless it has a tag.
+    pub(crate) fn of_version(mut self, version: i64) -> Self {
+        self.entity_tag.get_or_insert_with(|| entity_tag(version));
+        self
+    }
+
     /// An answer as it was kept.
-    pub(crate) fn kept(status: u16, body: String) -> Self {
-        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), body }
+    pub(crate) fn kept(status: u16, body: String, entity_tag: Option<String>) -> Self {
+        Self::text(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), body).with_tag(entity_tag)
     }
 }
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        if self.status == StatusCode::NO_CONTENT {
-            return self.status.into_response();
+        let Self { status, body, entity_tag } = self;
+        let response = if status == StatusCode::NO_CONTENT {
+            status.into_response()
+        } else {
+            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        };
+        match entity_tag {
+            Some(tag) => tagged(response, &tag),
+            None => response,
         }
-        (self.status, [(header::CONTENT_TYPE, "application/json")], self.body).into_response()
     }
 }
 
@@ -71,6 +95,47 @@ impl Source<'_> {
             Self::Pool(pool) => Ok(MaybePoolConnection::PoolConnection(pool.acquire().await?)),
         }
     }
+}
+
+/// The identity that a write is about, for answers that show it.
+pub(crate) struct Subject {
+    pub(crate) organization_id: String,
+    /// Through whose eyes it is shown.
+    pub(crate) eyes: Eyes,
+    pub(crate) id: Uuid,
+}
+
+impl Subject {
+    /// What the write made of it. Others may have changed or deleted it by now, or in the same transaction; then its
+    /// history says what it was.
+    pub(crate) async fn found(&self, mut source: Source<'_>, version: i64) -> Result<Found, ApiError> {
+        let Self { organization_id, eyes, id } = self;
+        let mut connection = source.connect().await?;
+        let present = identities::find_by_id(&mut *connection, organization_id, eyes, *id).await?;
+        match present.filter(|present| present.version == version) {
+            Some(present) => Ok(present),
+            None => past::find_by_id(&mut connection, organization_id, eyes, *id, version)
+                .await?
+                .ok_or_else(without_history),
+        }
+    }
+
+    /// The same as its read model keeps it.
+    pub(crate) async fn row(&self, mut source: Source<'_>, version: i64) -> Result<Row, ApiError> {
+        let Self { organization_id, id, .. } = self;
+        let mut connection = source.connect().await?;
+        let present = identities::row(&mut *connection, organization_id, *id).await?;
+        match present.filter(|present| present.version == version) {
+            Some(present) => Ok(present),
+            None => {
+                past::row(&mut connection, organization_id, *id, version).await?.ok_or_else(without_history)
+            }
+        }
+    }
+}
+
+fn without_history() -> ApiError {
+    ApiError::internal("what was written is not in the history of its identity".to_owned())
 }
 
 /// Composes the answer to a write.
@@ -105,8 +170,10 @@ impl<R: Reply> Compose for Keeping<R> {
         &self,
         connection: &mut PgConnection,
         committed: &Committed,
-    ) -> Result<Kept, Box<dyn std::error::Error + Send + Sync>> {
-        let Answer { status, body } = self.0.compose(Source::Transaction(connection), committed).await?;
-        Ok(Kept { status: status.as_u16(), body })
+    ) -> Result<Kept, NotComposed> {
+        let composed = self.0.compose(Source::Transaction(connection), committed).await;
+        let Answer { status, body, entity_tag: tag } = composed?;
+        let entity_tag = tag.unwrap_or_else(|| entity_tag(committed.version));
+        Ok(Kept { status: status.as_u16(), body, entity_tag })
     }
 }

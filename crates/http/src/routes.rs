@@ -58,17 +58,16 @@ async fn unless_known(
     Ok(tagged(list().await?, &tag))
 }
 
-/// Answers with something of an identity's, unless the client has it in this version already.
+/// Answers with something of an identity's, unless the client has it under this very tag already.
 fn unless_current(
     headers: &HeaderMap,
-    version: i64,
+    tag: &str,
     answer: impl FnOnce() -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
-    let tag = entity_tag(version);
-    if is_known(headers, &tag) {
-        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+    if is_known(headers, tag) {
+        return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), tag));
     }
-    Ok(tagged(answer()?, &tag))
+    Ok(tagged(answer()?, tag))
 }
 
 /// The body of a list of identities.

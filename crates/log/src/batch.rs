@@ -88,7 +88,7 @@ async fn keep_answer(
     let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
         return Ok(());
     };
-    let kept = repeatable.answer.compose(connection, committed).await.map_err(BatchError::Compose)?;
+    let kept = repeatable.answer.compose(connection, committed).await?;
     idempotency::keep(connection, &append.organization_id, repeatable, &kept).await?;
     committed.kept = Some(kept);
     Ok(())

@@ -6,6 +6,7 @@ use identity_domain::Rejection;
 
 use crate::codec::DecodeError;
 use crate::copy::CopyError;
+use crate::idempotency::NotComposed;
 use crate::read_model::{ReadModelError, ReadModelFailure};
 
 /// Why nothing was appended.
@@ -47,8 +48,8 @@ pub enum BatchError {
     #[error("event does not encode")]
     Encode(#[from] serde_json::Error),
     /// An answer that should have been kept could not be composed.
-    #[error("the answer could not be composed")]
-    Compose(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Compose(#[from] NotComposed),
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
@@ -64,13 +65,15 @@ impl BatchError {
             Self::Database(error)
             | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
             | Self::Read(ReadError::Database(error)) => is_outage(error),
+            Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped => true,
-            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Compose(_) | Self::Clock => false,
+            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Clock => false,
         }
     }
 }
 
-/// Whether an error says that Postgres is away, is starting or stopping, or ran into one of our time limits.
+/// Whether an error says that Postgres is away, is starting or stopping, only reads for the time being, broke a deadlock
+/// at our expense, or ran into one of our time limits: whatever it is, it passes.
 /// `SQLSTATE` classes: 08 connection, 53 resources, 55P03 lock timeout, 57 operator intervention.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
@@ -78,8 +81,7 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
             code.starts_with("08")
                 || code.starts_with("53")
                 || code.starts_with("57")
-                || code == "55P03"
-                || code == "25P03"
+                || matches!(&*code, "25006" | "25P03" | "40P01" | "55P03")
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut

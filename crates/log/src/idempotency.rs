@@ -37,7 +37,17 @@ pub trait Compose: Send + Sync {
         &self,
         connection: &mut PgConnection,
         committed: &Committed,
-    ) -> Result<Kept, Box<dyn Error + Send + Sync>>;
+    ) -> Result<Kept, NotComposed>;
+}
+
+/// An answer could not be composed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be composed")]
+pub struct NotComposed {
+    /// Whether the database was away, rather than unwilling.
+    pub is_outage: bool,
+    /// Why.
+    pub source: Box<dyn Error + Send + Sync>,
 }
 
 /// An answer that is kept.
@@ -47,6 +57,8 @@ pub struct Kept {
     pub status: u16,
     /// The body; empty if there is none.
     pub body: String,
+    /// The entity tag.
+    pub entity_tag: String,
 }
 
 /// A write under a key.
@@ -58,6 +70,8 @@ pub struct Record {
     pub status: i16,
     /// The body of the answer.
     pub body: String,
+    /// The entity tag of the answer; none if it was kept before tags were.
+    pub entity_tag: Option<String>,
 }
 
 /// The write under this key, if there was one.
@@ -67,7 +81,7 @@ pub async fn find(
     key: &str,
 ) -> Result<Option<Record>, sqlx::Error> {
     sqlx::query_as(
-        "select fingerprint, status, body
+        "select fingerprint, status, body, entity_tag
          from idempotency_records
          where organization_id = $1 and idempotency_key = $2",
     )
@@ -120,14 +134,15 @@ pub(crate) async fn keep(
     kept: &Kept,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into idempotency_records (organization_id, idempotency_key, fingerprint, status, body)
-         values ($1, $2, $3, $4, $5)",
+        "insert into idempotency_records (organization_id, idempotency_key, fingerprint, status, body, entity_tag)
+         values ($1, $2, $3, $4, $5, $6)",
     )
     .bind(organization_id)
     .bind(&repeatable.key)
     .bind(repeatable.fingerprint.as_slice())
     .bind(i16::try_from(kept.status).unwrap_or(i16::MAX))
     .bind(&kept.body)
+    .bind(&kept.entity_tag)
     .execute(connection)
     .await?;
     Ok(())

@@ -51,4 +51,11 @@ impl Metadata {
         ];
         Self(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
+
+    /// The same of a request that may be repeated under a key.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: &str) -> Self {
+        self.0.insert("idempotency_key".to_owned(), key.to_owned());
+        self
+    }
 }

@@ -87,6 +87,25 @@ pub async fn organization_head(
     Ok(head.bind(organization_id).fetch_optional(executor).await?.unwrap_or(0))
 }
 
+/// The version of an aggregate of an organization; 0 where there is none.
+pub async fn version(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    aggregate_id: &str,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select coalesce(max(sequence), 0)
+         from events
+         where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3",
+    )
+    .bind(kind.as_str())
+    .bind(aggregate_id)
+    .bind(organization_id)
+    .fetch_one(executor)
+    .await
+}
+
 /// All events of some aggregates, each after a sequence the caller has already seen, in order of position.
 pub(crate) async fn aggregates(
     connection: &mut PgConnection,

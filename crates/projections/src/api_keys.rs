@@ -212,6 +212,11 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>
     sqlx::query_as("select * from read_model.api_keys where id = $1").bind(id).fetch_optional(executor).await
 }
 
+/// The key that these events have issued, as they left it.
+pub fn issued(events: &[Recorded]) -> Option<Row> {
+    events.iter().fold(None, ApiKeys::fold)
+}
+
 /// A key as its organization's admins see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {

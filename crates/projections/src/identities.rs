@@ -305,6 +305,24 @@ pub async fn find_by_id(
     sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).bind(id).fetch_optional(executor).await
 }
 
+/// What is kept of the identity with this id, whoever looks.
+pub async fn row(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    id: Uuid,
+) -> Result<Option<Row>, ReadModelFailure> {
+    let row = sqlx::query(
+        "select document, tunnel_metadata, created_at, version
+         from read_model.identities
+         where organization_id = $1 and id = $2",
+    )
+    .bind(organization_id)
+    .bind(id)
+    .fetch_optional(executor)
+    .await?;
+    row.as_ref().map(row_of).transpose()
+}
+
 /// Which identity's parts are meant. Parts (mailbox, tunnel, phone number) are never seen through visibility: an agent
 /// sees its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,11 +9,9 @@ use identity_domain::Kind;
 use identity_log::history::{History, Query};
 use identity_log::{ReadError, Recorded, past};
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::document::IdentityDocument;
-use crate::identities::Found;
+use crate::identities::{Eyes, Found, Identities, Row};
 use crate::projection::Projection as _;
 use crate::visibility::{Rows, VisibilityRows};
 
@@ -34,47 +32,52 @@ pub enum PastError {
 /// What one identity came to.
 #[derive(Debug, Default)]
 struct Past {
-    document: Option<Box<IdentityDocument>>,
-    rows: Option<Rows>,
-    version: i64,
-    created_at: Option<OffsetDateTime>,
+    row: Option<Row>,
+    access: Option<Rows>,
     last_sequence: i64,
 }
 
 impl Past {
     fn evolve(&mut self, recorded: &Recorded) {
-        self.document = IdentityDocument::fold(self.document.take(), recorded);
-        self.rows = VisibilityRows::fold(self.rows.take(), recorded);
-        self.version = recorded.sequence;
-        self.created_at.get_or_insert(recorded.recorded_at);
+        self.row = Identities::fold(self.row.take(), recorded);
+        self.access = VisibilityRows::fold(self.access.take(), recorded);
         self.last_sequence = recorded.organization_sequence;
     }
 
     /// The body's parts, if the identity was alive; rows of viewers who were not are left out (D26).
     fn found(self, was_alive: impl Fn(Uuid) -> bool) -> Result<Option<Found>, serde_json::Error> {
-        let Some(document) = self.document else {
+        let Some(Row { document, version, .. }) = self.row else {
             return Ok(None);
         };
-        let mut rows = self.rows.unwrap_or_default();
+        let mut rows = self.access.unwrap_or_default();
         rows.retain(|row| row.viewer_id.is_none_or(&was_alive));
         rows.sort_by_key(|row| (row.created_at, row.access_id));
         let access: Vec<String> =
             rows.iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
         Ok(Some(Found {
             id: document.id,
-            version: self.version,
+            version,
             document: serde_json::to_string(&document)?,
             access: access.join(","),
         }))
     }
 
     fn viewers(&self) -> Vec<String> {
-        let rows = self.rows.iter().flatten();
+        let rows = self.access.iter().flatten();
         rows.filter_map(|row| row.viewer_id.map(|viewer| viewer.to_string())).collect()
     }
 
     fn is_called(&self, handle: &str) -> bool {
-        self.document.as_ref().is_some_and(|document| document.agent_handle == handle)
+        self.row.as_ref().is_some_and(|row| row.document.agent_handle == handle)
+    }
+
+    /// Its id, if it was alive.
+    fn id(&self) -> Option<Uuid> {
+        self.row.as_ref().map(|row| row.document.id)
+    }
+
+    fn is_at(&self, version: i64) -> bool {
+        self.row.as_ref().is_some_and(|row| row.version == version)
     }
 }
 
@@ -107,12 +110,40 @@ pub async fn find_version(
     for id in holders {
         let query = events_of(organization_id, id, i64::MAX);
         let identity = fold_one(&mut connection, &query, sequence).await?;
-        if identity.version == sequence && identity.is_called(handle) {
+        if identity.is_at(sequence) && identity.is_called(handle) {
             let upto = identity.last_sequence;
             return complete(&mut connection, identity, upto).await;
         }
     }
     Ok(None)
+}
+
+/// An identity right after its own event of that sequence, as these eyes see it, whatever became of it since.
+pub async fn find_by_id(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    eyes: &Eyes,
+    id: Uuid,
+    sequence: i64,
+) -> Result<Option<Found>, PastError> {
+    let query = events_of(organization_id, id.to_string(), i64::MAX);
+    let mut identity = fold_one(connection, &query, sequence).await?;
+    if eyes.viewer().is_some() {
+        identity.access = None;
+    }
+    let upto = identity.last_sequence;
+    complete(connection, identity, upto).await
+}
+
+/// The same as its read model kept it.
+pub async fn row(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    id: Uuid,
+    sequence: i64,
+) -> Result<Option<Row>, PastError> {
+    let query = events_of(organization_id, id.to_string(), i64::MAX);
+    Ok(fold_one(connection, &query, sequence).await?.row)
 }
 
 fn events_of(organization_id: &str, id: String, upto: i64) -> Query {
@@ -159,17 +190,15 @@ pub async fn list(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Vec
         let recorded = entry.recorded()?;
         let identity = identities.entry(recorded.aggregate_id.clone()).or_default();
         identity.evolve(&recorded);
-        if identity.document.is_none() {
+        if identity.row.is_none() {
             identities.remove(&recorded.aggregate_id);
         }
     }
-    let alive: HashSet<Uuid> = identities.values().filter_map(id_of).collect();
+    let alive: HashSet<Uuid> = identities.values().filter_map(Past::id).collect();
     let mut identities: Vec<Past> = identities.into_values().collect();
-    identities.sort_by_key(|identity| std::cmp::Reverse((identity.created_at, id_of(identity))));
+    identities.sort_by_key(|identity| {
+        std::cmp::Reverse(identity.row.as_ref().map(|row| (row.created_at, row.document.id)))
+    });
     let found = identities.into_iter().map(|identity| identity.found(|viewer| alive.contains(&viewer)));
     Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
-}
-
-fn id_of(identity: &Past) -> Option<Uuid> {
-    identity.document.as_ref().map(|document| document.id)
 }

@@ -155,6 +155,13 @@ pub struct AccessRule {
     pub created_at: OffsetDateTime,
 }
 
+/// The rule on a secret that these events of an identity have made.
+pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) -> Option<AccessRule> {
+    let rules = events.iter().fold(None, VaultAccess::fold)?;
+    let Rule { access_id, created_at } = *rules.get(&vault_secret_id)?;
+    Some(AccessRule { access_id, vault_secret_id, identity_id, created_at })
+}
+
 /// The rules on some secrets, oldest first.
 pub async fn list(executor: impl PgExecutor<'_>, secrets: &[Uuid]) -> Result<Vec<AccessRule>, sqlx::Error> {
     sqlx::query_as(

@@ -120,6 +120,11 @@ pub const fn type_name(secret_type: SecretType) -> &'static str {
     }
 }
 
+/// The secret that these events have registered, as they left it.
+pub fn registered(events: &[Recorded]) -> Option<Row> {
+    events.iter().fold(None, VaultSecrets::fold)
+}
+
 /// Every secret of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(

@@ -106,6 +106,13 @@ impl Answer {
         assert_eq!(fault["loc"], serde_json::json!(["body", 0]), "{what}");
     }
 
+    /// The version of an identity that its tag names, whatever the tag says beside that.
+    #[track_caller]
+    pub(crate) fn version(&self) -> String {
+        let tag = self.headers["etag"].trim_matches('"');
+        tag.split('-').next().unwrap().to_owned()
+    }
+
     /// The body as text, with the one member blanked that differs between any two answers.
     #[track_caller]
     pub(crate) fn without_request_id(&self) -> String {

@@ -70,6 +70,11 @@ pub(super) fn hold(answer: &Answer) {
     assert!(answer.status == 304 || !(300..400).contains(&answer.status), "{answer} redirects");
     assert!(answer.status < 500 || answer.status == 503, "{answer} blames the service");
     assert!(!answer.headers.contains_key("set-cookie"), "{answer} sets a cookie");
+    let says_when = answer.headers.contains_key("retry-after");
+    assert!(answer.status != 503 || says_when, "{answer} does not say when to come again");
+    if answer.what.starts_with("HEAD ") {
+        return assert!(answer.bytes.is_empty(), "{answer} has a body");
+    }
     if answer.bytes.is_empty() {
         // Besides 204, only what HTTP itself forbids is refused without a word, before there is a request at all.
         assert!(matches!(answer.status, 204 | 304 | 400 | 414 | 431), "{answer} is empty");

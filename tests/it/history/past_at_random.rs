@@ -104,7 +104,7 @@ fn look(world: &World, admin: &Caller, versions: &mut BTreeMap<(String, String),
     let single = HANDLES.map(|handle| {
         let answer = admin.try_identity(handle);
         if answer.status == 200 {
-            let version = (handle.to_owned(), answer.headers["etag"].trim_matches('"').to_owned());
+            let version = (handle.to_owned(), answer.version());
             let id = text(&answer.json()["id"]);
             versions
                 .entry((format!("{id} {}", version.0), version.1))

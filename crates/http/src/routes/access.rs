@@ -7,14 +7,13 @@ use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
 use identity_projections::visibility::{self, AccessRow};
-use uuid::Uuid;
 
 use super::{json_text, unless_known};
 use crate::caller::{Admin, Segments, uuid_segment};
 use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply, Source, Subject};
 
 /// `GET …/access`: the rows, oldest first.
 #[utoipa::path(
@@ -65,23 +64,23 @@ pub(crate) async fn grant_access(
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },
         None => IdentityCommand::OpenVisibility { access_id },
     };
-    caller.write(target.id, Command::Identity(command), expected, Granted { target: target.id }).await
+    let reply = Granted { target: caller.subject(target.id) };
+    caller.write(target.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the new row, or with the wildcard row that is there already.
 struct Granted {
-    target: Uuid,
+    target: Subject,
 }
 
 #[async_trait]
 impl Reply for Granted {
-    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        if let Some(row) = new_row(committed) {
-            return Ok(Answer::text(StatusCode::CREATED, row.document(self.target)?));
-        }
-        let rows = visibility::list(&mut *source.connect().await?, self.target).await?;
-        // Somebody may just have narrowed the wildcard or deleted the target.
-        let row = rows.into_iter().next().ok_or_else(ApiError::identity_not_found)?;
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let row = match new_row(committed) {
+            Some(row) => row.document(self.target.id)?,
+            // Nothing is written only where everybody may see it, and then there is no other row.
+            None => self.target.found(source, committed.version).await?.access,
+        };
         Ok(Answer::text(StatusCode::CREATED, row))
     }
 }

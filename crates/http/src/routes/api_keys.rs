@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use identity_domain::Command;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
+use identity_domain::{Command, Kind};
 use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
 use identity_projections::api_keys::{self, Row};
@@ -115,9 +115,8 @@ struct Issued {
 
 #[async_trait]
 impl Reply for Issued {
-    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
-        let row = api_keys::find(&mut *source.connect().await?, self.id).await?;
-        let row = row.ok_or_else(ApiError::api_key_not_found)?;
+    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let row = api_keys::issued(&committed.events).ok_or_else(ApiError::api_key_not_found)?;
         let notice = "The key was shown when it was issued, and is not shown again";
         let body = json!({ "api_key": null, "record": KeyRecord::of(&row, false), "message": notice });
         Answer::json(StatusCode::CREATED, &body)
@@ -193,12 +192,14 @@ pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError
     summary = "Revoke an API key",
     description = "At once; again if it was revoked before.",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["api_key_not_found"]}))),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["api_key_not_found"]}))),
 )]
 pub(crate) async fn revoke_api_key(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
-    caller.write(id, Command::ApiKey(KeyCommand::Revoke), None, Done).await
+    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    caller.write(id, Command::ApiKey(KeyCommand::Revoke), expected, Done).await
 }

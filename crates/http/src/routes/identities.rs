@@ -10,16 +10,15 @@ use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
 use identity_projections::document::IdentityDocument;
-use identity_projections::identities::{self, Eyes, Found};
-use uuid::Uuid;
+use identity_projections::identities::Found;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
 use super::{json_text, past, unless_current, unless_known};
 use crate::caller::{Admin, Caller, Holder, Segments};
-use crate::conditional::expected_version;
+use crate::conditional::{expected_version, identity_tag};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply, Source, Subject};
 
 /// `POST /api/v1/identities`: 201 with the identity.
 #[utoipa::path(
@@ -109,7 +108,7 @@ pub(crate) async fn get_identity(
     }
     let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
-    unless_current(&headers, found.version, || Ok(json_text(StatusCode::OK, found.body())))
+    unless_current(&headers, &identity_tag(&found), || Ok(json_text(StatusCode::OK, found.body())))
 }
 
 /// `PATCH /api/v1/identities/{agent_handle}`: 200 with the whole identity, changed or not.
@@ -146,25 +145,20 @@ pub(crate) async fn update_identity(
     }
     let expected = expected_version(&headers, found.version)?;
     let command = IdentityCommand::Update(Box::new(form.update));
-    let organization_id = caller.organization_id().to_owned();
-    let reply = Updated { organization_id, eyes: caller.eyes(), id: found.id };
+    let reply = Updated { identity: caller.subject(found.id) };
     caller.write(found.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the whole identity.
 struct Updated {
-    organization_id: String,
-    eyes: Eyes,
-    id: Uuid,
+    identity: Subject,
 }
 
 #[async_trait]
 impl Reply for Updated {
-    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
-        let mut connection = source.connect().await?;
-        let found =
-            identities::find_by_id(&mut *connection, &self.organization_id, &self.eyes, self.id).await?;
-        Ok(Answer::text(StatusCode::OK, found.ok_or_else(ApiError::identity_not_found)?.body()))
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let found = self.identity.found(source, committed.version).await?;
+        Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
     }
 }
 

@@ -7,15 +7,15 @@ use identity_domain::Command;
 use identity_domain::identity::{Channel, Command as IdentityCommand, Update};
 use identity_log::Committed;
 use identity_projections::document::Mailbox;
-use identity_projections::identities::{self, Eyes, Part, Row};
+use identity_projections::identities::{self, Part, Row};
 use serde::Serialize;
 
 use super::{filter_mode_change_notice, json, unless_current, unless_known};
 use crate::caller::{Caller, Segments};
-use crate::conditional::expected_version;
+use crate::conditional::{entity_tag, expected_version};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice};
-use crate::reply::{Answer, Reply, Source};
+use crate::reply::{Answer, Reply, Source, Subject};
 
 /// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
 #[derive(Debug, Serialize)]
@@ -66,8 +66,8 @@ pub(crate) async fn get_mailbox(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
-    let version = owner.version;
-    unless_current(&headers, version, || json(StatusCode::OK, &FullMailbox::from(owner)))
+    let tag = entity_tag(owner.version);
+    unless_current(&headers, &tag, || json(StatusCode::OK, &FullMailbox::from(owner)))
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
@@ -114,24 +114,20 @@ pub(crate) async fn update_mailbox(
     let update = form.finish(Some(Update { mail_filter_mode, ..Update::default() }))?;
     let expected = expected_version(&headers, owner.version)?;
     let command = IdentityCommand::Update(Box::new(update));
-    let Row { document, .. } = owner;
-    let reply = Changed { organization_id: document.organization_id, address: document.email_address };
-    caller.write(document.id, Command::Identity(command), expected, reply).await
+    let id = owner.document.id;
+    let reply = Changed { owner: caller.subject(id) };
+    caller.write(id, Command::Identity(command), expected, reply).await
 }
 
-/// Answers with the mailbox, to an admin.
+/// Answers with the mailbox.
 struct Changed {
-    organization_id: String,
-    address: String,
+    owner: Subject,
 }
 
 #[async_trait]
 impl Reply for Changed {
-    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut connection = source.connect().await?;
-        let part = Part::Mailbox(&self.address);
-        let owner = identities::owner_of(&mut *connection, &self.organization_id, &Eyes::Admin, part).await?;
-        let mut owner = owner.ok_or_else(ApiError::mailbox_not_found)?;
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let mut owner = self.owner.row(source, committed.version).await?;
         owner.document.mailbox.filter_mode_change_notice =
             filter_mode_change_notice(committed, Channel::Mail);
         Answer::json(StatusCode::OK, &FullMailbox::from(owner))

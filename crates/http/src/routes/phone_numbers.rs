@@ -7,17 +7,16 @@ use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange
 use identity_domain::{Command, Handle};
 use identity_log::Committed;
 use identity_projections::document::PhoneNumber;
-use identity_projections::identities::{self, Eyes, Part, Row};
-use sqlx::PgExecutor;
+use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, webhook_url, websocket_url};
 use super::{filter_mode_change_notice, json, unless_current, unless_known};
 use crate::caller::{Caller, Segments, uuid_segment};
-use crate::conditional::expected_version;
+use crate::conditional::{entity_tag, expected_version};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, parsed};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply, Source, Subject};
 
 /// `GET /phone/numbers`: newest first; released ones are gone.
 #[utoipa::path(
@@ -49,9 +48,13 @@ pub(crate) async fn list_phone_numbers(caller: Caller, headers: HeaderMap) -> Re
     summary = "Provision a phone number",
     description = "It is bound to its identity for life.",
     responses((status = 201, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": [], "errors": ["identity_not_found", "no_phone_number_available", "phone_number_exists"], "body": "ProvisionPhoneNumber"}))),
+    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "no_phone_number_available", "phone_number_exists"], "body": "ProvisionPhoneNumber"}))),
 )]
-pub(crate) async fn provision_phone_number(caller: Caller, body: Body) -> Result<Response, ApiError> {
+pub(crate) async fn provision_phone_number(
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let mut form = Form::parse(&body)?;
     if form.has("filter_mode") {
         caller.admins_only("Setting a filter mode")?;
@@ -60,30 +63,23 @@ pub(crate) async fn provision_phone_number(caller: Caller, body: Body) -> Result
     let order = phone_order(&mut form, false);
     let handle = form.finish(handle)?;
     let owner = caller.find_own(handle.as_str()).await?;
-    let reply = Number { status: StatusCode::CREATED, id: order.id, ..Number::of(&caller) };
-    caller.write(owner.id, Command::Identity(IdentityCommand::ProvisionPhone(order)), None, reply).await
+    let expected = expected_version(&headers, owner.version)?;
+    let reply = Number { status: StatusCode::CREATED, owner: caller.subject(owner.id) };
+    let command = IdentityCommand::ProvisionPhone(order);
+    caller.write(owner.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with a number, and with a notice when its filter mode really changed.
 struct Number {
     status: StatusCode,
-    organization_id: String,
-    eyes: Eyes,
-    id: Uuid,
-}
-
-impl Number {
-    fn of(caller: &Caller) -> Self {
-        let organization_id = caller.organization_id().to_owned();
-        Self { status: StatusCode::OK, organization_id, eyes: caller.eyes(), id: Uuid::nil() }
-    }
+    owner: Subject,
 }
 
 #[async_trait]
 impl Reply for Number {
-    async fn compose(&self, mut source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut connection = source.connect().await?;
-        let (_, mut phone) = find(&mut *connection, &self.organization_id, &self.eyes, self.id).await?;
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let owner = self.owner.row(source, committed.version).await?;
+        let mut phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
         phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
         Answer::json(self.status, &phone)
     }
@@ -105,22 +101,15 @@ pub(crate) async fn get_phone_number(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (owner, phone) = find_for(&caller, id).await?;
-    unless_current(&headers, owner.version, || json(StatusCode::OK, &phone))
-}
-
-async fn find_for(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
-    find(caller.pool(), caller.organization_id(), &caller.eyes(), id).await
+    let (owner, phone) = find(&caller, id).await?;
+    unless_current(&headers, &entity_tag(owner.version), || json(StatusCode::OK, &phone))
 }
 
 /// A number, and whose it is.
-async fn find(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    eyes: &Eyes,
-    id: Uuid,
-) -> Result<(Row, PhoneNumber), ApiError> {
-    let mut owner = identities::owner_of(executor, organization_id, eyes, Part::PhoneNumber(id)).await?;
+async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
+    let part = Part::PhoneNumber(id);
+    let mut owner =
+        identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
     let phone = owner.as_mut().and_then(|owner| owner.document.phone_number.take());
     owner.zip(phone).ok_or_else(ApiError::phone_number_not_found)
 }
@@ -142,7 +131,7 @@ pub(crate) async fn update_phone_number(
     body: Body,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (owner, _) = find_for(&caller, id).await?;
+    let (owner, _) = find(&caller, id).await?;
     let mut form = Form::parse(&body)?;
     if form.has("filter_mode") {
         caller.admins_only("Changing a filter mode")?;
@@ -156,7 +145,7 @@ pub(crate) async fn update_phone_number(
     };
     let change = form.finish(Some(change))?;
     let expected = expected_version(&headers, owner.version)?;
-    let reply = Number { id, ..Number::of(&caller) };
+    let reply = Number { status: StatusCode::OK, owner: caller.subject(owner.document.id) };
     let command = IdentityCommand::ChangePhone(change);
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
@@ -177,7 +166,7 @@ pub(crate) async fn release_phone_number(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
-    let (owner, _) = find_for(&caller, id).await?;
+    let (owner, _) = find(&caller, id).await?;
     let expected = expected_version(&headers, owner.version)?;
     release(&caller, owner.document.id, Some(id), expected).await
 }

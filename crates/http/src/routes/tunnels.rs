@@ -9,17 +9,17 @@ use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
 use identity_projections::document::Tunnel;
-use identity_projections::identities::{self, Eyes, Part, Row};
+use identity_projections::identities::{self, Part, Row};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{json, unless_current, unless_known};
 use crate::caller::{Caller, Segments, uuid_segment};
-use crate::conditional::expected_version;
+use crate::conditional::{entity_tag, expected_version};
 use crate::error::ApiError;
 use crate::form::{Body, Form, object};
-use crate::reply::{Answer, Reply, Source};
+use crate::reply::{Answer, Reply, Source, Subject};
 
 /// The largest metadata, in bytes of compact JSON.
 const LARGEST_METADATA: usize = 4096;
@@ -97,8 +97,8 @@ pub(crate) async fn get_tunnel(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, uuid_segment("tunnel_id", &id)?).await?;
-    let version = owner.version;
-    unless_current(&headers, version, || json(StatusCode::OK, &FullTunnel::of(owner)?))
+    let tag = entity_tag(owner.version);
+    unless_current(&headers, &tag, || json(StatusCode::OK, &FullTunnel::of(owner)?))
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
@@ -140,25 +140,20 @@ pub(crate) async fn update_tunnel(
     let expected = expected_version(&headers, owner.version)?;
     let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
-    let reply = Changed { organization_id: caller.organization_id().to_owned(), eyes: caller.eyes(), id };
+    let reply = Changed { owner: caller.subject(owner.document.id) };
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the tunnel.
 struct Changed {
-    organization_id: String,
-    eyes: Eyes,
-    id: Uuid,
+    owner: Subject,
 }
 
 #[async_trait]
 impl Reply for Changed {
-    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
-        let mut connection = source.connect().await?;
-        let owner =
-            identities::owner_of(&mut *connection, &self.organization_id, &self.eyes, Part::Tunnel(self.id))
-                .await?;
-        Answer::json(StatusCode::OK, &FullTunnel::of(owner.ok_or_else(ApiError::tunnel_not_found)?)?)
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let owner = self.owner.row(source, committed.version).await?;
+        Answer::json(StatusCode::OK, &FullTunnel::of(owner)?)
     }
 }
 

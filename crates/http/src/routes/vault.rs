@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::vault_secret::{Command as SecretCommand, Registration};
+use identity_domain::{Command, Kind};
 use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
+use identity_projections::identities;
 use identity_projections::vault_access::{self, AccessRule};
 use identity_projections::vault_secrets::{self, Row};
 use serde::Serialize;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::{json, unless_known};
 use crate::caller::{Admin, Caller, Segments, uuid_segment};
+use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, filled_text, text, uuid};
 use crate::reply::{Answer, Done, Reply, Source};
@@ -109,22 +111,17 @@ pub(crate) async fn register_secret(Admin(caller): Admin, body: Body) -> Result<
     let description = form.lenient("description", text(caller.settings().longest_description));
     let registration = Registration { name: form.finish(name)?, secret_type, description };
     let id = ids::mint();
-    let reply = Registered { organization_id: caller.organization_id().to_owned(), id };
-    caller.write(id, Command::VaultSecret(SecretCommand::Register(registration)), None, reply).await
+    caller.write(id, Command::VaultSecret(SecretCommand::Register(registration)), None, Registered).await
 }
 
 /// Answers with the reference; nobody has access to it yet.
-struct Registered {
-    organization_id: String,
-    id: Uuid,
-}
+struct Registered;
 
 #[async_trait]
 impl Reply for Registered {
-    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
-        let found =
-            vault_secrets::find(&mut *source.connect().await?, &self.organization_id, self.id).await?;
-        let secret = found.ok_or_else(ApiError::vault_secret_not_found)?;
+    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let secret = vault_secrets::registered(&committed.events);
+        let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
         Answer::json(StatusCode::CREATED, &SecretBody::of(&secret, vec![]))
     }
 }
@@ -142,14 +139,16 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
     summary = "Delete a vault secret",
     description = "All access to it ends.",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found"]}))),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["vault_secret_not_found"]}))),
 )]
 pub(crate) async fn delete_secret(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = uuid_segment("secret_id", &id)?;
-    caller.write(id, Command::VaultSecret(SecretCommand::Delete), None, Done).await
+    let Row { id, .. } = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let expected = caller.expected_version(&headers, Kind::VaultSecret, id).await?;
+    caller.write(id, Command::VaultSecret(SecretCommand::Delete), expected, Done).await
 }
 
 /// `GET /vault/secrets/{id}/access`: oldest first.
@@ -183,19 +182,37 @@ pub(crate) async fn list_access_rules(
     summary = "Let an identity use a vault secret",
     description = "",
     responses((status = 201, description = "The rule", body = crate::openapi::schemas::VaultAccessRule)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_exists"], "body": "GrantVaultAccess"}))),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_exists"], "body": "GrantVaultAccess"}))),
 )]
 pub(crate) async fn grant_secret_access(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     let mut form = Form::parse(&body)?;
     let identity = form.required("identity_id", uuid);
     let identity = form.finish(identity)?;
+    let expected = expected_of_identity(&caller, &headers, identity).await?;
     let command = IdentityCommand::GrantVaultAccess { vault_secret_id: secret.id };
-    caller.write(identity, Command::Identity(command), None, Granted { secret: secret.id, identity }).await
+    caller
+        .write(identity, Command::Identity(command), expected, Granted { secret: secret.id, identity })
+        .await
+}
+
+/// The version of an identity that a write to its rules expects, since the rules are a part of it. One that is not there
+/// has none; whoever writes to it is told just that.
+async fn expected_of_identity(
+    caller: &Caller,
+    headers: &HeaderMap,
+    identity: Uuid,
+) -> Result<Option<i64>, ApiError> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(None);
+    }
+    let present = identities::row(caller.pool(), caller.organization_id(), identity).await?;
+    present.map_or(Ok(None), |present| expected_version(headers, present.version))
 }
 
 /// Answers with the rule.
@@ -206,10 +223,10 @@ struct Granted {
 
 #[async_trait]
 impl Reply for Granted {
-    async fn compose(&self, mut source: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
-        let rules = vault_access::list(&mut *source.connect().await?, &[self.secret]).await?;
-        let rule = rules.iter().find(|rule| rule.identity_id == self.identity);
-        Answer::json(StatusCode::CREATED, &RuleBody::from(rule.ok_or_else(ApiError::vault_secret_not_found)?))
+    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let rule = vault_access::granted(&committed.events, self.secret, self.identity);
+        let rule = rule.ok_or_else(ApiError::vault_secret_not_found)?;
+        Answer::json(StatusCode::CREATED, &RuleBody::from(&rule))
     }
 }
 
@@ -221,14 +238,16 @@ impl Reply for Granted {
     summary = "Let an identity use a vault secret no more",
     description = "",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_not_found"]}))),
+    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["vault_secret_not_found", "identity_not_found", "vault_access_not_found"]}))),
 )]
 pub(crate) async fn revoke_secret_access(
     Admin(caller): Admin,
     Segments((id, identity)): Segments<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     let identity = uuid_segment("identity_id", &identity)?;
+    let expected = expected_of_identity(&caller, &headers, identity).await?;
     let command = IdentityCommand::RevokeVaultAccess { vault_secret_id: secret.id };
-    caller.write(identity, Command::Identity(command), None, Done).await
+    caller.write(identity, Command::Identity(command), expected, Done).await
 }

@@ -1,0 +1,189 @@
+//! A write is answered with what it made, whatever others make of that in the same moment.
+
+use std::thread;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::harness::{Answer, Caller, World, text, wait};
+
+/// A write, and whether it may be repeated.
+struct Write<'a> {
+    by: &'a Caller,
+    method: Method,
+    path: String,
+    body: Value,
+    key: Option<String>,
+}
+
+impl Write<'_> {
+    fn send(&self) -> Answer {
+        let call = self.by.call(self.method.clone(), &self.path);
+        match &self.key {
+            Some(key) => call.header("Idempotency-Key", key).json(&self.body).send(),
+            None => call.json(&self.body).send(),
+        }
+    }
+}
+
+fn write(by: &Caller, method: Method, path: impl Into<String>, body: Value) -> Write<'_> {
+    Write { by, method, path: path.into(), body, key: None }
+}
+
+/// Every second one may be repeated, so that it is answered from within its transaction.
+fn some_repeatable<'a>(writes: impl Iterator<Item = Write<'a>>) -> Vec<Write<'a>> {
+    let keyed = |(number, write)| match number % 2 {
+        0 => write,
+        _ => Write { key: Some(format!("key-{number}")), ..write },
+    };
+    writes.enumerate().map(keyed).collect()
+}
+
+/// A connection while which nobody appends.
+fn held_up(world: &World) -> PgConnection {
+    let mut connection = wait(PgConnection::connect(world.database().url())).unwrap();
+    for statement in ["begin", "select from log_head for update"] {
+        wait(sqlx::query(statement).execute(&mut connection)).unwrap();
+    }
+    connection
+}
+
+/// Sends all while nobody can append, the last one after the others, so that all but the first are committed in one
+/// transaction. In which order they come there is left open; but whoever is refused has changed nothing.
+fn together(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
+    let answers = all_at_once(world, writes);
+    for answer in answers.iter().filter(|answer| answer.status >= 300) {
+        let caused = "select count(*) from events where metadata ->> 'request_id' =";
+        let caused = format!("{caused} '{}'", answer.headers["x-request-id"]);
+        assert_eq!(world.database().number(&caused), 0, "{answer}");
+    }
+    answers
+}
+
+fn all_at_once(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
+    let held_up = held_up(world);
+    let (last, others) = writes.split_last().unwrap();
+    thread::scope(|scope| {
+        let mut threads: Vec<_> = others.iter().map(|write| scope.spawn(|| write.send())).collect();
+        all_wait(world, others.len());
+        threads.push(scope.spawn(|| last.send()));
+        all_wait(world, writes.len());
+        wait(held_up.close()).unwrap();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Waits until so many requests are under way, and looks again, since one that has just begun does not wait for the
+/// committer yet.
+fn all_wait(world: &World, number: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a test has few requests")]
+    let expected = number as f64;
+    let mut looks = 0;
+    while looks < 3 {
+        let under_way = world.stranger().metrics().value("identityd_http_requests_in_flight");
+        looks += usize::from(under_way >= Some(expected));
+    }
+}
+
+/// The body of an identity at the version that an answer claims.
+fn as_of(admin: &Caller, answer: &Answer) -> Vec<u8> {
+    admin.get(&format!("/identities/alpha?as_of=sequence:{}", answer.version())).must_be(200).bytes
+}
+
+#[test]
+fn the_body_is_of_the_version_in_the_tag() {
+    let world = World::new();
+    let admin = world.admin();
+    let alpha = world.agent("alpha");
+    let describe = |number: usize| {
+        let by: &Caller = if number.is_multiple_of(3) { &alpha } else { &admin };
+        write(by, Method::PATCH, "/identities/alpha", json!({ "description": number.to_string() }))
+    };
+    let answers = together(&world, &some_repeatable((0..12).map(describe)));
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.json()["description"], json!(number.to_string()), "{answer}");
+        assert_eq!(answer.bytes, as_of(&admin, answer), "{answer}");
+    }
+}
+
+#[test]
+fn a_write_is_answered_though_its_identity_is_deleted_in_the_same_moment() {
+    let world = World::new();
+    let admin = world.admin();
+    let [_, viewer] = world.agents(["alpha", "viewer"]);
+    admin.grant("alpha", &viewer.id).created();
+    let describe = |number: usize| {
+        write(&admin, Method::PATCH, "/identities/alpha", json!({ "description": number.to_string() }))
+    };
+    let mut writes: Vec<Write<'_>> = (0..8).map(describe).collect();
+    writes.push(write(&admin, Method::DELETE, "/identities/alpha", json!({})));
+    let answers = together(&world, &writes);
+    let done: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
+    for answer in done {
+        assert_eq!(answer.bytes, as_of(&admin, answer), "{answer}");
+    }
+}
+
+#[test]
+fn what_an_identity_owns_is_answered_as_each_write_left_it() {
+    let world = World::new();
+    let admin = world.admin();
+    let created = admin.create("alpha");
+    let tunnel = format!("/tunnels/{}", text(&created["tunnel"]["id"]));
+    let number = format!("/phone/numbers/{}", text(&admin.provision("alpha")["id"]));
+    let change = |turn: usize| {
+        let mode = if turn.is_multiple_of(2) { "whitelist" } else { "blacklist" };
+        match turn % 3 {
+            0 => write(&admin, Method::PATCH, tunnel.clone(), json!({ "metadata": { "turn": turn } })),
+            1 => write(&admin, Method::PATCH, number.clone(), json!({ "filter_mode": mode })),
+            _ => write(&admin, Method::PATCH, "/mail/mailboxes/alpha", json!({ "filter_mode": mode })),
+        }
+    };
+    let mut writes: Vec<Write<'_>> = (0..15).map(change).collect();
+    writes.push(write(&admin, Method::DELETE, "/identities/alpha", json!({})));
+    let answers = together(&world, &writes);
+    for (write, answer) in writes.iter().zip(&answers).filter(|(_, answer)| answer.status == 200) {
+        for (name, value) in write.body.as_object().unwrap() {
+            assert_eq!(&answer.json()[name], value, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn who_opens_what_is_open_is_answered_with_the_row_for_everybody() {
+    let world = World::new();
+    let admin = world.admin();
+    let [_, bravo, _] = world.agents(["alpha", "bravo", "carol"]);
+    admin.open("alpha");
+    let open = |_| write(&admin, Method::POST, "/identities/alpha/access", json!({}));
+    let mut writes = some_repeatable((0..8).map(open));
+    let narrow = format!("/identities/alpha/access/{}", bravo.id);
+    writes.push(write(&admin, Method::DELETE, narrow, json!({})));
+    let answers = together(&world, &writes);
+    for answer in answers.iter().take(8) {
+        assert_eq!(answer.status, 201, "{answer}");
+        assert_eq!(answer.json()["viewer_identity_id"], Value::Null, "{answer}");
+    }
+}
+
+#[test]
+fn what_is_not_kept_by_version_is_answered_from_its_own_event() {
+    let world = World::new();
+    let admin = world.admin();
+    let id = text(&admin.create("alpha")["id"]);
+    let path = format!("/vault/secrets/{}/access", text(&admin.register_secret("s")["id"]));
+    let mut writes: Vec<Write<'_>> = (0..4)
+        .map(|number| {
+            let label = json!({ "label": number.to_string(), "scoped_identity_id": id });
+            write(&admin, Method::POST, "/api-keys", label)
+        })
+        .collect();
+    writes.push(write(&admin, Method::POST, path.clone(), json!({ "identity_id": id })));
+    writes.push(write(&admin, Method::POST, "/vault/secrets", json!({ "name": "t" })));
+    writes.push(write(&admin, Method::DELETE, "/identities/alpha", json!({})));
+    let answers = together(&world, &some_repeatable(writes.into_iter()));
+    for answer in answers.iter().filter(|answer| answer.status >= 300) {
+        assert_eq!(answer.json()["code"], "identity_not_found", "{answer}");
+    }
+}
