@@ -11,7 +11,7 @@
 //!   form.
 //! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
 //! - [`cache`]: keys and identities as they were read a moment ago.
-//! - `headers`: headers in more than one line.
+//! - `headers`: headers in more than one line; `accept`: in which form an answer is wanted.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - [`metrics`]: what is counted of requests.
@@ -27,6 +27,7 @@
 //! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first, with what it says of
 //! itself above it; its lines in [`router()`] and in [`openapi`]; its errors in [`error`] and [`code`].
 
+mod accept;
 pub mod api_key;
 pub mod cache;
 pub mod caller;

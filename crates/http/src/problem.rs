@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::accept;
 use crate::error::ApiError;
 use crate::form::Fault;
 
@@ -54,16 +55,16 @@ pub(crate) enum Form {
     Problem,
 }
 
+const KNOWN: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
 impl Form {
-    /// What the client accepts.
+    /// What the client accepts. A problem is for whoever names it and wants nothing more than that; who wants both alike
+    /// wants JSON where it is no error.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        if accepted.flat_map(|value| value.split(',')).any(|range| range.trim().starts_with(PROBLEM)) {
-            Self::Problem
-        } else {
-            Self::Known
+        match accept::weight_of_range(headers, PROBLEM) {
+            Some(weight) if weight > 0.0 && weight >= accept::weight(headers, KNOWN) => Self::Problem,
+            _ => Self::Known,
         }
     }
 }
@@ -109,7 +110,7 @@ pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, for
         request_id,
     };
     let (body, content_type) = match form {
-        Form::Known => (serde_json::to_string(&Known { detail: error.detail(), common }), "application/json"),
+        Form::Known => (serde_json::to_string(&Known { detail: error.detail(), common }), KNOWN),
         Form::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM),
     };
     let (mut parts, _) = response.into_parts();
@@ -118,7 +119,7 @@ pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, for
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     parts.headers.extend(error.headers());
     // A body of text and numbers always encodes; an empty one would still carry its status.
-    Response::from_parts(parts, HttpBody::from(body.unwrap_or_default()))
+    accept::negotiated(Response::from_parts(parts, HttpBody::from(body.unwrap_or_default())))
 }
 
 fn problem<'a>(detail: &'a Detail, common: Common<'a>) -> Problem<'a> {

@@ -39,6 +39,47 @@ fn whoever_asks_for_a_problem_gets_one_whatever_the_detail_is() {
 }
 
 #[test]
+fn a_problem_is_for_whoever_wants_it_most() {
+    let world = World::new();
+    let form = |accept: &str| {
+        let call = world.admin().call(Method::GET, "/identities/nobody").header("Accept", accept);
+        let answer = call.send().must_be(404);
+        assert_eq!(answer.headers["vary"], "accept", "{accept}");
+        answer.headers["content-type"].clone()
+    };
+    for problem in [
+        "application/problem+json",
+        "Application/Problem+JSON",
+        "application/problem+json ; q=0.5, */*;q=0.1",
+        "application/json, application/problem+json",
+        "application/json;q=0.5, application/problem+json;Q=0.9",
+        "application/problem+json;charset=utf-8",
+    ] {
+        assert_eq!(form(problem), "application/problem+json", "{problem}");
+    }
+    for known in [
+        "*/*",
+        "application/*",
+        "text/html",
+        "application/problem+json;q=0",
+        "application/problem+jsonp",
+        "application/problem+json-seq",
+        "application/json, application/problem+json;q=0.5",
+        "application/*, application/problem+json;q=0.5",
+    ] {
+        assert_eq!(form(known), "application/json", "{known}");
+    }
+}
+
+#[test]
+fn what_is_not_negotiated_does_not_vary() {
+    let world = World::new();
+    let varies = |path: &str| world.admin().get(path).must_be(200).headers.contains_key("vary");
+    assert!(varies("/events"));
+    assert!(!varies("/identities"));
+}
+
+#[test]
 fn a_sane_request_id_is_taken_and_any_other_replaced() {
     let world = World::new();
     let with =

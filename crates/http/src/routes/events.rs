@@ -12,12 +12,13 @@ mod range;
 mod whole;
 
 use axum::extract::RawQuery;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use identity_domain::Handle;
 use identity_log::past;
 
 use self::range::{Range, Wanted};
+use crate::accept;
 use crate::caller::{Caller, Historian, Segments};
 use crate::error::ApiError;
 
@@ -37,17 +38,16 @@ enum Representation {
 impl Representation {
     /// The first one in the order of the client's preference; a page where the client names none that there is.
     fn negotiate(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut ranges: Vec<(f32, &str)> = accepted.flat_map(|list| list.split(',')).map(weighted).collect();
+        let mut ranges: Vec<(&str, f32)> = accept::ranges(headers).collect();
         // A stable sort: among equals the client's order counts.
-        ranges.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+        ranges.sort_by(|(_, left), (_, right)| right.total_cmp(left));
         let known =
-            ranges.into_iter().filter(|(weight, _)| *weight > 0.0).find_map(|(_, name)| Self::named(name));
+            ranges.into_iter().filter(|(_, weight)| *weight > 0.0).find_map(|(name, _)| Self::named(name));
         known.unwrap_or(Self::Page)
     }
 
     fn named(media_type: &str) -> Option<Self> {
-        match media_type {
+        match &*media_type.to_ascii_lowercase() {
             "application/json" | "application/*" | "*/*" => Some(Self::Page),
             "application/cloudevents-batch+json" => Some(Self::CloudEvents),
             "application/x-ndjson" => Some(Self::Lines),
@@ -55,13 +55,6 @@ impl Representation {
             _ => None,
         }
     }
-}
-
-/// A media range of `Accept`, and how much it is wanted.
-fn weighted(range: &str) -> (f32, &str) {
-    let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
-    let weight = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
-    (weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0), name.trim())
 }
 
 /// `GET /events`.
@@ -124,12 +117,13 @@ pub(crate) async fn list_identity_events(
 }
 
 async fn answer(representation: Representation, range: Range, caller: Caller) -> Result<Response, ApiError> {
-    match representation {
-        Representation::Page => page::json(range, caller.pool()).await,
-        Representation::CloudEvents => page::cloud_events(range, caller.pool()).await,
-        Representation::Lines => Ok(whole::lines(range, caller)),
-        Representation::Live => Ok(live::follow(range, caller)),
-    }
+    let response = match representation {
+        Representation::Page => page::json(range, caller.pool()).await?,
+        Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,
+        Representation::Lines => whole::lines(range, caller),
+        Representation::Live => live::follow(range, caller),
+    };
+    Ok(accept::negotiated(response))
 }
 
 #[cfg(test)]
@@ -144,6 +138,7 @@ mod tests {
             ("*/*", Representation::Page),
             ("text/html", Representation::Page),
             ("application/x-ndjson", Representation::Lines),
+            ("Text/Event-Stream", Representation::Live),
             ("text/event-stream, application/json", Representation::Live),
             ("application/json;q=0.5, application/x-ndjson", Representation::Lines),
             (

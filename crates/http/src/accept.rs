@@ -1,0 +1,65 @@
+//! `Accept`: what a client wants, and how much. RFC 9110, section 12.5.1.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+
+use crate::headers::elements;
+
+/// Every media range that a client names, as it spells it, and how much it is wanted.
+pub(crate) fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (&str, f32)> {
+    elements(headers, &header::ACCEPT).map(weighted)
+}
+
+/// How much a media type is wanted, by the range that comes closest to it: the type itself, all of its kind, anything.
+pub(crate) fn weight(headers: &HeaderMap, media_type: &str) -> f32 {
+    let kind = media_type.split_once('/').map_or(media_type, |(kind, _)| kind);
+    let closest = [media_type, &format!("{kind}/*"), "*/*"];
+    closest.into_iter().find_map(|range| weight_of_range(headers, range)).unwrap_or(0.0)
+}
+
+/// How much this very range is wanted, if it is named.
+pub(crate) fn weight_of_range(headers: &HeaderMap, range: &str) -> Option<f32> {
+    ranges(headers).find_map(|(name, weight)| name.eq_ignore_ascii_case(range).then_some(weight))
+}
+
+/// A media range, and its weight: 1 where it has none that is one.
+fn weighted(range: &str) -> (&str, f32) {
+    let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let weight = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    let weight = weight.and_then(|(_, weight)| weight.trim().parse().ok());
+    (name.trim(), weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
+}
+
+/// An answer whose form was chosen by `Accept`, and which says so to whoever keeps it for others.
+pub(crate) fn negotiated(mut response: Response) -> Response {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    use super::weight;
+
+    #[test]
+    fn the_closest_range_says_how_much_a_media_type_is_wanted() {
+        let cases = [
+            ("application/json", 1.0),
+            ("Application/JSON;Q=0.5", 0.5),
+            ("application/json;charset=utf-8; q=0.25", 0.25),
+            ("*/*;q=0.5", 0.5),
+            ("*/*, application/*;q=0.5", 0.5),
+            ("*/*, application/json;q=0", 0.0),
+            ("application/json5, text/*", 0.0),
+            ("application/json;q=nan", 1.0),
+            ("", 0.0),
+        ];
+        for (accept, expected) in cases {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            let found = weight(&headers, "application/json");
+            assert!((found - expected).abs() < f32::EPSILON, "{accept}: {found}");
+        }
+    }
+}
