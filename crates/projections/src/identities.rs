@@ -37,7 +37,7 @@ pub struct Row {
 #[async_trait]
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 2;
+    const VERSION: i32 = 3;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
@@ -181,9 +181,16 @@ async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), Read
     Ok(())
 }
 
-/// The display name as searches compare it: without case, in every script, whatever the locale of the database.
+/// The display name as searches compare it.
 fn folded_name(document: &IdentityDocument) -> Option<String> {
-    document.display_name.as_deref().map(str::to_lowercase)
+    document.display_name.as_deref().map(folded)
+}
+
+/// A text without case, in every script, whatever the locale of the database. It is folded character by character, so that
+/// a part of it is folded as it is within the whole; the sigma that ends a word is one like any other.
+pub(crate) fn folded(text: &str) -> String {
+    let lower = text.chars().flat_map(char::to_lowercase);
+    lower.map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
 }
 
 pub(crate) const fn status_name(status: Status) -> &'static str {

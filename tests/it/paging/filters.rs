@@ -61,6 +61,27 @@ fn by_a_part_of_handle_or_display_name_in_whatever_case() {
     admin.get("/identities?q=%00").invalid_at(&["query", "q"]);
 }
 
+// The last sigma of a word has a shape of its own, which is no other letter.
+#[test]
+fn by_a_part_of_a_word_that_ends_elsewhere() {
+    let world = World::new();
+    let admin = world.admin();
+    let (upper, lower) = ("ΟΔΥΣΣΕΥΣ", "ὀδυσσεύς");
+    admin.try_create("upper", json!({ "display_name": upper })).created();
+    admin.try_create("lower", json!({ "display_name": lower })).created();
+    let cases: [(&str, &[&str]); 6] = [
+        ("ΟΔΥΣ", &["upper"]),
+        ("οδυς", &["upper"]),
+        ("οδυσσευς", &["upper"]),
+        ("ΟΔΥΣΣΕΥΣ", &["upper"]),
+        ("Σ", &["lower", "upper"]),
+        ("ς", &["lower", "upper"]),
+    ];
+    for (q, found) in cases {
+        assert_eq!(admin.handles_of(&format!("q={q}")), found, "{q}");
+    }
+}
+
 #[test]
 fn by_when_it_was_created() {
     let world = world();

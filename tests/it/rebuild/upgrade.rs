@@ -82,7 +82,9 @@ fn a_rebuild_that_another_process_is_at_is_waited_for() {
     while !waits() {
         std::thread::yield_now();
     }
-    world.database().execute("update read_models set version = 1 + (name = 'identities')::int");
+    let version = super::words::version("identities");
+    let rebuilt = format!("update read_models set version = {version} where name = 'identities'");
+    world.database().execute(&rebuilt);
     wait(elsewhere.close()).unwrap();
     world.becomes_ready();
     assert_eq!(world.entry("identities").retired_version, None, "it was not rebuilt once more");

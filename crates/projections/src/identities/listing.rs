@@ -9,7 +9,7 @@ use sqlx::{Arguments as _, FromRow, PgExecutor, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Eyes, Found, seen, status_name};
+use super::{Eyes, Found, folded, seen, status_name};
 
 /// Which identities are wanted. What is left open is not restricted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, afte
     }
     if let Some(text) = &filter.text {
         // Neither pattern nor escape: the text is looked for as it is.
-        let folded = text.to_lowercase();
+        let folded = folded(text);
         query.push(" and (strpos(agent_handle, ").push_bind(folded.clone());
         query.push(") > 0 or strpos(folded_name, ").push_bind(folded).push(") > 0)");
     }
