@@ -174,7 +174,8 @@ fn whole_seconds(wait: Duration) -> u32 {
 
 /// Refused keys by address.
 struct RefusedKeys {
-    buckets: Buckets<IpAddr>,
+    quota: Quota,
+    buckets: RwLock<Buckets<IpAddr>>,
     /// Addresses whose bucket is empty, and until when.
     spent: RwLock<HashMap<IpAddr, Instant>>,
     /// Whether there is any. Nearly always there is none, and then nobody has to look.
@@ -185,8 +186,10 @@ struct RefusedKeys {
 
 impl RefusedKeys {
     fn new(tokens: NonZeroU32) -> Option<Self> {
+        let quota = quota(tokens)?;
         Some(Self {
-            buckets: RateLimiter::dashmap(quota(tokens)?).with_middleware(),
+            quota,
+            buckets: RwLock::new(RateLimiter::dashmap(quota).with_middleware()),
             spent: RwLock::default(),
             any_spent: AtomicBool::new(false),
             good: RwLock::default(),
@@ -207,9 +210,24 @@ impl RefusedKeys {
         }
     }
 
+    /// Forgets addresses that have all of their budget again. Where too many have not, all are forgotten: whoever has spent
+    /// the budget stays shut out all the same.
+    fn make_room(&self) {
+        if self.buckets.read().unwrap_or_else(PoisonError::into_inner).len() < MANY {
+            return;
+        }
+        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        buckets.retain_recent();
+        if buckets.len() > MANY / 2 {
+            *buckets = RateLimiter::dashmap(self.quota).with_middleware();
+        }
+    }
+
     fn count(&self, address: IpAddr) -> ApiError {
         let address = network(address);
-        let Err(refusal) = self.buckets.check_key(&address) else {
+        self.make_room();
+        let Err(refusal) = self.buckets.read().unwrap_or_else(PoisonError::into_inner).check_key(&address)
+        else {
             return ApiError::unauthorized();
         };
         let wait = refusal.wait_time_from(DefaultClock::default().now());
@@ -220,9 +238,6 @@ impl RefusedKeys {
     /// Notes that the budget of an address is spent, and forgets those of whom that is not true any more.
     fn spend(&self, address: IpAddr, until: Instant) {
         let mut spent = self.spent.write().unwrap_or_else(PoisonError::into_inner);
-        if self.buckets.len() > MANY {
-            self.buckets.retain_recent();
-        }
         let now = Instant::now();
         spent.retain(|_, until| *until > now);
         spent.insert(address, until);

@@ -1,7 +1,7 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use super::{Limits, Settings, Standing};
+use super::{Limits, MANY, Settings, Standing};
 
 fn limits(refused_keys: u32) -> Limits {
     Limits::new(Settings { refused_keys: NonZeroU32::new(refused_keys), ..Settings::default() })
@@ -43,6 +43,20 @@ fn a_key_that_was_good_passes_where_others_guess() {
     spend(&limits, guesser);
     limits.may_try(Some(guesser), Some(&[1; 32])).unwrap();
     limits.may_try(Some(guesser), Some(&[2; 32])).unwrap_err();
+}
+
+#[test]
+fn one_guess_from_each_of_many_addresses_fills_no_memory() {
+    let limits = limits(3);
+    let guesser = address("192.0.2.1");
+    spend(&limits, guesser);
+    let many = u32::try_from(2 * MANY).unwrap();
+    for number in 0..many {
+        limits.refused(Some(Ipv4Addr::from_bits(0x0a00_0000 + number).into()));
+    }
+    let kept = limits.refused_keys.as_ref().unwrap().buckets.read().unwrap().len();
+    assert!(kept <= MANY, "{kept}");
+    limits.may_try(Some(guesser), None).unwrap_err();
 }
 
 #[test]
