@@ -74,18 +74,30 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         answer.unwrap_or_else(|elapsed| ApiError::unavailable(&elapsed).into_response())
     };
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
-    let mut response = match &error {
+    let response = match &error {
         Some(error) => problem::render(error, response, &context.request_id, form),
         None => response,
     };
-    if let Ok(value) = HeaderValue::from_str(&context.request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    let mut response = named(response, &context.request_id);
     if let Some(standing) = context.standing.get() {
         standing.write(response.headers_mut());
     }
     line.status = response.status().as_u16();
     line.error = error;
+    response
+}
+
+/// The answer to a method that is not served, for routes that a server puts beside those of the API.
+pub fn method_not_allowed(headers: &HeaderMap) -> Response {
+    let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
+    let rendered = problem::render(&error, Response::default(), &request_id, Form::accepted(headers));
+    named(rendered, &request_id)
+}
+
+fn named(mut response: Response, request_id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     response
 }
 

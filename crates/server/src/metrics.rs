@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use identity_http::context;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
 use identity_projections::{Table, tables};
@@ -73,7 +74,10 @@ impl Metrics {
 
 /// The route on which it is shown. It asks for no key, and tells no name or id of anybody.
 pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
-    Router::new().route("/metrics", get(show)).with_state(metrics)
+    Router::new()
+        .route("/metrics", get(show))
+        .method_not_allowed_fallback(async |headers: HeaderMap| context::method_not_allowed(&headers))
+        .with_state(metrics)
 }
 
 async fn show(State(metrics): State<Arc<Metrics>>) -> Response {

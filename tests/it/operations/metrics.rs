@@ -64,6 +64,15 @@ fn no_name_id_or_key_of_anybody_is_shown() {
 }
 
 #[test]
+fn nothing_but_reading_is_served_there() {
+    let world = World::new();
+    let answer = world.stranger().raw("POST", "/metrics", b"");
+    assert_eq!(answer.headers["allow"], "GET,HEAD");
+    assert_eq!(answer.json()["request_id"], answer.headers["x-request-id"].as_str());
+    assert_eq!(answer.refused(405), "Method Not Allowed");
+}
+
+#[test]
 fn a_database_that_is_away_leaves_the_numbers_of_the_process() {
     let world = World::new();
     world.admin().create("alpha");
