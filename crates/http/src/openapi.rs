@@ -107,7 +107,12 @@ fn complete() -> Value {
     insert(
         &mut document,
         "/components",
-        json!({ "parameters": requests::parameters(), "headers": headers(), "securitySchemes": security() }),
+        json!({
+            "parameters": requests::parameters(),
+            "headers": headers(),
+            "responses": responses(),
+            "securitySchemes": security(),
+        }),
     );
     insert(&mut document, "", json!({ "servers": [{ "url": "/" }], "tags": tags() }));
     examples::add(&mut document);
@@ -160,9 +165,22 @@ fn headers() -> Value {
         "X-Request-Id": header("Names the request in the log and in history", text.clone()),
         "ETag": header("The version, for `If-Match` and `If-None-Match`", text.clone()),
         "Link": header("The next page, with `rel=\"next\"` (RFC 8288); absent on the last", text.clone()),
-        "X-Next-Cursor": header("The cursor of the next page of CloudEvents", text),
+        "X-Next-Cursor": header("The cursor of the next page of CloudEvents", text.clone()),
         "Retry-After": header("After how many seconds to come again", json!({ "type": "integer" })),
         "Idempotent-Replayed": header("Present when the answer is that of an earlier request", json!({ "const": "true" })),
+        "Allow": header("The methods that the path serves", text.clone()),
+        "RateLimit-Policy": header("The quotas that bind the key, where there are any: `q` requests in `w` seconds", text.clone()),
+        "RateLimit": header("Where it stands under them: `r` requests are left, all of them again in `t` seconds", text.clone()),
+    })
+}
+
+/// What every path may answer, whatever it is asked.
+fn responses() -> Value {
+    json!({
+        "MethodNotAllowed": failure(&[Code::MethodNotAllowed], &["X-Request-Id", "Allow"]),
+        "HeadTooLarge": {
+            "description": "The head of the request is larger than 64 KiB, or has more than 100 lines; without a body",
+        },
     })
 }
 
@@ -237,6 +255,14 @@ fn write_out(path: &str, method: &str, operation: &mut Value, samples: &Value) {
 }
 
 impl Operation<'_> {
+    /// Headers of every answer.
+    fn headers(&self) -> Vec<&'static str> {
+        if self.about.key == "none" {
+            return vec!["X-Request-Id"];
+        }
+        vec!["X-Request-Id", "RateLimit-Policy", "RateLimit"]
+    }
+
     fn takes(&self, parameter: &str) -> bool {
         self.about.parameters.iter().any(|known| known == parameter)
     }
@@ -254,7 +280,7 @@ impl Operation<'_> {
     }
 
     fn complete_success(&self, response: &mut Value, samples: &Value) {
-        let mut headers = vec!["X-Request-Id"];
+        let mut headers = self.headers();
         if self.is_write || self.takes("If-None-Match") {
             headers.push("ETag");
         }
@@ -281,10 +307,15 @@ impl Operation<'_> {
         for code in self.codes() {
             by_status.entry(code.status().as_u16()).or_default().push(code);
         }
-        let mut failures: Map<String, Value> =
-            by_status.into_iter().map(|(status, codes)| (status.to_string(), failure(&codes))).collect();
+        let headers = self.headers();
+        let of_status = |(status, codes): (u16, Vec<Code>)| (status.to_string(), failure(&codes, &headers));
+        let mut failures: Map<String, Value> = by_status.into_iter().map(of_status).collect();
+        for (status, name) in [("405", "MethodNotAllowed"), ("431", "HeadTooLarge")] {
+            let reference = json!({ "$ref": format!("#/components/responses/{name}") });
+            failures.insert(status.to_owned(), reference);
+        }
         if self.takes("If-None-Match") {
-            let headers = references(&["X-Request-Id", "ETag"]);
+            let headers = references(&[headers, vec!["ETag"]].concat());
             failures.insert(
                 "304".to_owned(),
                 json!({ "description": "Nothing has changed", "headers": headers }),
@@ -328,11 +359,11 @@ fn references(headers: &[&str]) -> Map<String, Value> {
     headers.iter().map(reference).collect()
 }
 
-/// A status, and the errors that have it.
-fn failure(codes: &[Code]) -> Value {
+/// A status, and the errors that have it, with these headers among others.
+fn failure(codes: &[Code], headers: &[&'static str]) -> Value {
     let meanings: Vec<String> =
         codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
-    let mut headers = vec!["X-Request-Id"];
+    let mut headers = headers.to_vec();
     if codes
         .iter()
         .any(|code| matches!(code.status().as_u16(), 429 | 503) || *code == Code::IdempotencyInProgress)

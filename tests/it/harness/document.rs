@@ -15,6 +15,19 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
+/// Headers that are a part of the API wherever they stand.
+const HEADERS: [&str; 9] = [
+    "Allow",
+    "ETag",
+    "Idempotent-Replayed",
+    "Link",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Next-Cursor",
+    "X-Request-Id",
+];
+
 /// By the JSON pointer of the shape.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
@@ -48,6 +61,10 @@ pub(super) fn hold(answer: &Answer) {
     let status = answer.status.to_string();
     let documented = operation["responses"].get(&status).is_some();
     assert!(documented, "{answer}: {method} {template} has no {status} in the document");
+    for name in HEADERS.iter().filter(|name| answer.headers.contains_key(&name.to_lowercase())) {
+        let documented = operation["responses"][&status]["headers"].get(*name).is_some();
+        assert!(documented, "{answer}: {method} {template} has no {name} with {status} in the document");
+    }
     let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
     if answer.bytes.is_empty() || !content_type.contains("json") || content_type == "application/x-ndjson" {
         return;

@@ -89,10 +89,30 @@ fn every_operation_says_what_it_is_and_how_it_fails() {
 #[test]
 fn every_code_that_a_client_can_meet_is_met_somewhere() {
     let text = document();
-    // The first is what another method gets, the last what no request can bring about.
-    let elsewhere = [Code::MethodNotAllowed, Code::OrganizationExists];
-    for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
+    // No request can bring that one about.
+    for code in Code::ALL.iter().filter(|code| **code != Code::OrganizationExists) {
         assert!(text.contains(&format!("`{}`: ", code.as_str())), "{code:?}");
+    }
+}
+
+#[test]
+fn every_operation_says_what_is_true_of_all_paths() {
+    let document = parsed();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let id = &operation["operationId"];
+            let response = |status: &str| {
+                let reference = operation["responses"][status]["$ref"].as_str().unwrap_or_default();
+                document.pointer(reference.trim_start_matches('#')).cloned().unwrap_or_default()
+            };
+            assert!(response("405")["headers"]["Allow"].is_object(), "{id}");
+            assert!(response("431")["description"].is_string(), "{id}");
+            let keyless = operation["security"].is_null();
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let limited = response["headers"]["RateLimit"].is_object();
+                assert!(limited != keyless || response["$ref"].is_string(), "{id} {status}");
+            }
+        }
     }
 }
 

@@ -108,7 +108,8 @@ async function send(method, path, form, output) {
 }
 
 function answers(responses) {
-  const rows = Object.entries(responses).map(([status, response]) => {
+  const rows = Object.entries(responses).map(([status, named]) => {
+    const response = resolve(named);
     const kinds = Object.entries(response.content || {}).map(([type, media]) => `${type}: ${shape(media.schema)}`);
     return [status, prose(response.description), kinds.join(", ")];
   });
