@@ -1,15 +1,15 @@
 //! `identityd key`.
 
-use anyhow::bail;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use identityd::operator::{Key, NewKey, Purpose};
 use identityd::settings::DatabaseSettings;
 
-use super::as_operator;
 use super::output::{Output, timestamp};
+use super::{Arguments, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -43,7 +43,7 @@ pub(super) struct IssueFlags {
     scope: Option<ScopeFlag>,
 
     /// Handle of the only identity it may act for
-    #[arg(long, value_name = "HANDLE")]
+    #[arg(long, value_name = "HANDLE", required_if_eq("scope", "agent"))]
     identity: Option<String>,
 }
 
@@ -58,14 +58,18 @@ enum ScopeFlag {
 }
 
 impl IssueFlags {
-    fn purpose(&self) -> anyhow::Result<Purpose<'_>> {
+    /// What clap cannot say of two flags is a mistake in the command line all the same.
+    fn purpose(&self) -> Result<Purpose<'_>, clap::Error> {
+        let mistake = |kind, text| Err(Arguments::command().error(kind, text));
         match (self.scope, self.identity.as_deref()) {
             (None | Some(ScopeFlag::Agent), Some(handle)) => Ok(Purpose::Agent(handle)),
             (None | Some(ScopeFlag::Admin), None) => Ok(Purpose::Admin),
             (Some(ScopeFlag::Auditor), None) => Ok(Purpose::Auditor),
-            (Some(ScopeFlag::Agent), None) => bail!("an agent key needs --identity"),
+            (Some(ScopeFlag::Agent), None) => {
+                mistake(ErrorKind::MissingRequiredArgument, "an agent key needs --identity")
+            }
             (Some(ScopeFlag::Admin | ScopeFlag::Auditor), Some(_)) => {
-                bail!("--identity is for agent keys only")
+                mistake(ErrorKind::ArgumentConflict, "--identity is for agent keys only")
             }
         }
     }
@@ -81,7 +85,7 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 
 async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let IssueFlags { org, label, .. } = flags;
-    let purpose = flags.purpose()?;
+    let purpose = flags.purpose().unwrap_or_else(|mistake| mistake.exit());
     let issuing = as_operator(database, async |operator| operator.issue_key(org, label, purpose).await);
     let NewKey { key_id, api_key } = issuing.await?;
     let key = api_key.expose_secret();

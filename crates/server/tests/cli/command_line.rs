@@ -93,6 +93,11 @@ fn a_mistake_in_the_command_line_is_exit_code_two() {
         &["dance"],
         &["serve", "--listen", "nowhere"],
         &["key", "issue", "--org", "demo"],
+        &["key", "issue", "--org", "demo", "--label", "l", "--scope", "agent"],
+        &["key", "issue", "--org", "demo", "--label", "l", "--scope", "admin", "--identity", "desk"],
+        &["key", "issue", "--org", "demo", "--label", "l", "--scope", "auditor", "--identity", "desk"],
+        &["audit", "replay", "history.ndjson", "--org", "demo", "--identity", "desk"],
+        &["projections", "verify", "identities", "--all"],
         &["numbers", "load"],
         &["migrate", "--database-url", ""],
     ] {
