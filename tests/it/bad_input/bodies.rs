@@ -123,6 +123,9 @@ fn a_mebibyte_is_read_and_one_byte_more_is_not() {
     let read = || admin.raw("POST", IDENTITIES, &of_size(MEBIBYTE));
     world.stores_nothing(|| read().invalid_at(&["body", "description"]));
     world.stores_nothing(|| admin.raw("POST", IDENTITIES, &of_size(MEBIBYTE + 1)).refused(413));
+    let in_chunks = |size| admin.raw_in_chunks("POST", IDENTITIES, &of_size(size));
+    world.stores_nothing(|| in_chunks(MEBIBYTE).invalid_at(&["body", "description"]));
+    world.stores_nothing(|| in_chunks(MEBIBYTE + 1).refused(413));
 }
 
 #[test]

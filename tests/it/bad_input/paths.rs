@@ -32,22 +32,36 @@ fn a_known_route_knows_its_methods() {
     let admin = world.admin();
     admin.create("alpha");
     let wrong = [
-        (Method::PUT, "/identities/"),
-        (Method::DELETE, "/identities/"),
-        (Method::PATCH, "/identities"),
-        (Method::POST, "/identities/alpha"),
-        (Method::PUT, "/identities/alpha"),
-        (Method::GET, "/identities/alpha/phone_number"),
-        (Method::PATCH, "/identities/alpha/access"),
-        (Method::POST, "/tunnels/"),
-        (Method::DELETE, "/mail/mailboxes/alpha"),
-        (Method::POST, "/mail/mailboxes"),
-        (Method::POST, "/api/whoami"),
+        (Method::PUT, "/identities/", "GET,HEAD,POST"),
+        (Method::DELETE, "/identities/", "GET,HEAD,POST"),
+        (Method::PATCH, "/identities", "GET,HEAD,POST"),
+        (Method::POST, "/identities/alpha", "GET,HEAD,PATCH,DELETE"),
+        (Method::PUT, "/identities/alpha", "GET,HEAD,PATCH,DELETE"),
+        (Method::GET, "/identities/alpha/phone_number", "DELETE"),
+        (Method::PATCH, "/identities/alpha/access", "GET,HEAD,POST"),
+        (Method::POST, "/tunnels/", "GET,HEAD"),
+        (Method::DELETE, "/mail/mailboxes/alpha", "GET,HEAD,PATCH"),
+        (Method::POST, "/mail/mailboxes", "GET,HEAD"),
+        (Method::POST, "/api/whoami", "GET,HEAD"),
     ];
-    for (method, path) in wrong {
+    for (method, path, allowed) in wrong {
         let answer = world.stores_nothing(|| admin.call(method.clone(), path).send());
-        assert!(answer.headers.contains_key("allow"), "{answer} does not say what is allowed");
+        assert_eq!(answer.headers["allow"], allowed, "{answer}");
         assert_eq!(answer.refused(405), "Method Not Allowed", "{method} {path}");
+    }
+}
+
+#[test]
+fn a_head_is_what_get_answers_without_its_body() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    for path in ["/identities/alpha", "/identities", "/tunnels/", "/identities/nobody"] {
+        let (get, head) = (admin.get(path), admin.call(Method::HEAD, path).send());
+        assert_eq!(head.status, get.status, "{path}");
+        for name in ["content-type", "content-length", "etag"] {
+            assert_eq!(head.headers.get(name), get.headers.get(name), "{path}: {name}");
+        }
     }
 }
 

@@ -24,9 +24,18 @@ const ENOUGH: usize = 150;
 #[derive(Default)]
 struct Seen {
     acknowledged: Mutex<BTreeSet<String>>,
+    /// Handles whose requests were not answered, or not to the end.
+    cut: Mutex<BTreeSet<String>>,
     outages: AtomicU32,
     surprises: Mutex<Vec<String>>,
     stop: AtomicBool,
+}
+
+impl Seen {
+    /// The connection broke. Whatever became of it, nothing was acknowledged.
+    fn cut(&self, handle: String) {
+        self.cut.lock().unwrap().insert(handle);
+    }
 }
 
 /// Clients that create identities, one after the other, until they are told to stop.
@@ -55,9 +64,9 @@ impl Load {
     }
 
     /// Ends the load; gives the handles that were acknowledged.
-    fn end(self) -> BTreeSet<String> {
+    fn end(mut self) -> BTreeSet<String> {
         self.seen.stop.store(true, Ordering::Relaxed);
-        for writer in self.writers {
+        for writer in self.writers.drain(..) {
             writer.join().unwrap();
         }
         let surprises = self.seen.surprises.lock().unwrap();
@@ -76,8 +85,8 @@ fn write(writer: u32, base: &str, key: &str, seen: &Seen) {
         let request = client.post(format!("{base}/api/v1/identities")).header("X-API-Key", key);
         match request.json(&json!({ "agent_handle": handle })).send() {
             Ok(response) => judge(response, handle, seen),
-            // Nobody listens, or the connection broke: nothing was acknowledged.
-            Err(_) => std::thread::yield_now(),
+            Err(error) if error.is_connect() => std::thread::yield_now(),
+            Err(_) => seen.cut(handle),
         }
     }
 }
@@ -93,8 +102,7 @@ fn judge(response: Response, handle: String, seen: &Seen) {
         Ok(_) if status == StatusCode::SERVICE_UNAVAILABLE && retry_after => {
             seen.outages.fetch_add(1, Ordering::Relaxed);
         }
-        // A service that was killed may leave an answer without its body.
-        Err(_) if status == StatusCode::CREATED => {}
+        Err(_) if status == StatusCode::CREATED => seen.cut(handle),
         other => seen.surprises.lock().unwrap().push(format!("{status} {other:?}")),
     }
 }
@@ -115,6 +123,10 @@ fn identities(base: &str, key: &str) -> Vec<Value> {
     response.json().unwrap()
 }
 
+fn handles(identities: &[Value]) -> BTreeSet<String> {
+    identities.iter().map(|identity| identity["agent_handle"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Everything acknowledged is there, everything there is whole, and every read model says what the log says.
 fn nothing_is_lost_or_half_made(
     place: &Place,
@@ -128,8 +140,7 @@ fn nothing_is_lost_or_half_made(
         assert_eq!(identity["mailbox"]["email_address"], json!(format!("{handle}@agents.localhost")));
         assert_eq!(identity["tunnel"]["tunnel_name"], json!(handle));
     }
-    let there: BTreeSet<String> =
-        there.iter().map(|identity| identity["agent_handle"].as_str().unwrap().to_owned()).collect();
+    let there = handles(&there);
     let lost: Vec<_> = acknowledged.difference(&there).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     place.run(&["projections", "verify", "--all"]).succeeded();
@@ -138,15 +149,20 @@ fn nothing_is_lost_or_half_made(
 #[test]
 fn a_service_told_to_stop_under_load_loses_nothing() {
     let place = Place::served();
-    let mut serving = place.serve();
+    let serving = place.serve();
     let key = admin_key(&place);
     let load = Load::start(&serving.base(), &key);
     load.reaches(ENOUGH);
-    serving.terminate();
-    assert!(serving.wait().success());
+    let seen = Arc::clone(&load.seen);
+    assert!(serving.stop().success());
     let acknowledged = load.end();
     let again = place.serve();
     nothing_is_lost_or_half_made(&place, &again, &key, &acknowledged);
+    // A connection may break before its request was read, but what was done was answered.
+    let there = handles(&identities(&again.base(), &key));
+    let cut = seen.cut.lock().unwrap();
+    let unanswered: Vec<_> = cut.intersection(&there).collect();
+    assert!(unanswered.is_empty(), "done and not answered: {unanswered:?} of {cut:?}");
     assert!(again.stop().success());
 }
 
@@ -182,6 +198,13 @@ fn a_database_that_goes_away_under_load_is_an_outage_and_no_loss() {
     let probe = client().get(format!("{}/readyz", serving.base())).send().unwrap();
     assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(probe.json::<Value>().unwrap()["detail"], json!("The database cannot be reached"));
+    for path in ["/api/v1/identities", "/api/v1/identities/load-0-0", "/api/v1/tunnels"] {
+        let read =
+            client().get(format!("{}{path}", serving.base())).header("X-API-Key", &key).send().unwrap();
+        assert_eq!(read.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(read.headers().contains_key("retry-after"), "{path}");
+        assert_eq!(read.json::<Value>().unwrap()["code"], json!("unavailable"), "{path}");
+    }
     let before = load.acknowledged();
     starter.unlock().unwrap();
     load.reaches(before + ENOUGH);
