@@ -7,7 +7,7 @@ help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
 	@echo 'make test-openapi  run schemathesis against the service and its OpenAPI document'
-	@echo 'make check  run what CI runs: formatting, lints, documentation, tests'
+	@echo 'make check  formatting, lints, documentation, tests: what CI runs, but for the package and schemathesis'
 	@echo 'make deb    build a Debian package in target/debian'
 	@echo 'make bench  measure the service side by side with the stock stack (BENCH="--only rebuild" for a part)'
 

@@ -297,9 +297,9 @@ pub(super) fn parameters() -> Value {
         "size": text("Among the first so many; all that are signed if absent", sequence.clone()),
         "from": text("The size of the older tree", sequence.clone()),
         "to": text("The size of the newer tree; all that is signed if absent", sequence),
-        "Idempotency-Key": parameter("header", "Makes it safe to send again: done once, answered byte for byte as the first time",
+        "Idempotency-Key": parameter("header", "Makes it safe to send again: done once, answered with status, body and tag of the first time",
             json!({ "type": "string", "pattern": "^[!-~]{1,255}$" })),
-        "If-Match": parameter("header", "An `ETag`: refused with 412 if the identity has changed since", json!({ "type": "string" })),
+        "If-Match": parameter("header", "An `ETag`: refused with 412 if what is written to has changed since", json!({ "type": "string" })),
         "If-None-Match": parameter("header", "An `ETag`: answered with 304 if nothing has changed since", json!({ "type": "string" })),
         "X-Request-Id": parameter("header", "1 to 128 visible ASCII characters that name the request in answer, log and history; \
             anything else is replaced", json!({ "type": "string" })),

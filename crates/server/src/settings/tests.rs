@@ -54,6 +54,28 @@ fn the_file_wins_over_the_default_and_a_flag_over_the_file() {
     assert_eq!(settings.description_limit, 6);
 }
 
+/// The settings of the file that packages bring, as if nothing in it were commented out.
+fn packaged() -> Vec<&'static str> {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let lines = include_str!("../../../../packaging/identityd.toml").lines();
+    let lines = lines.map(|line| line.trim_start_matches("# "));
+    lines
+        .filter(|line| line.starts_with('[') || line.split_once(" = ").is_some_and(|(name, _)| is_name(name)))
+        .collect()
+}
+
+#[test]
+fn the_packaged_file_has_every_setting_of_the_readme() {
+    let packaged = packaged();
+    SettingsFile::parse(&packaged.join("\n")).unwrap();
+    let rows = include_str!("../../../../README.md").lines().filter(|line| line.starts_with("| `--"));
+    let names = rows.filter_map(|row| row.split(" | ").nth(2)).flat_map(|names| names.split(", "));
+    for name in names.filter_map(|name| name.strip_prefix('`')?.strip_suffix('`')) {
+        let setting = format!("{name} = ");
+        assert!(packaged.iter().any(|line| line.starts_with(&setting)), "{name}");
+    }
+}
+
 #[test]
 fn answers_are_kept_for_a_day_or_longer() {
     let kept = served(ServeFlags::default(), "idempotency_retention_hours = 48").unwrap();
