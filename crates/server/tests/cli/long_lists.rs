@@ -47,6 +47,7 @@ fn a_list_of_any_length_takes_the_memory_of_a_piece() {
     }
     assert!(length > 200_000_000, "{length}");
     let more = most_held(&serving) - before;
-    assert!(more < 64, "{more} MiB more were held");
+    // Pieces are several MiB, and the allocator gives nothing back at once; what counts is that it is not the list.
+    assert!(more < 128, "{more} MiB more were held");
     assert!(serving.stop().success());
 }
