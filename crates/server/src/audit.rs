@@ -9,4 +9,5 @@ pub mod export;
 pub mod form;
 pub mod line;
 pub mod replay;
+mod source;
 pub mod verify;

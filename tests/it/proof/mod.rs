@@ -6,6 +6,7 @@ mod forged;
 mod replay;
 mod second_history;
 mod tampering;
+mod unproved;
 
 use std::io::BufWriter;
 use std::path::Path;
