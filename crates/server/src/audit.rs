@@ -10,4 +10,5 @@ pub mod form;
 pub mod line;
 pub mod replay;
 mod source;
+mod unambiguous;
 pub mod verify;

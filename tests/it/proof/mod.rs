@@ -3,6 +3,7 @@
 mod endpoints;
 mod exports;
 mod forged;
+mod lines;
 mod replay;
 mod second_history;
 mod tampering;
