@@ -98,7 +98,7 @@ impl Line {
     pub(crate) fn until_closed(mut self) -> String {
         let mut received = Vec::new();
         match self.stream.read_to_end(&mut received) {
-            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => {
                 panic!("still open: {error}")
             }
             _ => String::from_utf8(received).unwrap(),
