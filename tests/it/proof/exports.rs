@@ -218,6 +218,33 @@ fn a_change_in_the_database_is_named_from_what_the_service_streams() {
     assert!(fault.what.ends_with("are not those that were signed"), "{fault}");
 }
 
+/// Whoever changes an event can make the hash beside it fit, but not the one that was signed.
+#[test]
+fn a_change_with_the_leaf_hash_that_fits_it_is_named_from_what_the_service_streams() {
+    let world = with_a_history();
+    sign(&world);
+    let admin = world.admin();
+    let changed = "set local session_replication_role = replica;
+         update events set payload = replace(payload::text, 'tea, not', 'tea, nou')::jsonb
+         where organization_sequence = 6";
+    world.database().execute(&format!("do $$ begin {changed}; end $$"));
+    let line = fs::read_to_string(answered(&admin, "/events")).unwrap().lines().nth(5).unwrap().to_owned();
+    let leaf = identity_proof::leaf::of(&serde_json::from_str::<Value>(&line).unwrap()).unwrap();
+    let leaf: String = leaf.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fits = format!("update events set leaf_hash = '\\x{leaf}' where organization_sequence = 6");
+    world.database().execute(&format!("do $$ begin {changed}; {fits}; end $$"));
+    let after = cursor::encode(world.organization_id(), 3);
+    for (after, line) in [(String::new(), 6), (format!("&after={after}"), 3)] {
+        let streamed = answered(&admin, &format!("/events?leaf_hashes=true{after}"));
+        let fault = verify(streamed, &verifier_key(&world), None).unwrap_err();
+        assert_eq!((fault.line, fault.sequence), (Some(line), Some(6)), "{fault}");
+    }
+    let chosen = answered(&admin, "/events?leaf_hashes=true&event_type=identity.description_changed");
+    let fault = verify(chosen, &verifier_key(&world), None).unwrap_err();
+    assert_eq!((fault.line, fault.sequence), (Some(1), Some(6)));
+    assert_eq!(fault.what, "event 6 is not the one that was signed");
+}
+
 #[test]
 fn a_tail_that_was_cut_off_is_named_from_what_the_service_streams() {
     let world = with_a_history();

@@ -101,7 +101,10 @@ impl History {
         self.hold_order(&read.event)?;
         let sequence = read.event.organization_sequence;
         if read.signed.is_some_and(|signed| signed != read.leaf) {
-            return Err(self.fault(format!("event {sequence} is not the one that was signed")));
+            return Err(Fault {
+                sequence: Some(sequence),
+                ..self.fault(format!("event {sequence} is not the one that was signed"))
+            });
         }
         self.hold_aggregate(&read.event)?;
         self.first.get_or_insert(sequence);
