@@ -52,6 +52,11 @@ impl Source {
     }
 }
 
+/// The lines of a batch.
+pub(super) fn lines_of(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    batch.strip_suffix(b"\n").unwrap_or(batch).split(|byte| *byte == b'\n')
+}
+
 fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_TRAILER)))?;
     let mut end = Vec::new();

@@ -273,3 +273,24 @@ fn an_identity_is_replayed_from_the_database_and_from_a_file_alike() {
     let id = steps[0]["event"]["aggregate_id"].as_str().unwrap();
     assert_eq!(parsed(from_file(&["--identity", id, "--json"])), steps);
 }
+
+#[test]
+fn a_replay_shows_who_may_see_and_says_what_it_does_not_know() {
+    let scene = Scene::new();
+    scene.call(Method::POST, "/identities/front-desk/access", &json!({"viewer_identity_id": null}));
+    let replay = |flags: &[&str], identity: &str| {
+        run(&mut bare(&[&["audit", "replay"], flags, &["--identity", identity]].concat())).succeeded()
+    };
+    let whole = replay(&[&scene.export("whole", &[])], "front-desk");
+    assert_eq!(whole.stderr, "");
+    let marked: Vec<&str> = whole.stdout.lines().rev().filter(|line| line.starts_with('*')).collect();
+    assert!(
+        marked[0].starts_with("* access: [{") && marked[0].contains("\"viewer_identity_id\":null"),
+        "{marked:?}"
+    );
+    let part = replay(&[&scene.export("part", &["--after", "4"])], "front-desk");
+    assert!(part.stdout.contains("visibility_opened by ApiKey_") && !part.stdout.contains("(gone)"));
+    assert!(part.stdout.contains("  (unknown: its birth is not in this file)\n"), "{}", part.stdout);
+    let doubt = "this may not be the whole life: the events of this file begin with event 5 of the history\n";
+    assert_eq!(part.stderr, doubt);
+}

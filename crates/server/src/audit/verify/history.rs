@@ -6,7 +6,7 @@ use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
 
 use super::super::line::{self, Outline, Read, Trailer};
-use super::super::source::Source;
+use super::super::source::{self, Source};
 use super::claim::{Claim, Contradiction};
 use super::{Fault, Report};
 
@@ -79,8 +79,7 @@ impl History {
 
     pub(super) fn read(&mut self, mut source: Source, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
         while let Some(batch) = source.next_batch()? {
-            let lines: Vec<&[u8]> =
-                batch.strip_suffix(b"\n").unwrap_or(&batch).split(|byte| *byte == b'\n').collect();
+            let lines: Vec<&[u8]> = source::lines_of(&batch).collect();
             let read: Vec<Result<Read, String>> = lines.par_iter().map(|line| line::read(line)).collect();
             for read in read {
                 self.lines += 1;
