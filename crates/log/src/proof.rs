@@ -41,6 +41,11 @@ impl Signed {
         let (_, epoch) = checkpoint::parse_origin(&checkpoint.origin).ok_or(NoteError::Malformed)?;
         Ok(Self { epoch, checkpoint, note })
     }
+
+    /// Where it stands among all that were signed of its organization.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.epoch, self.checkpoint.size)
+    }
 }
 
 /// Why something of the tree could not be read.
