@@ -224,6 +224,24 @@ fn scopes_and_identities_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn a_new_epoch_has_a_key_of_its_own_and_goes_on_with_the_same_events() {
+    let scene = Scene::new();
+    let (note, old_key) = (scene.checkpoint(), scene.verifier_key());
+    let begun = scene.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded().stdout;
+    let key = begun.strip_prefix("epoch 2 begins with 6 events\nkey ").expect(&begun).trim_end().to_owned();
+    assert_eq!(scene.verifier_key(), key, "the running service signs the new epoch");
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
+    let file = scene.export("export", &[]);
+    let said = verify(&file, &key, &["--previous", &note]).succeeded().stdout;
+    assert!(said.starts_with("7 events verified against the checkpoint of 7 events\n"), "{said}");
+    assert!(verify(&file, &old_key, &[]).error().contains("the key of another history"));
+    let json = scene.place.run(&["audit", "new-epoch", "--org", "acme", "--json"]).succeeded().json();
+    assert_eq!((&json["epoch"], &json["size"]), (&json!(3), &json!(7)));
+    let nobody = scene.place.run(&["audit", "new-epoch", "--org", "nobody"]);
+    assert!(nobody.error().contains("nobody"), "{}", nobody.stderr);
+}
+
+#[test]
 fn a_table_is_for_spreadsheets() {
     let scene = Scene::new();
     let table = scene.export("table", &["--format", "csv", "--after", "2"]);
