@@ -85,6 +85,8 @@ pub struct AppSettings {
     pub longest_request: Duration,
     /// How many requests are answered at the same time.
     pub most_requests: usize,
+    /// How long a live stream may be silent, so that whatever stands between does not take it for dead.
+    pub heartbeat: Duration,
 }
 
 impl App {

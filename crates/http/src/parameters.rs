@@ -4,8 +4,8 @@
 //! with more, or less, than was meant.
 
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::ApiError;
 use crate::form::{Complaint, Fault, echo, steps};
@@ -86,10 +86,12 @@ pub(crate) fn limit(text: &str) -> Result<u32, Complaint> {
     limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
 }
 
-/// A moment in RFC 3339. A plus sign that was not escaped arrives as a space, which no such text has of its own.
+/// A moment in RFC 3339. A plus sign that was not escaped arrives as a space, which no such text has of its own. Years are
+/// those of UTC, which the database is asked in: an offset can lead out of those that there are.
 pub(crate) fn moment(text: &str) -> Result<OffsetDateTime, Complaint> {
     OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339)
         .ok()
+        .and_then(|moment| moment.checked_to_offset(UtcOffset::UTC))
         .filter(|moment| (1970..=9999).contains(&moment.year()))
         .ok_or_else(|| Complaint::new("datetime_parsing", "Input should be a date and time in RFC 3339"))
 }

@@ -21,7 +21,6 @@ use identity_domain::Event;
 use identity_domain::identity::{Channel, Event as IdentityEvent};
 use identity_log::{Committed, read};
 use identity_projections::document::FilterModeChangeNotice;
-use identity_projections::identities::Found;
 use serde::Serialize;
 
 use crate::caller::Caller;
@@ -68,19 +67,6 @@ fn unless_current(
         return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), tag));
     }
     Ok(tagged(answer()?, tag))
-}
-
-/// The body of a list of identities.
-fn identity_list(found: &[Found]) -> String {
-    let mut body = String::from("[");
-    for (place, identity) in found.iter().enumerate() {
-        if place > 0 {
-            body.push(',');
-        }
-        identity.write_body(&mut body);
-    }
-    body.push(']');
-    body
 }
 
 /// The notice that follows from a commit, if it changed the mode of this channel.

@@ -15,6 +15,8 @@ pub mod signer;
 pub mod tiles;
 pub mod trailer;
 
+use std::collections::HashMap;
+
 use identity_proof::tree::{Node, Question};
 use identity_proof::{Checkpoint, Hash, NoteError, ProofError, checkpoint};
 use sqlx::{PgConnection, PgExecutor};
@@ -38,6 +40,11 @@ impl Signed {
         let checkpoint = Checkpoint::read(&note)?;
         let (_, epoch) = checkpoint::parse_origin(&checkpoint.origin).ok_or(NoteError::Malformed)?;
         Ok(Self { epoch, checkpoint, note })
+    }
+
+    /// Where it stands among all that were signed of its organization.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.epoch, self.checkpoint.size)
     }
 }
 
@@ -99,6 +106,18 @@ pub async fn leaf(
     index: u64,
 ) -> Result<Hash, TreeError> {
     node(connection, organization_id, epoch, Node { level: 0, place: index }).await
+}
+
+/// The leaves with these indexes as they were when they were signed; those that were not are left out.
+pub async fn leaves(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    epoch: u64,
+    indexes: &[u64],
+) -> Result<HashMap<u64, Hash>, TreeError> {
+    let wanted: Vec<Node> = indexes.iter().map(|place| Node { level: 0, place: *place }).collect();
+    let found = tiles::nodes(connection, organization_id, epoch, &wanted).await?;
+    Ok(found.into_iter().map(|(node, hash)| (node.place, hash)).collect())
 }
 
 /// Epochs and sizes are bigints in the database and never negative.

@@ -3,12 +3,14 @@
 //!
 //! A moment is given by the `organization_sequence` of the last event that had happened.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use identity_domain::Kind;
+use identity_domain::{Event, Kind, identity};
 use identity_log::history::{History, Query};
 use identity_log::{ReadError, Recorded, past};
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::identities::{Eyes, Found, Identities, Row};
@@ -69,11 +71,6 @@ impl Past {
 
     fn is_called(&self, handle: &str) -> bool {
         self.row.as_ref().is_some_and(|row| row.document.agent_handle == handle)
-    }
-
-    /// Its id, if it was alive.
-    fn id(&self) -> Option<Uuid> {
-        self.row.as_ref().map(|row| row.document.id)
     }
 
     fn is_at(&self, version: i64) -> bool {
@@ -179,26 +176,53 @@ async fn complete(
     Ok(identity.found(|viewer| !gone.contains(&viewer.to_string()))?)
 }
 
-/// Every identity that lived then, newest first (D22). Reads all that had happened to identities of the organization;
-/// what is held is what lived.
-pub async fn list(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Vec<Found>, PastError> {
-    let mut connection = pool.acquire().await?;
-    let query = of_identities(organization_id, upto);
-    let mut identities: HashMap<String, Past> = HashMap::new();
-    let mut history = History::begin(&mut connection, &query);
-    while let Some(entry) = history.next().await? {
-        let recorded = entry.recorded()?;
-        let identity = identities.entry(recorded.aggregate_id.clone()).or_default();
-        identity.evolve(&recorded);
-        if identity.row.is_none() {
-            identities.remove(&recorded.aggregate_id);
+/// Who lived at a moment, newest first (D22). Only their ids are held; what each was is read piece by piece.
+#[derive(Debug)]
+pub struct Lived {
+    organization_id: String,
+    upto: i64,
+    newest_first: Vec<Uuid>,
+    alive: HashSet<Uuid>,
+}
+
+impl Lived {
+    /// Looks through births and deaths.
+    pub async fn find(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Self, PastError> {
+        let types = ["identity.created", "identity.deleted"].map(str::to_owned).to_vec();
+        let query = Query { event_types: Some(types), ..of_identities(organization_id, upto) };
+        let mut connection = pool.acquire().await?;
+        let mut history = History::begin(&mut connection, &query);
+        let mut births: HashMap<String, (OffsetDateTime, Uuid)> = HashMap::new();
+        while let Some(entry) = history.next().await? {
+            let recorded = entry.recorded()?;
+            if let Event::Identity(identity::Event::Created { id, .. }) = recorded.event {
+                births.insert(recorded.aggregate_id, (recorded.recorded_at, id));
+            } else {
+                births.remove(&recorded.aggregate_id);
+            }
         }
+        let mut births: Vec<(OffsetDateTime, Uuid)> = births.into_values().collect();
+        births.sort_unstable_by_key(|birth| Reverse(*birth));
+        let newest_first: Vec<Uuid> = births.into_iter().map(|(_, id)| id).collect();
+        let alive = newest_first.iter().copied().collect();
+        Ok(Self { organization_id: organization_id.to_owned(), upto, newest_first, alive })
     }
-    let alive: HashSet<Uuid> = identities.values().filter_map(Past::id).collect();
-    let mut identities: Vec<Past> = identities.into_values().collect();
-    identities.sort_by_key(|identity| {
-        std::cmp::Reverse(identity.row.as_ref().map(|row| (row.created_at, row.document.id)))
-    });
-    let found = identities.into_iter().map(|identity| identity.found(|viewer| alive.contains(&viewer)));
-    Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+
+    /// What some of them were, those from a place on; none at the end.
+    pub async fn piece(&self, pool: &PgPool, place: usize, count: usize) -> Result<Vec<Found>, PastError> {
+        let ids = self.newest_first.get(place..).unwrap_or_default();
+        let ids: Vec<String> = ids.iter().take(count).map(Uuid::to_string).collect();
+        let query =
+            Query { aggregate_ids: Some(ids.clone()), ..of_identities(&self.organization_id, self.upto) };
+        let mut connection = pool.acquire().await?;
+        let mut history = History::begin(&mut connection, &query);
+        let mut identities: HashMap<String, Past> = HashMap::new();
+        while let Some(entry) = history.next().await? {
+            let recorded = entry.recorded()?;
+            identities.entry(recorded.aggregate_id.clone()).or_default().evolve(&recorded);
+        }
+        let in_order = ids.iter().filter_map(|id| identities.remove(id));
+        let found = in_order.map(|identity| identity.found(|viewer| self.alive.contains(&viewer)));
+        Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+    }
 }

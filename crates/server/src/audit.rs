@@ -9,4 +9,6 @@ pub mod export;
 pub mod form;
 pub mod line;
 pub mod replay;
+mod source;
+mod unambiguous;
 pub mod verify;

@@ -33,6 +33,9 @@ const CONNECTIONS: u32 = 16;
 /// How long a request waits for a connection before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a live stream is silent at most.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// What a running service needs to know.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
@@ -54,6 +57,8 @@ pub struct ServiceSettings {
     pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
+    /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
+    pub heartbeat: Duration,
 }
 
 /// A running service.
@@ -255,5 +260,6 @@ fn app_settings(settings: ServiceSettings) -> AppSettings {
         limits: settings.wire.limits,
         longest_request: settings.wire.longest_request,
         most_requests: settings.wire.most_requests,
+        heartbeat: settings.heartbeat,
     }
 }

@@ -28,6 +28,7 @@ mod world;
 
 use std::future::Future;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 pub(crate) use answer::Answer;
 pub(crate) use caller::Caller;
@@ -46,4 +47,17 @@ pub(crate) fn wait<F: Future>(work: F) -> F::Output {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
         })
         .block_on(work)
+}
+
+/// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Returns when something is so, and fails the test if it does not come about.
+#[track_caller]
+pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
+    let given_up = Instant::now() + PATIENCE;
+    while !reached() {
+        assert!(Instant::now() < given_up, "gave up waiting until {state}");
+        std::thread::yield_now();
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identityd::settings::{WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
-use identityd::{Service, ServiceSettings};
+use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::wait;
 
@@ -28,6 +28,14 @@ impl Server {
         let wire = WireSettings::resolve(wire).expect("the settings are sane");
         let settings = ServiceSettings { wire, ..settings(database_url, signing, Duration::ZERO) };
         let server = Self::with(settings);
+        server.becomes_ready();
+        server
+    }
+
+    /// Starts the service with another time that live streams may be silent.
+    pub(crate) fn with_heartbeat(database_url: &str, signing: SigningSettings, heartbeat: Duration) -> Self {
+        let server =
+            Self::with(ServiceSettings { heartbeat, ..settings(database_url, signing, Duration::ZERO) });
         server.becomes_ready();
         server
     }
@@ -78,5 +86,6 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         signing,
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
+        heartbeat: HEARTBEAT,
     }
 }

@@ -85,6 +85,17 @@ impl World {
     pub(crate) fn with_wire(wire: WireLayer) -> Self {
         let database = Database::create();
         let server = Server::with_wire(database.url(), database.signing(), wire);
+        Self::of(database, server)
+    }
+
+    /// The same where live streams may be silent for another time.
+    pub(crate) fn with_heartbeat(heartbeat: Duration) -> Self {
+        let database = Database::create();
+        let server = Server::with_heartbeat(database.url(), database.signing(), heartbeat);
+        Self::of(database, server)
+    }
+
+    fn of(database: Database, server: Server) -> Self {
         let home = organization(&database, "home");
         let (other, agents) = Default::default();
         Self { server, database, name_hold: Duration::ZERO, home, other, agents }

@@ -111,3 +111,26 @@ fn a_handle_leads_to_everyone_who_ever_had_it() {
     assert_eq!(types(of_first["events"].as_array().unwrap()), happened);
     assert_eq!(auditor.events_of("other").len(), 3);
 }
+
+/// What the offset makes of them lies in a year that the database cannot be asked for.
+#[test]
+fn a_moment_in_no_year_of_utc_is_refused() {
+    let world = with_a_past();
+    let admin = world.admin();
+    for moment in ["9999-12-31T23:59:59-01:00", "1970-01-01T00:00:00%2B01:00"] {
+        for (path, name) in [
+            ("/events", "since"),
+            ("/events", "until"),
+            ("/identities/alpha/events", "since"),
+            ("/identities", "as_of"),
+            ("/identities/alpha", "as_of"),
+            ("/identities", "created_after"),
+            ("/identities", "created_before"),
+        ] {
+            admin.get(&format!("{path}?{name}={moment}")).invalid_at(&["query", name]);
+        }
+    }
+    let last = admin.events("until=9999-12-31T23:59:59Z");
+    assert_eq!(last, admin.events(""));
+    assert_eq!(admin.events("since=1970-01-01T00:00:00-01:00"), last);
+}

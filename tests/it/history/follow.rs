@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use identity_http::cursor;
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
@@ -117,6 +119,47 @@ fn a_follower_may_begin_anywhere_and_follow_one_identity() {
     let mut stream = late.connect(&admin, &format!("/events?after={place}"));
     late.take_until(&mut stream, 6);
     assert_eq!(super::sequences(&late.seen), [5, 6]);
+}
+
+const SIGN_OF_LIFE: &str = ": still here";
+
+/// What comes before the first event, from the beginning of a stream.
+fn before_the_first_event(stream: BufReader<Response>) -> Vec<String> {
+    let lines = stream.lines().map(Result::unwrap);
+    lines.take_while(|line| !line.starts_with("id: ")).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn a_silent_stream_says_that_it_is_still_there() {
+    let world = World::with_heartbeat(Duration::from_millis(1));
+    let head = cursor::encode(world.organization_id(), head(&world));
+    let stream = Follower::default().connect(&world.admin(), &format!("/events?after={head}"));
+    let said: Vec<String> =
+        stream.lines().map(Result::unwrap).filter(|line| !line.is_empty()).take(4).collect();
+    assert_eq!(said, ["retry: 1000", SIGN_OF_LIFE, SIGN_OF_LIFE, SIGN_OF_LIFE]);
+}
+
+/// What fits is behind more events than are looked through at once, none of which fits.
+#[test]
+fn a_stream_that_looks_for_what_fits_says_that_it_is_still_there() {
+    let world = World::with_heartbeat(Duration::ZERO);
+    world.admin().create("alpha");
+    world.database().execute(
+        "with made as (
+             insert into events
+             select position + number, organization_id, organization_sequence + number, aggregate_type, aggregate_id,
+                    sequence + number, 'identity.status_changed', '1',
+                    '{\"type\": \"identity.status_changed\", \"status\": \"active\"}', metadata, recorded_at, leaf_hash
+             from (select * from events order by position desc limit 1) as last, generate_series(1, 60000) as number
+             returning organization_id
+         ), moved as (update organization_heads set sequence = sequence + 60000 where organization_id in (table made))
+         update log_head set position = position + 60000",
+    );
+    world.admin().create("bravo");
+    let first = cursor::encode(world.organization_id(), 4);
+    let path = format!("/events?event_type=identity.created&after={first}");
+    let said = before_the_first_event(Follower::default().connect(&world.admin(), &path));
+    assert_eq!(said, ["retry: 1000", SIGN_OF_LIFE]);
 }
 
 #[test]

@@ -119,3 +119,24 @@ fn a_deleted_identity_is_there_as_of_when_it_lived() {
     let events: Vec<Value> = admin.events_of("alpha");
     assert_eq!(events.len(), 2);
 }
+
+/// More than one piece, so that the seams are met.
+#[test]
+fn a_long_list_of_the_past_is_written_as_it_is_read_and_is_whole() {
+    let world = World::new();
+    let admin = world.admin();
+    for number in 0..340 {
+        admin.create(&format!("agent-{number:03}"));
+    }
+    admin.open("agent-339");
+    for number in [0, 64, 200] {
+        admin.remove(&format!("agent-{number:03}"));
+    }
+    let (before, moment) = (admin.get("/identities").ok(), now(&world));
+    assert_eq!(before.as_array().unwrap().len(), 337);
+    admin.change("agent-100", &json!({"description": "later"})).ok();
+    admin.remove("agent-101");
+    let answer = admin.get(&format!("/identities?as_of={moment}")).must_be(200);
+    assert!(!answer.headers.contains_key("content-length"), "it is not held until it is whole");
+    assert_eq!(answer.ok(), before);
+}

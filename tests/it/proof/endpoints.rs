@@ -5,7 +5,7 @@ use identity_proof::{Checkpoint, Hash};
 use serde_json::Value;
 
 use super::{grow, sign, signer, verifier_key, with_a_history};
-use crate::harness::{Caller, World};
+use crate::harness::{Caller, World, eventually};
 
 fn body(caller: &Caller, path: &str) -> String {
     String::from_utf8(caller.get(path).must_be(200).bytes).unwrap()
@@ -66,9 +66,7 @@ fn the_service_signs_by_itself() {
         let note = String::from_utf8(answer.bytes).unwrap();
         answer.status == 200 && Checkpoint::read(&note).unwrap().size >= before
     };
-    while !covered() {
-        std::thread::yield_now();
-    }
+    eventually("the service has signed what was committed", covered);
 }
 
 #[test]

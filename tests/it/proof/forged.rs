@@ -10,9 +10,9 @@ use tempfile::NamedTempFile;
 
 use super::verify;
 
-const ORIGIN: &str = "identityd/org_forged";
+pub(super) const ORIGIN: &str = "identityd/org_forged";
 
-fn event(organization_sequence: i64) -> Envelope {
+pub(super) fn event(organization_sequence: i64) -> Envelope {
     Envelope {
         organization_id: "org_forged".to_owned(),
         organization_sequence,
@@ -27,28 +27,41 @@ fn event(organization_sequence: i64) -> Envelope {
     }
 }
 
-/// Signs these events as they are, and says what is wrong with them: line and reason.
-fn signed(events: &[Envelope]) -> Result<u64, (Option<u64>, String)> {
-    let key = SigningKey::from_seed(&[5; 32]);
+pub(super) fn key() -> SigningKey {
+    SigningKey::from_seed(&[5; 32])
+}
+
+/// The tree over these events, which are the first.
+pub(super) fn tree(events: &[Envelope]) -> Frontier {
     let mut tree = Frontier::default();
+    events.iter().for_each(|event| tree.append(leaf::of(event).unwrap()));
+    tree
+}
+
+/// A checkpoint of these events, which are the first.
+pub(super) fn checkpoint(events: &[Envelope]) -> String {
+    let tree = tree(events);
+    key().sign(&Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() }).unwrap()
+}
+
+/// A file of these events. What the trailer says of them is true; the rest of it is given.
+pub(super) fn written(events: &[Envelope], mut trailer: Trailer) -> NamedTempFile {
     let mut text = Vec::new();
     for event in events {
-        let leaf = leaf::of(event).unwrap();
-        tree.append(leaf);
-        text.extend(line::write(event, Some(&leaf)).unwrap());
+        let sequence = u64::try_from(event.organization_sequence).unwrap();
+        trailer.add(1, sequence, sequence);
+        text.extend(line::write(event, Some(&leaf::of(event).unwrap())).unwrap());
     }
-    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() };
-    let trailer = Trailer {
-        count: tree.size(),
-        first: Some(1),
-        last: Some(tree.size()),
-        checkpoint: Some(key.sign(&checkpoint).unwrap()),
-        ..Trailer::default()
-    };
     text.extend(serde_json::to_vec(&TrailerLine { trailer }).unwrap());
     let file = NamedTempFile::new().unwrap();
     fs::write(&file, text).unwrap();
-    let verdict = verify(file, &key.verifier_key(ORIGIN), None);
+    file
+}
+
+/// Signs these events as they are, and says what is wrong with them: line and reason.
+fn signed(events: &[Envelope]) -> Result<u64, (Option<u64>, String)> {
+    let trailer = Trailer { checkpoint: Some(checkpoint(events)), ..Trailer::of_range(0, None) };
+    let verdict = verify(written(events, trailer), &key().verifier_key(ORIGIN), None);
     verdict.map(|report| report.events).map_err(|fault| (fault.line, fault.what))
 }
 

@@ -3,9 +3,11 @@
 mod endpoints;
 mod exports;
 mod forged;
+mod lines;
 mod replay;
 mod second_history;
 mod tampering;
+mod unproved;
 
 use std::io::BufWriter;
 use std::path::Path;

@@ -1,7 +1,10 @@
 //! No second history is ever signed: not after a backup was restored, not after the log was changed.
 
+use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
 use identity_proof::Checkpoint;
+use identityd::signing::SigningSettings;
+use tempfile::TempDir;
 
 use super::{export, grow, sign, signer, verifier_key, verify, with_a_history};
 use crate::harness::{Database, World, wait};
@@ -95,7 +98,7 @@ fn a_log_with_a_gap_is_refused() {
 fn another_key_does_not_go_on_with_the_history_of_the_first() {
     let world = with_a_history();
     sign(&world);
-    let elsewhere = tempfile::TempDir::new().unwrap();
+    let elsewhere = TempDir::new().unwrap();
     let mut signing = world.database().signing();
     signing.data_dir = elsewhere.path().to_owned();
     let stranger = signing.signer(world.database().pool().clone()).unwrap();
@@ -134,4 +137,79 @@ fn the_key_is_for_its_owner_alone_and_stays() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = signing.signer(world.database().pool().clone()).unwrap_err();
     assert!(error.to_string().contains("is open to other users"), "{error}");
+}
+
+/// A signer on another host: with the same key, and with a memory of its own.
+fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
+    let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
+    (signing.signer(world.database().pool().clone()).unwrap(), folder)
+}
+
+/// Whoever has only looked remembers as well as whoever has signed.
+#[test]
+fn what_was_signed_elsewhere_is_remembered_here() {
+    for looks in [true, false] {
+        let world = with_a_history();
+        let (old, organization_id) = (sign(&world), world.organization_id().to_owned());
+        world.database().back_up();
+        grow(&world, ["golf", "hotel"]);
+        let new = sign(&world);
+        let (elsewhere, _folder) = signer_elsewhere(&world);
+        if looks {
+            wait(elsewhere.review()).unwrap();
+        } else {
+            assert_eq!(wait(elsewhere.last(&organization_id)).unwrap(), Some(new.clone()));
+        }
+        let world = world.restarted_after(Database::restore);
+        let (signed, found) = (new.checkpoint.size, old.checkpoint.size);
+        match wait(elsewhere.sign(&organization_id)) {
+            Err(SignError::Refused(refusal)) => assert_eq!(refusal, Refusal::Smaller { signed, found }),
+            other => panic!("{other:?} instead of a refusal"),
+        }
+        drop(world);
+    }
+}
+
+/// The database says that all is signed, and nobody writes to it or asks for a proof.
+#[test]
+fn a_log_that_rests_is_refused_too() {
+    let (world, old, new) = restored();
+    let signer = signer(&world);
+    wait(signer.sign_all()).unwrap();
+    assert_eq!(signer.refusal(world.organization_id()), None, "there is nothing to be signed");
+    wait(signer.review()).unwrap();
+    let (signed, found) = (new.checkpoint.size, old.checkpoint.size);
+    assert_eq!(signer.refusal(world.organization_id()), Some(Refusal::Smaller { signed, found }));
+}
+
+/// Two histories of one epoch would contradict each other in one name.
+#[test]
+fn an_epoch_that_was_begun_elsewhere_is_not_begun_again() {
+    let world = with_a_history();
+    sign(&world);
+    world.database().back_up();
+    let begun = wait(signer(&world).begin_epoch(world.organization_id())).unwrap().unwrap();
+    assert_eq!(begun.epoch, 2);
+    let (elsewhere, _folder) = signer_elsewhere(&world);
+    wait(elsewhere.review()).unwrap();
+    let world = world.restarted_after(Database::restore);
+    let again = wait(elsewhere.begin_epoch(world.organization_id())).unwrap().unwrap();
+    assert_eq!(again.epoch, 3);
+}
+
+#[test]
+fn signers_with_folders_of_their_own_sign_one_history() {
+    let world = with_a_history();
+    let organization_id = world.organization_id().to_owned();
+    let hosts: Vec<(Signer, TempDir)> = (0..3).map(|_| signer_elsewhere(&world)).collect();
+    for handle in ["golf", "hotel", "india"] {
+        grow(&world, [handle]);
+        let signing = hosts.iter().map(|(signer, _)| signer.sign(&organization_id));
+        let signed = wait(futures::future::join_all(signing));
+        let signed: Vec<Signed> = signed.into_iter().map(|signed| signed.unwrap().unwrap()).collect();
+        assert!(signed.windows(2).all(|pair| pair[0] == pair[1]), "{signed:?}");
+    }
+    verify(export(&world), &verifier_key(&world), None).unwrap();
 }

@@ -3,19 +3,30 @@
 //! A moment in time means everything that had happened by then, itself included; no two commands share a moment, so it
 //! names a place in history exactly. `sequence:N`, for one identity, means right after its own event of that sequence.
 
-use axum::http::StatusCode;
-use axum::response::Response;
+use std::error::Error;
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::Handle;
 use identity_log::{history, past as log};
 use identity_projections::identities::Found;
-use identity_projections::past;
+use identity_projections::past::{self, Lived, PastError};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 
-use super::{identity_list, json_text};
+use super::json_text;
 use crate::caller::{Caller, Historian};
 use crate::error::ApiError;
 use crate::form::Complaint;
 use crate::parameters::{Parameters, moment};
+
+/// How many identities are read before the status of a list is sent: a short list has its length in its head.
+const FIRST_PIECE: usize = 64;
+
+/// How many are read at a time from then on.
+const PIECE: usize = 256;
 
 /// When.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +78,54 @@ pub(crate) async fn list(
     let as_of = parameters.one("as_of", moment);
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
-    let found = past::list(caller.pool(), caller.organization_id(), upto).await?;
-    Ok(json_text(StatusCode::OK, identity_list(&found)))
+    let lived = Lived::find(caller.pool(), caller.organization_id(), upto).await?;
+    whole(List { pool: caller.pool().clone(), lived, place: 0, ended: false }).await
+}
+
+/// A list of the past on its way.
+struct List {
+    pool: PgPool,
+    lived: Lived,
+    place: usize,
+    ended: bool,
+}
+
+impl List {
+    /// The next piece; none behind the end.
+    async fn piece(&mut self, count: usize) -> Result<Option<String>, PastError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let found = self.lived.piece(&self.pool, self.place, count).await?;
+        let mut text = String::new();
+        for identity in &found {
+            text.push(if self.place == 0 { '[' } else { ',' });
+            identity.write_body(&mut text);
+            self.place += 1;
+        }
+        self.ended = found.len() < count;
+        if self.ended {
+            text.push_str(if self.place == 0 { "[]" } else { "]" });
+        }
+        Ok(Some(text))
+    }
+}
+
+/// The whole list; at once if it is short.
+async fn whole(mut list: List) -> Result<Response, ApiError> {
+    let first = list.piece(FIRST_PIECE).await?.unwrap_or_default();
+    if list.ended {
+        return Ok(json_text(StatusCode::OK, first));
+    }
+    let rest = stream::try_unfold(list, async |mut list| {
+        Ok::<_, PastError>(list.piece(PIECE).await?.map(|piece| (piece, list)))
+    });
+    let rest = rest.inspect_err(|error| {
+        // The status was sent long ago: the log is the only place left to say why.
+        tracing::error!(error = error as &dyn Error, "list of the past cut off in the middle");
+    });
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 fn as_of(text: &str) -> Result<AsOf, Complaint> {

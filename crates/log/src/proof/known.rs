@@ -54,6 +54,12 @@ impl Known {
         self.stored.iter().chain(&self.recalled).map(|signed| signed.checkpoint.size).max().unwrap_or(0)
     }
 
+    /// What the database has and is not remembered here, because somebody else signed it.
+    pub(super) fn news(&self) -> Option<&Signed> {
+        let recalled = self.recalled.as_ref().map(Signed::place);
+        self.stored.as_ref().filter(|stored| Some(stored.place()) > recalled)
+    }
+
     fn stored_size(&self) -> u64 {
         self.stored.as_ref().map_or(0, |signed| signed.checkpoint.size)
     }

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use identity_proof::{Checkpoint, SigningKey, checkpoint};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::known::{Known, lock, next_leaves};
 use super::memory::Memory;
@@ -26,6 +28,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest time between two rounds: how soon a log is looked at again that could not be signed.
 const IDLE: Duration = Duration::from_secs(2);
+
+/// How often every log is held against what is remembered, and what is wrong said again.
+const REVIEW: Duration = Duration::from_mins(1);
+
+/// How many logs are signed at a time.
+const BESIDE_EACH_OTHER: usize = 4;
 
 /// Which organizations are refused, and why; shared with whoever answers for it.
 pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
@@ -57,15 +65,14 @@ impl Signer {
     }
 
     /// The last checkpoint, if the log is still the one that was signed. The database alone cannot tell: what was
-    /// signed last is remembered beside the key as well, and where that is later, the log is looked at.
+    /// signed last is remembered beside the key as well, and where that is another, the log is looked at.
     pub async fn last(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         if let Some(refusal) = self.refusal(organization_id) {
             return Err(refusal.into());
         }
         let stored = last(&self.pool, organization_id).await?;
         let recalled = self.memory.recall(organization_id).await?;
-        let place = |signed: &Signed| (signed.epoch, signed.checkpoint.size);
-        if recalled.as_ref().map(place) > stored.as_ref().map(place) {
+        if recalled.as_ref().map(Signed::place) != stored.as_ref().map(Signed::place) {
             return self.sign(organization_id).await;
         }
         Ok(stored)
@@ -74,8 +81,13 @@ impl Signer {
     /// Signs soon after every news until it is told to stop, and what is left then.
     pub async fn run(self, mut news: watch::Receiver<Head>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let mut review_due = Instant::now();
         loop {
-            self.round().await;
+            if Instant::now() >= review_due {
+                report(self.review().await);
+                review_due = Instant::now() + REVIEW;
+            }
+            report(self.sign_all().await);
             let next = async {
                 tokio::time::sleep(PAUSE).await;
                 // Whether there is news, or nobody left to bring it: the log itself is asked anyway.
@@ -86,16 +98,38 @@ impl Signer {
                 () = &mut stop => break,
             }
         }
-        self.round().await;
+        report(self.sign_all().await);
     }
 
-    async fn round(&self) {
-        if let Err(error) = self.sign_all().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "nothing signed, trying again");
+    /// Holds every log against what is remembered here, also where nothing was added since it was signed: what another
+    /// host signed is remembered, and a log that has become another is noticed though nobody writes to it.
+    pub async fn review(&self) -> Result<(), sqlx::Error> {
+        let signed: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select organization_id, epoch, size
+             from organization_heads as head,
+                  lateral (select epoch, size from checkpoints
+                           where organization_id = head.organization_id
+                           order by epoch desc, size desc limit 1) as last",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for (organization_id, refusal) in self.refused() {
+            complain(&organization_id, &refusal);
         }
+        for (organization_id, epoch, size) in signed {
+            let recalled = self.memory.recall(&organization_id).await;
+            let agrees = |recalled: Signed| {
+                (bigint(recalled.epoch), bigint(recalled.checkpoint.size)) == (epoch, size)
+            };
+            if !recalled.is_ok_and(|recalled| recalled.is_some_and(agrees)) {
+                self.sign_one(&organization_id).await;
+            }
+        }
+        Ok(())
     }
 
-    /// Signs every log that is not signed to its end. One that cannot be signed does not keep the others waiting.
+    /// Signs every log that is not signed to its end, those with news first, some beside each other since each waits for
+    /// the disk. One that cannot be signed does not keep the others waiting.
     pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
         let behind: Vec<String> = sqlx::query_scalar(
             "select organization_id
@@ -108,15 +142,18 @@ impl Signer {
         )
         .fetch_all(&self.pool)
         .await?;
-        for organization_id in behind.into_iter().chain(self.refused()) {
+        let refused = self.refused().into_keys();
+        let due = stream::iter(behind.into_iter().chain(refused));
+        due.for_each_concurrent(BESIDE_EACH_OTHER, async |organization_id| {
             self.sign_one(&organization_id).await;
-        }
+        })
+        .await;
         Ok(())
     }
 
     /// Those that were refused are looked at again: their operator may have begun a new epoch.
-    fn refused(&self) -> Vec<String> {
-        self.refusals.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    fn refused(&self) -> HashMap<String, Refusal> {
+        self.refusals.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn sign_one(&self, organization_id: &str) {
@@ -134,12 +171,7 @@ impl Signer {
             None => refusals.remove(organization_id),
         };
         if let Some(refusal) = refusal.filter(|refusal| before.as_ref() != Some(refusal)) {
-            tracing::error!(
-                organization_id,
-                %refusal,
-                "this log is not signed any more; find out which history is the right one, then begin a new epoch \
-                 with `identityd audit new-epoch`"
-            );
+            complain(organization_id, &refusal);
         }
     }
 
@@ -183,6 +215,9 @@ impl Signer {
         let mut tree = known.tree(connection, organization_id).await?;
         let stored = tree.frontier.size();
         known.hold(connection, organization_id).await?;
+        if let Some(news) = known.news() {
+            self.memory.remember(organization_id, news).await?;
+        }
         while tree.frontier.size() < head {
             // Never beyond the head: what was committed since it was read is not what is about to be signed.
             let limit = CHUNK.min(head - tree.frontier.size());
@@ -228,4 +263,19 @@ impl Signer {
         .await?;
         Ok(())
     }
+}
+
+fn report(round: Result<(), sqlx::Error>) {
+    if let Err(error) = round {
+        tracing::warn!(error = &error as &dyn std::error::Error, "nothing signed, trying again");
+    }
+}
+
+fn complain(organization_id: &str, refusal: &Refusal) {
+    tracing::error!(
+        organization_id,
+        %refusal,
+        "this log is not signed any more; find out which history is the right one, then begin a new epoch with \
+         `identityd audit new-epoch`"
+    );
 }

@@ -41,7 +41,10 @@ pub async fn run(
         signed.checkpoint.size
     );
     let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
-    let mut trailer = Trailer::default();
+    if range.until.is_some() {
+        hold_whole(&mut connections.0, organization_id, signed.checkpoint.size).await?;
+    }
+    let mut trailer = Trailer::of_range(range.after, range.until.map(|_| until));
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
     let mut history = History::begin(&mut connections.0, &query);
     while let Some(entry) = history.next().await? {
@@ -49,15 +52,28 @@ pub async fn run(
         let sequence = u64::try_from(envelope.organization_sequence)?;
         let leaf = leaves.find(&mut connections.1, sequence).await?;
         output.event(&envelope, leaf.as_ref())?;
-        trailer.first.get_or_insert(sequence);
-        trailer.last = Some(sequence);
-        trailer.count += 1;
+        trailer.add(1, sequence, sequence);
         progress(trailer.count, until - range.after);
     }
-    let asked = range.until.is_some().then_some(until);
-    trailer.tie(&mut connections.1, organization_id, &signed, (range.after, asked)).await?;
+    trailer.tie(&mut connections.1, organization_id, &signed).await?;
     output.trailer(&trailer)?;
     Ok(trailer)
+}
+
+/// Holds that the log is as long as what was signed. Of a part nobody could tell: what is missing may stand behind it.
+async fn hold_whole(connection: &mut PgConnection, organization_id: &str, signed: u64) -> anyhow::Result<()> {
+    let last: Option<i64> =
+        sqlx::query_scalar("select max(organization_sequence) from events where organization_id = $1")
+            .bind(organization_id)
+            .fetch_one(connection)
+            .await?;
+    let last = u64::try_from(last.unwrap_or_default())?;
+    ensure!(
+        last >= signed,
+        "event {} was signed and is missing: no part of this log is exported, only the whole",
+        last + 1
+    );
+    Ok(())
 }
 
 /// Leaf hashes as they were signed, a tile at a time.

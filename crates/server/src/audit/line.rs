@@ -7,6 +7,8 @@ use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::unambiguous::Unambiguous;
+
 /// What an auditor sees of an event. The members are those that are hashed, no more and no fewer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,8 +89,9 @@ pub struct Read {
     pub signed: Option<Hash>,
 }
 
-/// What has to be dense and in order.
+/// What has to be dense and in order. A line has the members of an envelope and perhaps a leaf hash, each of them once.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Outline {
     /// Whose history it belongs to.
     pub organization_id: String,
@@ -102,27 +105,57 @@ pub struct Outline {
     pub sequence: u64,
     /// When.
     pub recorded_at: String,
+    #[serde(rename = "event_type")]
+    _event_type: Unambiguous,
+    #[serde(rename = "event_version")]
+    _event_version: Unambiguous,
+    #[serde(rename = "payload")]
+    _payload: Unambiguous,
+    #[serde(rename = "metadata")]
+    _metadata: Unambiguous,
+    leaf_hash: Option<String>,
+}
+
+impl Outline {
+    fn read(line: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(line).map_err(unreadable)
+    }
+
+    fn signed(&self) -> Result<Option<Hash>, String> {
+        let hash = self.leaf_hash.as_deref().map(Hash::parse_hash).transpose();
+        hash.map_err(|_| "its leaf hash is not one".to_owned())
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> String {
+    format!("this is no event: {error}")
 }
 
 /// Reads a line. Its text is taken for canonical first, which it is in our exports: when its hash is the signed one,
 /// it is what was signed, byte by byte. Otherwise the envelope is put into canonical form.
 pub fn read(line: &[u8]) -> Result<Read, String> {
-    let unreadable = |error: serde_json::Error| format!("this is no event: {error}");
-    let (envelope, signed) = unseal(line);
-    let event: Outline = serde_json::from_slice(line).map_err(unreadable)?;
-    let as_it_stands = match signed {
-        Some(_) => leaf::of_canonical(&[envelope, b"}"]),
-        None => leaf::of_canonical(&[line]),
-    };
-    if signed == Some(as_it_stands) {
-        return Ok(Read { event, leaf: as_it_stands, signed });
+    let event = Outline::read(line)?;
+    let (text, seal) = unseal(line);
+    if let Some(seal) = seal
+        && seal == leaf::of_canonical(&[text, b"}"])
+    {
+        return Ok(Read { event, leaf: seal, signed: Some(seal) });
     }
-    let mut members: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(unreadable)?;
-    let stated = members.remove("leaf_hash");
-    let signed = stated.as_ref().and_then(Value::as_str).and_then(|hash| Hash::parse_hash(hash).ok());
-    let envelope: Envelope = serde_json::from_value(Value::Object(members)).map_err(unreadable)?;
-    let leaf = leaf::of(&envelope).map_err(unreadable)?;
+    let signed = event.signed()?;
+    let leaf = leaf::of(&parse(line)?).map_err(unreadable)?;
     Ok(Read { event, leaf, signed })
+}
+
+/// The event of a line, in full.
+pub fn envelope(line: &[u8]) -> Result<Envelope, String> {
+    Outline::read(line)?;
+    parse(line)
+}
+
+fn parse(line: &[u8]) -> Result<Envelope, String> {
+    let mut members: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(unreadable)?;
+    members.remove("leaf_hash");
+    serde_json::from_value(Value::Object(members)).map_err(unreadable)
 }
 
 /// The envelope without its closing brace, and the hash behind it.

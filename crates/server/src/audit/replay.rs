@@ -1,23 +1,35 @@
 //! What an identity was after each of its events, and who made it so: from an export, or from the database.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use identity_domain::{Handle, Kind};
+use anyhow::{Context as _, bail, ensure};
+use identity_domain::{Event, Handle, Kind, identity};
 use identity_log::history::{History, Query};
 use identity_log::{Metadata, Recorded, codec};
-use identity_projections::document::IdentityDocument;
+use identity_projections::Projection as _;
+use identity_projections::identities::{Identities, Row};
+use identity_projections::vault_access::{Rules, VaultAccess};
+use identity_projections::visibility::{Rows, VisibilityRows};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::line::{Envelope, TRAILER_START};
+use super::line::{self, Envelope, Trailer};
+use super::source::{self, Source};
+use super::verify::Fault;
+
+/// The life of an identity, as far as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Its events, in order.
+    pub steps: Vec<Step>,
+    /// Why this may not be the whole life, if so.
+    pub doubt: Option<String>,
+}
 
 /// An event and what it made of the identity.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,17 +38,73 @@ pub struct Step {
     pub event: Envelope,
     /// Who caused it.
     pub actor: String,
-    /// The identity after it; none once it is deleted.
+    /// Whether the identity was there after it.
+    pub presence: Presence,
+    /// The identity after it, with who may see it and what it may use; none unless it was there.
     pub state: Option<Value>,
     /// Which of its fields are not what they were, as JSON pointers.
     pub changed: Vec<String>,
 }
 
-/// Replays an identity, given by its id or by any handle that it ever had, from an export.
-pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Vec<Step>> {
-    let id = only_one(identity, named(identity, lines(path)?)?)?;
-    let events = lines(path)?.filter(|event| event.as_ref().map_or(true, |event| is_of(event, &id)));
-    steps(events.collect::<anyhow::Result<_>>()?, until)
+/// Whether an identity was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It was.
+    Present,
+    /// It was deleted.
+    Gone,
+    /// It was, but its birth is not known, and so what it was is not either.
+    Unknown,
+}
+
+/// Replays an identity, given by its id or by any handle that it ever had, from an export. That the export is what was
+/// signed is for [`verify`](super::verify) to say.
+pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Replay> {
+    let mut ids = BTreeSet::new();
+    let wanted = Wanted::parse(identity)?;
+    let trailer = read_file(path, |event| ids.extend(wanted.id_of(&event)))?;
+    let doubt = doubt(&trailer);
+    let id = only_one(identity, ids, doubt.is_none())?;
+    let mut events = vec![];
+    read_file(path, |event| {
+        if is_of(&event, &id) {
+            events.push(event);
+        }
+    })?;
+    let begins_late = trailer.filtered || first_place(&trailer) > 1;
+    Ok(Replay { steps: steps(dense(events, begins_late)?, until)?, doubt })
+}
+
+/// Reads the events of an export that has its trailer and as many events as that says.
+fn read_file(path: &Path, mut take: impl FnMut(Envelope)) -> anyhow::Result<Trailer> {
+    let (mut source, trailer) = Source::open(path)?;
+    let mut number = 0;
+    while let Some(batch) = source.next_batch()? {
+        for line in source::lines_of(&batch) {
+            number += 1;
+            let fault = |what| Fault { line: Some(number), sequence: None, what };
+            take(line::envelope(line).map_err(fault)?);
+        }
+    }
+    ensure!(trailer.count == number, "the trailer speaks of {} events, there are {number}", trailer.count);
+    Ok(trailer)
+}
+
+/// Where in the history the events of an export begin.
+fn first_place(trailer: &Trailer) -> u64 {
+    trailer.after.map(|after| after + 1).or(trailer.first).unwrap_or(1)
+}
+
+/// Why an export may not hold the whole life of an identity, which the trailer tells.
+fn doubt(trailer: &Trailer) -> Option<String> {
+    if trailer.filtered {
+        return Some("a filter left events out of this file".to_owned());
+    }
+    let begin = first_place(trailer);
+    let end = trailer.until.map_or_else(String::new, |until| format!(" and end with event {until}"));
+    let is_part = begin > 1 || trailer.until.is_some();
+    is_part.then(|| format!("the events of this file begin with event {begin} of the history{end}"))
 }
 
 /// The same from the database.
@@ -45,13 +113,14 @@ pub async fn database(
     organization_id: &str,
     identity: &str,
     until: Option<OffsetDateTime>,
-) -> anyhow::Result<Vec<Step>> {
+) -> anyhow::Result<Replay> {
     let all = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, i64::MAX) };
     let with_handles = ["identity.created", "identity.renamed"].map(str::to_owned).to_vec();
+    let wanted = Wanted::parse(identity)?;
     let births = read(pool, &Query { event_types: Some(with_handles), ..all.clone() }).await?;
-    let id = only_one(identity, named(identity, births.into_iter().map(Ok))?)?;
+    let id = only_one(identity, births.iter().filter_map(|event| wanted.id_of(event)).collect(), true)?;
     let events = read(pool, &Query { aggregate_ids: Some(vec![id]), ..all }).await?;
-    steps(events, until)
+    Ok(Replay { steps: steps(dense(events, false)?, until)?, doubt: None })
 }
 
 async fn read(pool: &PgPool, query: &Query) -> anyhow::Result<Vec<Envelope>> {
@@ -64,57 +133,45 @@ async fn read(pool: &PgPool, query: &Query) -> anyhow::Result<Vec<Envelope>> {
     Ok(events)
 }
 
-/// The events of an export; its trailer is none.
-fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Envelope>>> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let lines = BufReader::new(file).split(b'\n').zip(1..);
-    let events = lines.map(|(line, number)| {
-        let line = line.context("cannot read on")?;
-        if line.starts_with(TRAILER_START) {
-            return Ok(None);
-        }
-        let mut members: serde_json::Map<String, Value> =
-            serde_json::from_slice(&line).with_context(|| format!("line {number} is no event"))?;
-        members.remove("leaf_hash");
-        let event = serde_json::from_value(Value::Object(members));
-        event.map(Some).with_context(|| format!("line {number} is no event"))
-    });
-    Ok(events.filter_map(Result::transpose))
-}
-
 fn is_of(event: &Envelope, id: &str) -> bool {
     event.aggregate_type == "identity" && event.aggregate_id == id
 }
 
-/// Ids of the identities that are meant.
-fn named(
-    identity: &str,
-    events: impl Iterator<Item = anyhow::Result<Envelope>>,
-) -> anyhow::Result<BTreeSet<String>> {
-    if let Ok(id) = identity.parse::<Uuid>() {
-        return Ok(BTreeSet::from([id.to_string()]));
-    }
-    let handle =
-        Handle::parse(identity).with_context(|| format!("{identity} is neither a handle nor an id"))?;
-    let had_it = |event: &Envelope| {
-        event.aggregate_type == "identity"
-            && event.payload.get("agent_handle").and_then(Value::as_str) == Some(handle.as_str())
-    };
-    let mut ids = BTreeSet::new();
-    for event in events {
-        let event = event?;
-        if had_it(&event) {
-            ids.insert(event.aggregate_id);
-        }
-    }
-    Ok(ids)
+/// Which identity is meant.
+enum Wanted {
+    Id(String),
+    Handle(Handle),
 }
 
-fn only_one(identity: &str, ids: BTreeSet<String>) -> anyhow::Result<String> {
+impl Wanted {
+    fn parse(identity: &str) -> anyhow::Result<Self> {
+        if let Ok(id) = identity.parse::<Uuid>() {
+            return Ok(Self::Id(id.to_string()));
+        }
+        let handle =
+            Handle::parse(identity).with_context(|| format!("{identity} is neither a handle nor an id"))?;
+        Ok(Self::Handle(handle))
+    }
+
+    /// The id of an event's identity, if that is meant.
+    fn id_of(&self, event: &Envelope) -> Option<String> {
+        let is_meant = match self {
+            Self::Id(id) => is_of(event, id),
+            Self::Handle(handle) => {
+                event.aggregate_type == "identity"
+                    && event.payload.get("agent_handle").and_then(Value::as_str) == Some(handle.as_str())
+            }
+        };
+        is_meant.then(|| event.aggregate_id.clone())
+    }
+}
+
+fn only_one(identity: &str, ids: BTreeSet<String>, is_whole: bool) -> anyhow::Result<String> {
     let mut ids = ids.into_iter();
     match (ids.next(), ids.next()) {
         (Some(id), None) => Ok(id),
-        (None, _) => bail!("no identity was ever called {identity}"),
+        (None, _) if is_whole => bail!("no identity was ever called {identity}"),
+        (None, _) => bail!("no identity was called {identity} in this file, which is a part of the history"),
         (Some(first), Some(second)) => {
             let all: Vec<String> = [first, second].into_iter().chain(ids).collect();
             bail!("more than one identity was called {identity}; give an id: {}", all.join(", "))
@@ -122,8 +179,56 @@ fn only_one(identity: &str, ids: BTreeSet<String>) -> anyhow::Result<String> {
     }
 }
 
+/// The events, if none between them is missing. Only what is no whole history may begin in the middle of a life.
+fn dense(events: Vec<Envelope>, begins_late: bool) -> anyhow::Result<Vec<Envelope>> {
+    let first = events.first().map_or(1, |event| if begins_late { event.sequence } else { 1 });
+    for (expected, event) in (first..).zip(&events) {
+        let Envelope { aggregate_id, sequence, organization_sequence, .. } = event;
+        ensure!(
+            *sequence == expected,
+            "event {expected} of identity {aggregate_id} is missing: its event {sequence} is event {organization_sequence} of the history"
+        );
+    }
+    Ok(events)
+}
+
+/// What an identity came to: its document and tunnel, who may see it, and which secrets it may use.
+#[derive(Debug, Default)]
+struct Life {
+    row: Option<Row>,
+    viewers: Option<Rows>,
+    secrets: Option<Rules>,
+}
+
+impl Life {
+    fn evolve(&mut self, recorded: &Recorded) {
+        self.row = Identities::fold(self.row.take(), recorded);
+        self.viewers = VisibilityRows::fold(self.viewers.take(), recorded);
+        self.secrets = VaultAccess::fold(self.secrets.take(), recorded);
+    }
+
+    /// The document as the API answers it, and beside it what the API answers elsewhere. Rows of viewers who were
+    /// deleted stay, since that is said by no event of this identity.
+    fn state(&self) -> anyhow::Result<Option<Value>> {
+        let Some(Row { document, tunnel_metadata, .. }) = &self.row else { return Ok(None) };
+        let rows = self.viewers.iter().flatten();
+        let access = rows.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
+        let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
+        let secrets: Vec<&Uuid> = self.secrets.iter().flat_map(Rules::keys).collect();
+        let mut state = serde_json::to_value(document)?;
+        for (name, value) in [
+            ("access", json!(access)),
+            ("tunnel_metadata", json!(tunnel_metadata)),
+            ("vault_secret_ids", json!(secrets)),
+        ] {
+            state[name] = value;
+        }
+        Ok(Some(state))
+    }
+}
+
 fn steps(events: Vec<Envelope>, until: Option<OffsetDateTime>) -> anyhow::Result<Vec<Step>> {
-    let mut document = None;
+    let mut life = Life::default();
     let mut before = BTreeMap::new();
     let mut steps = Vec::with_capacity(events.len());
     for event in events {
@@ -131,16 +236,25 @@ fn steps(events: Vec<Envelope>, until: Option<OffsetDateTime>) -> anyhow::Result
         if until.is_some_and(|until| recorded.recorded_at > until) {
             break;
         }
-        document = IdentityDocument::fold(document, &recorded);
-        let state = document.as_ref().map(serde_json::to_value).transpose()?;
+        life.evolve(&recorded);
+        let state = life.state()?;
         let fields = state.as_ref().map(fields).unwrap_or_default();
         let differs = |pointer: &&String| fields.get(*pointer) != before.get(*pointer);
         let changed: BTreeSet<String> = fields.keys().chain(before.keys()).filter(differs).cloned().collect();
         let actor = event.metadata.get("actor").and_then(Value::as_str).unwrap_or("unknown").to_owned();
-        steps.push(Step { event, actor, state, changed: changed.into_iter().collect() });
+        let presence = presence(&recorded, state.is_some());
+        steps.push(Step { event, actor, presence, state, changed: changed.into_iter().collect() });
         before = fields;
     }
     Ok(steps)
+}
+
+fn presence(recorded: &Recorded, is_known: bool) -> Presence {
+    match &recorded.event {
+        Event::Identity(identity::Event::Deleted { .. }) => Presence::Gone,
+        _ if is_known => Presence::Present,
+        _ => Presence::Unknown,
+    }
 }
 
 fn recorded(event: &Envelope) -> anyhow::Result<Recorded> {

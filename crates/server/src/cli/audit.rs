@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -81,6 +81,10 @@ pub(super) struct VerifyFlags {
     /// File with an earlier checkpoint of the same history
     #[arg(long, value_name = "CHECKPOINT")]
     previous: Option<PathBuf>,
+
+    /// Let a file pass of which something is not proved, and say what that is
+    #[arg(long)]
+    allow_unproved: bool,
 }
 
 pub(super) async fn run(
@@ -144,21 +148,48 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
     let verdict =
         verify::file(&flags.file, &flags.key, previous.as_deref(), |done| progress.reached(done, None));
     progress.finish();
-    let Report { events, first, last, checkpoint, unverified } = verdict?;
-    let mut text = format!("{events} events verified against the checkpoint of {} events", checkpoint.size);
-    for what in &unverified {
-        text = format!("{text}\nnot verified: {what}");
+    let report = verdict?;
+    if let Some(first) = report.unproved.first().filter(|_| !flags.allow_unproved) {
+        bail!("{first} (--allow-unproved lets this pass)");
     }
+    let unproved: Vec<String> = report.unproved.iter().map(ToString::to_string).collect();
     let json = json!({
-        "events": events,
-        "first": first,
-        "last": last,
-        "origin": checkpoint.origin,
-        "size": checkpoint.size,
-        "root_hash": checkpoint.root.to_string(),
-        "unverified": unverified,
+        "events": report.events,
+        "proved": report.proved,
+        "first": report.first,
+        "last": report.last,
+        "origin": report.checkpoint.origin,
+        "size": report.checkpoint.size,
+        "root_hash": report.checkpoint.root.to_string(),
+        "absent": report.absent,
+        "unproved": unproved,
+        "refused": report.refused,
     });
-    output.print(&json, &text)
+    output.print(&json, &words(&report))
+}
+
+/// What is proved, and then what is not.
+fn words(report: &Report) -> String {
+    let size = report.checkpoint.size;
+    let mut lines = match report.events {
+        0 if report.after == size => {
+            vec![format!("no events in this range: event {size} is the last one signed")]
+        }
+        0 => vec!["no events in this range, says whoever wrote this file: that is not proved".to_owned()],
+        _ => vec![format!("{} events verified against the checkpoint of {size} events", report.proved)],
+    };
+    if report.proved > 0 {
+        let (first, last) = (report.after + 1, report.after + report.proved);
+        let end = if last == size { ", and the checkpoint ends with the last" } else { "" };
+        lines
+            .push(format!("events {first} to {last} are what was signed, none between them is missing{end}"));
+    }
+    let absent = report.absent.iter().filter(|_| report.events > 0);
+    lines.extend(absent.map(|(first, last)| format!("not in this file: events {first} to {last}")));
+    lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
+    let refused = report.refused.iter();
+    lines.extend(refused.map(|why| format!("the service does not sign this log any more: {why}")));
+    lines.join("\n")
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

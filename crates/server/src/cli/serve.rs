@@ -8,7 +8,7 @@ use serde_json::json;
 use identityd::database::Database;
 use identityd::settings::{DatabaseSettings, ServeSettings};
 use identityd::signing::SigningSettings;
-use identityd::{Service, ServiceSettings};
+use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::demo;
 use super::interruption::Interruption;
@@ -133,5 +133,6 @@ fn service_settings(
         signing,
         wire,
         idempotency_retention,
+        heartbeat: HEARTBEAT,
     }
 }

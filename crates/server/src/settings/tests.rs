@@ -212,6 +212,7 @@ fn no_password_is_shown_by_accident() {
         idempotency_retention: Duration::from_hours(24),
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".into()) },
         wire: served.wire,
+        heartbeat: crate::HEARTBEAT,
     };
     for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");

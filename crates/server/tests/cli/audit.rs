@@ -50,6 +50,14 @@ impl Scene {
         self.read(&self.admin_key, "/log/key", "*/*").trim_end().to_owned()
     }
 
+    /// A file with the checkpoint of what has happened so far.
+    fn checkpoint(&self) -> String {
+        let streamed = self.read(&self.admin_key, "/events", "application/x-ndjson");
+        let trailer: Value = serde_json::from_str(streamed.lines().last().unwrap()).unwrap();
+        let note = self.place.file("earlier", trailer["trailer"]["checkpoint"].as_str().unwrap());
+        note.to_str().unwrap().to_owned()
+    }
+
     /// An export of this name, and what was said while it was written.
     fn export(&self, name: &str, flags: &[&str]) -> String {
         let path = self.place.file(name, "");
@@ -77,10 +85,13 @@ fn an_export_is_verified_without_the_service_and_tampering_is_named() {
     let (file, key) = (scene.export("export", &[]), scene.verifier_key());
     assert!(scene.service.stop().success());
     let said = verify(&file, &key, &[]).succeeded().stdout;
-    assert_eq!(said, "6 events verified against the checkpoint of 6 events\n");
+    let expected = "6 events verified against the checkpoint of 6 events
+events 1 to 6 are what was signed, none between them is missing, and the checkpoint ends with the last
+";
+    assert_eq!(said, expected);
     let report = verify(&file, &key, &["--json"]).succeeded().json();
     assert_eq!((&report["events"], &report["size"], &report["last"]), (&json!(6), &json!(6), &json!(6)));
-    assert_eq!(report["unverified"], json!([]));
+    assert_eq!((&report["proved"], &report["unproved"]), (&json!(6), &json!([])));
 
     changed(&file, "tea, not", "tea, nou");
     assert_eq!(verify(&file, &key, &[]).error(), "line 5: event 5 is not the one that was signed");
@@ -97,8 +108,9 @@ fn a_part_says_what_is_missing_from_it() {
     let (part, key) = (scene.export("part", &["--after", "2", "--until", "5"]), scene.verifier_key());
     let said = verify(&part, &key, &[]).succeeded().stdout;
     let expected = "3 events verified against the checkpoint of 6 events
-not verified: events 1 to 2 are not in this file
-not verified: events 6 to 6 are not in this file
+events 3 to 5 are what was signed, none between them is missing
+not in this file: events 1 to 2
+not in this file: events 6 to 6
 ";
     assert_eq!(said, expected);
     let nothing = scene.place.run(&["audit", "export", "--org", "acme", "--after", "6"]);
@@ -106,14 +118,75 @@ not verified: events 6 to 6 are not in this file
 }
 
 #[test]
+fn what_is_not_proved_fails_unless_it_is_allowed() {
+    let scene = Scene::new();
+    let (file, key) = (scene.export("export", &[]), scene.verifier_key());
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
+    let grown = scene.export("grown", &[]);
+    let [mut lines, grown] = [file, grown].map(|file| fs::read_to_string(file).unwrap());
+    // The trailer and the checkpoint of six events, and one event that came later.
+    let trailer = lines.lines().next_back().unwrap().replace(r#""count":6"#, r#""count":7"#);
+    lines = grown.lines().take(7).map(|line| format!("{line}\n")).collect();
+    lines += &trailer.replace(r#""last":6"#, r#""last":7"#);
+    let file = scene.place.file("old", &lines);
+    let file = file.to_str().unwrap();
+    let unproved = "line 7: event 7 is not proved, nor is any after it: the checkpoint covers 6 events";
+    assert_eq!(verify(file, &key, &[]).error(), format!("{unproved} (--allow-unproved lets this pass)"));
+    let said = verify(file, &key, &["--allow-unproved"]).succeeded().stdout;
+    let expected = format!(
+        "6 events verified against the checkpoint of 6 events
+events 1 to 6 are what was signed, none between them is missing, and the checkpoint ends with the last
+not verified: {unproved}
+"
+    );
+    assert_eq!(said, expected);
+    changed(file, "tea, not", "tea, nou");
+    let fault = verify(file, &key, &["--allow-unproved"]);
+    assert_eq!(fault.error(), "line 5: event 5 is not the one that was signed");
+}
+
+#[test]
+fn an_earlier_checkpoint_that_cannot_be_compared_fails_unless_that_is_allowed() {
+    let scene = Scene::new();
+    let note = scene.checkpoint();
+    let previous = ["--previous", note.as_str()];
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "fourth"}));
+    let key = scene.verifier_key();
+    let comparable = scene.export("comparable", &["--after", "6"]);
+    verify(&comparable, &key, &previous).succeeded();
+    let part = scene.export("part", &["--after", "7"]);
+    let fault = verify(&part, &key, &previous);
+    assert!(fault.error().starts_with("whether this history begins with the earlier checkpoint's 6 events"));
+    let allowed = verify(&part, &key, &[&previous[..], &["--allow-unproved"]].concat()).succeeded().stdout;
+    assert!(
+        allowed.starts_with("1 events verified") && allowed.contains("not verified: whether"),
+        "{allowed}"
+    );
+}
+
+#[test]
+fn a_range_without_events_is_said_to_be_one() {
+    let scene = Scene::new();
+    let page: Value = serde_json::from_str(&scene.read(&scene.admin_key, "/events?limit=5", "*/*")).unwrap();
+    let cursor = page["next"].as_str().unwrap();
+    let empty = |query: &str| {
+        let streamed = scene.read(&scene.admin_key, &format!("/events?{query}"), "application/x-ndjson");
+        let file = scene.place.file("empty", &streamed);
+        verify(file.to_str().unwrap(), &scene.verifier_key(), &[]).succeeded().stdout
+    };
+    let unproved = "no events in this range, says whoever wrote this file: that is not proved\n";
+    assert_eq!(empty(&format!("after={cursor}&until=2000-01-01T00:00:00Z")), unproved);
+    assert_eq!(empty("event_type=identity.exploded"), unproved);
+}
+
+#[test]
 fn an_earlier_checkpoint_is_held_against_a_later_export() {
     let scene = Scene::new();
-    let early = scene.read(&scene.admin_key, "/events", "application/x-ndjson");
-    let trailer: Value = serde_json::from_str(early.lines().last().unwrap()).unwrap();
-    let note = scene.place.file("earlier", trailer["trailer"]["checkpoint"].as_str().unwrap());
+    let note = scene.checkpoint();
     scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
     let (file, key) = (scene.export("export", &[]), scene.verifier_key());
-    verify(&file, &key, &["--previous", note.to_str().unwrap()]).succeeded();
+    verify(&file, &key, &["--previous", &note]).succeeded();
     let foreign = scene.place.file("foreign", "no checkpoint");
     assert!(
         verify(&file, &key, &["--previous", foreign.to_str().unwrap()])
@@ -130,7 +203,7 @@ fn an_auditor_needs_nothing_but_a_key() {
     let file = scene.place.file("streamed", &streamed);
     let key = scene.read(&auditor, "/log/key", "*/*");
     let said = verify(file.to_str().unwrap(), key.trim_end(), &[]).succeeded().stdout;
-    assert_eq!(said, "7 events verified against the checkpoint of 7 events\n");
+    assert!(said.starts_with("7 events verified against the checkpoint of 7 events\n"), "{said}");
     changed(file.to_str().unwrap(), "tea, not", "tea, nou");
     let fault = verify(file.to_str().unwrap(), key.trim_end(), &[]);
     assert_eq!(fault.error(), "line 5: event 5 is not the one that was signed");
@@ -155,6 +228,24 @@ fn scopes_and_identities_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn a_new_epoch_has_a_key_of_its_own_and_goes_on_with_the_same_events() {
+    let scene = Scene::new();
+    let (note, old_key) = (scene.checkpoint(), scene.verifier_key());
+    let begun = scene.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded().stdout;
+    let key = begun.strip_prefix("epoch 2 begins with 6 events\nkey ").expect(&begun).trim_end().to_owned();
+    assert_eq!(scene.verifier_key(), key, "the running service signs the new epoch");
+    scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
+    let file = scene.export("export", &[]);
+    let said = verify(&file, &key, &["--previous", &note]).succeeded().stdout;
+    assert!(said.starts_with("7 events verified against the checkpoint of 7 events\n"), "{said}");
+    assert!(verify(&file, &old_key, &[]).error().contains("the key of another history"));
+    let json = scene.place.run(&["audit", "new-epoch", "--org", "acme", "--json"]).succeeded().json();
+    assert_eq!((&json["epoch"], &json["size"]), (&json!(3), &json!(7)));
+    let nobody = scene.place.run(&["audit", "new-epoch", "--org", "nobody"]);
+    assert!(nobody.error().contains("nobody"), "{}", nobody.stderr);
+}
+
+#[test]
 fn a_table_is_for_spreadsheets() {
     let scene = Scene::new();
     let table = scene.export("table", &["--format", "csv", "--after", "2"]);
@@ -167,7 +258,7 @@ fn a_table_is_for_spreadsheets() {
         "{text}"
     );
     let refused = verify(&table, &scene.verifier_key(), &[]);
-    assert_eq!(refused.error(), "a table cannot be verified; export the history as ndjson");
+    assert_eq!(refused.error(), "a table proves nothing; export the history as ndjson");
 }
 
 #[test]
@@ -203,4 +294,25 @@ fn an_identity_is_replayed_from_the_database_and_from_a_file_alike() {
     assert_eq!(parsed(early), steps[..2]);
     let id = steps[0]["event"]["aggregate_id"].as_str().unwrap();
     assert_eq!(parsed(from_file(&["--identity", id, "--json"])), steps);
+}
+
+#[test]
+fn a_replay_shows_who_may_see_and_says_what_it_does_not_know() {
+    let scene = Scene::new();
+    scene.call(Method::POST, "/identities/front-desk/access", &json!({"viewer_identity_id": null}));
+    let replay = |flags: &[&str], identity: &str| {
+        run(&mut bare(&[&["audit", "replay"], flags, &["--identity", identity]].concat())).succeeded()
+    };
+    let whole = replay(&[&scene.export("whole", &[])], "front-desk");
+    assert_eq!(whole.stderr, "");
+    let marked: Vec<&str> = whole.stdout.lines().rev().filter(|line| line.starts_with('*')).collect();
+    assert!(
+        marked[0].starts_with("* access: [{") && marked[0].contains("\"viewer_identity_id\":null"),
+        "{marked:?}"
+    );
+    let part = replay(&[&scene.export("part", &["--after", "4"])], "front-desk");
+    assert!(part.stdout.contains("visibility_opened by ApiKey_") && !part.stdout.contains("(gone)"));
+    assert!(part.stdout.contains("  (unknown: its birth is not in this file)\n"), "{}", part.stdout);
+    let doubt = "this may not be the whole life: the events of this file begin with event 5 of the history\n";
+    assert_eq!(part.stderr, doubt);
 }

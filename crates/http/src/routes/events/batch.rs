@@ -4,8 +4,10 @@ use std::error::Error;
 
 use identity_log::ReadError;
 use identity_log::history::{Entry, History, Query};
-use identity_log::proof::{SignError, TreeError};
+use identity_log::proof::{self, SignError, TreeError};
 use identity_projections::api_keys;
+use identity_proof::Hash;
+use sqlx::PgConnection;
 
 use crate::caller::Caller;
 
@@ -14,6 +16,15 @@ const MOST_EVENTS: u32 = 2048;
 
 /// The size in bytes after which a batch takes no further event.
 const ENOUGH_TEXT: usize = 2 * 1024 * 1024;
+
+/// How many leaf hashes are looked up at a time. A filter may leave one event of a tile, so this many tiles may be read.
+const LEAVES: usize = 256;
+
+/// What stands behind the leaf hash of a line.
+const BEHIND_LEAF: usize = b"\"}\n".len();
+
+/// How long a hash is in base64.
+const LEAF_LENGTH: usize = 44;
 
 /// Why a stream breaks off in the middle.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +70,8 @@ pub(super) struct Batch {
     pub(super) count: u32,
     pub(super) first: i64,
     pub(super) last: i64,
+    /// Where the line of each event ends that has its leaf hash at its end.
+    sealed: Vec<(i64, usize)>,
 }
 
 impl Reading {
@@ -75,7 +88,7 @@ impl Reading {
         Ok(batch)
     }
 
-    async fn read(&mut self, write: fn(&Entry<'_>, &mut Vec<u8>)) -> Result<Option<Batch>, ReadError> {
+    async fn read(&mut self, write: fn(&Entry<'_>, &mut Vec<u8>)) -> Result<Option<Batch>, Interruption> {
         let Self { caller, query } = self;
         if query.after >= query.upto {
             return Ok(None);
@@ -92,12 +105,51 @@ impl Reading {
             }
             batch.count += 1;
             batch.last = entry.organization_sequence;
+            if entry.leaf_hash.is_some() {
+                batch.sealed.push((entry.organization_sequence, batch.text.len()));
+            }
             if batch.count == MOST_EVENTS || batch.text.len() >= ENOUGH_TEXT {
                 exhausted = false;
                 break;
             }
         }
+        drop(history);
         query.after = if exhausted { query.upto } else { batch.last };
+        batch.seal(&mut connection, &query.organization_id).await?;
         Ok((batch.count > 0).then_some(batch))
     }
+}
+
+impl Batch {
+    /// Puts the leaf hashes that were signed in place of those that stand beside the events, which whoever changes an
+    /// event can change, too. What is not signed yet keeps its own.
+    async fn seal(&mut self, connection: &mut PgConnection, organization_id: &str) -> Result<(), TreeError> {
+        let sealed = std::mem::take(&mut self.sealed);
+        if sealed.is_empty() {
+            return Ok(());
+        }
+        let Some(signed) = proof::last(&mut *connection, organization_id).await? else { return Ok(()) };
+        for some in sealed.chunks(LEAVES) {
+            let indexes: Vec<u64> = some.iter().map(|(sequence, _)| index(*sequence)).collect();
+            let leaves = proof::leaves(connection, organization_id, signed.epoch, &indexes).await?;
+            for (sequence, end) in some {
+                if let Some(leaf) = leaves.get(&index(*sequence)) {
+                    self.write_leaf(*end, leaf);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_leaf(&mut self, line_end: usize, leaf: &Hash) {
+        let end = line_end.saturating_sub(BEHIND_LEAF);
+        if let Some(place) = self.text.get_mut(end.saturating_sub(LEAF_LENGTH)..end) {
+            place.copy_from_slice(leaf.to_string().as_bytes());
+        }
+    }
+}
+
+/// Events are numbered from 1, leaves from 0.
+fn index(sequence: i64) -> u64 {
+    u64::try_from(sequence).unwrap_or_default().saturating_sub(1)
 }

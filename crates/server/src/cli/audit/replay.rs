@@ -1,5 +1,6 @@
 //! `identityd audit replay`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use identityd::audit::replay::{self, Step};
+use identityd::audit::replay::{self, Presence, Replay, Step};
 use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
 
@@ -39,7 +40,7 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let until = flags.until.as_deref().map(moment).transpose()?;
-    let steps = match (&flags.file, &flags.org) {
+    let Replay { steps, doubt } = match (&flags.file, &flags.org) {
         (Some(file), _) => replay::file(file, &flags.identity, until)?,
         (None, org) => {
             let org = org.as_deref().unwrap_or_default();
@@ -50,6 +51,11 @@ pub(super) async fn run(
             .await?
         }
     };
+    if let Some(why) = doubt {
+        let note = format!("this may not be the whole life: {why}");
+        // What nobody can read is no reason to stop.
+        drop(writeln!(std::io::stderr().lock(), "{note}"));
+    }
     for step in &steps {
         output.print(&serde_json::to_value(step)?, &text(step))?;
     }
@@ -67,7 +73,13 @@ fn text(step: &Step) -> String {
         "{} {} {} by {}",
         event.organization_sequence, event.recorded_at, event.event_type, step.actor
     );
-    let Some(state) = &step.state else { return format!("{head}\n  (gone)") };
+    let state = match (step.presence, &step.state) {
+        (Presence::Present, Some(state)) => state,
+        (Presence::Gone, _) => return format!("{head}\n  (gone)"),
+        (Presence::Unknown | Presence::Present, _) => {
+            return format!("{head}\n  (unknown: its birth is not in this file)");
+        }
+    };
     let line = |(pointer, value): (String, serde_json::Value)| {
         let mark = if step.changed.contains(&pointer) { '*' } else { ' ' };
         format!("\n{mark} {}: {value}", pointer.trim_start_matches('/'))

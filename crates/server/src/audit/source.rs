@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::super::form::TABLE_TRAILER_START;
-use super::super::line::{TRAILER_START, Trailer, TrailerLine};
-use super::Fault;
+use super::form::TABLE_TRAILER_START;
+use super::line::{TRAILER_START, Trailer, TrailerLine};
+use super::verify::Fault;
 
 /// How much is hashed at a time: enough for all cores, little beside what the machine has.
 const BATCH: u64 = 8 * 1024 * 1024;
@@ -30,11 +30,11 @@ impl Source {
         let last_line = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
         let last_line = last_line.unwrap_or_default();
         if last_line.starts_with(TABLE_TRAILER_START) {
-            return Err(Fault::file("a table cannot be verified; export the history as ndjson"));
+            return Err(Fault::file("a table proves nothing; export the history as ndjson"));
         }
         let parsed = serde_json::from_slice::<TrailerLine>(last_line);
         let (true, Ok(TrailerLine { trailer })) = (last_line.starts_with(TRAILER_START), parsed) else {
-            return Err(cut_off(file).unwrap_or_else(unreadable));
+            return Err(unended(file).unwrap_or_else(unreadable));
         };
         let ending = u64::from(end.ends_with(b"\n"));
         let lines_end = length - ending - last_line.len() as u64;
@@ -52,6 +52,11 @@ impl Source {
     }
 }
 
+/// The lines of a batch.
+pub(super) fn lines_of(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+    batch.strip_suffix(b"\n").unwrap_or(batch).split(|byte| *byte == b'\n')
+}
+
 fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_TRAILER)))?;
     let mut end = Vec::new();
@@ -59,22 +64,21 @@ fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// The fault of a file without trailer: the line where it ends.
-fn cut_off(mut file: File) -> std::io::Result<Fault> {
+/// The fault of a file that does not end with a trailer: the line where it ends, or where it should have.
+fn unended(mut file: File) -> std::io::Result<Fault> {
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(file);
-    let mut lines = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            break;
+    let (mut line, mut number) = (Vec::new(), 1);
+    while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+        if line.starts_with(TRAILER_START) {
+            let is_last = reader.fill_buf()?.is_empty();
+            let what =
+                if is_last { "this trailer cannot be read" } else { "this trailer is not the last line" };
+            return Ok(Fault { line: Some(number), sequence: None, what: what.to_owned() });
         }
-        #[expect(clippy::naive_bytecount, reason = "reading and hashing take far longer than counting")]
-        let newlines = buffer.iter().filter(|byte| **byte == b'\n').count();
-        lines += newlines as u64;
-        let length = buffer.len();
-        reader.consume(length);
+        number += 1;
+        line.clear();
     }
     let what = "the file ends here without a trailer: it was cut off".to_owned();
-    Ok(Fault { line: Some(lines + 1), sequence: None, what })
+    Ok(Fault { line: Some(number), sequence: None, what })
 }

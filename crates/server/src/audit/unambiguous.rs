@@ -1,0 +1,73 @@
+//! JSON that means the same to everybody: no object in it has a member twice.
+//!
+//! Where one stands twice, some readers take the first and some the last (RFC 8259, section 4), and RFC 8785 knows no
+//! canonical form of it. What an auditor reads must be what was hashed.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::{self, Formatter};
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Any value, of which nothing is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unambiguous;
+
+/// The name of a member, borrowed where it has no escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+struct Anything;
+
+impl<'de> Visitor<'de> for Anything {
+    type Value = Unambiguous;
+
+    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
+        let mut names: BTreeSet<Name<'de>> = BTreeSet::new();
+        while let Some((name, Unambiguous)) = members.next_entry::<Name<'de>, Unambiguous>()? {
+            if let Some(Name(twice)) = names.replace(name) {
+                return Err(A::Error::custom(format_args!("duplicate field `{twice}`")));
+            }
+        }
+        Ok(Unambiguous)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Unambiguous, A::Error> {
+        while let Some(Unambiguous) = values.next_element()? {}
+        Ok(Unambiguous)
+    }
+
+    fn visit_unit<E>(self) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
+        Ok(Unambiguous)
+    }
+}

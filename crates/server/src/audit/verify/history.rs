@@ -1,0 +1,273 @@
+//! What is known of a history while its events come in, and what can be said of it at the end.
+
+use std::collections::HashMap;
+
+use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
+use rayon::prelude::*;
+
+use super::super::line::{self, Outline, Read, Trailer};
+use super::super::source::{self, Source};
+use super::claim::{Claim, Contradiction};
+use super::{Fault, Report};
+
+/// The longest history: as many events as a log can number.
+const LONGEST: u64 = i64::MAX as u64;
+
+pub(super) struct History {
+    organization_id: String,
+    signed: Claim,
+    previous: Option<Claim>,
+    after: u64,
+    /// Organization sequence of the last event, or of the one that the range begins after.
+    last: u64,
+    first: Option<u64>,
+    lines: u64,
+    /// Whether a filter left events out, so that there are gaps which say nothing.
+    is_filtered: bool,
+    /// None where the events before the first are not proved, so that no root can be computed.
+    tree: Option<Frontier>,
+    aggregates: HashMap<String, u64>,
+    recorded_at: String,
+}
+
+impl History {
+    pub(super) fn begin(
+        signed: Checkpoint,
+        previous: Option<Checkpoint>,
+        trailer: &Trailer,
+    ) -> Result<Self, Fault> {
+        let organization_id = checkpoint::parse_origin(&signed.origin).map(|(id, _)| id.to_owned());
+        let organization_id =
+            organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;
+        let after = trailer.after.unwrap_or_else(|| trailer.first.unwrap_or(1).saturating_sub(1));
+        if after.max(signed.size) > LONGEST {
+            return Err(Fault::file("the trailer speaks of more events than there can be"));
+        }
+        let before = hashes(&trailer.before).filter(|_| !trailer.filtered);
+        let mut history = Self {
+            organization_id,
+            signed: Claim::new(signed),
+            previous: previous.map(Claim::new),
+            after,
+            last: after,
+            first: None,
+            lines: 0,
+            is_filtered: trailer.filtered,
+            tree: before.and_then(|before| Frontier::resume(after, before).ok()),
+            aggregates: HashMap::new(),
+            recorded_at: String::new(),
+        };
+        history.hold_previous()?;
+        history.hold_roots()?;
+        Ok(history)
+    }
+
+    /// What the two checkpoints say of each other.
+    fn hold_previous(&mut self) -> Result<(), Fault> {
+        let Some(previous) = &mut self.previous else { return Ok(()) };
+        if previous.size() > self.signed.size() {
+            let (missing, more) = (self.signed.size() + 1, previous.size());
+            let what = format!(
+                "event {missing} was signed in the earlier checkpoint and is missing: it has {more} events, this one {}",
+                self.signed.size()
+            );
+            return Err(Fault { line: None, sequence: Some(missing), what });
+        }
+        let size = previous.size();
+        previous.hold_other(&self.signed).map_err(|contradiction| contradiction.fault(None, size))
+    }
+
+    pub(super) fn read(&mut self, mut source: Source, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
+        while let Some(batch) = source.next_batch()? {
+            let lines: Vec<&[u8]> = source::lines_of(&batch).collect();
+            let read: Vec<Result<Read, String>> = lines.par_iter().map(|line| line::read(line)).collect();
+            for read in read {
+                self.lines += 1;
+                let read = read.map_err(|what| self.fault(what))?;
+                self.take(&read)?;
+            }
+            progress(self.lines);
+        }
+        Ok(())
+    }
+
+    /// A fault of the line that was read last.
+    fn fault(&self, what: impl Into<String>) -> Fault {
+        Fault { line: Some(self.lines), sequence: Some(self.last + 1), what: what.into() }
+    }
+
+    fn take(&mut self, read: &Read) -> Result<(), Fault> {
+        self.hold_order(&read.event)?;
+        let sequence = read.event.organization_sequence;
+        if read.signed.is_some_and(|signed| signed != read.leaf) {
+            return Err(Fault {
+                sequence: Some(sequence),
+                ..self.fault(format!("event {sequence} is not the one that was signed"))
+            });
+        }
+        self.hold_aggregate(&read.event)?;
+        self.first.get_or_insert(sequence);
+        self.last = sequence;
+        if let Some(tree) = &mut self.tree {
+            tree.append(read.leaf);
+        }
+        self.hold_roots()
+    }
+
+    fn hold_roots(&mut self) -> Result<(), Fault> {
+        let Some(tree) = &self.tree else { return Ok(()) };
+        for claim in [Some(&mut self.signed), self.previous.as_mut()].into_iter().flatten() {
+            let line = (self.lines > 0).then_some(self.lines);
+            claim
+                .hold(tree)
+                .map_err(|contradiction: Contradiction| contradiction.fault(line, tree.size()))?;
+        }
+        Ok(())
+    }
+
+    fn hold_order(&mut self, event: &Outline) -> Result<(), Fault> {
+        let (expected, found) = (self.last + 1, event.organization_sequence);
+        if event.organization_id != self.organization_id {
+            return Err(self.fault(format!("event of another organization, {}", event.organization_id)));
+        }
+        let is_in_place = if self.is_filtered { found >= expected } else { found == expected };
+        if !is_in_place || found > LONGEST {
+            return Err(self.fault(format!("event {expected} is missing, event {found} stands in its place")));
+        }
+        if event.recorded_at < self.recorded_at {
+            return Err(self.fault(format!("event {found} was recorded before the one that precedes it")));
+        }
+        self.recorded_at.clone_from(&event.recorded_at);
+        Ok(())
+    }
+
+    /// An aggregate's first event may lie before the first of the file, but only there.
+    fn hold_aggregate(&mut self, event: &Outline) -> Result<(), Fault> {
+        if self.is_filtered {
+            return Ok(());
+        }
+        let Outline { aggregate_type, aggregate_id, sequence, .. } = event;
+        let name = format!("{aggregate_type} {aggregate_id}");
+        let before = self.aggregates.get(&name).copied();
+        let expected = before.map_or(if self.after == 0 { 1 } else { *sequence }, |before| before + 1);
+        if *sequence != expected {
+            let what = format!("event {expected} of {name} is missing, its event {sequence} stands here");
+            return Err(self.fault(what));
+        }
+        self.aggregates.insert(name, *sequence);
+        Ok(())
+    }
+
+    /// What can only be said when all lines are read.
+    pub(super) fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
+        let last = self.first.map(|_| self.last);
+        if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
+            let what = format!("the trailer speaks of {} events, there are {}", trailer.count, self.lines);
+            return Err(self.end(None, what));
+        }
+        let mut unproved = vec![];
+        if !self.is_filtered {
+            unproved.extend(self.hold_end(&trailer)?);
+            self.hold_rest(&trailer)?;
+        }
+        unproved.extend(self.unproved_event());
+        unproved.extend(self.unproved_previous());
+        Ok(Report {
+            events: self.lines,
+            proved: self.proved(),
+            after: self.after,
+            first: self.first,
+            last,
+            absent: self.absent(),
+            checkpoint: self.signed.checkpoint,
+            unproved,
+            refused: trailer.refused,
+        })
+    }
+
+    /// A fault of the trailer.
+    fn end(&self, sequence: Option<u64>, what: String) -> Fault {
+        Fault { line: Some(self.lines + 1), sequence, what }
+    }
+
+    /// Holds that the events go on to the end of the range, which is the checkpoint's where no other was asked for.
+    fn hold_end(&self, trailer: &Trailer) -> Result<Option<Fault>, Fault> {
+        let (next, size) = (self.last + 1, self.signed.size());
+        let missing =
+            |what: &str| self.end(Some(next), format!("event {next} was signed and is missing{what}"));
+        match trailer.until {
+            Some(until) if self.last > until => {
+                Err(self.end(None, format!("only events up to {until} were asked for, there are more")))
+            }
+            Some(until) if self.last < until.min(size) => Err(missing("")),
+            None if self.last < size && trailer.consistency.is_empty() => Err(missing("")),
+            None if self.last < size => {
+                Ok(Some(missing(", unless only a part was asked for: the trailer does not say")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Where the checkpoint covers more than the file, a proof ties it to the events.
+    fn hold_rest(&mut self, trailer: &Trailer) -> Result<(), Fault> {
+        let (Some(tree), Some(proof)) = (&self.tree, hashes(&trailer.consistency)) else { return Ok(()) };
+        if self.lines == 0 || proof.is_empty() || self.last >= self.signed.size() {
+            return Ok(());
+        }
+        let line = Some(self.lines + 1);
+        self.signed.hold_beyond(tree, &proof).map_err(|contradiction| contradiction.fault(line, self.last))
+    }
+
+    fn proved(&self) -> u64 {
+        if self.signed.is_held { self.last.min(self.signed.size()).saturating_sub(self.after) } else { 0 }
+    }
+
+    /// The first event that no root stands for, and why.
+    fn unproved_event(&self) -> Option<Fault> {
+        let place = self.proved() + 1;
+        if place > self.lines {
+            return None;
+        }
+        let size = self.signed.size();
+        let why = if self.is_filtered {
+            "a filter left events out, so neither are these proved to be what was signed, nor is it proved that no other \
+             fitted the filter"
+                .to_owned()
+        } else if self.after + place > size {
+            format!("the checkpoint covers {size} events")
+        } else if self.tree.is_none() {
+            "the trailer has no hashes, or not the right ones, of the events before the first".to_owned()
+        } else {
+            "the trailer has no proof that the checkpoint's history goes on from the last".to_owned()
+        };
+        let sequence = if self.is_filtered { self.first? } else { self.after + place };
+        let what = format!("event {sequence} is not proved, nor is any after it: {why}");
+        Some(Fault { line: Some(place), sequence: Some(sequence), what })
+    }
+
+    fn unproved_previous(&self) -> Option<Fault> {
+        let previous = self.previous.as_ref().filter(|previous| !previous.is_held)?;
+        let size = previous.size();
+        let why = if size < self.after {
+            "that lies before the first event of this file"
+        } else if size > self.last {
+            "that lies after the last event of this file"
+        } else {
+            "these events are not proved themselves"
+        };
+        let what = format!(
+            "whether this history begins with the earlier checkpoint's {size} events is not proved: {why}"
+        );
+        Some(Fault::file(what))
+    }
+
+    /// Runs of signed events that are not in the file. What a filter left out is not known.
+    fn absent(&self) -> Vec<(u64, u64)> {
+        let runs = [(1, self.after), (self.last + 1, self.signed.size())];
+        runs.into_iter().filter(|(first, last)| !self.is_filtered && first <= last).collect()
+    }
+}
+
+fn hashes(texts: &[String]) -> Option<Vec<Hash>> {
+    texts.iter().map(|text| Hash::parse_hash(text).ok()).collect()
+}
