@@ -145,7 +145,7 @@ impl Signer {
         let refused = self.refused().into_keys();
         let due = stream::iter(behind.into_iter().chain(refused));
         due.for_each_concurrent(BESIDE_EACH_OTHER, async |organization_id| {
-            self.sign_one(&organization_id).await
+            self.sign_one(&organization_id).await;
         })
         .await;
         Ok(())
