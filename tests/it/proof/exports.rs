@@ -230,8 +230,8 @@ fn a_change_with_the_leaf_hash_that_fits_it_is_named_from_what_the_service_strea
     world.database().execute(&format!("do $$ begin {changed}; end $$"));
     let line = fs::read_to_string(answered(&admin, "/events")).unwrap().lines().nth(5).unwrap().to_owned();
     let leaf = identity_proof::leaf::of(&serde_json::from_str::<Value>(&line).unwrap()).unwrap();
-    let leaf: String = leaf.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let fits = format!("update events set leaf_hash = '\\x{leaf}' where organization_sequence = 6");
+    let fits =
+        format!("update events set leaf_hash = decode('{leaf}', 'base64') where organization_sequence = 6");
     world.database().execute(&format!("do $$ begin {changed}; {fits}; end $$"));
     let after = cursor::encode(world.organization_id(), 3);
     for (after, line) in [(String::new(), 6), (format!("&after={after}"), 3)] {

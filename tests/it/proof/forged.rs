@@ -34,7 +34,9 @@ pub(super) fn key() -> SigningKey {
 /// The tree over these events, which are the first.
 pub(super) fn tree(events: &[Envelope]) -> Frontier {
     let mut tree = Frontier::default();
-    events.iter().for_each(|event| tree.append(leaf::of(event).unwrap()));
+    for event in events {
+        tree.append(leaf::of(event).unwrap());
+    }
     tree
 }
 

@@ -176,12 +176,12 @@ fn what_was_signed_elsewhere_is_remembered_here() {
 #[test]
 fn a_log_that_rests_is_refused_too() {
     let (world, old, new) = restored();
-    let signer = signer(&world);
-    wait(signer.sign_all()).unwrap();
-    assert_eq!(signer.refusal(world.organization_id()), None, "there is nothing to be signed");
-    wait(signer.review()).unwrap();
+    let here = signer(&world);
+    wait(here.sign_all()).unwrap();
+    assert_eq!(here.refusal(world.organization_id()), None, "there is nothing to be signed");
+    wait(here.review()).unwrap();
     let (signed, found) = (new.checkpoint.size, old.checkpoint.size);
-    assert_eq!(signer.refusal(world.organization_id()), Some(Refusal::Smaller { signed, found }));
+    assert_eq!(here.refusal(world.organization_id()), Some(Refusal::Smaller { signed, found }));
 }
 
 /// Two histories of one epoch would contradict each other in one name.

@@ -8,11 +8,12 @@ use identity_domain::{Event, Handle, Kind, identity};
 use identity_log::history::{History, Query};
 use identity_log::{Metadata, Recorded, codec};
 use identity_projections::Projection as _;
+use identity_projections::document::IdentityDocument;
 use identity_projections::identities::{Identities, Row};
 use identity_projections::vault_access::{Rules, VaultAccess};
 use identity_projections::visibility::{Rows, VisibilityRows};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -200,6 +201,17 @@ struct Life {
     secrets: Option<Rules>,
 }
 
+/// What is shown of an identity.
+#[derive(Debug, Serialize)]
+struct State<'a> {
+    #[serde(flatten)]
+    document: &'a IdentityDocument,
+    access: Vec<Value>,
+    /// As it was written: a JSON value would lose the order of members and the digits of large numbers.
+    tunnel_metadata: &'a str,
+    vault_secret_ids: Vec<&'a Uuid>,
+}
+
 impl Life {
     fn evolve(&mut self, recorded: &Recorded) {
         self.row = Identities::fold(self.row.take(), recorded);
@@ -214,16 +226,9 @@ impl Life {
         let rows = self.viewers.iter().flatten();
         let access = rows.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
         let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
-        let secrets: Vec<&Uuid> = self.secrets.iter().flat_map(Rules::keys).collect();
-        let mut state = serde_json::to_value(document)?;
-        for (name, value) in [
-            ("access", json!(access)),
-            ("tunnel_metadata", json!(tunnel_metadata)),
-            ("vault_secret_ids", json!(secrets)),
-        ] {
-            state[name] = value;
-        }
-        Ok(Some(state))
+        let vault_secret_ids = self.secrets.iter().flat_map(Rules::keys).collect();
+        let state = State { document, access, tunnel_metadata, vault_secret_ids };
+        Ok(Some(serde_json::to_value(state)?))
     }
 }
 

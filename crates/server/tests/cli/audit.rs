@@ -123,12 +123,12 @@ fn what_is_not_proved_fails_unless_it_is_allowed() {
     let (file, key) = (scene.export("export", &[]), scene.verifier_key());
     scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
     let grown = scene.export("grown", &[]);
-    let [mut lines, grown] = [file, grown].map(|file| fs::read_to_string(file).unwrap());
+    let [old, grown] = [file, grown].map(|file| fs::read_to_string(file).unwrap());
     // The trailer and the checkpoint of six events, and one event that came later.
-    let trailer = lines.lines().next_back().unwrap().replace(r#""count":6"#, r#""count":7"#);
-    lines = grown.lines().take(7).map(|line| format!("{line}\n")).collect();
-    lines += &trailer.replace(r#""last":6"#, r#""last":7"#);
-    let file = scene.place.file("old", &lines);
+    let trailer = old.lines().next_back().unwrap().replace(r#""count":6"#, r#""count":7"#);
+    let trailer = trailer.replace(r#""last":6"#, r#""last":7"#);
+    let lines: Vec<&str> = grown.lines().take(7).chain([trailer.as_str()]).collect();
+    let file = scene.place.file("old", &lines.join("\n"));
     let file = file.to_str().unwrap();
     let unproved = "line 7: event 7 is not proved, nor is any after it: the checkpoint covers 6 events";
     assert_eq!(verify(file, &key, &[]).error(), format!("{unproved} (--allow-unproved lets this pass)"));

@@ -12,8 +12,8 @@ pub(super) struct Claim {
     pub(super) is_held: bool,
 }
 
-/// The claim is another than what the events come to.
-pub(super) struct Contradiction;
+/// The claim is another than what the first so many events come to.
+pub(super) struct Contradiction(u64);
 
 impl Claim {
     pub(super) fn new(checkpoint: Checkpoint) -> Self {
@@ -42,21 +42,23 @@ impl Claim {
 
     fn agree(&mut self, root: Hash) -> Result<(), Contradiction> {
         self.is_held = self.checkpoint.root == root;
-        if self.is_held { Ok(()) } else { Err(Contradiction) }
+        if self.is_held { Ok(()) } else { Err(Contradiction(self.size())) }
     }
 
     /// Holds it against a smaller tree, by a proof that it begins with that one.
     pub(super) fn hold_beyond(&mut self, tree: &Frontier, proof: &[Hash]) -> Result<(), Contradiction> {
         let whole = (self.size(), self.checkpoint.root);
-        check_consistency(proof, (tree.size(), tree.root()), whole).map_err(|_| Contradiction)?;
+        check_consistency(proof, (tree.size(), tree.root()), whole)
+            .map_err(|_| Contradiction(tree.size()))?;
         self.is_held = true;
         Ok(())
     }
 }
 
 impl Contradiction {
-    /// As the fault of whoever reads so many events.
-    pub(super) fn fault(self, line: Option<u64>, size: u64) -> Fault {
+    /// As the fault of a line.
+    pub(super) fn fault(self, line: Option<u64>) -> Fault {
+        let Self(size) = self;
         let what = format!("the first {size} events are not those that were signed");
         Fault { line, sequence: Some(size), what }
     }

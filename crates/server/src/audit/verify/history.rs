@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::line::{self, Outline, Read, Trailer};
 use super::super::source::{self, Source};
-use super::claim::{Claim, Contradiction};
+use super::claim::Claim;
 use super::{Fault, Report};
 
 /// The longest history: as many events as a log can number.
@@ -73,8 +73,7 @@ impl History {
             );
             return Err(Fault { line: None, sequence: Some(missing), what });
         }
-        let size = previous.size();
-        previous.hold_other(&self.signed).map_err(|contradiction| contradiction.fault(None, size))
+        previous.hold_other(&self.signed).map_err(|contradiction| contradiction.fault(None))
     }
 
     pub(super) fn read(&mut self, mut source: Source, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
@@ -118,9 +117,7 @@ impl History {
         let Some(tree) = &self.tree else { return Ok(()) };
         for claim in [Some(&mut self.signed), self.previous.as_mut()].into_iter().flatten() {
             let line = (self.lines > 0).then_some(self.lines);
-            claim
-                .hold(tree)
-                .map_err(|contradiction: Contradiction| contradiction.fault(line, tree.size()))?;
+            claim.hold(tree).map_err(|contradiction| contradiction.fault(line))?;
         }
         Ok(())
     }
@@ -215,7 +212,7 @@ impl History {
             return Ok(());
         }
         let line = Some(self.lines + 1);
-        self.signed.hold_beyond(tree, &proof).map_err(|contradiction| contradiction.fault(line, self.last))
+        self.signed.hold_beyond(tree, &proof).map_err(|contradiction| contradiction.fault(line))
     }
 
     fn proved(&self) -> u64 {
