@@ -82,6 +82,7 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
             named("idempotent-replayed"),
             named("ratelimit"),
             named("ratelimit-policy"),
+            named("x-next-cursor"),
             named("x-request-id"),
         ])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS));
