@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::thread;
 
 use identity_http::cursor;
 use identity_proof::Checkpoint;
@@ -9,7 +10,7 @@ use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
 use identityd::audit::verify::Report;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::{export as exported, export_range, grow, sign, verifier_key, verify, with_a_history};
@@ -177,6 +178,23 @@ fn what_the_service_streams_is_verified_to_its_last_event() {
         assert_eq!(report.last, u64::try_from(world.events()).ok());
         assert_eq!((report.proved, &report.unproved), (report.events, &vec![]), "{path}");
     }
+}
+
+/// The checkpoint is signed when the events are on their way, and covers what was committed meanwhile.
+#[test]
+fn what_is_streamed_while_others_write_goes_to_the_end_of_its_checkpoint() {
+    let world = with_a_history();
+    let (admin, writer, key) = (world.admin(), world.admin(), verifier_key(&world));
+    let writing = thread::spawn(move || {
+        for number in 0..200 {
+            writer.change("bravo", &json!({"display_name": format!("{number}")})).ok();
+        }
+    });
+    while !writing.is_finished() {
+        let report = verify(answered(&admin, "/events"), &key, None).unwrap();
+        assert_eq!((report.proved, report.checkpoint.size), (report.events, report.events));
+    }
+    writing.join().unwrap();
 }
 
 #[test]
