@@ -6,9 +6,11 @@ mod forged;
 mod lines;
 mod replay;
 mod second_history;
+mod streams;
 mod tampering;
 mod unproved;
 
+use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -71,4 +73,10 @@ fn export(world: &World) -> NamedTempFile {
 
 fn verify(file: impl AsRef<Path>, key: &str, previous: Option<&Signed>) -> Result<Report, Fault> {
     verify::file(file.as_ref(), key, previous.map(|signed| signed.note.as_str()), |_| ())
+}
+
+fn file(content: impl AsRef<[u8]>) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    fs::write(&file, content).unwrap();
+    file
 }

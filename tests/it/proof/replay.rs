@@ -7,11 +7,10 @@ use identityd::audit::export::Range;
 use identityd::audit::replay::{self, Presence, Replay, Step};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{export, export_range, sign, with_a_history};
+use super::{export, export_range, file, sign, with_a_history};
 use crate::harness::{World, text, wait};
 
 fn from_the_database(
@@ -27,12 +26,6 @@ fn from_the_database(
 #[track_caller]
 fn refused(file: impl AsRef<Path>, identity: &str) -> String {
     replay::file(file.as_ref(), identity, None).unwrap_err().to_string()
-}
-
-fn file(text: impl AsRef<[u8]>) -> NamedTempFile {
-    let file = NamedTempFile::new().unwrap();
-    fs::write(&file, text).unwrap();
-    file
 }
 
 #[test]
