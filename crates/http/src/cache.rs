@@ -320,9 +320,20 @@ impl Watch {
                 self.state = None;
             }
             tokio::time::sleep(REST).await;
-            if let Ok(Err(_gone)) = tokio::time::timeout(LOOK_AGAIN, self.head.changed()).await {
+            if self.news(asked + LOOK_AGAIN).await.is_err() {
                 return self.cache.trust(None);
             }
+        }
+    }
+
+    /// Waits until there is an event that this process has not seen, but no longer than this. An error means that nobody
+    /// tells any more.
+    async fn news(&mut self, until: Instant) -> Result<(), watch::error::RecvError> {
+        let cache = &self.cache;
+        let is_news = |head: &Head| head.following && head.position > cache.0.seen.load(Ordering::Acquire);
+        match tokio::time::timeout_at(until.into(), self.head.wait_for(is_news)).await {
+            Ok(Err(gone)) => Err(gone),
+            Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 //! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
@@ -19,6 +19,9 @@ use crate::read_model::{Observer, ReadModel};
 
 /// The most commands in one transaction: enough to spread the cost of a commit, few enough to keep it short.
 const LARGEST_BATCH: usize = 256;
+
+/// How long a batch waits for clients that have just been answered.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A command waiting for its answer.
 #[derive(Debug)]
@@ -87,8 +90,25 @@ impl Committer {
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
     pub async fn run(mut self) {
         let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+        let mut last = 0;
         while self.jobs.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
+            self.gather(&mut waiting, last).await;
+            last = waiting.len();
             self.commit(std::mem::take(&mut waiting)).await;
+        }
+    }
+
+    /// Clients that were answered together come back together. Who comes first waits a moment for most of the others:
+    /// alone it would take as long, and all of them would wait for it.
+    async fn gather(&mut self, waiting: &mut Vec<Job>, last: usize) {
+        let deadline = tokio::time::Instant::now() + MOMENT;
+        let most = last - last / 4;
+        while waiting.len() < most {
+            let room = LARGEST_BATCH - waiting.len();
+            let more = tokio::time::timeout_at(deadline, self.jobs.recv_many(waiting, room)).await;
+            if more.unwrap_or(0) == 0 {
+                return;
+            }
         }
     }
 

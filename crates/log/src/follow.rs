@@ -55,19 +55,29 @@ impl Follower {
     async fn listen(&self) -> Result<(), ReadError> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen("identityd_log").await?;
+        // Asked for after LISTEN, so nothing that was committed before falls between the two.
+        self.tell(read::head(&self.pool).await?);
         while !self.head.is_closed() {
-            // Asked for after LISTEN, so nothing that was committed before falls between the two.
-            let position = read::head(&self.pool).await?;
-            self.head.send_if_modified(|head| {
-                let news = Head { position, following: true };
-                std::mem::replace(head, news) != news
-            });
-            let news = tokio::time::timeout(POLL, listener.try_recv()).await;
-            if matches!(news, Ok(Ok(None))) {
-                return Ok(());
+            let position = match tokio::time::timeout(POLL, listener.try_recv()).await {
+                Ok(news) => match news? {
+                    Some(news) => news.payload().parse().ok(),
+                    None => return Ok(()),
+                },
+                Err(_elapsed) => None,
+            };
+            // Who appends says where the log ends then. Whatever else is said, and after a silence, the log is asked.
+            match position {
+                Some(position) => self.tell(position),
+                None => self.tell(read::head(&self.pool).await?),
             }
-            news.unwrap_or(Ok(None))?;
         }
         Ok(())
+    }
+
+    fn tell(&self, position: i64) {
+        self.head.send_if_modified(|head| {
+            let news = Head { position, following: true };
+            std::mem::replace(head, news) != news
+        });
     }
 }

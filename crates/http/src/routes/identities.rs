@@ -2,6 +2,8 @@
 
 mod list;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
@@ -145,21 +147,41 @@ pub(crate) async fn update_identity(
     }
     let expected = expected_version(&headers, found.version)?;
     let command = IdentityCommand::Update(Box::new(form.update));
-    let reply = Updated { identity: caller.subject(found.id) };
-    caller.write(found.id, Command::Identity(command), expected, reply).await
+    let id = found.id;
+    let reply = Updated { identity: caller.subject(id), before: found };
+    caller.write(id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the whole identity.
 struct Updated {
     identity: Subject,
+    before: Arc<Found>,
 }
 
 #[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let found = self.identity.found(source, committed.version).await?;
+        let found = match after(&self.before, committed)? {
+            Some(found) => found,
+            None => self.identity.found(source, committed.version).await?,
+        };
         Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
     }
+}
+
+/// What a write made of an identity, where nobody else has changed it since it was read, and its body depends on nobody
+/// else.
+fn after(before: &Found, committed: &Committed) -> Result<Option<Found>, ApiError> {
+    let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
+    if !is_next || before.names_viewers() {
+        return Ok(None);
+    }
+    let document = serde_json::from_str(&before.document)?;
+    let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
+        return Ok(None);
+    };
+    let document = serde_json::to_string(&document)?;
+    Ok(Some(Found { version: committed.version, document, ..before.clone() }))
 }
 
 /// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
