@@ -1,5 +1,5 @@
-//! Fields of a log line without colours: what tracing's own formatter writes, in half its time. It asks for a style and
-//! a format string for every name and every value, and a request has a dozen of them.
+//! Fields of a log line without colours, as tracing's own formatter writes them. That one asks for a style and a format
+//! string for every name and every value, and a request has a dozen of them.
 
 use std::error::Error;
 use std::fmt;
