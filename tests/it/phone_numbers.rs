@@ -77,6 +77,8 @@ fn what_cannot_be_provisioned_is_refused_at_its_place() {
     refused(json!({"incoming_call_action": "shrug"}), "incoming_call_action");
     refused(json!({"filter_mode": "greylist"}), "filter_mode");
     world.stores_nothing(|| provision(json!({"incoming_call_action": "webhook"})).invalid_at(&["body"]));
+    let url = "incoming_call_webhook_url";
+    refused(json!({"incoming_call_action": "webhook", url: null}), url);
     world.stores_nothing(|| provision(json!({"state": "ZZ"})).refused(404));
     world.stores_nothing(|| admin.post("/phone/numbers", &json!({})).invalid_at(&["body", "agent_handle"]));
     provision(json!({"state": "ny"})).created();

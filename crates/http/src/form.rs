@@ -159,6 +159,11 @@ impl Form {
         self.fields.contains_key(name)
     }
 
+    /// Whether the field is there and is not null.
+    pub fn has_value(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A field that must be there and must not be null.
     pub fn required<T>(
         &mut self,

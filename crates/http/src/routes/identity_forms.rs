@@ -126,7 +126,7 @@ pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
         incoming_call_webhook_url: form.lenient("incoming_call_webhook_url", webhook_url),
     };
     let filter_mode = if nested { None } else { form.lenient("filter_mode", choice) };
-    if let Some(missing) = calls.missing_address().filter(|field| !form.has(field)) {
+    if let Some(missing) = calls.missing_address().filter(|field| !form.has_value(field)) {
         form.refuse(missing, "Field required by this incoming_call_action");
     }
     PhoneOrder {
