@@ -36,7 +36,7 @@ peers:
 
 # Whether the bench still works, in about a minute; what it measures in so short a time means little.
 bench-smoke: tools
-	cargo build --workspace
+	cargo build --workspace --all-targets
 	target/debug/identity-bench --smoke --folder target/bench-smoke
 
 # A package of the binary, and of what the binary says of itself.

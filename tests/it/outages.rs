@@ -32,12 +32,13 @@ fn who_loses_the_database_while_an_answer_is_composed_is_told_to_come_again() {
     let world = World::new();
     let admin = world.admin();
     admin.create("alpha");
+    admin.open("alpha");
     let (mut writers_wait, mut readers_wait) = (connect(&world), connect(&world));
     execute(&mut writers_wait, "begin");
     execute(&mut writers_wait, "select from log_head for update");
     thread::scope(|scope| {
-        let call = admin.call(Method::PATCH, "/identities/alpha").header("Idempotency-Key", "k1");
-        let answer = scope.spawn(|| call.json(&json!({})).send());
+        let call = admin.call(Method::POST, "/identities/alpha/access").header("Idempotency-Key", "k1");
+        let answer = scope.spawn(|| call.json(&json!({"viewer_identity_id": null})).send());
         while !committer_waits(&world, "log_head") {
             thread::yield_now();
         }

@@ -24,9 +24,9 @@ fn a_second_job_on_a_read_model_says_who_holds_it() {
             outcome => panic!("{outcome:?}"),
         };
         let backend = world.database().number(
-            "select pid::bigint from pg_stat_activity
-             where datname = current_database() and application_name like 'identityd rebuild%'
-               and wait_event_type = 'Lock'",
+            "select pid::bigint from pg_locks
+             where not granted and relation = 'read_model_next.identities'::regclass
+               and database = (select oid from pg_database where datname = current_database())",
         );
         let process = std::process::id();
         assert_eq!(
