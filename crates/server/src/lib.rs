@@ -26,4 +26,4 @@ pub mod signing;
 pub mod tls;
 pub mod traces;
 
-pub use service::{HEARTBEAT, Service, ServiceSettings};
+pub use service::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};

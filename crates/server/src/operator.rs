@@ -95,10 +95,17 @@ impl Operator {
         check_name("the name of an organization", name)?;
         let organization_id = ids::mint_organization();
         let command = organization::Command::Create { name: name.to_owned() };
-        self.append(&organization_id, &organization_id, Command::Organization(command)).await?;
-        let key = self.issue(&organization_id, "admin", Scope::Admin).await.with_context(|| {
-            format!("organization {organization_id} is there, but has no key yet; issue one with `identityd key issue`")
-        })?;
+        let creation = append(&organization_id, &organization_id, Command::Organization(command));
+        let (key, issue) = issue(&organization_id, "admin", Scope::Admin)?;
+        self.appending(async |log| {
+            log.append(creation).await?;
+            log.append(issue).await.with_context(|| {
+                format!(
+                    "organization {organization_id} is there, but has no key yet; issue one with `identityd key issue`"
+                )
+            })
+        })
+        .await?;
         Ok(NewOrganization { organization_id, api_key: key.api_key })
     }
 
@@ -126,7 +133,9 @@ impl Operator {
             }
             Purpose::Auditor => Scope::Auditor,
         };
-        self.issue(&organization_id, label, scope).await
+        let (key, issue) = issue(&organization_id, label, scope)?;
+        self.appending(async |log| Ok(log.append(issue).await?)).await?;
+        Ok(key)
     }
 
     /// All keys of an organization, given by its id or name, the oldest first.
@@ -142,23 +151,9 @@ impl Operator {
         let id = parse_public_id(key_id).with_context(|| format!("{key_id} is not the id of a key"))?;
         let key = api_keys::find(&self.pool, id).await.context("cannot look the key up")?;
         let key = key.with_context(|| format!("there is no key {key_id}"))?;
-        self.append(&key.organization_id, &id.to_string(), Command::ApiKey(KeyCommand::Revoke)).await
-    }
-
-    async fn issue(&self, organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<NewKey> {
-        let secret = Secret::generate()?;
-        let id = ids::mint_random();
-        let issue = Issue {
-            label: label.to_owned(),
-            description: None,
-            scope,
-            secret_sha256: secret.sha256(),
-            last4: secret.last4(),
-            created_by: Actor::Operator.id(),
-        };
-        let command = Command::ApiKey(KeyCommand::Issue(Box::new(issue)));
-        self.append(organization_id, &id.to_string(), command).await?;
-        Ok(NewKey { key_id: public_id(id), api_key: secret.key_text(id).into() })
+        let revocation = append(&key.organization_id, &id.to_string(), Command::ApiKey(KeyCommand::Revoke));
+        self.appending(async |log| Ok(log.append(revocation).await?)).await?;
+        Ok(())
     }
 
     /// The id of an organization that is given by its id or name.
@@ -182,12 +177,7 @@ impl Operator {
 
     /// Appends through a committer that lives for this one command. Beside a running service the two wait for each
     /// other at the head of the log.
-    async fn append(
-        &self,
-        organization_id: &str,
-        aggregate_id: &str,
-        command: Command,
-    ) -> anyhow::Result<()> {
+    async fn appending<T>(&self, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let settings = Settings { name_hold: Duration::MAX };
         let (log, committer) = Log::open(
             connect_options(&self.pool),
@@ -195,20 +185,39 @@ impl Operator {
             Arc::new(NumberPool),
             settings,
         );
-        let append = Append {
-            organization_id: organization_id.to_owned(),
-            aggregate_id: aggregate_id.to_owned(),
-            command,
-            metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
-            expected_version: None,
-            repeatable: None,
-        };
-        // The log is let go of with the answer, which ends the committer.
-        let appending = async move { log.append(append).await };
-        let (answer, ()) = tokio::join!(appending, committer.run());
-        answer?;
-        Ok(())
+        // The log is let go of with the last answer, which ends the committer.
+        let (answer, ()) = tokio::join!(work(log), committer.run());
+        answer
     }
+}
+
+/// What an operator appends.
+fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append {
+    Append {
+        organization_id: organization_id.to_owned(),
+        aggregate_id: aggregate_id.to_owned(),
+        command,
+        metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
+        expected_version: None,
+        repeatable: None,
+    }
+}
+
+/// A new key, and what is appended to issue it.
+fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(NewKey, Append)> {
+    let secret = Secret::generate()?;
+    let id = ids::mint_random();
+    let issue = Issue {
+        label: label.to_owned(),
+        description: None,
+        scope,
+        secret_sha256: secret.sha256(),
+        last4: secret.last4(),
+        created_by: Actor::Operator.id(),
+    };
+    let command = Command::ApiKey(KeyCommand::Issue(Box::new(issue)));
+    let key = NewKey { key_id: public_id(id), api_key: secret.key_text(id).into() };
+    Ok((key, append(organization_id, &id.to_string(), command)))
 }
 
 fn check_name(what: &str, name: &str) -> anyhow::Result<()> {

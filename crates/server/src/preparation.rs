@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity_http::Preparation;
+use identity_log::connect_options;
 use identity_projections::rebuild::{self, JobError, Phase, Progress, Settings};
 use identity_projections::{Table, registry, tables};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::watch;
 
 /// How many ranges of the log are folded at the same time.
@@ -20,13 +21,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 const REPORT: Duration = Duration::from_secs(5);
 
 /// The first read model whose table is of an older version than this software's, or of no known one.
-pub(crate) async fn outdated(options: &PgConnectOptions) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
-    let mut connection = options.connect().await?;
+pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
     let tables = tables();
     let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
     registry::register(&mut connection, &known).await?;
-    let entries = registry::list(&mut connection).await?;
-    connection.close().await?;
+    let entries = registry::list(&mut *connection).await?;
     let version = |table: &dyn Table| {
         entries.iter().find(|entry| entry.name == table.name()).map_or(0, |entry| entry.version)
     };
@@ -42,22 +42,19 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
     Preparation { read_model: table.name(), phase, done, total }
 }
 
-/// Rebuilds until nothing is outdated, and says so on `told`; or until it is told to stop. A rebuild that another
-/// process is at is waited for. One that fails is tried again, since nothing can be answered without it.
+/// Rebuilds until nothing is outdated, and says so on `told`, which says already what was found before this began; or
+/// until it is told to stop. A rebuild that another process is at is waited for. One that fails is tried again, since
+/// nothing can be answered without it.
 pub(crate) async fn run(
-    options: PgConnectOptions,
+    pool: PgPool,
     told: watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    while !*stop.borrow() {
-        match outdated(&options).await {
-            Ok(None) => {
-                tracing::info!("ready");
-                told.send_replace(None);
-                return;
-            }
+    while told.borrow().is_some() && !*stop.borrow() {
+        match outdated(&pool).await {
+            Ok(None) => drop(told.send_replace(None)),
             Ok(Some(table)) => {
-                if let Err(error) = prepare(&options, &table, &told, stop.clone()).await {
+                if let Err(error) = prepare(&connect_options(&pool), &table, &told, stop.clone()).await {
                     say_failed(table.as_ref(), &error, &told);
                     rest(&mut stop).await;
                 }
@@ -67,6 +64,9 @@ pub(crate) async fn run(
                 rest(&mut stop).await;
             }
         }
+    }
+    if told.borrow().is_none() {
+        tracing::info!("ready");
     }
 }
 

@@ -28,7 +28,7 @@ use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
 /// How many connections read for clients. Writes share the one of the committer.
-const CONNECTIONS: u32 = 16;
+pub const CONNECTIONS: u32 = 16;
 
 /// How long a request waits for a connection before it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,6 +59,8 @@ pub struct ServiceSettings {
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
+    /// How many connections read for clients: [`CONNECTIONS`], but for tests.
+    pub connections: u32,
 }
 
 /// A running service.
@@ -87,11 +89,10 @@ impl Service {
         let wire = settings.wire.clone();
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
         let doors = Doors::open(settings.listen, &wire).await?;
-        let pool = pool(&settings.database_url)?;
+        let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
-        let options = identity_log::connect_options(&pool);
-        let outdated = preparation::outdated(&options).await.context("cannot look read models up")?;
+        let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
         let (metrics, counters) = Metrics::new(pool.clone());
         let (log, committer) = Log::open(
@@ -128,7 +129,7 @@ impl Service {
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
-            preparing: tokio::spawn(preparation::run(options, told, stopped)),
+            preparing: tokio::spawn(preparation::run(pool.clone(), told, stopped)),
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
@@ -240,13 +241,13 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-fn pool(database_url: &SecretString) -> anyhow::Result<PgPool> {
+fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
     let options: PgConnectOptions =
         database_url.expose_secret().parse().context("the database URL is not valid")?;
     let options = options.application_name("identityd").disable_statement_logging();
     // A connection is looked at when it is given back; looking again when it is taken costs a round trip a request.
     let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false);
     Ok(pool.connect_lazy_with(options))

@@ -7,7 +7,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
-use super::{postgres, wait};
+use super::postgres::{self, Template};
+use super::wait;
 
 /// A migrated database that nobody else uses.
 #[derive(Debug)]
@@ -19,12 +20,21 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Copies the template.
+    /// One with nobody and nothing in it.
     pub(crate) fn create() -> Self {
+        Self::copy(Template::Empty)
+    }
+
+    /// One with the organization that most tests live in.
+    pub(crate) fn with_home() -> Self {
+        Self::copy(Template::Home)
+    }
+
+    fn copy(template: Template) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("identityd_test_{}_{count}", std::process::id());
-        wait(postgres::shared().create(&name));
+        wait(postgres::shared().create(&name, template));
         let url = postgres::shared().url_of(&name);
         let pool = wait(PgPoolOptions::new().max_connections(2).connect(&url)).unwrap();
         Self { name, url, pool, data_dir: TempDir::new().unwrap() }

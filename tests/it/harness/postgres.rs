@@ -1,4 +1,4 @@
-//! The one Postgres that all tests of this process share, and the template that every database is copied from.
+//! The one Postgres that all tests of this process share, and the templates that every database is copied from.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -6,16 +6,36 @@ use std::sync::OnceLock;
 
 use identityd::signing::SigningSettings;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::server::Server;
 use super::supervisor::Supervisor;
 use super::wait;
+use super::world::Organization;
 
-const TEMPLATE: &str = "identityd_test_template";
+/// What a database of the tests is a copy of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Template {
+    /// Migrated and started once, and nobody ever wrote to its log.
+    Empty,
+    /// The same with the organization that most tests live in.
+    Home,
+}
+
+impl Template {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "identityd_test_template",
+            Self::Home => "identityd_test_home",
+        }
+    }
+}
+
+/// How many databases may be on their way out at the same time.
+const LEAVING: u32 = 4;
 
 /// The shared Postgres, started by the first test that needs it.
 pub(crate) struct Postgres {
@@ -24,6 +44,10 @@ pub(crate) struct Postgres {
     copying: &'static str,
     /// Databases are copied one at a time: Postgres refuses to copy a template that is in use.
     copier: Mutex<PgConnection>,
+    /// Databases are removed beside that, since a removal waits for whoever is connected to leave.
+    remover: PgPool,
+    /// The organization in [`Template::Home`].
+    home: OnceLock<Organization>,
     /// Held for as long as the process lives, see [`Supervisor`]. None for a Postgres that was there before us.
     _supervisor: Option<Supervisor>,
 }
@@ -40,9 +64,16 @@ impl Postgres {
         let mut copier = wait(connect(&url));
         let copying = if wait(version(&mut copier)) < 15 { "" } else { "strategy file_copy" };
         let copier = Mutex::new(copier);
-        let postgres = Self { url, copying, copier, _supervisor: supervisor };
-        postgres.prepare_template();
+        let remover = wait(PgPoolOptions::new().max_connections(LEAVING).connect(&url)).unwrap();
+        let home = OnceLock::new();
+        let postgres = Self { url, copying, copier, remover, home, _supervisor: supervisor };
+        postgres.prepare_templates();
         postgres
+    }
+
+    /// The organization in [`Template::Home`].
+    pub(crate) fn home(&self) -> Organization {
+        self.home.get().expect("the templates are prepared").clone()
     }
 
     /// Where a database of this Postgres is.
@@ -52,30 +83,42 @@ impl Postgres {
         format!("{server}/{database}?{query}")
     }
 
-    /// A fresh copy of the migrated template.
-    pub(crate) async fn create(&self, database: &str) {
-        let statement = format!("create database {database} template {TEMPLATE} {}", self.copying);
+    /// A fresh copy of a template.
+    pub(crate) async fn create(&self, database: &str, template: Template) {
+        let statement = format!("create database {database} template {} {}", template.name(), self.copying);
         run(&self.copier, &statement).await;
     }
 
-    /// Removes a database, whoever is still connected to it. On a connection of its own, since it waits for them to
-    /// leave, and nobody else should.
+    /// Removes a database, whoever is still connected to it.
     pub(crate) async fn remove(&self, database: &str) {
         let statement = format!("drop database if exists {database} with (force)");
-        connect(&self.url).await.execute(statement.as_str()).await.expect(&statement);
+        self.remover.execute(statement.as_str()).await.expect(&statement);
     }
 
-    /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too.
-    fn prepare_template(&self) {
-        wait(self.remove(TEMPLATE));
-        wait(run(&self.copier, &format!("create database {TEMPLATE}")));
-        let url = self.url_of(TEMPLATE);
+    /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too; makes the
+    /// organization once, with nobody there who would sign its history.
+    fn prepare_templates(&self) {
+        let (empty, home) = (Template::Empty.name(), Template::Home.name());
+        wait(self.remove(home));
+        wait(self.remove(empty));
+        wait(run(&self.copier, &format!("create database {empty}")));
+        let url = self.url_of(empty);
         wait(migrate(&url));
         let data_dir = TempDir::new().unwrap();
         let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
         drop(Server::start(&url, signing, std::time::Duration::ZERO));
+        self.leave_alone(empty);
+        wait(self.create(home, Template::Empty));
+        let pool = wait(PgPool::connect(&self.url_of(home))).unwrap();
+        self.home.get_or_init(|| Organization::create(&pool, "home"));
+        wait(pool.close());
+        self.leave_alone(home);
+    }
+
+    /// Nobody is connected to a template while it is copied.
+    fn leave_alone(&self, template: &str) {
         let rest =
-            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{TEMPLATE}'");
+            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{template}'");
         wait(run(&self.copier, &rest));
     }
 }

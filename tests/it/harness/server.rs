@@ -8,6 +8,9 @@ use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::wait;
 
+/// How many connections read for clients. A connection that is new costs more than most tests ask of it.
+const CONNECTIONS: u32 = 4;
+
 /// A running service. Dropping it stops it in good order.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -87,5 +90,6 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
+        connections: CONNECTIONS,
     }
 }

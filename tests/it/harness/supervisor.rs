@@ -29,7 +29,7 @@ trap '' PIPE
 "$2/initdb" -D "$home/data" -U identityd -A trust -E UTF8 --locale=C -N </dev/null >"$home/log" 2>&1 ||
     { cat "$home/log" >&2; exit 1; }
 "$2/pg_ctl" -D "$home/data" -l "$home/log" -w -t 60 start </dev/null >/dev/null 2>&1 \
-    -o "-c listen_addresses= -c unix_socket_directories=$home -c max_connections=400 -c fsync=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=4GB " ||
+    -o "-c listen_addresses= -c unix_socket_directories=$home -c max_connections=400 -c fsync=off -c full_page_writes=off -c autovacuum=off -c max_wal_size=4GB -c shared_buffers=24MB" ||
     { cat "$home/log" >&2; exit 1; }
 printf %s "$home" 2>/dev/null
 exec >/dev/null

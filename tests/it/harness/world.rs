@@ -9,11 +9,12 @@ use identityd::operator::Operator;
 use identityd::settings::WireLayer;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use sqlx::PgPool;
 
 use super::caller::Caller;
 use super::database::Database;
 use super::server::Server;
-use super::wait;
+use super::{postgres, wait};
 
 /// How long the names of the deleted stay reserved, unless a test says otherwise: what an installation starts with.
 const DEFAULT_NAME_HOLD: Duration = Duration::from_hours(30 * 24);
@@ -39,9 +40,19 @@ impl Beside {
 }
 
 /// An organization and its first key, as its operator was shown them.
-struct Organization {
+#[derive(Debug, Clone)]
+pub(crate) struct Organization {
     id: String,
     key: String,
+}
+
+impl Organization {
+    /// The only place that knows how an operator makes one.
+    pub(crate) fn create(pool: &PgPool, name: &str) -> Self {
+        let made = wait(Operator::new(pool.clone()).create_organization(name));
+        let made = made.expect("the operator can make an organization");
+        Self { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -75,29 +86,27 @@ impl World {
 
     /// The same, where names become free again after another time.
     pub(crate) fn with_name_hold(name_hold: Duration) -> Self {
-        let database = Database::create();
+        let database = Database::with_home();
         let server = Server::start(database.url(), database.signing(), name_hold);
-        let home = organization(&database, "home");
-        Self { server, database, name_hold, home, other: OnceLock::new(), agents: Mutex::default() }
+        Self { name_hold, ..Self::of(database, server) }
     }
 
     /// An empty organization on a service with other settings of what lies between clients and the API.
     pub(crate) fn with_wire(wire: WireLayer) -> Self {
-        let database = Database::create();
+        let database = Database::with_home();
         let server = Server::with_wire(database.url(), database.signing(), wire);
         Self::of(database, server)
     }
 
     /// The same where live streams may be silent for another time.
     pub(crate) fn with_heartbeat(heartbeat: Duration) -> Self {
-        let database = Database::create();
+        let database = Database::with_home();
         let server = Server::with_heartbeat(database.url(), database.signing(), heartbeat);
         Self::of(database, server)
     }
 
     fn of(database: Database, server: Server) -> Self {
-        let home = organization(&database, "home");
-        let (other, agents) = Default::default();
+        let (home, other, agents) = (postgres::shared().home(), OnceLock::new(), Mutex::default());
         Self { server, database, name_hold: Duration::ZERO, home, other, agents }
     }
 
@@ -108,7 +117,7 @@ impl World {
 
     /// The admin of another organization on the same service.
     pub(crate) fn other_admin(&self) -> Caller {
-        let other = self.other.get_or_init(|| organization(&self.database, "other"));
+        let other = self.other.get_or_init(|| Organization::create(self.database.pool(), "other"));
         self.holder_of(&other.key)
     }
 
@@ -220,11 +229,4 @@ impl World {
         let server = Server::begin(database.url(), database.signing(), name_hold);
         Self { server, database, name_hold, home, other, agents }
     }
-}
-
-/// The only place that knows how an operator makes an organization.
-fn organization(database: &Database, name: &str) -> Organization {
-    let operator = Operator::new(database.pool().clone());
-    let made = wait(operator.create_organization(name)).expect("the operator can make an organization");
-    Organization { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
 }

@@ -91,7 +91,8 @@ fn lines_that_were_cut_off_anywhere_have_no_trailer() {
     assert!(cuts.map(|cut| &lines[..cut]).all(|cut| !is_whole(cut)));
 }
 
-// The status is long sent when a row turns out unreadable: all that is left is to break the connection.
+// The status is decided when a row turns out unreadable: all that is left is to break the connection, maybe before the
+// client has read of it.
 #[test]
 fn a_failure_in_the_middle_is_no_end() {
     let world = with_a_past();
@@ -100,7 +101,10 @@ fn a_failure_in_the_middle_is_no_end() {
     world.database().execute("update events set recorded_at = 'infinity' where organization_sequence = 6");
     let call = auditor.call(Method::GET, "/events").header("Accept", "application/x-ndjson");
     let mut received = Vec::new();
-    call.open().unwrap().read_to_end(&mut received).unwrap_err();
+    if let Ok(mut answer) = call.open() {
+        assert_eq!(answer.status(), 200);
+        answer.read_to_end(&mut received).unwrap_err();
+    }
     assert!(!String::from_utf8(received).unwrap().contains("trailer"));
 }
 

@@ -8,7 +8,9 @@ use identityd::audit::verify::Report;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::{export as exported, export_range, file, grow, sign, verifier_key, verify, with_a_history};
+use super::{
+    export as exported, export_range, file, grow, sign, signer, verifier_key, verify, with_a_history,
+};
 use crate::harness::{World, wait};
 
 fn part(world: &World, after: u64, until: Option<u64>) -> Report {
@@ -97,8 +99,8 @@ fn a_line_that_is_said_twice_left_out_or_made_up_is_named() {
 fn the_key_of_another_history_opens_nothing() {
     let world = with_a_history();
     sign(&world);
-    let other = World::new();
-    let fault = verify(exported(&world), &verifier_key(&other), None).unwrap_err();
+    let other = signer(&world).key().verifier_key("identityd/org_elsewhere");
+    let fault = verify(exported(&world), &other, None).unwrap_err();
     assert!(fault.what.contains("the key of another history"), "{fault}");
 }
 

@@ -23,6 +23,15 @@ pub(super) async fn lock(connection: &mut PgConnection, name: &str) -> Result<()
     Ok(())
 }
 
+/// Gives the lock back.
+pub(super) async fn unlock(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_unlock(hashtext('identityd read model'), hashtext($1))")
+        .bind(name)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select pg_try_advisory_lock(hashtext('identityd read model'), hashtext($1))")
         .bind(name)

@@ -36,8 +36,12 @@ pub(super) async fn run(
     };
     let outcome = job.run(settings, stop).await;
     match &outcome {
-        // What the lock still guards is over; a connection that breaks now changes nothing.
-        Ok(_) => drop(job.connection.close().await),
+        // What the lock still guards is over; a connection that breaks now changes nothing. Let go of before anybody is
+        // told, since Postgres takes its time to notice that a connection was closed.
+        Ok(_) => {
+            drop(generation::unlock(&mut job.connection, name).await);
+            drop(job.connection.close().await);
+        }
         // What stands in the registry was written with the swap, or was not.
         Err(JobError::Doubt(_)) => {}
         Err(error) => {

@@ -8,7 +8,7 @@ use serde_json::json;
 use identityd::database::Database;
 use identityd::settings::{DatabaseSettings, ServeSettings};
 use identityd::signing::SigningSettings;
-use identityd::{HEARTBEAT, Service, ServiceSettings};
+use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
 
 use super::demo;
 use super::interruption::Interruption;
@@ -134,5 +134,6 @@ fn service_settings(
         wire,
         idempotency_retention,
         heartbeat: HEARTBEAT,
+        connections: CONNECTIONS,
     }
 }

@@ -213,6 +213,7 @@ fn no_password_is_shown_by_accident() {
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".into()) },
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,
+        connections: crate::CONNECTIONS,
     };
     for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");

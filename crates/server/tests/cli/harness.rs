@@ -1,7 +1,7 @@
 //! A data directory of its own for every test, and the binary to run on it.
 
-use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -170,6 +170,10 @@ fn template() -> Arc<Place> {
     shared.upgrade().unwrap_or_else(|| {
         let place = Arc::new(Place::new());
         assert!(place.serve().stop().success());
+        // A server that is started for every test costs less when it is small.
+        let settings = place.postgres().join("cluster/postgresql.conf");
+        let mut settings = OpenOptions::new().append(true).open(settings).unwrap();
+        settings.write_all(b"shared_buffers = 16MB\n").unwrap();
         *shared = Arc::downgrade(&place);
         place
     })

@@ -25,9 +25,9 @@ const CROWD: &str = "
                'tunnel', jsonb_build_object('id', md5('tunnel ' || number)::uuid, 'tls_mode', 'passthrough',
                                             'zone', 'tunnels.localhost')),
            '{}', now() + number * interval '1 microsecond', decode(repeat('00', 32), 'hex')
-    from log_head, generate_series(1, 5000) as number;
-    update log_head set position = position + 5000, recorded_at = now() + interval '1 second';
-    update organization_heads set sequence = 5000 where organization_id = 'org_crowd';";
+    from log_head, generate_series(1, 2000) as number;
+    update log_head set position = position + 2000, recorded_at = now() + interval '1 second';
+    update organization_heads set sequence = 2000 where organization_id = 'org_crowd';";
 
 const ROWS: &str = "select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by id)), '') \
                     from read_model.identities as t";
@@ -89,7 +89,7 @@ fn operators_rebuild_verify_and_roll_back_beside_the_service() {
     let reports: Vec<Value> =
         rebuilt.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(reports.len(), 6);
-    assert_eq!((&reports[0]["name"], &reports[0]["events"]), (&"identities".into(), &5000.into()));
+    assert_eq!((&reports[0]["name"], &reports[0]["events"]), (&"identities".into(), &2000.into()));
     assert!(
         reports.iter().all(|report| report["live"] == true && report["pause_ms"].is_number()),
         "{reports:?}"
@@ -101,7 +101,7 @@ fn operators_rebuild_verify_and_roll_back_beside_the_service() {
     let ready = scene.run(&["rebuild", "identities", "--no-cutover", "--json"]).succeeded();
     assert_eq!(ready.json()["live"], false);
     let status = scene.status_of_identities();
-    assert_eq!((&status["rows"], &status["job"]["phase"]), (&5000.into(), &"ready".into()));
+    assert_eq!((&status["rows"], &status["job"]["phase"]), (&2000.into(), &"ready".into()));
     assert_eq!(status["job"]["running"], false);
     assert_eq!(status["ready"]["version"], status["version_in_code"]);
     scene.run(&["cutover", "identities"]).succeeded();
@@ -178,7 +178,7 @@ fn an_interrupted_rebuild_stops_and_says_what_remains() {
             stderr.lines().last(),
             Some(
                 "error: identities was not rebuilt; the live table is as it was, and the next run starts over \
-                 (reached phase fold, 0 of 5000 events); not begun: visibility: interrupted"
+                 (reached phase fold, 0 of 2000 events); not begun: visibility: interrupted"
             )
         );
         wait(scene.database.execute("rollback")).unwrap();
@@ -198,7 +198,7 @@ fn the_service_shows_what_another_process_does_to_read_models() {
     };
     let of_identities = |series: &str| format!("identityd_read_model_{series}{{read_model=\"identities\"}}");
     has("identityd_read_model_job_phase{read_model=\"identities\",phase=\"done\"} 1");
-    has(&format!("{} 5000", of_identities("job_events_done")));
+    has(&format!("{} 2000", of_identities("job_events_done")));
     scene.run(&["verify", "identities"]).succeeded();
     has(&format!("{} 0", of_identities("verified_differences")));
     scene.finish();
