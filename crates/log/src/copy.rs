@@ -1,7 +1,7 @@
 //! Postgres's binary COPY format, as far as we read and write it: the fastest way of many rows in and out.
 
 use sqlx::types::Uuid;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// What every binary copy begins with: signature, flags, length of a header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -10,7 +10,7 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: i16 = -1;
 
 /// Microseconds from the Unix epoch to Postgres's, which is the first of January 2000.
-const POSTGRES_EPOCH: i128 = 946_684_800_000_000;
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// The stream is not what Postgres sends.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +96,8 @@ impl CopyWriter {
 
     /// A timestamptz.
     pub fn timestamp(&mut self, moment: OffsetDateTime) {
-        let microseconds = moment.unix_timestamp_nanos() / 1000 - POSTGRES_EPOCH;
-        self.bigint(i64::try_from(microseconds).unwrap_or(i64::MAX));
+        let microseconds = moment.unix_timestamp() * 1_000_000 + i64::from(moment.microsecond());
+        self.bigint(microseconds - POSTGRES_EPOCH);
     }
 
     /// How many bytes wait to be sent.
@@ -184,10 +184,14 @@ impl CopyReader {
 
 /// A moment in Postgres's binary form.
 pub(crate) fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
+    let out_of_range = CopyError("moment out of range");
     let microseconds = bytes.try_into().map_err(|_| CopyError("number of another size"))?;
-    let microseconds = i128::from(i64::from_be_bytes(microseconds)) + POSTGRES_EPOCH;
-    OffsetDateTime::from_unix_timestamp_nanos(microseconds * 1000)
-        .map_err(|_| CopyError("moment out of range"))
+    let Some(microseconds) = i64::from_be_bytes(microseconds).checked_add(POSTGRES_EPOCH) else {
+        return Err(out_of_range);
+    };
+    let second = OffsetDateTime::from_unix_timestamp(microseconds.div_euclid(1_000_000));
+    let rest = Duration::microseconds(microseconds.rem_euclid(1_000_000));
+    second.ok().and_then(|second| second.checked_add(rest)).ok_or(out_of_range)
 }
 
 /// Length in bytes and field count of the row at the beginning of `bytes`, if all of it is there.

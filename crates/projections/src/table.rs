@@ -4,10 +4,11 @@ mod builder;
 mod check;
 mod folder;
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use foldhash::quality::FixedState;
 use futures::TryStreamExt as _;
 use identity_domain::Kind;
 use identity_log::copy::{CopyError, CopyReader, CopyRow};
@@ -34,10 +35,8 @@ pub struct Totals {
 
 impl Totals {
     fn add_row(&mut self, row: &[u8]) {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(row);
         self.rows += 1;
-        self.checksum = self.checksum.wrapping_add(hasher.finish());
+        self.checksum = self.checksum.wrapping_add(FixedState::default().hash_one(row));
     }
 
     /// What two parts come to together.

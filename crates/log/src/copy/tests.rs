@@ -1,4 +1,4 @@
-use super::{CopyReader, CopyWriter};
+use super::{CopyReader, CopyRow, CopyWriter, moment};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -53,4 +53,27 @@ fn another_format_is_refused() {
     let mut reader = CopyReader::default();
     reader.feed(b"a text copy, long enough to hold a header");
     assert!(reader.next_row().is_err());
+}
+
+#[test]
+fn moments_before_and_after_both_epochs_read_back() {
+    for then in [
+        datetime!(0001-01-01 00:00:00.000001 UTC),
+        datetime!(1969-12-31 23:59:59.999999 UTC),
+        datetime!(1999-12-31 23:59:59.000001 UTC),
+        datetime!(9999-12-31 23:59:59.999999 UTC),
+    ] {
+        let mut writer = CopyWriter::default();
+        writer.row(1);
+        writer.timestamp(then);
+        let row = writer.rows().next().unwrap().to_vec();
+        assert_eq!(CopyRow::written(&row).timestamp().unwrap(), then);
+    }
+}
+
+#[test]
+fn a_moment_that_never_comes_is_refused() {
+    for never in [i64::MAX, i64::MAX - 1, i64::MIN] {
+        assert!(moment(&never.to_be_bytes()).is_err());
+    }
 }

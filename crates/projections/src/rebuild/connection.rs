@@ -16,6 +16,10 @@ pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> P
             ("search_path", search_path.as_str()),
             ("jit", "off"),
             ("work_mem", "64MB"),
+            // Indexes are made while the table is read back as it is: helpers that come and go cost more than they give.
+            ("max_parallel_maintenance_workers", "0"),
+            // Enough for a table whose columns are keys; autovacuum looks closer, by and by.
+            ("default_statistics_target", "30"),
             ("client_connection_check_interval", "500ms"),
             ("statement_timeout", "0"),
             ("lock_timeout", "0"),
