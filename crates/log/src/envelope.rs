@@ -1,44 +1,101 @@
 //! What an auditor sees of an event, and the hash that seals it.
 
+use identity_proof::{canonical, leaf};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::recorded::{Recorded, timestamp};
 
-/// The envelope of an event, the same everywhere it is shown.
+/// The envelope of an event, the same everywhere it is shown. Members stand in the order of their names, and the payload
+/// is canonical already, so what `serde_json` writes of it is the RFC 8785 canonical form.
 #[derive(Debug, Serialize)]
 pub struct Envelope<'a> {
-    organization_id: &'a str,
-    organization_sequence: i64,
-    aggregate_type: &'static str,
     aggregate_id: &'a str,
-    sequence: i64,
+    aggregate_type: &'static str,
     event_type: &'static str,
     event_version: String,
-    recorded_at: String,
-    payload: &'a Value,
     metadata: &'a std::collections::BTreeMap<String, String>,
+    organization_id: &'a str,
+    organization_sequence: i64,
+    payload: &'a Payload,
+    recorded_at: String,
+    sequence: i64,
+}
+
+/// What happened, as canonical JSON.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Payload(Box<RawValue>);
+
+impl Payload {
+    /// The canonical form of an event's payload.
+    pub fn of(payload: &Value) -> Result<Self, serde_json::Error> {
+        let mut text = Vec::with_capacity(512);
+        canonical::write(payload, &mut text)?;
+        // What was written is UTF-8.
+        RawValue::from_string(String::from_utf8(text).unwrap_or_default()).map(Self)
+    }
+
+    /// Its text.
+    pub fn into_text(self) -> String {
+        Box::<str>::from(self.0).into_string()
+    }
 }
 
 impl<'a> Envelope<'a> {
     /// The envelope of `recorded`, whose encoded payload is `payload`.
-    pub fn of(recorded: &'a Recorded, payload: &'a Value) -> Self {
+    pub fn of(recorded: &'a Recorded, payload: &'a Payload) -> Self {
         Self {
-            organization_id: &recorded.organization_id,
-            organization_sequence: recorded.organization_sequence,
-            aggregate_type: recorded.event.kind().as_str(),
             aggregate_id: &recorded.aggregate_id,
-            sequence: recorded.sequence,
+            aggregate_type: recorded.event.kind().as_str(),
             event_type: recorded.event.name(),
             event_version: recorded.event.version(),
-            recorded_at: timestamp(recorded.recorded_at),
-            payload,
             metadata: &recorded.metadata.0,
+            organization_id: &recorded.organization_id,
+            organization_sequence: recorded.organization_sequence,
+            payload,
+            recorded_at: timestamp(recorded.recorded_at),
+            sequence: recorded.sequence,
         }
     }
 
     /// The leaf hash of RFC 6962, section 2.1, over the RFC 8785 canonical JSON of the envelope.
     pub fn leaf_hash(&self) -> Result<[u8; 32], serde_json::Error> {
-        Ok(identity_proof::leaf::of(self)?.0)
+        Ok(leaf::of_canonical(&[&serde_json::to_vec(self)?]).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_domain::Event;
+    use identity_domain::organization::Event as OrganizationEvent;
+    use proptest::prelude::*;
+    use time::{Duration, OffsetDateTime};
+
+    use super::{Envelope, Payload};
+    use crate::metadata::{Actor, Metadata};
+    use crate::recorded::Recorded;
+
+    proptest! {
+        #[test]
+        fn the_leaf_hash_is_the_one_that_anybody_finds_who_canonicalizes_the_envelope(
+            name: String, id: String, key: String, sequence in 1..i64::from(i32::MAX), microseconds in 0..4_000_000_000_000_000_i64,
+        ) {
+            let recorded = Recorded {
+                position: sequence,
+                organization_id: id.clone(),
+                organization_sequence: sequence,
+                aggregate_id: id,
+                sequence,
+                event: Event::Organization(OrganizationEvent::Created { name }),
+                metadata: Metadata::new(&Actor::Operator, "request").with_idempotency_key(&key),
+                recorded_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(microseconds),
+            };
+            let payload = Payload::of(&recorded.event.encode().unwrap()).unwrap();
+            let envelope = Envelope::of(&recorded, &payload);
+            let anybody: serde_json::Value = serde_json::from_slice(&serde_json::to_vec(&envelope).unwrap()).unwrap();
+            prop_assert_eq!(envelope.leaf_hash().unwrap(), identity_proof::leaf::of(&anybody).unwrap().0);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Payload};
 use crate::error::BatchError;
 use crate::head::Head;
 use crate::names::{self, Claim};
@@ -86,10 +86,10 @@ impl Encoded {
     fn of(events: &[Recorded]) -> Result<Self, BatchError> {
         let (mut payloads, mut metadata, mut leaf_hashes) = (vec![], vec![], vec![]);
         for event in events {
-            let payload = event.event.encode()?;
+            let payload = Payload::of(&event.event.encode()?)?;
             leaf_hashes.push(Envelope::of(event, &payload).leaf_hash()?.to_vec());
             metadata.push(serde_json::to_string(&event.metadata.0)?);
-            payloads.push(payload.to_string());
+            payloads.push(payload.into_text());
         }
         Ok(Self { payloads, metadata, leaf_hashes })
     }

@@ -4,7 +4,7 @@
 //! Whoever holds a checkpoint can tell any later history from one that merely looks like it.
 //!
 //! # Code map
-//! - [`leaf`]: the hash that seals one event.
+//! - [`leaf`]: the hash that seals one event, over its canonical form ([`canonical`]).
 //! - [`tree`]: from leaf hashes to roots and proofs, and the checking of proofs.
 //! - [`tile`]: in what pieces a tree is kept, so that a proof reads a handful of rows.
 //! - [`checkpoint`]: size and root as a signed note, and the keys that sign and verify it.
@@ -19,6 +19,7 @@
 //! - Nothing here trusts a size: what comes from outside is an error when it does not fit, never a panic.
 //! - No signature is made over anything but a checkpoint.
 
+pub mod canonical;
 pub mod checkpoint;
 pub mod leaf;
 pub mod tile;
