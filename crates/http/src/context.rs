@@ -148,7 +148,8 @@ impl Line {
         let holder = self.context.holder.get();
         let (organization_id, key_id) =
             holder.map_or(("-", "-"), |holder| (&*holder.organization_id, &*holder.key_id));
-        let client = self.context.client.map(tracing::field::display);
+        let client = self.context.client.map(|client| client.to_string());
+        let client = client.as_deref();
         let status = self.status;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let code = self.error.as_ref().map_or("-", |error| error.code());

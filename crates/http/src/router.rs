@@ -21,16 +21,17 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), idempotency::around))
         .fallback(async || ApiError::unknown_route())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), context::around))
+        .layer((from_fn_with_state(app.clone(), context::around), CatchPanicLayer::custom(panicked)))
         .with_state(app)
 }
 
-/// Every route there is.
+/// Every route there is. Paths are spelled out, since a nested router takes every request's URI apart.
 pub(crate) fn routes() -> Router<App> {
-    let v1 = identities().merge(belongings()).merge(keys_and_secrets()).merge(history());
     Router::new()
-        .nest("/api/v1", v1)
+        .merge(identities())
+        .merge(belongings())
+        .merge(keys_and_secrets())
+        .merge(history())
         .route("/api/whoami", get(whoami::whoami))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -45,18 +46,21 @@ pub(crate) fn routes() -> Router<App> {
 fn identities() -> Router<App> {
     let all = get(identities::list_identities).post(identities::create_identity);
     Router::new()
-        .route("/identities", all.clone())
-        .route("/identities/", all)
+        .route("/api/v1/identities", all.clone())
+        .route("/api/v1/identities/", all)
         .route(
-            "/identities/{agent_handle}",
+            "/api/v1/identities/{agent_handle}",
             get(identities::get_identity)
                 .patch(identities::update_identity)
                 .delete(identities::delete_identity),
         )
-        .route("/identities/{agent_handle}/access", get(access::list_access).post(access::grant_access))
-        .route("/identities/{agent_handle}/access/{viewer_identity_id}", delete(access::revoke_access))
         .route(
-            "/identities/{agent_handle}/phone_number",
+            "/api/v1/identities/{agent_handle}/access",
+            get(access::list_access).post(access::grant_access),
+        )
+        .route("/api/v1/identities/{agent_handle}/access/{viewer_identity_id}", delete(access::revoke_access))
+        .route(
+            "/api/v1/identities/{agent_handle}/phone_number",
             delete(phone_numbers::release_phone_number_of_identity),
         )
 }
@@ -66,21 +70,21 @@ fn belongings() -> Router<App> {
     let tunnels = get(tunnels::list_tunnels);
     Router::new()
         .route(
-            "/phone/numbers",
+            "/api/v1/phone/numbers",
             get(phone_numbers::list_phone_numbers).post(phone_numbers::provision_phone_number),
         )
         .route(
-            "/phone/numbers/{phone_number_id}",
+            "/api/v1/phone/numbers/{phone_number_id}",
             get(phone_numbers::get_phone_number)
                 .patch(phone_numbers::update_phone_number)
                 .delete(phone_numbers::release_phone_number),
         )
-        .route("/tunnels", tunnels.clone())
-        .route("/tunnels/", tunnels)
-        .route("/tunnels/{tunnel_id}", get(tunnels::get_tunnel).patch(tunnels::update_tunnel))
-        .route("/mail/mailboxes", get(mailboxes::list_mailboxes))
+        .route("/api/v1/tunnels", tunnels.clone())
+        .route("/api/v1/tunnels/", tunnels)
+        .route("/api/v1/tunnels/{tunnel_id}", get(tunnels::get_tunnel).patch(tunnels::update_tunnel))
+        .route("/api/v1/mail/mailboxes", get(mailboxes::list_mailboxes))
         .route(
-            "/mail/mailboxes/{email_address}",
+            "/api/v1/mail/mailboxes/{email_address}",
             get(mailboxes::get_mailbox).patch(mailboxes::update_mailbox),
         )
 }
@@ -88,27 +92,27 @@ fn belongings() -> Router<App> {
 /// API keys, and references to the secrets of a vault.
 fn keys_and_secrets() -> Router<App> {
     Router::new()
-        .route("/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
-        .route("/api-keys/self", get(api_keys::get_own_api_key))
-        .route("/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
-        .route("/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
-        .route("/vault/secrets/{secret_id}", delete(vault::delete_secret))
+        .route("/api/v1/api-keys", get(api_keys::list_api_keys).post(api_keys::create_api_key))
+        .route("/api/v1/api-keys/self", get(api_keys::get_own_api_key))
+        .route("/api/v1/api-keys/{api_key_id}", delete(api_keys::revoke_api_key))
+        .route("/api/v1/vault/secrets", get(vault::list_secrets).post(vault::register_secret))
+        .route("/api/v1/vault/secrets/{secret_id}", delete(vault::delete_secret))
         .route(
-            "/vault/secrets/{secret_id}/access",
+            "/api/v1/vault/secrets/{secret_id}/access",
             get(vault::list_access_rules).post(vault::grant_secret_access),
         )
-        .route("/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access))
+        .route("/api/v1/vault/secrets/{secret_id}/access/{identity_id}", delete(vault::revoke_secret_access))
 }
 
 /// What happened, and the proof of it.
 fn history() -> Router<App> {
     Router::new()
-        .route("/events", get(events::list_events))
-        .route("/identities/{agent_handle}/events", get(events::list_identity_events))
-        .route("/log/checkpoint", get(log::get_checkpoint))
-        .route("/log/key", get(log::get_verifier_key))
-        .route("/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
-        .route("/log/consistency", get(log::prove_consistency))
+        .route("/api/v1/events", get(events::list_events))
+        .route("/api/v1/identities/{agent_handle}/events", get(events::list_identity_events))
+        .route("/api/v1/log/checkpoint", get(log::get_checkpoint))
+        .route("/api/v1/log/key", get(log::get_verifier_key))
+        .route("/api/v1/log/inclusion/{organization_sequence}", get(log::prove_inclusion))
+        .route("/api/v1/log/consistency", get(log::prove_consistency))
 }
 
 /// A defect of ours. The message may hold anything, so it goes to the log and not to the client.
