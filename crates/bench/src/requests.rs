@@ -59,6 +59,26 @@ impl Requests for Creates {
     }
 }
 
+/// Gets of every identity once.
+pub(crate) struct Walk {
+    /// Of an admin.
+    pub(crate) key: String,
+    /// What the handles begin with.
+    pub(crate) prefix: String,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// How many were asked for.
+    pub(crate) next: AtomicUsize,
+}
+
+impl Requests for Walk {
+    fn write(&self, _connection: usize, _random: &mut StdRng, request: &mut Vec<u8>) -> bool {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        write(request, "GET", &format!("/{}-{number}", self.prefix), &self.key, "");
+        number < self.count
+    }
+}
+
 /// Which identities are asked for.
 pub(crate) enum Choice {
     /// All alike.

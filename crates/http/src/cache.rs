@@ -8,6 +8,8 @@
 //!   asked, by its `Ticket`.
 //! - Nothing is kept that depends on the events of another aggregate, but for a key, which ends with its identity.
 
+mod packed;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,11 +27,13 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use packed::{Packed, Packer};
+
 /// The most keys that are kept.
 const KEYS: usize = 10_000;
 
-/// The most bytes that identities may take.
-const BYTES: u64 = 48 * 1024 * 1024;
+/// The most bytes that identities may take: enough for a hundred thousand.
+const BYTES: u64 = 56 * 1024 * 1024;
 
 /// What an identity takes beside its texts: its place in two maps, and the ids in them.
 const OVERHEAD: usize = 300;
@@ -60,6 +64,7 @@ struct Inner {
     /// Where an identity was last seen under a handle. May be out of date: what it leads to knows its own handle.
     names: Map<Arc<Name>, Uuid>,
     identities: Map<View, Placed, Weight>,
+    packer: Packer,
     drops: Mutex<Drops>,
     /// The number of the last drop.
     clock: AtomicU64,
@@ -101,15 +106,15 @@ struct View {
 #[derive(Debug, Clone)]
 struct Placed {
     name: Arc<Name>,
-    found: Arc<Found>,
+    packed: Arc<Packed>,
 }
 
 #[derive(Debug, Clone)]
 struct Weight;
 
 impl Weighter<View, Placed> for Weight {
-    fn weight(&self, _: &View, Placed { found, .. }: &Placed) -> u64 {
-        u64::try_from(found.document.len() + found.access.len() + OVERHEAD).unwrap_or(u64::MAX)
+    fn weight(&self, _: &View, Placed { packed, .. }: &Placed) -> u64 {
+        u64::try_from(packed.len() + OVERHEAD).unwrap_or(u64::MAX)
     }
 }
 
@@ -139,12 +144,13 @@ impl Drops {
 impl Cache {
     /// An empty cache. Until its [`Watch`] runs, nothing is answered from it.
     pub fn new() -> Self {
-        let average = 1024;
+        let average = OVERHEAD + 250;
         let identities = usize::try_from(BYTES).unwrap_or(usize::MAX) / average;
         Self(Arc::new(Inner {
             keys: Map::new(KEYS),
             names: Map::new(identities),
             identities: Map::with_weighter(identities, BYTES, Weight),
+            packer: Packer::default(),
             drops: Mutex::default(),
             clock: AtomicU64::new(0),
             trusted_until: AtomicU64::new(0),
@@ -179,7 +185,10 @@ impl Cache {
             return None;
         }
         let placed = self.0.identities.get(&View { id, by_itself: viewer.is_some() })?;
-        name.equivalent(&placed.name).then_some(placed.found)
+        if !name.equivalent(&placed.name) {
+            return None;
+        }
+        self.0.packer.unpack(&placed.packed).map(Arc::new)
     }
 
     /// Keeps an identity as it was found for an admin or for an agent. Left alone is what others' events change: who is
@@ -189,13 +198,13 @@ impl Cache {
         ticket: Ticket,
         NameRef { organization_id, handle }: NameRef<'_>,
         viewer: Option<Uuid>,
-        found: &Arc<Found>,
+        found: &Found,
     ) {
         if found.names_viewers() || viewer.is_some_and(|viewer| viewer != found.id) {
             return;
         }
         let name = Arc::new(Name { organization_id: organization_id.to_owned(), handle: handle.to_owned() });
-        let placed = Placed { name: Arc::clone(&name), found: Arc::clone(found) };
+        let placed = Placed { name: Arc::clone(&name), packed: Arc::new(self.0.packer.pack(found)) };
         self.keep(ticket, &[found.id], || {
             self.0.names.insert(name, found.id);
             self.0.identities.insert(View { id: found.id, by_itself: viewer.is_some() }, placed);

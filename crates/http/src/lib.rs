@@ -10,7 +10,7 @@
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
 //!   form.
 //! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
-//! - [`cache`]: keys and identities as they were read a moment ago.
+//! - [`cache`]: keys and identities as they were read a moment ago, `cache/packed` how they are kept.
 //! - `headers`: headers in more than one line; `accept`: in which form an answer is wanted.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.

@@ -1,24 +1,33 @@
 //! Gets by handle beside the stock stack's get by id and beside the same bytes from memory.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::arena::{Arena, Server, tidy};
-use crate::load::Requests;
+use crate::load::{self, Load, Requests};
 use crate::ours::Ours;
-use crate::requests::{Choice, Gets};
+use crate::requests::{Choice, Gets, Walk};
 use crate::results::Results;
 use crate::scale::Scale;
 use crate::seed::copy;
 use crate::turns::{Contestant, take};
+
+/// More than it takes to ask anybody for everything.
+const LONG_ENOUGH: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
     ours.seed("agent", scale.identities).await?;
     let (stock, _pool) = stock(arena, &ours).await?;
     let memory = memory(arena, &ours).await?;
+    for address in [ours.server.address, stock.address, memory.address] {
+        warm_up(address, &ours.key, scale.identities).await?;
+    }
     for (workload, choice) in
         [("get-uniform", Choice::uniform(scale.identities)?), ("get-zipf", Choice::zipf(scale.identities)?)]
     {
@@ -38,6 +47,12 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     stock.stop().await?;
     memory.stop().await?;
     ours.stop().await
+}
+
+/// What is measured has been running for a while: everything was asked for once.
+async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result<()> {
+    let walk = Walk { key: key.to_owned(), prefix: "agent".to_owned(), count, next: AtomicUsize::new(0) };
+    load::run(Load { address, connections: 32, time: LONG_ENOUGH }, Arc::new(walk)).await.map(drop)
 }
 
 fn gets(ours: &Ours, choice: Choice) -> Arc<dyn Requests> {
