@@ -189,6 +189,9 @@ fn folded_name(document: &IdentityDocument) -> Option<String> {
 /// A text without case, in every script, whatever the locale of the database. It is folded character by character, so that
 /// a part of it is folded as it is within the whole; the sigma that ends a word is one like any other.
 pub(crate) fn folded(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let lower = text.chars().flat_map(char::to_lowercase);
     lower.map(|letter| if letter == 'ς' { 'σ' } else { letter }).collect()
 }
@@ -271,14 +274,15 @@ macro_rules! seen {
 }
 use seen;
 
-/// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26).
+/// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
+/// are looked up, `offset 0` has each looked up by its key, however many Postgres expects.
 const SEEN: &str = concat!(
     "select id, version, document,
             case when $2::uuid is null then coalesce((
                 select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
                 from read_model.visibility
                 where target_id = identities.id
-                  and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
+                  and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
             ), '') else '' end as access
      from read_model.identities
      where ",

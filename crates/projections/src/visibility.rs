@@ -229,7 +229,7 @@ pub async fn list(executor: impl PgExecutor<'_>, target: Uuid) -> Result<Vec<Str
         "select document
          from read_model.visibility
          where target_id = $1
-           and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
+           and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
          order by created_at, access_id",
     )
     .bind(target)

@@ -93,7 +93,7 @@ pub async fn next(
              from read_model.visibility
              where $2::uuid is null
                and target_id in (select id from page)
-               and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id))
+               and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
              group by target_id
          ) as grants on target_id = id
          order by created_at desc, id desc",
