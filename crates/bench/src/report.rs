@@ -30,6 +30,11 @@ fn text(machine: &[String], results: &Results) -> Result<String, std::fmt::Error
     for verdict in &results.verdicts {
         row_of_verdict(&mut text, verdict)?;
     }
+    if !results.verdicts.iter().all(Verdict::is_kept) {
+        text.push_str(
+            "\nWhat keeps the service from what was missed, and what was tried: docs/performance.md.\n",
+        );
+    }
     text.push_str("\n| Workload | Connections | Who | A second | p50 ms | p99 ms | Rounds |\n");
     text.push_str("|---|---:|---|---:|---:|---:|---|\n");
     for series in &results.series {

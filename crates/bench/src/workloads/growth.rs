@@ -85,7 +85,7 @@ async fn grow(ours: &Ours, from: usize, to: usize) -> anyhow::Result<()> {
     };
     try_join!(run(fill(EVENTS)), run(fill(CLAIMS)))?;
     run(fill(HEADS)).await?;
-    super::rebuild::rebuild(&ours.pool).await?;
+    super::rebuild::rebuild(&ours.pool, super::rebuild::WORKERS).await?;
     ours.all_signed().await?;
     tidy(&ours.pool).await
 }

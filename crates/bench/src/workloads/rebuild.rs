@@ -1,20 +1,37 @@
 //! The identities from a long log, beside the stock replay of some of the same events, and beside COPY out of the log
-//! and COPY into the table.
+//! and COPY into the table; and once more while clients write and read.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use identity_projections::Table;
 use identity_projections::rebuild::{self, Phase, Progress, Settings};
+use rand::rngs::StdRng;
 use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::arena::{Arena, tidy};
+use crate::load::{self, Load, Requests};
 use crate::ours::{Ours, TURNS};
-use crate::results::{Bound, Results, Round, Series};
+use crate::requests::{Choice, Creates, Gets};
+use crate::results::{Bound, Results, Round, Series, milliseconds};
 use crate::scale::Scale;
 use crate::seed::{copy, read};
 use crate::stock;
+
+/// How many workers a rebuild has that is alone with the machine.
+pub(super) const WORKERS: usize = 4;
+
+/// How many clients write while a rebuild is made.
+const WRITERS: usize = 16;
+
+/// How many read, as fast as they are answered.
+const READERS: usize = 2;
+
+/// More than a rebuild takes.
+const LONG_ENOUGH: Duration = Duration::from_mins(5);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::with_history(arena, scale, results).await?;
@@ -22,7 +39,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let (mut rebuilt, mut out, mut replayed) = (vec![], vec![], vec![]);
     let stock_pool = stock_events(arena, scale, &ours).await?;
     for _ in 0..scale.rounds {
-        rebuilt.push(rebuild(&ours.pool).await?);
+        rebuilt.push(rebuild(&ours.pool, WORKERS).await?);
         let query = "select aggregate_id, sequence, event_type, payload, recorded_at from events";
         out.push(Round::work(events, read(&ours.pool, query).await?.2));
         replayed.push(replay(arena, &stock_pool).await?);
@@ -37,15 +54,72 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         results.find("rebuild", 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second));
     results.judge("events a second of a rebuild".to_owned(), rate, Bound::AtLeast(200_000.0));
     results.promise("rebuild", 1, "ours", "stock", 30.0);
+    beside_traffic(&ours, scale, results).await?;
     ours.stop().await
 }
 
-/// From the first event read to the table being the live one.
-pub(super) async fn rebuild(pool: &PgPool) -> anyhow::Result<Round> {
+/// Once more, by a single worker, while clients create identities and read others: nobody is refused, no event is missing,
+/// and no row departs from the log afterwards.
+async fn beside_traffic(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let before = ours.events().await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let load = |connections, requests| {
+        let load = Load { address: ours.server.address, connections, time: LONG_ENOUGH };
+        load::run(load, Arc::new(Until { over: Arc::clone(&over), requests }))
+    };
+    let writes: Box<dyn Requests> = Box::new(Creates::new(&ours.key, "meanwhile"));
+    let (key, prefix, choice) = (ours.key.clone(), "rebuilt".to_owned(), Choice::uniform(scale.rebuilt)?);
+    let reads: Box<dyn Requests> = Box::new(Gets { key, prefix, choice });
+    let rebuilding = async {
+        let rebuilt = rebuild(&ours.pool, 1).await;
+        over.store(true, Ordering::Relaxed);
+        rebuilt
+    };
+    let (rebuilt, written, read) = tokio::try_join!(rebuilding, load(WRITERS, writes), load(READERS, reads))?;
+    ensure!(written.refused + read.refused == 0, "clients were refused while a rebuild was made");
+    ensure!(
+        ours.events().await? == before + written.latencies.len(),
+        "there are other events than were acknowledged"
+    );
+    let options = identity_log::connect_options(&ours.pool);
+    let verified = rebuild::verify(&options, identities()?.as_ref(), &AtomicU64::new(0)).await?;
+    ensure!(verified.differences.is_empty(), "rows depart from the log: {:?}", verified.differences);
+    results.notes.push(format!(
+        "beside a rebuild no write took longer than {:.0} ms, and {:.0} gets a second were answered",
+        milliseconds(&written.latencies, 100),
+        Round::of(&read).per_second
+    ));
+    let writes = Round::of(&written);
+    results.judge("writes a second beside a rebuild".to_owned(), writes.per_second, Bound::AtLeast(1000.0));
+    for (workload, round) in [("rebuild beside writes", rebuilt), ("writes beside a rebuild", writes)] {
+        let (workload, connections) = (workload.to_owned(), WRITERS);
+        results.add(Series { workload, contestant: "ours", connections, rounds: vec![round] });
+    }
+    Ok(())
+}
+
+/// Requests until something is over.
+struct Until {
+    over: Arc<AtomicBool>,
+    requests: Box<dyn Requests>,
+}
+
+impl Requests for Until {
+    fn write(&self, connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool {
+        !self.over.load(Ordering::Relaxed) && self.requests.write(connection, random, request)
+    }
+}
+
+fn identities() -> anyhow::Result<Arc<dyn Table>> {
     let table = identity_projections::tables().into_iter().find(|table| table.name() == "identities");
-    let table = table.context("there is no read model of identities")?;
+    table.context("there is no read model of identities")
+}
+
+/// From the first event read to the table being the live one.
+pub(super) async fn rebuild(pool: &PgPool, workers: usize) -> anyhow::Result<Round> {
+    let table = identities()?;
     let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
-    let settings = Settings { workers: 4, cut_over: true };
+    let settings = Settings { workers, cut_over: true };
     let started = Instant::now();
     let options = identity_log::connect_options(pool);
     let report = rebuild::rebuild(&options, Arc::clone(&table), settings, &progress).await?;
