@@ -153,7 +153,7 @@ impl<'a> History<'a> {
     /// Begins to read.
     pub fn begin(connection: &'a mut PgConnection, query: &Query) -> Self {
         let aggregate_ids = storable(query.aggregate_ids.as_ref());
-        // Planned for the very values: where a filter is absent, nothing of it is left in the plan.
+        // Not kept prepared: a stream is begun once, and goes on for long.
         let statement = sqlx::query(if aggregate_ids.is_some() { OF_SOME } else { OF_ALL })
             .persistent(false)
             .bind(query.organization_id.clone())

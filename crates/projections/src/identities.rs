@@ -258,18 +258,29 @@ impl Found {
 }
 
 /// What `$1` (organization) and `$2` (viewer, or null) may see. A paused identity neither sees others nor is seen by them
-/// (D1).
+/// (D1). For a single identity its own grants are looked up (`seen!(one)`); for a list Postgres may as well collect all that
+/// the viewer sees.
 macro_rules! seen {
-    () => {
-        "organization_id = $1
-         and ($2::uuid is null or id = $2 or (
-             status = 'active'
-             and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
-             and exists (
-                 select from read_model.visibility
-                 where target_id = identities.id and (viewer_id is null or viewer_id = $2)
-             )
-         ))"
+    (one) => {
+        seen!(" offset 0")
+    };
+    (list) => {
+        seen!("")
+    };
+    ($fence:literal) => {
+        concat!(
+            "organization_id = $1
+             and ($2::uuid is null or id = $2 or (
+                 status = 'active'
+                 and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
+                 and exists (
+                     select from read_model.visibility
+                     where target_id = identities.id and (viewer_id is null or viewer_id = $2)",
+            $fence,
+            "
+                 )
+             ))"
+        )
     };
 }
 use seen;
@@ -286,7 +297,7 @@ const SEEN: &str = concat!(
             ), '') else '' end as access
      from read_model.identities
      where ",
-    seen!()
+    seen!(one)
 );
 
 /// The identity with this handle, if these eyes may see it.
