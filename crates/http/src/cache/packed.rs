@@ -1,5 +1,5 @@
 //! Identities as they are kept: compressed. Documents are very much alike, so what is left of one that is compared with
-//! another is a sixth of it, and to have it back takes less time than to hash a key.
+//! another is a sixth of it. docs/performance.md says what that costs.
 
 use std::sync::OnceLock;
 
