@@ -23,6 +23,9 @@ pub(crate) trait Requests: Send + Sync {
     fn write(&self, connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool;
 }
 
+/// The time of a load that ends when there is nothing left to ask: longer than any does.
+pub(crate) const TO_THE_END: Duration = Duration::from_mins(5);
+
 /// How hard, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {

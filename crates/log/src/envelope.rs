@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::recorded::{Recorded, timestamp};
 
-/// The envelope of an event, the same everywhere it is shown. Members stand in the order of their names, and the payload
-/// is canonical already, so what `serde_json` writes of it is the RFC 8785 canonical form.
+/// The envelope of an event, with the same members everywhere it is shown. Here they stand in the order of their names, and
+/// the payload is canonical already, so what `serde_json` writes of it is the RFC 8785 canonical form.
 #[derive(Debug, Serialize)]
 pub struct Envelope<'a> {
     aggregate_id: &'a str,

@@ -1,6 +1,7 @@
-//! Live identities: which there are, and who sees them; lists of them are in [`listing`].
+//! Live identities: which there are, and what belongs to them. Who sees them is in `sight`, lists of them in [`listing`].
 
 pub mod listing;
+mod sight;
 
 use std::collections::HashMap;
 
@@ -10,12 +11,14 @@ use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{ReadModelFailure, Recorded};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
+use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::document::IdentityDocument;
 use crate::projection::{Change, Projection};
+
+pub use sight::{Eyes, Found, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]
@@ -201,130 +204,6 @@ pub(crate) const fn status_name(status: Status) -> &'static str {
         Status::Active => "active",
         Status::Paused => "paused",
     }
-}
-
-/// Through whose eyes an organization is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Eyes {
-    /// An admin's, who sees every identity and every access row.
-    Admin,
-    /// An agent's, who sees itself and whoever lets it, and no access rows (D9).
-    Agent(Uuid),
-}
-
-impl Eyes {
-    /// The agent whose eyes they are.
-    pub fn viewer(&self) -> Option<Uuid> {
-        match self {
-            Self::Admin => None,
-            Self::Agent(identity) => Some(*identity),
-        }
-    }
-}
-
-/// An identity as it is answered: its document and its access rows, both as they are stored.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Found {
-    /// Its id.
-    pub id: Uuid,
-    /// The aggregate's version.
-    pub version: i64,
-    /// The document's JSON text.
-    pub document: String,
-    /// JSON texts of its access rows, joined by commas; empty for an agent's eyes.
-    pub access: String,
-}
-
-impl Found {
-    /// Whether single identities may see it, so that its access rows depend on those identities too.
-    pub fn names_viewers(&self) -> bool {
-        self.access.contains("\"viewer_identity_id\":\"")
-    }
-
-    /// The body of the answer: the document with the access rows as its last member.
-    pub fn body(&self) -> String {
-        let mut body = String::with_capacity(self.document.len() + self.access.len() + 16);
-        self.write_body(&mut body);
-        body
-    }
-
-    /// Writes the body behind what `body` has.
-    pub fn write_body(&self, body: &mut String) {
-        body.push_str(self.document.strip_suffix('}').unwrap_or(&self.document));
-        body.push_str(",\"access\":[");
-        body.push_str(&self.access);
-        body.push_str("]}");
-    }
-}
-
-/// What `$1` (organization) and `$2` (viewer, or null) may see. A paused identity neither sees others nor is seen by them
-/// (D1). For a single identity its own grants are looked up (`seen!(one)`); for a list Postgres may as well collect all that
-/// the viewer sees.
-macro_rules! seen {
-    (one) => {
-        seen!(" offset 0")
-    };
-    (list) => {
-        seen!("")
-    };
-    ($fence:literal) => {
-        concat!(
-            "organization_id = $1
-             and ($2::uuid is null or id = $2 or (
-                 status = 'active'
-                 and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
-                 and exists (
-                     select from read_model.visibility
-                     where target_id = identities.id and (viewer_id is null or viewer_id = $2)",
-            $fence,
-            "
-                 )
-             ))"
-        )
-    };
-}
-use seen;
-
-/// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
-/// are looked up, `offset 0` has each looked up by its key, however many Postgres expects.
-const SEEN: &str = concat!(
-    "select id, version, document,
-            case when $2::uuid is null then coalesce((
-                select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
-                from read_model.visibility
-                where target_id = identities.id
-                  and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
-            ), '') else '' end as access
-     from read_model.identities
-     where ",
-    seen!(one)
-);
-
-/// The identity with this handle, if these eyes may see it.
-pub async fn find(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    eyes: &Eyes,
-    handle: &str,
-) -> Result<Option<Found>, sqlx::Error> {
-    let query = format!("{SEEN} and agent_handle = $3");
-    sqlx::query_as(&query)
-        .bind(organization_id)
-        .bind(eyes.viewer())
-        .bind(handle)
-        .fetch_optional(executor)
-        .await
-}
-
-/// The identity with this id, if these eyes may see it.
-pub async fn find_by_id(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    eyes: &Eyes,
-    id: Uuid,
-) -> Result<Option<Found>, sqlx::Error> {
-    let query = format!("{SEEN} and id = $3");
-    sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).bind(id).fetch_optional(executor).await
 }
 
 /// What is kept of the identity with this id, whoever looks.

@@ -4,21 +4,17 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::arena::{Arena, Server, tidy};
-use crate::load::{self, Load, Requests};
+use crate::load::{self, Load, Requests, TO_THE_END};
 use crate::ours::Ours;
 use crate::requests::{Choice, Gets, Walk};
 use crate::results::Results;
 use crate::scale::Scale;
 use crate::seed::copy;
 use crate::turns::{Contestant, take};
-
-/// More than it takes to ask anybody for everything.
-const LONG_ENOUGH: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
@@ -52,7 +48,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
 /// What is measured has been running for a while: everything was asked for once.
 async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result<()> {
     let walk = Walk { key: key.to_owned(), prefix: "agent".to_owned(), count, next: AtomicUsize::new(0) };
-    load::run(Load { address, connections: 32, time: LONG_ENOUGH }, Arc::new(walk)).await.map(drop)
+    load::run(Load { address, connections: 32, time: TO_THE_END }, Arc::new(walk)).await.map(drop)
 }
 
 fn gets(ours: &Ours, choice: Choice) -> Arc<dyn Requests> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use identity_projections::Table;
@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use crate::arena::{Arena, tidy};
-use crate::load::{self, Load, Requests};
+use crate::load::{self, Load, Requests, TO_THE_END};
 use crate::ours::{Ours, TURNS};
 use crate::requests::{Choice, Creates, Gets};
 use crate::results::{Bound, Results, Round, Series, milliseconds};
@@ -29,9 +29,6 @@ const WRITERS: usize = 16;
 
 /// How many read, as fast as they are answered.
 const READERS: usize = 2;
-
-/// More than a rebuild takes.
-const LONG_ENOUGH: Duration = Duration::from_mins(5);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::with_history(arena, scale, results).await?;
@@ -64,7 +61,7 @@ async fn beside_traffic(ours: &Ours, scale: Scale, results: &mut Results) -> any
     let before = ours.events().await?;
     let over = Arc::new(AtomicBool::new(false));
     let load = |connections, requests| {
-        let load = Load { address: ours.server.address, connections, time: LONG_ENOUGH };
+        let load = Load { address: ours.server.address, connections, time: TO_THE_END };
         load::run(load, Arc::new(Until { over: Arc::clone(&over), requests }))
     };
     let writes: Box<dyn Requests> = Box::new(Creates::new(&ours.key, "meanwhile"));

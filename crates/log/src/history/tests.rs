@@ -41,6 +41,21 @@ fn the_text_of_an_entry_is_the_envelope_member_by_member() {
     entry.write_envelope(&mut text);
     let expected = serde_json::to_value(Envelope::of(&recorded, &payload)).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
+    let text = String::from_utf8(text).unwrap();
+    let members = [
+        "{\"organization_id\":",
+        ",\"organization_sequence\":",
+        ",\"aggregate_type\":",
+        ",\"aggregate_id\":",
+        ",\"sequence\":",
+        ",\"event_type\":",
+        ",\"event_version\":",
+        ",\"recorded_at\":",
+        ",\"payload\":",
+        ",\"metadata\":",
+    ];
+    let places = members.map(|member| text.find(member).expect(member));
+    assert!(places.is_sorted(), "{text}");
     let decoded = entry.recorded().unwrap();
     assert_eq!(Recorded { metadata: recorded.metadata.clone(), ..decoded }, recorded);
     assert!(expected.get("position").is_none());

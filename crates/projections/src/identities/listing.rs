@@ -9,7 +9,8 @@ use sqlx::{Arguments as _, FromRow, PgExecutor, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Eyes, Found, folded, seen, status_name};
+use super::sight::seen;
+use super::{Eyes, Found, folded, status_name};
 
 /// Which identities are wanted. What is left open is not restricted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
