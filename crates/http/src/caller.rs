@@ -1,190 +1,40 @@
 //! Who asks. A handler gets at the log and at the database only through its caller, so no handler can forget to ask
 //! for a key: without one it has nothing to work with.
 
+mod app;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
 use axum::http::request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle, Kind};
 use identity_log::follow::Head;
 use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
-use identity_log::{Actor, Append, Log, Metadata, read};
-use identity_projections::api_keys::{self, KeyScope, Row as KeyRow};
-use identity_projections::identities::{self, Eyes, Found};
+use identity_log::{Actor, Append, Metadata, read};
+use identity_projections::api_keys::{KeyScope, Row as KeyRow};
+use identity_projections::identities::{Eyes, Found};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api_key::Presented;
-use crate::cache::{Cache, NameRef};
+use crate::cache::NameRef;
 use crate::conditional::expected_version;
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::form::Fault;
 use crate::headers;
-use crate::idempotency::{Idempotency, InFlight};
-use crate::limits::{self, Limits};
-use crate::metrics::Metrics;
-use crate::readiness::Readiness;
+use crate::idempotency::Idempotency;
 use crate::reply::{Answer, Keeping, Reply, Source, Subject};
 
+pub use app::{App, AppSettings, Parts};
+
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// What the service works with. Its fields are for this file alone.
-#[derive(Debug, Clone)]
-pub struct App(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    parts: Parts,
-    in_flight: InFlight,
-    limits: Limits,
-    seal: Seal,
-}
-
-/// What an [`App`] is put together from.
-#[derive(Debug)]
-pub struct Parts {
-    /// A migrated database.
-    pub pool: PgPool,
-    /// Its log.
-    pub log: Log,
-    /// Whoever signs it.
-    pub signer: Signer,
-    /// How far it reaches. When nobody tells any more the service is stopping, and answers that follow the log end.
-    pub head: watch::Receiver<Head>,
-    /// The settings.
-    pub settings: AppSettings,
-    /// Whether requests are answered yet.
-    pub readiness: Readiness,
-    /// What was read a moment ago.
-    pub cache: Cache,
-    /// What is counted of requests.
-    pub metrics: Metrics,
-}
-
-/// What the wire has to know of the settings.
-#[derive(Debug, Clone)]
-pub struct AppSettings {
-    /// The platform's mail domain.
-    pub mail_domain: String,
-    /// The zone in which tunnels get their public host.
-    pub tunnel_zone: String,
-    /// The longest description, in characters (D18).
-    pub longest_description: usize,
-    /// How often somebody may ask.
-    pub limits: limits::Settings,
-    /// How long a request may take before its client is told to come again.
-    pub longest_request: Duration,
-    /// How many requests are answered at the same time.
-    pub most_requests: usize,
-    /// How long a live stream may be silent, so that whatever stands between does not take it for dead.
-    pub heartbeat: Duration,
-}
-
-impl App {
-    /// The service, put together. Requests are answered as soon as it is ready.
-    pub fn new(parts: Parts) -> Self {
-        let limits = Limits::new(parts.settings.limits);
-        let seal = Seal::new(parts.signer.key().authenticator("cursors of lists"));
-        Self(Arc::new(Inner { parts, in_flight: InFlight::default(), limits, seal }))
-    }
-
-    /// Refuses until the service is ready: what would be read may be of an older shape.
-    pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
-        self.0
-            .parts
-            .readiness
-            .borrow()
-            .as_ref()
-            .map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
-    }
-
-    /// What is counted of requests.
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.0.parts.metrics
-    }
-
-    /// Keys of writes that are being answered.
-    pub(crate) fn in_flight(&self) -> &InFlight {
-        &self.0.in_flight
-    }
-
-    /// The settings.
-    pub(crate) fn settings(&self) -> &AppSettings {
-        &self.0.parts.settings
-    }
-
-    /// The key that a header presents, if it opens the door.
-    async fn authenticate(&self, header: &HeaderValue, context: &Context) -> Result<Arc<KeyRow>, ApiError> {
-        let presented = header.to_str().ok().and_then(Presented::parse);
-        self.0.limits.may_try(context.client, presented.as_ref().map(Presented::sha256))?;
-        if let Some(presented) = presented {
-            let key = self.key(presented.id).await?;
-            if let Some(key) = key.filter(|key| presented.matches(&key.secret_sha256)) {
-                self.0.limits.good(presented.sha256());
-                return Ok(key);
-            }
-        }
-        self.0.parts.metrics.refused_key();
-        Err(self.0.limits.refused(context.client))
-    }
-
-    /// Takes the tokens that this request costs. It may ask who its caller is more than once, and pays once.
-    fn charge(&self, key: &KeyRow, context: &Context) -> Result<(), ApiError> {
-        if context.standing.get().is_some() {
-            return Ok(());
-        }
-        let Some((standing, wait)) = self.0.limits.take(key) else { return Ok(()) };
-        // Nobody else charges this request.
-        let _: Result<(), _> = context.standing.set(standing);
-        wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
-    }
-
-    /// The key with this id, if it is good.
-    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
-        let Parts { pool, cache, metrics, .. } = &self.0.parts;
-        let known = cache.key(id);
-        metrics.looked_up("key", known.is_some());
-        if known.is_some() {
-            return Ok(known);
-        }
-        let ticket = cache.ticket();
-        let key = api_keys::find_active(pool, id).await?.map(Arc::new);
-        if let Some(key) = &key {
-            cache.keep_key(ticket, key);
-        }
-        Ok(key)
-    }
-
-    /// The identity with this name, if these eyes may see it.
-    async fn identity(&self, name: NameRef<'_>, eyes: &Eyes) -> Result<Option<Arc<Found>>, ApiError> {
-        let Parts { pool, cache, metrics, .. } = &self.0.parts;
-        let known = cache.identity(name, eyes.viewer());
-        metrics.looked_up("identity", known.is_some());
-        if known.is_some() {
-            return Ok(known);
-        }
-        let ticket = cache.ticket();
-        let found = identities::find(pool, name.organization_id, eyes, name.handle).await?.map(Arc::new);
-        if let Some(found) = &found {
-            cache.keep_identity(ticket, name, eyes.viewer(), found);
-        }
-        Ok(found)
-    }
-
-    /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
-    pub(crate) async fn probe(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select from log_head").execute(&self.0.parts.pool).await.map(drop)
-    }
-}
 
 /// Somebody with a good key that opens the API: an admin's or an agent's. An auditor's does not.
 #[derive(Debug)]

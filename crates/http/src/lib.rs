@@ -2,7 +2,8 @@
 //!
 //! # Code map
 //! - [`router()`]: the whole route table on one screen.
-//! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask.
+//! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask; what it works
+//!   with is in `caller/app`.
 //! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`cursor`]: places in history, as clients hold them.
