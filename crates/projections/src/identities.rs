@@ -114,27 +114,32 @@ impl Projection for Identities {
                 .execute(&mut *connection)
                 .await?;
         }
+        give_up_handles(connection, &passed_on(changes)).await?;
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        if rows.len() > 1 {
-            let renamed: Vec<Uuid> = changes.iter().filter_map(renamed).collect();
-            give_up_handles(connection, &renamed).await?;
-        }
         if rows.is_empty() { Ok(()) } else { upsert(connection, &rows).await }
     }
 }
 
-/// The identity of a change that takes its handle away from a row.
-fn renamed(change: &Change<Row>) -> Option<Uuid> {
-    let (before, after) = (change.before.as_ref()?, change.after.as_ref()?);
-    (before.document.agent_handle != after.document.agent_handle).then_some(after.document.id)
+/// Identities whose handle is another's after these changes.
+fn passed_on(changes: &[Change<Row>]) -> Vec<Uuid> {
+    let holders: HashMap<&str, Uuid> = changes
+        .iter()
+        .filter_map(|change| change.after.as_ref())
+        .map(|row| (row.document.agent_handle.as_str(), row.document.id))
+        .collect();
+    let before = changes.iter().filter(|change| change.after.is_some());
+    let before = before.filter_map(|change| change.before.as_ref()).map(|row| &row.document);
+    let passed_on = before.filter(|document| {
+        holders.get(document.agent_handle.as_str()).is_some_and(|holder| *holder != document.id)
+    });
+    passed_on.map(|document| document.id).collect()
 }
 
-/// A handle that one row gives up may be another's by now, and rows are written in no particular order: whoever gets a
-/// new handle gives the old one up first. No handle looks like an id.
-async fn give_up_handles(connection: &mut PgConnection, renamed: &[Uuid]) -> Result<(), ReadModelFailure> {
-    if !renamed.is_empty() {
+/// Rows are written in no particular order: whoever passes a handle on gives it up first. No handle looks like an id.
+async fn give_up_handles(connection: &mut PgConnection, identities: &[Uuid]) -> Result<(), ReadModelFailure> {
+    if !identities.is_empty() {
         sqlx::query("update identities set agent_handle = id::text where id = any($1)")
-            .bind(renamed)
+            .bind(identities)
             .execute(connection)
             .await?;
     }
