@@ -73,6 +73,8 @@ pub enum SecretSelection {
 pub struct Needs {
     /// May this name be claimed?
     pub name: Option<Handle>,
+    /// Which names does the identity itself hold? Asked by what may give them up.
+    pub own_names: bool,
     /// Is this identity of the same organization live?
     pub identity: Option<Uuid>,
     /// Which identities of the organization are live?

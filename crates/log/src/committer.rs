@@ -1,18 +1,22 @@
-//! Group commit: one task drains all waiting commands into one transaction.
+//! Group commit: one task drains all waiting commands into one transaction after the other.
 //!
-//! While a batch is being committed the next one gathers in the queue, so batches grow with the load by themselves.
+//! While a batch is being written the next one gathers in the queue and is drafted, so batches grow with the load by
+//! themselves, and the lock is held by nobody who thinks.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use identity_domain::{Rejection, State};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 
-use crate::batch::{self, Memory, Outcome};
+use crate::batch::{Batch, Written, refuse};
 use crate::carrier::Carrier;
+use crate::draft::{Draft, Memory, draft};
 use crate::error::{AppendError, BatchError};
+use crate::head::Head;
 use crate::log::{Append, Committed, Settings};
 use crate::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
@@ -33,12 +37,8 @@ pub(crate) struct Job {
 /// The one task of a process that writes to the log. Run it with [`Committer::run`].
 pub struct Committer {
     options: PgConnectOptions,
-    connection: Option<PgConnection>,
     jobs: mpsc::Receiver<Job>,
     tools: Tools,
-    observers: Vec<Arc<dyn Observer>>,
-    memory: Memory,
-    metrics: Metrics,
 }
 
 /// What a batch needs besides its connection.
@@ -46,6 +46,8 @@ pub(crate) struct Tools {
     pub(crate) read_models: Vec<Arc<dyn ReadModel>>,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) settings: Settings,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) metrics: Metrics,
 }
 
 impl std::fmt::Debug for Committer {
@@ -62,127 +64,231 @@ impl Committer {
         carrier: Arc<dyn Carrier>,
         settings: Settings,
     ) -> Self {
-        Self {
-            options: limited(options),
-            connection: None,
-            jobs,
-            tools: Tools { read_models, carrier, settings },
-            observers: vec![],
-            memory: Memory::default(),
-            metrics: Metrics::default(),
-        }
+        let (observers, metrics) = (vec![], Metrics::default());
+        let tools = Tools { read_models, carrier, settings, observers, metrics };
+        Self { options: limited(options), jobs, tools }
     }
 
     /// The same committer, which tells `observer` of every commit before it answers anybody.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observers.push(observer);
+        self.tools.observers.push(observer);
         self
     }
 
     /// The same committer, counting what it does with these counters.
     #[must_use]
     pub fn counted_by(mut self, metrics: Metrics) -> Self {
-        self.metrics = metrics;
+        self.tools.metrics = metrics;
         self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
-    pub async fn run(mut self) {
-        let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+    pub async fn run(self) {
+        let Self { options, mut jobs, tools } = self;
+        let mut desk =
+            Desk { options, tools: Arc::new(tools), writing: None, writer: None, reader: None, memory: None };
         let mut last = 0;
-        while self.jobs.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
-            self.gather(&mut waiting, last).await;
-            last = waiting.len();
-            self.commit(std::mem::take(&mut waiting)).await;
+        loop {
+            let batch = desk.gather(&mut jobs, last).await;
+            if batch.is_empty() {
+                break;
+            }
+            last = batch.len();
+            desk.commit(batch).await;
+        }
+        desk.finish().await;
+    }
+}
+
+/// Where batches are drafted and sent off to be written, one at a time.
+struct Desk {
+    options: PgConnectOptions,
+    tools: Arc<Tools>,
+    /// The batch that is being written, on the writer's connection.
+    writing: Option<JoinHandle<Written>>,
+    writer: Option<PgConnection>,
+    /// What drafts read with while a batch is being written.
+    reader: Option<PgConnection>,
+    memory: Option<Memory>,
+}
+
+impl Desk {
+    /// Waits for commands; there are none when the last who could ask is gone.
+    ///
+    /// Clients that were answered together come back together. Who comes first waits for the others: for as many as the
+    /// last batch had while another is being written, and for most of them a moment longer. Alone it would take as long,
+    /// and all of them would wait for it.
+    async fn gather(&mut self, jobs: &mut mpsc::Receiver<Job>, last: usize) -> Vec<Job> {
+        let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+        let mut since = tokio::time::Instant::now();
+        loop {
+            let idle = self.writing.is_none();
+            let enough = if idle { last - last / 4 } else { last };
+            if waiting.len() >= enough.max(1) {
+                return waiting;
+            }
+            let (somebody, room) = (!waiting.is_empty(), LARGEST_BATCH - waiting.len());
+            tokio::select! {
+                more = jobs.recv_many(&mut waiting, room) => {
+                    if more == 0 {
+                        return waiting;
+                    }
+                    if !somebody {
+                        since = tokio::time::Instant::now();
+                    }
+                }
+                written = end(&mut self.writing) => {
+                    self.settle(written).await;
+                    since = tokio::time::Instant::now();
+                }
+                () = tokio::time::sleep_until(since + MOMENT), if idle && somebody => return waiting,
+            }
         }
     }
 
-    /// Clients that were answered together come back together. Who comes first waits a moment for most of the others:
-    /// alone it would take as long, and all of them would wait for it.
-    async fn gather(&mut self, waiting: &mut Vec<Job>, last: usize) {
-        let deadline = tokio::time::Instant::now() + MOMENT;
-        let most = last - last / 4;
-        while waiting.len() < most {
-            let room = LARGEST_BATCH - waiting.len();
-            let more = tokio::time::timeout_at(deadline, self.jobs.recv_many(waiting, room)).await;
-            if more.unwrap_or(0) == 0 {
-                return;
+    /// Drafts a batch, while another is being written if need be, and has it written once that one is.
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let appends: Vec<&Append> = jobs.iter().map(|job| &job.append).collect();
+        let ahead = self.draft_ahead(&appends).await;
+        let ahead = if self.finish().await { ahead } else { None };
+        match self.lock(ahead, &appends).await {
+            Ok((connection, draft, begun)) => {
+                let batch = Batch { connection, draft, jobs, begun };
+                self.writing = Some(tokio::spawn(batch.write(Arc::clone(&self.tools))));
+            }
+            Err(error) => {
+                self.tools.metrics.failed();
+                self.refused(jobs, error).await;
             }
         }
+    }
+
+    /// Drafts a batch on what the one that is being written will have made of the log. What cannot be foreseen, or read,
+    /// is drafted under the lock.
+    async fn draft_ahead(&mut self, appends: &[&Append]) -> Option<Draft> {
+        self.writing.as_ref()?;
+        let memory = self.memory.take_if(|memory| memory.foresees(appends))?;
+        let drafted = async {
+            let mut connection = open(self.reader.take(), &self.options).await?;
+            let drafted = draft(&mut connection, &self.tools, memory.expecting(), appends).await?;
+            self.reader = Some(connection);
+            Ok::<_, BatchError>(drafted)
+        };
+        match drafted.await {
+            Ok((draft, memory)) => {
+                self.memory = Some(memory);
+                Some(draft)
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a batch was not drafted ahead");
+                None
+            }
+        }
+    }
+
+    /// Begins a transaction and takes the head lock. A draft that does not hold is made anew.
+    async fn lock(
+        &mut self,
+        ahead: Option<Draft>,
+        appends: &[&Append],
+    ) -> Result<(PgConnection, Draft, Instant), BatchError> {
+        let mut connection = open(self.writer.take(), &self.options).await?;
+        let begun = Instant::now();
+        let found = Head::lock(&mut connection).await?;
+        let memory = self.memory.take();
+        let (draft, memory) = match (ahead, memory) {
+            (Some(draft), Some(memory)) if draft.holds(&found) => (draft, memory.at(&found)),
+            (ahead, memory) => {
+                // What is known after a draft that does not hold is not so.
+                let memory = memory.filter(|_| ahead.is_none());
+                draft(&mut connection, &self.tools, Memory::resume(memory, found), appends).await?
+            }
+        };
+        self.memory = Some(memory);
+        Ok((connection, draft, begun))
+    }
+
+    /// Waits for the batch that is being written; whether there is nothing that has to be given up because of it.
+    async fn finish(&mut self) -> bool {
+        if self.writing.is_none() {
+            return true;
+        }
+        let written = end(&mut self.writing).await;
+        self.settle(written).await
+    }
+
+    /// Takes note of what became of a batch; whether it was committed.
+    async fn settle(&mut self, written: Result<Written, JoinError>) -> bool {
+        match written {
+            Ok(Written::Committed(connection)) => {
+                self.writer = Some(connection);
+                return true;
+            }
+            Ok(Written::Refused(jobs, error)) => self.refused(jobs, error).await,
+            // Those who waited for it are told by the loss of their channels.
+            Err(panicked) => tracing::error!(error = &panicked as &dyn std::error::Error, "a batch was lost"),
+        }
+        self.memory = None;
+        false
     }
 
     /// A batch fails as a whole when the database refuses one of its statements; then each command is tried by
     /// itself, so that one that cannot be written does not take others with it.
-    async fn commit(&mut self, jobs: Vec<Job>) {
-        let appends: Vec<&Append> = jobs.iter().map(|job| &job.append).collect();
-        match self.try_commit(&appends).await {
-            Ok(outcomes) => {
-                for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                    answer(job, outcome);
-                }
-            }
-            Err(error) if jobs.len() > 1 && !error.is_outage() => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    commands = jobs.len(),
-                    "batch refused, committing one by one"
-                );
-                for job in jobs {
-                    self.commit_alone(job).await;
-                }
-            }
-            Err(error) => refuse(jobs, error),
+    async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
+        self.memory = None;
+        if jobs.len() <= 1 || error.is_outage() {
+            return refuse(jobs, error);
+        }
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            commands = jobs.len(),
+            "batch refused, committing one by one"
+        );
+        for job in jobs {
+            self.commit_alone(job).await;
         }
     }
 
     async fn commit_alone(&mut self, job: Job) {
-        match self.try_commit(&[&job.append]).await.map(|outcomes| outcomes.into_iter().next()) {
-            Ok(Some(outcome)) => answer(job, outcome),
-            Ok(None) => refuse(vec![job], BatchError::Stopped),
-            Err(error) => refuse(vec![job], error),
+        match self.lock(None, &[&job.append]).await {
+            Ok((connection, draft, begun)) => {
+                let batch = Batch { connection, draft, jobs: vec![job], begun };
+                match batch.write(Arc::clone(&self.tools)).await {
+                    Written::Committed(connection) => self.writer = Some(connection),
+                    Written::Refused(jobs, error) => {
+                        self.memory = None;
+                        refuse(jobs, error);
+                    }
+                }
+            }
+            Err(error) => {
+                self.tools.metrics.failed();
+                refuse(vec![job], error);
+            }
         }
-    }
-
-    /// After any error the connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
-    async fn try_commit(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
-        let written = self.write(appends).await;
-        if written.is_err() {
-            self.metrics.failed();
-        }
-        written
-    }
-
-    async fn write(&mut self, appends: &[&Append]) -> Result<Vec<Outcome>, BatchError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => PgConnection::connect_with(&self.options).await?,
-        };
-        let memory = std::mem::take(&mut self.memory);
-        let begun = Instant::now();
-        let batch = batch::write(&mut connection, &self.tools, memory, appends).await?;
-        connection.execute("commit").await?;
-        self.metrics.committed(&batch.outcomes, begun.elapsed());
-        for observer in &self.observers {
-            observer.committed(&batch.events);
-        }
-        self.memory = batch.memory;
-        self.connection = Some(connection);
-        Ok(batch.outcomes)
     }
 }
 
-fn answer(job: Job, outcome: Result<Committed, AppendError>) {
-    // A caller that went away has nobody to tell; what was committed stays committed.
-    drop(job.reply.send(outcome));
+/// The end of the batch that is being written; never, where there is none.
+async fn end(writing: &mut Option<JoinHandle<Written>>) -> Result<Written, JoinError> {
+    match writing {
+        Some(batch) => {
+            let written = batch.await;
+            *writing = None;
+            written
+        }
+        None => pending().await,
+    }
 }
 
-fn refuse(jobs: Vec<Job>, error: BatchError) {
-    let outage = error.is_outage();
-    let error = Arc::new(error);
-    for job in jobs {
-        let error = Arc::clone(&error);
-        answer(job, Err(if outage { AppendError::Unavailable(error) } else { AppendError::Failed(error) }));
+async fn open(
+    connection: Option<PgConnection>,
+    options: &PgConnectOptions,
+) -> Result<PgConnection, sqlx::Error> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => PgConnection::connect_with(options).await,
     }
 }
 
@@ -205,13 +311,4 @@ fn limited(options: PgConnectOptions) -> PgConnectOptions {
         ("enable_seqscan", "off"),
         ("jit", "off"),
     ])
-}
-
-/// A command that a state of another kind cannot decide is a defect of the caller, not of the data.
-pub(crate) fn decide(
-    state: &State,
-    append: &Append,
-    facts: &identity_domain::Facts,
-) -> Result<Vec<identity_domain::Event>, Rejection> {
-    state.decide(&append.command, facts).unwrap_or(Ok(vec![]))
 }

@@ -1,6 +1,7 @@
-//! Where the log ends, while its lock is held.
+//! Where the log ends: as it is while its lock is held, or as it will be once a batch is written.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use identity_domain::Event;
 use sqlx::{Executor, PgConnection, Row};
@@ -18,32 +19,20 @@ const REMEMBERED: usize = 20_000;
 pub(crate) struct Head {
     position: i64,
     recorded_at: OffsetDateTime,
+    /// The database's clock, and when it was read.
     clock: OffsetDateTime,
+    clock_read: Instant,
     organizations: HashMap<String, i64>,
     touched: HashSet<String>,
 }
 
 impl Head {
     /// Begins a transaction and waits for the lock on the one row of `log_head`; whoever holds it is the only writer of
-    /// the log. Says whether the head is where `last` left it: then nobody has written since, and what was known then
-    /// still holds.
-    pub(crate) async fn lock(
-        connection: &mut PgConnection,
-        last: Option<Self>,
-        appends: &[&Append],
-    ) -> Result<(Self, bool), BatchError> {
-        let mut head = Self::begin(connection).await?;
-        let last = last.filter(|last| last.position == head.position);
-        let unmoved = last.is_some();
-        let known = last.map(|last| last.organizations).unwrap_or_default();
-        head.organizations = if known.len() < REMEMBERED { known } else { HashMap::new() };
-        head.load_organizations(connection, appends).await?;
-        Ok((head, unmoved))
-    }
-
+    /// the log.
+    ///
     /// Both statements go to the server at once, which only unprepared ones can; their values come back as whole
     /// microseconds, since the text of a timestamp depends on settings.
-    async fn begin(connection: &mut PgConnection) -> Result<Self, BatchError> {
+    pub(crate) async fn lock(connection: &mut PgConnection) -> Result<Self, BatchError> {
         let head = connection
             .fetch_one(
                 // The clock is read once the lock is held, so that whoever held it before us saw an earlier one.
@@ -60,17 +49,35 @@ impl Head {
             position: head.try_get("position")?,
             recorded_at: moment(recorded_at.unwrap_or(0))?,
             clock: moment(head.try_get("clock")?)?,
+            clock_read: Instant::now(),
             organizations: HashMap::new(),
             touched: HashSet::new(),
         })
     }
 
-    /// A statement of its own after the lock: one that was begun before it would see organizations as they were then.
-    async fn load_organizations(
+    /// The same head by the clock of another.
+    pub(crate) fn at(self, other: &Self) -> Self {
+        Self { clock: other.clock, clock_read: other.clock_read, ..self }
+    }
+
+    /// The same head a while after it was read; to the microsecond, as Postgres keeps moments.
+    pub(crate) fn by_now(self) -> Self {
+        let passed = i64::try_from(self.clock_read.elapsed().as_micros()).map(Duration::microseconds);
+        let clock = passed.ok().and_then(|passed| self.clock.checked_add(passed)).unwrap_or(self.clock);
+        Self { clock, clock_read: Instant::now(), ..self }
+    }
+
+    /// Looks up where organizations are that a batch writes to. A statement of its own after the lock: one that was begun
+    /// before it would see them as they were then. Those of the last batch stay known: it may not be committed yet.
+    pub(crate) async fn load_organizations(
         &mut self,
         connection: &mut PgConnection,
         appends: &[&Append],
     ) -> Result<(), BatchError> {
+        if self.organizations.len() >= REMEMBERED {
+            self.organizations.retain(|id, _| self.touched.contains(id));
+        }
+        self.touched.clear();
         let wanted: HashSet<&str> = appends.iter().map(|append| append.organization_id.as_str()).collect();
         let unknown: Vec<&str> =
             wanted.into_iter().filter(|id| !self.organizations.contains_key(*id)).collect();
@@ -124,15 +131,20 @@ impl Head {
         self.position
     }
 
+    /// The database's clock when the head was read.
+    pub(crate) const fn clock(&self) -> OffsetDateTime {
+        self.clock
+    }
+
     /// The last moment.
     pub(crate) const fn recorded_at(&self) -> OffsetDateTime {
         self.recorded_at
     }
 
     /// The organizations that this batch wrote to, and the last sequence of each.
-    pub(crate) fn touched(&self) -> (Vec<&str>, Vec<i64>) {
+    pub(crate) fn touched(&self) -> (Vec<String>, Vec<i64>) {
         let heads = self.organizations.iter().filter(|(id, _)| self.touched.contains(*id));
-        heads.map(|(id, sequence)| (id.as_str(), *sequence)).unzip()
+        heads.map(|(id, sequence)| (id.clone(), *sequence)).unzip()
     }
 }
 

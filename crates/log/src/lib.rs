@@ -2,9 +2,11 @@
 //!
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `batch`, `head`, `world`, `record`: group commit. One task drains all waiting commands into one transaction under the
-//!   head lock, decides each against the state at that very position, and answers every caller after COMMIT.
-//! - [`names`]: who holds which name, derived from events, consulted under the lock.
+//! - `committer`, `draft`, `batch`: group commit. One task drains all waiting commands into one draft after the other, each
+//!   decided against the state at that very position, has them written under the head lock, and every caller is answered
+//!   after COMMIT.
+//! - `head`, `world`, `record`: where the log ends, what commands need to know, and what is written of them.
+//! - `names`: who holds which name, derived from events, consulted under the lock.
 //! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
@@ -28,6 +30,7 @@ pub mod census;
 pub mod codec;
 mod committer;
 pub mod copy;
+mod draft;
 pub mod envelope;
 mod error;
 pub mod follow;
@@ -38,7 +41,7 @@ pub mod ids;
 mod log;
 mod metadata;
 pub mod metrics;
-pub mod names;
+mod names;
 pub mod past;
 pub mod proof;
 pub mod read;

@@ -8,9 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::batch::Outcome;
+use crate::draft::Outcome;
 use crate::error::AppendError;
-use crate::names::Claim;
+use crate::names;
 
 /// Upper bounds of the histogram of batch sizes, up to the largest batch.
 const COMMANDS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
@@ -67,7 +67,7 @@ impl Metrics {
         registry.register("commit_commands", "Commands in one transaction", batch_sizes.clone());
         registry.register("commit_duration_seconds", "Time from BEGIN to COMMIT", durations.clone());
         registry.register("events_appended", "Events that were appended", events.clone());
-        registry.register("name_claims", "Claims on names that were taken and given up", claims.clone());
+        registry.register("name_claims", "Names that were taken and given up", claims.clone());
     }
 
     /// Counts a transaction that was committed.
@@ -79,8 +79,10 @@ impl Metrics {
             self.commands.get_or_create(&Label { outcome: name(outcome) }).inc();
             let events = outcome.as_ref().map_or(&[][..], |committed| &committed.events);
             self.events.inc_by(u64::try_from(events.len()).unwrap_or(0));
-            for claim in events.iter().flat_map(crate::names::fold) {
-                self.claims.get_or_create(&Label { outcome: fate(&claim) }).inc();
+            for event in events {
+                let (taken, given_up) = names::taken_and_given_up(&event.event);
+                self.claims.get_or_create(&Label { outcome: "taken" }).inc_by(taken);
+                self.claims.get_or_create(&Label { outcome: "given_up" }).inc_by(given_up);
             }
         }
     }
@@ -100,8 +102,4 @@ fn name(outcome: &Outcome) -> &'static str {
         Err(AppendError::Repeated) => "repeated",
         Err(AppendError::Unavailable(_) | AppendError::Failed(_)) => "failed",
     }
-}
-
-const fn fate(claim: &Claim) -> &'static str {
-    if claim.released_at.is_none() { "taken" } else { "given_up" }
 }

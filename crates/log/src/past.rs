@@ -1,13 +1,16 @@
 //! Questions about a moment that has passed: which identity had a handle then, who was gone by then, and whether the
 //! moment can still get events.
 
+use std::time::Duration;
+
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
+use crate::draft::LONGEST_DRAFT;
 use crate::error::ReadError;
 
 /// Whether `moment` has passed for good, so that no event to come can bear it or an earlier one; in the future it has
-/// not.
+/// not. Waits for one that has just passed.
 pub async fn is_settled(
     executor: impl PgExecutor<'_> + Copy,
     moment: OffsetDateTime,
@@ -18,15 +21,23 @@ pub async fn is_settled(
         return Ok(true);
     }
     // Behind the last event. Whoever is writing has a moment already and is waited for; whoever comes later takes one
-    // under the lock, after ours.
-    let passed = sqlx::query_scalar(
-        "with head as materialized (select position from log_head for share)
-         select clock_timestamp() > $1 from head",
-    )
-    .bind(moment)
-    .fetch_one(executor)
-    .await?;
-    Ok(passed)
+    // under the lock, or not long before it.
+    loop {
+        let passed: i64 = sqlx::query_scalar(
+            "with head as materialized (select position from log_head for share)
+             select (extract(epoch from clock_timestamp() - $1) * 1000000)::bigint from head",
+        )
+        .bind(moment)
+        .fetch_one(executor)
+        .await?;
+        let Some(passed) = u64::try_from(passed).ok().filter(|passed| *passed > 0) else {
+            return Ok(false);
+        };
+        match LONGEST_DRAFT.checked_sub(Duration::from_micros(passed)) {
+            Some(rest) => tokio::time::sleep(rest).await,
+            None => return Ok(true),
+        }
+    }
 }
 
 /// Every identity of an organization that ever had this handle, whoever took it last first.

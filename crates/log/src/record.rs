@@ -1,18 +1,17 @@
 //! Writing what a batch came to: events, the heads of the log and of its organizations, and claims on names, all in one
 //! statement, because every statement is a round trip during which nobody else can write.
 
-use std::collections::HashMap;
-
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use crate::envelope::{Envelope, Payload};
 use crate::error::BatchError;
 use crate::head::Head;
-use crate::names::{self, Claim};
+use crate::names::Changed;
 use crate::recorded::Recorded;
 
-/// The parts touch different tables, so it does not matter that they all see the database as it was before. Whoever
-/// listens is told once.
+/// The parts touch different rows, so it does not matter that they all see the database as it was before. Names that were
+/// never claimed are many, and cheaper to insert where nothing can be in the way. Whoever listens is told once.
 const STATEMENT: &str = "
     with recorded as (
         insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
@@ -29,61 +28,40 @@ const STATEMENT: &str = "
         insert into organization_heads (organization_id, sequence)
         select * from unnest($15::text[], $16::bigint[])
         on conflict on constraint organization_heads_pkey do update set sequence = excluded.sequence
+    ), claims as (
+        select *
+        from unnest($17::text[], $18::text[], $19::uuid[], $20::timestamptz[], $21::timestamptz[], $22::boolean[])
+             as claim (name, organization_id, identity_id, handle_released_at, mail_released_at, stored)
     ), claimed as (
-        insert into name_claims (namespace, name, organization_id, identity_id, released_at)
-        select * from unnest($17::text[], $18::text[], $19::text[], $20::uuid[], $21::timestamptz[])
+        insert into name_claims (name, organization_id, identity_id, handle_released_at, mail_released_at)
+        select name, organization_id, identity_id, handle_released_at, mail_released_at from claims where not stored
+    ), changed as (
+        insert into name_claims (name, organization_id, identity_id, handle_released_at, mail_released_at)
+        select name, organization_id, identity_id, handle_released_at, mail_released_at from claims where stored
         on conflict on constraint name_claims_pkey do update
         set organization_id = excluded.organization_id,
             identity_id = excluded.identity_id,
-            released_at = excluded.released_at
+            handle_released_at = excluded.handle_released_at,
+            mail_released_at = excluded.mail_released_at
     )
     select pg_notify('identityd_log', $13::text)";
 
-/// Writes events with everything in the log that follows from them.
-pub(crate) async fn write(
-    connection: &mut PgConnection,
-    head: &Head,
-    events: &[Recorded],
-) -> Result<(), BatchError> {
-    let Encoded { payloads, metadata, leaf_hashes } = Encoded::of(events)?;
-    let (organizations, sequences) = head.touched();
-    let claims = last_claims(events);
-    sqlx::query(STATEMENT)
-        .bind(column(events, |event| event.position))
-        .bind(column(events, |event| event.organization_id.as_str()))
-        .bind(column(events, |event| event.organization_sequence))
-        .bind(column(events, |event| event.event.kind().as_str()))
-        .bind(column(events, |event| event.aggregate_id.as_str()))
-        .bind(column(events, |event| event.sequence))
-        .bind(column(events, |event| event.event.name()))
-        .bind(column(events, |event| event.event.version()))
-        .bind(payloads)
-        .bind(metadata)
-        .bind(column(events, |event| event.recorded_at))
-        .bind(leaf_hashes)
-        .bind(head.position())
-        .bind(head.recorded_at())
-        .bind(organizations)
-        .bind(sequences)
-        .bind(column(&claims, |claim| claim.namespace.as_str()))
-        .bind(column(&claims, |claim| claim.name.as_str()))
-        .bind(column(&claims, |claim| claim.organization_id.as_str()))
-        .bind(column(&claims, |claim| claim.identity_id))
-        .bind(column(&claims, |claim| claim.released_at))
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// What has to be computed of every event.
-struct Encoded {
+/// What is written into the log of a batch, with what has to be computed of every event.
+#[derive(Debug)]
+pub(crate) struct Record {
     payloads: Vec<String>,
     metadata: Vec<String>,
     leaf_hashes: Vec<Vec<u8>>,
+    position: i64,
+    recorded_at: OffsetDateTime,
+    organizations: Vec<String>,
+    sequences: Vec<i64>,
+    claims: Vec<Changed>,
 }
 
-impl Encoded {
-    fn of(events: &[Recorded]) -> Result<Self, BatchError> {
+impl Record {
+    /// Events, where the log ends after them, and the claims that they change.
+    pub(crate) fn of(events: &[Recorded], head: &Head, claims: Vec<Changed>) -> Result<Self, BatchError> {
         let (mut payloads, mut metadata, mut leaf_hashes) = (vec![], vec![], vec![]);
         for event in events {
             let payload = Payload::of(&event.event.encode()?)?;
@@ -91,17 +69,45 @@ impl Encoded {
             metadata.push(serde_json::to_string(&event.metadata.0)?);
             payloads.push(payload.into_text());
         }
-        Ok(Self { payloads, metadata, leaf_hashes })
+        let (organizations, sequences) = head.touched();
+        let (position, recorded_at) = (head.position(), head.recorded_at());
+        Ok(Self { payloads, metadata, leaf_hashes, position, recorded_at, organizations, sequences, claims })
     }
-}
 
-/// Claims as they stand after the last event: a statement cannot write a row twice.
-fn last_claims(events: &[Recorded]) -> Vec<Claim> {
-    let mut claims: HashMap<_, Claim> = HashMap::new();
-    for claim in events.iter().flat_map(names::fold) {
-        claims.insert((claim.namespace, claim.name.clone()), claim);
+    /// Writes these events, of which it is the record.
+    pub(crate) async fn write(
+        &self,
+        connection: &mut PgConnection,
+        events: &[Recorded],
+    ) -> Result<(), BatchError> {
+        let claims = &self.claims;
+        sqlx::query(STATEMENT)
+            .bind(column(events, |event| event.position))
+            .bind(column(events, |event| event.organization_id.as_str()))
+            .bind(column(events, |event| event.organization_sequence))
+            .bind(column(events, |event| event.event.kind().as_str()))
+            .bind(column(events, |event| event.aggregate_id.as_str()))
+            .bind(column(events, |event| event.sequence))
+            .bind(column(events, |event| event.event.name()))
+            .bind(column(events, |event| event.event.version()))
+            .bind(&self.payloads)
+            .bind(&self.metadata)
+            .bind(column(events, |event| event.recorded_at))
+            .bind(&self.leaf_hashes)
+            .bind(self.position)
+            .bind(self.recorded_at)
+            .bind(&self.organizations)
+            .bind(&self.sequences)
+            .bind(column(claims, |Changed { claim, .. }| claim.name.as_str()))
+            .bind(column(claims, |Changed { claim, .. }| claim.organization_id.as_str()))
+            .bind(column(claims, |Changed { claim, .. }| claim.identity_id))
+            .bind(column(claims, |Changed { claim, .. }| claim.handle_released_at))
+            .bind(column(claims, |Changed { claim, .. }| claim.mail_released_at))
+            .bind(column(claims, |Changed { stored, .. }| *stored))
+            .execute(connection)
+            .await?;
+        Ok(())
     }
-    claims.into_values().collect()
 }
 
 fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {

@@ -1,11 +1,11 @@
-//! Everything that the commands of a batch need to know, loaded at once under the head lock and kept up to date while
-//! they are decided one after the other. A command sees what the ones before it in the same batch have done.
+//! Everything that the commands of a batch need to know, loaded at once and kept up to date while they are decided one
+//! after the other. A command sees what the ones before it in the same batch have done.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use identity_domain::identity::{Event as IdentityEvent, Identity};
 use identity_domain::vault_secret::VaultSecret;
-use identity_domain::{Event, Facts, Kind, Namespace, Needs, NumberWish, Offer, SecretSelection, State};
+use identity_domain::{Event, Facts, Kind, Needs, NumberWish, Offer, SecretSelection, State};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -14,37 +14,53 @@ use crate::carrier::Carrier;
 use crate::error::BatchError;
 use crate::ids;
 use crate::log::Append;
-use crate::names::{self, Claim};
+use crate::names::{self, Changed, Claims};
 use crate::read;
 use crate::recorded::Recorded;
 
 /// The most aggregates whose state is kept from one batch to the next.
 const REMEMBERED: usize = 20_000;
 
-/// States of aggregates from earlier batches. They save reading history again: what was appended since, by whatever
-/// process, is always read on top.
-pub(crate) type Remembered = HashMap<Key, Aggregate>;
+/// What is known from earlier batches.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    /// They save reading history again: what was appended since, by whatever process, is always read on top.
+    aggregates: HashMap<Key, Aggregate>,
+    /// What the last batch made of claims, which may not be committed yet.
+    claims: Claims,
+    /// Where the log ended before the last batch: all up to there is committed.
+    committed: i64,
+}
+
+impl Remembered {
+    /// What is left of it when others have written since: the log ends here by now, and all of it is committed.
+    pub(crate) fn of_old(self, position: i64) -> Self {
+        Self { committed: position, claims: Claims::default(), ..self }
+    }
+}
 
 /// An aggregate's type and id: ids of different types are different, even where they read the same.
 type Key = (Kind, String);
 
 /// An aggregate as far as it is known.
 #[derive(Debug, Clone)]
-pub(crate) struct Aggregate {
-    pub(crate) organization_id: String,
-    pub(crate) sequence: i64,
-    pub(crate) state: State,
+struct Aggregate {
+    organization_id: String,
+    sequence: i64,
+    state: State,
     /// Where the log ended when this was last looked up or changed.
-    pub(crate) as_of: i64,
+    as_of: i64,
 }
 
 /// What is known while a batch is decided.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     aggregates: HashMap<Key, Aggregate>,
+    claims: Claims,
+    /// Up to where all is committed.
+    committed: i64,
     /// The position since which nobody else has written.
     alone_since: i64,
-    claims: HashMap<(Namespace, String), Claim>,
     identities: HashMap<String, BTreeSet<Uuid>>,
     secrets: HashMap<String, BTreeSet<Uuid>>,
     offers: VecDeque<Offer>,
@@ -52,9 +68,17 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world in which these aggregates are known from before, and nobody else has written since a position.
-    pub(crate) fn remembering(aggregates: Remembered, alone_since: i64) -> Self {
-        Self { aggregates, alone_since, ..Self::default() }
+    /// A world in which this is known from before, and nobody else has written since a position.
+    pub(crate) fn remembering(remembered: Remembered, alone_since: i64) -> Self {
+        let Remembered { aggregates, claims, committed } = remembered;
+        Self { aggregates, claims, committed, alone_since, ..Self::default() }
+    }
+
+    /// Whether all that a command needs is looked up by keys. What an organization has in all, or a carrier has left, must
+    /// be asked under the lock: what the last batch does to it is not kept.
+    pub(crate) fn is_known_by_keys(append: &Append) -> bool {
+        let Needs { all_identities, secrets, number, .. } = append.command.needs();
+        !all_identities && !matches!(secrets, Some(SecretSelection::All)) && number.is_none()
     }
 
     /// Loads what `appends` need, while the log ends at `now`.
@@ -77,7 +101,7 @@ impl World {
             self.secrets.insert(organization, registered.into_iter().collect());
         }
         self.load_aggregates(connection, now, keys).await?;
-        self.load_claims(connection, &wanted.names).await?;
+        self.load_claims(connection, wanted.names, &wanted.holders).await?;
         if !wanted.numbers.is_empty() {
             self.offers = carrier.offers(connection, &wanted.numbers).await?.into();
         }
@@ -92,7 +116,7 @@ impl World {
         mut keys: HashSet<Key>,
     ) -> Result<(), BatchError> {
         if self.aggregates.len() + keys.len() > REMEMBERED {
-            self.aggregates.clear();
+            self.aggregates.retain(|_, known| known.as_of > self.committed);
         }
         keys.retain(|key| self.aggregates.get(key).is_none_or(|known| known.as_of < self.alone_since));
         if keys.is_empty() {
@@ -112,19 +136,20 @@ impl World {
         Ok(())
     }
 
+    /// Claims on names that are wanted, and on those that their holders may come to give up.
     async fn load_claims(
         &mut self,
         connection: &mut PgConnection,
-        wanted: &HashSet<String>,
+        mut names: HashSet<String>,
+        holders: &[String],
     ) -> Result<(), BatchError> {
-        if wanted.is_empty() {
-            return Ok(());
+        for holder in holders {
+            let known = self.aggregates.get(&(Kind::Identity, holder.clone()));
+            if let Some(State::Identity(Identity::Live(live))) = known.map(|known| &known.state) {
+                names.extend(names::held(live).map(str::to_owned));
+            }
         }
-        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        for claim in names::find(connection, &wanted).await? {
-            self.claims.insert((claim.namespace, claim.name.clone()), claim);
-        }
-        Ok(())
+        Ok(self.claims.load(connection, names.into_iter()).await?)
     }
 
     /// The state of an aggregate of this organization; one of another organization is as good as none.
@@ -143,25 +168,16 @@ impl World {
 
     /// Answers what a command needs to know, as of `now`.
     pub(crate) fn facts(&self, append: &Append, name_hold: Duration, now: OffsetDateTime) -> Facts {
-        let Needs { name, identity, all_identities, secrets, number } = append.command.needs();
+        let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
-            blocked: name.and_then(|name| self.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
+            blocked: name
+                .and_then(|name| self.claims.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
             identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
             identities: if all_identities { self.live_identities(organization) } else { vec![] },
             secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
             number: number.and_then(|wish| self.offer(&wish)),
         }
-    }
-
-    fn blocker(&self, name: &str, claimant: &str, hold: Duration, now: OffsetDateTime) -> Option<Namespace> {
-        Namespace::ALL.into_iter().find(|&namespace| {
-            self.claims.get(&(namespace, name.to_owned())).is_some_and(|claim| {
-                let free_from = claim.released_at.and_then(|released| released.checked_add(hold));
-                let free_again = free_from.is_some_and(|moment| moment <= now);
-                !free_again && claim.identity_id.to_string() != claimant
-            })
-        })
     }
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
@@ -197,9 +213,7 @@ impl World {
     /// Takes note of an event that a command of this batch came to.
     pub(crate) fn learn(&mut self, recorded: &Recorded) {
         self.evolve(recorded);
-        for claim in names::fold(recorded) {
-            self.claims.insert((claim.namespace, claim.name.clone()), claim);
-        }
+        self.claims.learn(recorded);
         let Ok(id) = recorded.aggregate_id.parse::<Uuid>() else {
             return;
         };
@@ -242,14 +256,12 @@ impl World {
         known.state.evolve(&recorded.event);
     }
 
-    /// Numbers that commands of this batch have taken, each with the identity that has it.
-    pub(crate) fn numbers_taken(&self) -> &[(String, Uuid)] {
-        &self.taken
-    }
-
-    /// What is worth keeping for the next batch.
-    pub(crate) fn into_remembered(self) -> Remembered {
-        self.aggregates
+    /// The claims that commands of this batch have changed, the numbers that they have taken, each with the identity that
+    /// has it, and what is worth keeping for the next batch. The log ended at `base` before.
+    pub(crate) fn settle(self, base: i64) -> (Vec<Changed>, Vec<(String, Uuid)>, Remembered) {
+        let (changed, claims) = self.claims.settle();
+        let remembered = Remembered { aggregates: self.aggregates, claims, committed: base };
+        (changed, self.taken, remembered)
     }
 }
 
@@ -258,6 +270,8 @@ impl World {
 struct Wanted {
     aggregates: HashSet<Key>,
     names: HashSet<String>,
+    /// Identities that may come to give up names.
+    holders: Vec<String>,
     identities: HashSet<String>,
     secrets: HashSet<String>,
     numbers: Vec<NumberWish>,
@@ -273,7 +287,10 @@ impl Wanted {
     }
 
     fn add(&mut self, append: &Append) {
-        let Needs { name, identity, all_identities, secrets, number } = append.command.needs();
+        let Needs { name, own_names, identity, all_identities, secrets, number } = append.command.needs();
+        if own_names {
+            self.holders.push(append.aggregate_id.clone());
+        }
         if !append.command.begins() {
             self.aggregates.insert((append.command.kind(), append.aggregate_id.clone()));
         }

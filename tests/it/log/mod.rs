@@ -1,5 +1,6 @@
 //! The event log by itself, on a real Postgres: what is promised of positions, batches, refusals and seals.
 
+mod ahead;
 mod batch_order;
 mod batches;
 mod outages;

@@ -113,11 +113,10 @@ const EVENTS: &str = r#"
     ) as ids"#;
 
 const CLAIMS: &str = "
-    insert into name_claims (namespace, name, organization_id, identity_id)
-    select namespace, 'agent-' || number, :organization,
+    insert into name_claims (name, organization_id, identity_id)
+    select 'agent-' || number, :organization,
            format('01a00000-0000-7000-8000-%s', lpad(to_hex(number), 12, '0'))::uuid
-    from unnest(array['identities', 'mail', 'tunnels']) as namespace
-    cross join generate_series(:from, :to - 1) as number";
+    from generate_series(:from, :to - 1) as number";
 
 const HEADS: &str = "
     update log_head

@@ -158,7 +158,11 @@ impl Command {
                 number: create.phone.as_ref().map(|order| order.wish.clone()),
                 ..Needs::default()
             },
-            Self::Update(update) => Needs { name: update.agent_handle.clone(), ..Needs::default() },
+            Self::Update(update) => Needs {
+                name: update.agent_handle.clone(),
+                own_names: update.agent_handle.is_some(),
+                ..Needs::default()
+            },
             Self::GrantVisibility { viewer, .. } => Needs { identity: Some(*viewer), ..Needs::default() },
             Self::RevokeVisibility { viewer } => {
                 Needs { identity: Some(*viewer), all_identities: true, ..Needs::default() }
@@ -171,8 +175,8 @@ impl Command {
             | Self::ChangePhone(_)
             | Self::ReleasePhone { .. }
             | Self::ReplaceTunnelMetadata { .. }
-            | Self::RevokeVaultAccess { .. }
-            | Self::Delete => Needs::default(),
+            | Self::RevokeVaultAccess { .. } => Needs::default(),
+            Self::Delete => Needs { own_names: true, ..Needs::default() },
         }
     }
 }

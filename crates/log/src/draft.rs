@@ -1,0 +1,157 @@
+//! What a batch comes to, before any of it is written: every command decided in the order of arrival.
+//!
+//! While one batch is being written the next is drafted on what that one will have made of the log. A draft holds if the
+//! log ends where it says when the lock is taken, soon enough: then nobody else has written, and nothing it has read can have
+//! changed.
+
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::committer::Tools;
+use crate::error::{AppendError, BatchError};
+use crate::head::Head;
+use crate::idempotency::{self, Used};
+use crate::log::{Append, Committed};
+use crate::record::Record;
+use crate::recorded::Recorded;
+use crate::world::{Remembered, World};
+
+/// How long before the lock the moments of a draft may lie. Whoever asks about a moment that has just passed waits as long,
+/// and so is told of all events that bear it or an earlier one.
+pub(crate) const LONGEST_DRAFT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The answer to one command of a batch.
+pub(crate) type Outcome = Result<Committed, AppendError>;
+
+/// What is known of the log from one batch to the next.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    head: Head,
+    /// The position since which nobody else has written: what was looked up there or later still holds.
+    alone_since: i64,
+    /// Whether nobody wrote between the last two batches, so that a draft is likely to hold.
+    alone: bool,
+    world: Remembered,
+    /// Idempotency keys of the last batch.
+    used: Used,
+}
+
+impl Memory {
+    /// What is still known under a lock that found the head like this. Where nobody has written since, everything is.
+    pub(crate) fn resume(last: Option<Self>, found: Head) -> Self {
+        match last {
+            Some(last) if last.head.position() == found.position() => {
+                Self { head: last.head.at(&found), alone: true, ..last }
+            }
+            last => Self {
+                alone_since: found.position(),
+                alone: false,
+                world: last.map(|last| last.world.of_old(found.position())).unwrap_or_default(),
+                used: Used::new(),
+                head: found,
+            },
+        }
+    }
+
+    /// What is known if the batch that is being written is committed, and nobody else writes before the next.
+    pub(crate) fn expecting(self) -> Self {
+        Self { head: self.head.by_now(), ..self }
+    }
+
+    /// The same with the clock that the lock was taken by.
+    pub(crate) fn at(self, found: &Head) -> Self {
+        Self { head: self.head.at(found), ..self }
+    }
+
+    /// Whether these commands can be decided while another batch is being written: what they need is looked up by keys,
+    /// and what that batch does to those is known.
+    pub(crate) fn foresees(&self, appends: &[&Append]) -> bool {
+        self.alone && appends.iter().all(|append| World::is_known_by_keys(append))
+    }
+}
+
+/// A batch that is decided.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// Where the log must end for it to hold.
+    base: i64,
+    /// When it was begun, by the clock of the database: no event in it is older.
+    begun: OffsetDateTime,
+    /// The answer to each command.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// All events, in order.
+    pub(crate) events: Vec<Recorded>,
+    /// What is written into the log.
+    pub(crate) record: Record,
+    /// Phone numbers that are taken, each with the identity that has it.
+    pub(crate) numbers: Vec<(String, Uuid)>,
+}
+
+impl Draft {
+    /// Whether it holds under a lock that found the head like this.
+    pub(crate) fn holds(&self, found: &Head) -> bool {
+        self.base == found.position() && found.clock() - self.begun < LONGEST_DRAFT
+    }
+}
+
+/// Decides a batch. Gives back what is known once it is written.
+pub(crate) async fn draft(
+    connection: &mut PgConnection,
+    tools: &Tools,
+    memory: Memory,
+    appends: &[&Append],
+) -> Result<(Draft, Memory), BatchError> {
+    let Memory { mut head, alone_since, alone, world, used: recently } = memory;
+    head.load_organizations(connection, appends).await?;
+    let (base, begun) = (head.position(), head.clock());
+    let mut world = World::remembering(world, alone_since);
+    world.load(connection, tools.carrier.as_ref(), base, appends).await?;
+    let mut used = idempotency::used(connection, appends).await?;
+    used.extend(recently);
+    let mut outcomes = Vec::with_capacity(appends.len());
+    let mut recently = Used::new();
+    for append in appends {
+        let key = append.repeatable.as_ref().map(|key| (append.organization_id.clone(), key.key.clone()));
+        if key.as_ref().is_some_and(|key| used.contains(key) || recently.contains(key)) {
+            outcomes.push(Err(AppendError::Repeated));
+            continue;
+        }
+        let outcome = decide(append, &mut world, &mut head, tools)?;
+        recently.extend(key.filter(|_| outcome.is_ok()));
+        outcomes.push(outcome);
+    }
+    let events: Vec<Recorded> =
+        outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
+    let (claims, numbers, world) = world.settle(base);
+    let record = Record::of(&events, &head, claims)?;
+    let draft = Draft { base, begun, outcomes, events, record, numbers };
+    Ok((draft, Memory { head, alone_since, alone, world, used: recently }))
+}
+
+/// Decides one command. A refusal is its own answer; it leaves the others alone.
+fn decide(append: &Append, world: &mut World, head: &mut Head, tools: &Tools) -> Result<Outcome, BatchError> {
+    let (state, version) = world.state(append);
+    if append.expected_version.is_some_and(|expected| expected != version) {
+        return Ok(Err(AppendError::VersionConflict { actual: version }));
+    }
+    let now = head.next_moment()?;
+    let hold = Duration::try_from(tools.settings.name_hold).unwrap_or(Duration::MAX);
+    let facts = world.facts(append, hold, now);
+    // A command that a state of another kind cannot decide is a defect of the caller, not of the data.
+    let events = match state.decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
+        Ok(events) => events,
+        Err(rejection) => return Ok(Err(rejection.into())),
+    };
+    let mut recorded = Vec::with_capacity(events.len());
+    for (event, sequence) in events.into_iter().zip(version + 1..) {
+        let event = head.record(append, event, sequence, now);
+        world.learn(&event);
+        recorded.push(event);
+    }
+    Ok(Ok(Committed {
+        version: version + i64::try_from(recorded.len()).unwrap_or(0),
+        events: recorded,
+        kept: None,
+    }))
+}

@@ -1,0 +1,228 @@
+//! A batch that is drafted while another is being written holds what it would have held without haste.
+
+use async_trait::async_trait;
+use identity_domain::Namespace;
+use identity_domain::identity::IdentityError;
+use identity_log::idempotency::{Compose, Kept, NotComposed, Repeatable};
+use identity_log::past;
+use sqlx::{Executor as _, PgConnection, PgPool};
+use time::OffsetDateTime;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// Waits until this many connections of committers are in a state.
+async fn committers(pool: &PgPool, count: i64, state: &str) {
+    let query = format!(
+        "select count(*) from pg_stat_activity
+         where datname = current_database() and application_name = 'identityd committer' and {state}"
+    );
+    while sqlx::query_scalar::<_, i64>(&query).fetch_one(pool).await.unwrap() != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits for a lock of ours, or for that of another committer.
+const STUCK: &str = "wait_event_type = 'Lock'";
+
+/// What is done to the batch that is being written.
+enum Fate {
+    Committed,
+    Refused,
+}
+
+/// A batch that is stuck in the middle of being written.
+struct Stuck<const N: usize> {
+    barrier: PgConnection,
+    /// Since when, by the clock of the database.
+    since: String,
+    answers: JoinHandle<[Answer; N]>,
+}
+
+impl<const N: usize> Stuck<N> {
+    /// Has a batch get stuck, once its committer has seen that nobody else writes.
+    async fn write(pool: &PgPool, log: &Log, appends: [Append; N]) -> Self {
+        for handle in ["warm-desk", "warmer-desk"] {
+            log.append(create(ids::mint(), handle)).await.unwrap();
+        }
+        let mut barrier = pool.acquire().await.unwrap().detach();
+        barrier.execute("begin; lock table read_model.identities in share mode").await.unwrap();
+        let answers = tokio::spawn(queued(log.clone(), appends));
+        committers(pool, 1, STUCK).await;
+        let since = sqlx::query_scalar("select clock_timestamp()::text").fetch_one(pool).await.unwrap();
+        Self { barrier, since, answers }
+    }
+
+    /// Waits until the next batch is being drafted.
+    async fn drafts_another(&self, pool: &PgPool) {
+        let drafting = format!("state = 'idle' and query_start > '{}'", self.since);
+        committers(pool, 1, &drafting).await;
+    }
+
+    /// Appends another batch, and lets this one go as soon as that is being drafted. Its first command must
+    /// speak of a name that has to be looked up.
+    async fn then<const M: usize>(
+        mut self,
+        pool: &PgPool,
+        log: Log,
+        next: [Append; M],
+        fate: Fate,
+    ) -> ([Answer; N], [Answer; M]) {
+        let now: String = sqlx::query_scalar("select clock_timestamp()::text").fetch_one(pool).await.unwrap();
+        let next = tokio::spawn(queued(log, next));
+        committers(pool, 1, &format!("state = 'idle' and query_start > '{now}'")).await;
+        if let Fate::Refused = fate {
+            let cut = format!(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                 where datname = current_database() and {STUCK}"
+            );
+            pool.execute(cut.as_str()).await.unwrap();
+        }
+        self.barrier.execute("rollback").await.unwrap();
+        (self.answers.await.unwrap(), next.await.unwrap())
+    }
+}
+
+/// Appends commands in one batch and, while that one is being written, others.
+fn one_after_the_other<const N: usize, const M: usize>(
+    history: &History,
+    first: [Append; N],
+    next: [Append; M],
+    fate: Fate,
+) -> ([Answer; N], [Answer; M]) {
+    let (log, committer) = history.open();
+    let pool = history.database.pool();
+    let work = async move {
+        let stuck = Stuck::write(pool, &log, first).await;
+        stuck.then(pool, log, next, fate).await
+    };
+    wait(futures::future::join(work, committer.run())).0
+}
+
+/// What was written of a batch was written at once: had the database refused it, commands would have been tried one by one.
+fn at_once(history: &History, events: &[Recorded]) {
+    let first = events.first().expect("something was written").position;
+    let transactions = format!("select count(distinct xmin::text) from events where position >= {first}");
+    assert_eq!(history.database.number(&transactions), 1);
+    assert!(history.events().ends_with(events));
+}
+
+#[test]
+fn what_the_batch_before_does_is_known() {
+    let history = History::new();
+    let [desk, first, second] = [(); 3].map(|()| ids::mint());
+    history.append(create(desk, "harbor-desk"));
+    let ([renamed], [behind, given_up, back, taken, described]) = one_after_the_other(
+        &history,
+        [rename(desk, "front-desk")],
+        [
+            at_version(1, rename(desk, "night-desk")),
+            create(first, "harbor-desk"),
+            rename(desk, "harbor-desk"),
+            create(second, "front-desk"),
+            at_version(3, describe(desk, "seen")),
+        ],
+        Fate::Committed,
+    );
+    assert!(matches!(behind, Err(AppendError::VersionConflict { actual: 2 })), "{behind:?}");
+    for refused in [given_up, taken] {
+        rejected(refused, IdentityError::HandleUnavailable(Namespace::Identities));
+    }
+    renamed.unwrap();
+    at_once(&history, &[back, described].map(|told| told.unwrap().events).concat());
+}
+
+/// Whoever has been told of the past is not told otherwise later.
+#[test]
+fn no_event_is_older_than_a_past_that_was_settled_before_it() {
+    let history = History::new();
+    let (log, committer) = history.open();
+    let pool = history.database.pool();
+    let work = async move {
+        let stuck = Stuck::write(pool, &log, [create(ids::mint(), "harbor-desk")]).await;
+        let next = tokio::spawn(queued(log, [create(ids::mint(), "night-desk")]));
+        stuck.drafts_another(pool).await;
+        let drafted: OffsetDateTime =
+            sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await.unwrap();
+        let long_ago = "select clock_timestamp() > $1 + interval '60 milliseconds'";
+        while !sqlx::query_scalar::<_, bool>(long_ago).bind(drafted).fetch_one(pool).await.unwrap() {}
+        let mut barrier = stuck.barrier;
+        let asked = past::is_settled(pool, drafted);
+        let (settled, _) = futures::join!(asked, barrier.execute("rollback"));
+        assert!(settled.unwrap());
+        let [created] = next.await.unwrap();
+        (drafted, created.unwrap().events)
+    };
+    let ((drafted, events), ()) = wait(futures::future::join(work, committer.run()));
+    assert!(events.iter().all(|event| event.recorded_at > drafted), "{drafted} is before all of {events:?}");
+}
+
+#[test]
+fn what_the_batch_before_did_not_come_to_is_not_so() {
+    let history = History::new();
+    let [desk, first] = [(); 2].map(|()| ids::mint());
+    history.append(create(desk, "harbor-desk"));
+    let ([lost], [renamed, created]) = one_after_the_other(
+        &history,
+        [rename(desk, "front-desk")],
+        [at_version(1, rename(desk, "night-desk")), create(first, "front-desk")],
+        Fate::Refused,
+    );
+    assert!(matches!(lost, Err(AppendError::Unavailable(_))), "{lost:?}");
+    at_once(&history, &[renamed, created].map(|told| told.unwrap().events).concat());
+}
+
+/// The other one waits for the lock first, and mostly gets it first.
+#[test]
+fn what_another_process_does_in_between_is_seen() {
+    let history = History::new();
+    let (log, committer) = history.open();
+    let (other, other_committer) = history.open();
+    let pool = history.database.pool();
+    let work = async move {
+        let stuck = Stuck::write(pool, &log, [create(ids::mint(), "harbor-desk")]).await;
+        let theirs = tokio::spawn(queued(other, [create(ids::mint(), "night-desk")]));
+        committers(pool, 2, STUCK).await;
+        let ours = [create(ids::mint(), "night-desk")];
+        let ([created], [ours]) = stuck.then(pool, log, ours, Fate::Committed).await;
+        let [theirs] = theirs.await.unwrap();
+        created.unwrap();
+        let (won, lost) = if ours.is_ok() { (ours, theirs) } else { (theirs, ours) };
+        rejected(lost, IdentityError::HandleUnavailable(Namespace::Identities));
+        won.unwrap()
+    };
+    let (won, ..) = wait(futures::future::join3(work, committer.run(), other_committer.run()));
+    assert!(history.events().ends_with(&won.events));
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Compose for Nothing {
+    async fn compose(&self, _: &mut PgConnection, _: &Committed) -> Result<Kept, NotComposed> {
+        Ok(Kept { status: 204, body: String::new(), entity_tag: String::new() })
+    }
+}
+
+#[test]
+fn a_key_that_the_batch_before_uses_is_used() {
+    let history = History::new();
+    let under_key = |append| {
+        let repeatable =
+            Repeatable { key: "once".to_owned(), fingerprint: [0; 32], answer: Arc::new(Nothing) };
+        Append { repeatable: Some(repeatable), ..append }
+    };
+    let ([done], [repeated, one, other]) = one_after_the_other(
+        &history,
+        [under_key(create(ids::mint(), "harbor-desk"))],
+        [
+            under_key(create(ids::mint(), "night-desk")),
+            create(ids::mint(), "front-desk"),
+            create(ids::mint(), "back-desk"),
+        ],
+        Fate::Committed,
+    );
+    assert!(done.is_ok(), "{done:?}");
+    assert!(matches!(repeated, Err(AppendError::Repeated)), "{repeated:?}");
+    at_once(&history, &[one, other].map(|told| told.unwrap().events).concat());
+}
