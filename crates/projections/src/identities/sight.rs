@@ -59,7 +59,7 @@ impl Found {
 
 /// What `$1` (organization) and `$2` (viewer, or null) may see. A paused identity neither sees others nor is seen by them
 /// (D1). For a single identity its own grants are looked up (`seen!(one)`); for a list Postgres may as well collect all that
-/// the viewer sees.
+/// the viewer sees: that everybody sees a target is asked within the organization, so as not to collect those of others.
 macro_rules! seen {
     (one) => {
         seen!(" offset 0")
@@ -75,7 +75,8 @@ macro_rules! seen {
                  and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
                  and exists (
                      select from read_model.visibility
-                     where target_id = identities.id and (viewer_id is null or viewer_id = $2)",
+                     where target_id = identities.id
+                       and (viewer_id = $2 or viewer_id is null and visibility.organization_id = $1)",
             $fence,
             "
                  )
