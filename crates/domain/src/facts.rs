@@ -1,7 +1,7 @@
 //! What a decision may need to know beyond its own aggregate.
 //!
 //! A command states its [`Needs`]; the log answers with [`Facts`] that are true at the very position at which the
-//! events will stand, because both happen under the head lock.
+//! events will stand: what was decided on facts that have changed is decided again.
 
 use std::fmt;
 

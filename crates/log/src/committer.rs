@@ -149,29 +149,23 @@ impl Desk {
 
     /// Drafts a batch, while another is being written if need be, and has it written once that one is.
     async fn commit(&mut self, jobs: Vec<Job>) {
-        let appends: Vec<&Append> = jobs.iter().map(|job| &job.append).collect();
-        let ahead = self.draft_ahead(&appends).await;
+        let ahead = self.draft_ahead(&jobs).await;
         let ahead = if self.finish().await { ahead } else { None };
-        match self.lock(ahead, &appends).await {
-            Ok((connection, draft, begun)) => {
-                let batch = Batch { connection, draft, jobs, begun };
-                self.writing = Some(tokio::spawn(batch.write(Arc::clone(&self.tools))));
-            }
-            Err(error) => {
-                self.tools.metrics.failed();
-                self.refused(jobs, error).await;
-            }
+        match self.begin(ahead, jobs).await {
+            Ok(batch) => self.writing = Some(tokio::spawn(batch.write(Arc::clone(&self.tools)))),
+            Err((jobs, error)) => self.refused(jobs, error).await,
         }
     }
 
     /// Drafts a batch on what the one that is being written will have made of the log. What cannot be foreseen, or read,
     /// is drafted under the lock.
-    async fn draft_ahead(&mut self, appends: &[&Append]) -> Option<Draft> {
+    async fn draft_ahead(&mut self, jobs: &[Job]) -> Option<Draft> {
         self.writing.as_ref()?;
-        let memory = self.memory.take_if(|memory| memory.foresees(appends))?;
+        let appends = appends(jobs);
+        let memory = self.memory.take_if(|memory| memory.foresees(&appends))?;
         let drafted = async {
             let mut connection = open(self.reader.take(), &self.options).await?;
-            let drafted = draft(&mut connection, &self.tools, memory.expecting(), appends).await?;
+            let drafted = draft(&mut connection, &self.tools, memory.expecting(), &appends).await?;
             self.reader = Some(connection);
             Ok::<_, BatchError>(drafted)
         };
@@ -187,6 +181,17 @@ impl Desk {
         }
     }
 
+    /// Begins the transaction of a batch. Where that fails, its commands come back.
+    async fn begin(&mut self, ahead: Option<Draft>, jobs: Vec<Job>) -> Result<Batch, (Vec<Job>, BatchError)> {
+        match self.lock(ahead, &appends(&jobs)).await {
+            Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun }),
+            Err(error) => {
+                self.tools.metrics.failed();
+                Err((jobs, error))
+            }
+        }
+    }
+
     /// Begins a transaction and takes the head lock. A draft that does not hold is made anew.
     async fn lock(
         &mut self,
@@ -196,8 +201,7 @@ impl Desk {
         let mut connection = open(self.writer.take(), &self.options).await?;
         let begun = Instant::now();
         let found = Head::lock(&mut connection).await?;
-        let memory = self.memory.take();
-        let (draft, memory) = match (ahead, memory) {
+        let (draft, memory) = match (ahead, self.memory.take()) {
             (Some(draft), Some(memory)) if draft.holds(&found) => (draft, memory.at(&found)),
             (ahead, memory) => {
                 // What is known after a draft that does not hold is not so.
@@ -209,7 +213,7 @@ impl Desk {
         Ok((connection, draft, begun))
     }
 
-    /// Waits for the batch that is being written; whether there is nothing that has to be given up because of it.
+    /// Waits for the batch that is being written, if there is one; whether what was drafted on it may hold.
     async fn finish(&mut self) -> bool {
         if self.writing.is_none() {
             return true;
@@ -227,9 +231,11 @@ impl Desk {
             }
             Ok(Written::Refused(jobs, error)) => self.refused(jobs, error).await,
             // Those who waited for it are told by the loss of their channels.
-            Err(panicked) => tracing::error!(error = &panicked as &dyn std::error::Error, "a batch was lost"),
+            Err(panicked) => {
+                self.memory = None;
+                tracing::error!(error = &panicked as &dyn std::error::Error, "a batch was lost");
+            }
         }
-        self.memory = None;
         false
     }
 
@@ -251,23 +257,22 @@ impl Desk {
     }
 
     async fn commit_alone(&mut self, job: Job) {
-        match self.lock(None, &[&job.append]).await {
-            Ok((connection, draft, begun)) => {
-                let batch = Batch { connection, draft, jobs: vec![job], begun };
-                match batch.write(Arc::clone(&self.tools)).await {
-                    Written::Committed(connection) => self.writer = Some(connection),
-                    Written::Refused(jobs, error) => {
-                        self.memory = None;
-                        refuse(jobs, error);
-                    }
-                }
-            }
-            Err(error) => {
-                self.tools.metrics.failed();
-                refuse(vec![job], error);
+        let written = match self.begin(None, vec![job]).await {
+            Ok(batch) => batch.write(Arc::clone(&self.tools)).await,
+            Err((jobs, error)) => Written::Refused(jobs, error),
+        };
+        match written {
+            Written::Committed(connection) => self.writer = Some(connection),
+            Written::Refused(jobs, error) => {
+                self.memory = None;
+                refuse(jobs, error);
             }
         }
     }
+}
+
+fn appends(jobs: &[Job]) -> Vec<&Append> {
+    jobs.iter().map(|job| &job.append).collect()
 }
 
 /// The end of the batch that is being written; never, where there is none.

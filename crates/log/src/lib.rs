@@ -6,7 +6,7 @@
 //!   decided against the state at that very position, has them written under the head lock, and every caller is answered
 //!   after COMMIT.
 //! - `head`, `world`, `record`: where the log ends, what commands need to know, and what is written of them.
-//! - `names`: who holds which name, derived from events, consulted under the lock.
+//! - `names`: who holds which name, derived from events, consulted before a name is given away.
 //! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.

@@ -1,4 +1,4 @@
-//! Who holds which name. Claims are derived from events, one event at a time, and consulted under the head lock.
+//! Who holds which name. Claims are derived from events, one event at a time, and consulted before a name is given away.
 //!
 //! A name is held by one identity at a time: as its handle, which is the name of its tunnel, too, as the local part of its
 //! mail address, or as both.
@@ -131,7 +131,7 @@ impl Claims {
     }
 
     /// The claims that events have changed, in the order of the names, in which they stand in the index; and what is known
-    /// once they are written. That is just these: of other claims others may have changed their minds.
+    /// once they are written: just these, since others were only looked up.
     pub(crate) fn settle(mut self) -> (Vec<Changed>, Self) {
         self.0.retain(|_, known| known.changed);
         let changed = |Known { claim, stored, .. }: &Known| Changed { claim: claim.clone(), stored: *stored };

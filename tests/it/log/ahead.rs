@@ -59,8 +59,8 @@ impl<const N: usize> Stuck<N> {
         committers(pool, 1, &drafting).await;
     }
 
-    /// Appends another batch, and lets this one go as soon as that is being drafted. Its first command must
-    /// speak of a name that has to be looked up.
+    /// Appends another batch, and lets this one go as soon as that is being drafted. Its first command must speak of a
+    /// name that has to be looked up.
     async fn then<const M: usize>(
         mut self,
         pool: &PgPool,
@@ -68,9 +68,8 @@ impl<const N: usize> Stuck<N> {
         next: [Append; M],
         fate: Fate,
     ) -> ([Answer; N], [Answer; M]) {
-        let now: String = sqlx::query_scalar("select clock_timestamp()::text").fetch_one(pool).await.unwrap();
         let next = tokio::spawn(queued(log, next));
-        committers(pool, 1, &format!("state = 'idle' and query_start > '{now}'")).await;
+        self.drafts_another(pool).await;
         if let Fate::Refused = fate {
             let cut = format!(
                 "select pg_terminate_backend(pid) from pg_stat_activity
