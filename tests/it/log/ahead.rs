@@ -47,7 +47,7 @@ impl<const N: usize> Stuck<N> {
         }
         let mut barrier = pool.acquire().await.unwrap().detach();
         barrier.execute("begin; lock table read_model.identities in share mode").await.unwrap();
-        let answers = tokio::spawn(queued(log.clone(), appends));
+        let answers = tokio::spawn(queue(log.clone(), appends).await);
         committers(pool, 1, STUCK).await;
         let since = sqlx::query_scalar("select clock_timestamp()::text").fetch_one(pool).await.unwrap();
         Self { barrier, since, answers }
@@ -68,7 +68,7 @@ impl<const N: usize> Stuck<N> {
         next: [Append; M],
         fate: Fate,
     ) -> ([Answer; N], [Answer; M]) {
-        let next = tokio::spawn(queued(log, next));
+        let next = tokio::spawn(queue(log, next).await);
         self.drafts_another(pool).await;
         if let Fate::Refused = fate {
             let cut = format!(
@@ -139,7 +139,7 @@ fn no_event_is_older_than_a_past_that_was_settled_before_it() {
     let pool = history.database.pool();
     let work = async move {
         let stuck = Stuck::write(pool, &log, [create(ids::mint(), "harbor-desk")]).await;
-        let next = tokio::spawn(queued(log, [create(ids::mint(), "night-desk")]));
+        let next = tokio::spawn(queue(log, [create(ids::mint(), "night-desk")]).await);
         stuck.drafts_another(pool).await;
         let drafted: OffsetDateTime =
             sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await.unwrap();
@@ -180,7 +180,7 @@ fn what_another_process_does_in_between_is_seen() {
     let pool = history.database.pool();
     let work = async move {
         let stuck = Stuck::write(pool, &log, [create(ids::mint(), "harbor-desk")]).await;
-        let theirs = tokio::spawn(queued(other, [create(ids::mint(), "night-desk")]));
+        let theirs = tokio::spawn(queue(other, [create(ids::mint(), "night-desk")]).await);
         committers(pool, 2, STUCK).await;
         let ours = [create(ids::mint(), "night-desk")];
         let ([created], [ours]) = stuck.then(pool, log, ours, Fate::Committed).await;

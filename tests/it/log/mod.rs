@@ -12,6 +12,7 @@ mod stock;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command, Handle, Rejection, vault_secret};
 use identity_log::carrier::NumberPool;
@@ -84,14 +85,20 @@ fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
 /// Puts all commands into the queue before it waits for the first answer; then the log is closed, so that its
 /// committer ends with the last of them.
 async fn queued<const N: usize>(log: Log, appends: [Append; N]) -> [Answer; N] {
+    queue(log, appends).await.await
+}
+
+/// Puts all commands into the queue at once: a committer that runs in the same task finds all of them.
+async fn queue<const N: usize>(log: Log, appends: [Append; N]) -> impl Future<Output = [Answer; N]> + Send {
     let mut answers = Vec::with_capacity(N);
     for append in appends {
-        let mut answer = Box::pin(log.append(append));
+        let log = log.clone();
+        let mut answer = Box::pin(async move { log.append(append).await });
         assert!(futures::poll!(&mut answer).is_pending(), "answered before anybody committed");
         answers.push(answer);
     }
-    let answers = futures::future::join_all(answers).await;
-    answers.try_into().expect("every command has its answer")
+    futures::future::join_all(answers)
+        .map(|answers| answers.try_into().expect("every command has its answer"))
 }
 
 /// What is asked, by the operator, at whatever version the aggregate has.
