@@ -204,9 +204,11 @@ impl Desk {
         let (draft, memory) = match (ahead, self.memory.take()) {
             (Some(draft), Some(memory)) if draft.holds(&found) => (draft, memory.at(&found)),
             (ahead, memory) => {
-                // What is known after a draft that does not hold is not so.
-                let memory = memory.filter(|_| ahead.is_none());
-                draft(&mut connection, &self.tools, Memory::resume(memory, found), appends).await?
+                let memory = match ahead {
+                    Some(draft) => Memory::instead_of(&draft, found),
+                    None => Memory::resume(memory, found),
+                };
+                draft(&mut connection, &self.tools, memory, appends).await?
             }
         };
         self.memory = Some(memory);

@@ -44,14 +44,21 @@ impl Memory {
             Some(last) if last.head.position() == found.position() => {
                 Self { head: last.head.at(&found), alone: true, ..last }
             }
-            last => Self {
-                alone_since: found.position(),
-                alone: false,
-                world: last.map(|last| last.world.of_old(found.position())).unwrap_or_default(),
-                used: Used::new(),
-                head: found,
-            },
+            last => {
+                let world = last.map(|last| last.world.of_old(found.position())).unwrap_or_default();
+                Self { world, ..Self::of(found) }
+            }
         }
+    }
+
+    /// What is known where a draft does not hold: nothing that came of it. One that is merely late was alone.
+    pub(crate) fn instead_of(draft: &Draft, found: Head) -> Self {
+        Self { alone: draft.base == found.position(), ..Self::of(found) }
+    }
+
+    fn of(head: Head) -> Self {
+        let alone_since = head.position();
+        Self { head, alone_since, alone: false, world: Remembered::default(), used: Used::new() }
     }
 
     /// What is known if the batch that is being written is committed, and nobody else writes before the next.
