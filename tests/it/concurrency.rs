@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::harness::{Answer, Caller, World, ids, text};
+use crate::harness::{Answer, Caller, World, ids, text, wait};
 
 const CROWD: usize = 16;
 
@@ -75,6 +76,50 @@ fn creates_of_different_handles_all_succeed() {
     assert_eq!(count(&answers, 201), CROWD);
     assert_eq!(admin.identities().len(), CROWD);
     is_consistent(&world, &admin);
+}
+
+/// One query finds what all of them want while the one before it is held up.
+#[test]
+fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
+    let world = World::new();
+    let (admin, stranger) = (world.admin(), world.other_admin());
+    let [viewer, blind] = world.agents(["viewer", "blind"]);
+    admin.create("alpha");
+    admin.grant("alpha", &viewer.id).created();
+    stranger.create("bravo");
+    let asked = [
+        (&admin, "alpha", Some(1)),
+        (&stranger, "alpha", None),
+        (&*viewer, "alpha", Some(0)),
+        (&*blind, "alpha", None),
+        (&admin, "bravo", None),
+        (&stranger, "bravo", Some(0)),
+        (&*blind, "blind", Some(0)),
+        (&admin, "nobody", None),
+    ];
+    // So that their keys are known, and nobody asks for anything but an identity.
+    for (caller, ..) in asked {
+        caller.identities();
+    }
+    let mut barrier = wait(PgConnection::connect(world.database().url())).unwrap();
+    wait(barrier.execute("begin; lock table read_model.identities in access exclusive mode")).unwrap();
+    let answers = thread::scope(|scope| {
+        let asked = asked.map(|(caller, handle, _)| scope.spawn(|| caller.try_identity(handle)));
+        while world.stranger().metrics().value("identityd_http_requests_in_flight") != Some(8.0) {
+            thread::yield_now();
+        }
+        wait(barrier.execute("rollback")).unwrap();
+        asked.map(|answer| answer.join().unwrap())
+    });
+    for ((_, handle, rows), answer) in asked.into_iter().zip(answers) {
+        let Some(rows) = rows else {
+            assert_eq!(answer.status, 404, "{handle}");
+            continue;
+        };
+        let identity = answer.ok();
+        assert_eq!(identity["agent_handle"], json!(handle));
+        assert_eq!(identity["access"].as_array().unwrap().len(), rows, "{identity}");
+    }
 }
 
 // Decision D22.

@@ -14,6 +14,7 @@ use identity_domain::{Namespace, Rejection};
 use identity_log::idempotency::NotComposed;
 use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
+use identity_projections::identities::finder::FindError;
 use identity_projections::past::PastError;
 use serde_json::json;
 
@@ -336,6 +337,15 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         if is_outage(&error) { Self::unavailable(&error) } else { Self::internal(chain(&error)) }
+    }
+}
+
+impl From<FindError> for ApiError {
+    fn from(error: FindError) -> Self {
+        match &error {
+            FindError::Database(cause) if !is_outage(cause) => Self::internal(chain(&error)),
+            FindError::Database(_) | FindError::Stopped => Self::unavailable(&error),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
-//! Live identities: which there are, and what belongs to them. Who sees them is in `sight`, lists of them in [`listing`].
+//! Live identities: which there are, and what belongs to them. Who sees them is in `sight`, who is asked for one in [`finder`],
+//! lists of them in [`listing`].
 
+pub mod finder;
 pub mod listing;
 mod sight;
 
@@ -18,7 +20,7 @@ use uuid::Uuid;
 use crate::document::IdentityDocument;
 use crate::projection::{Change, Projection};
 
-pub use sight::{Eyes, Found, find, find_by_id};
+pub use sight::{Eyes, Found, Wanted, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
+use identity_projections::identities::{Eyes, Wanted};
 use identity_projections::{identities, organizations};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -170,8 +171,12 @@ impl Operator {
 
     async fn find_identity(&self, organization_id: &str, handle: &str) -> anyhow::Result<Uuid> {
         let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
-        let eyes = identities::Eyes::Admin;
-        let found = identities::find(&self.pool, organization_id, &eyes, parsed.as_str()).await?;
+        let wanted = Wanted {
+            organization_id: organization_id.to_owned(),
+            eyes: Eyes::Admin,
+            handle: parsed.as_str().to_owned(),
+        };
+        let found = identities::find(&self.pool, &[wanted]).await?.pop().flatten();
         Ok(found.with_context(|| format!("there is no identity {parsed} in this organization"))?.id)
     }
 

@@ -12,6 +12,7 @@ use identity_http::{App, AppSettings, Parts, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
+use identity_projections::identities::finder::Finder;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
@@ -76,6 +77,7 @@ pub struct Service {
     readiness: Readiness,
     follower: JoinHandle<()>,
     cache_watch: JoinHandle<()>,
+    finding: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     pruning: JoinHandle<Infallible>,
@@ -105,6 +107,7 @@ impl Service {
         let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
         let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
+        let (finder, finding) = Finder::new(pool.clone());
         let idempotency_retention = settings.idempotency_retention;
         let app = App::new(Parts {
             pool: pool.clone(),
@@ -113,6 +116,7 @@ impl Service {
             head: head.clone(),
             settings: app_settings(settings),
             readiness: readiness.clone(),
+            finder,
             cache,
             metrics: counters.requests,
         });
@@ -123,6 +127,7 @@ impl Service {
             metrics_address: doors.metrics_address()?,
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),
+            finding: tokio::spawn(finding.run()),
             stop_signing,
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             servers: doors.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
@@ -183,6 +188,7 @@ impl Service {
             server.await.context("the server was cut off")?;
         }
         self.preparing.await.context("the rebuild of read models was cut off")?;
+        self.finding.await.context("the search for identities was cut off")?;
         self.committer.await.context("the committer was cut off")?;
         // What was committed last is signed before the signer ends.
         let _: Result<(), ()> = self.stop_signing.send(());

@@ -8,7 +8,8 @@ use identity_log::Log;
 use identity_log::follow::Head;
 use identity_log::proof::signer::Signer;
 use identity_projections::api_keys::{self, Row as KeyRow};
-use identity_projections::identities::{self, Eyes, Found};
+use identity_projections::identities::finder::Finder;
+use identity_projections::identities::{Eyes, Found, Wanted};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub settings: AppSettings,
     /// Whether requests are answered yet.
     pub readiness: Readiness,
+    /// Who finds single identities in it.
+    pub finder: Finder,
     /// What was read a moment ago.
     pub cache: Cache,
     /// What is counted of requests.
@@ -160,14 +163,19 @@ impl App {
         name: NameRef<'_>,
         eyes: &Eyes,
     ) -> Result<Option<Arc<Found>>, ApiError> {
-        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+        let Parts { finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.identity(name, eyes.viewer());
         metrics.looked_up("identity", known.is_some());
         if known.is_some() {
             return Ok(known);
         }
         let ticket = cache.ticket();
-        let found = identities::find(pool, name.organization_id, eyes, name.handle).await?.map(Arc::new);
+        let wanted = Wanted {
+            organization_id: name.organization_id.to_owned(),
+            eyes: eyes.clone(),
+            handle: name.handle.to_owned(),
+        };
+        let found = finder.find(wanted).await?.map(Arc::new);
         if let Some(found) = &found {
             cache.keep_identity(ticket, name, eyes.viewer(), found);
         }

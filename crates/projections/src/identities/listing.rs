@@ -77,7 +77,7 @@ pub async fn next(
     first.add(eyes.viewer()).map_err(sqlx::Error::Encode)?;
     let page = concat!(
         "with page as (select id, version, document, created_at from read_model.identities where ",
-        seen!(list)
+        seen!(list, "$1", "$2")
     );
     let mut query = QueryBuilder::with_arguments(page, first);
     if eyes.viewer().is_some() {

@@ -1,6 +1,6 @@
 //! Single identities, as somebody sees them.
 
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
 /// Through whose eyes an organization is read.
@@ -57,26 +57,38 @@ impl Found {
     }
 }
 
-/// What `$1` (organization) and `$2` (viewer, or null) may see. A paused identity neither sees others nor is seen by them
-/// (D1). For a single identity its own grants are looked up (`seen!(one)`); for a list Postgres may as well collect all that
-/// the viewer sees: that everybody sees a target is asked within the organization, so as not to collect those of others.
+/// What somebody may see: an organization's admin, whose viewer is null, or an agent. A paused identity neither sees others
+/// nor is seen by them (D1). For a single identity its own grants are looked up (`seen!(one …)`); for a list Postgres may as
+/// well collect all that the viewer sees: that everybody sees a target is asked within the organization, so as not to
+/// collect those of others.
 macro_rules! seen {
-    (one) => {
-        seen!(" offset 0")
+    (one, $organization:literal, $viewer:literal) => {
+        seen!($organization, $viewer, " offset 0")
     };
-    (list) => {
-        seen!("")
+    (list, $organization:literal, $viewer:literal) => {
+        seen!($organization, $viewer, "")
     };
-    ($fence:literal) => {
+    ($organization:literal, $viewer:literal, $fence:literal) => {
         concat!(
-            "organization_id = $1
-             and ($2::uuid is null or id = $2 or (
+            "organization_id = ",
+            $organization,
+            " and (",
+            $viewer,
+            "::uuid is null or id = ",
+            $viewer,
+            " or (
                  status = 'active'
-                 and exists (select from read_model.identities as viewer where viewer.id = $2 and viewer.status = 'active')
+                 and exists (select from read_model.identities as viewer where viewer.id = ",
+            $viewer,
+            " and viewer.status = 'active')
                  and exists (
                      select from read_model.visibility
                      where target_id = identities.id
-                       and (viewer_id = $2 or viewer_id is null and visibility.organization_id = $1)",
+                       and (viewer_id = ",
+            $viewer,
+            " or viewer_id is null and visibility.organization_id = ",
+            $organization,
+            ")",
             $fence,
             "
                  )
@@ -88,33 +100,64 @@ pub(super) use seen;
 
 /// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
 /// are looked up, `offset 0` has each looked up by its key, however many Postgres expects.
-const SEEN: &str = concat!(
-    "select id, version, document,
-            case when $2::uuid is null then coalesce((
-                select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
-                from read_model.visibility
-                where target_id = identities.id
-                  and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
-            ), '') else '' end as access
-     from read_model.identities
-     where ",
-    seen!(one)
-);
+macro_rules! single {
+    ($organization:literal, $viewer:literal, $which:literal) => {
+        concat!(
+            "select id, version, document,
+                    case when ",
+            $viewer,
+            "::uuid is null then coalesce((
+                        select string_agg(visibility.document, ',' order by visibility.created_at, visibility.access_id)
+                        from read_model.visibility
+                        where target_id = identities.id
+                          and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
+                    ), '') else '' end as access
+             from read_model.identities
+             where ",
+            seen!(one, $organization, $viewer),
+            " and ",
+            $which
+        )
+    };
+}
 
-/// The identity with this handle, if these eyes may see it.
+/// An identity that somebody asks for by its handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose.
+    pub organization_id: String,
+    /// Who asks.
+    pub eyes: Eyes,
+    /// What it is called.
+    pub handle: String,
+}
+
+/// The identities that are wanted, each if whoever asks may see it.
 pub async fn find(
     executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    eyes: &Eyes,
-    handle: &str,
-) -> Result<Option<Found>, sqlx::Error> {
-    let query = format!("{SEEN} and agent_handle = $3");
-    sqlx::query_as(&query)
-        .bind(organization_id)
-        .bind(eyes.viewer())
-        .bind(handle)
-        .fetch_optional(executor)
-        .await
+    wanted: &[Wanted],
+) -> Result<Vec<Option<Found>>, sqlx::Error> {
+    let rows = sqlx::query(concat!(
+        "select place, seen.*
+         from unnest($1::text[], $2::uuid[], $3::text[])
+              with ordinality as wanted (organization, viewer, handle, place)
+         cross join lateral (",
+        single!("wanted.organization", "wanted.viewer", "agent_handle = wanted.handle"),
+        " offset 0) as seen"
+    ))
+    .bind(wanted.iter().map(|wanted| wanted.organization_id.as_str()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|wanted| wanted.eyes.viewer()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|wanted| wanted.handle.as_str()).collect::<Vec<_>>())
+    .fetch_all(executor)
+    .await?;
+    let mut found = vec![None; wanted.len()];
+    for row in &rows {
+        let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).ok();
+        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+            *found = Some(Found::from_row(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The identity with this id, if these eyes may see it.
@@ -124,6 +167,10 @@ pub async fn find_by_id(
     eyes: &Eyes,
     id: Uuid,
 ) -> Result<Option<Found>, sqlx::Error> {
-    let query = format!("{SEEN} and id = $3");
-    sqlx::query_as(&query).bind(organization_id).bind(eyes.viewer()).bind(id).fetch_optional(executor).await
+    sqlx::query_as(single!("$1", "$2", "id = $3"))
+        .bind(organization_id)
+        .bind(eyes.viewer())
+        .bind(id)
+        .fetch_optional(executor)
+        .await
 }
