@@ -1,6 +1,6 @@
 //! What a service keeps in memory is what its database would answer: on one service always, beside another soon.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Caller, World};
 
@@ -17,16 +17,30 @@ fn status(caller: &Caller, handle: &str) -> u16 {
     caller.try_identity(handle).status
 }
 
+/// How often something was looked for in memory, and found.
+fn hits(caller: &Caller, kind: &str) -> f64 {
+    let series = format!("identityd_cache_lookups_total{{kind=\"{kind}\",outcome=\"hit\"}}");
+    caller.metrics().value(&series).unwrap_or_default()
+}
+
 /// Asks until what is asked for comes from memory.
 fn warm(caller: &Caller, handle: &str) {
-    let hits = |caller: &Caller, kind: &str| {
-        let series = format!("identityd_cache_lookups_total{{kind=\"{kind}\",outcome=\"hit\"}}");
-        caller.metrics().value(&series).unwrap_or_default()
-    };
     let before = hits(caller, "identity");
     becomes("answers come from memory", || {
         caller.identity(handle);
         hits(caller, "identity") > before && hits(caller, "key") > 0.0
+    });
+}
+
+/// Changes until what a change has made is answered from memory at once.
+fn change_until_remembered(caller: &Caller, handle: &str) {
+    let mut turn = 0;
+    becomes("what a write has made is remembered", || {
+        turn += 1;
+        let changed = caller.change(handle, &json!({"description": format!("turn {turn}")})).ok();
+        let before = hits(caller, "identity");
+        assert_eq!(caller.identity(handle), changed);
+        hits(caller, "identity") > before
     });
 }
 
@@ -52,16 +66,33 @@ fn a_change_is_seen_by_the_next_request() {
 }
 
 #[test]
+fn what_a_write_has_made_is_remembered() {
+    let world = World::new();
+    let admin = world.admin();
+    let agent = world.agent("alpha");
+    for caller in [&admin, &*agent] {
+        change_until_remembered(caller, "alpha");
+    }
+    let renamed = admin.change("alpha", &json!({"agent_handle": "bravo"})).ok();
+    assert_eq!((admin.identity("bravo"), status(&admin, "alpha")), (renamed, 404));
+}
+
+#[test]
 fn an_access_row_ends_with_its_viewer() {
     let world = World::new();
     let admin = world.admin();
-    let viewer = world.agent("viewer");
+    let [viewer, _other] = world.agents(["viewer", "other"]);
+    let beside = world.beside();
+    let admin_there = beside.holder_of(world.admin_key());
+    let rows = |identity: Value| identity["access"].as_array().unwrap().len();
     admin.create("alpha");
-    admin.identity("alpha");
     admin.grant("alpha", &viewer.id).created();
-    assert_eq!(admin.identity("alpha")["access"].as_array().unwrap().len(), 1);
+    warm(&admin, "alpha");
+    warm(&admin_there, "alpha");
+    assert_eq!((rows(admin.identity("alpha")), rows(admin_there.identity("alpha"))), (1, 1));
     admin.remove("viewer");
-    assert!(admin.identity("alpha")["access"].as_array().unwrap().is_empty());
+    assert_eq!(rows(admin.identity("alpha")), 0);
+    becomes("the row has ended", || rows(admin_there.identity("alpha")) == 0);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //! # Invariants, as absences
 //! - Nothing is kept that was read before it was last dropped: whoever keeps something says when the database was
 //!   asked, by its `Ticket`.
-//! - Nothing is kept that depends on the events of another aggregate, but for a key, which ends with its identity.
+//! - Nothing is kept that depends on the events of another aggregate, but for two things that end with an identity: its
+//!   keys, and the rows that name it as a viewer.
 
+mod deaths;
 mod packed;
 
 use std::collections::VecDeque;
@@ -27,6 +29,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use deaths::Deaths;
 use packed::{Packed, Packer};
 
 /// The most keys that are kept.
@@ -65,6 +68,7 @@ struct Inner {
     names: Map<Arc<Name>, Uuid>,
     identities: Map<View, Placed, Weight>,
     packer: Packer,
+    deaths: Deaths,
     drops: Mutex<Drops>,
     /// The number of the last drop.
     clock: AtomicU64,
@@ -107,6 +111,8 @@ struct View {
 struct Placed {
     name: Arc<Name>,
     packed: Arc<Packed>,
+    /// Since when all its viewers must live, if it names any.
+    alive_since: Option<Ticket>,
 }
 
 #[derive(Debug, Clone)]
@@ -119,25 +125,29 @@ impl Weighter<View, Placed> for Weight {
 }
 
 /// When the database was asked, counted in drops.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
+
+/// Something was changed, up to a version.
+#[derive(Debug, Clone, Copy)]
+struct Dropped {
+    number: u64,
+    id: Uuid,
+    version: i64,
+}
 
 #[derive(Debug, Default)]
 struct Drops {
-    recent: VecDeque<(u64, Uuid)>,
+    recent: VecDeque<Dropped>,
     /// Whoever asked before this drop keeps nothing.
     forgotten: u64,
 }
 
 impl Drops {
-    fn has_any_since(&self, ticket: Ticket, ids: &[Uuid]) -> bool {
+    /// Whether any has made something out of date that was asked for then.
+    fn any_since(&self, ticket: Ticket, outdates: impl Fn(&Dropped) -> bool) -> bool {
         ticket.0 < self.forgotten
-            || self
-                .recent
-                .iter()
-                .rev()
-                .take_while(|(number, _)| *number > ticket.0)
-                .any(|(_, id)| ids.contains(id))
+            || self.recent.iter().rev().take_while(|drop| drop.number > ticket.0).any(outdates)
     }
 }
 
@@ -151,6 +161,7 @@ impl Cache {
             names: Map::new(identities),
             identities: Map::with_weighter(identities, BYTES, Weight),
             packer: Packer::default(),
+            deaths: Deaths::default(),
             drops: Mutex::default(),
             clock: AtomicU64::new(0),
             trusted_until: AtomicU64::new(0),
@@ -171,8 +182,8 @@ impl Cache {
 
     /// Keeps a good key.
     pub(crate) fn keep_key(&self, ticket: Ticket, key: &Arc<KeyRow>) {
-        let depends_on = [key.id, key.identity_id.unwrap_or(key.id)];
-        self.keep(ticket, &depends_on, || self.0.keys.insert(key.id, Arc::clone(key)));
+        let outdates = |drop: &Dropped| drop.id == key.id || key.identity_id == Some(drop.id);
+        self.keep(ticket, outdates, || self.0.keys.insert(key.id, Arc::clone(key)));
     }
 
     /// The identity with this name, as an admin sees it or, if `viewer` is this very identity, as it sees itself.
@@ -185,14 +196,16 @@ impl Cache {
             return None;
         }
         let placed = self.0.identities.get(&View { id, by_itself: viewer.is_some() })?;
-        if !name.equivalent(&placed.name) {
+        let is_alive = |since| !self.0.deaths.any_since(name.organization_id, since);
+        if !name.equivalent(&placed.name) || !placed.alive_since.is_none_or(is_alive) {
             return None;
         }
         self.0.packer.unpack(&placed.packed).map(Arc::new)
     }
 
-    /// Keeps an identity as it was found for an admin or for an agent. Left alone is what others' events change: who is
-    /// seen by somebody else, and whoever names its viewers, since those may be deleted.
+    /// Keeps an identity as it was found for an admin, or for an agent that is this very identity; who is seen by somebody
+    /// else is left alone, since others' events change that. What a write made of it may be kept like what was read: the
+    /// drops that it caused outdate only what was before.
     pub(crate) fn keep_identity(
         &self,
         ticket: Ticket,
@@ -200,21 +213,26 @@ impl Cache {
         viewer: Option<Uuid>,
         found: &Found,
     ) {
-        if found.names_viewers() || viewer.is_some_and(|viewer| viewer != found.id) {
+        if viewer.is_some_and(|viewer| viewer != found.id) {
             return;
         }
         let name = Arc::new(Name { organization_id: organization_id.to_owned(), handle: handle.to_owned() });
-        let placed = Placed { name: Arc::clone(&name), packed: Arc::new(self.0.packer.pack(found)) };
-        self.keep(ticket, &[found.id], || {
+        let placed = Placed {
+            name: Arc::clone(&name),
+            packed: Arc::new(self.0.packer.pack(found)),
+            alive_since: found.names_viewers().then_some(ticket),
+        };
+        let outdates = |drop: &Dropped| drop.id == found.id && drop.version > found.version;
+        self.keep(ticket, outdates, || {
             self.0.names.insert(name, found.id);
             self.0.identities.insert(View { id: found.id, by_itself: viewer.is_some() }, placed);
         });
     }
 
     /// Under the lock that drops take, so that none comes between the question and the keeping.
-    fn keep(&self, ticket: Ticket, depends_on: &[Uuid], insert: impl FnOnce()) {
+    fn keep(&self, ticket: Ticket, outdates: impl Fn(&Dropped) -> bool, insert: impl FnOnce()) {
         let drops = self.drops();
-        if !drops.has_any_since(ticket, depends_on) {
+        if !drops.any_since(ticket, outdates) {
             insert();
         }
     }
@@ -239,20 +257,25 @@ impl Cache {
         let mut ended = Vec::new();
         for change in changes {
             let number = self.0.clock.fetch_add(1, Ordering::AcqRel) + 1;
-            drops.recent.push_back((number, change.id));
+            drops.recent.push_back(Dropped { number, id: change.id, version: change.version });
             match change.kind {
-                Kind::ApiKey => drop(self.0.keys.remove(&change.id)),
+                Kind::ApiKey => {
+                    self.0.keys.remove(&change.id);
+                }
                 Kind::Identity => {
                     for by_itself in [false, true] {
                         self.0.identities.remove(&View { id: change.id, by_itself });
                     }
-                    ended.extend(change.ended.then_some(change.id));
+                    if let Some(organization_id) = change.ended_in {
+                        self.0.deaths.note(&organization_id, Ticket(number));
+                        ended.push(change.id);
+                    }
                 }
                 Kind::Organization | Kind::VaultSecret => {}
             }
         }
         while drops.recent.len() > REMEMBERED {
-            drops.forgotten = drops.recent.pop_front().map_or(drops.forgotten, |(number, _)| number);
+            drops.forgotten = drops.recent.pop_front().map_or(drops.forgotten, |drop| drop.number);
         }
         if !ended.is_empty() {
             self.0.keys.retain(|_, key| key.identity_id.is_none_or(|id| !ended.contains(&id)));
@@ -296,10 +319,12 @@ impl Observer for Cache {
 
 /// What an event changes, of those that have UUIDs.
 fn change(recorded: &Recorded) -> Option<Change> {
+    let ended = matches!(recorded.event, Event::Identity(identity::Event::Deleted { .. }));
     Some(Change {
         kind: recorded.event.kind(),
         id: recorded.aggregate_id.parse().ok()?,
-        ended: matches!(recorded.event, Event::Identity(identity::Event::Deleted { .. })),
+        version: recorded.sequence,
+        ended_in: ended.then(|| recorded.organization_id.clone()),
     })
 }
 

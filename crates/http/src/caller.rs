@@ -22,7 +22,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::cache::NameRef;
+use crate::cache::{NameRef, Ticket};
 use crate::conditional::expected_version;
 use crate::context::Context;
 use crate::cursor::Seal;
@@ -30,7 +30,7 @@ use crate::error::ApiError;
 use crate::form::Fault;
 use crate::headers;
 use crate::idempotency::Idempotency;
-use crate::reply::{Answer, Keeping, Reply, Source, Subject};
+use crate::reply::{Answer, Keeping, Reply, Shown, Source, Subject};
 
 pub use app::{App, AppSettings, Parts};
 
@@ -44,6 +44,8 @@ pub struct Caller {
     pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
+    /// When the request began: all that it reads is read later.
+    began: Ticket,
 }
 
 /// Somebody with an admin's key.
@@ -65,12 +67,13 @@ impl FromRequestParts<App> for Holder {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
+        let began = app.now();
         let header = headers::only(&parts.headers, &X_API_KEY).filter(|header| !header.is_empty());
         let key = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
         context.identify(&key);
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
-        Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency }))
+        Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency, began }))
     }
 }
 
@@ -212,6 +215,10 @@ impl Caller {
             }
             None => reply.compose(Source::Pool(self.pool()), &committed).await?,
         };
+        if let Some(Shown { handle, found }) = answer.shown() {
+            let name = NameRef { organization_id: self.organization_id(), handle };
+            self.app.keep_identity(self.began, name, &self.eyes(), found);
+        }
         Ok(reply.reveal(answer)?.of_version(committed.version).into_response())
     }
 

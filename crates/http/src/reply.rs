@@ -14,7 +14,7 @@ use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::conditional::{entity_tag, tagged};
+use crate::conditional::{entity_tag, identity_tag, tagged};
 use crate::error::ApiError;
 
 /// What a write is answered with.
@@ -24,6 +24,15 @@ pub(crate) struct Answer {
     body: String,
     /// None where it is the version of what was written to, which goes without saying.
     entity_tag: Option<String>,
+    /// The identity that it shows as it is from now on, where it does.
+    shown: Option<Shown>,
+}
+
+/// An identity as it is from a write on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) handle: String,
+    pub(crate) found: Found,
 }
 
 impl Answer {
@@ -34,12 +43,23 @@ impl Answer {
 
     /// A body whose JSON text is already there.
     pub(crate) fn text(status: StatusCode, body: String) -> Self {
-        Self { status, body, entity_tag: None }
+        Self { status, body, entity_tag: None, shown: None }
     }
 
     /// A body in JSON.
     pub(crate) fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Self, ApiError> {
         Ok(Self::text(status, serde_json::to_string(body)?))
+    }
+
+    /// The whole identity that a write has made.
+    pub(crate) fn identity(status: StatusCode, shown: Shown) -> Self {
+        let (body, tag) = (shown.found.body(), identity_tag(&shown.found));
+        Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
+    }
+
+    /// The identity that it shows as it is from now on, where it does.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.shown.as_ref()
     }
 
     /// The body's text.
@@ -66,7 +86,7 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let Self { status, body, entity_tag } = self;
+        let Self { status, body, entity_tag, shown: _ } = self;
         let response = if status == StatusCode::NO_CONTENT {
             status.into_response()
         } else {
@@ -172,7 +192,7 @@ impl<R: Reply> Compose for Keeping<R> {
         committed: &Committed,
     ) -> Result<Kept, NotComposed> {
         let composed = self.0.compose(Source::Transaction(connection), committed).await;
-        let Answer { status, body, entity_tag: tag } = composed?;
+        let Answer { status, body, entity_tag: tag, shown: _ } = composed?;
         let entity_tag = tag.unwrap_or_else(|| entity_tag(committed.version));
         Ok(Kept { status: status.as_u16(), body, entity_tag })
     }

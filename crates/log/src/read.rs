@@ -51,29 +51,33 @@ pub async fn state(executor: impl PgExecutor<'_>) -> Result<State, ReadError> {
 }
 
 /// What an event changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The type of the aggregate.
     pub kind: Kind,
     /// The aggregate.
     pub id: Uuid,
-    /// Whether it is an identity that was deleted.
-    pub ended: bool,
+    /// Its version from then on.
+    pub version: i64,
+    /// If it is an identity that was deleted, where it lived.
+    pub ended_in: Option<String>,
 }
 
 /// What the events after one position and up to another changed. Aggregates whose ids are no UUIDs are left out.
 pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Result<Vec<Change>, ReadError> {
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "select aggregate_type, aggregate_id, event_type = 'identity.deleted'
+    let rows: Vec<(String, String, i64, Option<String>)> = sqlx::query_as(
+        "select aggregate_type, aggregate_id, sequence,
+                case when event_type = 'identity.deleted' then organization_id end
          from events
-         where position > $1 and position <= $2",
+         where position > $1 and position <= $2
+         order by position",
     )
     .bind(after)
     .bind(upto)
     .fetch_all(executor)
     .await?;
-    let change = |(kind, id, ended): (String, String, bool)| {
-        Some(Change { kind: Kind::parse(&kind)?, id: id.parse().ok()?, ended })
+    let change = |(kind, id, version, ended_in): (String, String, i64, Option<String>)| {
+        Some(Change { kind: Kind::parse(&kind)?, id: id.parse().ok()?, version, ended_in })
     };
     Ok(rows.into_iter().filter_map(change).collect())
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api_key::Presented;
-use crate::cache::{Cache, NameRef};
+use crate::cache::{Cache, NameRef, Ticket};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -180,6 +180,16 @@ impl App {
             cache.keep_identity(ticket, name, eyes.viewer(), found);
         }
         Ok(found)
+    }
+
+    /// Now, as what is kept in memory counts time.
+    pub(super) fn now(&self) -> Ticket {
+        self.0.parts.cache.ticket()
+    }
+
+    /// Keeps an identity as a write has made it, for these eyes.
+    pub(super) fn keep_identity(&self, began: Ticket, name: NameRef<'_>, eyes: &Eyes, found: &Found) {
+        self.0.parts.cache.keep_identity(began, name, eyes.viewer(), found);
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.

@@ -20,7 +20,7 @@ use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::conditional::{expected_version, identity_tag};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
-use crate::reply::{Answer, Done, Reply, Source, Subject};
+use crate::reply::{Answer, Done, Reply, Shown, Source, Subject};
 
 /// `POST /api/v1/identities`: 201 with the identity.
 #[utoipa::path(
@@ -161,17 +161,17 @@ struct Updated {
 #[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let found = match after(&self.before, committed)? {
-            Some(found) => found,
-            None => self.identity.found(source, committed.version).await?,
-        };
+        if let Some(shown) = after(&self.before, committed)? {
+            return Ok(Answer::identity(StatusCode::OK, shown));
+        }
+        let found = self.identity.found(source, committed.version).await?;
         Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
     }
 }
 
 /// What a write made of an identity, where nobody else has changed it since it was read, and its body depends on nobody
 /// else.
-fn after(before: &Found, committed: &Committed) -> Result<Option<Found>, ApiError> {
+fn after(before: &Found, committed: &Committed) -> Result<Option<Shown>, ApiError> {
     let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
     if !is_next || before.names_viewers() {
         return Ok(None);
@@ -180,8 +180,13 @@ fn after(before: &Found, committed: &Committed) -> Result<Option<Found>, ApiErro
     let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
         return Ok(None);
     };
-    let document = serde_json::to_string(&document)?;
-    Ok(Some(Found { version: committed.version, document, ..before.clone() }))
+    let found = Found {
+        id: before.id,
+        version: committed.version,
+        document: serde_json::to_string(&document)?,
+        access: before.access.clone(),
+    };
+    Ok(Some(Shown { handle: document.agent_handle, found }))
 }
 
 /// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
