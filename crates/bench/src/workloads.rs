@@ -9,6 +9,7 @@ mod growth;
 mod list;
 mod mixed;
 mod rebuild;
+mod revocation;
 
 use clap::ValueEnum;
 
@@ -30,6 +31,8 @@ pub(crate) enum Workload {
     Mixed,
     /// Renames, grants, deletes.
     Changes,
+    /// What was revoked, on another process.
+    Revocation,
     /// A read model from a long log.
     Rebuild,
     /// History as lines, verified, and as of a moment that has passed.
@@ -49,6 +52,7 @@ impl Workload {
             Self::List => list::run(arena, scale, results).await,
             Self::Mixed => mixed::run(arena, scale, results).await,
             Self::Changes => changes::run(arena, scale, results).await,
+            Self::Revocation => revocation::run(arena, scale, results).await,
             Self::Rebuild => rebuild::run(arena, scale, results).await,
             Self::Export => export::run(arena, scale, results).await,
             Self::Append => append::run(arena, scale, results).await,

@@ -1,0 +1,74 @@
+//! How long a key and a grant outlive their end on another process over the same database.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::arena::Arena;
+use crate::ours::{self, Ours};
+use crate::results::{Bound, Results};
+use crate::scale::Scale;
+
+/// How often each is ended in a round.
+const TIMES: usize = 20;
+
+/// How long it is waited for at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let ours = Ours::start(arena, "ours").await?;
+    let beside = ours::serve(arena, "ours").await?;
+    let agents = TIMES * scale.rounds;
+    let seeded = ours.seed("agent", agents + 1).await?;
+    let target = format!("/identities/{}", seeded.handle(agents));
+    let (mut grants, mut keys) = (Duration::ZERO, Duration::ZERO);
+    for (number, key) in ours.agents(&seeded, agents).await? {
+        let (here, there) = (ours.server.address, beside.address);
+        let viewer = seeded.ids.get(number).context("an agent without an id")?;
+        let granted = format!(r#"{{"viewer_identity_id":"{viewer}"}}"#);
+        ensure!(ask(here, "POST", &format!("{target}/access"), &ours.key, &granted).await? == 201);
+        until(there, &target, &key, 200).await?;
+        ensure!(ask(here, "DELETE", &format!("{target}/access/{viewer}"), &ours.key, "").await? == 204);
+        grants = grants.max(until(there, &target, &key, 404).await?);
+
+        let itself = format!("/identities/{}", seeded.handle(number));
+        until(there, &itself, &key, 200).await?;
+        let id = key.split('.').next().context("a key without an id")?;
+        ensure!(ask(here, "DELETE", &format!("/api-keys/{id}"), &ours.key, "").await? == 204);
+        keys = keys.max(until(there, &itself, &key, 401).await?);
+    }
+    for (what, longest) in [("grant", grants), ("key", keys)] {
+        let claim =
+            format!("milliseconds until another process refuses a revoked {what}, the longest of {agents}");
+        results.judge(claim, longest.as_secs_f64() * 1000.0, Bound::AtMost(100.0));
+    }
+    beside.stop().await?;
+    ours.stop().await
+}
+
+/// How long it takes until a get is answered with a status.
+async fn until(address: SocketAddr, path: &str, key: &str, status: u16) -> anyhow::Result<Duration> {
+    let since = Instant::now();
+    while ask(address, "GET", path, key, "").await? != status {
+        ensure!(since.elapsed() < PATIENCE, "{path} is not answered with {status}");
+    }
+    Ok(since.elapsed())
+}
+
+/// The status of an answer.
+async fn ask(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<u16> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.context("an answer without a status")
+}
