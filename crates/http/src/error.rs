@@ -344,7 +344,7 @@ impl From<FindError> for ApiError {
     fn from(error: FindError) -> Self {
         match &error {
             FindError::Database(cause) if !is_outage(cause) => Self::internal(chain(&error)),
-            FindError::Database(_) | FindError::Stopped => Self::unavailable(&error),
+            FindError::Database(_) | FindError::Late | FindError::Stopped => Self::unavailable(&error),
         }
     }
 }

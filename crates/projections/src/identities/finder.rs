@@ -2,6 +2,7 @@
 //! database and the service as long to ask and to be told as the search itself takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +11,9 @@ use super::sight::{Found, Wanted, find};
 
 /// The most identities that one query finds.
 const MOST: usize = 256;
+
+/// How long a query may take: all others wait behind it, and a connection that has died without a word must not hold them up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where to ask for identities. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,6 +34,9 @@ pub enum FindError {
     /// The database refused, or went away; for all who asked together.
     #[error("database error")]
     Database(#[source] Arc<sqlx::Error>),
+    /// The database did not answer in time.
+    #[error("the database did not answer in time")]
+    Late,
     /// Nobody looks any more.
     #[error("the service is stopping")]
     Stopped,
@@ -73,9 +80,10 @@ impl Finding {
         if wanted.is_empty() {
             return;
         }
-        let answers = match find(&self.pool, &wanted).await {
-            Ok(found) => found.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(FindError::Database(Arc::new(error))); wanted.len()],
+        let answers = match tokio::time::timeout(PATIENCE, find(&self.pool, &wanted)).await {
+            Ok(Ok(found)) => found.into_iter().map(Ok).collect(),
+            Ok(Err(error)) => vec![Err(FindError::Database(Arc::new(error))); wanted.len()],
+            Err(_elapsed) => vec![Err(FindError::Late); wanted.len()],
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Whoever has gone away meanwhile needs no answer.
