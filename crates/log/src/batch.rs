@@ -1,4 +1,4 @@
-//! Writing one batch, in a transaction that holds the head lock.
+//! Writing one batch: by one statement that takes its turn, or in a transaction that holds the head lock.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,20 +11,23 @@ use crate::error::{AppendError, BatchError};
 use crate::idempotency;
 use crate::log::Append;
 
-/// A draft whose turn it is.
+/// A draft that is to be written.
 pub(crate) struct Batch {
-    /// Within the transaction.
     pub(crate) connection: PgConnection,
     pub(crate) draft: Draft,
     pub(crate) jobs: Vec<Job>,
-    /// When the transaction was begun.
+    /// When its transaction was begun.
     pub(crate) begun: Instant,
+    /// Whether the connection is within a transaction that holds the lock.
+    pub(crate) is_locked: bool,
 }
 
 /// What became of a batch.
 pub(crate) enum Written {
     /// It is committed, and everybody has an answer.
     Committed(PgConnection),
+    /// Nothing of it was written: it was not its turn, or too late.
+    Missed(PgConnection, Draft, Vec<Job>),
     /// Nothing of it was written. The connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     Refused(Vec<Job>, BatchError),
 }
@@ -32,11 +35,20 @@ pub(crate) enum Written {
 impl Batch {
     /// Writes it, commits, and answers everybody.
     pub(crate) async fn write(mut self, tools: Arc<Tools>) -> Written {
-        if let Err(error) = self.try_write(&tools).await {
-            tools.metrics.failed();
-            return Written::Refused(self.jobs, error);
+        let written = if self.is_locked {
+            self.write_under_lock(&tools).await.map(|()| true)
+        } else {
+            self.take_turn().await
+        };
+        let Self { connection, draft, jobs, begun, .. } = self;
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Written::Missed(connection, draft, jobs),
+            Err(error) => {
+                tools.metrics.failed();
+                return Written::Refused(jobs, error);
+            }
         }
-        let Self { connection, draft, jobs, begun } = self;
         tools.metrics.committed(&draft.outcomes, begun.elapsed());
         for observer in &tools.observers {
             observer.committed(&draft.events);
@@ -47,11 +59,21 @@ impl Batch {
         Written::Committed(connection)
     }
 
-    async fn try_write(&mut self, tools: &Tools) -> Result<(), BatchError> {
+    async fn take_turn(&mut self) -> Result<bool, BatchError> {
+        let writes = std::mem::take(&mut self.draft.writes);
+        Ok(writes.take_turn(&mut self.connection).await?)
+    }
+
+    async fn write_under_lock(&mut self, tools: &Tools) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
         if !draft.events.is_empty() {
-            draft.record.write(connection, &draft.events).await?;
-            derive(connection, tools, draft).await?;
+            let writes = std::mem::take(&mut draft.writes);
+            if !writes.execute_under_lock(connection).await? {
+                return Err(BatchError::Moved);
+            }
+        }
+        if !draft.numbers.is_empty() {
+            tools.carrier.claim(connection, &draft.numbers).await?;
         }
         for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
             keep_answer(connection, &job.append, outcome).await?;
@@ -59,17 +81,6 @@ impl Batch {
         connection.execute("commit").await?;
         Ok(())
     }
-}
-
-/// What else follows from the events: numbers taken, read models.
-async fn derive(connection: &mut PgConnection, tools: &Tools, draft: &Draft) -> Result<(), BatchError> {
-    if !draft.numbers.is_empty() {
-        tools.carrier.claim(connection, &draft.numbers).await?;
-    }
-    for read_model in &tools.read_models {
-        read_model.apply(connection, &draft.events).await?;
-    }
-    Ok(())
 }
 
 /// Composes and keeps the answer to a write that may be repeated. A refused one leaves no record.

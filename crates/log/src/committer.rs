@@ -1,7 +1,8 @@
 //! Group commit: one task drains all waiting commands into one transaction after the other.
 //!
 //! While a batch is being written the next one gathers in the queue and is drafted, so batches grow with the load by
-//! themselves, and the lock is held by nobody who thinks.
+//! themselves. A batch that finds the log as its draft expects it is written by one statement; others are drafted anew under
+//! the lock.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -157,10 +158,9 @@ impl Desk {
         }
     }
 
-    /// Drafts a batch on what the one that is being written will have made of the log. What cannot be foreseen, or read,
-    /// is drafted under the lock.
+    /// Drafts a batch on what is known of the log, with what the one that is being written will have made of it. What cannot
+    /// be foreseen, or read, is drafted under the lock.
     async fn draft_ahead(&mut self, jobs: &[Job]) -> Option<Draft> {
-        self.writing.as_ref()?;
         let appends = appends(jobs);
         let memory = self.memory.take_if(|memory| memory.foresees(&appends))?;
         let drafted = async {
@@ -181,10 +181,27 @@ impl Desk {
         }
     }
 
-    /// Begins the transaction of a batch. Where that fails, its commands come back.
+    /// Makes a batch ready to be written. Where that fails, its commands come back.
     async fn begin(&mut self, ahead: Option<Draft>, jobs: Vec<Job>) -> Result<Batch, (Vec<Job>, BatchError)> {
+        match ahead {
+            Some(draft) if draft.is_one_statement(&appends(&jobs)) => {
+                let begun = Instant::now();
+                match self.writer().await {
+                    Ok(connection) => Ok(Batch { connection, draft, jobs, begun, is_locked: false }),
+                    Err(error) => Err((jobs, error.into())),
+                }
+            }
+            ahead => self.begin_under_lock(ahead, jobs).await,
+        }
+    }
+
+    async fn begin_under_lock(
+        &mut self,
+        ahead: Option<Draft>,
+        jobs: Vec<Job>,
+    ) -> Result<Batch, (Vec<Job>, BatchError)> {
         match self.lock(ahead, &appends(&jobs)).await {
-            Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun }),
+            Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun, is_locked: true }),
             Err(error) => {
                 self.tools.metrics.failed();
                 Err((jobs, error))
@@ -198,7 +215,7 @@ impl Desk {
         ahead: Option<Draft>,
         appends: &[&Append],
     ) -> Result<(PgConnection, Draft, Instant), BatchError> {
-        let mut connection = open(self.writer.take(), &self.options).await?;
+        let mut connection = self.writer().await?;
         let begun = Instant::now();
         let found = Head::lock(&mut connection).await?;
         let (draft, memory) = match (ahead, self.memory.take()) {
@@ -213,6 +230,10 @@ impl Desk {
         };
         self.memory = Some(memory);
         Ok((connection, draft, begun))
+    }
+
+    async fn writer(&mut self) -> Result<PgConnection, sqlx::Error> {
+        open(self.writer.take(), &self.options).await
     }
 
     /// Waits for the batch that is being written, if there is one; whether what was drafted on it may hold.
@@ -230,6 +251,13 @@ impl Desk {
             Ok(Written::Committed(connection)) => {
                 self.writer = Some(connection);
                 return true;
+            }
+            Ok(Written::Missed(connection, draft, jobs)) => {
+                self.writer = Some(connection);
+                self.memory = None;
+                if let Err((jobs, error)) = self.commit_under_lock(Some(draft), jobs).await {
+                    self.refused(jobs, error).await;
+                }
             }
             Ok(Written::Refused(jobs, error)) => self.refused(jobs, error).await,
             // Those who waited for it are told by the loss of their channels.
@@ -254,21 +282,27 @@ impl Desk {
             "batch refused, committing one by one"
         );
         for job in jobs {
-            self.commit_alone(job).await;
-        }
-    }
-
-    async fn commit_alone(&mut self, job: Job) {
-        let written = match self.begin(None, vec![job]).await {
-            Ok(batch) => batch.write(Arc::clone(&self.tools)).await,
-            Err((jobs, error)) => Written::Refused(jobs, error),
-        };
-        match written {
-            Written::Committed(connection) => self.writer = Some(connection),
-            Written::Refused(jobs, error) => {
+            if let Err((jobs, error)) = self.commit_under_lock(None, vec![job]).await {
                 self.memory = None;
                 refuse(jobs, error);
             }
+        }
+    }
+
+    /// Commits a batch at once, in place of a draft if it has missed its turn.
+    async fn commit_under_lock(
+        &mut self,
+        missed: Option<Draft>,
+        jobs: Vec<Job>,
+    ) -> Result<(), (Vec<Job>, BatchError)> {
+        let batch = self.begin_under_lock(missed, jobs).await?;
+        match batch.write(Arc::clone(&self.tools)).await {
+            Written::Committed(connection) => {
+                self.writer = Some(connection);
+                Ok(())
+            }
+            Written::Missed(_, _, jobs) => Err((jobs, BatchError::Moved)),
+            Written::Refused(jobs, error) => Err((jobs, error)),
         }
     }
 }

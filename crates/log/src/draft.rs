@@ -1,8 +1,8 @@
 //! What a batch comes to, before any of it is written: every command decided in the order of arrival.
 //!
-//! While one batch is being written the next is drafted on what that one will have made of the log. A draft holds if the
-//! log ends where it says when the lock is taken, soon enough: then nobody else has written, and nothing it has read can have
-//! changed.
+//! A batch is drafted on what is known of the log, or on what the batch that is being written will have made of it. A draft
+//! holds if the log ends where it says when its turn comes, soon enough: then nobody else has written, and nothing it has
+//! read can have changed.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
@@ -13,19 +13,23 @@ use crate::error::{AppendError, BatchError};
 use crate::head::Head;
 use crate::idempotency::{self, Used};
 use crate::log::{Append, Committed};
-use crate::record::Record;
+use crate::read_model::Fold;
+use crate::record::record;
 use crate::recorded::Recorded;
 use crate::world::{Remembered, World};
+use crate::writes::Writes;
 
-/// How long before the lock the moments of a draft may lie. Whoever asks about a moment that has just passed waits as long,
+/// How long before its turn the moments of a draft may lie. Whoever asks about a moment that has just passed waits as long,
 /// and so is told of all events that bear it or an earlier one.
 pub(crate) const LONGEST_DRAFT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How long the clock of the database is reckoned on from when it was last read.
+const LONGEST_RECKONING: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The answer to one command of a batch.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
 /// What is known of the log from one batch to the next.
-#[derive(Debug)]
 pub(crate) struct Memory {
     head: Head,
     /// The position since which nobody else has written: what was looked up there or later still holds.
@@ -35,6 +39,8 @@ pub(crate) struct Memory {
     world: Remembered,
     /// Idempotency keys of the last batch.
     used: Used,
+    /// The folds of all read models, once there was a batch.
+    folds: Vec<Box<dyn Fold>>,
 }
 
 impl Memory {
@@ -58,7 +64,14 @@ impl Memory {
 
     fn of(head: Head) -> Self {
         let alone_since = head.position();
-        Self { head, alone_since, alone: false, world: Remembered::default(), used: Used::new() }
+        Self {
+            head,
+            alone_since,
+            alone: false,
+            world: Remembered::default(),
+            used: Used::new(),
+            folds: vec![],
+        }
     }
 
     /// What is known if the batch that is being written is committed, and nobody else writes before the next.
@@ -71,15 +84,16 @@ impl Memory {
         Self { head: self.head.at(found), ..self }
     }
 
-    /// Whether these commands can be decided while another batch is being written: what they need is looked up by keys,
-    /// and what that batch does to those is known.
+    /// Whether these commands can be decided before their turn: what they need is looked up by keys, and what a batch that
+    /// is being written does to those is known; and so is what time it is.
     pub(crate) fn foresees(&self, appends: &[&Append]) -> bool {
-        self.alone && appends.iter().all(|append| World::is_known_by_keys(append))
+        self.alone
+            && self.head.clock_read().elapsed() < LONGEST_RECKONING
+            && appends.iter().all(|append| World::is_known_by_keys(append))
     }
 }
 
 /// A batch that is decided.
-#[derive(Debug)]
 pub(crate) struct Draft {
     /// Where the log must end for it to hold.
     base: i64,
@@ -89,8 +103,8 @@ pub(crate) struct Draft {
     pub(crate) outcomes: Vec<Outcome>,
     /// All events, in order.
     pub(crate) events: Vec<Recorded>,
-    /// What is written into the log.
-    pub(crate) record: Record,
+    /// What is written.
+    pub(crate) writes: Writes,
     /// Phone numbers that are taken, each with the identity that has it.
     pub(crate) numbers: Vec<(String, Uuid)>,
 }
@@ -99,6 +113,15 @@ impl Draft {
     /// Whether it holds under a lock that found the head like this.
     pub(crate) fn holds(&self, found: &Head) -> bool {
         self.base == found.position() && found.clock() - self.begun < LONGEST_DRAFT
+    }
+
+    /// Whether it can take its turn by one statement. Who writes nothing must know, too, that nobody else has.
+    pub(crate) fn is_one_statement(&self, appends: &[&Append]) -> bool {
+        let answers = appends
+            .iter()
+            .zip(&self.outcomes)
+            .any(|(append, outcome)| append.repeatable.is_some() && outcome.is_ok());
+        !self.events.is_empty() && self.numbers.is_empty() && self.writes.are_one() && !answers
     }
 }
 
@@ -109,7 +132,7 @@ pub(crate) async fn draft(
     memory: Memory,
     appends: &[&Append],
 ) -> Result<(Draft, Memory), BatchError> {
-    let Memory { mut head, alone_since, alone, world, used: recently } = memory;
+    let Memory { mut head, alone_since, alone, world, used: recently, mut folds } = memory;
     head.load_organizations(connection, appends).await?;
     let (base, begun) = (head.position(), head.clock());
     let mut world = World::remembering(world, alone_since);
@@ -131,9 +154,18 @@ pub(crate) async fn draft(
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
     let (claims, numbers, world) = world.settle(base);
-    let record = Record::of(&events, &head, claims)?;
-    let draft = Draft { base, begun, outcomes, events, record, numbers };
-    Ok((draft, Memory { head, alone_since, alone, world, used: recently }))
+    let mut writes = Writes::of_batch(base, head.position(), head.recorded_at(), begun + LONGEST_DRAFT)?;
+    if !events.is_empty() {
+        record(&events, &head, &claims, &mut writes)?;
+        if folds.is_empty() {
+            folds.extend(tools.read_models.iter().map(|read_model| read_model.fold()));
+        }
+        for fold in &mut folds {
+            fold.fold(connection, &events, &mut writes).await?;
+        }
+    }
+    let draft = Draft { base, begun, outcomes, events, writes, numbers };
+    Ok((draft, Memory { head, alone_since, alone, world, used: recently, folds }))
 }
 
 /// Decides one command. A refusal is its own answer; it leaves the others alone.

@@ -50,6 +50,9 @@ pub enum BatchError {
     /// An answer that should have been kept could not be composed.
     #[error(transparent)]
     Compose(#[from] NotComposed),
+    /// The head of the log is not where its lock has found it.
+    #[error("the log has moved under its lock")]
+    Moved,
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
@@ -67,7 +70,7 @@ impl BatchError {
             | Self::Read(ReadError::Database(error)) => is_outage(error),
             Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped => true,
-            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Clock => false,
+            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Moved | Self::Clock => false,
         }
     }
 }

@@ -19,9 +19,11 @@ const REMEMBERED: usize = 20_000;
 pub(crate) struct Head {
     position: i64,
     recorded_at: OffsetDateTime,
-    /// The database's clock, and when it was read.
+    /// The database's clock when it was read, and when that was.
     clock: OffsetDateTime,
     clock_read: Instant,
+    /// What the clock says now.
+    now: OffsetDateTime,
     organizations: HashMap<String, i64>,
     touched: HashSet<String>,
 }
@@ -45,11 +47,13 @@ impl Head {
             )
             .await?;
         let recorded_at: Option<i64> = head.try_get("recorded_at")?;
+        let clock = moment(head.try_get("clock")?)?;
         Ok(Self {
             position: head.try_get("position")?,
             recorded_at: moment(recorded_at.unwrap_or(0))?,
-            clock: moment(head.try_get("clock")?)?,
+            clock,
             clock_read: Instant::now(),
+            now: clock,
             organizations: HashMap::new(),
             touched: HashSet::new(),
         })
@@ -57,14 +61,14 @@ impl Head {
 
     /// The same head by the clock of another.
     pub(crate) fn at(self, other: &Self) -> Self {
-        Self { clock: other.clock, clock_read: other.clock_read, ..self }
+        Self { clock: other.clock, clock_read: other.clock_read, now: other.now, ..self }
     }
 
     /// The same head a while after it was read; to the microsecond, as Postgres keeps moments.
     pub(crate) fn by_now(self) -> Self {
         let passed = i64::try_from(self.clock_read.elapsed().as_micros()).map(Duration::microseconds);
-        let clock = passed.ok().and_then(|passed| self.clock.checked_add(passed)).unwrap_or(self.clock);
-        Self { clock, clock_read: Instant::now(), ..self }
+        let now = passed.ok().and_then(|passed| self.clock.checked_add(passed)).unwrap_or(self.clock);
+        Self { now, ..self }
     }
 
     /// Looks up where organizations are that a batch writes to. A statement of its own after the lock: one that was begun
@@ -98,7 +102,7 @@ impl Head {
     /// two commands share one and history can be asked for any moment without doubt.
     pub(crate) fn next_moment(&self) -> Result<OffsetDateTime, BatchError> {
         let after_last = self.recorded_at.checked_add(Duration::MICROSECOND).ok_or(BatchError::Clock)?;
-        Ok(self.clock.max(after_last))
+        Ok(self.now.max(after_last))
     }
 
     /// Gives an event its place.
@@ -131,9 +135,14 @@ impl Head {
         self.position
     }
 
-    /// The database's clock when the head was read.
+    /// What the database's clock says.
     pub(crate) const fn clock(&self) -> OffsetDateTime {
-        self.clock
+        self.now
+    }
+
+    /// When it was read the last time.
+    pub(crate) const fn clock_read(&self) -> Instant {
+        self.clock_read
     }
 
     /// The last moment.

@@ -3,9 +3,9 @@
 //! # Code map
 //! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
 //! - `committer`, `draft`, `batch`: group commit. One task drains all waiting commands into one draft after the other, each
-//!   decided against the state at that very position, has them written under the head lock, and every caller is answered
+//!   decided against the state at that very position, has them written when it is their turn, and every caller is answered
 //!   after COMMIT.
-//! - `head`, `world`, `record`: where the log ends, what commands need to know, and what is written of them.
+//! - `head`, `world`: where the log ends, and what commands need to know. `record`, `writes`: what is written of them.
 //! - `names`: who holds which name, derived from events, consulted before a name is given away.
 //! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
@@ -51,10 +51,12 @@ pub mod recorded;
 pub mod scan;
 pub mod stock;
 mod world;
+mod writes;
 
 pub use committer::Committer;
 pub use error::{AppendError, BatchError, ReadError, is_outage};
 pub use log::{Append, Committed, Log, Settings, connect_options};
 pub use metadata::{Actor, Metadata};
-pub use read_model::{Observer, ReadModel, ReadModelError, ReadModelFailure};
+pub use read_model::{Fold, Observer, ReadModel, ReadModelError, ReadModelFailure};
 pub use recorded::Recorded;
+pub use writes::{Statement, Writes};

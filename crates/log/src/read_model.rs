@@ -1,9 +1,10 @@
-//! The port through which an append writes read models in its own transaction.
+//! The port through which an append writes read models together with its events.
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
 
 use crate::recorded::Recorded;
+use crate::writes::Writes;
 
 /// Rows folded from events.
 #[async_trait]
@@ -11,8 +12,29 @@ pub trait ReadModel: Send + Sync {
     /// Its name, the same as that of its table.
     fn name(&self) -> &'static str;
 
+    /// A fold to which nothing is known yet.
+    fn fold(&self) -> Box<dyn Fold>;
+
     /// Folds `events`, which follow without a gap on what was folded before, within the caller's transaction.
-    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError>;
+    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError> {
+        let mut writes = Writes::default();
+        self.fold().fold(connection, events, &mut writes).await?;
+        let written = writes.execute(connection).await;
+        written.map_err(|error| ReadModelError { read_model: self.name(), source: error.into() })
+    }
+}
+
+/// A fold of batches that follow one another without a gap.
+#[async_trait]
+pub trait Fold: Send {
+    /// Folds a batch, and says what is to be written. What the batch before came to is known, whether or not it is
+    /// written by now; rows that it did not change are read.
+    async fn fold(
+        &mut self,
+        connection: &mut PgConnection,
+        events: &[Recorded],
+        writes: &mut Writes,
+    ) -> Result<(), ReadModelError>;
 }
 
 /// Somebody in this process who wants to hear of every commit of this process before those who asked for it do.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -159,28 +159,27 @@ impl Projection for ApiKeys {
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        sqlx::query(
+        writes.part(
             "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,
                                    created_by, created_at, revoked_at)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bytea[],
-                                  $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::uuid[], ?::text[], ?::text[], ?::bytea[],
+                                  ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[])
+             where exists (select from turn)
              on conflict on constraint api_keys_pkey do update set revoked_at = excluded.revoked_at",
         )
-        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.scope.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.secret_sha256.as_slice()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.scope.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.secret_sha256.as_slice()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())?;
         Ok(())
     }
 }

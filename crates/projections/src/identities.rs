@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Statement, Writes};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
@@ -107,45 +107,50 @@ impl Projection for Identities {
         rows.iter().map(|row| Ok((row.try_get::<Uuid, _>("id")?.to_string(), row_of(row)?))).collect()
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
-        let gone: Vec<&str> =
-            changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+        make_way(changes, writes)?;
+        let (kept, gone): (Vec<&Change<Row>>, Vec<&Change<Row>>) =
+            changes.iter().partition(|change| change.after.is_some());
         if !gone.is_empty() {
-            sqlx::query("delete from identities where id = any($1::text[]::uuid[])")
-                .bind(gone)
-                .execute(&mut *connection)
-                .await?;
+            writes
+                .part(
+                    "delete from identities where id = any(?::text[]::uuid[]) and exists (select from turn)",
+                )
+                .bind(gone.iter().map(|change| change.id.as_str()).collect::<Vec<_>>())?;
         }
-        give_up_handles(connection, &passed_on(changes)).await?;
-        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        if rows.is_empty() { Ok(()) } else { upsert(connection, &rows).await }
+        let rows: Vec<&Row> = kept.iter().filter_map(|change| change.after.as_ref()).collect();
+        if rows.is_empty() { Ok(()) } else { upsert(&rows, writes) }
     }
 }
 
-/// Identities whose handle is another's after these changes.
-fn passed_on(changes: &[Change<Row>]) -> Vec<Uuid> {
-    let holders: HashMap<&str, Uuid> = changes
-        .iter()
-        .filter_map(|change| change.after.as_ref())
-        .map(|row| (row.document.agent_handle.as_str(), row.document.id))
-        .collect();
-    let before = changes.iter().filter(|change| change.after.is_some());
-    let before = before.filter_map(|change| change.before.as_ref()).map(|row| &row.document);
-    let passed_on = before.filter(|document| {
-        holders.get(document.agent_handle.as_str()).is_some_and(|holder| *holder != document.id)
-    });
-    passed_on.map(|document| document.id).collect()
-}
-
-/// Rows are written in no particular order: whoever passes a handle on gives it up first. No handle looks like an id.
-async fn give_up_handles(connection: &mut PgConnection, identities: &[Uuid]) -> Result<(), ReadModelFailure> {
-    if !identities.is_empty() {
-        sqlx::query("update identities set agent_handle = id::text where id = any($1)")
-            .bind(identities)
-            .execute(connection)
-            .await?;
+/// Rows are written in no particular order: whoever passes a name on gives it up first. No handle looks like an id, and no
+/// mail address does.
+fn make_way(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let in_the_way = passing_on(changes);
+    if !in_the_way.is_empty() {
+        let mut statement = Statement::new(
+            "update identities set agent_handle = id::text, email_address = id::text where id = any(?)",
+        );
+        statement.bind(in_the_way)?;
+        writes.before(statement);
     }
     Ok(())
+}
+
+/// Identities whose handle or mail address is another's after these changes.
+fn passing_on(changes: &[Change<Row>]) -> Vec<Uuid> {
+    let after = changes.iter().filter_map(|change| change.after.as_ref()).map(|row| &row.document);
+    let holders: HashMap<&str, Uuid> =
+        after.flat_map(|document| names(document).map(|name| (name, document.id))).collect();
+    let before = changes.iter().filter_map(|change| change.before.as_ref()).map(|row| &row.document);
+    let passing_on = before.filter(|document| {
+        names(document).iter().any(|name| holders.get(name).is_some_and(|holder| *holder != document.id))
+    });
+    passing_on.map(|document| document.id).collect()
+}
+
+fn names(document: &IdentityDocument) -> [&str; 2] {
+    [&document.agent_handle, &document.email_address]
 }
 
 fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
@@ -157,16 +162,18 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
     })
 }
 
-async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), ReadModelFailure> {
+fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     let documents: Vec<String> =
         rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
-    sqlx::query(
+    writes.part(
         "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
                                  created_at, version, tunnel_metadata, document, folded_name)
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[],
-                              $8::timestamptz[], $9::bigint[], $10::text[], $11::text[], $12::text[])
+         select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::uuid[], ?::uuid[],
+                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[])
+         where exists (select from turn)
          on conflict on constraint identities_pkey do update
          set agent_handle = excluded.agent_handle,
+             email_address = excluded.email_address,
              status = excluded.status,
              phone_number_id = excluded.phone_number_id,
              version = excluded.version,
@@ -174,20 +181,18 @@ async fn upsert(connection: &mut PgConnection, rows: &[&Row]) -> Result<(), Read
              document = excluded.document,
              folded_name = excluded.folded_name",
     )
-    .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.document.agent_handle.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.document.email_address.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| status_name(row.document.status)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.document.tunnel.id).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.document.phone_number.as_ref().map(|phone| phone.id)).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())
-    .bind(documents)
-    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.document.agent_handle.as_str()).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.document.email_address.as_str()).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| status_name(row.document.status)).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.document.tunnel.id).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.document.phone_number.as_ref().map(|phone| phone.id)).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())?
+    .bind(documents)?
+    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use identity_domain::organization::Event;
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
@@ -68,18 +68,18 @@ impl Projection for Organizations {
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        sqlx::query(
-            "insert into organizations (id, name, created_at)
-             select * from unnest($1::text[], $2::text[], $3::timestamptz[])
+        writes
+            .part(
+                "insert into organizations (id, name, created_at)
+             select * from unnest(?::text[], ?::text[], ?::timestamptz[])
+             where exists (select from turn)
              on conflict on constraint organizations_pkey do update set name = excluded.name",
-        )
-        .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+            )
+            .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())?
+            .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())?
+            .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use identity_domain::{Event, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModel, ReadModelError, ReadModelFailure, Recorded};
+use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -46,11 +46,8 @@ pub trait Projection: Send + Sync + 'static {
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 
-    /// Makes the table say what the changes say.
-    async fn store(
-        connection: &mut PgConnection,
-        changes: &[Change<Self::Row>],
-    ) -> Result<(), ReadModelFailure>;
+    /// Adds what makes the table say what the changes say.
+    fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
 }
 
 /// What is kept of one aggregate, before and after some events.
@@ -87,28 +84,52 @@ impl<P: Projection> ReadModel for Live<P> {
         P::NAME
     }
 
-    async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError> {
-        apply::<P>(connection, events).await.map_err(|source| ReadModelError { read_model: P::NAME, source })
+    fn fold(&self) -> Box<dyn Fold> {
+        Box::new(Rows::<P>(vec![]))
     }
 }
 
-pub(crate) async fn apply<P: Projection>(
-    connection: &mut PgConnection,
-    events: &[Recorded],
-) -> Result<(), ReadModelFailure> {
-    let events: Vec<&Recorded> =
-        events.iter().filter(|event| event.event.kind() == P::KIND && P::concerns(&event.event)).collect();
-    if events.is_empty() {
-        return Ok(());
+/// What the last batch has changed.
+struct Rows<P: Projection>(Vec<Change<P::Row>>);
+
+#[async_trait]
+impl<P: Projection> Fold for Rows<P> {
+    async fn fold(
+        &mut self,
+        connection: &mut PgConnection,
+        events: &[Recorded],
+        writes: &mut Writes,
+    ) -> Result<(), ReadModelError> {
+        let folded = self.fold_batch(connection, events, writes).await;
+        folded.map_err(|source| ReadModelError { read_model: P::NAME, source })
     }
-    let known: Vec<&str> = events
-        .iter()
-        .filter(|event| !is_born_among(event, &events))
-        .map(|event| event.aggregate_id.as_str())
-        .collect();
-    let before = if known.is_empty() { HashMap::new() } else { P::load(connection, &known).await? };
-    let changes = fold_all::<P>(before, &events);
-    if changes.is_empty() { Ok(()) } else { P::store(connection, &changes).await }
+}
+
+impl<P: Projection> Rows<P> {
+    async fn fold_batch(
+        &mut self,
+        connection: &mut PgConnection,
+        events: &[Recorded],
+        writes: &mut Writes,
+    ) -> Result<(), ReadModelFailure> {
+        let last = std::mem::take(&mut self.0);
+        let events: Vec<&Recorded> = events
+            .iter()
+            .filter(|event| event.event.kind() == P::KIND && P::concerns(&event.event))
+            .collect();
+        let changed: HashMap<String, Option<P::Row>> =
+            last.into_iter().map(|change| (change.id, change.after)).collect();
+        let unknown: Vec<&str> = events
+            .iter()
+            .filter(|event| !changed.contains_key(&event.aggregate_id) && !is_born_among(event, &events))
+            .map(|event| event.aggregate_id.as_str())
+            .collect();
+        let mut before =
+            if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
+        before.extend(changed.into_iter().filter_map(|(id, row)| Some((id, row?))));
+        self.0 = fold_all::<P>(before, &events);
+        if self.0.is_empty() { Ok(()) } else { P::store(&self.0, writes) }
+    }
 }
 
 /// Whether the aggregate of `event` has its first event among `events`, so that nothing can be kept of it yet.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use identity_domain::identity::Event;
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -117,31 +117,63 @@ impl Projection for VaultAccess {
         Ok(rules)
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Rules>]) -> Result<(), ReadModelFailure> {
-        let identities: Vec<&str> = changes.iter().map(|change| change.id.as_str()).collect();
-        sqlx::query("delete from vault_access where identity_id = any($1::text[]::uuid[])")
-            .bind(identities)
-            .execute(&mut *connection)
-            .await?;
-        let mut rows = Vec::new();
+    fn store(changes: &[Change<Rules>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+        let mut gone = Vec::new();
+        let mut new = Vec::new();
         for change in changes {
-            rows.extend(
-                change.after.iter().flatten().map(|(secret, rule)| (change.id.as_str(), *secret, *rule)),
+            let identity = uuid_of(&change.id)?;
+            let rule =
+                |rules: &Option<Rules>, secret| rules.as_ref().and_then(|rules| rules.get(secret)).copied();
+            let before = change.before.iter().flatten();
+            gone.extend(
+                before
+                    .filter(|(secret, _)| rule(&change.after, secret).is_none())
+                    .map(|(secret, _)| (identity, *secret)),
             );
+            let after = change.after.iter().flatten();
+            let changed = after.filter(|(secret, after)| rule(&change.before, secret) != Some(**after));
+            new.extend(changed.map(|(secret, rule)| (identity, *secret, *rule)));
         }
-        sqlx::query(
-            "insert into vault_access (identity_id, vault_secret_id, access_id, created_at)
-             select identity::uuid, secret, access, created
-             from unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[]) as rule (identity, secret, access, created)",
-        )
-        .bind(rows.iter().map(|(identity, ..)| *identity).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(_, secret, _)| *secret).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(.., rule)| rule.access_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|(.., rule)| rule.created_at).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
-        Ok(())
+        delete(&gone, writes)?;
+        insert(&new, writes)
     }
+}
+
+fn delete(gone: &[(Uuid, Uuid)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let (identities, secrets): (Vec<Uuid>, Vec<Uuid>) = gone.iter().copied().unzip();
+    writes
+        .part(
+            "delete from vault_access
+             where identity_id = any(?)
+               and (identity_id, vault_secret_id) in (select * from unnest(?::uuid[], ?::uuid[]) as gone (identity, secret))
+               and exists (select from turn)",
+        )
+        .bind(&identities)?
+        .bind(&identities)?
+        .bind(secrets)?;
+    Ok(())
+}
+
+fn insert(new: &[(Uuid, Uuid, Rule)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    writes
+        .part(
+            "insert into vault_access (identity_id, vault_secret_id, access_id, created_at)
+             select * from unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::timestamptz[])
+             where exists (select from turn)
+             on conflict on constraint vault_access_pkey do update
+             set access_id = excluded.access_id, created_at = excluded.created_at",
+        )
+        .bind(new.iter().map(|(identity, ..)| *identity).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(_, secret, _)| *secret).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(.., rule)| rule.access_id).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(.., rule)| rule.created_at).collect::<Vec<_>>())?;
+    Ok(())
 }
 
 /// A rule as it is answered.

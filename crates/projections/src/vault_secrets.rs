@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use identity_domain::vault_secret::{Event, SecretType};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -83,28 +83,26 @@ impl Projection for VaultSecrets {
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Row>]) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let gone: Vec<&str> =
             changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
-        sqlx::query("delete from vault_secrets where id = any($1::text[]::uuid[])")
-            .bind(gone)
-            .execute(&mut *connection)
-            .await?;
+        writes
+            .part("delete from vault_secrets where id = any(?::text[]::uuid[]) and exists (select from turn)")
+            .bind(gone)?;
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        sqlx::query(
+        writes.part(
             "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[])
+             where exists (select from turn)
              on conflict on constraint vault_secrets_pkey do update
              set name = excluded.name, secret_type = excluded.secret_type, description = excluded.description",
         )
-        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.secret_type.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.secret_type.as_str()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?;
         Ok(())
     }
 }

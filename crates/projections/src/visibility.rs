@@ -7,7 +7,7 @@ use identity_domain::identity::{Event, Grant};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::recorded::timestamp;
-use identity_log::{ReadModelFailure, Recorded};
+use identity_log::{ReadModelFailure, Recorded, Writes};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
@@ -165,7 +165,7 @@ impl Projection for VisibilityRows {
         Ok(rows)
     }
 
-    async fn store(connection: &mut PgConnection, changes: &[Change<Rows>]) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Rows>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let mut gone = Vec::new();
         let mut new = Vec::new();
         for change in changes {
@@ -174,8 +174,8 @@ impl Projection for VisibilityRows {
             gone.extend(before.iter().filter(|row| !after.contains(row)).map(|row| (target, row.access_id)));
             new.extend(after.iter().filter(|row| !before.contains(row)).map(|row| (target, row)));
         }
-        delete(connection, &gone).await?;
-        insert(connection, &new).await
+        delete(&gone, writes)?;
+        insert(&new, writes)
     }
 }
 
@@ -183,43 +183,44 @@ fn rows_of(rows: Option<&Rows>) -> &[AccessRow] {
     rows.map_or(&[], Vec::as_slice)
 }
 
-async fn delete(connection: &mut PgConnection, gone: &[(Uuid, Uuid)]) -> Result<(), ReadModelFailure> {
+fn delete(gone: &[(Uuid, Uuid)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     if gone.is_empty() {
         return Ok(());
     }
     let (targets, rows): (Vec<Uuid>, Vec<Uuid>) = gone.iter().copied().unzip();
-    sqlx::query(
-        "delete from visibility
-         where target_id = any($1)
-           and (target_id, access_id) in (select * from unnest($1::uuid[], $2::uuid[]) as gone (target, row_id))",
-    )
-    .bind(targets)
-    .bind(rows)
-    .execute(connection)
-    .await?;
+    writes
+        .part(
+            "delete from visibility
+             where target_id = any(?)
+               and (target_id, access_id) in (select * from unnest(?::uuid[], ?::uuid[]) as gone (target, row_id))
+               and exists (select from turn)",
+        )
+        .bind(&targets)?
+        .bind(&targets)?
+        .bind(rows)?;
     Ok(())
 }
 
-async fn insert(connection: &mut PgConnection, new: &[(Uuid, &AccessRow)]) -> Result<(), ReadModelFailure> {
+fn insert(new: &[(Uuid, &AccessRow)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     if new.is_empty() {
         return Ok(());
     }
     let documents: Vec<String> =
         new.iter().map(|(target, row)| row.document(*target)).collect::<Result<_, _>>()?;
-    sqlx::query(
-        "insert into visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
-         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
-         on conflict on constraint visibility_pkey do update
-         set viewer_id = excluded.viewer_id, document = excluded.document",
-    )
-    .bind(new.iter().map(|(target, _)| *target).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, row)| row.viewer_id).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, row)| row.access_id).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, row)| row.organization_id.as_str()).collect::<Vec<_>>())
-    .bind(new.iter().map(|(_, row)| row.created_at).collect::<Vec<_>>())
-    .bind(documents)
-    .execute(connection)
-    .await?;
+    writes
+        .part(
+            "insert into visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
+             select * from unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::text[], ?::timestamptz[], ?::text[])
+             where exists (select from turn)
+             on conflict on constraint visibility_pkey do update
+             set viewer_id = excluded.viewer_id, document = excluded.document",
+        )
+        .bind(new.iter().map(|(target, _)| *target).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(_, row)| row.viewer_id).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(_, row)| row.access_id).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(_, row)| row.organization_id.as_str()).collect::<Vec<_>>())?
+        .bind(new.iter().map(|(_, row)| row.created_at).collect::<Vec<_>>())?
+        .bind(documents)?;
     Ok(())
 }
 
