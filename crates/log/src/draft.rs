@@ -47,7 +47,7 @@ impl Memory {
     /// What is still known under a lock that found the head like this. Where nobody has written since, everything is.
     pub(crate) fn resume(last: Option<Self>, found: Head) -> Self {
         match last {
-            Some(last) if last.head.position() == found.position() => {
+            Some(last) if last.head.is_where(&found) => {
                 Self { head: last.head.at(&found), alone: true, ..last }
             }
             last => {
@@ -59,7 +59,7 @@ impl Memory {
 
     /// What is known where a draft does not hold: nothing that came of it. One that is merely late was alone.
     pub(crate) fn instead_of(draft: &Draft, found: Head) -> Self {
-        Self { alone: draft.base == found.position(), ..Self::of(found) }
+        Self { alone: draft.base.is_of(&found), ..Self::of(found) }
     }
 
     fn of(head: Head) -> Self {
@@ -93,12 +93,31 @@ impl Memory {
     }
 }
 
+/// What a draft takes for granted.
+pub(crate) struct Base {
+    /// Where the log ends.
+    pub(crate) position: i64,
+    /// How often a read model was made anew.
+    pub(crate) generation: i64,
+    /// When it is too late, by the clock of the database: the events bear the moment at which the draft was begun.
+    pub(crate) latest: OffsetDateTime,
+}
+
+impl Base {
+    fn of(head: &Head) -> Self {
+        let latest = head.clock() + LONGEST_DRAFT;
+        Self { position: head.position(), generation: head.generation(), latest }
+    }
+
+    fn is_of(&self, head: &Head) -> bool {
+        self.position == head.position() && self.generation == head.generation()
+    }
+}
+
 /// A batch that is decided.
 pub(crate) struct Draft {
-    /// Where the log must end for it to hold.
-    base: i64,
-    /// When it was begun, by the clock of the database: no event in it is older.
-    begun: OffsetDateTime,
+    /// What it is drafted on.
+    base: Base,
     /// The answer to each command.
     pub(crate) outcomes: Vec<Outcome>,
     /// All events, in order.
@@ -112,7 +131,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// Whether it holds under a lock that found the head like this.
     pub(crate) fn holds(&self, found: &Head) -> bool {
-        self.base == found.position() && found.clock() - self.begun < LONGEST_DRAFT
+        self.base.is_of(found) && found.clock() < self.base.latest
     }
 
     /// Whether it can take its turn by one statement. Who writes nothing must know, too, that nobody else has.
@@ -134,9 +153,9 @@ pub(crate) async fn draft(
 ) -> Result<(Draft, Memory), BatchError> {
     let Memory { mut head, alone_since, alone, world, used: recently, mut folds } = memory;
     head.load_organizations(connection, appends).await?;
-    let (base, begun) = (head.position(), head.clock());
+    let base = Base::of(&head);
     let mut world = World::remembering(world, alone_since);
-    world.load(connection, tools.carrier.as_ref(), base, appends).await?;
+    world.load(connection, tools.carrier.as_ref(), base.position, appends).await?;
     let mut used = idempotency::used(connection, appends).await?;
     used.extend(recently);
     let mut outcomes = Vec::with_capacity(appends.len());
@@ -153,8 +172,8 @@ pub(crate) async fn draft(
     }
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
-    let (claims, numbers, world) = world.settle(base);
-    let mut writes = Writes::of_batch(base, head.position(), head.recorded_at(), begun + LONGEST_DRAFT)?;
+    let (claims, numbers, world) = world.settle(base.position);
+    let mut writes = Writes::of_batch(&base, head.position(), head.recorded_at())?;
     if !events.is_empty() {
         record(&events, &head, &claims, &mut writes)?;
         if folds.is_empty() {
@@ -164,7 +183,7 @@ pub(crate) async fn draft(
             fold.fold(connection, &events, &mut writes).await?;
         }
     }
-    let draft = Draft { base, begun, outcomes, events, writes, numbers };
+    let draft = Draft { base, outcomes, events, writes, numbers };
     Ok((draft, Memory { head, alone_since, alone, world, used: recently, folds }))
 }
 

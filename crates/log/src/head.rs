@@ -18,6 +18,8 @@ const REMEMBERED: usize = 20_000;
 #[derive(Debug)]
 pub(crate) struct Head {
     position: i64,
+    /// How often a read model was made anew.
+    generation: i64,
     recorded_at: OffsetDateTime,
     /// The database's clock when it was read, and when that was.
     clock: OffsetDateTime,
@@ -39,8 +41,9 @@ impl Head {
             .fetch_one(
                 // The clock is read once the lock is held, so that whoever held it before us saw an earlier one.
                 "begin;
-             with head as materialized (select position, recorded_at from log_head for update)
+             with head as materialized (select position, generation, recorded_at from log_head for update)
              select position,
+                    generation,
                     (extract(epoch from nullif(recorded_at, '-infinity')) * 1000000)::bigint as recorded_at,
                     (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock
              from head",
@@ -50,6 +53,7 @@ impl Head {
         let clock = moment(head.try_get("clock")?)?;
         Ok(Self {
             position: head.try_get("position")?,
+            generation: head.try_get("generation")?,
             recorded_at: moment(recorded_at.unwrap_or(0))?,
             clock,
             clock_read: Instant::now(),
@@ -133,6 +137,16 @@ impl Head {
     /// The last position.
     pub(crate) const fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Whether the log and its read models are as they were for another head.
+    pub(crate) const fn is_where(&self, other: &Self) -> bool {
+        self.position == other.position && self.generation == other.generation
+    }
+
+    /// How often a read model was made anew.
+    pub(crate) const fn generation(&self) -> i64 {
+        self.generation
     }
 
     /// What the database's clock says.

@@ -4,20 +4,24 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
 
-/// Takes the turn of a batch where nobody has written since it was drafted, nor is about to, and it is not too late for the
-/// moments in it. Then the row of `log_head` stays locked until all of the statement is committed.
+use crate::draft::Base;
+
+/// Takes the turn of a batch if all is as it was drafted on: nobody has written since, nor is about to, no read model was made
+/// anew, and it is not too late for the moments in it. Then the row of `log_head` stays locked until all of the statement is committed.
 ///
 /// It does not wait for that row: who waited would hold the tables that it is going to write, and who lets tables change
 /// places locks them after the row.
 const TAKE_TURN: &str = "
     update log_head set position = $1, recorded_at = $2
-    where position = (select position from log_head where position = $3 and clock_timestamp() < $4 for update skip locked)
+    where position = (select position from log_head
+                      where position = $3 and generation = $4 and clock_timestamp() < $5
+                      for update skip locked)
     returning position";
 
 /// The same within a transaction that holds the lock.
 const HAVE_TURN: &str = "
     update log_head set position = $1, recorded_at = $2
-    where position = $3 and $4::timestamptz is not null
+    where position = $3 and generation = $4 and $5::timestamptz is not null
     returning position";
 
 /// SQL with its arguments.
@@ -73,17 +77,16 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// What is written where the log ended at `base`, and ends at `position` then; before `latest`, if it is to take its
-    /// turn by itself.
+    /// What is written on this base, and where the log ends then.
     pub(crate) fn of_batch(
-        base: i64,
+        base: &Base,
         position: i64,
         recorded_at: OffsetDateTime,
-        latest: OffsetDateTime,
     ) -> Result<Self, sqlx::Error> {
         let mut writes = Self::default();
-        writes.parts.bind(position)?.bind(recorded_at)?.bind(base)?.bind(latest)?;
-        writes.parts.named = 4;
+        writes.parts.bind(position)?.bind(recorded_at)?;
+        writes.parts.bind(base.position)?.bind(base.generation)?.bind(base.latest)?;
+        writes.parts.named = 5;
         Ok(writes)
     }
 

@@ -227,6 +227,7 @@ async fn swap(
          alter table read_model_next.{name} set schema read_model;"
     );
     connection.execute(statements.as_str()).await?;
+    connection.execute("update log_head set generation = generation + 1").await?;
     sqlx::query(
         "update read_models
          set retired_version = version, retired_at = now(), retired_position = $2,
