@@ -159,7 +159,7 @@ impl Projection for ApiKeys {
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
-    fn store(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         writes.part(
             "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,

@@ -107,7 +107,7 @@ impl Projection for Identities {
         rows.iter().map(|row| Ok((row.try_get::<Uuid, _>("id")?.to_string(), row_of(row)?))).collect()
     }
 
-    fn store(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         make_way(changes, writes)?;
         let (kept, gone): (Vec<&Change<Row>>, Vec<&Change<Row>>) =
             changes.iter().partition(|change| change.after.is_some());
@@ -125,7 +125,7 @@ impl Projection for Identities {
 
 /// Rows are written in no particular order: whoever passes a name on gives it up first. No handle looks like an id, and no
 /// mail address does.
-fn make_way(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+fn make_way(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     let in_the_way = passing_on(changes);
     if !in_the_way.is_empty() {
         let mut statement = Statement::new(
@@ -138,7 +138,7 @@ fn make_way(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadMod
 }
 
 /// Identities whose handle or mail address is another's after these changes.
-fn passing_on(changes: &[&Change<Row>]) -> Vec<Uuid> {
+fn passing_on(changes: &[Change<Row>]) -> Vec<Uuid> {
     let after = changes.iter().filter_map(|change| change.after.as_ref()).map(|row| &row.document);
     let holders: HashMap<&str, Uuid> =
         after.flat_map(|document| names(document).map(|name| (name, document.id))).collect();

@@ -68,7 +68,7 @@ impl Projection for Organizations {
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
-    fn store(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         writes
             .part(

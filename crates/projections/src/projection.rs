@@ -10,9 +10,6 @@ use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// The most rows of a read model that are kept in memory from one batch to the next.
-const MOST: usize = 8_000;
-
 /// A read model: what one aggregate's events come to, and where that is kept.
 #[async_trait]
 pub trait Projection: Send + Sync + 'static {
@@ -50,7 +47,7 @@ pub trait Projection: Send + Sync + 'static {
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 
     /// Adds what makes the table say what the changes say.
-    fn store(changes: &[&Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
+    fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
 }
 
 /// What is kept of one aggregate, before and after some events.
@@ -62,13 +59,6 @@ pub struct Change<Row> {
     pub before: Option<Row>,
     /// What is to be kept.
     pub after: Option<Row>,
-}
-
-impl<Row: PartialEq> Change<Row> {
-    /// Whether anything is changed.
-    fn is_one(&self) -> bool {
-        self.before != self.after
-    }
 }
 
 /// A [`Projection`] as the log sees it.
@@ -99,7 +89,7 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-/// Rows as the batches that were folded have left them, or found them; none where nothing is kept of an aggregate.
+/// What the last batch has made of rows; none where nothing is kept of an aggregate any more.
 struct Rows<P: Projection>(HashMap<String, Option<P::Row>>);
 
 #[async_trait]
@@ -126,35 +116,20 @@ impl<P: Projection> Rows<P> {
             .iter()
             .filter(|event| event.event.kind() == P::KIND && P::concerns(&event.event))
             .collect();
-        self.load(connection, &events).await?;
-        let changes = fold_all::<P>(&mut self.0, &events);
-        let real: Vec<&Change<P::Row>> = changes.iter().filter(|change| change.is_one()).collect();
-        if !real.is_empty() {
-            P::store(&real, writes)?;
-        }
-        // The last batch may not be written yet, and stays known; older ones can be read again.
-        if self.0.len() + changes.len() > MOST {
-            self.0.clear();
-        }
-        self.0.extend(changes.into_iter().map(|change| (change.id, change.after)));
-        Ok(())
-    }
-
-    /// Reads what is not known of the aggregates of these events.
-    async fn load(
-        &mut self,
-        connection: &mut PgConnection,
-        events: &[&Recorded],
-    ) -> Result<(), ReadModelFailure> {
+        let last = std::mem::take(&mut self.0);
         let unknown: Vec<&str> = events
             .iter()
-            .filter(|event| !self.0.contains_key(&event.aggregate_id) && !is_born_among(event, events))
+            .filter(|event| !last.contains_key(&event.aggregate_id) && !is_born_among(event, &events))
             .map(|event| event.aggregate_id.as_str())
             .collect();
-        if !unknown.is_empty() {
-            let found = P::load(connection, &unknown).await?;
-            self.0.extend(found.into_iter().map(|(id, row)| (id, Some(row))));
+        let mut before =
+            if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
+        before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
+        let changes = fold_all::<P>(before, &events);
+        if !changes.is_empty() {
+            P::store(&changes, writes)?;
         }
+        self.0 = changes.into_iter().map(|change| (change.id, change.after)).collect();
         Ok(())
     }
 }
@@ -165,17 +140,14 @@ fn is_born_among(event: &Recorded, events: &[&Recorded]) -> bool {
         || events.iter().any(|other| other.sequence == 1 && other.aggregate_id == event.aggregate_id)
 }
 
-/// Folds events onto what was kept, which is taken out.
-fn fold_all<P: Projection>(
-    before: &mut HashMap<String, Option<P::Row>>,
-    events: &[&Recorded],
-) -> Vec<Change<P::Row>> {
+/// Folds events onto what was kept; aggregates that come to what they were are left out.
+fn fold_all<P: Projection>(mut before: HashMap<String, P::Row>, events: &[&Recorded]) -> Vec<Change<P::Row>> {
     let mut changes: Vec<Change<P::Row>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for event in events {
         let id = event.aggregate_id.as_str();
         let place = *places.entry(id).or_insert_with(|| {
-            let row = before.remove(id).flatten();
+            let row = before.remove(id);
             changes.push(Change { id: id.to_owned(), before: row.clone(), after: row });
             changes.len() - 1
         });
@@ -183,6 +155,7 @@ fn fold_all<P: Projection>(
             change.after = P::fold(change.after.take(), event);
         }
     }
+    changes.retain(|change| change.before != change.after);
     changes
 }
 

@@ -117,7 +117,7 @@ impl Projection for VaultAccess {
         Ok(rules)
     }
 
-    fn store(changes: &[&Change<Rules>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Rules>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let mut gone = Vec::new();
         let mut new = Vec::new();
         for change in changes {

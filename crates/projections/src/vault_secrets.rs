@@ -83,7 +83,7 @@ impl Projection for VaultSecrets {
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
-    fn store(changes: &[&Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let gone: Vec<&str> =
             changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
         writes

@@ -165,7 +165,7 @@ impl Projection for VisibilityRows {
         Ok(rows)
     }
 
-    fn store(changes: &[&Change<Rows>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    fn store(changes: &[Change<Rows>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let mut gone = Vec::new();
         let mut new = Vec::new();
         for change in changes {
