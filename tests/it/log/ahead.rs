@@ -131,6 +131,41 @@ fn what_the_batch_before_does_is_known() {
     at_once(&history, &[back, described].map(|told| told.unwrap().events).concat());
 }
 
+/// What is kept of identities: the name, the address, and whose they are.
+fn kept(history: &History) -> Vec<(String, String, Uuid)> {
+    let rows = sqlx::query_as(
+        "select agent_handle, split_part(email_address, '@', 1), id
+         from read_model.identities
+         where agent_handle !~ '^warm'
+         order by agent_handle",
+    );
+    wait(rows.fetch_all(history.database.pool())).unwrap()
+}
+
+#[test]
+fn a_name_can_pass_from_one_to_another_within_a_batch() {
+    let history = History::with_name_hold(Duration::ZERO);
+    let [desk, next, dead, heir] = [(); 4].map(|()| ids::mint());
+    history.append(create(desk, "harbor-desk"));
+    history.append(create(next, "front-desk"));
+    history.append(create(dead, "late-desk"));
+    history.append(rename(desk, "night-desk"));
+    let (_, passed_on) = one_after_the_other(
+        &history,
+        [describe(desk, "seen")],
+        [rename(desk, "day-desk"), rename(next, "night-desk"), delete(dead), create(heir, "late-desk")],
+        Fate::Committed,
+    );
+    at_once(&history, &passed_on.map(|told| told.unwrap().events).concat());
+    let expected = [
+        ("day-desk", "harbor-desk", desk),
+        ("late-desk", "late-desk", heir),
+        ("night-desk", "front-desk", next),
+    ];
+    let expected = expected.map(|(handle, mail, id)| (handle.to_owned(), mail.to_owned(), id));
+    assert_eq!(kept(&history), expected);
+}
+
 /// Whoever has been told of the past is not told otherwise later.
 #[test]
 fn no_event_is_older_than_a_past_that_was_settled_before_it() {

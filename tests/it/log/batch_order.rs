@@ -100,38 +100,6 @@ fn the_first_name_of_a_renamed_identity_stays_taken_as_its_address() {
     assert_eq!(names(&after_its_death), ["identity.created"]);
 }
 
-/// What is kept of identities, by the name and the address of each.
-fn kept(history: &History) -> Vec<(String, String, Uuid)> {
-    let rows = sqlx::query_as(
-        "select agent_handle, split_part(email_address, '@', 1), id from read_model.identities order by agent_handle",
-    );
-    wait(rows.fetch_all(history.database.pool())).unwrap()
-}
-
-#[test]
-fn a_name_can_pass_from_one_to_another_within_a_batch() {
-    let history = History::with_name_hold(Duration::ZERO);
-    let [desk, next, dead, heir] = [(); 4].map(|()| ids::mint());
-    history.append(create(desk, "harbor-desk"));
-    history.append(create(next, "front-desk"));
-    history.append(create(dead, "late-desk"));
-    history.append(rename(desk, "night-desk"));
-    let answers = history.in_one_batch([
-        rename(desk, "day-desk"),
-        rename(next, "night-desk"),
-        delete(dead),
-        create(heir, "late-desk"),
-    ]);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    let expected = [
-        ("day-desk", "harbor-desk", desk),
-        ("late-desk", "late-desk", heir),
-        ("night-desk", "front-desk", next),
-    ];
-    let expected = expected.map(|(handle, mail, id)| (handle.to_owned(), mail.to_owned(), id));
-    assert_eq!(kept(&history), expected);
-}
-
 #[test]
 fn of_two_who_want_one_name_the_first_gets_it() {
     let history = History::new();
