@@ -27,7 +27,7 @@ pub(crate) enum Written {
     /// It is committed, and everybody has an answer.
     Committed(PgConnection),
     /// Nothing of it was written: it was not its turn, or too late.
-    Missed(PgConnection, Draft, Vec<Job>),
+    Missed(PgConnection, Box<Draft>, Vec<Job>),
     /// Nothing of it was written. The connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     Refused(Vec<Job>, BatchError),
 }
@@ -43,7 +43,7 @@ impl Batch {
         let Self { connection, draft, jobs, begun, .. } = self;
         match written {
             Ok(true) => {}
-            Ok(false) => return Written::Missed(connection, draft, jobs),
+            Ok(false) => return Written::Missed(connection, Box::new(draft), jobs),
             Err(error) => {
                 tools.metrics.failed();
                 return Written::Refused(jobs, error);

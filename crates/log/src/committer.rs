@@ -109,7 +109,7 @@ struct Desk {
     /// The batch that is being written, on the writer's connection.
     writing: Option<JoinHandle<Written>>,
     writer: Option<PgConnection>,
-    /// What drafts read with while a batch is being written.
+    /// What drafts ahead read with.
     reader: Option<PgConnection>,
     memory: Option<Memory>,
 }
@@ -188,11 +188,16 @@ impl Desk {
                 let begun = Instant::now();
                 match self.writer().await {
                     Ok(connection) => Ok(Batch { connection, draft, jobs, begun, is_locked: false }),
-                    Err(error) => Err((jobs, error.into())),
+                    Err(error) => Err(self.not_begun(jobs, error.into())),
                 }
             }
             ahead => self.begin_under_lock(ahead, jobs).await,
         }
+    }
+
+    fn not_begun(&self, jobs: Vec<Job>, error: BatchError) -> (Vec<Job>, BatchError) {
+        self.tools.metrics.failed();
+        (jobs, error)
     }
 
     async fn begin_under_lock(
@@ -202,10 +207,7 @@ impl Desk {
     ) -> Result<Batch, (Vec<Job>, BatchError)> {
         match self.lock(ahead, &appends(&jobs)).await {
             Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun, is_locked: true }),
-            Err(error) => {
-                self.tools.metrics.failed();
-                Err((jobs, error))
-            }
+            Err(error) => Err(self.not_begun(jobs, error)),
         }
     }
 
@@ -255,7 +257,7 @@ impl Desk {
             Ok(Written::Missed(connection, draft, jobs)) => {
                 self.writer = Some(connection);
                 self.memory = None;
-                if let Err((jobs, error)) = self.commit_under_lock(Some(draft), jobs).await {
+                if let Err((jobs, error)) = self.commit_under_lock(Some(*draft), jobs).await {
                     self.refused(jobs, error).await;
                 }
             }

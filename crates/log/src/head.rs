@@ -21,11 +21,11 @@ pub(crate) struct Head {
     /// How often a read model was made anew.
     generation: i64,
     recorded_at: OffsetDateTime,
-    /// The database's clock when it was read, and when that was.
-    clock: OffsetDateTime,
+    /// What the database's clock said when it was read, and when that was.
+    reading: OffsetDateTime,
     clock_read: Instant,
-    /// What the clock says now.
-    now: OffsetDateTime,
+    /// What it says now.
+    clock: OffsetDateTime,
     organizations: HashMap<String, i64>,
     touched: HashSet<String>,
 }
@@ -50,14 +50,14 @@ impl Head {
             )
             .await?;
         let recorded_at: Option<i64> = head.try_get("recorded_at")?;
-        let clock = moment(head.try_get("clock")?)?;
+        let reading = moment(head.try_get("clock")?)?;
         Ok(Self {
             position: head.try_get("position")?,
             generation: head.try_get("generation")?,
             recorded_at: moment(recorded_at.unwrap_or(0))?,
-            clock,
+            reading,
             clock_read: Instant::now(),
-            now: clock,
+            clock: reading,
             organizations: HashMap::new(),
             touched: HashSet::new(),
         })
@@ -65,14 +65,14 @@ impl Head {
 
     /// The same head by the clock of another.
     pub(crate) fn at(self, other: &Self) -> Self {
-        Self { clock: other.clock, clock_read: other.clock_read, now: other.now, ..self }
+        Self { reading: other.reading, clock_read: other.clock_read, clock: other.clock, ..self }
     }
 
     /// The same head a while after it was read; to the microsecond, as Postgres keeps moments.
     pub(crate) fn by_now(self) -> Self {
         let passed = i64::try_from(self.clock_read.elapsed().as_micros()).map(Duration::microseconds);
-        let now = passed.ok().and_then(|passed| self.clock.checked_add(passed)).unwrap_or(self.clock);
-        Self { now, ..self }
+        let clock = passed.ok().and_then(|passed| self.reading.checked_add(passed)).unwrap_or(self.clock);
+        Self { clock, ..self }
     }
 
     /// Looks up where organizations are that a batch writes to. A statement of its own after the lock: one that was begun
@@ -106,7 +106,7 @@ impl Head {
     /// two commands share one and history can be asked for any moment without doubt.
     pub(crate) fn next_moment(&self) -> Result<OffsetDateTime, BatchError> {
         let after_last = self.recorded_at.checked_add(Duration::MICROSECOND).ok_or(BatchError::Clock)?;
-        Ok(self.now.max(after_last))
+        Ok(self.clock.max(after_last))
     }
 
     /// Gives an event its place.
@@ -151,7 +151,7 @@ impl Head {
 
     /// What the database's clock says.
     pub(crate) const fn clock(&self) -> OffsetDateTime {
-        self.now
+        self.clock
     }
 
     /// When it was read the last time.

@@ -65,7 +65,11 @@ impl Metrics {
         registry.register("commit_failures", "Transactions that failed as a whole", failures.clone());
         registry.register("commands", "Commands that were decided, by how that ended", commands.clone());
         registry.register("commit_commands", "Commands in one transaction", batch_sizes.clone());
-        registry.register("commit_duration_seconds", "Time from BEGIN to COMMIT", durations.clone());
+        registry.register(
+            "commit_duration_seconds",
+            "Time from the begin of a transaction to its commit",
+            durations.clone(),
+        );
         registry.register("events_appended", "Events that were appended", events.clone());
         registry.register("name_claims", "Names that were taken and given up", claims.clone());
     }

@@ -94,7 +94,7 @@ impl Writes {
     /// row in `turn`.
     pub fn part(&mut self, sql: &str) -> &mut Statement {
         self.count += 1;
-        self.parts.text.push_str(&format!(", part_{} as (", self.count));
+        self.parts.text.push_str(&[", part_", &self.count.to_string(), " as ("].concat());
         self.parts.push(sql);
         self.parts.text.push(')');
         &mut self.parts

@@ -118,21 +118,17 @@ impl Projection for VaultAccess {
     }
 
     fn store(changes: &[Change<Rules>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+        let none = Rules::new();
         let mut gone = Vec::new();
         let mut new = Vec::new();
         for change in changes {
             let identity = uuid_of(&change.id)?;
-            let rule =
-                |rules: &Option<Rules>, secret| rules.as_ref().and_then(|rules| rules.get(secret)).copied();
-            let before = change.before.iter().flatten();
-            gone.extend(
-                before
-                    .filter(|(secret, _)| rule(&change.after, secret).is_none())
-                    .map(|(secret, _)| (identity, *secret)),
-            );
-            let after = change.after.iter().flatten();
-            let changed = after.filter(|(secret, after)| rule(&change.before, secret) != Some(**after));
-            new.extend(changed.map(|(secret, rule)| (identity, *secret, *rule)));
+            let before = change.before.as_ref().unwrap_or(&none);
+            let after = change.after.as_ref().unwrap_or(&none);
+            let revoked = before.keys().filter(|secret| !after.contains_key(secret));
+            gone.extend(revoked.map(|secret| (identity, *secret)));
+            let granted = after.iter().filter(|(secret, rule)| before.get(secret) != Some(rule));
+            new.extend(granted.map(|(secret, rule)| (identity, *secret, *rule)));
         }
         delete(&gone, writes)?;
         insert(&new, writes)
