@@ -78,6 +78,28 @@ fn what_a_write_has_made_is_remembered() {
 }
 
 #[test]
+fn what_a_grant_has_made_is_remembered() {
+    let world = World::new();
+    let admin = world.admin();
+    let viewer = world.agent("viewer");
+    let rows = |identity: &Value| identity["access"].as_array().unwrap().clone();
+    let mut turn = 0;
+    becomes("what a grant has made is remembered", || {
+        turn += 1;
+        let handle = format!("alpha-{turn}");
+        admin.create(&handle);
+        admin.identity(&handle);
+        let granted = admin.grant(&handle, &viewer.id).created();
+        let before = hits(&admin, "identity");
+        let shown = admin.identity(&handle);
+        assert_eq!(rows(&shown), [granted]);
+        let opened = admin.open(&handle);
+        assert_eq!(rows(&admin.identity(&handle)), [opened]);
+        hits(&admin, "identity") > before + 1.0
+    });
+}
+
+#[test]
 fn an_access_row_ends_with_its_viewer() {
     let world = World::new();
     let admin = world.admin();

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_log::Committed;
 use identity_log::idempotency::{Compose, Kept, NotComposed};
+use identity_projections::document::IdentityDocument;
 use identity_projections::identities::{self, Eyes, Found, Row};
 use identity_projections::past;
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub(crate) struct Answer {
     body: String,
     /// None where it is the version of what was written to, which goes without saying.
     entity_tag: Option<String>,
-    /// The identity that it shows as it is from now on, where it does.
+    /// The identity as it is from now on, where that is known.
     shown: Option<Shown>,
 }
 
@@ -33,6 +34,27 @@ pub(crate) struct Answer {
 pub(crate) struct Shown {
     pub(crate) handle: String,
     pub(crate) found: Found,
+}
+
+impl Shown {
+    /// What a write made of an identity, with the access rows that it had, where nobody else has changed it since it was read.
+    pub(crate) fn after(before: &Found, committed: &Committed) -> Result<Option<Self>, ApiError> {
+        let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
+        if !is_next {
+            return Ok(None);
+        }
+        let document = serde_json::from_str(&before.document)?;
+        let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
+            return Ok(None);
+        };
+        let found = Found {
+            id: before.id,
+            version: committed.version,
+            document: serde_json::to_string(&document)?,
+            access: before.access.clone(),
+        };
+        Ok(Some(Self { handle: document.agent_handle, found }))
+    }
 }
 
 impl Answer {
@@ -57,7 +79,12 @@ impl Answer {
         Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
     }
 
-    /// The identity that it shows as it is from now on, where it does.
+    /// The same answer, by which an identity is known as it is from now on.
+    pub(crate) fn knowing(self, shown: Option<Shown>) -> Self {
+        Self { shown, ..self }
+    }
+
+    /// The identity as it is from now on, where that is known.
     pub(crate) fn shown(&self) -> Option<&Shown> {
         self.shown.as_ref()
     }

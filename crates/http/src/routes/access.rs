@@ -1,11 +1,14 @@
 //! Who may see an identity. Contract, section 4. Admins only, decided before anything is looked up (D7).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
+use identity_projections::identities::Found;
 use identity_projections::visibility::{self, AccessRow};
 
 use super::{json_text, unless_known};
@@ -13,7 +16,7 @@ use crate::caller::{Admin, Segments, uuid_segment};
 use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
-use crate::reply::{Answer, Done, Reply, Source, Subject};
+use crate::reply::{Answer, Done, Reply, Shown, Source, Subject};
 
 /// `GET …/access`: the rows, oldest first.
 #[utoipa::path(
@@ -64,24 +67,42 @@ pub(crate) async fn grant_access(
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },
         None => IdentityCommand::OpenVisibility { access_id },
     };
-    let reply = Granted { target: caller.subject(target.id) };
-    caller.write(target.id, Command::Identity(command), expected, reply).await
+    let id = target.id;
+    let reply = Granted { target: caller.subject(id), before: target };
+    caller.write(id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the new row, or with the wildcard row that is there already.
 struct Granted {
     target: Subject,
+    before: Arc<Found>,
 }
 
 #[async_trait]
 impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let row = match new_row(committed) {
-            Some(row) => row.document(self.target.id)?,
+        let Some(row) = new_row(committed) else {
             // Nothing is written only where everybody may see it, and then there is no other row.
-            None => self.target.found(source, committed.version).await?.access,
+            let access = self.target.found(source, committed.version).await?.access;
+            return Ok(Answer::text(StatusCode::CREATED, access));
         };
-        Ok(Answer::text(StatusCode::CREATED, row))
+        let document = row.document(self.target.id)?;
+        let shown = Shown::after(&self.before, committed)?.map(|shown| shown.with_row(&row, &document));
+        Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
+    }
+}
+
+impl Shown {
+    /// The same with one access row more, the newest; or with this one alone, if it is everybody's.
+    fn with_row(mut self, row: &AccessRow, document: &str) -> Self {
+        let access = &mut self.found.access;
+        if row.viewer_id.is_none() {
+            access.clear();
+        } else if !access.is_empty() {
+            access.push(',');
+        }
+        access.push_str(document);
+        self
     }
 }
 

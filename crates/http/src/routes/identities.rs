@@ -161,32 +161,15 @@ struct Updated {
 #[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        if let Some(shown) = after(&self.before, committed)? {
+        // Rows that name viewers end with these, whoever ended them meanwhile.
+        if !self.before.names_viewers()
+            && let Some(shown) = Shown::after(&self.before, committed)?
+        {
             return Ok(Answer::identity(StatusCode::OK, shown));
         }
         let found = self.identity.found(source, committed.version).await?;
         Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
     }
-}
-
-/// What a write made of an identity, where nobody else has changed it since it was read, and its body depends on nobody
-/// else.
-fn after(before: &Found, committed: &Committed) -> Result<Option<Shown>, ApiError> {
-    let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
-    if !is_next || before.names_viewers() {
-        return Ok(None);
-    }
-    let document = serde_json::from_str(&before.document)?;
-    let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
-        return Ok(None);
-    };
-    let found = Found {
-        id: before.id,
-        version: committed.version,
-        document: serde_json::to_string(&document)?,
-        access: before.access.clone(),
-    };
-    Ok(Some(Shown { handle: document.agent_handle, found }))
 }
 
 /// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
