@@ -1,8 +1,8 @@
 //! Group commit: one task drains all waiting commands into one transaction after the other.
 //!
 //! While a batch is being written the next one gathers in the queue and is drafted, so batches grow with the load by
-//! themselves. A batch that finds the log as its draft expects it is written by one statement; others are drafted anew under
-//! the lock.
+//! themselves. A draft that finds the log as it expects is written by one statement; whatever else there is to write is
+//! written in a transaction that holds the lock.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -184,13 +184,12 @@ impl Desk {
     /// Makes a batch ready to be written. Where that fails, its commands come back.
     async fn begin(&mut self, ahead: Option<Draft>, jobs: Vec<Job>) -> Result<Batch, (Vec<Job>, BatchError)> {
         match ahead {
-            Some(draft) if draft.is_one_statement(&appends(&jobs)) => {
-                let begun = Instant::now();
-                match self.writer().await {
-                    Ok(connection) => Ok(Batch { connection, draft, jobs, begun, is_locked: false }),
-                    Err(error) => Err(self.not_begun(jobs, error.into())),
+            Some(draft) if draft.is_one_statement(&appends(&jobs)) => match self.writer().await {
+                Ok(connection) => {
+                    Ok(Batch { connection, draft, jobs, begun: Instant::now(), is_locked: false })
                 }
-            }
+                Err(error) => Err(self.not_begun(jobs, error.into())),
+            },
             ahead => self.begin_under_lock(ahead, jobs).await,
         }
     }
@@ -272,10 +271,11 @@ impl Desk {
     }
 
     /// A batch fails as a whole when the database refuses one of its statements; then each command is tried by
-    /// itself, so that one that cannot be written does not take others with it.
+    /// itself, so that one that cannot be written does not take others with it. One alone is tried again, too: what was
+    /// drafted ahead may not have seen that its key was used meanwhile.
     async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
         self.memory = None;
-        if jobs.len() <= 1 || error.is_outage() {
+        if error.is_outage() {
             return refuse(jobs, error);
         }
         tracing::warn!(

@@ -1,8 +1,8 @@
 //! What a batch comes to, before any of it is written: every command decided in the order of arrival.
 //!
 //! A batch is drafted on what is known of the log, or on what the batch that is being written will have made of it. A draft
-//! holds if the log ends where it says when its turn comes, soon enough: then nobody else has written, and nothing it has
-//! read can have changed.
+//! holds if the log ends where it says when its turn comes, soon enough, and no read model was made anew: then nobody else has
+//! written, and no event, claim or row that it has read can have changed.
 
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
@@ -44,7 +44,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// What is still known under a lock that found the head like this. Where nobody has written since, everything is.
+    /// What is still known under a lock that found the head like this. Where it is where it was, everything is.
     pub(crate) fn resume(last: Option<Self>, found: Head) -> Self {
         match last {
             Some(last) if last.head.is_where(&found) => {
@@ -177,7 +177,7 @@ pub(crate) async fn draft(
     if !events.is_empty() {
         record(&events, &head, &claims, &mut writes)?;
         if folds.is_empty() {
-            folds.extend(tools.read_models.iter().map(|read_model| read_model.fold()));
+            folds.extend(tools.read_models.iter().map(|read_model| read_model.begin()));
         }
         for fold in &mut folds {
             fold.fold(connection, &events, &mut writes).await?;

@@ -13,12 +13,12 @@ pub trait ReadModel: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// A fold to which nothing is known yet.
-    fn fold(&self) -> Box<dyn Fold>;
+    fn begin(&self) -> Box<dyn Fold>;
 
     /// Folds `events`, which follow without a gap on what was folded before, within the caller's transaction.
     async fn apply(&self, connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ReadModelError> {
         let mut writes = Writes::default();
-        self.fold().fold(connection, events, &mut writes).await?;
+        self.begin().fold(connection, events, &mut writes).await?;
         let written = writes.execute(connection).await;
         written.map_err(|error| ReadModelError { read_model: self.name(), source: error.into() })
     }
@@ -28,7 +28,7 @@ pub trait ReadModel: Send + Sync {
 #[async_trait]
 pub trait Fold: Send {
     /// Folds a batch, and says what is to be written. What the batch before came to is known, whether or not it is
-    /// written by now; rows that it did not change are read.
+    /// written by now; rows that it did not change are read, so all batches before that one must be committed.
     async fn fold(
         &mut self,
         connection: &mut PgConnection,

@@ -7,18 +7,22 @@ use time::OffsetDateTime;
 use crate::draft::Base;
 
 /// Takes the turn of a batch if all is as it was drafted on: nobody has written since, nor is about to, no read model was made
-/// anew, and it is not too late for the moments in it. Then the row of `log_head` stays locked until all of the statement is committed.
+/// anew, and it is not too late for the moments in it. Then the row of `log_head` stays locked until all of the statement
+/// is committed.
 ///
-/// It does not wait for that row: who waited would hold the tables that it is going to write, and who lets tables change
-/// places locks them after the row.
+/// The clock is read once the row is locked, so that whoever held it before saw an earlier one. It does not wait for the
+/// row: who waited would hold the tables that it is going to write, and who lets tables change places locks them after it.
 const TAKE_TURN: &str = "
     update log_head set position = $1, recorded_at = $2
-    where position = (select position from log_head
-                      where position = $3 and generation = $4 and clock_timestamp() < $5
-                      for update skip locked)
+    where position = (
+        with head as materialized (
+            select position from log_head where position = $3 and generation = $4 for update skip locked
+        )
+        select position from head where clock_timestamp() < $5
+    )
     returning position";
 
-/// The same within a transaction that holds the lock.
+/// The same within a transaction that holds the lock, where nothing but a defect can have moved the head.
 const HAVE_TURN: &str = "
     update log_head set position = $1, recorded_at = $2
     where position = $3 and generation = $4 and $5::timestamptz is not null

@@ -123,13 +123,13 @@ impl Projection for Identities {
     }
 }
 
-/// Rows are written in no particular order: whoever passes a name on gives it up first. No handle looks like an id, and no
-/// mail address does.
+/// Rows are written in no particular order: whoever passes a name on gives it up first. No handle and no mail address begins
+/// with an `@`.
 fn make_way(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     let in_the_way = passing_on(changes);
     if !in_the_way.is_empty() {
         let mut statement = Statement::new(
-            "update identities set agent_handle = id::text, email_address = id::text where id = any(?)",
+            "update identities set agent_handle = '@' || id, email_address = '@' || id where id = any(?)",
         );
         statement.bind(in_the_way)?;
         writes.before(statement);

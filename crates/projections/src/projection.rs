@@ -84,7 +84,7 @@ impl<P: Projection> ReadModel for Live<P> {
         P::NAME
     }
 
-    fn fold(&self) -> Box<dyn Fold> {
+    fn begin(&self) -> Box<dyn Fold> {
         Box::new(Rows::<P>(HashMap::new()))
     }
 }

@@ -86,9 +86,11 @@ impl Projection for VaultSecrets {
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         let gone: Vec<&str> =
             changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
-        writes
-            .part("delete from vault_secrets where id = any(?::text[]::uuid[]) and exists (select from turn)")
-            .bind(gone)?;
+        if !gone.is_empty() {
+            writes
+                .part("delete from vault_secrets where id = any(?::text[]::uuid[]) and exists (select from turn)")
+                .bind(gone)?;
+        }
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         writes.part(
             "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at)

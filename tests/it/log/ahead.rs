@@ -263,14 +263,39 @@ impl Compose for Nothing {
     }
 }
 
+fn under_key(append: Append) -> Append {
+    let repeatable = Repeatable { key: "once".to_owned(), fingerprint: [0; 32], answer: Arc::new(Nothing) };
+    Append { repeatable: Some(repeatable), ..append }
+}
+
+/// By a command that came to nothing, so that the log is where it was.
+#[test]
+fn a_key_that_another_process_uses_in_between_is_used() {
+    let history = History::new();
+    let desk = ids::mint();
+    history.append(create(desk, "harbor-desk"));
+    history.append(describe(desk, "seen"));
+    let (log, committer) = history.open();
+    let (other, other_committer) = history.open();
+    let pool = history.database.pool();
+    let work = async move {
+        let stuck = Stuck::write(pool, &log, [create(ids::mint(), "night-desk")]).await;
+        let next = tokio::spawn(queue(log, [under_key(create(ids::mint(), "front-desk"))]).await);
+        stuck.drafts_another(pool).await;
+        let unchanged = other.append(under_key(describe(desk, "seen"))).await.unwrap();
+        assert!(unchanged.events.is_empty());
+        let mut barrier = stuck.barrier;
+        barrier.execute("rollback").await.unwrap();
+        let [repeated] = next.await.unwrap();
+        repeated
+    };
+    let (repeated, ..) = wait(futures::future::join3(work, committer.run(), other_committer.run()));
+    assert!(matches!(repeated, Err(AppendError::Repeated)), "{repeated:?}");
+}
+
 #[test]
 fn a_key_that_the_batch_before_uses_is_used() {
     let history = History::new();
-    let under_key = |append| {
-        let repeatable =
-            Repeatable { key: "once".to_owned(), fingerprint: [0; 32], answer: Arc::new(Nothing) };
-        Append { repeatable: Some(repeatable), ..append }
-    };
     let ([done], [repeated, one, other]) = one_after_the_other(
         &history,
         [under_key(create(ids::mint(), "harbor-desk"))],

@@ -180,6 +180,21 @@ fn a_row_that_was_changed_is_named_and_a_rebuild_repairs_it() {
     }
 }
 
+/// Writers keep the rows that they have changed last in memory.
+#[test]
+fn what_a_rebuild_repairs_stays_repaired() {
+    let world = world();
+    let admin = world.admin();
+    let alpha = world.agent("alpha").id;
+    admin.change("carol", &json!({"description": "the last that was changed"})).ok();
+    let wrong = "update read_model.identities set tunnel_metadata = '[]'";
+    world.behind_our_back(&format!("{wrong} where id = '{alpha}'"));
+    admin.change("alpha", &json!({"description": "while it is wrong"})).ok();
+    is_different(&world, "identities", &alpha, DifferenceKind::Different);
+    admin.change("alpha", &json!({"description": "once it is right"})).ok();
+    world.is_clean();
+}
+
 #[test]
 fn a_row_that_was_deleted_is_named() {
     let world = world();
