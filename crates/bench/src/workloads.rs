@@ -11,11 +11,19 @@ mod mixed;
 mod rebuild;
 mod revocation;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use clap::ValueEnum;
 
-use crate::arena::{Arena, Server};
+use crate::arena::{Arena, Server, tidy};
+use crate::load::{self, Load, TO_THE_END};
+use crate::ours::Ours;
+use crate::requests::Walk;
 use crate::results::Results;
 use crate::scale::Scale;
+use crate::seed::copy;
 use crate::stock;
 
 /// Names of workloads on the command line.
@@ -67,4 +75,25 @@ async fn stock(arena: &Arena) -> anyhow::Result<(Server, sqlx::PgPool)> {
     stock::prepare(&pool).await?;
     let server = arena.serve("identity-bench", &["stock", &arena.url("stock")]).await?;
     Ok((server, pool))
+}
+
+/// The stock stack with the same identities, copied in bulk.
+async fn stock_beside(arena: &Arena, ours: &Ours) -> anyhow::Result<Server> {
+    let (server, pool) = stock(arena).await?;
+    let view = "select agent_handle, 1::bigint, document::json from read_model.identities";
+    copy(&ours.pool, view, &pool, "identity_view").await?;
+    let events =
+        "select aggregate_type, agent_handle, sequence, event_type, event_version, payload::json, '{}'::json
+                  from events
+                  join read_model.identities on id::text = aggregate_id
+                  where aggregate_type = 'identity'";
+    copy(&ours.pool, events, &pool, "events").await?;
+    tidy(&pool).await?;
+    Ok(server)
+}
+
+/// What is measured has been running for a while: every seeded identity was asked for once.
+async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result<()> {
+    let walk = Walk { key: key.to_owned(), prefix: "agent".to_owned(), count, next: AtomicUsize::new(0) };
+    load::run(Load { address, connections: 32, time: TO_THE_END }, Arc::new(walk)).await.map(drop)
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::arena::{Arena, tidy};
+use crate::arena::Arena;
 use crate::ours::Ours;
 use crate::requests::{Creates, Mixed};
 use crate::results::Results;
 use crate::scale::Scale;
-use crate::seed::{Seeded, copy};
+use crate::seed::Seeded;
 use crate::turns::{Contestant, take};
 
 /// How many agents have a key of their own.
@@ -18,16 +18,10 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let ours = Ours::start(arena, "ours").await?;
     let seeded = ours.seed("agent", scale.changed).await?;
     let agents = ours.agents(&seeded, AGENTS).await?;
-    let (stock, pool) = super::stock(arena).await?;
-    let view = "select agent_handle, 1::bigint, document::json from read_model.identities";
-    copy(&ours.pool, view, &pool, "identity_view").await?;
-    let events =
-        "select aggregate_type, agent_handle, sequence, event_type, event_version, payload::json, '{}'::json
-                  from events
-                  join read_model.identities on id::text = aggregate_id
-                  where aggregate_type = 'identity'";
-    copy(&ours.pool, events, &pool, "events").await?;
-    tidy(&pool).await?;
+    let stock = super::stock_beside(arena, &ours).await?;
+    for address in [ours.server.address, stock.address] {
+        super::warm_up(address, &ours.key, scale.changed).await?;
+    }
     let contestants = [
         Contestant::http("ours", ours.server.address, mixed(&ours.key, &seeded, &agents)),
         Contestant::http("stock", stock.address, mixed(&ours.key, &seeded, &agents)),
