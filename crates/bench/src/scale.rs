@@ -37,7 +37,7 @@ impl Scale {
         listed: 10_000,
         changed: 10_000,
         rebuilt: 200_000,
-        replayed: 15_000,
+        replayed: 8_000,
         growth: [10_000, 1_000_000, 5_000_000],
         long: 1_000,
     };
