@@ -86,6 +86,9 @@ fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
     let [viewer, blind] = world.agents(["viewer", "blind"]);
     admin.create("alpha");
     admin.grant("alpha", &viewer.id).created();
+    // A grant is remembered, a revocation is not: nobody is told of anybody from memory.
+    admin.grant("alpha", &blind.id).created();
+    admin.revoke("alpha", &blind.id).no_content();
     stranger.create("bravo");
     let asked = [
         (&admin, "alpha", Some(1)),
