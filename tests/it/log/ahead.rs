@@ -142,13 +142,15 @@ fn kept(history: &History) -> Vec<(String, String, Uuid)> {
     wait(rows.fetch_all(history.database.pool())).unwrap()
 }
 
+/// Even where somebody is called like the id of whoever passes a name on.
 #[test]
 fn a_name_can_pass_from_one_to_another_within_a_batch() {
     let history = History::with_name_hold(Duration::ZERO);
-    let [desk, next, dead, heir] = [(); 4].map(|()| ids::mint());
+    let [desk, next, dead, heir, alike] = [(); 5].map(|()| ids::mint());
     history.append(create(desk, "harbor-desk"));
     history.append(create(next, "front-desk"));
     history.append(create(dead, "late-desk"));
+    history.append(create(alike, &desk.to_string()));
     history.append(rename(desk, "night-desk"));
     let (_, passed_on) = one_after_the_other(
         &history,
@@ -158,6 +160,7 @@ fn a_name_can_pass_from_one_to_another_within_a_batch() {
     );
     at_once(&history, &passed_on.map(|told| told.unwrap().events).concat());
     let expected = [
+        (&*desk.to_string(), &*desk.to_string(), alike),
         ("day-desk", "harbor-desk", desk),
         ("late-desk", "late-desk", heir),
         ("night-desk", "front-desk", next),
