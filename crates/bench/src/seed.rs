@@ -51,7 +51,7 @@ impl Seeder {
             connect_options(pool),
             identity_projections::all(),
             Arc::new(NumberPool),
-            Settings { name_hold: Duration::ZERO },
+            Settings::with_name_hold(Duration::ZERO),
         );
         let seeder = Self { log, organization_id: organization_id.to_owned() };
         let committing = tokio::spawn(committer.run());
@@ -132,6 +132,7 @@ impl Seeder {
             organization_id: self.organization_id.clone(),
             aggregate_id: id.to_string(),
             command: AnyCommand::Identity(command),
+            actor: Actor::Operator,
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
             repeatable: None,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::handle::Handle;
-use crate::phone::State as UsState;
+use crate::phone::UsState;
 
 /// The three namespaces that a handle shares. Contract, section 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

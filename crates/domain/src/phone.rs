@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// A two-letter US state code, upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct State([u8; 2]);
+pub struct UsState([u8; 2]);
 
 /// The text is not two letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a two-letter US state code")]
 pub struct StateError;
 
-impl State {
+impl UsState {
     /// Takes two ASCII letters of either case. Contract, section 6.2.
     pub fn parse(text: &str) -> Result<Self, StateError> {
         let letters: [u8; 2] = text.as_bytes().try_into().map_err(|_| StateError)?;
@@ -26,14 +26,14 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for UsState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, second] = self.0.map(char::from);
         write!(formatter, "{first}{second}")
     }
 }
 
-impl TryFrom<String> for State {
+impl TryFrom<String> for UsState {
     type Error = StateError;
 
     fn try_from(text: String) -> Result<Self, StateError> {
@@ -41,8 +41,8 @@ impl TryFrom<String> for State {
     }
 }
 
-impl From<State> for String {
-    fn from(state: State) -> Self {
+impl From<UsState> for String {
+    fn from(state: UsState) -> Self {
         state.to_string()
     }
 }

@@ -22,7 +22,7 @@ use identity_log::follow::Head;
 use identity_log::read::{self, Change, State};
 use identity_log::{Observer, ReadError, Recorded};
 use identity_projections::api_keys::Row as KeyRow;
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{Equivalent, Weighter};
 use sqlx::PgPool;
@@ -187,7 +187,7 @@ impl Cache {
     }
 
     /// The identity with this name, as an admin sees it or, if `viewer` is this very identity, as it sees itself.
-    pub(crate) fn identity(&self, name: NameRef<'_>, viewer: Option<Uuid>) -> Option<Arc<Found>> {
+    pub(crate) fn identity(&self, name: NameRef<'_>, viewer: Option<Uuid>) -> Option<Arc<IdentityBody>> {
         if !self.is_trusted() {
             return None;
         }
@@ -211,7 +211,7 @@ impl Cache {
         ticket: Ticket,
         NameRef { organization_id, handle }: NameRef<'_>,
         viewer: Option<Uuid>,
-        found: &Found,
+        found: &IdentityBody,
     ) {
         if viewer.is_some_and(|viewer| viewer != found.id) {
             return;

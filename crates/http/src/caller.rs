@@ -16,7 +16,7 @@ use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
-use identity_projections::identities::{Eyes, Found};
+use identity_projections::identities::{IdentityBody, Viewer};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ use crate::error::ApiError;
 use crate::form::Fault;
 use crate::headers;
 use crate::idempotency::Idempotency;
-use crate::reply::{Answer, Keeping, Reply, Shown, Source, Subject};
+use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
 pub use app::{App, AppSettings, Parts};
 
@@ -147,9 +147,9 @@ impl Caller {
         &self.key.organization_id
     }
 
-    /// Through whose eyes the caller reads.
-    pub fn eyes(&self) -> Eyes {
-        self.key.identity_id.map_or(Eyes::Admin, Eyes::Agent)
+    /// Who reads: the caller reads.
+    pub fn viewer(&self) -> Viewer {
+        self.key.identity_id.map_or(Viewer::Admin, Viewer::Agent)
     }
 
     /// The database, for queries of read models.
@@ -179,10 +179,11 @@ impl Caller {
 
     /// How the caller is named in history.
     pub fn actor(&self) -> Actor {
-        match self.key.scope {
-            KeyScope::Admin => Actor::AdminKey(self.key.id),
-            KeyScope::Agent => Actor::AgentKey(self.key.id),
-            KeyScope::Auditor => Actor::AuditorKey(self.key.id),
+        let key = self.key.id;
+        match (self.key.scope, self.key.identity_id) {
+            (KeyScope::Auditor, _) => Actor::AuditorKey(key),
+            (_, Some(identity)) => Actor::AgentKey { key, identity },
+            (_, None) => Actor::AdminKey(key),
         }
     }
 
@@ -200,6 +201,7 @@ impl Caller {
             organization_id: self.key.organization_id.clone(),
             aggregate_id: aggregate_id.to_string(),
             command,
+            actor: self.actor(),
             metadata: self.metadata(),
             expected_version,
             repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
@@ -215,9 +217,9 @@ impl Caller {
             }
             None => reply.compose(Source::Pool(self.pool()), &committed).await?,
         };
-        if let Some(Shown { handle, found }) = answer.shown() {
+        if let Some(NewBody { handle, found }) = answer.shown() {
             let name = NameRef { organization_id: self.organization_id(), handle };
-            self.app.keep_identity(self.began, name, &self.eyes(), found);
+            self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
         Ok(reply.reveal(answer)?.of_version(committed.version).into_response())
     }
@@ -250,18 +252,18 @@ impl Caller {
 
     /// An identity that the caller writes to, to be shown in the answer.
     pub(crate) fn subject(&self, id: Uuid) -> Subject {
-        Subject { organization_id: self.organization_id().to_owned(), eyes: self.eyes(), id }
+        Subject { organization_id: self.organization_id().to_owned(), viewer: self.viewer(), id }
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.
-    pub async fn find(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
+    pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
-        self.app.identity(name, &self.eyes()).await?.ok_or_else(ApiError::identity_not_found)
+        self.app.identity(name, &self.viewer()).await?.ok_or_else(ApiError::identity_not_found)
     }
 
     /// The same, if the caller may change it: an agent changes nobody but itself (D6).
-    pub async fn find_own(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
+    pub async fn find_own(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
             Ok(found)

@@ -70,7 +70,8 @@ codes! {
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; come again after `Retry-After`";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; nothing was written, and nothing will be; come again after `Retry-After`";
+    OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time: it may have been carried out; look before you send it again, or send it with the same `Idempotency-Key`";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "as many requests as there may be are being answered; come again after `Retry-After`";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";
     Preparing = "preparing", SERVICE_UNAVAILABLE, "a read model is being rebuilt before the service answers; `detail` says how far it is";

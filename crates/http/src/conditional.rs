@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::ApiError;
@@ -19,7 +19,7 @@ pub(crate) fn entity_tag(version: i64) -> String {
 
 /// The strong entity tag of an identity's body. Rows that name viewers end with those viewers, which is no event of this
 /// identity: a checksum of them stands beside the version.
-pub(crate) fn identity_tag(found: &Found) -> String {
+pub(crate) fn identity_tag(found: &IdentityBody) -> String {
     if !found.names_viewers() {
         return entity_tag(found.version);
     }

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::ids;
 use identity_projections::api_keys::Row as KeyRow;
+use tokio::time::error::Elapsed;
 use tracing::Span;
 
 use crate::api_key::public_id;
@@ -70,8 +71,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let response = if line.is_one_too_many() {
         ApiError::overloaded().into_response()
     } else {
+        let is_read = request.method().is_safe();
         let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
-        answer.unwrap_or_else(|elapsed| ApiError::unavailable(&elapsed).into_response())
+        answer.unwrap_or_else(|elapsed| out_of_time(is_read, &elapsed).into_response())
     };
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
@@ -85,6 +87,11 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     line.status = response.status().as_u16();
     line.error = error;
     response
+}
+
+/// The answer to a request that took too long. A write may have reached the log by then.
+fn out_of_time(is_read: bool, elapsed: &Elapsed) -> ApiError {
+    if is_read { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
 }
 
 /// The answer to a method that is not served, for routes that a server puts beside those of the API.

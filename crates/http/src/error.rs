@@ -219,6 +219,13 @@ impl ApiError {
         Self::new(Code::Unavailable, detail).retry_after(1).because(chain(cause))
     }
 
+    /// A write was on its way when the service stopped waiting for it. It may have been carried out.
+    pub fn outcome_unknown(cause: &(dyn Error + 'static)) -> Self {
+        let detail = "The service did not learn whether the write was carried out: look before you send it again, or \
+                      send it with the same Idempotency-Key";
+        Self::new(Code::OutcomeUnknown, detail).retry_after(1).because(chain(cause))
+    }
+
     /// The readiness probe fails: operators are told what it is that fails.
     pub fn not_ready(cause: &(dyn Error + 'static)) -> Self {
         let detail = if matches!(cause.downcast_ref(), Some(sqlx::Error::Database(_))) {
@@ -411,8 +418,10 @@ impl From<AppendError> for ApiError {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
             AppendError::VersionConflict { actual } => Self::precondition_failed(actual),
+            AppendError::KeyRevoked => Self::unauthorized(),
             AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),
+            AppendError::OutcomeUnknown(cause) => Self::outcome_unknown(&*cause),
             AppendError::Failed(cause) => Self::internal(chain(&*cause)),
         }
     }

@@ -105,8 +105,8 @@ fn key_of(parts: &Parts) -> Result<String, ApiError> {
     })
 }
 
-/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made through the
-/// same eyes: no agent is answered what another agent, or an admin, was.
+/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made by the
+/// same viewer: no agent is answered what another agent, or an admin, was.
 fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Sha256::new()
@@ -115,7 +115,7 @@ fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
         .chain_update(path)
         .chain_update([0])
         .chain_update(body)
-        .chain_update(caller.eyes().viewer().map_or_else(String::new, |viewer| format!("\0{viewer}")))
+        .chain_update(caller.viewer().agent_id().map_or_else(String::new, |viewer| format!("\0{viewer}")))
         .finalize()
         .into()
 }

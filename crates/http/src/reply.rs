@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use identity_log::Committed;
 use identity_log::idempotency::{Compose, Kept, NotComposed};
 use identity_projections::document::IdentityDocument;
-use identity_projections::identities::{self, Eyes, Found, Row};
+use identity_projections::identities::{self, IdentityBody, Row, Viewer};
 use identity_projections::past;
 use serde::Serialize;
 use sqlx::pool::MaybePoolConnection;
@@ -26,19 +26,19 @@ pub(crate) struct Answer {
     /// None where it is the version of what was written to, which goes without saying.
     entity_tag: Option<String>,
     /// The identity as it is from now on, where that is known.
-    shown: Option<Shown>,
+    shown: Option<NewBody>,
 }
 
 /// An identity as it is from a write on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
+pub(crate) struct NewBody {
     pub(crate) handle: String,
-    pub(crate) found: Found,
+    pub(crate) found: IdentityBody,
 }
 
-impl Shown {
+impl NewBody {
     /// What a write made of an identity, with the access rows that it had, where nobody else has changed it since it was read.
-    pub(crate) fn after(before: &Found, committed: &Committed) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Option<Self>, ApiError> {
         let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
         if !is_next {
             return Ok(None);
@@ -47,7 +47,7 @@ impl Shown {
         let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
             return Ok(None);
         };
-        let found = Found {
+        let found = IdentityBody {
             id: before.id,
             version: committed.version,
             document: serde_json::to_string(&document)?,
@@ -74,18 +74,18 @@ impl Answer {
     }
 
     /// The whole identity that a write has made.
-    pub(crate) fn identity(status: StatusCode, shown: Shown) -> Self {
+    pub(crate) fn identity(status: StatusCode, shown: NewBody) -> Self {
         let (body, tag) = (shown.found.body(), identity_tag(&shown.found));
         Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
     }
 
     /// The same answer, by which an identity is known as it is from now on.
-    pub(crate) fn knowing(self, shown: Option<Shown>) -> Self {
+    pub(crate) fn knowing(self, shown: Option<NewBody>) -> Self {
         Self { shown, ..self }
     }
 
     /// The identity as it is from now on, where that is known.
-    pub(crate) fn shown(&self) -> Option<&Shown> {
+    pub(crate) fn shown(&self) -> Option<&NewBody> {
         self.shown.as_ref()
     }
 
@@ -147,21 +147,21 @@ impl Source<'_> {
 /// The identity that a write is about, for answers that show it.
 pub(crate) struct Subject {
     pub(crate) organization_id: String,
-    /// Through whose eyes it is shown.
-    pub(crate) eyes: Eyes,
+    /// Who reads: it is shown.
+    pub(crate) viewer: Viewer,
     pub(crate) id: Uuid,
 }
 
 impl Subject {
     /// What the write made of it. Others may have changed or deleted it by now, or in the same transaction; then its
     /// history says what it was.
-    pub(crate) async fn found(&self, mut source: Source<'_>, version: i64) -> Result<Found, ApiError> {
-        let Self { organization_id, eyes, id } = self;
+    pub(crate) async fn found(&self, mut source: Source<'_>, version: i64) -> Result<IdentityBody, ApiError> {
+        let Self { organization_id, viewer, id } = self;
         let mut connection = source.connect().await?;
-        let present = identities::find_by_id(&mut *connection, organization_id, eyes, *id).await?;
+        let present = identities::find_by_id(&mut *connection, organization_id, viewer, *id).await?;
         match present.filter(|present| present.version == version) {
             Some(present) => Ok(present),
-            None => past::find_by_id(&mut connection, organization_id, eyes, *id, version)
+            None => past::find_by_id(&mut connection, organization_id, viewer, *id, version)
                 .await?
                 .ok_or_else(without_history),
         }

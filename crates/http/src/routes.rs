@@ -39,7 +39,7 @@ fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError
 
 /// Answers with a list, unless the client has it already.
 ///
-/// A list's entity tag is where the organization's history stands, and whose eyes see the list: nothing else decides what
+/// A list's entity tag is where the organization's history stands, and who the viewer is: nothing else decides what
 /// is in it. It is read before the list, so it is never newer than that.
 async fn unless_known(
     caller: &Caller,
@@ -47,7 +47,7 @@ async fn unless_known(
     list: impl AsyncFnOnce() -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
     let head = read::organization_head(caller.pool(), caller.organization_id()).await?;
-    let tag = match caller.eyes().viewer() {
+    let tag = match caller.viewer().agent_id() {
         None => entity_tag(head),
         Some(viewer) => format!("\"{head}-{}\"", viewer.simple()),
     };

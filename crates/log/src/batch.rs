@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sqlx::{Executor, PgConnection};
 
-use crate::committer::{Job, Tools};
+use crate::committer::{Deps, Job, within};
 use crate::draft::{Draft, Outcome};
 use crate::error::{AppendError, BatchError};
 use crate::idempotency;
@@ -30,27 +30,47 @@ pub(crate) enum Written {
     Missed(PgConnection, Box<Draft>, Vec<Job>),
     /// Nothing of it was written. The connection is dropped: Postgres rolls back, and the next batch starts on a fresh one.
     Refused(Vec<Job>, BatchError),
+    /// The commit was sent, and the connection broke or Postgres did not answer in time: the batch may be committed.
+    Unconfirmed(Vec<Job>, BatchError),
+}
+
+/// Why a batch was not confirmed.
+struct NotWritten {
+    error: BatchError,
+    /// Whether the commit was on its way.
+    is_commit_sent: bool,
+}
+
+impl NotWritten {
+    /// An error that Postgres itself reports rolls the transaction back. Every other error says nothing of the commit.
+    fn is_outcome_unknown(&self) -> bool {
+        self.is_commit_sent && !matches!(self.error, BatchError::Database(sqlx::Error::Database(_)))
+    }
 }
 
 impl Batch {
     /// Writes it, commits, and answers everybody.
-    pub(crate) async fn write(mut self, tools: Arc<Tools>) -> Written {
+    pub(crate) async fn write(mut self, deps: Arc<Deps>) -> Written {
         let written = if self.is_locked {
-            self.write_under_lock(&tools).await.map(|()| true)
+            self.write_under_lock(&deps).await.map(|()| true)
         } else {
-            self.take_turn().await
+            self.take_turn(&deps).await
         };
         let Self { connection, draft, jobs, begun, .. } = self;
         match written {
             Ok(true) => {}
             Ok(false) => return Written::Missed(connection, Box::new(draft), jobs),
-            Err(error) => {
-                tools.metrics.failed();
-                return Written::Refused(jobs, error);
+            Err(failure) => {
+                deps.metrics.failed();
+                return if failure.is_outcome_unknown() {
+                    Written::Unconfirmed(jobs, failure.error)
+                } else {
+                    Written::Refused(jobs, failure.error)
+                };
             }
         }
-        tools.metrics.committed(&draft.outcomes, begun.elapsed());
-        for observer in &tools.observers {
+        deps.metrics.committed(&draft.outcomes, begun.elapsed());
+        for observer in &deps.observers {
             observer.committed(&draft.events);
         }
         for (job, outcome) in jobs.into_iter().zip(draft.outcomes) {
@@ -59,12 +79,25 @@ impl Batch {
         Written::Committed(connection)
     }
 
-    async fn take_turn(&mut self) -> Result<bool, BatchError> {
+    /// Writes and commits by one statement.
+    async fn take_turn(&mut self, deps: &Deps) -> Result<bool, NotWritten> {
         let writes = std::mem::take(&mut self.draft.writes);
-        Ok(writes.take_turn(&mut self.connection).await?)
+        let turn = async { Ok(writes.take_turn(&mut self.connection).await?) };
+        let taken = within(deps.settings.database_timeout, turn).await;
+        taken.map_err(|error| NotWritten { error, is_commit_sent: true })
     }
 
-    async fn write_under_lock(&mut self, tools: &Tools) -> Result<(), BatchError> {
+    async fn write_under_lock(&mut self, deps: &Deps) -> Result<(), NotWritten> {
+        let limit = deps.settings.database_timeout;
+        let written = within(limit, self.write_uncommitted(deps)).await;
+        written.map_err(|error| NotWritten { error, is_commit_sent: false })?;
+        let connection = &mut self.connection;
+        let commit = async { Ok(connection.execute("commit").await.map(drop)?) };
+        let committed = within(limit, commit).await;
+        committed.map_err(|error| NotWritten { error, is_commit_sent: true })
+    }
+
+    async fn write_uncommitted(&mut self, deps: &Deps) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
         if !draft.events.is_empty() {
             let writes = std::mem::take(&mut draft.writes);
@@ -73,12 +106,11 @@ impl Batch {
             }
         }
         if !draft.numbers.is_empty() {
-            tools.carrier.claim(connection, &draft.numbers).await?;
+            deps.carrier.claim(connection, &draft.numbers).await?;
         }
         for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
             keep_answer(connection, &job.append, outcome).await?;
         }
-        connection.execute("commit").await?;
         Ok(())
     }
 }
@@ -103,12 +135,16 @@ fn answer(job: Job, outcome: Outcome) {
     drop(job.reply.send(outcome));
 }
 
-/// Tells all of them that nothing was written.
+/// Tells all callers that nothing was written.
 pub(crate) fn refuse(jobs: Vec<Job>, error: BatchError) {
     let outage = error.is_outage();
+    tell_all(jobs, error, if outage { AppendError::Unavailable } else { AppendError::Failed });
+}
+
+/// Tells all callers the same error.
+pub(crate) fn tell_all(jobs: Vec<Job>, error: BatchError, as_error: fn(Arc<BatchError>) -> AppendError) {
     let error = Arc::new(error);
     for job in jobs {
-        let error = Arc::clone(&error);
-        answer(job, Err(if outage { AppendError::Unavailable(error) } else { AppendError::Failed(error) }));
+        answer(job, Err(as_error(Arc::clone(&error))));
     }
 }

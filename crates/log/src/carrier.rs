@@ -1,7 +1,7 @@
 //! Where phone numbers come from: a port, and the pool in Postgres behind it.
 
 use async_trait::async_trait;
-use identity_domain::phone::State;
+use identity_domain::phone::UsState;
 use identity_domain::{NumberWish, Offer};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -81,6 +81,6 @@ impl Carrier for NumberPool {
 
 fn offer(row: &sqlx::postgres::PgRow) -> Result<Offer, sqlx::Error> {
     let state: String = row.try_get("state")?;
-    let state = State::parse(&state).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let state = UsState::parse(&state).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok(Offer { number: row.try_get("number")?, state })
 }

@@ -13,9 +13,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::batch::{Batch, Written, refuse};
+use crate::batch::{Batch, Written, refuse, tell_all};
 use crate::carrier::Carrier;
-use crate::draft::{Draft, Memory, draft};
+use crate::draft::{Draft, LastBatch, draft};
 use crate::error::{AppendError, BatchError};
 use crate::head::Head;
 use crate::log::{Append, Committed, Settings};
@@ -39,11 +39,11 @@ pub(crate) struct Job {
 pub struct Committer {
     options: PgConnectOptions,
     jobs: mpsc::Receiver<Job>,
-    tools: Tools,
+    deps: Deps,
 }
 
 /// What a batch needs besides its connection.
-pub(crate) struct Tools {
+pub(crate) struct Deps {
     pub(crate) read_models: Vec<Arc<dyn ReadModel>>,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) settings: Settings,
@@ -66,55 +66,61 @@ impl Committer {
         settings: Settings,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
-        let tools = Tools { read_models, carrier, settings, observers, metrics };
-        Self { options: limited(options), jobs, tools }
+        let deps = Deps { read_models, carrier, settings, observers, metrics };
+        Self { options: limited(options), jobs, deps }
     }
 
     /// The same committer, which tells `observer` of every commit before it answers anybody.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.tools.observers.push(observer);
+        self.deps.observers.push(observer);
         self
     }
 
     /// The same committer, counting what it does with these counters.
     #[must_use]
     pub fn counted_by(mut self, metrics: Metrics) -> Self {
-        self.tools.metrics = metrics;
+        self.deps.metrics = metrics;
         self
     }
 
     /// Commits until the last [`Log`](crate::Log) is gone and everything that waited has its answer.
     pub async fn run(self) {
-        let Self { options, mut jobs, tools } = self;
-        let mut desk =
-            Desk { options, tools: Arc::new(tools), writing: None, writer: None, reader: None, memory: None };
+        let Self { options, mut jobs, deps } = self;
+        let mut pipeline = Pipeline {
+            options,
+            deps: Arc::new(deps),
+            writing: None,
+            writer: None,
+            reader: None,
+            last_batch: None,
+        };
         let mut last = 0;
         loop {
-            let batch = desk.gather(&mut jobs, last).await;
+            let batch = pipeline.gather(&mut jobs, last).await;
             if batch.is_empty() {
                 break;
             }
             last = batch.len();
-            desk.commit(batch).await;
+            pipeline.commit(batch).await;
         }
-        desk.finish().await;
+        pipeline.finish().await;
     }
 }
 
 /// Where batches are drafted and sent off to be written, one at a time.
-struct Desk {
+struct Pipeline {
     options: PgConnectOptions,
-    tools: Arc<Tools>,
+    deps: Arc<Deps>,
     /// The batch that is being written, on the writer's connection.
     writing: Option<JoinHandle<Written>>,
     writer: Option<PgConnection>,
     /// What drafts ahead read with.
     reader: Option<PgConnection>,
-    memory: Option<Memory>,
+    last_batch: Option<LastBatch>,
 }
 
-impl Desk {
+impl Pipeline {
     /// Waits for commands; there are none when the last who could ask is gone.
     ///
     /// Clients that were answered together come back together. Who comes first waits for the others: for as many as the
@@ -149,11 +155,12 @@ impl Desk {
     }
 
     /// Drafts a batch, while another is being written if need be, and has it written once that one is.
-    async fn commit(&mut self, jobs: Vec<Job>) {
+    async fn commit(&mut self, mut jobs: Vec<Job>) {
+        forget_gone_callers(&mut jobs);
         let ahead = self.draft_ahead(&jobs).await;
         let ahead = if self.finish().await { ahead } else { None };
         match self.begin(ahead, jobs).await {
-            Ok(batch) => self.writing = Some(tokio::spawn(batch.write(Arc::clone(&self.tools)))),
+            Ok(batch) => self.writing = Some(tokio::spawn(batch.write(Arc::clone(&self.deps)))),
             Err((jobs, error)) => self.refused(jobs, error).await,
         }
     }
@@ -162,16 +169,17 @@ impl Desk {
     /// be foreseen, or read, is drafted under the lock.
     async fn draft_ahead(&mut self, jobs: &[Job]) -> Option<Draft> {
         let appends = appends(jobs);
-        let memory = self.memory.take_if(|memory| memory.foresees(&appends))?;
+        let last_batch = self.last_batch.take_if(|last_batch| last_batch.can_draft_ahead(&appends))?;
+        let limit = self.deps.settings.database_timeout;
         let drafted = async {
             let mut connection = open(self.reader.take(), &self.options).await?;
-            let drafted = draft(&mut connection, &self.tools, memory.expecting(), &appends).await?;
+            let drafted = draft(&mut connection, &self.deps, last_batch.expecting(), &appends).await?;
             self.reader = Some(connection);
             Ok::<_, BatchError>(drafted)
         };
-        match drafted.await {
-            Ok((draft, memory)) => {
-                self.memory = Some(memory);
+        match within(limit, drafted).await {
+            Ok((draft, last_batch)) => {
+                self.last_batch = Some(last_batch);
                 Some(draft)
             }
             Err(error) => {
@@ -195,41 +203,47 @@ impl Desk {
     }
 
     fn not_begun(&self, jobs: Vec<Job>, error: BatchError) -> (Vec<Job>, BatchError) {
-        self.tools.metrics.failed();
+        self.deps.metrics.failed();
         (jobs, error)
     }
 
     async fn begin_under_lock(
         &mut self,
         ahead: Option<Draft>,
-        jobs: Vec<Job>,
+        mut jobs: Vec<Job>,
     ) -> Result<Batch, (Vec<Job>, BatchError)> {
-        match self.lock(ahead, &appends(&jobs)).await {
+        let limit = self.deps.settings.database_timeout;
+        match within(limit, self.lock(ahead, &mut jobs)).await {
             Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun, is_locked: true }),
-            Err(error) => Err(self.not_begun(jobs, error)),
+            Err(error) => {
+                self.last_batch = None;
+                Err(self.not_begun(jobs, error))
+            }
         }
     }
 
-    /// Begins a transaction and takes the head lock. A draft that does not hold is made anew.
+    /// Begins a transaction and takes the head lock. A draft that is not valid is made anew, for the callers that still
+    /// wait: the lock may have taken long, and a command whose caller was told that it failed must not be carried out.
     async fn lock(
         &mut self,
         ahead: Option<Draft>,
-        appends: &[&Append],
+        jobs: &mut Vec<Job>,
     ) -> Result<(PgConnection, Draft, Instant), BatchError> {
         let mut connection = self.writer().await?;
         let begun = Instant::now();
         let found = Head::lock(&mut connection).await?;
-        let (draft, memory) = match (ahead, self.memory.take()) {
-            (Some(draft), Some(memory)) if draft.holds(&found) => (draft, memory.at(&found)),
-            (ahead, memory) => {
-                let memory = match ahead {
-                    Some(draft) => Memory::instead_of(&draft, found),
-                    None => Memory::resume(memory, found),
+        let (draft, last_batch) = match (ahead, self.last_batch.take()) {
+            (Some(draft), Some(last_batch)) if draft.is_valid_at(&found) => (draft, last_batch.at(&found)),
+            (ahead, last_batch) => {
+                let last_batch = match ahead {
+                    Some(draft) => LastBatch::after_rejected(&draft, found),
+                    None => LastBatch::resume(last_batch, found),
                 };
-                draft(&mut connection, &self.tools, memory, appends).await?
+                forget_gone_callers(jobs);
+                draft(&mut connection, &self.deps, last_batch, &appends(jobs)).await?
             }
         };
-        self.memory = Some(memory);
+        self.last_batch = Some(last_batch);
         Ok((connection, draft, begun))
     }
 
@@ -255,15 +269,16 @@ impl Desk {
             }
             Ok(Written::Missed(connection, draft, jobs)) => {
                 self.writer = Some(connection);
-                self.memory = None;
+                self.last_batch = None;
                 if let Err((jobs, error)) = self.commit_under_lock(Some(*draft), jobs).await {
                     self.refused(jobs, error).await;
                 }
             }
             Ok(Written::Refused(jobs, error)) => self.refused(jobs, error).await,
+            Ok(Written::Unconfirmed(jobs, error)) => self.unconfirmed(jobs, error),
             // Those who waited for it are told by the loss of their channels.
             Err(panicked) => {
-                self.memory = None;
+                self.last_batch = None;
                 tracing::error!(error = &panicked as &dyn std::error::Error, "a batch was lost");
             }
         }
@@ -274,7 +289,7 @@ impl Desk {
     /// itself, so that one that cannot be written does not take others with it. One alone is tried again, too: what was
     /// drafted ahead may not have seen that its key was used meanwhile.
     async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
-        self.memory = None;
+        self.last_batch = None;
         if error.is_outage() {
             return refuse(jobs, error);
         }
@@ -285,10 +300,21 @@ impl Desk {
         );
         for job in jobs {
             if let Err((jobs, error)) = self.commit_under_lock(None, vec![job]).await {
-                self.memory = None;
+                self.last_batch = None;
                 refuse(jobs, error);
             }
         }
+    }
+
+    /// Tells all callers of a batch that it may have been committed.
+    fn unconfirmed(&mut self, jobs: Vec<Job>, error: BatchError) {
+        self.last_batch = None;
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            commands = jobs.len(),
+            "Postgres did not confirm a batch: it may have been committed"
+        );
+        tell_all(jobs, error, AppendError::OutcomeUnknown);
     }
 
     /// Commits a batch at once, in place of a draft if it has missed its turn.
@@ -298,15 +324,32 @@ impl Desk {
         jobs: Vec<Job>,
     ) -> Result<(), (Vec<Job>, BatchError)> {
         let batch = self.begin_under_lock(missed, jobs).await?;
-        match batch.write(Arc::clone(&self.tools)).await {
+        match batch.write(Arc::clone(&self.deps)).await {
             Written::Committed(connection) => {
                 self.writer = Some(connection);
                 Ok(())
             }
             Written::Missed(_, _, jobs) => Err((jobs, BatchError::Moved)),
             Written::Refused(jobs, error) => Err((jobs, error)),
+            Written::Unconfirmed(jobs, error) => {
+                self.unconfirmed(jobs, error);
+                Ok(())
+            }
         }
     }
+}
+
+/// Drops the jobs whose callers do not wait any more: each of them was told that its command failed, or went away.
+fn forget_gone_callers(jobs: &mut Vec<Job>) {
+    jobs.retain(|job| !job.reply.is_closed());
+}
+
+/// Waits for Postgres, but not longer than `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, BatchError>>,
+) -> Result<T, BatchError> {
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(BatchError::Timeout(limit)))
 }
 
 fn appends(jobs: &[Job]) -> Vec<&Append> {

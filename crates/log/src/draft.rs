@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::committer::Tools;
+use crate::batch_context::{AggregateCache, BatchContext};
+use crate::committer::Deps;
 use crate::error::{AppendError, BatchError};
 use crate::head::Head;
 use crate::idempotency::{self, Used};
@@ -16,7 +17,6 @@ use crate::log::{Append, Committed};
 use crate::read_model::Fold;
 use crate::record::record;
 use crate::recorded::Recorded;
-use crate::world::{Remembered, World};
 use crate::writes::Writes;
 
 /// How long before its turn the moments of a draft may lie. Whoever asks about a moment that has just passed waits as long,
@@ -30,45 +30,46 @@ const LONGEST_RECKONING: std::time::Duration = std::time::Duration::from_secs(1)
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
 /// What is known of the log from one batch to the next.
-pub(crate) struct Memory {
+pub(crate) struct LastBatch {
     head: Head,
     /// The position since which nobody else has written: what was looked up there or later still holds.
-    alone_since: i64,
+    no_other_writer_since: i64,
     /// Whether nobody wrote between the last two batches, so that a draft is likely to hold.
-    alone: bool,
-    world: Remembered,
+    no_other_writer: bool,
+    aggregates: AggregateCache,
     /// Idempotency keys of the last batch.
     used: Used,
     /// The folds of all read models, once there was a batch.
     folds: Vec<Box<dyn Fold>>,
 }
 
-impl Memory {
+impl LastBatch {
     /// What is still known under a lock that found the head like this. Where it is where it was, everything is.
     pub(crate) fn resume(last: Option<Self>, found: Head) -> Self {
         match last {
             Some(last) if last.head.is_where(&found) => {
-                Self { head: last.head.at(&found), alone: true, ..last }
+                Self { head: last.head.at(&found), no_other_writer: true, ..last }
             }
             last => {
-                let world = last.map(|last| last.world.of_old(found.position())).unwrap_or_default();
-                Self { world, ..Self::of(found) }
+                let aggregates =
+                    last.map(|last| last.aggregates.of_old(found.position())).unwrap_or_default();
+                Self { aggregates, ..Self::of(found) }
             }
         }
     }
 
-    /// What is known where a draft does not hold: nothing that came of it. One that is merely late was alone.
-    pub(crate) fn instead_of(draft: &Draft, found: Head) -> Self {
-        Self { alone: draft.base.is_of(&found), ..Self::of(found) }
+    /// What is known where a draft does not hold: nothing that came of it. One that is merely late was no_other_writer.
+    pub(crate) fn after_rejected(draft: &Draft, found: Head) -> Self {
+        Self { no_other_writer: draft.drafted_on.is_of(&found), ..Self::of(found) }
     }
 
     fn of(head: Head) -> Self {
-        let alone_since = head.position();
+        let no_other_writer_since = head.position();
         Self {
             head,
-            alone_since,
-            alone: false,
-            world: Remembered::default(),
+            no_other_writer_since,
+            no_other_writer: false,
+            aggregates: AggregateCache::default(),
             used: Used::new(),
             folds: vec![],
         }
@@ -86,15 +87,15 @@ impl Memory {
 
     /// Whether these commands can be decided before their turn: what they need is looked up by keys, and what a batch that
     /// is being written does to those is known; and so is what time it is.
-    pub(crate) fn foresees(&self, appends: &[&Append]) -> bool {
-        self.alone
+    pub(crate) fn can_draft_ahead(&self, appends: &[&Append]) -> bool {
+        self.no_other_writer
             && self.head.clock_read().elapsed() < LONGEST_RECKONING
-            && appends.iter().all(|append| World::is_known_by_keys(append))
+            && appends.iter().all(|append| BatchContext::is_known_by_keys(append))
     }
 }
 
 /// What a draft takes for granted.
-pub(crate) struct Base {
+pub(crate) struct DraftedOn {
     /// Where the log ends.
     pub(crate) position: i64,
     /// How often a read model was made anew.
@@ -103,7 +104,7 @@ pub(crate) struct Base {
     pub(crate) latest: OffsetDateTime,
 }
 
-impl Base {
+impl DraftedOn {
     fn of(head: &Head) -> Self {
         let latest = head.clock() + LONGEST_DRAFT;
         Self { position: head.position(), generation: head.generation(), latest }
@@ -117,7 +118,7 @@ impl Base {
 /// A batch that is decided.
 pub(crate) struct Draft {
     /// What it is drafted on.
-    base: Base,
+    drafted_on: DraftedOn,
     /// The answer to each command.
     pub(crate) outcomes: Vec<Outcome>,
     /// All events, in order.
@@ -130,8 +131,8 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Whether it holds under a lock that found the head like this.
-    pub(crate) fn holds(&self, found: &Head) -> bool {
-        self.base.is_of(found) && found.clock() < self.base.latest
+    pub(crate) fn is_valid_at(&self, found: &Head) -> bool {
+        self.drafted_on.is_of(found) && found.clock() < self.drafted_on.latest
     }
 
     /// Whether it can take its turn by one statement. Who writes nothing must know, too, that nobody else has.
@@ -147,64 +148,74 @@ impl Draft {
 /// Decides a batch. Gives back what is known once it is written.
 pub(crate) async fn draft(
     connection: &mut PgConnection,
-    tools: &Tools,
-    memory: Memory,
+    deps: &Deps,
+    last_batch: LastBatch,
     appends: &[&Append],
-) -> Result<(Draft, Memory), BatchError> {
-    let Memory { mut head, alone_since, alone, world, used: recently, mut folds } = memory;
+) -> Result<(Draft, LastBatch), BatchError> {
+    let LastBatch { mut head, no_other_writer_since, no_other_writer, aggregates, used: recently, mut folds } =
+        last_batch;
     head.load_organizations(connection, appends).await?;
-    let base = Base::of(&head);
-    let mut world = World::remembering(world, alone_since);
-    world.load(connection, tools.carrier.as_ref(), base.position, appends).await?;
+    let drafted_on = DraftedOn::of(&head);
+    let mut context = BatchContext::with_cache(aggregates, no_other_writer_since);
+    context.load(connection, deps.carrier.as_ref(), drafted_on.position, appends).await?;
     let mut used = idempotency::used(connection, appends).await?;
     used.extend(recently);
     let mut outcomes = Vec::with_capacity(appends.len());
     let mut recently = Used::new();
     for append in appends {
+        if !context.may_act(append) {
+            outcomes.push(Err(AppendError::KeyRevoked));
+            continue;
+        }
         let key = append.repeatable.as_ref().map(|key| (append.organization_id.clone(), key.key.clone()));
         if key.as_ref().is_some_and(|key| used.contains(key) || recently.contains(key)) {
             outcomes.push(Err(AppendError::Repeated));
             continue;
         }
-        let outcome = decide(append, &mut world, &mut head, tools)?;
+        let outcome = decide(append, &mut context, &mut head, deps)?;
         recently.extend(key.filter(|_| outcome.is_ok()));
         outcomes.push(outcome);
     }
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
-    let (claims, numbers, world) = world.settle(base.position);
-    let mut writes = Writes::of_batch(&base, head.position(), head.recorded_at())?;
+    let (claims, numbers, aggregates) = context.settle(drafted_on.position);
+    let mut writes = Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?;
     if !events.is_empty() {
         record(&events, &head, &claims, &mut writes)?;
         if folds.is_empty() {
-            folds.extend(tools.read_models.iter().map(|read_model| read_model.begin()));
+            folds.extend(deps.read_models.iter().map(|read_model| read_model.begin()));
         }
         for fold in &mut folds {
             fold.fold(connection, &events, &mut writes).await?;
         }
     }
-    let draft = Draft { base, outcomes, events, writes, numbers };
-    Ok((draft, Memory { head, alone_since, alone, world, used: recently, folds }))
+    let draft = Draft { drafted_on, outcomes, events, writes, numbers };
+    Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used: recently, folds }))
 }
 
-/// Decides one command. A refusal is its own answer; it leaves the others alone.
-fn decide(append: &Append, world: &mut World, head: &mut Head, tools: &Tools) -> Result<Outcome, BatchError> {
-    let (state, version) = world.state(append);
+/// Decides one command. A refusal is its own answer; it leaves the others no_other_writer.
+fn decide(
+    append: &Append,
+    context: &mut BatchContext,
+    head: &mut Head,
+    deps: &Deps,
+) -> Result<Outcome, BatchError> {
+    let version = context.version(append);
     if append.expected_version.is_some_and(|expected| expected != version) {
         return Ok(Err(AppendError::VersionConflict { actual: version }));
     }
     let now = head.next_moment()?;
-    let hold = Duration::try_from(tools.settings.name_hold).unwrap_or(Duration::MAX);
-    let facts = world.facts(append, hold, now);
+    let hold = Duration::try_from(deps.settings.name_hold).unwrap_or(Duration::MAX);
+    let facts = context.facts(append, hold, now);
     // A command that a state of another kind cannot decide is a defect of the caller, not of the data.
-    let events = match state.decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
+    let events = match context.state(append).decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
         Ok(events) => events,
         Err(rejection) => return Ok(Err(rejection.into())),
     };
     let mut recorded = Vec::with_capacity(events.len());
     for (event, sequence) in events.into_iter().zip(version + 1..) {
         let event = head.record(append, event, sequence, now);
-        world.learn(&event);
+        context.learn(&event);
         recorded.push(event);
     }
     Ok(Ok(Committed {

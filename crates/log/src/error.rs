@@ -1,6 +1,7 @@
 //! How an append or a read can fail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity_domain::Rejection;
 
@@ -21,12 +22,18 @@ pub enum AppendError {
         /// The version it has.
         actual: i64,
     },
+    /// The key of whoever asks was revoked, or its identity deleted, before the command was decided.
+    #[error("the API key was revoked before the command was decided")]
+    KeyRevoked,
     /// A write under this key was committed before; its answer was kept.
     #[error("the idempotency key was used before")]
     Repeated,
-    /// Postgres cannot be reached, or went away before it confirmed. Safe to try again later.
+    /// Postgres cannot be reached. Nothing was written, and nothing will be. Safe to try again later.
     #[error("the event log is unavailable")]
     Unavailable(#[source] Arc<BatchError>),
+    /// The events were on the way to Postgres, and Postgres did not confirm them: they may have been written.
+    #[error("the event log did not confirm the write")]
+    OutcomeUnknown(#[source] Arc<BatchError>),
     /// The log refuses this command for a reason nobody foresaw.
     #[error("the event log failed")]
     Failed(#[source] Arc<BatchError>),
@@ -56,6 +63,9 @@ pub enum BatchError {
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
+    /// Postgres did not answer in time, and the connection was given up.
+    #[error("Postgres did not answer within {0:?}")]
+    Timeout(Duration),
     /// The log has outgrown what the moment can be computed with; not reachable with a sane clock.
     #[error("the clock of the database is out of range")]
     Clock,
@@ -69,7 +79,7 @@ impl BatchError {
             | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
             | Self::Read(ReadError::Database(error)) => is_outage(error),
             Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
-            Self::Stopped => true,
+            Self::Stopped | Self::Timeout(_) => true,
             Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Moved | Self::Clock => false,
         }
     }

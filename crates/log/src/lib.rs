@@ -5,13 +5,13 @@
 //! - `committer`, `draft`, `batch`: group commit. One task drains all waiting commands into one draft after the other, each
 //!   decided against the state at that very position, has them written when it is their turn, and every caller is answered
 //!   after COMMIT.
-//! - `head`, `world`: where the log ends, and what commands need to know. `record`, `writes`: what is written of them.
+//! - `head`, `batch_context`: where the log ends, and what commands need to know. `record`, `writes`: what is written of them.
 //! - `names`: who holds which name, derived from events, consulted before a name is given away.
 //! - [`idempotency`]: answers kept in the transaction of their write.
 //! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
 //! - [`read`], [`follow`]: pages of history, and being told of new events.
 //! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
-//!   [`census`]: how much that must be.
+//!   [`count`]: how much that must be.
 //! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
 //! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
@@ -25,11 +25,12 @@
 //! - Nothing here knows about HTTP, or about any read model but by the trait [`ReadModel`].
 
 mod batch;
+mod batch_context;
 pub mod carrier;
-pub mod census;
 pub mod codec;
 mod committer;
 pub mod copy;
+pub mod count;
 mod draft;
 pub mod envelope;
 mod error;
@@ -50,7 +51,6 @@ mod record;
 pub mod recorded;
 pub mod scan;
 pub mod stock;
-mod world;
 mod writes;
 
 pub use committer::Committer;

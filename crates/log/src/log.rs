@@ -12,7 +12,7 @@ use crate::carrier::Carrier;
 use crate::committer::{Committer, Job};
 use crate::error::{AppendError, BatchError};
 use crate::idempotency::{Kept, Repeatable};
-use crate::metadata::Metadata;
+use crate::metadata::{Actor, Metadata};
 use crate::read_model::ReadModel;
 use crate::recorded::Recorded;
 
@@ -28,6 +28,9 @@ pub struct Append {
     pub aggregate_id: String,
     /// What is asked.
     pub command: Command,
+    /// Who asks. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
+    /// where the events of the command would stand.
+    pub actor: Actor,
     /// What is written beside its events.
     pub metadata: Metadata,
     /// The version the caller has seen, if it must still be the present one.
@@ -52,7 +55,20 @@ pub struct Committed {
 pub struct Settings {
     /// How long a name that was given up is kept from others.
     pub name_hold: Duration,
+    /// How long the committer waits for an answer of Postgres before it gives up the connection. Postgres itself ends
+    /// statements a little earlier, so this limit is for a host that does not answer any more.
+    pub database_timeout: Duration,
 }
+
+impl Settings {
+    /// The usual settings, but for how long names are held.
+    pub fn with_name_hold(name_hold: Duration) -> Self {
+        Self { name_hold, database_timeout: DATABASE_TIMEOUT }
+    }
+}
+
+/// How long the committer waits for an answer of Postgres, unless the settings say otherwise.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// The way to append. Cheap to clone; the [`Committer`] stops when the last clone is gone.
 #[derive(Debug, Clone)]
@@ -72,13 +88,16 @@ impl Log {
         (Self { queue }, Committer::new(options, jobs, read_models, carrier, settings))
     }
 
-    /// Appends what the command comes to. Returns after COMMIT; when it fails, nothing was written, unless it is
-    /// [`AppendError::Unavailable`], where the connection may have broken during COMMIT itself.
+    /// Appends what the command comes to. Returns after COMMIT. When it fails, nothing was written and nothing will be,
+    /// unless the error is [`AppendError::OutcomeUnknown`].
+    ///
+    /// A caller that drops this future is told nothing. Its command is not carried out, unless its batch is on the way
+    /// to Postgres already.
     pub async fn append(&self, append: Append) -> Result<Committed, AppendError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || AppendError::Unavailable(Arc::new(BatchError::Stopped));
         self.queue.send(Job { append, reply }).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        answer.await.map_err(|_| AppendError::OutcomeUnknown(Arc::new(BatchError::Stopped)))?
     }
 }
 

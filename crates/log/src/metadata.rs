@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Who asks for a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     /// A key with an organization's full authority.
     AdminKey(Uuid),
     /// A key bound to one identity.
-    AgentKey(Uuid),
+    AgentKey {
+        /// The key.
+        key: Uuid,
+        /// The identity. The key is valid as long as the identity is live.
+        identity: Uuid,
+    },
     /// A key that only reads history. It changes nothing, so it is never found there.
     AuditorKey(Uuid),
     /// Somebody at the command line, who needs no key.
@@ -21,15 +26,26 @@ impl Actor {
     /// How an actor is written wherever one is named: the key's public id, or `operator`.
     pub fn id(&self) -> String {
         match self {
-            Self::AdminKey(key) | Self::AgentKey(key) | Self::AuditorKey(key) => format!("ApiKey_{key}"),
+            Self::AdminKey(key) | Self::AgentKey { key, .. } | Self::AuditorKey(key) => {
+                format!("ApiKey_{key}")
+            }
             Self::Operator => "operator".to_owned(),
+        }
+    }
+
+    /// The key, and the identity that it is bound to. The operator needs no key.
+    pub(crate) const fn key(&self) -> Option<(Uuid, Option<Uuid>)> {
+        match self {
+            Self::AdminKey(key) | Self::AuditorKey(key) => Some((*key, None)),
+            Self::AgentKey { key, identity } => Some((*key, Some(*identity))),
+            Self::Operator => None,
         }
     }
 
     const fn kind(&self) -> &'static str {
         match self {
             Self::AdminKey(_) => "admin_key",
-            Self::AgentKey(_) => "agent_key",
+            Self::AgentKey { .. } => "agent_key",
             Self::AuditorKey(_) => "auditor_key",
             Self::Operator => "operator",
         }

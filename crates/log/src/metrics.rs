@@ -104,6 +104,9 @@ fn name(outcome: &Outcome) -> &'static str {
         Err(AppendError::Rejected(_)) => "refused",
         Err(AppendError::VersionConflict { .. }) => "version_conflict",
         Err(AppendError::Repeated) => "repeated",
-        Err(AppendError::Unavailable(_) | AppendError::Failed(_)) => "failed",
+        Err(AppendError::KeyRevoked) => "key_revoked",
+        Err(AppendError::Unavailable(_) | AppendError::OutcomeUnknown(_) | AppendError::Failed(_)) => {
+            "failed"
+        }
     }
 }

@@ -155,7 +155,7 @@ fn local_part(email_address: &str) -> &str {
 
 async fn find(connection: &mut PgConnection, names: &[String]) -> Result<Vec<Claim>, sqlx::Error> {
     let rows = sqlx::query(
-        "select claim.*
+        "select name, organization_id, identity_id, handle_released_at, mail_released_at
          from unnest($1::text[]) as wanted
          cross join lateral (
              select name, organization_id, identity_id, handle_released_at, mail_released_at

@@ -4,7 +4,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
 
-use crate::draft::Base;
+use crate::draft::DraftedOn;
 
 /// Takes the turn of a batch if all is as it was drafted on: nobody has written since, nor is about to, no read model was made
 /// anew, and it is not too late for the moments in it. Then the row of `log_head` stays locked until all of the statement
@@ -81,15 +81,15 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// What is written on this base, and where the log ends then.
+    /// What is written on this drafted_on, and where the log ends then.
     pub(crate) fn of_batch(
-        base: &Base,
+        drafted_on: &DraftedOn,
         position: i64,
         recorded_at: OffsetDateTime,
     ) -> Result<Self, sqlx::Error> {
         let mut writes = Self::default();
         writes.parts.bind(position)?.bind(recorded_at)?;
-        writes.parts.bind(base.position)?.bind(base.generation)?.bind(base.latest)?;
+        writes.parts.bind(drafted_on.position)?.bind(drafted_on.generation)?.bind(drafted_on.latest)?;
         writes.parts.named = 5;
         Ok(writes)
     }

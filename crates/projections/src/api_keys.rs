@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
@@ -54,6 +54,13 @@ impl TryFrom<String> for KeyScope {
     }
 }
 
+/// The columns of [`Row`]. They are named, since other columns may be added to the table while this software runs.
+macro_rules! columns {
+    () => {
+        "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at"
+    };
+}
+
 /// What is kept of a key.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Row {
@@ -82,7 +89,6 @@ pub struct Row {
     pub revoked_at: Option<OffsetDateTime>,
 }
 
-#[async_trait]
 impl Projection for ApiKeys {
     const NAME: &'static str = "api_keys";
     const VERSION: i32 = 1;
@@ -148,14 +154,19 @@ impl Projection for ApiKeys {
         Ok(())
     }
 
+    fn live() -> Box<dyn Fold> {
+        Box::new(LoadedFold::<Self>::default())
+    }
+}
+
+#[async_trait]
+impl LoadedModel for ApiKeys {
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows: Vec<Row> = sqlx::query_as("select * from api_keys where id = any($1::text[]::uuid[])")
-            .bind(ids)
-            .fetch_all(connection)
-            .await?;
+        let query = concat!("select ", columns!(), " from api_keys where id = any($1::text[]::uuid[])");
+        let rows: Vec<Row> = sqlx::query_as(query).bind(ids).fetch_all(connection).await?;
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
@@ -194,13 +205,14 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
 
 /// A key that opens the door: not ended, and its identity, if it is bound to one, is live.
 pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(
-        "select *
-         from read_model.api_keys
+    sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        " from read_model.api_keys
          where id = $1
            and revoked_at is null
            and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))",
-    )
+    ))
     .bind(id)
     .fetch_optional(executor)
     .await
@@ -208,7 +220,8 @@ pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Opti
 
 /// The key with this id, ended or not.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as("select * from read_model.api_keys where id = $1").bind(id).fetch_optional(executor).await
+    let query = concat!("select ", columns!(), " from read_model.api_keys where id = $1");
+    sqlx::query_as(query).bind(id).fetch_optional(executor).await
 }
 
 /// The key that these events have issued, as they left it.
@@ -235,13 +248,14 @@ impl Listed {
 
 /// Every key of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(
-        "select api_keys.*, identities.agent_handle as identity_handle
+    sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle
          from read_model.api_keys
-         left join read_model.identities on identities.id = api_keys.identity_id
-         where api_keys.organization_id = $1
-         order by api_keys.created_at desc, api_keys.id desc",
-    )
+         where organization_id = $1
+         order by created_at desc, id desc",
+    ))
     .bind(organization_id)
     .fetch_all(executor)
     .await

@@ -2,7 +2,7 @@
 //! how it comes about. Contract, sections 1.1 to 1.4.
 
 use identity_domain::identity::{Channel, Event, FilterMode, Phone, Status, TlsMode};
-use identity_domain::phone::{CallHandling, State};
+use identity_domain::phone::{CallHandling, UsState};
 use identity_domain::{self as domain, Handle};
 use identity_log::Recorded;
 use identity_log::recorded::timestamp;
@@ -98,7 +98,7 @@ pub struct PhoneNumber {
     /// Filter mode.
     pub filter_mode: FilterMode,
     /// The US state it belongs to.
-    pub state: Option<State>,
+    pub state: Option<UsState>,
     /// Whose it is.
     pub agent_identity_id: Uuid,
     /// Only in the answer to the change itself; never stored.

@@ -1,9 +1,9 @@
-//! Live identities: which there are, and what belongs to them. Who sees them is in `sight`, who is asked for one in [`finder`],
+//! Live identities: which there are, and what belongs to them. Who sees them is in `visible`, who is asked for one in [`finder`],
 //! lists of them in [`listing`].
 
 pub mod finder;
 pub mod listing;
-mod sight;
+mod visible;
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use async_trait::async_trait;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded, Statement, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Statement, Writes};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::document::IdentityDocument;
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
-pub use sight::{Eyes, Found, Wanted, find, find_by_id};
+pub use visible::{IdentityBody, Viewer, Wanted, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ pub struct Row {
     pub version: i64,
 }
 
-#[async_trait]
 impl Projection for Identities {
     const NAME: &'static str = "identities";
     const VERSION: i32 = 3;
@@ -92,6 +91,13 @@ impl Projection for Identities {
         Ok(())
     }
 
+    fn live() -> Box<dyn Fold> {
+        Box::new(LoadedFold::<Self>::default())
+    }
+}
+
+#[async_trait]
+impl LoadedModel for Identities {
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
@@ -252,7 +258,7 @@ pub enum Part<'a> {
 pub async fn owner_of(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-    eyes: &Eyes,
+    viewer: &Viewer,
     part: Part<'_>,
 ) -> Result<Option<Row>, ReadModelFailure> {
     let (phone_number, tunnel, mailbox) = match part {
@@ -268,7 +274,7 @@ pub async fn owner_of(
            and (phone_number_id = $3 or tunnel_id = $4 or email_address = $5)",
     )
     .bind(organization_id)
-    .bind(eyes.viewer())
+    .bind(viewer.agent_id())
     .bind(phone_number)
     .bind(tunnel)
     .bind(mailbox)
@@ -277,11 +283,11 @@ pub async fn owner_of(
     row.as_ref().map(row_of).transpose()
 }
 
-/// Every identity whose parts these eyes may see, newest first.
+/// Every identity whose parts this viewer may see, newest first.
 pub async fn owners(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-    eyes: &Eyes,
+    viewer: &Viewer,
 ) -> Result<Vec<Row>, ReadModelFailure> {
     let rows = sqlx::query(
         "select document, tunnel_metadata, created_at, version
@@ -290,7 +296,7 @@ pub async fn owners(
          order by created_at desc, id desc",
     )
     .bind(organization_id)
-    .bind(eyes.viewer())
+    .bind(viewer.agent_id())
     .fetch_all(executor)
     .await?;
     rows.iter().map(row_of).collect()

@@ -1,7 +1,8 @@
 //! Read models of the event log.
 //!
 //! # Code map
-//! - [`projection`]: what every read model consists of, and the engine that keeps it up to date inside an append.
+//! - [`projection`]: what every read model consists of, and the engine that keeps one row an aggregate up to date inside an
+//!   append; [`rows`]: the engine for several rows an aggregate.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
 //! - [`past`]: identities as they were, by the same folds.
@@ -14,7 +15,7 @@
 //! - No read model is behind: it is written in the transaction of the events it follows.
 //!
 //! # How to add a read model
-//! One file: the row, `fold`, `load`, `store`, and its queries; its table in a migration; its line in [`tables`].
+//! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a migration; its line in [`tables`].
 
 pub mod api_keys;
 pub mod document;
@@ -24,6 +25,7 @@ pub mod past;
 pub mod projection;
 pub mod rebuild;
 pub mod registry;
+pub mod rows;
 pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;

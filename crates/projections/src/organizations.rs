@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use identity_domain::organization::Event;
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
@@ -27,7 +27,6 @@ pub struct Row {
     pub created_at: OffsetDateTime,
 }
 
-#[async_trait]
 impl Projection for Organizations {
     const NAME: &'static str = "organizations";
     const VERSION: i32 = 1;
@@ -57,14 +56,22 @@ impl Projection for Organizations {
         Ok(())
     }
 
+    fn live() -> Box<dyn Fold> {
+        Box::new(LoadedFold::<Self>::default())
+    }
+}
+
+#[async_trait]
+impl LoadedModel for Organizations {
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows: Vec<Row> = sqlx::query_as("select * from organizations where id = any($1)")
-            .bind(ids)
-            .fetch_all(connection)
-            .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as("select id, name, created_at from organizations where id = any($1)")
+                .bind(ids)
+                .fetch_all(connection)
+                .await?;
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
@@ -86,12 +93,14 @@ impl Projection for Organizations {
 
 /// Every organization, oldest first.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as("select * from read_model.organizations order by created_at, id").fetch_all(executor).await
+    sqlx::query_as("select id, name, created_at from read_model.organizations order by created_at, id")
+        .fetch_all(executor)
+        .await
 }
 
 /// The organization with this id.
 pub async fn find(executor: impl PgExecutor<'_>, id: &str) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as("select * from read_model.organizations where id = $1")
+    sqlx::query_as("select id, name, created_at from read_model.organizations where id = $1")
         .bind(id)
         .fetch_optional(executor)
         .await

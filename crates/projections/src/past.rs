@@ -13,9 +13,9 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::identities::{Eyes, Found, Identities, Row};
+use crate::identities::{Identities, IdentityBody, Row, Viewer};
 use crate::projection::Projection as _;
-use crate::visibility::{Rows, VisibilityRows};
+use crate::visibility::{Rows, VisibilityRows, oldest_first};
 
 /// The past could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,16 +47,15 @@ impl Past {
     }
 
     /// The body's parts, if the identity was alive; rows of viewers who were not are left out (D26).
-    fn found(self, was_alive: impl Fn(Uuid) -> bool) -> Result<Option<Found>, serde_json::Error> {
+    fn found(self, was_alive: impl Fn(Uuid) -> bool) -> Result<Option<IdentityBody>, serde_json::Error> {
         let Some(Row { document, version, .. }) = self.row else {
             return Ok(None);
         };
         let mut rows = self.access.unwrap_or_default();
-        rows.retain(|row| row.viewer_id.is_none_or(&was_alive));
-        rows.sort_by_key(|row| (row.created_at, row.access_id));
+        rows.retain(|viewer, _| viewer.is_none_or(&was_alive));
         let access: Vec<String> =
-            rows.iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
-        Ok(Some(Found {
+            oldest_first(&rows).into_iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
+        Ok(Some(IdentityBody {
             id: document.id,
             version,
             document: serde_json::to_string(&document)?,
@@ -65,8 +64,8 @@ impl Past {
     }
 
     fn viewers(&self) -> Vec<String> {
-        let rows = self.access.iter().flatten();
-        rows.filter_map(|row| row.viewer_id.map(|viewer| viewer.to_string())).collect()
+        let viewers = self.access.iter().flat_map(Rows::keys).flatten();
+        viewers.map(Uuid::to_string).collect()
     }
 
     fn is_called(&self, handle: &str) -> bool {
@@ -84,7 +83,7 @@ pub async fn find(
     organization_id: &str,
     handle: &str,
     upto: i64,
-) -> Result<Option<Found>, PastError> {
+) -> Result<Option<IdentityBody>, PastError> {
     let Some(id) = past::last_holder(pool, organization_id, handle, upto).await? else {
         return Ok(None);
     };
@@ -101,7 +100,7 @@ pub async fn find_version(
     organization_id: &str,
     handle: &str,
     sequence: i64,
-) -> Result<Option<Found>, PastError> {
+) -> Result<Option<IdentityBody>, PastError> {
     let holders = past::holders(pool, organization_id, handle).await?;
     let mut connection = pool.acquire().await?;
     for id in holders {
@@ -115,17 +114,17 @@ pub async fn find_version(
     Ok(None)
 }
 
-/// An identity right after its own event of that sequence, as these eyes see it, whatever became of it since.
+/// An identity right after its own event of that sequence, as this viewer sees it, whatever became of it since.
 pub async fn find_by_id(
     connection: &mut PgConnection,
     organization_id: &str,
-    eyes: &Eyes,
+    viewer: &Viewer,
     id: Uuid,
     sequence: i64,
-) -> Result<Option<Found>, PastError> {
+) -> Result<Option<IdentityBody>, PastError> {
     let query = events_of(organization_id, id.to_string(), i64::MAX);
     let mut identity = fold_one(connection, &query, sequence).await?;
-    if eyes.viewer().is_some() {
+    if viewer.agent_id().is_some() {
         identity.access = None;
     }
     let upto = identity.last_sequence;
@@ -166,7 +165,7 @@ async fn complete(
     connection: &mut PgConnection,
     identity: Past,
     upto: i64,
-) -> Result<Option<Found>, PastError> {
+) -> Result<Option<IdentityBody>, PastError> {
     let viewers = identity.viewers();
     let gone: HashSet<String> = if viewers.is_empty() {
         HashSet::new()
@@ -209,7 +208,12 @@ impl Lived {
     }
 
     /// What some of them were, those from a place on; none at the end.
-    pub async fn piece(&self, pool: &PgPool, place: usize, count: usize) -> Result<Vec<Found>, PastError> {
+    pub async fn piece(
+        &self,
+        pool: &PgPool,
+        place: usize,
+        count: usize,
+    ) -> Result<Vec<IdentityBody>, PastError> {
         let ids = self.newest_first.get(place..).unwrap_or_default();
         let ids: Vec<String> = ids.iter().take(count).map(Uuid::to_string).collect();
         let query =

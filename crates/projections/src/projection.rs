@@ -1,17 +1,16 @@
 //! What every read model consists of, and the engine that keeps it up to date inside an append.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 
 use async_trait::async_trait;
-use identity_domain::{Event, Kind};
+use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A read model: what one aggregate's events come to, and where that is kept.
-#[async_trait]
 pub trait Projection: Send + Sync + 'static {
     /// The name of the read model and of its table.
     const NAME: &'static str;
@@ -25,17 +24,8 @@ pub trait Projection: Send + Sync + 'static {
     /// What the aggregate comes to after an event; `None` when nothing is kept of it.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
 
-    /// Whether an event can change what is kept. One that cannot is not worth a look at the table.
-    fn concerns(_event: &Event) -> bool {
-        true
-    }
-
-    /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
-    /// tables is meant.
-    async fn load(
-        connection: &mut PgConnection,
-        ids: &[&str],
-    ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
+    /// A fold for live writes to which nothing is known yet.
+    fn live() -> Box<dyn Fold>;
 
     /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
     const COLUMNS: &'static [&'static str];
@@ -45,6 +35,17 @@ pub trait Projection: Send + Sync + 'static {
 
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
+}
+
+/// A read model of one row an aggregate: a live write reads the row, folds it, and writes it.
+#[async_trait]
+pub trait LoadedModel: Projection {
+    /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
+    /// tables is meant.
+    async fn load(
+        connection: &mut PgConnection,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
 
     /// Adds what makes the table say what the changes say.
     fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
@@ -78,22 +79,28 @@ impl<P> Default for Live<P> {
     }
 }
 
-#[async_trait]
 impl<P: Projection> ReadModel for Live<P> {
     fn name(&self) -> &'static str {
         P::NAME
     }
 
     fn begin(&self) -> Box<dyn Fold> {
-        Box::new(Rows::<P>(HashMap::new()))
+        P::live()
     }
 }
 
-/// What the last batch has made of rows; none where nothing is kept of an aggregate any more.
-struct Rows<P: Projection>(HashMap<String, Option<P::Row>>);
+/// The live fold of a [`LoadedModel`]: the rows that the last batch has made; `None` for an aggregate of which nothing is
+/// kept any more.
+pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
+
+impl<P: LoadedModel> Default for LoadedFold<P> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
 
 #[async_trait]
-impl<P: Projection> Fold for Rows<P> {
+impl<P: LoadedModel> Fold for LoadedFold<P> {
     async fn fold(
         &mut self,
         connection: &mut PgConnection,
@@ -105,23 +112,22 @@ impl<P: Projection> Fold for Rows<P> {
     }
 }
 
-impl<P: Projection> Rows<P> {
+impl<P: LoadedModel> LoadedFold<P> {
     async fn fold_batch(
         &mut self,
         connection: &mut PgConnection,
         events: &[Recorded],
         writes: &mut Writes,
     ) -> Result<(), ReadModelFailure> {
-        let events: Vec<&Recorded> = events
-            .iter()
-            .filter(|event| event.event.kind() == P::KIND && P::concerns(&event.event))
-            .collect();
+        let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
         let last = std::mem::take(&mut self.0);
-        let unknown: Vec<&str> = events
-            .iter()
-            .filter(|event| !last.contains_key(&event.aggregate_id) && !is_born_among(event, &events))
-            .map(|event| event.aggregate_id.as_str())
-            .collect();
+        // Nothing can be kept yet of an aggregate whose first event is in this batch.
+        let born = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
+        let born: HashSet<&str> = born.collect();
+        let named = events.iter().map(|event| event.aggregate_id.as_str());
+        let unknown: HashSet<&str> =
+            named.filter(|id| !last.contains_key(*id) && !born.contains(id)).collect();
+        let unknown: Vec<&str> = unknown.into_iter().collect();
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
         before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
@@ -134,14 +140,11 @@ impl<P: Projection> Rows<P> {
     }
 }
 
-/// Whether the aggregate of `event` has its first event among `events`, so that nothing can be kept of it yet.
-fn is_born_among(event: &Recorded, events: &[&Recorded]) -> bool {
-    event.sequence == 1
-        || events.iter().any(|other| other.sequence == 1 && other.aggregate_id == event.aggregate_id)
-}
-
 /// Folds events onto what was kept; aggregates that come to what they were are left out.
-fn fold_all<P: Projection>(mut before: HashMap<String, P::Row>, events: &[&Recorded]) -> Vec<Change<P::Row>> {
+fn fold_all<P: LoadedModel>(
+    mut before: HashMap<String, P::Row>,
+    events: &[&Recorded],
+) -> Vec<Change<P::Row>> {
     let mut changes: Vec<Change<P::Row>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for event in events {

@@ -77,8 +77,13 @@ const HOLDERS: &str = "
 
 /// Every entry, by name.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Error> {
-    let query =
-        format!("select read_models.*, exists ({HOLDERS}) as job_runs from read_models order by name");
+    let query = format!(
+        "select name, version, built_at, built_position, retired_version, retired_at, retired_position,
+                next_version, next_position, job_phase, job_done, job_total, job_updated_at,
+                verified_at, verified_position, differences, exists ({HOLDERS}) as job_runs
+         from read_models
+         order by name"
+    );
     sqlx::query_as(&query).fetch_all(executor).await
 }
 

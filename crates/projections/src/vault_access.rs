@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use async_trait::async_trait;
 use identity_domain::identity::Event;
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded, Writes};
-use sqlx::{FromRow, PgConnection, PgExecutor, Row as _};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
+use sqlx::{FromRow, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection, uuid_of};
+use crate::projection::{Projection, uuid_of};
+use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 
 /// The read model.
 #[derive(Debug)]
@@ -27,7 +27,6 @@ pub struct Rule {
     created_at: OffsetDateTime,
 }
 
-#[async_trait]
 impl Projection for VaultAccess {
     const NAME: &'static str = "vault_access";
     const VERSION: i32 = 1;
@@ -35,47 +34,11 @@ impl Projection for VaultAccess {
     type Row = Rules;
 
     fn fold(rules: Option<Rules>, recorded: &Recorded) -> Option<Rules> {
-        let domain::Event::Identity(event) = &recorded.event else {
-            return rules;
-        };
-        let mut rules = rules.unwrap_or_default();
-        match event {
-            Event::VaultAccessGranted { access_id, vault_secret_id } => {
-                rules.insert(
-                    *vault_secret_id,
-                    Rule { access_id: *access_id, created_at: recorded.recorded_at },
-                );
-            }
-            Event::VaultAccessRevoked { vault_secret_id } => {
-                rules.remove(vault_secret_id);
-            }
-            Event::Deleted { .. } => rules.clear(),
-            Event::Created { .. }
-            | Event::Renamed { .. }
-            | Event::DisplayNameChanged { .. }
-            | Event::DescriptionChanged { .. }
-            | Event::ImessageChanged { .. }
-            | Event::FilterModeChanged { .. }
-            | Event::StatusChanged { .. }
-            | Event::VisibilityGranted { .. }
-            | Event::VisibilityOpened { .. }
-            | Event::VisibilityRevoked { .. }
-            | Event::VisibilityNarrowed { .. }
-            | Event::PhoneProvisioned { .. }
-            | Event::PhoneChanged { .. }
-            | Event::PhoneReleased { .. }
-            | Event::TunnelMetadataChanged { .. } => {}
-        }
-        if rules.is_empty() { None } else { Some(rules) }
+        Self::effect(recorded).apply(rules)
     }
 
-    fn concerns(event: &domain::Event) -> bool {
-        matches!(
-            event,
-            domain::Event::Identity(
-                Event::VaultAccessGranted { .. } | Event::VaultAccessRevoked { .. } | Event::Deleted { .. }
-            )
-        )
+    fn live() -> Box<dyn Fold> {
+        Box::new(RowFold::<Self>::default())
     }
 
     const COLUMNS: &'static [&'static str] = &["identity_id", "vault_secret_id", "created_at", "access_id"];
@@ -93,67 +56,98 @@ impl Projection for VaultAccess {
         }
         Ok(())
     }
+}
 
-    async fn load(
-        connection: &mut PgConnection,
-        ids: &[&str],
-    ) -> Result<HashMap<String, Rules>, ReadModelFailure> {
-        let found = sqlx::query(
-            "select identity_id, vault_secret_id, access_id, created_at
-             from vault_access
-             where identity_id = any($1::text[]::uuid[])",
-        )
-        .bind(ids)
-        .fetch_all(connection)
-        .await?;
-        let mut rules: HashMap<String, Rules> = HashMap::new();
-        for row in &found {
-            let rule = Rule { access_id: row.try_get("access_id")?, created_at: row.try_get("created_at")? };
-            rules
-                .entry(row.try_get::<Uuid, _>("identity_id")?.to_string())
-                .or_default()
-                .insert(row.try_get("vault_secret_id")?, rule);
+impl RowModel for VaultAccess {
+    type Key = Uuid;
+    type Value = Rule;
+
+    fn effect(recorded: &Recorded) -> Effect<Uuid, Rule> {
+        let domain::Event::Identity(event) = &recorded.event else {
+            return Effect::Nothing;
+        };
+        match event {
+            Event::VaultAccessGranted { access_id, vault_secret_id } => {
+                let rule = Rule { access_id: *access_id, created_at: recorded.recorded_at };
+                Effect::Put(*vault_secret_id, rule)
+            }
+            Event::VaultAccessRevoked { vault_secret_id } => Effect::Remove(*vault_secret_id),
+            Event::Deleted { .. } => Effect::Replace(vec![]),
+            Event::Created { .. }
+            | Event::Renamed { .. }
+            | Event::DisplayNameChanged { .. }
+            | Event::DescriptionChanged { .. }
+            | Event::ImessageChanged { .. }
+            | Event::FilterModeChanged { .. }
+            | Event::StatusChanged { .. }
+            | Event::VisibilityGranted { .. }
+            | Event::VisibilityOpened { .. }
+            | Event::VisibilityRevoked { .. }
+            | Event::VisibilityNarrowed { .. }
+            | Event::PhoneProvisioned { .. }
+            | Event::PhoneChanged { .. }
+            | Event::PhoneReleased { .. }
+            | Event::TunnelMetadataChanged { .. } => Effect::Nothing,
         }
-        Ok(rules)
     }
 
-    fn store(changes: &[Change<Rules>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let none = Rules::new();
-        let mut gone = Vec::new();
-        let mut new = Vec::new();
-        for change in changes {
-            let identity = uuid_of(&change.id)?;
-            let before = change.before.as_ref().unwrap_or(&none);
-            let after = change.after.as_ref().unwrap_or(&none);
-            let revoked = before.keys().filter(|secret| !after.contains_key(secret));
-            gone.extend(revoked.map(|secret| (identity, *secret)));
-            let granted = after.iter().filter(|(secret, rule)| before.get(secret) != Some(rule));
-            new.extend(granted.map(|(secret, rule)| (identity, *secret, *rule)));
-        }
-        delete(&gone, writes)?;
-        insert(&new, writes)
+    fn write(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+        delete_all(changes, writes)?;
+        delete(changes, writes)?;
+        insert(changes, writes)
     }
 }
 
-fn delete(gone: &[(Uuid, Uuid)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    if gone.is_empty() {
+type Changes = RowChanges<Uuid, Rule>;
+
+/// Deletes all rules of identities whose rules are replaced.
+fn delete_all(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
+    let identities: Vec<Uuid> = replaced.map(|(identity, _)| *identity).collect();
+    if !identities.is_empty() {
+        writes
+            .part("delete from vault_access where identity_id = any(?) and exists (select from turn)")
+            .bind(identities)?;
+    }
+    Ok(())
+}
+
+/// Deletes single rules. A rule that was revoked and granted again is overwritten by [`insert`]: one statement must not
+/// delete and insert a row of the same key.
+fn delete(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let removed = changes.iter().flat_map(|(identity, changes)| {
+        let gone = changes.removed.iter().filter(|secret| !changes.put.contains_key(secret));
+        gone.map(|secret| (*identity, *secret))
+    });
+    let (identities, secrets): (Vec<Uuid>, Vec<Uuid>) = removed.unzip();
+    if identities.is_empty() {
         return Ok(());
     }
-    let (identities, secrets): (Vec<Uuid>, Vec<Uuid>) = gone.iter().copied().unzip();
     writes
         .part(
             "delete from vault_access
-             where identity_id = any(?)
-               and (identity_id, vault_secret_id) in (select * from unnest(?::uuid[], ?::uuid[]) as gone (identity, secret))
+             where ctid = any(array(
+                       select gone.ctid
+                       from unnest(?::uuid[], ?::uuid[]) as wanted (identity, secret)
+                       cross join lateral (
+                           select ctid
+                           from vault_access
+                           where identity_id = identity and vault_secret_id = secret
+                           offset 0
+                       ) as gone
+                   ))
                and exists (select from turn)",
         )
-        .bind(&identities)?
-        .bind(&identities)?
+        .bind(identities)?
         .bind(secrets)?;
     Ok(())
 }
 
-fn insert(new: &[(Uuid, Uuid, Rule)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let new: Vec<(Uuid, Uuid, Rule)> = changes
+        .iter()
+        .flat_map(|(identity, changes)| changes.put.iter().map(|(secret, rule)| (*identity, *secret, *rule)))
+        .collect();
     if new.is_empty() {
         return Ok(());
     }

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use identity_domain::vault_secret::{Event, SecretType};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection};
+use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
@@ -34,7 +34,6 @@ pub struct Row {
     pub created_at: OffsetDateTime,
 }
 
-#[async_trait]
 impl Projection for VaultSecrets {
     const NAME: &'static str = "vault_secrets";
     const VERSION: i32 = 1;
@@ -72,14 +71,25 @@ impl Projection for VaultSecrets {
         Ok(())
     }
 
+    fn live() -> Box<dyn Fold> {
+        Box::new(LoadedFold::<Self>::default())
+    }
+}
+
+#[async_trait]
+impl LoadedModel for VaultSecrets {
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows: Vec<Row> = sqlx::query_as("select * from vault_secrets where id = any($1::text[]::uuid[])")
-            .bind(ids)
-            .fetch_all(connection)
-            .await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "select id, organization_id, name, secret_type, description, created_at
+             from vault_secrets
+             where id = any($1::text[]::uuid[])",
+        )
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
@@ -128,7 +138,10 @@ pub fn registered(events: &[Recorded]) -> Option<Row> {
 /// Every secret of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
-        "select * from read_model.vault_secrets where organization_id = $1 order by created_at desc, id desc",
+        "select id, organization_id, name, secret_type, description, created_at
+         from read_model.vault_secrets
+         where organization_id = $1
+         order by created_at desc, id desc",
     )
     .bind(organization_id)
     .fetch_all(executor)
@@ -141,9 +154,13 @@ pub async fn find(
     organization_id: &str,
     id: Uuid,
 ) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as("select * from read_model.vault_secrets where organization_id = $1 and id = $2")
-        .bind(organization_id)
-        .bind(id)
-        .fetch_optional(executor)
-        .await
+    sqlx::query_as(
+        "select id, organization_id, name, secret_type, description, created_at
+         from read_model.vault_secrets
+         where organization_id = $1 and id = $2",
+    )
+    .bind(organization_id)
+    .bind(id)
+    .fetch_optional(executor)
+    .await
 }

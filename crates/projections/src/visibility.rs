@@ -1,26 +1,33 @@
 //! Who may see an identity: one row a viewer, or one row without a viewer for everybody. Contract, sections 1.5 and 4.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use async_trait::async_trait;
 use identity_domain::identity::{Event, Grant};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::recorded::timestamp;
-use identity_log::{ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use serde::Serialize;
-use sqlx::{PgConnection, PgExecutor, Row as _};
+use sqlx::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::projection::{Change, Projection, uuid_of};
+use crate::projection::{Projection, uuid_of};
+use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 
 /// The read model.
 #[derive(Debug)]
 pub struct VisibilityRows;
 
-/// What is kept of one target: its rows, oldest first.
-pub type Rows = Vec<AccessRow>;
+/// What is kept of one target: a row for each viewer; the row without a viewer is for everybody.
+pub type Rows = BTreeMap<Option<Uuid>, AccessRow>;
+
+/// The rows of a target, oldest first.
+pub fn oldest_first(rows: &Rows) -> Vec<&AccessRow> {
+    let mut rows: Vec<&AccessRow> = rows.values().collect();
+    rows.sort_unstable_by_key(|row| (row.created_at, row.access_id));
+    rows
+}
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +76,6 @@ impl AccessRow {
     }
 }
 
-#[async_trait]
 impl Projection for VisibilityRows {
     const NAME: &'static str = "visibility";
     const VERSION: i32 = 1;
@@ -77,20 +83,56 @@ impl Projection for VisibilityRows {
     type Row = Rows;
 
     fn fold(rows: Option<Rows>, recorded: &Recorded) -> Option<Rows> {
+        Self::effect(recorded).apply(rows)
+    }
+
+    fn live() -> Box<dyn Fold> {
+        Box::new(RowFold::<Self>::default())
+    }
+
+    const COLUMNS: &'static [&'static str] =
+        &["target_id", "access_id", "viewer_id", "organization_id", "created_at", "document"];
+
+    const KEY_COLUMNS: usize = 2;
+
+    fn copy(id: &str, rows: &Rows, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
+        let target = uuid_of(id)?;
+        for row in rows.values() {
+            writer.row(6);
+            writer.uuid(target);
+            writer.uuid(row.access_id);
+            writer.optional_uuid(row.viewer_id);
+            writer.text(&row.organization_id);
+            writer.timestamp(row.created_at);
+            writer.text(&row.document(target)?);
+        }
+        Ok(())
+    }
+}
+
+impl RowModel for VisibilityRows {
+    type Key = Option<Uuid>;
+    type Value = AccessRow;
+
+    fn effect(recorded: &Recorded) -> Effect<Option<Uuid>, AccessRow> {
         let domain::Event::Identity(event) = &recorded.event else {
-            return rows;
+            return Effect::Nothing;
         };
-        let mut rows = rows.unwrap_or_default();
+        let granted = |grant| {
+            let row = AccessRow::granted(grant, recorded);
+            (row.viewer_id, row)
+        };
         match event {
-            Event::VisibilityGranted { grant } => rows.push(AccessRow::granted(grant, recorded)),
-            Event::VisibilityOpened { access_id } => rows = vec![AccessRow::new(*access_id, None, recorded)],
-            Event::VisibilityRevoked { viewer_identity_id } => {
-                rows.retain(|row| row.viewer_id != Some(*viewer_identity_id));
+            Event::VisibilityGranted { grant } => {
+                let (viewer, row) = granted(grant);
+                Effect::Put(viewer, row)
             }
-            Event::VisibilityNarrowed { grants, .. } => {
-                rows = grants.iter().map(|grant| AccessRow::granted(grant, recorded)).collect();
+            Event::VisibilityOpened { access_id } => {
+                Effect::Replace(vec![(None, AccessRow::new(*access_id, None, recorded))])
             }
-            Event::Deleted { .. } => rows.clear(),
+            Event::VisibilityRevoked { viewer_identity_id } => Effect::Remove(Some(*viewer_identity_id)),
+            Event::VisibilityNarrowed { grants, .. } => Effect::Replace(grants.iter().map(granted).collect()),
+            Event::Deleted { .. } => Effect::Replace(vec![]),
             Event::Created { .. }
             | Event::Renamed { .. }
             | Event::DisplayNameChanged { .. }
@@ -103,105 +145,60 @@ impl Projection for VisibilityRows {
             | Event::PhoneReleased { .. }
             | Event::TunnelMetadataChanged { .. }
             | Event::VaultAccessGranted { .. }
-            | Event::VaultAccessRevoked { .. } => {}
+            | Event::VaultAccessRevoked { .. } => Effect::Nothing,
         }
-        if rows.is_empty() { None } else { Some(rows) }
     }
 
-    fn concerns(event: &domain::Event) -> bool {
-        matches!(
-            event,
-            domain::Event::Identity(
-                Event::VisibilityGranted { .. }
-                    | Event::VisibilityOpened { .. }
-                    | Event::VisibilityRevoked { .. }
-                    | Event::VisibilityNarrowed { .. }
-                    | Event::Deleted { .. }
-            )
-        )
-    }
-
-    const COLUMNS: &'static [&'static str] =
-        &["target_id", "access_id", "viewer_id", "organization_id", "created_at", "document"];
-
-    const KEY_COLUMNS: usize = 2;
-
-    fn copy(id: &str, rows: &Rows, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        let target = uuid_of(id)?;
-        for row in rows {
-            writer.row(6);
-            writer.uuid(target);
-            writer.uuid(row.access_id);
-            writer.optional_uuid(row.viewer_id);
-            writer.text(&row.organization_id);
-            writer.timestamp(row.created_at);
-            writer.text(&row.document(target)?);
-        }
-        Ok(())
-    }
-
-    async fn load(
-        connection: &mut PgConnection,
-        ids: &[&str],
-    ) -> Result<HashMap<String, Rows>, ReadModelFailure> {
-        let found = sqlx::query(
-            "select target_id, access_id, viewer_id, organization_id, created_at
-             from visibility
-             where target_id = any($1::text[]::uuid[])
-             order by created_at, access_id",
-        )
-        .bind(ids)
-        .fetch_all(connection)
-        .await?;
-        let mut rows: HashMap<String, Rows> = HashMap::new();
-        for row in &found {
-            rows.entry(row.try_get::<Uuid, _>("target_id")?.to_string()).or_default().push(AccessRow {
-                access_id: row.try_get("access_id")?,
-                viewer_id: row.try_get("viewer_id")?,
-                organization_id: row.try_get("organization_id")?,
-                created_at: row.try_get("created_at")?,
-            });
-        }
-        Ok(rows)
-    }
-
-    fn store(changes: &[Change<Rows>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let mut gone = Vec::new();
-        let mut new = Vec::new();
-        for change in changes {
-            let target = uuid_of(&change.id)?;
-            let (before, after) = (rows_of(change.before.as_ref()), rows_of(change.after.as_ref()));
-            gone.extend(before.iter().filter(|row| !after.contains(row)).map(|row| (target, row.access_id)));
-            new.extend(after.iter().filter(|row| !before.contains(row)).map(|row| (target, row)));
-        }
-        delete(&gone, writes)?;
-        insert(&new, writes)
+    fn write(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+        delete_all(changes, writes)?;
+        delete(changes, writes)?;
+        insert(changes, writes)
     }
 }
 
-fn rows_of(rows: Option<&Rows>) -> &[AccessRow] {
-    rows.map_or(&[], Vec::as_slice)
-}
+type Changes = RowChanges<Option<Uuid>, AccessRow>;
 
-fn delete(gone: &[(Uuid, Uuid)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    if gone.is_empty() {
-        return Ok(());
+/// Deletes all rows of targets whose rows are replaced.
+fn delete_all(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
+    let targets: Vec<Uuid> = replaced.map(|(target, _)| *target).collect();
+    if !targets.is_empty() {
+        writes
+            .part("delete from visibility where target_id = any(?) and exists (select from turn)")
+            .bind(targets)?;
     }
-    let (targets, rows): (Vec<Uuid>, Vec<Uuid>) = gone.iter().copied().unzip();
-    writes
-        .part(
-            "delete from visibility
-             where target_id = any(?)
-               and (target_id, access_id) in (select * from unnest(?::uuid[], ?::uuid[]) as gone (target, row_id))
-               and exists (select from turn)",
-        )
-        .bind(&targets)?
-        .bind(&targets)?
-        .bind(rows)?;
     Ok(())
 }
 
-fn insert(new: &[(Uuid, &AccessRow)], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+/// Deletes single rows. Each is looked up by its viewer and target, however many viewers the target has.
+fn delete(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let removed = changes.iter().flat_map(|(target, changes)| {
+        changes.removed.iter().filter_map(|viewer| Some((*target, (*viewer)?)))
+    });
+    let (targets, viewers): (Vec<Uuid>, Vec<Uuid>) = removed.unzip();
+    if targets.is_empty() {
+        return Ok(());
+    }
+    writes
+        .part(
+            "delete from visibility
+             where ctid = any(array(
+                       select gone.ctid
+                       from unnest(?::uuid[], ?::uuid[]) as wanted (target, viewer)
+                       cross join lateral (
+                           select ctid from visibility where viewer_id = viewer and target_id = target offset 0
+                       ) as gone
+                   ))
+               and exists (select from turn)",
+        )
+        .bind(targets)?
+        .bind(viewers)?;
+    Ok(())
+}
+
+fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let new: Vec<(Uuid, &AccessRow)> =
+        changes.iter().flat_map(|(target, changes)| changes.put.values().map(|row| (*target, row))).collect();
     if new.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
-use identity_projections::identities::{Eyes, Wanted};
+use identity_projections::identities::{Viewer, Wanted};
 use identity_projections::{identities, organizations};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -173,7 +173,7 @@ impl Operator {
         let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
         let wanted = Wanted {
             organization_id: organization_id.to_owned(),
-            eyes: Eyes::Admin,
+            viewer: Viewer::Admin,
             handle: parsed.as_str().to_owned(),
         };
         let found = identities::find(&self.pool, &[wanted]).await?.pop().flatten();
@@ -183,7 +183,7 @@ impl Operator {
     /// Appends through a committer that lives for this one command. Beside a running service the two wait for each
     /// other at the head of the log.
     async fn appending<T>(&self, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let settings = Settings { name_hold: Duration::MAX };
+        let settings = Settings::with_name_hold(Duration::MAX);
         let (log, committer) = Log::open(
             connect_options(&self.pool),
             identity_projections::all(),
@@ -202,6 +202,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         organization_id: organization_id.to_owned(),
         aggregate_id: aggregate_id.to_owned(),
         command,
+        actor: Actor::Operator,
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,

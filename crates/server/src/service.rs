@@ -101,7 +101,7 @@ impl Service {
             identity_log::connect_options(&pool),
             identity_projections::all(),
             Arc::new(NumberPool),
-            LogSettings { name_hold: settings.name_hold },
+            LogSettings::with_name_hold(settings.name_hold),
         );
         let cache = Cache::new();
         let committer = committer.observed_by(Arc::new(cache.clone()));

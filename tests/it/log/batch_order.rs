@@ -3,14 +3,14 @@
 use identity_domain::identity::{
     Event as IdentityEvent, FilterMode, Identity, IdentityError, PhoneOrder, Visibility,
 };
-use identity_domain::phone::{CallHandling, State};
+use identity_domain::phone::{CallHandling, UsState};
 use identity_domain::vault_secret::Command as SecretCommand;
 use identity_domain::{Event, Namespace, NumberWish, SecretSelection};
 
 use super::*;
 
 fn provision(id: Uuid, state: Option<&str>) -> Append {
-    let wish = NumberWish { state: state.map(|state| State::parse(state).unwrap()) };
+    let wish = NumberWish { state: state.map(|state| UsState::parse(state).unwrap()) };
     let order = PhoneOrder {
         id: ids::mint(),
         wish,

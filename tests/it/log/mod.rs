@@ -79,7 +79,7 @@ impl History {
 }
 
 fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
-    Log::open(options, identity_projections::all(), Arc::new(NumberPool), Settings { name_hold })
+    Log::open(options, identity_projections::all(), Arc::new(NumberPool), Settings::with_name_hold(name_hold))
 }
 
 /// Puts all commands into the queue before it waits for the first answer; then the log is closed, so that its
@@ -107,6 +107,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         organization_id: HARBOR.to_owned(),
         aggregate_id: aggregate_id.to_string(),
         command,
+        actor: Actor::Operator,
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,

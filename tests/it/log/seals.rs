@@ -125,7 +125,7 @@ fn every_event_says_who_did_it_in_which_request_with_which_software() {
     let software = concat!("identityd/", env!("CARGO_PKG_VERSION"));
     let _ = history.in_one_batch([
         as_actor(Actor::AdminKey(admin), "req_1", create(desk, "harbor-desk")),
-        as_actor(Actor::AgentKey(agent), "req_2", describe(desk, "by itself")),
+        as_actor(Actor::AgentKey { key: agent, identity: desk }, "req_2", describe(desk, "by itself")),
         as_actor(Actor::Operator, "req_3", delete(desk)),
     ]);
     let expected = [

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::api_key::{self, Issue, Scope};
 use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
 use crate::organization;
-use crate::phone::{CallAction, CallHandling, State};
+use crate::phone::{CallAction, CallHandling, UsState};
 use crate::vault_secret::{self, Registration, SecretType};
 use crate::{Event, Handle};
 
@@ -148,7 +148,7 @@ fn phone_provisioned() -> identity::Event {
         phone: Phone {
             id: id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04"),
             number: "+12125550142".to_owned(),
-            state: State::parse("NY").unwrap(),
+            state: UsState::parse("NY").unwrap(),
             calls: CallHandling::default(),
         },
         filter_mode: FilterMode::Blacklist,

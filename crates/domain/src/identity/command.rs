@@ -26,7 +26,7 @@ pub enum Command {
         /// Id of the row, if one is made.
         access_id: Uuid,
     },
-    /// Take sight from one viewer; a wildcard becomes rows for all others (D3).
+    /// Take visible from one viewer; a wildcard becomes rows for all others (D3).
     RevokeVisibility {
         /// Whose.
         viewer: Uuid,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::handle::Handle;
-use crate::phone::{CallHandling, State};
+use crate::phone::{CallHandling, UsState};
 
 /// An event of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,7 +226,7 @@ pub struct Phone {
     /// E.164.
     pub number: String,
     /// The state that was asked for, or the one the number belongs to.
-    pub state: State,
+    pub state: UsState,
     /// What happens to incoming calls.
     pub calls: CallHandling,
 }

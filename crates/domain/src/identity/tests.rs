@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::*;
 use crate::Offer;
 use crate::facts::{Namespace, NumberWish, SecretSelection};
-use crate::phone::{CallAction, State};
+use crate::phone::{CallAction, UsState};
 use crate::testing::Given;
 
 /// The identity of all these tests.
@@ -94,7 +94,7 @@ fn order() -> PhoneOrder {
 /// The number of [`offered`], treating calls like this.
 fn provisioned(calls: CallHandling) -> Event {
     let phone =
-        Phone { id: PHONE, number: "+12125550100".to_owned(), state: State::parse("NY").unwrap(), calls };
+        Phone { id: PHONE, number: "+12125550100".to_owned(), state: UsState::parse("NY").unwrap(), calls };
     Event::PhoneProvisioned { phone, filter_mode: FilterMode::Blacklist }
 }
 
@@ -129,7 +129,7 @@ fn alive_among(identities: impl IntoIterator<Item = (Uuid, Uuid)>) -> Facts {
 }
 
 fn offered() -> Facts {
-    let number = Offer { number: "+12125550100".to_owned(), state: State::parse("NY").unwrap() };
+    let number = Offer { number: "+12125550100".to_owned(), state: UsState::parse("NY").unwrap() };
     Facts { number: Some(number), ..Facts::default() }
 }
 

@@ -3,19 +3,19 @@ use super::*;
 #[test]
 fn a_state_is_two_letters_of_either_case() {
     for text in ["NY", "ny", "Ny"] {
-        assert_eq!(State::parse(text).unwrap().to_string(), "NY");
+        assert_eq!(UsState::parse(text).unwrap().to_string(), "NY");
     }
     for text in ["", "N", "NYC", "N1", " N", "ñ", "ÑY", "🗽"] {
-        assert_eq!(State::parse(text), Err(StateError), "{text:?}");
+        assert_eq!(UsState::parse(text), Err(StateError), "{text:?}");
     }
 }
 
 #[test]
 fn a_state_is_stored_as_its_two_letters_and_nothing_else_is_read() {
-    let state = State::parse("ca").unwrap();
+    let state = UsState::parse("ca").unwrap();
     assert_eq!(serde_json::to_string(&state).unwrap(), r#""CA""#);
-    assert_eq!(serde_json::from_str::<State>(r#""CA""#).unwrap(), state);
-    assert!(serde_json::from_str::<State>(r#""California""#).is_err());
+    assert_eq!(serde_json::from_str::<UsState>(r#""CA""#).unwrap(), state);
+    assert!(serde_json::from_str::<UsState>(r#""California""#).is_err());
 }
 
 #[test]

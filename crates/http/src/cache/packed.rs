@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl Packed {
 }
 
 impl Packer {
-    pub(super) fn pack(&self, found: &Found) -> Packed {
+    pub(super) fn pack(&self, found: &IdentityBody) -> Packed {
         let first = self.first.get_or_init(|| example(found.document.as_bytes()).into());
         let texts = [found.document.as_bytes(), found.access.as_bytes()].concat();
         Packed {
@@ -49,13 +49,13 @@ impl Packer {
     }
 
     /// Nothing, if the memory has been damaged meanwhile: then the database is asked.
-    pub(super) fn unpack(&self, packed: &Packed) -> Option<Found> {
+    pub(super) fn unpack(&self, packed: &Packed) -> Option<IdentityBody> {
         let bytes = packed.document_bytes + packed.access_bytes;
         let texts = decompress_with_dict(&packed.texts, bytes, self.first.get()?).ok()?;
         let mut document = String::from_utf8(texts).ok()?;
         let is_whole = document.len() == bytes && document.is_char_boundary(packed.document_bytes);
         let access = is_whole.then(|| document.split_off(packed.document_bytes))?;
-        Some(Found { id: packed.id, version: packed.version, document, access })
+        Some(IdentityBody { id: packed.id, version: packed.version, document, access })
     }
 }
 
@@ -66,14 +66,14 @@ fn example(document: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use identity_projections::identities::Found;
+    use identity_projections::identities::IdentityBody;
     use uuid::Uuid;
 
     use super::Packer;
 
-    fn found(number: u128, document: &str, access: &str) -> Found {
+    fn found(number: u128, document: &str, access: &str) -> IdentityBody {
         let (document, access) = (document.to_owned(), access.to_owned());
-        Found { id: Uuid::from_u128(number), version: 7, document, access }
+        IdentityBody { id: Uuid::from_u128(number), version: 7, document, access }
     }
 
     #[test]

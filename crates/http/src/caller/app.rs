@@ -9,7 +9,7 @@ use identity_log::follow::Head;
 use identity_log::proof::signer::Signer;
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::finder::Finder;
-use identity_projections::identities::{Eyes, Found, Wanted};
+use identity_projections::identities::{IdentityBody, Viewer, Wanted};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -157,14 +157,14 @@ impl App {
         Ok(key)
     }
 
-    /// The identity with this name, if these eyes may see it.
+    /// The identity with this name, if this viewer may see it.
     pub(super) async fn identity(
         &self,
         name: NameRef<'_>,
-        eyes: &Eyes,
-    ) -> Result<Option<Arc<Found>>, ApiError> {
+        viewer: &Viewer,
+    ) -> Result<Option<Arc<IdentityBody>>, ApiError> {
         let Parts { finder, cache, metrics, .. } = &self.0.parts;
-        let known = cache.identity(name, eyes.viewer());
+        let known = cache.identity(name, viewer.agent_id());
         metrics.looked_up("identity", known.is_some());
         if known.is_some() {
             return Ok(known);
@@ -172,12 +172,12 @@ impl App {
         let ticket = cache.ticket();
         let wanted = Wanted {
             organization_id: name.organization_id.to_owned(),
-            eyes: eyes.clone(),
+            viewer: viewer.clone(),
             handle: name.handle.to_owned(),
         };
         let found = finder.find(wanted).await?.map(Arc::new);
         if let Some(found) = &found {
-            cache.keep_identity(ticket, name, eyes.viewer(), found);
+            cache.keep_identity(ticket, name, viewer.agent_id(), found);
         }
         Ok(found)
     }
@@ -187,9 +187,15 @@ impl App {
         self.0.parts.cache.ticket()
     }
 
-    /// Keeps an identity as a write has made it, for these eyes.
-    pub(super) fn keep_identity(&self, began: Ticket, name: NameRef<'_>, eyes: &Eyes, found: &Found) {
-        self.0.parts.cache.keep_identity(began, name, eyes.viewer(), found);
+    /// Keeps an identity as a write has made it, for this viewer.
+    pub(super) fn keep_identity(
+        &self,
+        began: Ticket,
+        name: NameRef<'_>,
+        viewer: &Viewer,
+        found: &IdentityBody,
+    ) {
+        self.0.parts.cache.keep_identity(began, name, viewer.agent_id(), found);
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.

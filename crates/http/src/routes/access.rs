@@ -8,7 +8,7 @@ use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 use identity_projections::visibility::{self, AccessRow};
 
 use super::{json_text, unless_known};
@@ -16,7 +16,7 @@ use crate::caller::{Admin, Segments, uuid_segment};
 use crate::conditional::expected_version;
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
-use crate::reply::{Answer, Done, Reply, Shown, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
 
 /// `GET …/access`: the rows, oldest first.
 #[utoipa::path(
@@ -75,7 +75,7 @@ pub(crate) async fn grant_access(
 /// Answers with the new row, or with the wildcard row that is there already.
 struct Granted {
     target: Subject,
-    before: Arc<Found>,
+    before: Arc<IdentityBody>,
 }
 
 #[async_trait]
@@ -87,12 +87,12 @@ impl Reply for Granted {
             return Ok(Answer::text(StatusCode::CREATED, access));
         };
         let document = row.document(self.target.id)?;
-        let shown = Shown::after(&self.before, committed)?.map(|shown| shown.with_row(&row, &document));
+        let shown = NewBody::after(&self.before, committed)?.map(|shown| shown.with_row(&row, &document));
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
     }
 }
 
-impl Shown {
+impl NewBody {
     /// The same with one access row more, the newest; or with this one alone, if it is everybody's.
     fn with_row(mut self, row: &AccessRow, document: &str) -> Self {
         let access = &mut self.found.access;

@@ -12,7 +12,7 @@ use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
 use identity_projections::document::IdentityDocument;
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
 use super::{json_text, past, unless_current, unless_known};
@@ -20,7 +20,7 @@ use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::conditional::{expected_version, identity_tag};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
-use crate::reply::{Answer, Done, Reply, Shown, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
 
 /// `POST /api/v1/identities`: 201 with the identity.
 #[utoipa::path(
@@ -53,11 +53,11 @@ impl Reply for Newborn {
 }
 
 /// What was just created, folded from its own first events: nobody can have changed or seen it yet.
-fn newborn(committed: &Committed) -> Result<Found, ApiError> {
+fn newborn(committed: &Committed) -> Result<IdentityBody, ApiError> {
     let document = committed.events.iter().fold(None, IdentityDocument::fold);
     let document =
         document.ok_or_else(|| ApiError::internal("a created identity folds to nothing".to_owned()))?;
-    Ok(Found {
+    Ok(IdentityBody {
         id: document.id,
         version: committed.version,
         document: serde_json::to_string(&document)?,
@@ -155,7 +155,7 @@ pub(crate) async fn update_identity(
 /// Answers with the whole identity.
 struct Updated {
     identity: Subject,
-    before: Arc<Found>,
+    before: Arc<IdentityBody>,
 }
 
 #[async_trait]
@@ -163,7 +163,7 @@ impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         // Rows that name viewers end with these, whoever ended them meanwhile.
         if !self.before.names_viewers()
-            && let Some(shown) = Shown::after(&self.before, committed)?
+            && let Some(shown) = NewBody::after(&self.before, committed)?
         {
             return Ok(Answer::identity(StatusCode::OK, shown));
         }

@@ -2,7 +2,7 @@
 
 use identity_domain::Handle;
 use identity_domain::identity::{Create, Mailbox, PhoneOrder, TlsMode, Tunnel, Update};
-use identity_domain::phone::{CallAction, CallHandling, State};
+use identity_domain::phone::{CallAction, CallHandling, UsState};
 use identity_domain::{NumberWish, SecretSelection, url};
 use identity_log::ids;
 use serde::Deserialize;
@@ -119,7 +119,7 @@ fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSetting
 /// A phone number that is ordered. Contract, sections 2.2 and 6.2.
 pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
     form.lenient("type", number_type);
-    let state = form.lenient("state", parsed(2, State::parse));
+    let state = form.lenient("state", parsed(2, UsState::parse));
     let calls = CallHandling {
         incoming_call_action: form.lenient("incoming_call_action", choice).unwrap_or(CallAction::AutoReject),
         client_websocket_url: form.lenient("client_websocket_url", websocket_url),

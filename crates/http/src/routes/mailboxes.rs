@@ -44,7 +44,7 @@ impl From<Row> for FullMailbox {
 )]
 pub(crate) async fn list_mailboxes(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
-        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
         json(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
     })
     .await
@@ -79,7 +79,7 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
     let address =
         if address.contains('@') { address } else { format!("{address}@{}", caller.settings().mail_domain) };
     let part = Part::Mailbox(&address);
-    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
+    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
     owner.ok_or_else(ApiError::mailbox_not_found)
 }
 

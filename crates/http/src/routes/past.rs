@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::Handle;
 use identity_log::{history, past as log};
-use identity_projections::identities::Found;
+use identity_projections::identities::IdentityBody;
 use identity_projections::past::{self, Lived, PastError};
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -57,7 +57,7 @@ pub(crate) async fn get(
     parameters.finish()?;
     let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
     let (pool, organization_id) = (caller.pool(), caller.organization_id());
-    let found: Option<Found> = match as_of {
+    let found: Option<IdentityBody> = match as_of {
         Some(AsOf::Moment(moment)) => {
             let upto = position(&caller, moment).await?;
             past::find(pool, organization_id, handle.as_str(), upto).await?

@@ -30,7 +30,7 @@ use crate::reply::{Answer, Done, Reply, Source, Subject};
 )]
 pub(crate) async fn list_phone_numbers(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
-        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
         let mut numbers: Vec<PhoneNumber> =
             owners.into_iter().filter_map(|owner| owner.document.phone_number).collect();
         // All timestamps are written with the same width, so their texts sort as they do.
@@ -109,7 +109,7 @@ pub(crate) async fn get_phone_number(
 async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
     let part = Part::PhoneNumber(id);
     let mut owner =
-        identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
+        identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
     let phone = owner.as_mut().and_then(|owner| owner.document.phone_number.take());
     owner.zip(phone).ok_or_else(ApiError::phone_number_not_found)
 }

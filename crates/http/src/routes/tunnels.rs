@@ -74,7 +74,7 @@ struct TunnelList {
 )]
 pub(crate) async fn list_tunnels(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
-        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.eyes()).await?;
+        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
         let tunnels = owners.into_iter().map(FullTunnel::of).collect::<Result<_, _>>()?;
         json(StatusCode::OK, &TunnelList { tunnels })
     })
@@ -103,7 +103,7 @@ pub(crate) async fn get_tunnel(
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
     let part = Part::Tunnel(id);
-    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.eyes(), part).await?;
+    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
     owner.ok_or_else(ApiError::tunnel_not_found)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
-use super::sight::{Found, Wanted, find};
+use super::visible::{IdentityBody, Wanted, find};
 
 /// The most identities that one query finds.
 const MOST: usize = 256;
@@ -45,7 +45,7 @@ pub enum FindError {
 #[derive(Debug)]
 struct Question {
     wanted: Wanted,
-    reply: oneshot::Sender<Result<Option<Found>, FindError>>,
+    reply: oneshot::Sender<Result<Option<IdentityBody>, FindError>>,
 }
 
 impl Finder {
@@ -56,7 +56,7 @@ impl Finder {
     }
 
     /// The identity as it is when this is called, or later.
-    pub async fn find(&self, wanted: Wanted) -> Result<Option<Found>, FindError> {
+    pub async fn find(&self, wanted: Wanted) -> Result<Option<IdentityBody>, FindError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.questions.send(Question { wanted, reply }).await;
         sent.map_err(|_| FindError::Stopped)?;

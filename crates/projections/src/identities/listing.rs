@@ -9,8 +9,8 @@ use sqlx::{Arguments as _, FromRow, PgExecutor, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::sight::seen;
-use super::{Eyes, Found, folded, status_name};
+use super::visible::seen;
+use super::{IdentityBody, Viewer, folded, status_name};
 
 /// Which identities are wanted. What is left open is not restricted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Place {
 pub struct Listed {
     /// The identity.
     #[sqlx(flatten)]
-    pub found: Found,
+    pub found: IdentityBody,
     /// When it was created.
     pub created_at: OffsetDateTime,
 }
@@ -60,13 +60,13 @@ const CANDIDATES: &str = " and id in (
     union all select target_id from read_model.visibility where organization_id = $1 and viewer_id is null
 )";
 
-/// The next identities of a list that these eyes may see: at most `limit`, after `after`.
+/// The next identities of a list that this viewer may see: at most `limit`, after `after`.
 ///
 /// Access rows are gathered for all of them at once; a list of thousands asks for each by itself otherwise.
 pub async fn next(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-    eyes: &Eyes,
+    viewer: &Viewer,
     filter: &Filter,
     after: Option<Place>,
     limit: u32,
@@ -74,13 +74,13 @@ pub async fn next(
     // The common condition knows the first two parameters by number.
     let mut first = PgArguments::default();
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
-    first.add(eyes.viewer()).map_err(sqlx::Error::Encode)?;
+    first.add(viewer.agent_id()).map_err(sqlx::Error::Encode)?;
     let page = concat!(
         "with page as (select id, version, document, created_at from read_model.identities where ",
         seen!(list, "$1", "$2")
     );
     let mut query = QueryBuilder::with_arguments(page, first);
-    if eyes.viewer().is_some() {
+    if viewer.agent_id().is_some() {
         query.push(CANDIDATES);
     }
     restrict(&mut query, filter, after);

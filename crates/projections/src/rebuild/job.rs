@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use identity_log::{census, read};
+use identity_log::{count, read};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::watch;
@@ -151,7 +151,7 @@ impl<'a> Job<'a> {
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total: 0 });
         self.enter(Phase::Fold).await?;
         let position = read::head(&mut self.connection).await?;
-        let total = census::count(&mut self.connection, self.table.kind(), position).await?;
+        let total = count::count_events(&mut self.connection, self.table.kind(), position).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
         generation::begin(&mut self.connection, self.table.name()).await?;
         let ranges = workers::ranges(&mut self.connection, self.table.kind(), position, total).await?;

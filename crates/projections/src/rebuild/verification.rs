@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use identity_log::{census, read};
+use identity_log::{count, read};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
@@ -36,7 +36,7 @@ pub async fn verify(
     registry::register(&mut source, &[table]).await?;
     share_snapshot(&mut live, &mut source, table.name()).await?;
     let position = read::head(&mut source).await?;
-    let events = census::count(&mut source, table.kind(), position).await?;
+    let events = count::count_events(&mut source, table.kind(), position).await?;
     let ranges = workers::ranges(&mut source, table.kind(), position, events).await?;
     workers::read_in_order(&mut source).await?;
     let mut read = 0;

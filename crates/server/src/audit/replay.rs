@@ -11,7 +11,7 @@ use identity_projections::Projection as _;
 use identity_projections::document::IdentityDocument;
 use identity_projections::identities::{Identities, Row};
 use identity_projections::vault_access::{Rules, VaultAccess};
-use identity_projections::visibility::{Rows, VisibilityRows};
+use identity_projections::visibility::{Rows, VisibilityRows, oldest_first};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -223,7 +223,7 @@ impl Life {
     /// deleted stay, since that is said by no event of this identity.
     fn state(&self) -> anyhow::Result<Option<Value>> {
         let Some(Row { document, tunnel_metadata, .. }) = &self.row else { return Ok(None) };
-        let rows = self.viewers.iter().flatten();
+        let rows = self.viewers.iter().flat_map(oldest_first);
         let access = rows.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
         let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
         let vault_secret_ids = self.secrets.iter().flat_map(Rules::keys).collect();

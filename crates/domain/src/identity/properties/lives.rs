@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::facts::{Namespace, NumberWish, Offer, SecretSelection};
-use crate::phone::{CallAction, State};
+use crate::phone::{CallAction, UsState};
 
 pub(super) const TARGET: Uuid = Uuid::from_u128(1);
 
@@ -172,7 +172,7 @@ pub(super) fn elsewhere() -> impl Strategy<Value = Elsewhere> {
     let blocked = option::weighted(0.2, sample::select(Namespace::ALL.to_vec()));
     let number = option::weighted(
         0.8,
-        Just(Offer { number: "+12125550100".to_owned(), state: State::parse("NY").unwrap() }),
+        Just(Offer { number: "+12125550100".to_owned(), state: UsState::parse("NY").unwrap() }),
     );
     let few = FEW.try_into().unwrap();
     (blocked, btree_set(viewer(), 0..=few), btree_set(secret(), 0..=few), number)

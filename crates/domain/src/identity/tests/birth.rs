@@ -130,7 +130,7 @@ fn an_id_is_used_once() {
 
 #[test]
 fn a_birth_asks_for_its_name_its_number_and_its_secrets() {
-    let wish = NumberWish { state: Some(State::parse("CA").unwrap()) };
+    let wish = NumberWish { state: Some(UsState::parse("CA").unwrap()) };
     let create = Create {
         phone: Some(PhoneOrder { wish: wish.clone(), ..order() }),
         secrets: Some(SecretSelection::All),

@@ -99,7 +99,7 @@ fn an_empty_inventory_is_said() {
 
 #[test]
 fn the_wished_state_is_asked_of_the_carrier() {
-    let wish = NumberWish { state: Some(State::parse("wa").unwrap()) };
+    let wish = NumberWish { state: Some(UsState::parse("wa").unwrap()) };
     let command = Command::ProvisionPhone(PhoneOrder { wish: wish.clone(), ..order() });
     assert_eq!(Identity::needs(&command), Needs { number: Some(wish), ..Needs::default() });
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use form_urlencoded::Serializer;
 use futures::{TryStreamExt as _, stream};
 use identity_domain::identity::Status;
-use identity_projections::identities::Eyes;
+use identity_projections::identities::Viewer;
 use identity_projections::identities::listing::{self, Filter, Listed, Place};
 use sqlx::PgPool;
 
@@ -117,7 +117,7 @@ pub(super) async fn answer(wanted: Wanted, caller: &Caller) -> Result<Response, 
     let mut list = List {
         pool: caller.pool().clone(),
         organization_id: caller.organization_id().to_owned(),
-        eyes: caller.eyes(),
+        viewer: caller.viewer(),
         filter,
         after: None,
     };
@@ -158,14 +158,14 @@ fn linked(mut response: Response, link: &str) -> Response {
 struct List {
     pool: PgPool,
     organization_id: String,
-    eyes: Eyes,
+    viewer: Viewer,
     filter: Filter,
     after: Option<Place>,
 }
 
 impl List {
     async fn next(&self, limit: u32) -> Result<Vec<Listed>, sqlx::Error> {
-        listing::next(&self.pool, &self.organization_id, &self.eyes, &self.filter, self.after, limit).await
+        listing::next(&self.pool, &self.organization_id, &self.viewer, &self.filter, self.after, limit).await
     }
 
     /// Moves on behind the last one that was written.

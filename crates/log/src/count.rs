@@ -9,7 +9,7 @@ use crate::error::ReadError;
 ///
 /// Positions are dense, so an event that is gone shows in the number of all of them; and every event must be of an
 /// aggregate that is known, or else nobody folds it.
-pub async fn count(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
+pub async fn count_events(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
     let (of_kind, of_all, stranger): (i64, i64, Option<i64>) = sqlx::query_as(
         "select count(*) filter (where aggregate_type = $1),
                 count(*),

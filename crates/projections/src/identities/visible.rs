@@ -3,18 +3,18 @@
 use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
-/// Through whose eyes an organization is read.
+/// Who reads: an organization is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Eyes {
-    /// An admin's, who sees every identity and every access row.
+pub enum Viewer {
+    /// An admin, who sees every identity and every access row.
     Admin,
-    /// An agent's, who sees itself and whoever lets it, and no access rows (D9).
+    /// An agent, who sees itself and whoever lets it, and no access rows (D9).
     Agent(Uuid),
 }
 
-impl Eyes {
-    /// The agent whose eyes they are.
-    pub fn viewer(&self) -> Option<Uuid> {
+impl Viewer {
+    /// The agent; none for an admin.
+    pub fn agent_id(&self) -> Option<Uuid> {
         match self {
             Self::Admin => None,
             Self::Agent(identity) => Some(*identity),
@@ -24,18 +24,18 @@ impl Eyes {
 
 /// An identity as it is answered: its document and its access rows, both as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Found {
+pub struct IdentityBody {
     /// Its id.
     pub id: Uuid,
     /// The aggregate's version.
     pub version: i64,
     /// The document's JSON text.
     pub document: String,
-    /// JSON texts of its access rows, joined by commas; empty for an agent's eyes.
+    /// JSON texts of its access rows, joined by commas; empty for an agent.
     pub access: String,
 }
 
-impl Found {
+impl IdentityBody {
     /// Whether single identities may see it, so that its access rows depend on those identities too.
     pub fn names_viewers(&self) -> bool {
         self.access.contains("\"viewer_identity_id\":\"")
@@ -98,7 +98,7 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
-/// Columns of [`Found`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
+/// Columns of [`IdentityBody`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
 /// are looked up, `offset 0` has each looked up by its key, however many Postgres expects.
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
@@ -127,7 +127,7 @@ pub struct Wanted {
     /// Whose.
     pub organization_id: String,
     /// Who asks.
-    pub eyes: Eyes,
+    pub viewer: Viewer,
     /// What it is called.
     pub handle: String,
 }
@@ -136,9 +136,9 @@ pub struct Wanted {
 pub async fn find(
     executor: impl PgExecutor<'_>,
     wanted: &[Wanted],
-) -> Result<Vec<Option<Found>>, sqlx::Error> {
+) -> Result<Vec<Option<IdentityBody>>, sqlx::Error> {
     let rows = sqlx::query(concat!(
-        "select place, seen.*
+        "select place, seen.id, seen.version, seen.document, seen.access
          from unnest($1::text[], $2::uuid[], $3::text[])
               with ordinality as wanted (organization, viewer, handle, place)
          cross join lateral (",
@@ -146,7 +146,7 @@ pub async fn find(
         " offset 0) as seen"
     ))
     .bind(wanted.iter().map(|wanted| wanted.organization_id.as_str()).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|wanted| wanted.eyes.viewer()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|wanted| wanted.viewer.agent_id()).collect::<Vec<_>>())
     .bind(wanted.iter().map(|wanted| wanted.handle.as_str()).collect::<Vec<_>>())
     .fetch_all(executor)
     .await?;
@@ -154,22 +154,22 @@ pub async fn find(
     for row in &rows {
         let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).ok();
         if let Some(found) = place.and_then(|place| found.get_mut(place)) {
-            *found = Some(Found::from_row(row)?);
+            *found = Some(IdentityBody::from_row(row)?);
         }
     }
     Ok(found)
 }
 
-/// The identity with this id, if these eyes may see it.
+/// The identity with this id, if this viewer may see it.
 pub async fn find_by_id(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-    eyes: &Eyes,
+    viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Found>, sqlx::Error> {
+) -> Result<Option<IdentityBody>, sqlx::Error> {
     sqlx::query_as(single!("$1", "$2", "id = $3"))
         .bind(organization_id)
-        .bind(eyes.viewer())
+        .bind(viewer.agent_id())
         .bind(id)
         .fetch_optional(executor)
         .await

@@ -1,11 +1,13 @@
 //! Everything that the commands of a batch need to know, loaded at once and kept up to date while they are decided one
 //! after the other. A command sees what the ones before it in the same batch have done.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use identity_domain::identity::{Event as IdentityEvent, Identity};
+use identity_domain::api_key::ApiKey;
+use identity_domain::identity::{self, Event as IdentityEvent, Identity, Visibility};
 use identity_domain::vault_secret::VaultSecret;
-use identity_domain::{Event, Facts, Kind, Needs, NumberWish, Offer, SecretSelection, State};
+use identity_domain::{Command, Event, Facts, Kind, Needs, NumberWish, Offer, SecretSelection, State};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -23,7 +25,7 @@ const REMEMBERED: usize = 20_000;
 
 /// What is known from earlier batches.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered {
+pub(crate) struct AggregateCache {
     /// They save reading history again: what was appended since, by whatever process, is always read on top.
     aggregates: HashMap<Key, Aggregate>,
     /// What the last batch made of claims, which may not be committed yet.
@@ -32,7 +34,7 @@ pub(crate) struct Remembered {
     committed: i64,
 }
 
-impl Remembered {
+impl AggregateCache {
     /// What is left of it when others have written since: the log ends here by now, and all of it is committed.
     pub(crate) fn of_old(self, position: i64) -> Self {
         Self { committed: position, claims: Claims::default(), ..self }
@@ -54,24 +56,24 @@ struct Aggregate {
 
 /// What is known while a batch is decided.
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct BatchContext {
     aggregates: HashMap<Key, Aggregate>,
     claims: Claims,
     /// Up to where all is committed.
     committed: i64,
     /// The position since which nobody else has written.
-    alone_since: i64,
+    no_other_writer_since: i64,
     identities: HashMap<String, BTreeSet<Uuid>>,
     secrets: HashMap<String, BTreeSet<Uuid>>,
     offers: VecDeque<Offer>,
     taken: Vec<(String, Uuid)>,
 }
 
-impl World {
-    /// A world in which this is known from before, and nobody else has written since a position.
-    pub(crate) fn remembering(remembered: Remembered, alone_since: i64) -> Self {
-        let Remembered { aggregates, claims, committed } = remembered;
-        Self { aggregates, claims, committed, alone_since, ..Self::default() }
+impl BatchContext {
+    /// A context in which this is known from before, and nobody else has written since a position.
+    pub(crate) fn with_cache(cache: AggregateCache, no_other_writer_since: i64) -> Self {
+        let AggregateCache { aggregates, claims, committed } = cache;
+        Self { aggregates, claims, committed, no_other_writer_since, ..Self::default() }
     }
 
     /// Whether all that a command needs is looked up by keys. What an organization has in all, or a carrier has left, must
@@ -90,10 +92,6 @@ impl World {
         appends: &[&Append],
     ) -> Result<(), BatchError> {
         let wanted = Wanted::by(appends);
-        for organization in &wanted.identities {
-            let live = names::live_identities(connection, organization).await?;
-            self.identities.insert(organization.clone(), live.into_iter().collect());
-        }
         let mut keys = wanted.aggregates;
         for organization in wanted.secrets {
             let registered = read::registered_secrets(connection, &organization).await?;
@@ -101,11 +99,38 @@ impl World {
             self.secrets.insert(organization, registered.into_iter().collect());
         }
         self.load_aggregates(connection, now, keys).await?;
+        for organization in self.organizations_to_list(appends) {
+            let live = names::live_identities(connection, organization).await?;
+            self.identities.insert(organization.to_owned(), live.into_iter().collect());
+        }
         self.load_claims(connection, wanted.names, &wanted.holders).await?;
         if !wanted.numbers.is_empty() {
             self.offers = carrier.offers(connection, &wanted.numbers).await?.into();
         }
         Ok(())
+    }
+
+    /// Organizations whose live identities a command may have to name one by one: those where an identity that everybody
+    /// may see, or that this batch opens to everybody, is to be hidden from a viewer.
+    fn organizations_to_list<'a>(&self, appends: &[&'a Append]) -> HashSet<&'a str> {
+        let opens = |append: &&&Append| {
+            matches!(append.command, Command::Identity(identity::Command::OpenVisibility { .. }))
+        };
+        let opened: HashSet<&str> =
+            appends.iter().filter(opens).map(|append| append.aggregate_id.as_str()).collect();
+        let wanting = appends.iter().filter(|append| append.command.needs().all_identities);
+        wanting
+            .filter(|append| opened.contains(append.aggregate_id.as_str()) || self.is_open(append))
+            .map(|append| append.organization_id.as_str())
+            .collect()
+    }
+
+    /// Whether everybody in the organization may see the identity that a command is for.
+    fn is_open(&self, append: &Append) -> bool {
+        self.aggregate_of(append).is_some_and(|known| match &known.state {
+            State::Identity(Identity::Live(live)) => live.visibility == Visibility::Wildcard,
+            _ => false,
+        })
     }
 
     /// Reads on where what is known ends. Whatever was looked up since others wrote last is known to its end.
@@ -118,11 +143,13 @@ impl World {
         if self.aggregates.len() + keys.len() > REMEMBERED {
             self.aggregates.retain(|_, known| known.as_of > self.committed);
         }
-        keys.retain(|key| self.aggregates.get(key).is_none_or(|known| known.as_of < self.alone_since));
+        keys.retain(|key| {
+            self.aggregates.get(key).is_none_or(|known| known.as_of < self.no_other_writer_since)
+        });
         if keys.is_empty() {
             return Ok(());
         }
-        let seen: Vec<i64> = keys.iter().map(|key| self.version(key)).collect();
+        let seen: Vec<i64> = keys.iter().map(|key| self.sequence(key)).collect();
         let (kinds, ids): (Vec<&str>, Vec<&str>) =
             keys.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
         for event in read::aggregates(connection, &kinds, &ids, &seen).await? {
@@ -152,17 +179,39 @@ impl World {
         Ok(self.claims.load(connection, names.into_iter()).await?)
     }
 
-    /// The state of an aggregate of this organization; one of another organization is as good as none.
-    pub(crate) fn state(&self, append: &Append) -> (State, i64) {
-        match self.aggregates.get(&(append.command.kind(), append.aggregate_id.clone())) {
-            Some(known) if known.organization_id == append.organization_id => {
-                (known.state.clone(), known.sequence)
-            }
-            _ => (State::initial(append.command.kind()), 0),
-        }
+    /// Whether whoever asks may still act: the key is active, and the identity that it is bound to is live.
+    pub(crate) fn may_act(&self, append: &Append) -> bool {
+        let Some((key, identity)) = append.actor.key() else { return true };
+        let organization = append.organization_id.as_str();
+        let key = self.aggregate(organization, Kind::ApiKey, key.to_string());
+        key.is_some_and(|key| key.state == State::ApiKey(ApiKey::Active))
+            && identity.is_none_or(|identity| self.identity_is_live(organization, identity))
     }
 
-    fn version(&self, key: &Key) -> i64 {
+    /// The state of the aggregate that a command is for.
+    pub(crate) fn state(&self, append: &Append) -> Cow<'_, State> {
+        let known = self.aggregate_of(append);
+        known.map_or_else(
+            || Cow::Owned(State::initial(append.command.kind())),
+            |known| Cow::Borrowed(&known.state),
+        )
+    }
+
+    /// The version of the aggregate that a command is for; 0 if it has no event.
+    pub(crate) fn version(&self, append: &Append) -> i64 {
+        self.aggregate_of(append).map_or(0, |known| known.sequence)
+    }
+
+    fn aggregate_of(&self, append: &Append) -> Option<&Aggregate> {
+        self.aggregate(&append.organization_id, append.command.kind(), append.aggregate_id.clone())
+    }
+
+    /// An aggregate of this organization. An aggregate of another organization counts as none.
+    fn aggregate(&self, organization: &str, kind: Kind, id: String) -> Option<&Aggregate> {
+        self.aggregates.get(&(kind, id)).filter(|known| known.organization_id == organization)
+    }
+
+    fn sequence(&self, key: &Key) -> i64 {
         self.aggregates.get(key).map_or(0, |known| known.sequence)
     }
 
@@ -174,16 +223,19 @@ impl World {
             blocked: name
                 .and_then(|name| self.claims.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
             identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
-            identities: if all_identities { self.live_identities(organization) } else { vec![] },
+            identities: if all_identities && self.is_open(append) {
+                self.live_identities(organization)
+            } else {
+                vec![]
+            },
             secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
             number: number.and_then(|wish| self.offer(&wish)),
         }
     }
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
-        self.aggregates.get(&(Kind::Identity, identity.to_string())).is_some_and(|known| {
-            known.organization_id == organization && matches!(known.state, State::Identity(Identity::Live(_)))
-        })
+        self.aggregate(organization, Kind::Identity, identity.to_string())
+            .is_some_and(|known| matches!(known.state, State::Identity(Identity::Live(_))))
     }
 
     fn live_identities(&self, organization: &str) -> Vec<(Uuid, Uuid)> {
@@ -201,9 +253,8 @@ impl World {
     }
 
     fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
-        self.aggregates.get(&(Kind::VaultSecret, secret.to_string())).is_some_and(|known| {
-            known.organization_id == organization && known.state == State::VaultSecret(VaultSecret::Live)
-        })
+        self.aggregate(organization, Kind::VaultSecret, secret.to_string())
+            .is_some_and(|known| known.state == State::VaultSecret(VaultSecret::Live))
     }
 
     fn offer(&self, wish: &NumberWish) -> Option<Offer> {
@@ -258,10 +309,10 @@ impl World {
 
     /// The claims that commands of this batch have changed, the numbers that they have taken, each with the identity that
     /// has it, and what is worth keeping for the next batch. The log ended at `base` before.
-    pub(crate) fn settle(self, base: i64) -> (Vec<Changed>, Vec<(String, Uuid)>, Remembered) {
+    pub(crate) fn settle(self, base: i64) -> (Vec<Changed>, Vec<(String, Uuid)>, AggregateCache) {
         let (changed, claims) = self.claims.settle();
-        let remembered = Remembered { aggregates: self.aggregates, claims, committed: base };
-        (changed, self.taken, remembered)
+        let cache = AggregateCache { aggregates: self.aggregates, claims, committed: base };
+        (changed, self.taken, cache)
     }
 }
 
@@ -272,7 +323,6 @@ struct Wanted {
     names: HashSet<String>,
     /// Identities that may come to give up names.
     holders: Vec<String>,
-    identities: HashSet<String>,
     secrets: HashSet<String>,
     numbers: Vec<NumberWish>,
 }
@@ -287,7 +337,7 @@ impl Wanted {
     }
 
     fn add(&mut self, append: &Append) {
-        let Needs { name, own_names, identity, all_identities, secrets, number } = append.command.needs();
+        let Needs { name, own_names, identity, all_identities: _, secrets, number } = append.command.needs();
         if own_names {
             self.holders.push(append.aggregate_id.clone());
         }
@@ -296,8 +346,9 @@ impl Wanted {
         }
         self.names.extend(name.map(String::from));
         self.aggregates.extend(identity.map(|identity| (Kind::Identity, identity.to_string())));
-        if all_identities {
-            self.identities.insert(append.organization_id.clone());
+        if let Some((key, identity)) = append.actor.key() {
+            self.aggregates.insert((Kind::ApiKey, key.to_string()));
+            self.aggregates.extend(identity.map(|identity| (Kind::Identity, identity.to_string())));
         }
         match secrets {
             Some(SecretSelection::All) => {

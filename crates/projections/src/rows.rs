@@ -1,0 +1,134 @@
+//! Read models that keep several rows of one aggregate, one row for each key.
+//!
+//! An event says which rows it puts or removes. A live write therefore reads no rows: its cost depends on how many rows it
+//! changes, and not on how many rows the aggregate has.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use identity_log::{Fold, ReadModelError, ReadModelFailure, Recorded, Writes};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::projection::{Projection, uuid_of};
+
+/// What one event does to the rows of its aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect<K, V> {
+    /// It changes no row.
+    Nothing,
+    /// It adds a row, in place of the row with the same key if there is one.
+    Put(K, V),
+    /// It removes the row with this key.
+    Remove(K),
+    /// From now on these are all rows.
+    Replace(Vec<(K, V)>),
+}
+
+impl<K: Ord, V> Effect<K, V> {
+    /// Applies the effect to all rows of the aggregate. `None` stands for no rows.
+    pub(crate) fn apply(self, rows: Option<BTreeMap<K, V>>) -> Option<BTreeMap<K, V>> {
+        let mut rows = rows.unwrap_or_default();
+        match self {
+            Self::Nothing => {}
+            Self::Put(key, row) => {
+                rows.insert(key, row);
+            }
+            Self::Remove(key) => {
+                rows.remove(&key);
+            }
+            Self::Replace(new) => rows = new.into_iter().collect(),
+        }
+        (!rows.is_empty()).then_some(rows)
+    }
+}
+
+/// What a batch of events does to the rows of one aggregate.
+#[derive(Debug)]
+pub struct RowChanges<K, V> {
+    /// Whether all rows from before the batch go.
+    pub(crate) is_replaced: bool,
+    /// Keys of rows from before the batch that go.
+    pub(crate) removed: BTreeSet<K>,
+    /// Rows that come.
+    pub(crate) put: BTreeMap<K, V>,
+}
+
+impl<K, V> Default for RowChanges<K, V> {
+    fn default() -> Self {
+        Self { is_replaced: false, removed: BTreeSet::new(), put: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord, V> RowChanges<K, V> {
+    fn add(&mut self, effect: Effect<K, V>) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Put(key, row) => {
+                self.put.insert(key, row);
+            }
+            Effect::Remove(key) => {
+                self.put.remove(&key);
+                if !self.is_replaced {
+                    self.removed.insert(key);
+                }
+            }
+            Effect::Replace(rows) => {
+                *self = Self { is_replaced: true, put: rows.into_iter().collect(), ..Self::default() };
+            }
+        }
+    }
+}
+
+/// A read model of several rows an aggregate.
+pub trait RowModel: Projection<Row = BTreeMap<Self::Key, Self::Value>> {
+    /// What tells the rows of one aggregate apart.
+    type Key: Ord + Send + 'static;
+    /// What else is kept of a row.
+    type Value: Send + 'static;
+
+    /// What an event does to the rows of its aggregate.
+    fn effect(event: &Recorded) -> Effect<Self::Key, Self::Value>;
+
+    /// Adds what makes the table say what the changes say.
+    fn write(
+        changes: &HashMap<Uuid, RowChanges<Self::Key, Self::Value>>,
+        writes: &mut Writes,
+    ) -> Result<(), ReadModelFailure>;
+}
+
+/// The live fold of a [`RowModel`]. It remembers nothing from one batch to the next.
+pub(crate) struct RowFold<M>(std::marker::PhantomData<fn() -> M>);
+
+impl<M> Default for RowFold<M> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+#[async_trait]
+impl<M: RowModel> Fold for RowFold<M> {
+    async fn fold(
+        &mut self,
+        _connection: &mut PgConnection,
+        events: &[Recorded],
+        writes: &mut Writes,
+    ) -> Result<(), ReadModelError> {
+        let written = changes::<M>(events)
+            .and_then(|changes| if changes.is_empty() { Ok(()) } else { M::write(&changes, writes) });
+        written.map_err(|source| ReadModelError { read_model: M::NAME, source })
+    }
+}
+
+type Changes<M> = HashMap<Uuid, RowChanges<<M as RowModel>::Key, <M as RowModel>::Value>>;
+
+fn changes<M: RowModel>(events: &[Recorded]) -> Result<Changes<M>, ReadModelFailure> {
+    let mut changes = Changes::<M>::new();
+    for event in events.iter().filter(|event| event.event.kind() == M::KIND) {
+        match M::effect(event) {
+            Effect::Nothing => {}
+            effect => changes.entry(uuid_of(&event.aggregate_id)?).or_default().add(effect),
+        }
+    }
+    Ok(changes)
+}
