@@ -9,6 +9,7 @@ use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
@@ -18,7 +19,8 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 pub struct ApiKeys;
 
 /// What a key may do, without saying for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum KeyScope {
     /// Everything in its organization.
     Admin,

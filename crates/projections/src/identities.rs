@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::document::IdentityDocument;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
-pub use visible::{IdentityBody, Viewer, Wanted, find, find_by_id};
+pub use visible::{Identity, IdentityBody, Viewer, Wanted, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::handle::Handle;
@@ -244,7 +245,7 @@ pub enum Channel {
 }
 
 /// Whether contact rules name who may or who may not get through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {
     /// Only who is listed.
@@ -255,8 +256,9 @@ pub enum FilterMode {
 }
 
 /// Whether an identity takes part. Decision D1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IdentityStatus)]
 pub enum Status {
     /// It does.
     #[default]
@@ -266,7 +268,7 @@ pub enum Status {
 }
 
 /// Who terminates a tunnel's TLS. Contract, section 1.4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
     /// The platform's edge.

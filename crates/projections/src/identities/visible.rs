@@ -1,7 +1,12 @@
 //! Single identities, as somebody sees them.
 
+use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Row as _};
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::document::IdentityDocument;
+use crate::visibility::AccessDocument;
 
 /// Who reads: an organization is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +25,16 @@ impl Viewer {
             Self::Agent(identity) => Some(*identity),
         }
     }
+}
+
+/// The members of [`IdentityBody::body`], which joins texts that are serialized already.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Identity {
+    /// The document.
+    #[serde(flatten)]
+    pub document: IdentityDocument,
+    /// Who may see it; empty for an agent's key.
+    pub access: Vec<AccessDocument>,
 }
 
 /// An identity as it is answered: its document and its access rows, both as they are stored.
