@@ -86,6 +86,10 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
             insert(paths.entry(path).or_insert_with(|| json!({})), item.take());
         }
     }
+    // Those are left out that were only parts of others.
+    let text = json!([paths, schemas]).to_string();
+    let is_referred_to = |name: &String| text.contains(&format!("#/components/schemas/{name}\""));
+    schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
     let mut components = components::all();
     insert(&mut components, json!({ "schemas": schemas }));
     // Relative to where the document is, so that a prefix that a proxy puts before it counts for every path.
@@ -200,7 +204,8 @@ impl Operation<'_> {
             headers.extend(is_sent.then_some(header));
         }
         insert(response, json!({ "headers": references(&headers) }));
-        for (media_type, content) in response["content"].as_object_mut().into_iter().flatten() {
+        let contents = response.get_mut("content").and_then(Value::as_object_mut);
+        for (media_type, content) in contents.into_iter().flatten() {
             if media_type.ends_with("json") && content["schema"]["type"] != "string" {
                 let example = examples::of(&content["schema"], schemas);
                 insert(content, json!({ "example": example }));

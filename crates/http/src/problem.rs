@@ -106,7 +106,6 @@ struct Common<'a> {
     /// The status.
     status: u16,
     /// What a program should decide by.
-    #[schema(inline)]
     code: Code,
     /// Names the request in the log.
     request_id: &'a str,

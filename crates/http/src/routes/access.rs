@@ -26,13 +26,9 @@ use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
 /// List who may see an identity
 ///
 /// Oldest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}/access",
-    tag = "Visibility",
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/access", tag = "Visibility",
     responses((status = 200, description = "The rows", body = Vec<AccessDocument>)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
@@ -49,13 +45,10 @@ pub(crate) async fn list_access(
 /// Let an identity be seen
 ///
 /// By one viewer, or by everybody. Where everybody may see it already, the answer is the row that says so.
-#[utoipa::path(
-    post,
-    path = "/api/v1/identities/{agent_handle}/access",
-    tag = "Visibility",
+#[utoipa::path(post, path = "/api/v1/identities/{agent_handle}/access", tag = "Visibility",
     responses((status = 201, description = "The row", body = AccessDocument)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessAlreadyGranted, Code::RedundantGrant]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessAlreadyGranted,
+        Code::RedundantGrant]))))]
 pub(crate) async fn grant_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
@@ -148,13 +141,9 @@ fn new_row(committed: &Committed) -> Option<AccessRow> {
 /// Let an identity be seen no more
 ///
 /// Where everybody may see it, everybody but this viewer may from then on.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}",
-    tag = "Visibility",
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}", tag = "Visibility",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessNotFound]))))]
 pub(crate) async fn revoke_access(
     Admin(caller): Admin,
     Segments((handle, viewer)): Segments<(String, String)>,

@@ -132,13 +132,9 @@ pub(crate) struct CreatedKey<'a> {
 /// Create an API key
 ///
 /// For an identity, or for auditing.
-#[utoipa::path(
-    post,
-    path = "/api/v1/api-keys",
-    tag = "API keys",
+#[utoipa::path(post, path = "/api/v1/api-keys", tag = "API keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedKey<'static>)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))))]
 pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> Result<Response, ApiError> {
     let NewKey { label, description, scope, identity_id } = body.read(caller.settings())?;
     let scope = allowed_scope(scope, identity_id)?;
@@ -236,12 +232,8 @@ fn allowed_scope(requested: Option<RequestedScope>, identity_id: Option<Uuid>) -
 /// List API keys
 ///
 /// Revoked ones included, newest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/api-keys",
-    tag = "API keys",
-    responses((status = 200, description = "The keys", body = Vec<KeyRecord<'static>>)),
-)]
+#[utoipa::path(get, path = "/api/v1/api-keys", tag = "API keys",
+    responses((status = 200, description = "The keys", body = Vec<KeyRecord<'static>>)))]
 pub(crate) async fn list_api_keys(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
@@ -257,12 +249,8 @@ pub(crate) async fn list_api_keys(
 }
 
 /// Get the API key that asks
-#[utoipa::path(
-    get,
-    path = "/api/v1/api-keys/self",
-    tag = "API keys",
-    responses((status = 200, description = "The key", body = KeyRecord<'static>)),
-)]
+#[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
+    responses((status = 200, description = "The key", body = KeyRecord<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
     answer(StatusCode::OK, &KeyRecord::of(holder.key(), false))
 }
@@ -270,13 +258,9 @@ pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError
 /// Revoke an API key
 ///
 /// At once; again if it was revoked before.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/api-keys/{api_key_id}",
-    tag = "API keys",
+#[utoipa::path(delete, path = "/api/v1/api-keys/{api_key_id}", tag = "API keys",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::ApiKeyNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::ApiKeyNotFound]))))]
 pub(crate) async fn revoke_api_key(
     Admin(caller): Admin,
     Segments(id): Segments<String>,

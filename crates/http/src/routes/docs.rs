@@ -18,25 +18,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// This document
-#[utoipa::path(
-    get,
-    path = "/openapi.json",
-    tag = "Operation",
-    operation_id = "docs_openapi",
-    responses((status = 200, description = "It", body = Object, content_type = "application/json")),
-)]
+#[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
+    responses((status = 200, description = "It", body = Object, content_type = "application/json")))]
 pub(crate) async fn openapi() -> Response {
     json_text(StatusCode::OK, openapi::document().to_owned())
 }
 
 /// A page to read this document and to try it out
-#[utoipa::path(
-    get,
-    path = "/docs",
-    tag = "Operation",
-    operation_id = "docs_page",
-    responses((status = 200, description = "It", body = String, content_type = "text/html; charset=utf-8")),
-)]
+#[utoipa::path(get, path = "/docs", tag = "Operation", operation_id = "docs_page",
+    responses((status = 200, description = "It", body = String, content_type = "text/html; charset=utf-8")))]
 pub(crate) async fn page() -> Response {
     served("text/html; charset=utf-8", include_str!("docs/page.html"))
 }

@@ -64,18 +64,14 @@ impl Representation {
 ///
 /// Oldest first. `Accept` chooses the form: a page as JSON or as CloudEvents, the whole as NDJSON with a trailer, or a
 /// live stream of server-sent events.
-#[utoipa::path(
-    get,
-    path = "/api/v1/events",
-    tag = "History",
+#[utoipa::path(get, path = "/api/v1/events", tag = "History",
     responses((status = 200, description = "A page; or the whole", content(
         (EventPage = "application/json"),
         (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_events(
     Historian(caller): Historian,
     LastEventId(headers): LastEventId,
@@ -90,18 +86,14 @@ pub(crate) async fn list_events(
 /// Read the history of an identity
 ///
 /// Of every identity that ever had the handle.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}/events",
-    tag = "History",
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/events", tag = "History",
     responses((status = 200, description = "A page; or the whole", content(
         (EventPage = "application/json"),
         (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_identity_events(
     Historian(caller): Historian,
     Segments(handle): Segments<String>,

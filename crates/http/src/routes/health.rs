@@ -20,12 +20,8 @@ pub(crate) struct Health {
 }
 
 /// The process answers
-#[utoipa::path(
-    get,
-    path = "/healthz",
-    tag = "Operation",
-    responses((status = 200, description = "It does", body = Health)),
-)]
+#[utoipa::path(get, path = "/healthz", tag = "Operation",
+    responses((status = 200, description = "It does", body = Health)))]
 pub(crate) async fn healthz() -> Result<Response, ApiError> {
     json(StatusCode::OK, &Health { status: "ok" })
 }
@@ -33,13 +29,9 @@ pub(crate) async fn healthz() -> Result<Response, ApiError> {
 /// The database answers, too
 ///
 /// It holds the tables of this software, in their present shape; 503 with the reason otherwise.
-#[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "Operation",
+#[utoipa::path(get, path = "/readyz", tag = "Operation",
     responses((status = 200, description = "It does", body = Health)),
-    extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))),
-)]
+    extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
     app.must_be_ready()?;
     app.probe().await.map_err(|error| ApiError::not_ready(&error))?;

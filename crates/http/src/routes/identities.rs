@@ -27,13 +27,10 @@ use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
 /// Create an identity
 ///
 /// With its mailbox and its tunnel, and with a phone number if one is wanted: all of it or nothing.
-#[utoipa::path(
-    post,
-    path = "/api/v1/identities",
-    tag = "Identities",
+#[utoipa::path(post, path = "/api/v1/identities", tag = "Identities",
     responses((status = 201, description = "The identity", body = Identity)),
-    extensions(("x-errors" = json!([Code::AgentHandleUnavailable, Code::IdentityExists, Code::NoPhoneNumberAvailable, Code::VaultSecretNotFound, Code::ImessageInventoryPending]))),
-)]
+    extensions(("x-errors" = json!([Code::AgentHandleUnavailable, Code::IdentityExists,
+        Code::NoPhoneNumberAvailable, Code::VaultSecretNotFound, Code::ImessageInventoryPending]))))]
 pub(crate) async fn create_identity(
     Admin(caller): Admin,
     body: Sent<CreateForm>,
@@ -74,13 +71,9 @@ fn newborn(committed: &Committed) -> Result<IdentityBody, ApiError> {
 ///
 /// Newest first. Without parameters the whole list; with `limit` or `cursor` a page, and the next in the header `Link`. With
 /// `as_of`, every identity that there was at that moment.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities",
-    tag = "Identities",
+#[utoipa::path(get, path = "/api/v1/identities", tag = "Identities",
     responses((status = 200, description = "The identities", body = Vec<Identity>)),
-    extensions(("x-errors" = json!([Code::Forbidden, Code::BeforeHistory]))),
-)]
+    extensions(("x-errors" = json!([Code::Forbidden, Code::BeforeHistory]))))]
 pub(crate) async fn list_identities(
     holder: Holder,
     query: Query<ListQuery>,
@@ -108,13 +101,9 @@ impl ReadQuery for ListQuery {
 /// Get an identity
 ///
 /// What the key may not see is not found. With `as_of`, the identity that had the handle then.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 200, description = "The identity", body = Identity)),
-    extensions(("x-errors" = json!([Code::Forbidden, Code::IdentityNotFound, Code::BeforeHistory]))),
-)]
+    extensions(("x-errors" = json!([Code::Forbidden, Code::IdentityNotFound, Code::BeforeHistory]))))]
 pub(crate) async fn get_identity(
     holder: Holder,
     Segments(handle): Segments<String>,
@@ -132,13 +121,10 @@ pub(crate) async fn get_identity(
 /// Change an identity
 ///
 /// What is absent stays. An agent changes nobody but itself.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
+#[utoipa::path(patch, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 200, description = "The whole identity, changed or not", body = Identity)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ImessageNumberNotFound, Code::AgentHandleUnavailable, Code::ImessageInventoryPending]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ImessageNumberNotFound,
+        Code::AgentHandleUnavailable, Code::ImessageInventoryPending]))))]
 pub(crate) async fn update_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
@@ -191,13 +177,9 @@ impl Reply for Updated {
 ///
 /// With everything that belongs to it; its names stay reserved for a while. An agent deletes nobody: it is answered 403 for
 /// an identity that it sees, and 404 for any other.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn delete_identity(
     caller: Caller,
     Segments(handle): Segments<String>,

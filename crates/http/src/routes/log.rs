@@ -20,13 +20,9 @@ use crate::parameters::{Parameters, Query, ReadQuery, sequence};
 /// Get the last signed checkpoint
 ///
 /// A C2SP signed note.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/checkpoint",
-    tag = "History",
+#[utoipa::path(get, path = "/api/v1/log/checkpoint", tag = "History",
     responses((status = 200, description = "The note", body = String, content_type = "text/plain; charset=utf-8")),
-    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))),
-)]
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Response, ApiError> {
     Ok(text(signed(&caller).await?.note))
 }
@@ -34,12 +30,8 @@ pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Respo
 /// Get the key that opens checkpoints
 ///
 /// A C2SP verifier key.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/key",
-    tag = "History",
-    responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")),
-)]
+#[utoipa::path(get, path = "/api/v1/log/key", tag = "History",
+    responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")))]
 pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
     let last = proof::last(caller.pool(), caller.organization_id()).await?;
     let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
@@ -47,13 +39,9 @@ pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Res
 }
 
 /// Prove that an event is in the log
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/inclusion/{organization_sequence}",
-    tag = "History",
+#[utoipa::path(get, path = "/api/v1/log/inclusion/{organization_sequence}", tag = "History",
     responses((status = 200, description = "The proof", body = InclusionProof)),
-    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))),
-)]
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn prove_inclusion(
     Historian(caller): Historian,
     Segments(text): Segments<String>,
@@ -106,13 +94,9 @@ pub(crate) struct InclusionProof {
 }
 
 /// Prove that the log only grew
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/consistency",
-    tag = "History",
+#[utoipa::path(get, path = "/api/v1/log/consistency", tag = "History",
     responses((status = 200, description = "The proof", body = ConsistencyProof)),
-    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))),
-)]
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn prove_consistency(
     Historian(caller): Historian,
     query: Query<ConsistencyQuery>,

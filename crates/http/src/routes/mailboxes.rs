@@ -43,12 +43,8 @@ impl From<Row> for FullMailbox {
 /// List mailboxes
 ///
 /// Newest first; an agent sees its own.
-#[utoipa::path(
-    get,
-    path = "/api/v1/mail/mailboxes",
-    tag = "Mailboxes",
-    responses((status = 200, description = "The mailboxes", body = Vec<FullMailbox>)),
-)]
+#[utoipa::path(get, path = "/api/v1/mail/mailboxes", tag = "Mailboxes",
+    responses((status = 200, description = "The mailboxes", body = Vec<FullMailbox>)))]
 pub(crate) async fn list_mailboxes(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
@@ -61,13 +57,9 @@ pub(crate) async fn list_mailboxes(
 }
 
 /// Get a mailbox
-#[utoipa::path(
-    get,
-    path = "/api/v1/mail/mailboxes/{email_address}",
-    tag = "Mailboxes",
+#[utoipa::path(get, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
     responses((status = 200, description = "The mailbox", body = FullMailbox)),
-    extensions(("x-errors" = json!([Code::MailboxNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn get_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,
@@ -94,13 +86,9 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
 /// Change the filter mode of a mailbox
 ///
 /// For admins: an agent is answered 403 for its own mailbox, and 404 for any other.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/mail/mailboxes/{email_address}",
-    tag = "Mailboxes",
+#[utoipa::path(patch, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
     responses((status = 200, description = "The mailbox", body = FullMailbox)),
-    extensions(("x-errors" = json!([Code::MailboxNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn update_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,

@@ -25,12 +25,8 @@ use crate::reply::{Answer, Done, Reply, Source, Subject};
 /// List phone numbers
 ///
 /// Newest first; an agent sees its own.
-#[utoipa::path(
-    get,
-    path = "/api/v1/phone/numbers",
-    tag = "Phone numbers",
-    responses((status = 200, description = "The numbers", body = Vec<PhoneNumber>)),
-)]
+#[utoipa::path(get, path = "/api/v1/phone/numbers", tag = "Phone numbers",
+    responses((status = 200, description = "The numbers", body = Vec<PhoneNumber>)))]
 pub(crate) async fn list_phone_numbers(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
@@ -49,13 +45,9 @@ pub(crate) async fn list_phone_numbers(
 /// Provision a phone number
 ///
 /// It is bound to its identity for life.
-#[utoipa::path(
-    post,
-    path = "/api/v1/phone/numbers",
-    tag = "Phone numbers",
+#[utoipa::path(post, path = "/api/v1/phone/numbers", tag = "Phone numbers",
     responses((status = 201, description = "The number", body = PhoneNumber)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::NoPhoneNumberAvailable, Code::PhoneNumberExists]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::NoPhoneNumberAvailable, Code::PhoneNumberExists]))))]
 pub(crate) async fn provision_phone_number(
     caller: Caller,
     IfMatch(headers): IfMatch,
@@ -109,13 +101,9 @@ impl Reply for Number {
 }
 
 /// Get a phone number
-#[utoipa::path(
-    get,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
+#[utoipa::path(get, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
     responses((status = 200, description = "The number", body = PhoneNumber)),
-    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn get_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
@@ -138,13 +126,9 @@ async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError>
 /// Change a phone number
 ///
 /// What is absent stays.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
+#[utoipa::path(patch, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
     responses((status = 200, description = "The number", body = PhoneNumber)),
-    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn update_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
@@ -198,13 +182,9 @@ impl ReadForm for UpdateForm {
 /// Release a phone number
 ///
 /// It cannot be undone.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
+#[utoipa::path(delete, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn release_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
@@ -219,13 +199,9 @@ pub(crate) async fn release_phone_number(
 /// Release the phone number of an identity
 ///
 /// It cannot be undone.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}/phone_number",
-    tag = "Phone numbers",
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}/phone_number", tag = "Phone numbers",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
 pub(crate) async fn release_phone_number_of_identity(
     caller: Caller,
     Segments(handle): Segments<String>,

@@ -89,12 +89,8 @@ pub(crate) struct TunnelList {
 /// List tunnels
 ///
 /// Newest first; an agent sees its own.
-#[utoipa::path(
-    get,
-    path = "/api/v1/tunnels",
-    tag = "Tunnels",
-    responses((status = 200, description = "The tunnels", body = TunnelList)),
-)]
+#[utoipa::path(get, path = "/api/v1/tunnels", tag = "Tunnels",
+    responses((status = 200, description = "The tunnels", body = TunnelList)))]
 pub(crate) async fn list_tunnels(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
@@ -108,13 +104,9 @@ pub(crate) async fn list_tunnels(
 }
 
 /// Get a tunnel
-#[utoipa::path(
-    get,
-    path = "/api/v1/tunnels/{tunnel_id}",
-    tag = "Tunnels",
+#[utoipa::path(get, path = "/api/v1/tunnels/{tunnel_id}", tag = "Tunnels",
     responses((status = 200, description = "The tunnel", body = FullTunnel)),
-    extensions(("x-errors" = json!([Code::TunnelNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::TunnelNotFound]))))]
 pub(crate) async fn get_tunnel(
     caller: Caller,
     Segments(id): Segments<String>,
@@ -132,13 +124,9 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
 }
 
 /// Change the metadata of a tunnel
-#[utoipa::path(
-    patch,
-    path = "/api/v1/tunnels/{tunnel_id}",
-    tag = "Tunnels",
+#[utoipa::path(patch, path = "/api/v1/tunnels/{tunnel_id}", tag = "Tunnels",
     responses((status = 200, description = "The tunnel", body = FullTunnel)),
-    extensions(("x-errors" = json!([Code::TunnelNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::TunnelNotFound]))))]
 pub(crate) async fn update_tunnel(
     caller: Caller,
     Segments(id): Segments<String>,

@@ -97,12 +97,8 @@ impl From<&AccessRule> for RuleBody {
 /// List vault secrets
 ///
 /// Newest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/vault/secrets",
-    tag = "Vault",
-    responses((status = 200, description = "The secrets", body = Vec<SecretBody<'static>>)),
-)]
+#[utoipa::path(get, path = "/api/v1/vault/secrets", tag = "Vault",
+    responses((status = 200, description = "The secrets", body = Vec<SecretBody<'static>>)))]
 pub(crate) async fn list_secrets(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
@@ -125,13 +121,9 @@ async fn secrets(caller: &Caller) -> Result<Response, ApiError> {
 /// Register a vault secret
 ///
 /// A reference: the secret itself lives elsewhere, and is not kept if it is sent.
-#[utoipa::path(
-    post,
-    path = "/api/v1/vault/secrets",
-    tag = "Vault",
+#[utoipa::path(post, path = "/api/v1/vault/secrets", tag = "Vault",
     responses((status = 201, description = "The secret", body = SecretBody<'static>)),
-    extensions(("x-errors" = json!([Code::VaultSecretExists]))),
-)]
+    extensions(("x-errors" = json!([Code::VaultSecretExists]))))]
 pub(crate) async fn register_secret(
     Admin(caller): Admin,
     body: Sent<Registration>,
@@ -177,13 +169,9 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
 /// Delete a vault secret
 ///
 /// All access to it ends.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/vault/secrets/{secret_id}",
-    tag = "Vault",
+#[utoipa::path(delete, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
 pub(crate) async fn delete_secret(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
@@ -197,13 +185,9 @@ pub(crate) async fn delete_secret(
 /// List who may use a vault secret
 ///
 /// Oldest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/vault/secrets/{secret_id}/access",
-    tag = "Vault",
+#[utoipa::path(get, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
     responses((status = 200, description = "The rules", body = Vec<RuleBody>)),
-    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
 pub(crate) async fn list_access_rules(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
@@ -218,13 +202,9 @@ pub(crate) async fn list_access_rules(
 }
 
 /// Let an identity use a vault secret
-#[utoipa::path(
-    post,
-    path = "/api/v1/vault/secrets/{secret_id}/access",
-    tag = "Vault",
+#[utoipa::path(post, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
     responses((status = 201, description = "The rule", body = RuleBody)),
-    extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessExists]))),
-)]
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessExists]))))]
 pub(crate) async fn grant_secret_access(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
@@ -288,13 +268,9 @@ impl Reply for Granted {
 }
 
 /// Let an identity use a vault secret no more
-#[utoipa::path(
-    delete,
-    path = "/api/v1/vault/secrets/{secret_id}/access/{identity_id}",
-    tag = "Vault",
+#[utoipa::path(delete, path = "/api/v1/vault/secrets/{secret_id}/access/{identity_id}", tag = "Vault",
     responses((status = 204, description = "Done")),
-    extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessNotFound]))),
-)]
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessNotFound]))))]
 pub(crate) async fn revoke_secret_access(
     Admin(caller): Admin,
     Segments((id, identity)): Segments<(String, String)>,

@@ -61,12 +61,8 @@ pub(crate) struct Whoami<'a> {
 /// Who asks
 ///
 /// The one path without a version.
-#[utoipa::path(
-    get,
-    path = "/api/whoami",
-    tag = "API keys",
-    responses((status = 200, description = "The key, and its organization", body = Whoami<'static>)),
-)]
+#[utoipa::path(get, path = "/api/whoami", tag = "API keys",
+    responses((status = 200, description = "The key, and its organization", body = Whoami<'static>)))]
 pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
     let key = holder.key();
     let auth_subtype = match key.scope {
