@@ -14,7 +14,7 @@ use identity_domain::{Command, Handle, Kind};
 use identity_log::follow::Head;
 use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
-use identity_log::{Actor, Append, Metadata, read};
+use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use serde::de::DeserializeOwned;
@@ -44,6 +44,8 @@ pub struct Caller {
     pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
+    /// What becomes of the command of this request, if it asks for one.
+    fate: Fate,
     /// When the request began: all that it reads is read later.
     began: Ticket,
 }
@@ -73,7 +75,8 @@ impl FromRequestParts<App> for Holder {
         context.identify(&key);
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
-        Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency, began }))
+        let Context { request_id, fate, .. } = context;
+        Ok(Self(Caller { app: app.clone(), key, request_id, idempotency, fate, began }))
     }
 }
 
@@ -209,6 +212,7 @@ impl Caller {
                 fingerprint: *fingerprint,
                 answer: Arc::new(Keeping(Arc::clone(&reply))),
             }),
+            fate: self.fate.clone(),
         };
         let committed = self.app.0.parts.log.append(append).await?;
         let answer = match &committed.kept {
