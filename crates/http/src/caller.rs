@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::cache::{NameRef, Ticket};
-use crate::conditional::expected_version;
+use crate::conditional::{Revision, expected_version};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -48,6 +48,21 @@ pub struct Caller {
     fate: Fate,
     /// When the request began: all that it reads is read later.
     began: Ticket,
+}
+
+/// The key of an answer that takes long. The key is asked for again before every piece of the answer: nothing is shown to
+/// the holder of a key that was revoked meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyCheck {
+    app: App,
+    key: Uuid,
+}
+
+impl KeyCheck {
+    /// Whether the key is still valid.
+    pub(crate) async fn is_valid(&self) -> Result<bool, sqlx::Error> {
+        Ok(self.app.key(self.key).await?.is_some())
+    }
 }
 
 /// Somebody with an admin's key.
@@ -180,6 +195,11 @@ impl Caller {
         &self.app.0.parts.settings
     }
 
+    /// What an answer that takes long asks before each of its pieces.
+    pub(crate) fn key_check(&self) -> KeyCheck {
+        KeyCheck { app: self.app.clone(), key: self.key.id }
+    }
+
     /// How the caller is named in history.
     pub fn actor(&self) -> Actor {
         let key = self.key.id;
@@ -210,11 +230,12 @@ impl Caller {
             repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
                 key: key.clone(),
                 fingerprint: *fingerprint,
-                answer: Arc::new(Keeping(Arc::clone(&reply))),
+                answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
             }),
             fate: self.fate.clone(),
         };
-        let committed = self.app.0.parts.log.append(append).await?;
+        let committed = self.app.0.parts.log.append(append).await;
+        let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
         let answer = match &committed.kept {
             Some(Kept { status, body, entity_tag }) => {
                 Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
@@ -225,7 +246,10 @@ impl Caller {
             let name = NameRef { organization_id: self.organization_id(), handle };
             self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
-        Ok(reply.reveal(answer)?.of_version(committed.version).into_response())
+        Ok(reply
+            .reveal(answer)?
+            .of_revision(Revision { id: aggregate_id, version: committed.version })
+            .into_response())
     }
 
     /// What history says of the caller and of this request.
@@ -250,7 +274,7 @@ impl Caller {
         }
         match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
             0 => Ok(None),
-            present => expected_version(headers, present),
+            version => expected_version(headers, Revision { id, version }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::{Fate, ids};
@@ -70,6 +70,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
     let form = Form::accepted(request.headers());
+    let is_keyed = request.uri().path().starts_with("/api");
     let response = if line.is_one_too_many() {
         ApiError::overloaded().into_response()
     } else {
@@ -82,6 +83,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         None => response,
     };
     let mut response = named(response, &context.request_id);
+    if is_keyed {
+        keep_from_caches(response.headers_mut());
+    }
     if let Some(standing) = context.standing.get() {
         standing.write(response.headers_mut());
     }
@@ -101,6 +105,19 @@ pub fn method_not_allowed(headers: &HeaderMap) -> Response {
     let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
     let rendered = problem::render(&error, Response::default(), &request_id, Form::accepted(headers));
     named(rendered, &request_id)
+}
+
+/// No cache may keep what was answered to a key, nor give it to another key. RFC 9111, section 5.2.2.5.
+fn keep_from_caches(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut varies = b"x-api-key".to_vec();
+    for other in headers.get_all(header::VARY) {
+        varies.extend_from_slice(b", ");
+        varies.extend_from_slice(other.as_bytes());
+    }
+    if let Ok(varies) = HeaderValue::from_bytes(&varies) {
+        headers.insert(header::VARY, varies);
+    }
 }
 
 fn named(mut response: Response, request_id: &str) -> Response {

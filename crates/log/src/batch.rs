@@ -128,7 +128,7 @@ async fn keep_answer(
         return Ok(());
     };
     let kept = repeatable.answer.compose(connection, committed).await?;
-    idempotency::keep(connection, &append.organization_id, repeatable, &kept).await?;
+    idempotency::keep(connection, append, repeatable, &kept).await?;
     committed.kept = Some(kept);
     Ok(())
 }

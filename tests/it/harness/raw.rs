@@ -1,11 +1,10 @@
 //! Requests byte by byte, for what an HTTP client refuses to send or quietly repairs.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::answer::{Answer, joined};
 use super::caller::Caller;
 
 /// A hung service fails the test instead of hanging it.
@@ -115,10 +114,8 @@ fn parse(what: String, received: &[u8]) -> Answer {
     let head = String::from_utf8(received[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap();
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-        .collect();
+    let headers =
+        joined(lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim())));
     assert!(!headers.contains_key("transfer-encoding"), "answers of this service announce their size");
     Answer::new(what, status, headers, received[end + 4..].to_vec())
 }
