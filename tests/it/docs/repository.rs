@@ -14,11 +14,10 @@ pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if name.starts_with('.') || name == "target" {
-            continue;
-        } else if path.is_dir() {
+        let is_ours = !name.starts_with('.') && name != "target";
+        if is_ours && path.is_dir() {
             found.extend(files(&path, extensions));
-        } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
+        } else if is_ours && extension.is_some_and(|extension| extensions.contains(&extension)) {
             found.push(path);
         }
     }
