@@ -12,7 +12,7 @@ use foldhash::quality::FixedState;
 use futures::TryStreamExt as _;
 use identity_domain::Kind;
 use identity_log::copy::{CopyError, CopyReader, CopyRow};
-use identity_log::scan::{Range, Scan};
+use identity_log::scan::{AggregateRange, Scan};
 use identity_log::{ReadError, ReadModel};
 use sqlx::PgConnection;
 
@@ -85,7 +85,7 @@ pub trait Table: ReadModel {
         &self,
         source: &mut PgConnection,
         sink: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<Totals, JobError>;
 
@@ -98,7 +98,7 @@ pub trait Table: ReadModel {
         &self,
         source: &mut PgConnection,
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError>;
 }
@@ -117,7 +117,7 @@ impl<P: Projection> Table for Live<P> {
         &self,
         source: &mut PgConnection,
         sink: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<Totals, JobError> {
         let mut builder = Builder::begin::<P>(sink).await?;
@@ -151,7 +151,7 @@ impl<P: Projection> Table for Live<P> {
         &self,
         source: &mut PgConnection,
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError> {
         let mut check = Check::begin::<P>(live, range).await?;

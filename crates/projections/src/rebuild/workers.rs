@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use identity_domain::Kind;
-use identity_log::scan::{self, Range};
+use identity_log::scan::{self, AggregateRange};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ pub(super) async fn ranges(
     kind: Kind,
     position: i64,
     total: u64,
-) -> Result<Vec<Range>, JobError> {
+) -> Result<Vec<AggregateRange>, JobError> {
     let parts = i64::try_from(total / RANGE + 1).unwrap_or(1);
     Ok(scan::ranges(connection, kind, position, parts).await?)
 }
@@ -36,14 +36,14 @@ pub(super) async fn read_in_order(source: &mut PgConnection) -> Result<(), sqlx:
 
 /// Ranges that are still to be done.
 #[derive(Debug, Clone)]
-struct Queue(Arc<Mutex<VecDeque<Range>>>);
+struct Queue(Arc<Mutex<VecDeque<AggregateRange>>>);
 
 impl Queue {
-    fn new(ranges: Vec<Range>) -> Self {
+    fn new(ranges: Vec<AggregateRange>) -> Self {
         Self(Arc::new(Mutex::new(ranges.into())))
     }
 
-    fn next(&self) -> Option<Range> {
+    fn next(&self) -> Option<AggregateRange> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
@@ -52,7 +52,7 @@ impl Queue {
 pub(super) async fn build(
     options: PgConnectOptions,
     table: Arc<dyn Table>,
-    ranges: Vec<Range>,
+    ranges: Vec<AggregateRange>,
     workers: usize,
     progress: Arc<AtomicU64>,
 ) -> Result<Totals, JobError> {

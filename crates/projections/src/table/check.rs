@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use identity_log::ReadError;
 use identity_log::copy::{CopyError, CopyRow, CopyWriter};
-use identity_log::scan::Range;
+use identity_log::scan::AggregateRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn begin<P: Projection>(
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
     ) -> Result<Self, JobError> {
         let columns = P::COLUMNS.join(", ");
         let condition = range.condition(P::COLUMNS.first().copied().unwrap_or("id"));
