@@ -31,7 +31,7 @@ mod settings;
 pub mod stock;
 mod write;
 
-pub use append::{Append, Committed, Fate};
+pub use append::{Append, Committed, Fate, Made};
 pub use error::{AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_outage};
 pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;

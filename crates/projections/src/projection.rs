@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ pub trait Projection: Send + Sync + 'static {
     /// Whose events it folds.
     const KIND: Kind;
     /// What one aggregate comes to.
-    type Row: Clone + PartialEq + Send + Sync;
+    type Row: Clone + PartialEq + Send + Sync + 'static;
 
     /// What the aggregate comes to after an event; `None` when nothing is kept of it.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
@@ -40,6 +40,9 @@ pub trait Projection: Send + Sync + 'static {
 /// A read model of one row an aggregate: a live write reads the row, folds it, and writes it.
 #[async_trait]
 pub trait LoadedModel: Projection {
+    /// Whether the row is handed out with the answer to the command that changed it.
+    const IS_HANDED_OUT: bool = false;
+
     /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
     /// tables is meant.
     async fn load(
@@ -131,7 +134,7 @@ impl<P: LoadedModel> LoadedFold<P> {
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
         before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
-        let changes = fold_all::<P>(before, &events);
+        let changes = fold_all::<P>(before, &events, writes);
         if !changes.is_empty() {
             P::store(&changes, writes)?;
         }
@@ -140,10 +143,12 @@ impl<P: LoadedModel> LoadedFold<P> {
     }
 }
 
-/// Folds events onto what was kept; aggregates that come to what they were are left out.
+/// Folds events onto what was kept, and hands out the row after each command. Aggregates that come to what they were are left
+/// out.
 fn fold_all<P: LoadedModel>(
     mut before: HashMap<String, P::Row>,
     events: &[&Recorded],
+    writes: &mut Writes,
 ) -> Vec<Change<P::Row>> {
     let mut changes: Vec<Change<P::Row>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -156,6 +161,12 @@ fn fold_all<P: LoadedModel>(
         });
         if let Some(change) = changes.get_mut(place) {
             change.after = P::fold(change.after.take(), event);
+            if P::IS_HANDED_OUT
+                && writes.is_end_of_command(event.position)
+                && let Some(row) = &change.after
+            {
+                writes.hand_out(event.position, Made::new(row.clone()));
+            }
         }
     }
     changes.retain(|change| change.before != change.after);

@@ -91,7 +91,9 @@ pub(super) async fn draft(
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
     let (claims, numbers, aggregates) = context.into_changes(drafted_on.position);
-    let mut writes = Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?;
+    let ends_of_commands = outcomes.iter().flatten().filter_map(|done| Some(done.events.last()?.position));
+    let mut writes = Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?
+        .handing_out_after(ends_of_commands.collect());
     if !events.is_empty() {
         record(&events, &head, &claims, &mut writes)?;
         if folds.is_empty() {
@@ -99,6 +101,9 @@ pub(super) async fn draft(
         }
         for fold in &mut folds {
             fold.fold(connection, &events, &mut writes).await?;
+        }
+        for committed in outcomes.iter_mut().flatten() {
+            committed.made = committed.events.last().and_then(|last| writes.take_made(last.position));
         }
     }
     let draft = Draft { drafted_on, outcomes, events, writes, numbers };
@@ -134,5 +139,6 @@ fn decide(
         version: version + i64::try_from(recorded.len()).unwrap_or(0),
         events: recorded,
         kept: None,
+        made: None,
     }))
 }

@@ -9,11 +9,14 @@
 //! select pg_notify('identityd_log', position::text) from turn
 //! ```
 
+use std::collections::{HashMap, HashSet};
+
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
 
 use super::head::DraftedOn;
+use crate::append::Made;
 
 /// Compare-and-set on `log_head`. It updates the row if the draft is valid, and returns no row otherwise:
 ///
@@ -91,6 +94,10 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
+    /// The positions of the last events of all commands.
+    ends_of_commands: HashSet<i64>,
+    /// Rows that read models have handed out, by the position of the last event of the command.
+    made: HashMap<i64, Made>,
 }
 
 impl Writes {
@@ -105,6 +112,26 @@ impl Writes {
         writes.parts.bind(drafted_on.position)?.bind(drafted_on.generation)?.bind(drafted_on.latest)?;
         writes.parts.placeholders = 5;
         Ok(writes)
+    }
+
+    /// The same, which takes the rows that read models hand out after these positions.
+    pub(super) fn handing_out_after(self, ends_of_commands: HashSet<i64>) -> Self {
+        Self { ends_of_commands, ..self }
+    }
+
+    /// Whether the event at `position` is the last of a command, so that the row after it is wanted.
+    pub fn is_end_of_command(&self, position: i64) -> bool {
+        self.ends_of_commands.contains(&position)
+    }
+
+    /// Hands out the row of an aggregate after the event at `position`.
+    pub fn hand_out(&mut self, position: i64, made: Made) {
+        self.made.insert(position, made);
+    }
+
+    /// The row that was handed out after the event at `position`.
+    pub(super) fn take_made(&mut self, position: i64) -> Option<Made> {
+        self.made.remove(&position)
     }
 
     /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned statement.
