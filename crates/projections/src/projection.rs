@@ -1,4 +1,4 @@
-//! What every read model consists of, and the engine that keeps it up to date inside an append.
+//! What every read model consists of, and the live fold of read models with one row for each aggregate.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -10,55 +10,54 @@ use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// A read model: what one aggregate's events come to, and where that is kept.
+/// A read model: the fold of one aggregate's events, and the table for its rows.
 pub trait Projection: Send + Sync + 'static {
     /// The name of the read model and of its table.
     const NAME: &'static str;
-    /// Raised whenever the fold changes, so that the table is rebuilt.
+    /// The version of the fold. A higher version makes the service rebuild the table.
     const VERSION: i32;
-    /// Whose events it folds.
+    /// The aggregate type whose events it folds.
     const KIND: Kind;
-    /// What one aggregate comes to.
+    /// The row, or all rows, of one aggregate.
     type Row: Clone + PartialEq + Send + Sync;
 
-    /// What the aggregate comes to after an event; `None` when nothing is kept of it.
+    /// The row after an event; `None` if the aggregate has no row.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
 
-    /// A fold for live writes to which nothing is known yet.
+    /// A fold for live writes that has read nothing yet.
     fn live() -> Box<dyn Fold>;
 
-    /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of the aggregate.
     const COLUMNS: &'static [&'static str];
 
-    /// How many of these columns, from the first, are the key of a row.
+    /// How many of the first columns are the key of a row.
     const KEY_COLUMNS: usize = 1;
 
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 }
 
-/// A read model of one row an aggregate: a live write reads the row, folds it, and writes it.
+/// A read model with one row for each aggregate. A live write reads the row, folds it, and writes it.
 #[async_trait]
 pub trait LoadedModel: Projection {
-    /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
-    /// tables is meant.
+    /// The rows of aggregates. Table names are unqualified: the search path selects the live or the next table.
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
 
-    /// Adds what makes the table say what the changes say.
+    /// Adds the writes that apply the changes to the table.
     fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
 }
 
-/// What is kept of one aggregate, before and after some events.
+/// The row of one aggregate before and after a batch.
 #[derive(Debug, Clone)]
 pub struct Change<Row> {
     /// The aggregate.
     pub id: String,
-    /// What was kept.
+    /// The row before the batch.
     pub before: Option<Row>,
-    /// What is to be kept.
+    /// The row after the batch.
     pub after: Option<Row>,
 }
 
@@ -67,7 +66,7 @@ pub struct Change<Row> {
 pub struct Live<P>(PhantomData<fn() -> P>);
 
 impl<P> Live<P> {
-    /// The projection's live tables.
+    /// The projection as a read model of the log.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
@@ -89,8 +88,8 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-/// The live fold of a [`LoadedModel`]: the rows that the last batch has made; `None` for an aggregate of which nothing is
-/// kept any more.
+/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be committed yet; `None`
+/// stands for a removed row.
 pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
 
 impl<P: LoadedModel> Default for LoadedFold<P> {
@@ -121,12 +120,12 @@ impl<P: LoadedModel> LoadedFold<P> {
     ) -> Result<(), ReadModelFailure> {
         let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
         let last = std::mem::take(&mut self.0);
-        // Nothing can be kept yet of an aggregate whose first event is in this batch.
-        let born = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
-        let born: HashSet<&str> = born.collect();
+        // An aggregate whose first event is in this batch has no row yet, so it need not be loaded.
+        let new = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
+        let new: HashSet<&str> = new.collect();
         let named = events.iter().map(|event| event.aggregate_id.as_str());
         let unknown: HashSet<&str> =
-            named.filter(|id| !last.contains_key(*id) && !born.contains(id)).collect();
+            named.filter(|id| !last.contains_key(*id) && !new.contains(id)).collect();
         let unknown: Vec<&str> = unknown.into_iter().collect();
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
@@ -140,7 +139,7 @@ impl<P: LoadedModel> LoadedFold<P> {
     }
 }
 
-/// Folds events onto what was kept; aggregates that come to what they were are left out.
+/// Folds events onto the rows `before`. Aggregates whose row does not change are left out.
 fn fold_all<P: LoadedModel>(
     mut before: HashMap<String, P::Row>,
     events: &[&Recorded],
@@ -162,7 +161,7 @@ fn fold_all<P: LoadedModel>(
     changes
 }
 
-/// The id of an aggregate whose ids are UUIDs.
+/// The id of an aggregate as a UUID.
 pub(crate) fn uuid_of(id: &str) -> Result<Uuid, ReadModelFailure> {
     id.parse().map_err(|_| ReadModelFailure::NotAnId(id.to_owned()))
 }
