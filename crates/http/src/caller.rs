@@ -50,8 +50,8 @@ pub struct Caller {
     began: Ticket,
 }
 
-/// The key of an answer that takes long. The key is asked for again before every piece of the answer: nothing is shown to
-/// the holder of a key that was revoked meanwhile.
+/// The key of a request that takes long. The key is looked at again when the body has arrived, and before every piece of a
+/// long answer: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCheck {
     app: App,
@@ -91,7 +91,9 @@ impl FromRequestParts<App> for Holder {
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
         let Context { request_id, fate, .. } = context;
-        Ok(Self(Caller { app: app.clone(), key, request_id, idempotency, fate, began }))
+        let caller = Caller { app: app.clone(), key, request_id, idempotency, fate, began };
+        parts.extensions.insert(caller.key_check());
+        Ok(Self(caller))
     }
 }
 
@@ -195,7 +197,7 @@ impl Caller {
         &self.app.0.parts.settings
     }
 
-    /// What an answer that takes long asks before each of its pieces.
+    /// What looks at the key again.
     pub(crate) fn key_check(&self) -> KeyCheck {
         KeyCheck { app: self.app.clone(), key: self.key.id }
     }

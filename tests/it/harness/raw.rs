@@ -35,6 +35,35 @@ impl Caller {
         self.exchange(method, target, headers.as_bytes(), &chunks)
     }
 
+    /// Sends the head of a request, waits until the service asks for the body, lets something happen, and sends the body.
+    /// Where the service answers without the body, nothing happens.
+    pub(crate) fn while_the_body_is_awaited(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &[u8],
+        happens: impl FnOnce(),
+    ) -> Answer {
+        let mut stream = TcpStream::connect(self.authority()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (host, key, length) = (self.authority(), self.key().unwrap_or_default(), body.len());
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-API-Key: {key}\r\n\
+             Content-Length: {length}\r\nExpect: 100-continue\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut received = vec![0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut received).unwrap();
+        if received == b"HTTP/1.1 100 Continue\r\n\r\n" {
+            received.clear();
+            happens();
+            stream.write_all(body).unwrap();
+        }
+        stream.read_to_end(&mut received).unwrap();
+        parse(format!("{method} {target} in raw bytes"), &received)
+    }
+
     fn exchange(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

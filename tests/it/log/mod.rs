@@ -1,8 +1,10 @@
 //! The event log by itself, on a real Postgres: what is promised of positions, batches, refusals and seals.
 
 mod ahead;
+mod authority;
 mod batch_order;
 mod batches;
+mod crowds;
 mod outages;
 mod processes;
 mod refusals;
