@@ -95,8 +95,8 @@ pub struct Committed {
     pub events: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
-    /// The row that the read model of the aggregate has after the command, if the command changes something and the read
-    /// model hands its rows out. No answer has to read or to fold what the committer has folded already.
+    /// The row that the read model of the aggregate has after the command, if that read model hands its rows out. No answer
+    /// has to read or to fold what the committer has folded already.
     pub made: Option<Made>,
 }
 

@@ -41,5 +41,5 @@ pub use read::{copy, count, follow, history, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
 pub use settings::Settings;
 pub use write::committer::Committer;
-pub use write::statement::{Statement, Writes};
+pub use write::statement::{AcceptedCommand, Statement, Writes};
 pub use write::{carrier, idempotency, metrics};

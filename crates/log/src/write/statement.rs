@@ -9,8 +9,9 @@
 //! select pg_notify('identityd_log', position::text) from turn
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use identity_domain::Kind;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
@@ -94,10 +95,21 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
-    /// The positions of the last events of all commands.
-    ends_of_commands: HashSet<i64>,
-    /// Rows that read models have handed out, by the position of the last event of the command.
-    made: HashMap<i64, Made>,
+    /// The commands of the batch that were accepted, in their order.
+    commands: Vec<AcceptedCommand>,
+    /// Rows that read models have handed out, by the place of their command among all accepted ones.
+    made: HashMap<usize, Made>,
+}
+
+/// A command that a batch carries out, whether or not it changes something.
+#[derive(Debug, Clone)]
+pub struct AcceptedCommand {
+    /// The type of its aggregate.
+    pub kind: Kind,
+    /// Its aggregate.
+    pub aggregate_id: String,
+    /// Where the log ends after it.
+    pub position: i64,
 }
 
 impl Writes {
@@ -114,24 +126,24 @@ impl Writes {
         Ok(writes)
     }
 
-    /// The same, which takes the rows that read models hand out after these positions.
-    pub(super) fn handing_out_after(self, ends_of_commands: HashSet<i64>) -> Self {
-        Self { ends_of_commands, ..self }
+    /// The same for a batch of these commands, whose read models hand rows out.
+    pub(super) fn of_commands(self, commands: Vec<AcceptedCommand>) -> Self {
+        Self { commands, ..self }
     }
 
-    /// Whether the event at `position` is the last of a command, so that the row after it is wanted.
-    pub fn is_end_of_command(&self, position: i64) -> bool {
-        self.ends_of_commands.contains(&position)
+    /// The commands of the batch that were accepted, in their order. None in a job that catches up.
+    pub fn commands(&self) -> &[AcceptedCommand] {
+        &self.commands
     }
 
-    /// Hands out the row of an aggregate after the event at `position`.
-    pub fn hand_out(&mut self, position: i64, made: Made) {
-        self.made.insert(position, made);
+    /// Hands out the row of an aggregate after the command at this place.
+    pub fn hand_out(&mut self, command: usize, made: Made) {
+        self.made.insert(command, made);
     }
 
-    /// The row that was handed out after the event at `position`.
-    pub(super) fn take_made(&mut self, position: i64) -> Option<Made> {
-        self.made.remove(&position)
+    /// The row that was handed out after the command at this place.
+    pub(super) fn take_made(&mut self, command: usize) -> Option<Made> {
+        self.made.remove(&command)
     }
 
     /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned statement.
