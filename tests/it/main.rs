@@ -9,6 +9,7 @@
 
 mod answers;
 mod api_keys;
+mod authority;
 mod bad_input;
 mod concurrency;
 mod conditional;
@@ -29,6 +30,7 @@ mod phone_numbers;
 mod proof;
 mod rebuild;
 mod restart;
+mod schema;
 mod tunnels;
 mod vault;
 mod visibility;

@@ -1,5 +1,4 @@
-//! The identity document: the body that the API answers with, less its access rows, and the one function that says
-//! how it comes about. Contract, sections 1.1 to 1.4.
+//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract, sections 1.1 to 1.4.
 
 use identity_domain::identity::{Channel, Event, FilterMode, Phone, Status, TlsMode};
 use identity_domain::phone::{CallHandling, UsState};
@@ -30,7 +29,7 @@ pub struct IdentityDocument {
     /// Its mail address. It stays when the identity is renamed.
     #[schema(example = "harbor-desk@agents.localhost")]
     pub email_address: String,
-    /// Whether it is reachable over iMessage.
+    /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: FilterMode,
@@ -81,7 +80,7 @@ pub struct Mailbox {
     pub sending_domain: String,
     /// Filter mode.
     pub filter_mode: FilterMode,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
     // Never stored.
     /// Only in the answer to the change itself.
@@ -127,7 +126,7 @@ pub struct PhoneNumber {
     /// The US state it belongs to.
     #[schema(required, value_type = Option<String>, example = "NY")]
     pub state: Option<UsState>,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
     // Never stored.
     /// Only in the answer to the change itself.
@@ -145,11 +144,11 @@ pub struct PhoneNumber {
 /// What follows from a changed filter mode. There are no contact rules in this service, so none can have become redundant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FilterModeChangeNotice {
-    /// The mode it has now.
+    /// The present mode.
     pub new_filter_mode: FilterMode,
-    /// Which rules the flip would have made redundant.
+    /// The action of the rules that the change makes redundant.
     pub redundant_rule_action: RuleAction,
-    /// How many of them there are.
+    /// The number of those rules.
     pub redundant_rule_count: u32,
 }
 
@@ -157,9 +156,9 @@ pub struct FilterModeChangeNotice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
-    /// Lets through.
+    /// Lets messages through.
     Allow,
-    /// Keeps out.
+    /// Rejects messages.
     Block,
 }
 
@@ -178,7 +177,7 @@ impl FilterModeChangeNotice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberType {
-    /// With an area code.
+    /// A number with an area code.
     Local,
 }
 
@@ -186,7 +185,7 @@ pub enum NumberType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberStatus {
-    /// It does.
+    /// It works.
     Active,
 }
 
@@ -194,7 +193,7 @@ pub enum NumberStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsStatus {
-    /// They do.
+    /// They work.
     Ready,
 }
 
@@ -208,7 +207,7 @@ pub struct Tunnel {
     /// The handle.
     #[schema(example = "harbor-desk")]
     pub tunnel_name: String,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
     /// Who terminates TLS.
     pub tls_mode: TlsMode,
@@ -232,15 +231,15 @@ pub struct Tunnel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelStatus {
-    /// It waits for the agent's certificate.
+    /// It waits for the certificate of the agent.
     AwaitingCert,
-    /// It can.
+    /// It can be used.
     Active,
 }
 
 impl IdentityDocument {
-    /// The document after an event. The live read model, rebuilds and reads of the past all come through here. It is a
-    /// kilobyte, which is boxed lest every event moves it about.
+    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is about 1 kB; it is
+    /// boxed so that an event does not move it.
     pub fn fold(document: Option<Box<Self>>, recorded: &Recorded) -> Option<Box<Self>> {
         let domain::Event::Identity(event) = &recorded.event else {
             return document;
@@ -316,7 +315,7 @@ impl IdentityDocument {
                 now.clone_into(&mut self.tunnel.updated_at);
                 return;
             }
-            // Who may see it and which secrets it may use are no fields of its own.
+            // Visibility and vault access are not fields of the document.
             Event::VisibilityGranted { .. }
             | Event::VisibilityOpened { .. }
             | Event::VisibilityRevoked { .. }
@@ -329,7 +328,7 @@ impl IdentityDocument {
         now.clone_into(&mut self.updated_at);
     }
 
-    /// One stored value behind two doors (D15).
+    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by the number (D15).
     fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
         match channel {
             Channel::Imessage => self.imessage_filter_mode = mode,

@@ -8,9 +8,9 @@ use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_domain::{Command, Handle, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
-use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
-use identity_projections::identities::{Viewer, Wanted};
+use identity_projections::identities::{IdentityQuery, Viewer};
 use identity_projections::{identities, organizations};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -171,7 +171,7 @@ impl Operator {
 
     async fn find_identity(&self, organization_id: &str, handle: &str) -> anyhow::Result<Uuid> {
         let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
-        let wanted = Wanted {
+        let wanted = IdentityQuery {
             organization_id: organization_id.to_owned(),
             viewer: Viewer::Admin,
             handle: parsed.as_str().to_owned(),
@@ -206,6 +206,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,
+        fate: Fate::default(),
     }
 }
 

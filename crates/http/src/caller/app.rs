@@ -9,7 +9,7 @@ use identity_log::follow::Head;
 use identity_log::proof::signer::Signer;
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::finder::Finder;
-use identity_projections::identities::{IdentityBody, Viewer, Wanted};
+use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -142,7 +142,7 @@ impl App {
     }
 
     /// The key with this id, if it is good.
-    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
+    pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, sqlx::Error> {
         let Parts { pool, cache, metrics, .. } = &self.0.parts;
         let known = cache.key(id);
         metrics.looked_up("key", known.is_some());
@@ -170,7 +170,7 @@ impl App {
             return Ok(known);
         }
         let ticket = cache.ticket();
-        let wanted = Wanted {
+        let wanted = IdentityQuery {
             organization_id: name.organization_id.to_owned(),
             viewer: viewer.clone(),
             handle: name.handle.to_owned(),

@@ -13,15 +13,15 @@ use identity_projections::visibility::{self, AccessDocument, AccessRow};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{json_text, unless_known};
+use super::json_text;
 use crate::caller::{Admin, AppSettings, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::expected_version;
+use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// List who may see an identity
 ///
@@ -57,7 +57,7 @@ pub(crate) async fn grant_access(
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     let GrantForm { viewer } = body.read(caller.settings())?;
-    let expected = expected_version(&headers, target.version)?;
+    let expected = expected_version(&headers, &*target)?;
     let access_id = ids::mint();
     let command = match viewer {
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },
@@ -98,12 +98,22 @@ impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let Some(row) = new_row(committed) else {
             // Nothing is written only where everybody may see it, and then there is no other row.
-            let access = self.target.found(source, committed.version).await?.access;
+            let access = self.target.found(source, committed).await?.access;
             return Ok(Answer::text(StatusCode::CREATED, access));
         };
         let document = row.document(self.target.id)?;
-        let shown = NewBody::after(&self.before, committed)?.map(|shown| shown.with_row(&row, &document));
+        let shown = self.after(committed)?.map(|shown| shown.with_row(&row, &document));
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
+    }
+}
+
+impl Granted {
+    /// The identity after the grant, with the access rows from before, if nobody else has changed it since it was read.
+    fn after(&self, committed: &Committed) -> Result<Option<NewBody>, ApiError> {
+        match made(committed).filter(|row| row.version == self.before.version + 1) {
+            Some(row) => NewBody::with_access(row, self.before.access.clone()).map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -151,7 +161,7 @@ pub(crate) async fn revoke_access(
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     let viewer = uuid_segment("viewer_identity_id", &viewer)?;
-    let expected = expected_version(&headers, target.version)?;
+    let expected = expected_version(&headers, &*target)?;
     let command = IdentityCommand::RevokeVisibility { viewer };
     caller.write(target.id, Command::Identity(command), expected, Done).await
 }

@@ -5,135 +5,30 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_domain::{Command, Kind};
-use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
-use identity_projections::api_keys::{self, KeyScope, Row};
-use serde::{Deserialize, Serialize};
+use identity_projections::api_keys;
+use identity_projections::bodies::{ApiKey, CreatedApiKey};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{json as answer, unless_known};
+use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
 use crate::caller::{Admin, AppSettings, Holder, Segments};
 use crate::code::Code;
+use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::form::reader::{choice, filled_text, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, Reply, Source};
 
-/// Everything about an API key but its secret.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ApiKey)]
-pub(crate) struct KeyRecord<'a> {
-    /// Its id, which is the beginning of its text.
-    #[schema(example = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11")]
-    id: String,
-    /// Its organization.
-    organization_id: &'a str,
-    /// The id of the key that made it, or `operator`.
-    #[schema(example = "operator")]
-    created_by: &'a str,
-    /// Who made it.
-    creator_type: CreatorType,
-    /// What it may do.
-    #[schema(value_type = KeyScope)]
-    scope: &'static str,
-    /// The identity it acts as, for an agent's key.
-    #[schema(required)]
-    scoped_identity_id: Option<Uuid>,
-    /// What it is called.
-    #[schema(example = "night watch")]
-    label: &'a str,
-    /// What it is for.
-    #[schema(required)]
-    description: Option<&'a str>,
-    /// Whether it still opens anything.
-    status: KeyStatus,
-    /// The last four characters of its text.
-    #[schema(example = "x7Qz")]
-    last4: &'a str,
-    /// The beginning of its text.
-    #[schema(example = "ApiKey_67e166e4")]
-    display_prefix: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    last_used_at: Option<()>,
-    /// Keys do not expire: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    expires_at: Option<()>,
-    /// When it was revoked.
-    #[schema(required, format = DateTime)]
-    revoked_at: Option<String>,
-    /// When it was made.
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// When it last changed.
-    #[schema(format = DateTime)]
-    updated_at: String,
-}
-
-/// Who made an API key: a person, or a key in a person's hands.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CreatorType {
-    Human,
-}
-
-/// Whether an API key still opens anything. One whose identity is gone does not.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum KeyStatus {
-    Active,
-    Revoked,
-}
-
-impl<'a> KeyRecord<'a> {
-    /// A key whose identity is gone is as revoked as one that was ended by itself; when that was, its identity's
-    /// history says.
-    fn of(row: &'a Row, orphaned: bool) -> Self {
-        let id = public_id(row.id);
-        Self {
-            display_prefix: id.chars().take("ApiKey_".len() + 8).collect(),
-            id,
-            organization_id: &row.organization_id,
-            created_by: &row.created_by,
-            creator_type: CreatorType::Human,
-            scope: row.scope.as_str(),
-            scoped_identity_id: row.identity_id,
-            label: &row.label,
-            description: row.description.as_deref(),
-            status: if orphaned || row.revoked_at.is_some() { KeyStatus::Revoked } else { KeyStatus::Active },
-            last4: &row.last4,
-            last_used_at: None,
-            expires_at: None,
-            revoked_at: row.revoked_at.map(timestamp),
-            created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.revoked_at.unwrap_or(row.created_at)),
-        }
-    }
-}
-
-/// A new API key.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CreatedApiKey)]
-pub(crate) struct CreatedKey<'a> {
-    /// The key's text, shown this once; null when the request is repeated under its `Idempotency-Key`.
-    #[schema(required)]
-    api_key: Option<String>,
-    /// Everything else about it.
-    record: KeyRecord<'a>,
-    /// Why the text is not shown again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'static str>,
-}
-
 /// Create an API key
 ///
 /// For an identity, or for auditing.
 #[utoipa::path(post, path = "/api/v1/api-keys", tag = "API keys",
-    responses((status = 201, description = "The key, whose text is shown this once", body = CreatedKey<'static>)),
+    responses((status = 201, description = "The key, whose text is shown this once", body = CreatedApiKey<'static>)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))))]
 pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> Result<Response, ApiError> {
     let NewKey { label, description, scope, identity_id } = body.read(caller.settings())?;
@@ -163,7 +58,11 @@ impl Reply for Issued {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = api_keys::issued(&committed.events).ok_or_else(ApiError::api_key_not_found)?;
         let notice = "The key was shown when it was issued, and is not shown again";
-        let body = CreatedKey { api_key: None, record: KeyRecord::of(&row, false), message: Some(notice) };
+        let body = CreatedApiKey {
+            api_key: None,
+            record: ApiKey::of(&row, public_id(row.id), false),
+            message: Some(notice),
+        };
         Answer::json(StatusCode::CREATED, &body)
     }
 
@@ -233,7 +132,7 @@ fn allowed_scope(requested: Option<RequestedScope>, identity_id: Option<Uuid>) -
 ///
 /// Revoked ones included, newest first.
 #[utoipa::path(get, path = "/api/v1/api-keys", tag = "API keys",
-    responses((status = 200, description = "The keys", body = Vec<KeyRecord<'static>>)))]
+    responses((status = 200, description = "The keys", body = Vec<ApiKey<'static>>)))]
 pub(crate) async fn list_api_keys(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
@@ -242,7 +141,10 @@ pub(crate) async fn list_api_keys(
         let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
         answer(
             StatusCode::OK,
-            &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
+            &keys
+                .iter()
+                .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.is_orphaned()))
+                .collect::<Vec<_>>(),
         )
     })
     .await
@@ -250,9 +152,9 @@ pub(crate) async fn list_api_keys(
 
 /// Get the API key that asks
 #[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
-    responses((status = 200, description = "The key", body = KeyRecord<'static>)))]
+    responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
-    answer(StatusCode::OK, &KeyRecord::of(holder.key(), false))
+    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), false))
 }
 
 /// Revoke an API key

@@ -10,19 +10,18 @@ use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
-use identity_projections::document::IdentityDocument;
 use identity_projections::identities::{Identity, IdentityBody};
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
-use super::{json_text, past, unless_current, unless_known};
+use super::past;
 use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::code::Code;
-use crate::conditional::{expected_version, identity_tag};
+use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Fault, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery};
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// Create an identity
 ///
@@ -50,21 +49,10 @@ struct Newborn;
 #[async_trait]
 impl Reply for Newborn {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        Ok(Answer::text(StatusCode::CREATED, newborn(committed)?.body()))
+        let row =
+            made(committed).ok_or_else(|| ApiError::internal("a created identity has no row".to_owned()))?;
+        Ok(Answer::found(StatusCode::CREATED, &NewBody::with_access(row, String::new())?.found))
     }
-}
-
-/// What was just created, folded from its own first events: nobody can have changed or seen it yet.
-fn newborn(committed: &Committed) -> Result<IdentityBody, ApiError> {
-    let document = committed.events.iter().fold(None, IdentityDocument::fold);
-    let document =
-        document.ok_or_else(|| ApiError::internal("a created identity folds to nothing".to_owned()))?;
-    Ok(IdentityBody {
-        id: document.id,
-        version: committed.version,
-        document: serde_json::to_string(&document)?,
-        access: String::new(),
-    })
 }
 
 /// List identities
@@ -115,7 +103,7 @@ pub(crate) async fn get_identity(
     }
     let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
-    unless_current(&headers, &identity_tag(&found), || Ok(json_text(StatusCode::OK, found.body())))
+    Ok(unless_current(&headers, &*found, found.body()))
 }
 
 /// Change an identity
@@ -146,7 +134,7 @@ pub(crate) async fn update_identity(
         }
         None => {}
     }
-    let expected = expected_version(&headers, found.version)?;
+    let expected = expected_version(&headers, &*found)?;
     let command = IdentityCommand::Update(Box::new(form.update));
     let id = found.id;
     let reply = Updated { identity: caller.subject(id), before: found };
@@ -168,8 +156,8 @@ impl Reply for Updated {
         {
             return Ok(Answer::identity(StatusCode::OK, shown));
         }
-        let found = self.identity.found(source, committed.version).await?;
-        Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
+        let found = self.identity.found(source, committed).await?;
+        Ok(Answer::found(StatusCode::OK, &found))
     }
 }
 
@@ -187,6 +175,6 @@ pub(crate) async fn delete_identity(
 ) -> Result<Response, ApiError> {
     let found = caller.find(&handle).await?;
     caller.admins_only("Deleting an identity")?;
-    let expected = expected_version(&headers, found.version)?;
+    let expected = expected_version(&headers, &*found)?;
     caller.write(found.id, Command::Identity(IdentityCommand::Delete), expected, Done).await
 }

@@ -6,39 +6,19 @@ use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::{Channel, Command as IdentityCommand, FilterMode, Update};
 use identity_log::Committed;
-use identity_projections::document::Mailbox;
+use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
-use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
-use super::{filter_mode_change_notice, json as answer, unless_current, unless_known};
+use super::{filter_mode_change_notice, json as answer};
 use crate::caller::{AppSettings, Caller, Segments};
 use crate::code::Code;
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::choice;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Reply, Source, Subject};
-
-/// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FullMailbox {
-    #[serde(flatten)]
-    mailbox: Mailbox,
-    /// In bytes.
-    storage_used_bytes: u64,
-    /// In bytes; no limit if null.
-    #[schema(required)]
-    storage_limit_bytes: Option<u64>,
-}
-
-impl From<Row> for FullMailbox {
-    fn from(owner: Row) -> Self {
-        Self { mailbox: owner.document.mailbox, storage_used_bytes: 0, storage_limit_bytes: None }
-    }
-}
 
 /// List mailboxes
 ///
@@ -66,8 +46,8 @@ pub(crate) async fn get_mailbox(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
-    let tag = entity_tag(owner.version);
-    unless_current(&headers, &tag, || answer(StatusCode::OK, &FullMailbox::from(owner)))
+    let revision = Revision::from(&owner);
+    Ok(unless_current(&headers, revision, serde_json::to_string(&FullMailbox::from(owner))?))
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
@@ -99,7 +79,7 @@ pub(crate) async fn update_mailbox(
     caller.admins_only("Changing a mailbox")?;
     let UpdateForm { mail_filter_mode } = body.read(caller.settings())?;
     let update = Update { mail_filter_mode, ..Update::default() };
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
     let reply = Changed { owner: caller.subject(id) };
@@ -138,7 +118,7 @@ struct Changed {
 #[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut owner = self.owner.row(source, committed.version).await?;
+        let mut owner = self.owner.row(source, committed).await?;
         owner.document.mailbox.filter_mode_change_notice =
             filter_mode_change_notice(committed, Channel::Mail);
         Answer::json(StatusCode::OK, &FullMailbox::from(owner))

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, url};
-use super::{filter_mode_change_notice, json as answer, unless_current, unless_known};
+use super::{filter_mode_change_notice, json as answer};
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::{choice, handle};
 use crate::form::{Form, ReadForm, Sent};
@@ -57,7 +57,7 @@ pub(crate) async fn provision_phone_number(
         if form.has("filter_mode") { caller.admins_only("Setting a filter mode") } else { Ok(()) }
     })?;
     let owner = caller.find_own(handle.as_str()).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &*owner)?;
     let reply = Number { status: StatusCode::CREATED, owner: caller.subject(owner.id) };
     let command = IdentityCommand::ProvisionPhone(order);
     caller.write(owner.id, Command::Identity(command), expected, reply).await
@@ -93,7 +93,7 @@ struct Number {
 #[async_trait]
 impl Reply for Number {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed.version).await?;
+        let owner = self.owner.row(source, committed).await?;
         let mut phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
         phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
         Answer::json(self.status, &phone)
@@ -111,7 +111,7 @@ pub(crate) async fn get_phone_number(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, phone) = find(&caller, id).await?;
-    unless_current(&headers, &entity_tag(owner.version), || answer(StatusCode::OK, &phone))
+    Ok(unless_current(&headers, &owner, serde_json::to_string(&phone)?))
 }
 
 /// A number, and whose it is.
@@ -141,7 +141,7 @@ pub(crate) async fn update_phone_number(
         if form.has("filter_mode") { caller.admins_only("Changing a filter mode") } else { Ok(()) }
     })?;
     let change = PhoneChange { phone_number_id: id, ..change };
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let reply = Number { status: StatusCode::OK, owner: caller.subject(owner.document.id) };
     let command = IdentityCommand::ChangePhone(change);
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
@@ -192,7 +192,7 @@ pub(crate) async fn release_phone_number(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, _) = find(&caller, id).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     release(&caller, owner.document.id, Some(id), expected).await
 }
 
@@ -208,7 +208,7 @@ pub(crate) async fn release_phone_number_of_identity(
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let owner = caller.find_own(&handle).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &*owner)?;
     release(&caller, owner.id, None, expected).await
 }
 

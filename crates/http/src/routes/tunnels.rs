@@ -8,18 +8,16 @@ use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
-use identity_projections::document::Tunnel;
+use identity_projections::bodies::{FullTunnel, TunnelList};
 use identity_projections::identities::{self, Part, Row};
-use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{json as answer, unless_current, unless_known};
+use super::json as answer;
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::object;
 use crate::form::{Fault, Form, ReadForm, Sent};
@@ -28,63 +26,6 @@ use crate::reply::{Answer, Reply, Source, Subject};
 
 /// The largest metadata, in bytes of compact JSON.
 const LARGEST_METADATA: usize = 4096;
-
-/// A tunnel in full. What only a connected tunnel has is null: nothing connects to this control plane.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Tunnel)]
-pub(crate) struct FullTunnel {
-    #[serde(flatten)]
-    summary: Tunnel,
-    /// Its organization.
-    organization_id: String,
-    /// The certificate.
-    #[schema(required, value_type = Option<String>)]
-    cert_pem: Option<()>,
-    /// Its fingerprint.
-    #[schema(required, value_type = Option<String>)]
-    cert_fingerprint_sha256: Option<()>,
-    /// Until when it is valid.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    cert_expires_at: Option<()>,
-    /// When it last connected.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    last_connected_at: Option<()>,
-    /// From where.
-    #[schema(required, value_type = Option<String>)]
-    last_connected_ip_addr: Option<()>,
-    /// When it last disconnected.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    last_disconnected_at: Option<()>,
-    /// Whether it is connected.
-    currently_connected: bool,
-    /// The owner's own object, as it was written.
-    #[schema(value_type = Object)]
-    metadata: Box<RawValue>,
-}
-
-impl FullTunnel {
-    fn of(owner: Row) -> Result<Self, ApiError> {
-        Ok(Self {
-            summary: owner.document.tunnel,
-            organization_id: owner.document.organization_id,
-            cert_pem: None,
-            cert_fingerprint_sha256: None,
-            cert_expires_at: None,
-            last_connected_at: None,
-            last_connected_ip_addr: None,
-            last_disconnected_at: None,
-            currently_connected: false,
-            metadata: RawValue::from_string(owner.tunnel_metadata)?,
-        })
-    }
-}
-
-/// Tunnels, newest first. In an envelope, since published clients expect one (D14).
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TunnelList {
-    /// The tunnels.
-    tunnels: Vec<FullTunnel>,
-}
 
 /// List tunnels
 ///
@@ -113,8 +54,8 @@ pub(crate) async fn get_tunnel(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, uuid_segment("tunnel_id", &id)?).await?;
-    let tag = entity_tag(owner.version);
-    unless_current(&headers, &tag, || answer(StatusCode::OK, &FullTunnel::of(owner)?))
+    let revision = Revision::from(&owner);
+    Ok(unless_current(&headers, revision, serde_json::to_string(&FullTunnel::of(owner)?)?))
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
@@ -144,7 +85,7 @@ pub(crate) async fn update_tunnel(
         let fault = Fault::value("metadata", "Metadata should have at most 4096 bytes as compact JSON");
         return Err(ApiError::invalid(vec![fault]));
     }
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
     let reply = Changed { owner: caller.subject(owner.document.id) };
@@ -159,7 +100,7 @@ struct Changed {
 #[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed.version).await?;
+        let owner = self.owner.row(source, committed).await?;
         Answer::json(StatusCode::OK, &FullTunnel::of(owner)?)
     }
 }

@@ -6,99 +6,32 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_domain::vault_secret::{Command as SecretCommand, Registration, SecretType};
+use identity_domain::vault_secret::{Command as SecretCommand, Registration};
 use identity_domain::{Command, Kind};
-use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
+use identity_projections::bodies::{VaultAccessRule, VaultSecret};
 use identity_projections::identities;
-use identity_projections::vault_access::{self, AccessRule};
+use identity_projections::vault_access;
 use identity_projections::vault_secrets::{self, Row};
-use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::identity_forms::DESCRIPTION;
-use super::{json as answer, unless_known};
+use super::json as answer;
 use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::expected_version;
+use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::{choice, filled_text, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, Reply, Source};
 
-/// A reference to a vault secret; the secret itself lives elsewhere.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = VaultSecret)]
-pub(crate) struct SecretBody<'a> {
-    /// Its id.
-    id: Uuid,
-    /// What it is called.
-    #[schema(example = "mail relay")]
-    name: &'a str,
-    /// What it holds.
-    #[schema(value_type = SecretType)]
-    secret_type: &'a str,
-    /// What it is for.
-    #[schema(required)]
-    description: Option<&'a str>,
-    /// Who may use it.
-    access: Vec<RuleBody>,
-    /// When it was registered.
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// When it last changed.
-    #[schema(format = DateTime)]
-    updated_at: String,
-}
-
-impl<'a> SecretBody<'a> {
-    fn of(row: &'a Row, access: Vec<RuleBody>) -> Self {
-        Self {
-            id: row.id,
-            name: &row.name,
-            secret_type: &row.secret_type,
-            description: row.description.as_deref(),
-            access,
-            created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.created_at),
-        }
-    }
-}
-
-/// Who may use a vault secret.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = VaultAccessRule)]
-pub(crate) struct RuleBody {
-    /// The rule's id.
-    id: Uuid,
-    /// The secret.
-    vault_secret_id: Uuid,
-    /// Who may use it.
-    identity_id: Uuid,
-    /// Since when.
-    #[schema(format = DateTime)]
-    created_at: String,
-}
-
-impl From<&AccessRule> for RuleBody {
-    fn from(rule: &AccessRule) -> Self {
-        Self {
-            id: rule.access_id,
-            vault_secret_id: rule.vault_secret_id,
-            identity_id: rule.identity_id,
-            created_at: timestamp(rule.created_at),
-        }
-    }
-}
-
 /// List vault secrets
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/api/v1/vault/secrets", tag = "Vault",
-    responses((status = 200, description = "The secrets", body = Vec<SecretBody<'static>>)))]
+    responses((status = 200, description = "The secrets", body = Vec<VaultSecret<'static>>)))]
 pub(crate) async fn list_secrets(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
@@ -109,12 +42,12 @@ pub(crate) async fn list_secrets(
 async fn secrets(caller: &Caller) -> Result<Response, ApiError> {
     let secrets = vault_secrets::list(caller.pool(), caller.organization_id()).await?;
     let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
-    let mut rules: HashMap<Uuid, Vec<RuleBody>> = HashMap::new();
+    let mut rules: HashMap<Uuid, Vec<VaultAccessRule>> = HashMap::new();
     for rule in &vault_access::list(caller.pool(), &ids).await? {
         rules.entry(rule.vault_secret_id).or_default().push(rule.into());
     }
     let bodies =
-        secrets.iter().map(|secret| SecretBody::of(secret, rules.remove(&secret.id).unwrap_or_default()));
+        secrets.iter().map(|secret| VaultSecret::of(secret, rules.remove(&secret.id).unwrap_or_default()));
     answer(StatusCode::OK, &bodies.collect::<Vec<_>>())
 }
 
@@ -122,7 +55,7 @@ async fn secrets(caller: &Caller) -> Result<Response, ApiError> {
 ///
 /// A reference: the secret itself lives elsewhere, and is not kept if it is sent.
 #[utoipa::path(post, path = "/api/v1/vault/secrets", tag = "Vault",
-    responses((status = 201, description = "The secret", body = SecretBody<'static>)),
+    responses((status = 201, description = "The secret", body = VaultSecret<'static>)),
     extensions(("x-errors" = json!([Code::VaultSecretExists]))))]
 pub(crate) async fn register_secret(
     Admin(caller): Admin,
@@ -157,7 +90,7 @@ impl Reply for Registered {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::registered(&committed.events);
         let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
-        Answer::json(StatusCode::CREATED, &SecretBody::of(&secret, vec![]))
+        Answer::json(StatusCode::CREATED, &VaultSecret::of(&secret, vec![]))
     }
 }
 
@@ -186,7 +119,7 @@ pub(crate) async fn delete_secret(
 ///
 /// Oldest first.
 #[utoipa::path(get, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
-    responses((status = 200, description = "The rules", body = Vec<RuleBody>)),
+    responses((status = 200, description = "The rules", body = Vec<VaultAccessRule>)),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
 pub(crate) async fn list_access_rules(
     Admin(caller): Admin,
@@ -196,14 +129,14 @@ pub(crate) async fn list_access_rules(
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     unless_known(&caller, &headers, async || {
         let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
-        answer(StatusCode::OK, &rules.iter().map(RuleBody::from).collect::<Vec<_>>())
+        answer(StatusCode::OK, &rules.iter().map(VaultAccessRule::from).collect::<Vec<_>>())
     })
     .await
 }
 
 /// Let an identity use a vault secret
 #[utoipa::path(post, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
-    responses((status = 201, description = "The rule", body = RuleBody)),
+    responses((status = 201, description = "The rule", body = VaultAccessRule)),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessExists]))))]
 pub(crate) async fn grant_secret_access(
     Admin(caller): Admin,
@@ -249,7 +182,7 @@ async fn expected_of_identity(
         return Ok(None);
     }
     let present = identities::row(caller.pool(), caller.organization_id(), identity).await?;
-    present.map_or(Ok(None), |present| expected_version(headers, present.version))
+    present.map_or(Ok(None), |present| expected_version(headers, &present))
 }
 
 /// Answers with the rule.
@@ -263,7 +196,7 @@ impl Reply for Granted {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let rule = vault_access::granted(&committed.events, self.secret, self.identity);
         let rule = rule.ok_or_else(ApiError::vault_secret_not_found)?;
-        Answer::json(StatusCode::CREATED, &RuleBody::from(&rule))
+        Answer::json(StatusCode::CREATED, &VaultAccessRule::from(&rule))
     }
 }
 

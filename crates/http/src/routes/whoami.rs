@@ -4,57 +4,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use identity_log::recorded::timestamp;
 use identity_projections::api_keys::KeyScope;
-use serde::Serialize;
-use utoipa::ToSchema;
-use uuid::Uuid;
+use identity_projections::bodies::{CreatorType, Whoami};
 
-use super::api_keys::CreatorType;
 use super::json;
 use crate::api_key::public_id;
 use crate::caller::Holder;
 use crate::error::ApiError;
-
-/// The key that asks, and its organization.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Whoami<'a> {
-    /// Always `api_key`.
-    #[schema(example = "api_key")]
-    auth_type: &'static str,
-    /// `api_key.admin_scoped`, `api_key.agent_scoped.claimed` or `api_key.auditor_scoped`.
-    #[schema(example = "api_key.admin_scoped")]
-    auth_subtype: &'static str,
-    /// The organization.
-    organization_id: &'a str,
-    /// The id of the key that made this one, or `operator`.
-    #[schema(example = "operator")]
-    created_by: &'a str,
-    /// Who made it.
-    creator_type: CreatorType,
-    /// The key's id.
-    #[schema(example = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11")]
-    key_id: String,
-    /// What it is called.
-    #[schema(example = "first")]
-    label: &'a str,
-    /// What it is for.
-    #[schema(required)]
-    description: Option<&'a str>,
-    /// When it was made.
-    #[schema(format = DateTime)]
-    created_at: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    last_used_at: Option<()>,
-    /// Keys do not expire: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    expires_at: Option<()>,
-    /// Always null.
-    #[schema(required, value_type = Option<String>)]
-    scope: Option<()>,
-    /// The identity it acts as, for an agent's key.
-    #[schema(required)]
-    scoped_identity_id: Option<Uuid>,
-}
 
 // Auditors get a subtype of our own: published clients take the subtype as free text, and the word of another scope would
 // mislead a client that decides by it what the key may do.
