@@ -152,12 +152,12 @@ pub(crate) trait ReadForm: Sized {
     /// The name of its schema.
     const NAME: &'static str;
 
+    /// A body that can be sent as it is, in JSON.
+    const EXAMPLE: &'static str;
+
     /// Reads every field, whatever is wrong with the others; `None` if one that is needed is not there. A form that only
     /// describes itself has no field at all.
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self>;
-
-    /// A body that can be sent as it is.
-    fn example() -> Value;
 }
 
 /// A body that is still to be read into a `T`.

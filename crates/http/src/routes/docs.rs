@@ -13,7 +13,8 @@ use crate::caller::Segments;
 use crate::error::ApiError;
 use crate::openapi;
 
-/// Scripts, styles and connections of our own, and nothing else.
+/// Scripts, styles and connections of our own, and nothing else. Swagger UI needs no more than that but images that stand in
+/// its style as `data:`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -47,6 +48,7 @@ pub(crate) async fn asset(Segments(file): Segments<String>) -> Result<Response, 
 fn of_swagger_ui(name: &str) -> Result<Response, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
         let config = Config::new(["openapi.json"])
+            .use_base_layout()
             .deep_linking(true)
             .filter(true)
             .display_request_duration(true)

@@ -15,8 +15,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use identity_domain::Handle;
 use identity_log::past;
+use identity_projections::bodies::{CloudEvent, EventPage};
 
-use self::page::{CloudEvent, EventPage};
 use self::range::{EventQuery, EventRequest, IdentityEventQuery, Range};
 use crate::accept;
 use crate::caller::{Caller, Historian, Segments};

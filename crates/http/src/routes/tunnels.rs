@@ -11,7 +11,6 @@ use identity_log::Committed;
 use identity_projections::bodies::{FullTunnel, TunnelList};
 use identity_projections::identities::{self, Part, Row};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json as answer;
@@ -112,10 +111,7 @@ pub(crate) struct Metadata(Option<Option<()>>);
 
 impl ReadForm for Metadata {
     const NAME: &'static str = "UpdateTunnel";
-
-    fn example() -> Value {
-        json!({ "metadata": { "region": "eu" } })
-    }
+    const EXAMPLE: &'static str = r#"{ "metadata": { "region": "eu" } }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         form.forbid_others(&["metadata"], "Extra inputs are not permitted");
