@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::code::Code;
 use crate::conditional::Revision;
-use crate::form::{Complaint, Fault};
+use crate::fault::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
 

@@ -45,7 +45,7 @@ fn write(page: &mut Page, field: &str, text: &str) {
 fn send(page: &mut Page, operation: &str) -> String {
     page.evaluate(&format!("document.querySelector('[id$=\"-{operation}\"] .execute').click()"));
     let status = page.becomes(&format!(
-        "document.querySelector('[id$=\"-{operation}\"] .live-responses-table .response-col_status')?.firstChild?.textContent"
+        "document.querySelector('[id$=\"-{operation}\"] .live-responses-table tbody .response-col_status')?.firstChild?.textContent"
     ));
     status.as_str().unwrap().trim().to_owned()
 }

@@ -1,9 +1,11 @@
 //! What the signature of a handler says of its operation. Every extractor describes itself, so who may call, which
 //! parameters and headers count and what the body is can never differ between handler and document.
 
+use axum::Extension;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::Document;
 use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments};
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
@@ -98,6 +100,7 @@ describe! {
     Admin, |about| { about.needs_one_of("an admin's API key") }
     Historian, |about| { about.needs_one_of("an admin's or an auditor's API key") }
     State<App>, |_about| {}
+    Extension<Document>, |_about| {}
     IfMatch, |about| {
         about.parameters.push(component("If-Match"));
         about.codes.push(Code::PreconditionFailed);

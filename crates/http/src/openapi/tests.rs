@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::document;
 use crate::code::Code;
+use crate::document;
 
 fn parsed() -> Value {
     serde_json::from_str(document()).unwrap()

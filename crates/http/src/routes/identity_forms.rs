@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::caller::AppSettings;
+use crate::fault::Complaint;
 use crate::form::reader::{
     Reader, boolean, choice, handle, parsed, read_choice, read_uuid, schema_of, text, uuid,
 };
-use crate::form::{Complaint, Form, ReadForm};
+use crate::form::{Form, ReadForm};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;

@@ -18,8 +18,9 @@ use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
+use crate::fault::Fault;
 use crate::form::reader::object;
-use crate::form::{Fault, Form, ReadForm, Sent};
+use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Reply, Source, Subject};
 

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::Representation;
 use crate::cursor as cursors;
 use crate::error::ApiError;
-use crate::form::Complaint;
+use crate::fault::Complaint;
 use crate::form::reader::{Reader, handle_schema};
 use crate::parameters::{Parameters, ReadQuery, cursor, limit, moment};
 
