@@ -151,7 +151,8 @@ impl FullTunnel {
     }
 }
 
-/// Tunnels, newest first. In an envelope, since published clients expect one (D14).
+// In an envelope, since published clients expect one (D14).
+/// Tunnels, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TunnelList {
     /// The tunnels.
