@@ -19,7 +19,7 @@ use crate::client::ClientAddress;
 use crate::error::ApiError;
 use crate::limits::Standing;
 use crate::metrics::{InFlight, Route};
-use crate::problem::{self, Form};
+use crate::problem::{self, ErrorForm};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,7 +69,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let mut line = Line::begin(&app, &request);
     let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
-    let form = Form::accepted(request.headers());
+    let form = ErrorForm::accepted(request.headers());
     let is_keyed = request.uri().path().starts_with("/api");
     let response = if line.is_one_too_many() {
         ApiError::overloaded().into_response()
@@ -103,7 +103,7 @@ fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
 /// The answer to a method that is not served, for routes that a server puts beside those of the API.
 pub fn method_not_allowed(headers: &HeaderMap) -> Response {
     let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
-    let rendered = problem::render(&error, Response::default(), &request_id, Form::accepted(headers));
+    let rendered = problem::render(&error, Response::default(), &request_id, ErrorForm::accepted(headers));
     named(rendered, &request_id)
 }
 
@@ -178,7 +178,7 @@ impl Line {
         let client = client.as_deref();
         let status = self.status;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let code = self.error.as_ref().map_or("-", |error| error.code());
+        let code = self.error.as_ref().map_or("-", |error| error.code().as_str());
         self.trace(organization_id, key_id);
         if let Some(cause) = self.error.as_ref().and_then(|error| error.cause()) {
             tracing::error!(

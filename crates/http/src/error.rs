@@ -282,8 +282,8 @@ impl ApiError {
     }
 
     /// The machine code.
-    pub fn code(&self) -> &'static str {
-        self.0.code.as_str()
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 
     /// What the log has to say of a failure of ours.
@@ -315,7 +315,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.code()))
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.code().as_str()))
     }
 }
 

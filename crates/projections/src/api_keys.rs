@@ -9,6 +9,7 @@ use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
@@ -17,8 +18,9 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 #[derive(Debug)]
 pub struct ApiKeys;
 
-/// The scope of a key, without its identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a key may do, without saying for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum KeyScope {
     /// May do everything in its organization.
     Admin,

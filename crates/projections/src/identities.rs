@@ -24,7 +24,7 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::visibility::VisibilityRows;
 
-pub use visible::{IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
+pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]

@@ -19,6 +19,7 @@
 //! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a migration; its line in [`tables`].
 
 pub mod api_keys;
+pub mod bodies;
 pub mod document;
 pub mod identities;
 mod job_error;

@@ -5,6 +5,7 @@
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::handle::Handle;
@@ -244,7 +245,7 @@ pub enum Channel {
 }
 
 /// Whether contact rules list who may contact the identity, or who may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {
     /// Only the listed contacts may.
@@ -255,8 +256,9 @@ pub enum FilterMode {
 }
 
 /// The status of an identity (D1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IdentityStatus)]
 pub enum Status {
     /// It takes part.
     #[default]
@@ -266,7 +268,7 @@ pub enum Status {
 }
 
 /// Who terminates the TLS of a tunnel. Contract, section 1.4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
     /// The edge of the platform.

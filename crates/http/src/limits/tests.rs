@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
 use super::{Limits, MANY, Settings, Standing};
+use crate::code::Code;
 
 fn limits(refused_keys: u32) -> Limits {
     Limits::new(Settings { refused_keys: NonZeroU32::new(refused_keys), ..Settings::default() })
@@ -12,7 +13,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn spend(limits: &Limits, address: IpAddr) {
-    while limits.refused(Some(address)).code() == "unauthorized" {}
+    while limits.refused(Some(address)).code() == Code::Unauthorized {}
 }
 
 #[test]
@@ -30,9 +31,9 @@ fn a_spent_budget_closes_the_door_to_its_address_alone() {
     let (guesser, neighbour) = (address("192.0.2.1"), address("192.0.2.2"));
     limits.may_try(Some(guesser), None).unwrap();
     spend(&limits, guesser);
-    assert_eq!(limits.may_try(Some(guesser), Some(&[7; 32])).unwrap_err().code(), "rate_limited");
+    assert_eq!(limits.may_try(Some(guesser), Some(&[7; 32])).unwrap_err().code(), Code::RateLimited);
     limits.may_try(Some(neighbour), None).unwrap();
-    assert_eq!(limits.refused(Some(neighbour)).code(), "unauthorized");
+    assert_eq!(limits.refused(Some(neighbour)).code(), Code::Unauthorized);
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn a_network_of_ipv6_is_one_address() {
 fn without_settings_nobody_is_bound() {
     let limits = Limits::new(Settings::default());
     for _ in 0..1_000 {
-        assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), "unauthorized");
+        assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), Code::Unauthorized);
     }
     limits.may_try(Some(address("192.0.2.1")), None).unwrap();
 }

@@ -1,9 +1,14 @@
 //! The rule of who may see an identity, and queries for single identities.
 
+use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Row as _};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Whose view a query takes.
+use crate::document::IdentityDocument;
+use crate::visibility::AccessDocument;
+
+/// Who reads: an organization is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
     /// An admin, who sees every identity and every access row.
@@ -22,7 +27,17 @@ impl Viewer {
     }
 }
 
-/// An identity as it is answered: its document and its access rows, as the JSON texts that are stored.
+/// The members of [`IdentityBody::body`], which joins texts that are serialized already.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Identity {
+    /// The document.
+    #[serde(flatten)]
+    pub document: IdentityDocument,
+    /// Who may see it; empty for an agent's key.
+    pub access: Vec<AccessDocument>,
+}
+
+/// An identity as it is answered: its document and its access rows, both as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct IdentityBody {
     /// Its id.
