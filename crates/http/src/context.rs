@@ -17,7 +17,7 @@ use crate::api_key::public_id;
 use crate::caller::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
-use crate::limits::Standing;
+use crate::limits::{self, Standing};
 use crate::metrics::{InFlight, Route};
 use crate::problem::{self, ErrorForm};
 
@@ -71,7 +71,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     request.extensions_mut().insert(context.clone());
     let form = ErrorForm::accepted(request.headers());
     let is_keyed = request.uri().path().starts_with("/api");
-    let response = if line.is_one_too_many() {
+    let is_excessive =
+        limits::is_excessive(line.in_flight.before, app.settings().most_requests, line.route.as_str());
+    let response = if is_excessive {
         ApiError::overloaded().into_response()
     } else {
         let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
@@ -160,11 +162,6 @@ impl Line {
             app: app.clone(),
             in_flight: app.metrics().begin(),
         }
-    }
-
-    /// Whether as many requests as there may be were being answered already. Probes are answered all the same.
-    fn is_one_too_many(&self) -> bool {
-        self.in_flight.before >= self.app.settings().most_requests && self.route.as_str().starts_with("/api")
     }
 
     /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.

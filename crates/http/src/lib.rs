@@ -41,6 +41,7 @@ mod conditional;
 pub mod context;
 pub mod cursor;
 pub mod error;
+pub mod fault;
 pub mod form;
 mod headers;
 mod idempotency;
@@ -56,4 +57,4 @@ mod routes;
 
 pub use caller::{App, AppSettings, Parts};
 pub use readiness::{Preparation, Readiness};
-pub use router::router;
+pub use router::{document, router};

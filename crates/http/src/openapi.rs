@@ -7,7 +7,6 @@ mod components;
 mod examples;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -20,7 +19,6 @@ use crate::caller::App;
 use crate::code::Code;
 use crate::form::insert;
 use crate::problem::{KnownError, Problem};
-use crate::router::{self, TWINS};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,13 +35,18 @@ struct Frame;
 /// A handler with what its signature and its attribute say.
 pub(crate) type Endpoint = (About, UtoipaMethodRouter<App>);
 
-/// The document as compact JSON.
-pub fn document() -> &'static str {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-        // Text and numbers always encode.
-        serde_json::to_string(&Ordered(&complete(router::endpoints()))).unwrap_or_default()
-    });
-    &DOCUMENT
+/// Gives the text of the document, which is made when somebody asks for it first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document(pub(crate) fn() -> &'static str);
+
+/// Collections that published clients write with a slash at the end. They are answered with and without it, since some
+/// clients do not follow redirects. Contract, section 0.2.
+pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];
+
+/// The document of these endpoints as compact JSON.
+pub(crate) fn written(endpoints: Vec<Endpoint>) -> String {
+    // Text and numbers always encode.
+    serde_json::to_string(&Ordered(&complete(endpoints))).unwrap_or_default()
 }
 
 /// JSON whose objects are sorted by name, but for `application/json`, which comes first wherever it stands: clients that

@@ -12,8 +12,9 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::ApiError;
+use crate::fault::{Complaint, Fault, echo, steps};
+use crate::form::insert;
 use crate::form::reader::{Reader, without_nul};
-use crate::form::{Complaint, Fault, echo, insert, steps};
 
 /// What a query is read into.
 pub(crate) trait ReadQuery {

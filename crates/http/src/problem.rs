@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::accept;
 use crate::code::Code;
 use crate::error::ApiError;
-use crate::form::Fault;
+use crate::fault::Fault;
 
 /// A sentence; or an object with the code and what belongs to it; or what is wrong with the request.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,18 +1,19 @@
 //! The route table: every handler there is. The path and the method of each are in the attribute above it.
 
 use std::any::Any;
+use std::sync::LazyLock;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::routes;
 
 use crate::caller::App;
 use crate::error::ApiError;
-use crate::openapi::Endpoint;
 use crate::openapi::about::About;
+use crate::openapi::{self, Document, Endpoint, TWINS};
 use crate::routes::{
     access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
 };
@@ -26,7 +27,7 @@ macro_rules! endpoints {
 }
 
 /// Everything that is in the OpenAPI document.
-pub(crate) fn endpoints() -> Vec<Endpoint> {
+fn endpoints() -> Vec<Endpoint> {
     endpoints![
         identities::list_identities,
         identities::create_identity,
@@ -72,9 +73,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Collections that published clients write with a slash at the end. They are answered with and without it, since some
-/// clients do not follow redirects. Contract, section 0.2.
-pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];
+/// The OpenAPI document as compact JSON.
+pub fn document() -> &'static str {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(endpoints()));
+    &DOCUMENT
+}
 
 /// Everything that is answered.
 pub fn router(app: App) -> Router {
@@ -86,6 +89,7 @@ pub fn router(app: App) -> Router {
         spellings.fold(router, |router, path| router.route(&path, methods.clone()))
     });
     router
+        .layer(Extension(Document(document)))
         .layer(from_fn_with_state(app.clone(), idempotency::around))
         .fallback(async || ApiError::unknown_route())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

@@ -1,6 +1,8 @@
 //! Bodies of answers that are made of rows when they are asked for. What is stored as it is answered is in
 //! [`crate::document`].
 
+use std::collections::BTreeMap;
+
 use identity_domain::vault_secret::SecretType;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
@@ -149,7 +151,8 @@ impl FullTunnel {
     }
 }
 
-/// Tunnels, newest first. In an envelope, since published clients expect one (D14).
+// In an envelope, since published clients expect one (D14).
+/// Tunnels, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TunnelList {
     /// The tunnels.
@@ -302,4 +305,72 @@ pub struct Whoami<'a> {
     /// The identity it acts as, for an agent's key.
     #[schema(required)]
     pub scoped_identity_id: Option<Uuid>,
+}
+
+// The text of an event is written by `identity_log::history::Entry::write_envelope`.
+/// Something that happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// Whose history it belongs to.
+    pub organization_id: String,
+    /// Its place there: 1, 2, 3 …
+    #[schema(minimum = 1)]
+    pub organization_sequence: i64,
+    /// The type of what it happened to.
+    #[schema(example = "identity")]
+    pub aggregate_type: String,
+    /// What it happened to.
+    pub aggregate_id: String,
+    /// Its place there: 1, 2, 3 …
+    #[schema(minimum = 1)]
+    pub sequence: i64,
+    /// What happened.
+    #[schema(example = "identity.created")]
+    pub event_type: String,
+    /// The version of its shape.
+    #[schema(example = "1")]
+    pub event_version: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub recorded_at: String,
+    /// What exactly.
+    pub payload: BTreeMap<String, serde_json::Value>,
+    /// Who did it, in which request, with which software.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A page of history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// The cursor of the next page, for `after`.
+    #[schema(required)]
+    pub next: Option<String>,
+}
+
+/// An event as `CloudEvents` 1.0 in structured mode.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    #[schema(example = "1.0")]
+    pub specversion: String,
+    /// The `organization_sequence`.
+    #[schema(example = "7")]
+    pub id: String,
+    /// `/organizations/` and the organization's id.
+    pub source: String,
+    /// What happened.
+    #[schema(example = "identity.created")]
+    pub r#type: String,
+    /// What it happened to: type and id.
+    pub subject: String,
+    /// Always `application/json`.
+    #[schema(example = "application/json")]
+    pub datacontenttype: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// The event.
+    pub data: Event,
 }

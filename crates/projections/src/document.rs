@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 // The order of the fields is that of the contract's example.
-/// An identity. Clients ignore members that they do not know.
+/// An identity without its access rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IdentityDocument {
     /// Its id.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let mut document: Value = serde_json::from_str(identity_http::openapi::document()).unwrap();
+    let mut document: Value = serde_json::from_str(identity_http::document()).unwrap();
     close(&mut document["components"]["schemas"]);
     document
 });

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
 use uuid::Uuid;
 
-use super::Complaint;
+use crate::fault::Complaint;
 
 /// Reads one value, and says which values it takes.
 pub(crate) trait Reader<I: ?Sized, T> {

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use super::{Limits, MANY, Settings, Standing};
+use super::{Limits, MAX_REMEMBERED, Settings, Standing};
 use crate::code::Code;
 
 fn limits(refused_keys: u32) -> Limits {
@@ -51,12 +51,12 @@ fn one_guess_from_each_of_many_addresses_fills_no_memory() {
     let limits = limits(3);
     let guesser = address("192.0.2.1");
     spend(&limits, guesser);
-    let many = u32::try_from(2 * MANY).unwrap();
+    let many = u32::try_from(2 * MAX_REMEMBERED).unwrap();
     for number in 0..many {
         limits.refused(Some(Ipv4Addr::from_bits(0x0a00_0000 + number).into()));
     }
     let kept = limits.refused_keys.as_ref().unwrap().buckets.read().unwrap().len();
-    assert!(kept <= MANY, "{kept}");
+    assert!(kept <= MAX_REMEMBERED, "{kept}");
     limits.may_try(Some(guesser), None).unwrap_err();
 }
 

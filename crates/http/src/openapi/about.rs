@@ -1,14 +1,15 @@
 //! What the signature of a handler says of its operation. Every extractor describes itself, so who may call, which
 //! parameters and headers count and what the body is can never differ between handler and document.
 
+use axum::Extension;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::Document;
 use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments};
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
 use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
-use crate::limits;
 use crate::parameters::{Parameters, Query, ReadQuery};
 
 /// What is known of an operation from its handler's signature.
@@ -48,6 +49,12 @@ impl About {
             Code::Preparing,
         ]);
     }
+
+    /// The same, where a valid key of another scope is refused.
+    fn needs_one_of(&mut self, whose: &'static str) {
+        self.needs_key(whose);
+        self.codes.push(Code::Forbidden);
+    }
 }
 
 /// A reference to a parameter that many operations share.
@@ -79,88 +86,44 @@ macro_rules! handlers {
 
 handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
 
-impl Describe for Holder {
-    fn describe(about: &mut About) {
-        about.needs_key("any API key");
-    }
+macro_rules! describe {
+    ($($extractor:ty $(where $generic:ident: $bound:path)?, |$about:ident| $body:block)*) => {
+        $(impl$(<$generic: $bound>)? Describe for $extractor {
+            fn describe($about: &mut About) $body
+        })*
+    };
 }
 
-impl Describe for Caller {
-    fn describe(about: &mut About) {
-        about.needs_key("an admin's or an agent's API key");
-        about.codes.push(Code::Forbidden);
-    }
-}
-
-impl Describe for Admin {
-    fn describe(about: &mut About) {
-        about.needs_key("an admin's API key");
-        about.codes.push(Code::Forbidden);
-    }
-}
-
-impl Describe for Historian {
-    fn describe(about: &mut About) {
-        about.needs_key("an admin's or an auditor's API key");
-        about.codes.push(Code::Forbidden);
-    }
-}
-
-impl Describe for State<App> {
-    fn describe(_: &mut About) {}
-}
-
-/// Which segments there are, the path says.
-impl<T> Describe for Segments<T> {
-    fn describe(about: &mut About) {
-        about.codes.push(Code::NotFound);
-    }
-}
-
-impl Describe for IfMatch {
-    fn describe(about: &mut About) {
+describe! {
+    Holder, |about| { about.needs_key("any API key") }
+    Caller, |about| { about.needs_one_of("an admin's or an agent's API key") }
+    Admin, |about| { about.needs_one_of("an admin's API key") }
+    Historian, |about| { about.needs_one_of("an admin's or an auditor's API key") }
+    State<App>, |_about| {}
+    Extension<Document>, |_about| {}
+    IfMatch, |about| {
         about.parameters.push(component("If-Match"));
         about.codes.push(Code::PreconditionFailed);
     }
-}
-
-impl Describe for IfNoneMatch {
-    fn describe(about: &mut About) {
-        about.parameters.push(component("If-None-Match"));
-    }
-}
-
-impl Describe for LastEventId {
-    fn describe(about: &mut About) {
+    IfNoneMatch, |about| { about.parameters.push(component("If-None-Match")) }
+    LastEventId, |about| {
         about.parameters.push(component("Last-Event-ID"));
         about.codes.push(Code::ValidationFailed);
     }
-}
-
-impl<T: ReadQuery> Describe for Query<T> {
-    fn describe(about: &mut About) {
+    // Which segments there are, the path says.
+    Segments<T> where T: Sized, |about| { about.codes.push(Code::NotFound) }
+    Query<T> where T: ReadQuery, |about| {
         about.parameters.extend(Parameters::described::<T>());
         about.codes.push(Code::ValidationFailed);
     }
-}
-
-impl<T: ReadForm> Describe for Sent<T> {
-    fn describe(about: &mut About) {
-        let mut schema = Form::describe(|form| T::read(form, &usual_settings()));
-        insert(&mut schema, json!({ "examples": [T::example()] }));
+    Sent<T> where T: ReadForm, |about| {
+        let settings = AppSettings { longest_description: USUAL_DESCRIPTION, ..AppSettings::default() };
+        let mut schema = Form::describe(|form| T::read(form, &settings));
+        let example: Value = serde_json::from_str(T::EXAMPLE).unwrap_or_default();
+        insert(&mut schema, json!({ "examples": [example] }));
         about.body = Some((T::NAME, schema));
     }
 }
 
-/// What a form has to know of the settings to describe itself.
-fn usual_settings() -> AppSettings {
-    AppSettings {
-        mail_domain: String::new(),
-        tunnel_zone: String::new(),
-        longest_description: 10_000,
-        limits: limits::Settings::default(),
-        longest_request: std::time::Duration::ZERO,
-        most_requests: 0,
-        heartbeat: std::time::Duration::ZERO,
-    }
-}
+/// The longest description, in characters, unless the service is set otherwise.
+const USUAL_DESCRIPTION: usize = 10_000;

@@ -10,7 +10,6 @@ use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
 use identity_projections::identities::IdentityBody;
 use identity_projections::visibility::{self, AccessDocument, AccessRow};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json_text;
@@ -76,10 +75,7 @@ pub(crate) struct GrantForm {
 
 impl ReadForm for GrantForm {
     const NAME: &'static str = "GrantAccess";
-
-    fn example() -> Value {
-        json!({ "viewer_identity_id": null })
-    }
+    const EXAMPLE: &'static str = r#"{ "viewer_identity_id": null }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let about = "Who may see; everybody if null or absent";

@@ -96,10 +96,8 @@ enum RequestedScope {
 
 impl ReadForm for NewKey {
     const NAME: &'static str = "CreateApiKey";
-
-    fn example() -> Value {
-        json!({ "label": "night watch", "scoped_identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" })
-    }
+    const EXAMPLE: &'static str =
+        r#"{ "label": "night watch", "scoped_identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let label = form.required("label", "What it is called", filled_text(255));

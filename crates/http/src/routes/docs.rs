@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,17 +12,18 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use super::json_text;
 use crate::caller::Segments;
 use crate::error::ApiError;
-use crate::openapi;
+use crate::openapi::Document;
 
-/// Scripts, styles and connections of our own, and nothing else.
+/// Scripts, styles and connections of our own, and nothing else. Swagger UI needs no more than that but images that stand in
+/// its style as `data:`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
     responses((status = 200, description = "It", body = Object, content_type = "application/json")))]
-pub(crate) async fn openapi() -> Response {
-    json_text(StatusCode::OK, openapi::document().to_owned())
+pub(crate) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
+    json_text(StatusCode::OK, text().to_owned())
 }
 
 /// A page to read this document and to try it out
@@ -47,6 +49,7 @@ pub(crate) async fn asset(Segments(file): Segments<String>) -> Result<Response, 
 fn of_swagger_ui(name: &str) -> Result<Response, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
         let config = Config::new(["openapi.json"])
+            .use_base_layout()
             .deep_linking(true)
             .filter(true)
             .display_request_duration(true)

@@ -15,9 +15,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use identity_domain::Handle;
 use identity_log::past;
+use identity_projections::bodies::{CloudEvent, EventPage};
 
-use self::page::{CloudEvent, EventPage};
-use self::range::{EventQuery, EventRequest, IdentityEventQuery, Range};
+use self::range::{EventQuery, EventRange, EventRequest, IdentityEventQuery};
 use crate::accept;
 use crate::caller::{Caller, Historian, Segments};
 use crate::code::Code;
@@ -79,7 +79,7 @@ pub(crate) async fn list_events(
 ) -> Result<Response, ApiError> {
     let representation = Representation::negotiate(&headers);
     let wanted = EventRequest::of(query.parameters(), &headers, caller.organization_id(), representation)?;
-    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
     answer(representation, range, caller).await
 }
 
@@ -109,11 +109,15 @@ pub(crate) async fn list_identity_events(
         return Err(ApiError::identity_not_found());
     }
     wanted.only(holders);
-    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
     answer(representation, range, caller).await
 }
 
-async fn answer(representation: Representation, range: Range, caller: Caller) -> Result<Response, ApiError> {
+async fn answer(
+    representation: Representation,
+    range: EventRange,
+    caller: Caller,
+) -> Result<Response, ApiError> {
     let response = match representation {
         Representation::Page => page::json(range, caller.pool()).await?,
         Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::caller::AppSettings;
+use crate::fault::Complaint;
 use crate::form::reader::{
     Reader, boolean, choice, handle, parsed, read_choice, read_uuid, schema_of, text, uuid,
 };
-use crate::form::{Complaint, Form, ReadForm};
+use crate::form::{Form, ReadForm};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
@@ -70,10 +71,7 @@ pub(crate) struct CreateForm {
 
 impl ReadForm for CreateForm {
     const NAME: &'static str = "CreateIdentity";
-
-    fn example() -> Value {
-        json!({ "agent_handle": "harbor-desk", "description": "answers the door" })
-    }
+    const EXAMPLE: &'static str = r#"{ "agent_handle": "harbor-desk", "description": "answers the door" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         let handle = form.required("agent_handle", "Globally unique. Letters, digits and single hyphens; upper case is folded, and one `@` at the beginning dropped", handle());
@@ -232,10 +230,7 @@ pub(crate) struct UpdateForm {
 
 impl ReadForm for UpdateForm {
     const NAME: &'static str = "UpdateIdentity";
-
-    fn example() -> Value {
-        json!({ "display_name": "Harbor desk", "status": "paused" })
-    }
+    const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "status": "paused" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         let update = Update {

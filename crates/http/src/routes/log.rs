@@ -14,7 +14,7 @@ use super::json;
 use crate::caller::{Caller, Historian, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
-use crate::form::Fault;
+use crate::fault::Fault;
 use crate::parameters::{Parameters, Query, ReadQuery, sequence};
 
 /// Get the last signed checkpoint

@@ -8,7 +8,6 @@ use identity_domain::identity::{Channel, Command as IdentityCommand, FilterMode,
 use identity_log::Committed;
 use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
-use serde_json::{Value, json};
 
 use super::{filter_mode_change_notice, json as answer};
 use crate::caller::{AppSettings, Caller, Segments};
@@ -94,10 +93,7 @@ pub(crate) struct UpdateForm {
 
 impl ReadForm for UpdateForm {
     const NAME: &'static str = "UpdateMailbox";
-
-    fn example() -> Value {
-        json!({ "filter_mode": "whitelist" })
-    }
+    const EXAMPLE: &'static str = r#"{ "filter_mode": "whitelist" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let message = if form.has("display_name") {

@@ -19,7 +19,7 @@ use super::interruption::Interruption;
 use super::json_text;
 use crate::caller::{Caller, Historian, KeyCheck};
 use crate::error::ApiError;
-use crate::form::Complaint;
+use crate::fault::Complaint;
 use crate::form::reader::Reader;
 use crate::parameters::{Parameters, ReadQuery, moment, read_moment};
 

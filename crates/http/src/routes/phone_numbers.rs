@@ -8,7 +8,6 @@ use identity_domain::{Command, Handle};
 use identity_log::Committed;
 use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Part, Row};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, url};
@@ -72,10 +71,7 @@ pub(crate) struct ProvisionForm {
 
 impl ReadForm for ProvisionForm {
     const NAME: &'static str = "ProvisionPhoneNumber";
-
-    fn example() -> Value {
-        json!({ "agent_handle": "harbor-desk", "state": "NY" })
-    }
+    const EXAMPLE: &'static str = r#"{ "agent_handle": "harbor-desk", "state": "NY" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let handle = form.required("agent_handle", "Whose it becomes, for life", handle());
@@ -153,10 +149,8 @@ pub(crate) struct UpdateForm(PhoneChange);
 
 impl ReadForm for UpdateForm {
     const NAME: &'static str = "UpdatePhoneNumber";
-
-    fn example() -> Value {
-        json!({ "incoming_call_action": "webhook", "incoming_call_webhook_url": "https://example.com/calls" })
-    }
+    const EXAMPLE: &'static str =
+        r#"{ "incoming_call_action": "webhook", "incoming_call_webhook_url": "https://example.com/calls" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let action = "What happens to incoming calls. `auto_accept` needs a `client_websocket_url` and `webhook` an \

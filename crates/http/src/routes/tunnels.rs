@@ -11,7 +11,6 @@ use identity_log::Committed;
 use identity_projections::bodies::{FullTunnel, TunnelList};
 use identity_projections::identities::{self, Part, Row};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json as answer;
@@ -19,8 +18,9 @@ use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
+use crate::fault::Fault;
 use crate::form::reader::object;
-use crate::form::{Fault, Form, ReadForm, Sent};
+use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Reply, Source, Subject};
 
@@ -112,10 +112,7 @@ pub(crate) struct Metadata(Option<Option<()>>);
 
 impl ReadForm for Metadata {
     const NAME: &'static str = "UpdateTunnel";
-
-    fn example() -> Value {
-        json!({ "metadata": { "region": "eu" } })
-    }
+    const EXAMPLE: &'static str = r#"{ "metadata": { "region": "eu" } }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         form.forbid_others(&["metadata"], "Extra inputs are not permitted");

@@ -13,7 +13,6 @@ use identity_projections::bodies::{VaultAccessRule, VaultSecret};
 use identity_projections::identities;
 use identity_projections::vault_access;
 use identity_projections::vault_secrets::{self, Row};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::identity_forms::DESCRIPTION;
@@ -68,10 +67,7 @@ pub(crate) async fn register_secret(
 
 impl ReadForm for Registration {
     const NAME: &'static str = "RegisterVaultSecret";
-
-    fn example() -> Value {
-        json!({ "name": "mail relay", "secret_type": "login" })
-    }
+    const EXAMPLE: &'static str = r#"{ "name": "mail relay", "secret_type": "login" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         let name = form.required("name", "What it is called", filled_text(255));
@@ -161,10 +157,7 @@ pub(crate) struct GrantForm {
 
 impl ReadForm for GrantForm {
     const NAME: &'static str = "GrantVaultAccess";
-
-    fn example() -> Value {
-        json!({ "identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" })
-    }
+    const EXAMPLE: &'static str = r#"{ "identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         Some(Self { identity: form.required("identity_id", "Who may use it", uuid())? })

@@ -27,7 +27,8 @@ impl Viewer {
     }
 }
 
-/// The members of [`IdentityBody::body`], which joins texts that are serialized already.
+// `IdentityBody::body` writes these members: it joins texts that are serialized already.
+/// An identity. Clients ignore members that they do not know.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Identity {
     /// The document.

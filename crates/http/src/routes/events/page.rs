@@ -1,92 +1,21 @@
 //! A page of history at once: plain JSON, or a batch of `CloudEvents` 1.0.
 
-use std::collections::BTreeMap;
-
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_log::ReadError;
 use identity_log::history::{Entry, History};
 use identity_log::recorded::write_timestamp;
-use serde::Serialize;
 use sqlx::PgPool;
-use utoipa::ToSchema;
 
-use super::range::Range;
+use super::range::EventRange;
 use crate::cursor;
 use crate::error::ApiError;
 
 /// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
-/// Something that happened. Its text is written by [`Entry::write_envelope`], which sorts its members.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Event {
-    /// Whose history it belongs to.
-    organization_id: String,
-    /// Its place there: 1, 2, 3 …
-    #[schema(minimum = 1)]
-    organization_sequence: i64,
-    /// The type of what it happened to.
-    #[schema(example = "identity")]
-    aggregate_type: String,
-    /// What it happened to.
-    aggregate_id: String,
-    /// Its place there: 1, 2, 3 …
-    #[schema(minimum = 1)]
-    sequence: i64,
-    /// What happened.
-    #[schema(example = "identity.created")]
-    event_type: String,
-    /// The version of its shape.
-    #[schema(example = "1")]
-    event_version: String,
-    /// When.
-    #[schema(format = DateTime)]
-    recorded_at: String,
-    /// What exactly.
-    payload: BTreeMap<String, serde_json::Value>,
-    /// Who did it, in which request, with which software.
-    metadata: BTreeMap<String, String>,
-}
-
-/// A page of history.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EventPage {
-    /// The events, oldest first.
-    events: Vec<Event>,
-    /// The cursor of the next page, for `after`.
-    #[schema(required)]
-    next: Option<String>,
-}
-
-/// An event as `CloudEvents` 1.0 in structured mode.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct CloudEvent {
-    /// Always `1.0`.
-    #[schema(example = "1.0")]
-    specversion: String,
-    /// The `organization_sequence`.
-    #[schema(example = "7")]
-    id: String,
-    /// `/organizations/` and the organization's id.
-    source: String,
-    /// What happened.
-    #[schema(example = "identity.created")]
-    r#type: String,
-    /// What it happened to: type and id.
-    subject: String,
-    /// Always `application/json`.
-    #[schema(example = "application/json")]
-    datacontenttype: String,
-    /// When.
-    #[schema(format = DateTime)]
-    time: String,
-    /// The event.
-    data: Event,
-}
-
-/// Answers with an [`EventPage`].
-pub(super) async fn json(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+/// Answers with an [`EventPage`](identity_projections::bodies::EventPage).
+pub(super) async fn json(range: EventRange, pool: &PgPool) -> Result<Response, ApiError> {
     let mut body = b"{\"events\":[".to_vec();
     let next = write(range, pool, &mut body, write_envelope).await?;
     body.extend_from_slice(b"],\"next\":");
@@ -97,8 +26,8 @@ pub(super) async fn json(range: Range, pool: &PgPool) -> Result<Response, ApiErr
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// Answers with an array of [`CloudEvent`]s; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
-pub(super) async fn cloud_events(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+/// Answers with an array of [`CloudEvent`](identity_projections::bodies::CloudEvent)s; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
+pub(super) async fn cloud_events(range: EventRange, pool: &PgPool) -> Result<Response, ApiError> {
     let mut body = b"[".to_vec();
     let next = write(range, pool, &mut body, write_cloud_event).await?;
     body.push(b']');
@@ -116,7 +45,7 @@ fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
 
 /// Writes the page's events with commas between them, and gives the cursor behind the last if there are more.
 async fn write(
-    Range { mut query, limit, .. }: Range,
+    EventRange { mut query, limit, .. }: EventRange,
     pool: &PgPool,
     body: &mut Vec<u8>,
     write_one: fn(&Entry<'_>, &mut Vec<u8>),

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::Representation;
 use crate::cursor as cursors;
 use crate::error::ApiError;
-use crate::form::Complaint;
+use crate::fault::Complaint;
 use crate::form::reader::{Reader, handle_schema};
 use crate::parameters::{Parameters, ReadQuery, cursor, limit, moment};
 
@@ -140,7 +140,7 @@ fn read_handle(text: &str) -> Result<Handle, Complaint> {
 
 /// The events that a client gets, as far as there are any yet.
 #[derive(Debug, Clone)]
-pub(super) struct Range {
+pub(super) struct EventRange {
     /// What is read; its limit is set by whoever reads.
     pub(super) query: Query,
     /// How many events a page has.
@@ -149,7 +149,7 @@ pub(super) struct Range {
     pub(super) is_bounded: bool,
 }
 
-impl Range {
+impl EventRange {
     /// Looks up what the wishes come to now.
     pub(super) async fn resolve(
         mut wanted: EventRequest,

@@ -17,7 +17,7 @@ use sqlx::PgPool;
 use super::ListQuery;
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
-use crate::form::Complaint;
+use crate::fault::Complaint;
 use crate::form::reader::{Reader, read_choice, schema_of};
 use crate::parameters::{Parameters, Query, cursor, limit, moment, text};
 use crate::routes::interruption::Interruption;
