@@ -187,7 +187,7 @@ fn resolve(
 fn circles_of(imports: &Imports) -> BTreeSet<Vec<Module>> {
     let reached: BTreeMap<&Module, BTreeSet<&Module>> =
         imports.keys().map(|module| (module, reached_from(module, imports))).collect();
-    let reaches = |from: &Module, to: &Module| reached.get(from).is_some_and(|reached| reached.contains(to));
+    let leads_to = |from: &Module, to: &Module| reached.get(from).is_some_and(|reached| reached.contains(to));
     let circle = |module: &&Module| -> Vec<Module> {
         imports.keys().filter(|other| reaches(module, other) && reaches(other, module)).cloned().collect()
     };

@@ -17,7 +17,7 @@ use crate::peer::Peer;
 const MOST_CONNECTIONS: u32 = 90;
 
 /// How long the last appends may take after the time is up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LAST_APPENDS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How hard, for how long, and where.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Load {
         let connections = self.writers.min(MOST_CONNECTIONS);
         // On the heap, since some take their whole library along.
         let peer = Arc::new(Box::pin(P::open(&self.database_url, connections)).await?);
-        let driven = timeout(self.time + PATIENCE, self.drive(&peer)).await;
+        let driven = timeout(self.time + LAST_APPENDS_TIMEOUT, self.drive(&peer)).await;
         let (mut latencies, elapsed) = driven.context("an append did not come back")??;
         latencies.sort_unstable();
         self.verify::<P>(latencies.len()).await?;

@@ -135,11 +135,11 @@ impl Claims {
     /// are the changed ones only: this batch may not be committed when the next one loads its claims.
     pub(super) fn into_changes(mut self) -> (Vec<ChangedClaim>, Self) {
         self.0.retain(|_, cached| cached.is_changed);
-        let changed = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
+        let change = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
             claim: claim.clone(),
             is_stored: *is_stored,
         };
-        let mut changes: Vec<ChangedClaim> = self.0.values().map(changed).collect();
+        let mut changes: Vec<ChangedClaim> = self.0.values().map(change).collect();
         changes.sort_unstable_by(|one, other| one.claim.name.cmp(&other.claim.name));
         for cached in self.0.values_mut() {
             (cached.is_stored, cached.is_changed) = (true, false);
