@@ -1,5 +1,6 @@
 //! What a write is: the command, who asks for it, and its answer.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -63,8 +64,30 @@ impl Fate {
     }
 }
 
+/// The row that a read model made of an aggregate by a command, as the type that the read model keeps.
+#[derive(Clone)]
+pub struct Made(Arc<dyn Any + Send + Sync>);
+
+impl Made {
+    /// Hands out a row.
+    pub fn new<Row: Any + Send + Sync>(row: Row) -> Self {
+        Self(Arc::new(row))
+    }
+
+    /// The row, if it is of this type.
+    pub fn row<Row: Any>(&self) -> Option<&Row> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Made").finish_non_exhaustive()
+    }
+}
+
 /// The answer to a command that was committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Committed {
     /// The version of the aggregate after the command.
     pub version: i64,
@@ -72,6 +95,9 @@ pub struct Committed {
     pub events: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
+    /// The row that the read model of the aggregate has after the command, if that read model hands its rows out. No answer
+    /// has to read or to fold what the committer has folded already.
+    pub made: Option<Made>,
 }
 
 /// The idempotency key of a write, and the request that it stands for.

@@ -31,7 +31,7 @@ mod settings;
 pub mod stock;
 mod write;
 
-pub use append::{Append, Committed, Fate};
+pub use append::{Append, Committed, Fate, Made};
 pub use error::{AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_outage};
 pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;
@@ -41,5 +41,5 @@ pub use read::{copy, count, follow, history, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
 pub use settings::Settings;
 pub use write::committer::Committer;
-pub use write::statement::{Statement, Writes};
+pub use write::statement::{AcceptedCommand, Statement, Writes};
 pub use write::{carrier, idempotency, metrics};

@@ -21,8 +21,10 @@ use uuid::Uuid;
 
 use crate::document::IdentityDocument;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::rows::{Effect, RowModel as _};
+use crate::visibility::VisibilityRows;
 
-pub use visible::{IdentityBody, IdentityQuery, Viewer, find, find_by_id};
+pub use visible::{IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]
@@ -39,25 +41,29 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
+    /// The version at which who may see the identity was changed last; 0 if it never was.
+    pub access_version: i64,
 }
 
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 3;
+    const VERSION: i32 = 4;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
     fn fold(row: Option<Row>, event: &Recorded) -> Option<Row> {
-        let (document, tunnel_metadata, created_at) = match row {
-            Some(row) => (Some(row.document), row.tunnel_metadata, row.created_at),
-            None => (None, "{}".to_owned(), event.recorded_at),
+        let (document, tunnel_metadata, created_at, access_version) = match row {
+            Some(row) => (Some(row.document), row.tunnel_metadata, row.created_at, row.access_version),
+            None => (None, "{}".to_owned(), event.recorded_at, 0),
         };
+        let changes_access = VisibilityRows::effect(event) != Effect::Nothing;
+        let access_version = if changes_access { event.sequence } else { access_version };
         let tunnel_metadata = match &event.event {
             domain::Event::Identity(Event::TunnelMetadataChanged { metadata }) => metadata.clone(),
             _ => tunnel_metadata,
         };
         let document = IdentityDocument::fold(document, event)?;
-        Some(Row { document, tunnel_metadata, created_at, version: event.sequence })
+        Some(Row { document, tunnel_metadata, created_at, version: event.sequence, access_version })
     }
 
     const COLUMNS: &'static [&'static str] = &[
@@ -73,11 +79,12 @@ impl Projection for Identities {
         "tunnel_metadata",
         "document",
         "folded_name",
+        "access_version",
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let document = &row.document;
-        writer.row(12);
+        writer.row(13);
         writer.uuid(document.id);
         writer.text(&document.organization_id);
         writer.text(&document.agent_handle);
@@ -90,6 +97,7 @@ impl Projection for Identities {
         writer.text(&row.tunnel_metadata);
         writer.text(&serde_json::to_string(document)?);
         writer.optional_text(folded_name(document).as_deref());
+        writer.bigint(row.access_version);
         Ok(())
     }
 
@@ -100,12 +108,14 @@ impl Projection for Identities {
 
 #[async_trait]
 impl LoadedModel for Identities {
+    const IS_HANDED_OUT: bool = true;
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
         let rows = sqlx::query(
-            "select id, document, tunnel_metadata, created_at, version
+            "select id, document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
              from identities
              where id = any($1::text[]::uuid[])",
         )
@@ -168,6 +178,7 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
         tunnel_metadata: row.try_get("tunnel_metadata")?,
         created_at: row.try_get("created_at")?,
         version: row.try_get("version")?,
+        access_version: row.try_get("access_version")?,
     })
 }
 
@@ -176,9 +187,9 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
     writes.part(
         "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
-                                 created_at, version, tunnel_metadata, document, folded_name)
+                                 created_at, version, tunnel_metadata, document, folded_name, access_version)
          select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::uuid[], ?::uuid[],
-                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[])
+                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::bigint[])
          where exists (select from turn)
          on conflict on constraint identities_pkey do update
          set agent_handle = excluded.agent_handle,
@@ -188,7 +199,8 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
              version = excluded.version,
              tunnel_metadata = excluded.tunnel_metadata,
              document = excluded.document,
-             folded_name = excluded.folded_name",
+             folded_name = excluded.folded_name,
+             access_version = excluded.access_version",
     )
     .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())?
     .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())?
@@ -201,7 +213,8 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())?
     .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())?
     .bind(documents)?
-    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?;
+    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.access_version).collect::<Vec<_>>())?;
     Ok(())
 }
 
@@ -234,7 +247,7 @@ pub async fn row(
     id: Uuid,
 ) -> Result<Option<Row>, ReadModelFailure> {
     let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1 and id = $2",
     )
@@ -269,7 +282,7 @@ pub async fn owner_of(
         Part::Mailbox(address) => (None, None, Some(address)),
     };
     let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1
            and ($2::uuid is null or id = $2)
@@ -292,7 +305,7 @@ pub async fn owners(
     viewer: &Viewer,
 ) -> Result<Vec<Row>, ReadModelFailure> {
     let rows = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1 and ($2::uuid is null or id = $2)
          order by created_at desc, id desc",

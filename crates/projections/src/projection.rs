@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
+use identity_log::{
+    AcceptedCommand, Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -19,7 +21,7 @@ pub trait Projection: Send + Sync + 'static {
     /// The aggregate type whose events it folds.
     const KIND: Kind;
     /// The row, or all rows, of one aggregate.
-    type Row: Clone + PartialEq + Send + Sync;
+    type Row: Clone + PartialEq + Send + Sync + 'static;
 
     /// The row after an event; `None` if the aggregate has no row.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
@@ -40,6 +42,9 @@ pub trait Projection: Send + Sync + 'static {
 /// A read model with one row for each aggregate. A live write reads the row, folds it, and writes it.
 #[async_trait]
 pub trait LoadedModel: Projection {
+    /// Whether the row is handed out with the answer to a command.
+    const IS_HANDED_OUT: bool = false;
+
     /// The rows of aggregates. Table names are unqualified: the search path selects the live or the next table.
     async fn load(
         connection: &mut PgConnection,
@@ -123,14 +128,16 @@ impl<P: LoadedModel> LoadedFold<P> {
         // An aggregate whose first event is in this batch has no row yet, so it need not be loaded.
         let new = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
         let new: HashSet<&str> = new.collect();
+        let wanted = wanted_rows::<P>(writes);
         let named = events.iter().map(|event| event.aggregate_id.as_str());
+        let named = named.chain(wanted.iter().map(|(_, command)| command.aggregate_id.as_str()));
         let unknown: HashSet<&str> =
             named.filter(|id| !last.contains_key(*id) && !new.contains(id)).collect();
         let unknown: Vec<&str> = unknown.into_iter().collect();
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
         before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
-        let changes = fold_all::<P>(before, &events);
+        let changes = fold_all::<P>(before, &events, wanted, writes);
         if !changes.is_empty() {
             P::store(&changes, writes)?;
         }
@@ -139,16 +146,23 @@ impl<P: LoadedModel> LoadedFold<P> {
     }
 }
 
-/// Folds events onto the rows `before`. Aggregates whose row does not change are left out.
-fn fold_all<P: LoadedModel>(
-    mut before: HashMap<String, P::Row>,
-    events: &[&Recorded],
-) -> Vec<Change<P::Row>> {
-    let mut changes: Vec<Change<P::Row>> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for event in events {
+/// The rows of a batch while its events are folded.
+struct FoldedRows<'a, P: Projection> {
+    /// Rows that no event has changed yet.
+    before: HashMap<String, P::Row>,
+    changes: Vec<Change<P::Row>>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a, P: Projection> FoldedRows<'a, P> {
+    fn of(before: HashMap<String, P::Row>) -> Self {
+        Self { before, changes: Vec::new(), places: HashMap::new() }
+    }
+
+    fn fold(&mut self, event: &'a Recorded) {
         let id = event.aggregate_id.as_str();
-        let place = *places.entry(id).or_insert_with(|| {
+        let (before, changes) = (&mut self.before, &mut self.changes);
+        let place = *self.places.entry(id).or_insert_with(|| {
             let row = before.remove(id);
             changes.push(Change { id: id.to_owned(), before: row.clone(), after: row });
             changes.len() - 1
@@ -157,8 +171,50 @@ fn fold_all<P: LoadedModel>(
             change.after = P::fold(change.after.take(), event);
         }
     }
-    changes.retain(|change| change.before != change.after);
-    changes
+
+    /// The row of an aggregate after the events that were folded so far.
+    fn row(&self, id: &str) -> Option<&P::Row> {
+        match self.places.get(id) {
+            Some(place) => self.changes.get(*place).and_then(|change| change.after.as_ref()),
+            None => self.before.get(id),
+        }
+    }
+
+    /// The changes. Aggregates whose row does not change are left out.
+    fn into_changes(mut self) -> Vec<Change<P::Row>> {
+        self.changes.retain(|change| change.before != change.after);
+        self.changes
+    }
+}
+
+/// Folds events onto the rows `before`, and hands out the row of each command as it is after the command.
+fn fold_all<'a, P: LoadedModel>(
+    before: HashMap<String, P::Row>,
+    events: &[&'a Recorded],
+    wanted: Vec<(usize, AcceptedCommand)>,
+    writes: &mut Writes,
+) -> Vec<Change<P::Row>> {
+    let mut rows = FoldedRows::<P>::of(before);
+    let mut events = events.iter().peekable();
+    for (place, command) in wanted {
+        while let Some(event) = events.next_if(|event| event.position <= command.position) {
+            rows.fold(event);
+        }
+        if let Some(row) = rows.row(&command.aggregate_id) {
+            writes.hand_out(place, Made::new(row.clone()));
+        }
+    }
+    events.for_each(|event| rows.fold(event));
+    rows.into_changes()
+}
+
+/// The commands of a batch after which this read model hands out a row, each with its place.
+fn wanted_rows<P: LoadedModel>(writes: &Writes) -> Vec<(usize, AcceptedCommand)> {
+    if !P::IS_HANDED_OUT {
+        return vec![];
+    }
+    let commands = writes.commands().iter().enumerate().filter(|(_, command)| command.kind == P::KIND);
+    commands.map(|(place, command)| (place, command.clone())).collect()
 }
 
 /// The id of an aggregate as a UUID.

@@ -57,12 +57,12 @@ fn a_batch_of_revocations_lists_a_large_organization_once() {
         viewers.iter().enumerate().map(|(number, id)| create(*id, &format!("viewer-{number}"))).collect();
     let births: [Append; 64] =
         births.try_into().unwrap_or_else(|_| unreachable!("as many as there are viewers"));
-    history.in_one_batch(births).map(|born| born.expect("a viewer is born"));
+    let births = history.in_one_batch(births);
+    assert!(births.iter().all(Result::is_ok), "{births:?}");
     crowd(&history);
     history.append(open_to_all(desk));
-    history
-        .in_one_batch(viewers.map(|viewer| hide(desk, viewer)))
-        .map(|hidden| hidden.expect("it is hidden"));
+    let hidden = history.in_one_batch(viewers.map(|viewer| hide(desk, viewer)));
+    assert!(hidden.iter().all(Result::is_ok), "{hidden:?}");
     assert_eq!(rows(&history), VIEWERS);
 }
 

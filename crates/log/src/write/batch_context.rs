@@ -43,6 +43,12 @@ pub(super) struct AggregateCache {
 }
 
 impl AggregateCache {
+    /// The states that do not hold events after `position`, which may never be committed.
+    pub(super) fn up_to(mut self, position: i64) -> Self {
+        self.aggregates.retain(|_, known| known.as_of <= position);
+        self
+    }
+
     /// What stays valid after another process has written: the states of aggregates. The log ends at `position` now, and all
     /// events up to it are committed.
     pub(super) fn after_other_writers(self, position: i64) -> Self {

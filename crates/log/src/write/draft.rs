@@ -11,7 +11,7 @@ use super::idempotency::{self, UsedKey, UsedKeys};
 use super::last_batch::LastBatch;
 use super::queue::Outcome;
 use super::record::record;
-use super::statement::Writes;
+use super::statement::{AcceptedCommand, Writes};
 use crate::append::{Append, Committed};
 use crate::error::{AppendError, BatchError};
 use crate::event::recorded::Recorded;
@@ -73,6 +73,7 @@ pub(super) async fn draft(
     let mut used = idempotency::used_keys(connection, appends).await?;
     used.extend(last_used);
     let mut outcomes = Vec::with_capacity(appends.len());
+    let mut accepted = Vec::with_capacity(appends.len());
     let mut used_keys = UsedKeys::new();
     for append in appends {
         if !context.may_act(append) {
@@ -85,20 +86,34 @@ pub(super) async fn draft(
             continue;
         }
         let outcome = decide(append, &mut context, &mut head, deps)?;
+        if outcome.is_ok() {
+            accepted.push(AcceptedCommand {
+                kind: append.command.kind(),
+                aggregate_id: append.aggregate_id.clone(),
+                position: head.position(),
+            });
+        }
         used_keys.extend(key.filter(|_| outcome.is_ok()));
         outcomes.push(outcome);
     }
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
     let (claims, numbers, aggregates) = context.into_changes(drafted_on.position);
-    let mut writes = Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?;
+    let has_accepted = !accepted.is_empty();
+    let mut writes =
+        Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
     if !events.is_empty() {
         record(&events, &head, &claims, &mut writes)?;
+    }
+    if has_accepted {
         if folds.is_empty() {
             folds.extend(deps.read_models.iter().map(|read_model| read_model.begin()));
         }
         for fold in &mut folds {
             fold.fold(connection, &events, &mut writes).await?;
+        }
+        for (place, committed) in outcomes.iter_mut().flatten().enumerate() {
+            committed.made = writes.take_made(place);
         }
     }
     let draft = Draft { drafted_on, outcomes, events, writes, numbers };
@@ -134,5 +149,6 @@ fn decide(
         version: version + i64::try_from(recorded.len()).unwrap_or(0),
         events: recorded,
         kept: None,
+        made: None,
     }))
 }

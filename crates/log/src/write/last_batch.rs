@@ -43,9 +43,14 @@ impl LastBatch {
         }
     }
 
-    /// The state after a rejected draft: empty. `no_other_writer` stays true if only the 50 ms were exceeded.
-    pub(super) fn after_rejected(drafted_on: &DraftedOn, found: LogHead) -> Self {
-        Self { no_other_writer: drafted_on.is_unchanged_at(&found), ..Self::of(found) }
+    /// The state after a rejected draft: only the states of aggregates that neither this draft nor a later one has changed
+    /// stay. `no_other_writer` stays true if only the 50 ms were exceeded.
+    pub(super) fn after_rejected(last: Option<Self>, drafted_on: &DraftedOn, found: LogHead) -> Self {
+        let no_other_writer = drafted_on.is_unchanged_at(&found);
+        let aggregates = last
+            .map(|last| last.aggregates.up_to(drafted_on.position).after_other_writers(found.position()))
+            .unwrap_or_default();
+        Self { no_other_writer, aggregates, ..Self::of(found) }
     }
 
     fn of(head: LogHead) -> Self {

@@ -170,7 +170,7 @@ impl Pipeline {
             }
             (ahead, last_batch) => {
                 let last_batch = match ahead {
-                    Some(draft) => LastBatch::after_rejected(draft.drafted_on(), found),
+                    Some(draft) => LastBatch::after_rejected(last_batch, draft.drafted_on(), found),
                     None => LastBatch::resume(last_batch, found),
                 };
                 remove_abandoned(jobs);
@@ -204,7 +204,6 @@ impl Pipeline {
             }
             Ok(Written::Invalid(connection, draft, jobs)) => {
                 self.writer = Some(IdleConnection::from_now(connection));
-                self.last_batch = None;
                 if let Err((jobs, error)) = self.commit_under_lock(Some(*draft), jobs).await {
                     self.refused(jobs, error).await;
                 }

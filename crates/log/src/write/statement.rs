@@ -9,11 +9,15 @@
 //! select pg_notify('identityd_log', position::text) from turn
 //! ```
 
+use std::collections::HashMap;
+
+use identity_domain::Kind;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
 
 use super::head::DraftedOn;
+use crate::append::Made;
 
 /// Compare-and-set on `log_head`. It updates the row if the draft is valid, and returns no row otherwise:
 ///
@@ -91,6 +95,21 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
+    /// The commands of the batch that were accepted, in their order.
+    commands: Vec<AcceptedCommand>,
+    /// Rows that read models have handed out, by the place of their command among all accepted ones.
+    made: HashMap<usize, Made>,
+}
+
+/// A command that a batch carries out, whether or not it changes something.
+#[derive(Debug, Clone)]
+pub struct AcceptedCommand {
+    /// The type of its aggregate.
+    pub kind: Kind,
+    /// Its aggregate.
+    pub aggregate_id: String,
+    /// Where the log ends after it.
+    pub position: i64,
 }
 
 impl Writes {
@@ -105,6 +124,26 @@ impl Writes {
         writes.parts.bind(drafted_on.position)?.bind(drafted_on.generation)?.bind(drafted_on.latest)?;
         writes.parts.placeholders = 5;
         Ok(writes)
+    }
+
+    /// The same for a batch of these commands, whose read models hand rows out.
+    pub(super) fn of_commands(self, commands: Vec<AcceptedCommand>) -> Self {
+        Self { commands, ..self }
+    }
+
+    /// The commands of the batch that were accepted, in their order. None in a job that catches up.
+    pub fn commands(&self) -> &[AcceptedCommand] {
+        &self.commands
+    }
+
+    /// Hands out the row of an aggregate after the command at this place.
+    pub fn hand_out(&mut self, command: usize, made: Made) {
+        self.made.insert(command, made);
+    }
+
+    /// The row that was handed out after the command at this place.
+    pub(super) fn take_made(&mut self, command: usize) -> Option<Made> {
+        self.made.remove(&command)
     }
 
     /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned statement.

@@ -105,7 +105,7 @@ pub(super) use seen;
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(
-            "select id, version, document,
+            "select id, version, document, coalesce(access_version, 0) as access_version,
                     case when ",
             $viewer,
             "::uuid is null then coalesce((
@@ -162,13 +162,23 @@ pub async fn find(
     Ok(found)
 }
 
+/// An identity as it is at present.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Present {
+    /// What is answered.
+    #[sqlx(flatten)]
+    pub body: IdentityBody,
+    /// The version at which who may see the identity was changed last.
+    pub access_version: i64,
+}
+
 /// The identity with this id, if this viewer may see it.
 pub async fn find_by_id(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<IdentityBody>, sqlx::Error> {
+) -> Result<Option<Present>, sqlx::Error> {
     sqlx::query_as(single!("$1", "$2", "id = $3"))
         .bind(organization_id)
         .bind(viewer.agent_id())
