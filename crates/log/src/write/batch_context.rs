@@ -43,9 +43,9 @@ pub(super) struct AggregateCache {
 }
 
 impl AggregateCache {
-    /// The states that do not hold events after `position`, which may never be committed.
+    /// The states without events after `position`, since those may never be committed.
     pub(super) fn up_to(mut self, position: i64) -> Self {
-        self.aggregates.retain(|_, known| known.as_of <= position);
+        self.aggregates.retain(|_, aggregate| aggregate.as_of <= position);
         self
     }
 

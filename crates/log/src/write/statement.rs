@@ -95,20 +95,20 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
-    /// The commands of the batch that were accepted, in their order.
+    /// The accepted commands of the batch, in order.
     commands: Vec<AcceptedCommand>,
-    /// Rows that read models have handed out, by the place of their command among all accepted ones.
+    /// The rows that read models hand out, by the index of their command among the accepted ones.
     made: HashMap<usize, Made>,
 }
 
-/// A command that a batch carries out, whether or not it changes something.
+/// A command that a batch accepts, whether or not it changes something.
 #[derive(Debug, Clone)]
 pub struct AcceptedCommand {
     /// The type of its aggregate.
     pub kind: Kind,
     /// Its aggregate.
     pub aggregate_id: String,
-    /// Where the log ends after it.
+    /// The last position of the log after the command.
     pub position: i64,
 }
 
@@ -126,22 +126,22 @@ impl Writes {
         Ok(writes)
     }
 
-    /// The same for a batch of these commands, whose read models hand rows out.
+    /// The writes of a batch with these accepted commands.
     pub(super) fn of_commands(self, commands: Vec<AcceptedCommand>) -> Self {
         Self { commands, ..self }
     }
 
-    /// The commands of the batch that were accepted, in their order. None in a job that catches up.
+    /// The accepted commands of the batch, in order. Empty in a job that catches a table up.
     pub fn commands(&self) -> &[AcceptedCommand] {
         &self.commands
     }
 
-    /// Hands out the row of an aggregate after the command at this place.
+    /// Hands out the row of an aggregate after the command with this index.
     pub fn hand_out(&mut self, command: usize, made: Made) {
         self.made.insert(command, made);
     }
 
-    /// The row that was handed out after the command at this place.
+    /// Takes the row that was handed out for the command with this index.
     pub(super) fn take_made(&mut self, command: usize) -> Option<Made> {
         self.made.remove(&command)
     }
