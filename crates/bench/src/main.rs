@@ -85,7 +85,8 @@ async fn main() -> anyhow::Result<()> {
     match &arguments.contestant {
         Some(Contestant::Stock { database_url }) => stock::serve(database_url).await,
         Some(Contestant::Memory { body }) => serve_memory(body).await,
-        None => measure(&arguments).await,
+        // The future is boxed because it contains those of all workloads.
+        None => Box::pin(measure(&arguments)).await,
     }
 }
 

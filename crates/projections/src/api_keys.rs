@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -159,7 +158,6 @@ impl Projection for ApiKeys {
     }
 }
 
-#[async_trait]
 impl LoadedModel for ApiKeys {
     async fn load(
         connection: &mut PgConnection,

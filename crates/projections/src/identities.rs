@@ -9,7 +9,6 @@ mod visible;
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -41,7 +40,7 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
-    /// The version at which who may see the identity was changed last; 0 if it never was.
+    /// The version at which the visibility changed last; 0 if it never did.
     pub access_version: i64,
 }
 
@@ -106,7 +105,6 @@ impl Projection for Identities {
     }
 }
 
-#[async_trait]
 impl LoadedModel for Identities {
     const IS_HANDED_OUT: bool = true;
 
