@@ -1,5 +1,5 @@
-//! The environment of the measurements: one private Postgres with its ordinary durable settings, a database for each contestant, and their
-//! servers.
+//! The environment of the measurements: one private Postgres with its ordinary durable settings, a database for each
+//! contestant, and their servers.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -59,8 +59,8 @@ impl Arena {
         Ok(PgConnection::connect(&self.postgres.url()).await?)
     }
 
-    /// An empty database of this name; an existing one is dropped. A checkpoint writes the pages that an earlier workload left in memory, so
-    /// that the next one does not pay for them.
+    /// An empty database of this name; an existing one is dropped. A checkpoint writes the pages that an earlier
+    /// workload left in memory, so that the next one does not pay for them.
     pub(crate) async fn database(&self, name: &str) -> anyhow::Result<PgPool> {
         let mut connection = self.connect().await?;
         connection.execute(format!("drop database if exists {name} with (force)").as_str()).await?;

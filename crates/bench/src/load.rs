@@ -1,7 +1,7 @@
 //! The load: keep-alive HTTP/1.1 connections, each with one request in flight, and the latency of every answer.
 //!
-//! It does what wrk does, on one thread, since it shares the machine with the contestants. Unlike with wrk, bodies can differ from request to
-//! request without a script.
+//! It does what wrk does, on one thread, since it shares the machine with the contestants. Unlike with wrk, bodies
+//! can differ from request to request without a script.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ impl Measured {
     }
 }
 
-/// Runs a load until its time is up. Fails if more than 1% of the answers are not 2xx, since the figures would then not be those of the
-/// workload.
+/// Runs a load until its time is up. Fails if more than 1% of the answers are not 2xx, since the figures would then
+/// not be those of the workload.
 pub(crate) async fn run(load: Load, requests: Arc<dyn Requests>) -> anyhow::Result<Measured> {
     let measuring = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -48,8 +48,8 @@ impl Ours {
         Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
     }
 
-    /// Starts the service over a long history: each identity of the scale was created and then changed four times. The history is created
-    /// once, and used by all workloads that need it.
+    /// Starts the service over a long history: each identity of the scale was created and then changed four times.
+    /// The history is created once, and used by all workloads that need it.
     pub(crate) async fn with_history(
         arena: &Arena,
         scale: Scale,

@@ -11,7 +11,7 @@ use crate::arena::Arena;
 use crate::load::Measured;
 
 /// The private Postgres accepts 100 connections, and the other contestants use about 30.
-const MOST_CLIENTS: usize = 64;
+const MAX_CLIENTS: usize = 64;
 
 const TABLES: &str = "
     create table floor_events (
@@ -70,7 +70,7 @@ impl Floor {
         clients: usize,
         time: Duration,
     ) -> anyhow::Result<Measured> {
-        let clients = clients.min(MOST_CLIENTS).to_string();
+        let clients = clients.min(MAX_CLIENTS).to_string();
         let seconds = time.as_secs().max(1).to_string();
         let logs = arena.file("pgbench");
         fs::create_dir_all(&logs)?;

@@ -51,8 +51,8 @@ fn lines(series: &[&Series], suffix: &str, opacity: f64, figure: fn(&Round) -> f
     names.iter().enumerate().map(line).collect()
 }
 
-/// Draws one chart. The axis of connections is logarithmic, since they double from point to point. So is that of latencies, whose extremes
-/// would flatten the rest. The axis of throughput begins at zero.
+/// Draws one chart. The axis of connections is logarithmic, since they double from point to point. So is that of
+/// latencies, whose extremes would flatten the rest. The axis of throughput begins at zero.
 fn chart(
     area: &Area<'_>,
     title: &str,

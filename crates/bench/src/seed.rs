@@ -1,5 +1,6 @@
-//! The data that exists before a workload begins. Ours is written through the log, with many commands in flight. That of the stock stack is
-//! copied from ours in bulk, because writing it with the stock stack would take longer than all workloads together.
+//! The data that exists before a workload begins. Ours is written through the log, with many commands in flight. That
+//! of the stock stack is copied from ours in bulk, because writing it with the stock stack would take longer than all
+//! workloads together.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

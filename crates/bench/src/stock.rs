@@ -1,5 +1,6 @@
-//! The stock stack in one process: `CqrsFramework`, postgres-es, `GenericQuery` and axum, put together as in their own examples. It has the
-//! same aggregate, events and document as ours, and no keys, no unique names, and no commit order.
+//! The stock stack in one process: `CqrsFramework`, postgres-es, `GenericQuery` and axum, put together as in their
+//! own examples. It has the same aggregate, events and document as ours, and no keys, no unique names, and no commit
+//! order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub struct Append {
     pub aggregate_id: String,
     /// The command.
     pub command: Command,
-    /// Who asks. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
+    /// The actor. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
     /// where the events of the command would stand.
     pub actor: Actor,
     /// The metadata of its events.
@@ -95,7 +95,8 @@ pub struct Committed {
     pub events: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
-    /// The row of the aggregate after the command, if its read model hands rows out. The answer then needs no query and no fold.
+    /// The row of the aggregate after the command, if its read model hands rows out. The answer then needs no query
+    /// and no fold.
     pub made: Option<Made>,
 }
 

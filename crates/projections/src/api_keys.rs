@@ -193,8 +193,8 @@ impl LoadedModel for ApiKeys {
     }
 }
 
-/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest, so such a key is
-/// never valid.
+/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest,
+/// so such a key is never valid.
 fn from_hexadecimal(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits

@@ -29,7 +29,8 @@ pub trait Projection: Send + Sync + 'static {
     /// A fold for live writes that has read nothing yet.
     fn live() -> Box<dyn Fold>;
 
-    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of the aggregate.
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of
+    /// the aggregate.
     const COLUMNS: &'static [&'static str];
 
     /// How many of the first columns are the key of a row.
@@ -92,8 +93,8 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be committed yet; `None`
-/// stands for a removed row.
+/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be
+/// committed yet; `None` stands for a removed row.
 pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
 
 impl<P: LoadedModel> Default for LoadedFold<P> {

@@ -1,5 +1,6 @@
-//! Appends through the log, beside other event stores on the same Postgres. 64 writers append the first event of a new stream each, and wait
-//! for their own commit. The guarantees of an append differ widely; the README of the peers has a table of them.
+//! Appends through the log, beside other event stores on the same Postgres. 64 writers append the first event of a
+//! new stream each, and wait for their own commit. The guarantees of an append differ widely; the README of the peers
+//! has a table of them.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Reading history: all events as lines beside the same rows by COPY through psql, the verification of an export, and one identity at an
-//! earlier moment.
+//! Reading history: all events as lines beside the same rows by COPY through psql, the verification of an export, and
+//! one identity at an earlier moment.
 
 use std::process::Stdio;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Creates and gets while the data grows, and the memory of the service with a million identities.
 //!
-//! The requests are for the same identities at every size, so only the amount of other data differs. The other identities are written into the
-//! log in bulk, and the read model is rebuilt from it.
+//! The requests are for the same identities at every size, so only the amount of other data differs. The other
+//! identities are written into the log in bulk, and the read model is rebuilt from it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Rebuild of the identities from a long log, beside the stock replay of some of the same events, beside COPY out of the log, and beside
-//! COPY into the table. Then once more while clients write and read.
+//! Rebuild of the identities from a long log, beside the stock replay of some of the same events, beside COPY out of
+//! the log, and beside COPY into the table. Then once more while clients write and read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,8 +55,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// A rebuild with one worker while clients create identities and read others. Checks that no request is refused, no event is missing, and no
-/// row differs from the log afterwards.
+/// A rebuild with one worker while clients create identities and read others. Checks that no request is refused, no
+/// event is missing, and no row differs from the log afterwards.
 async fn beside_traffic(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let before = ours.events().await?;
     let over = Arc::new(AtomicBool::new(false));

@@ -40,8 +40,8 @@ impl Draft {
         self.drafted_on.is_valid_at(head)
     }
 
-    /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write nothing,
-    /// and so would not check that the log has not moved.
+    /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write
+    /// nothing, and so would not check that the log has not moved.
     pub(super) fn is_one_statement(&self, appends: &[&Append]) -> bool {
         let keeps_answers = appends
             .iter()
@@ -106,7 +106,8 @@ struct Decided {
     used_keys: UsedKeys,
 }
 
-/// Decides the commands in order. Refuses a command whose actor may not act any more, or whose idempotency key was used before.
+/// Decides the commands in order. Refuses a command whose actor may not act any more, or whose idempotency key was
+/// used before.
 fn decide_all(
     appends: &[&Append],
     context: &mut BatchContext,

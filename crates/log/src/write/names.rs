@@ -1,4 +1,5 @@
-//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an identity.
+//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an
+//! identity.
 //!
 //! At most one identity has a name at a time. It has the name as its handle, which is also the name of its tunnel; as
 //! the local part of its mail address; or as both.
@@ -131,8 +132,8 @@ impl Claims {
         change(&mut cached.claim);
     }
 
-    /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch. Those
-    /// are the changed ones only: this batch may not be committed when the next one loads its claims.
+    /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch.
+    /// Those are the changed ones only: this batch may not be committed when the next one loads its claims.
     pub(super) fn into_changes(mut self) -> (Vec<ChangedClaim>, Self) {
         self.0.retain(|_, cached| cached.is_changed);
         let change = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {

@@ -1,7 +1,8 @@
 //! The SQL of a batch, gathered into one statement. Every further statement would be a round trip during which
 //! `log_head` stays locked.
 //!
-//! The statement has this form, where each `part` is an `insert`, `update` or `delete` that does nothing if `turn` is empty:
+//! The statement has this form, where each `part` is an `insert`, `update` or `delete` that does nothing if `turn` is
+//! empty:
 //!
 //! ```sql
 //! with turn as (update log_head … where <the draft is valid> returning position),
@@ -38,8 +39,8 @@ const ADVANCE_HEAD_IF_VALID: &str = "
     )
     returning position";
 
-/// The same update in a transaction that has the row locked, where only a defect can have moved the head. The deadline does
-/// not count: the draft was checked, or made, after the lock was taken.
+/// The same update in a transaction that has the row locked, where only a defect can have moved the head. The
+/// deadline does not count: the draft was checked, or made, after the lock was taken.
 const ADVANCE_LOCKED_HEAD: &str = "
     update log_head set position = $1, recorded_at = $2
     where position = $3 and generation = $4 and $5::timestamptz is not null
@@ -146,8 +147,8 @@ impl Writes {
         self.made.remove(&command)
     }
 
-    /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned statement.
-    /// The SQL must write nothing if `turn` is empty.
+    /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned
+    /// statement. The SQL must write nothing if `turn` is empty.
     pub fn part(&mut self, sql: &str) -> &mut Statement {
         self.count += 1;
         self.parts.text.push_str(&[", part_", &self.count.to_string(), " as ("].concat());
@@ -190,7 +191,8 @@ impl Writes {
         self.execute_with(ADVANCE_LOCKED_HEAD, connection).await
     }
 
-    /// Writes and commits a batch that is one statement. Returns false if the draft is not valid; then nothing is written.
+    /// Writes and commits a batch that is one statement. Returns false if the draft is not valid; then nothing is
+    /// written.
     pub(super) async fn execute_if_valid(self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         self.execute_with(ADVANCE_HEAD_IF_VALID, connection).await
     }
