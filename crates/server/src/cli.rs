@@ -12,10 +12,11 @@ mod migrate;
 mod numbers;
 mod openapi;
 mod org;
-mod output;
+pub(crate) mod output;
 mod projections;
 mod serve;
 mod supervisor;
+mod table;
 
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ use identityd::settings::{
 use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
 
-use crate::logging;
+use crate::{escape, logging};
 use interruption::Interruption;
 use output::Output;
 
@@ -49,6 +50,22 @@ pub(crate) struct Arguments {
     signing: SigningFlags,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Parses the command line of this process. A mistake in it ends the process with exit code 2.
+    pub(crate) fn of_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|mistake| {
+            let shown = mistake.render().to_string();
+            let is_harmless = shown.lines().all(|line| escape::text(line) == line);
+            if is_harmless {
+                mistake.exit();
+            }
+            // The message repeats an argument, which may come from a script that took it from somebody else.
+            shown.lines().for_each(output::note);
+            std::process::exit(mistake.exit_code());
+        })
+    }
 }
 
 #[derive(Debug, Args)]

@@ -57,7 +57,7 @@ pub(crate) fn start(
         .finish(Resting(BufWriter::with_capacity(BUFFER, io::stderr())));
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = match format {
-        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => log.boxed(),
+        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => log.fmt_fields(PlainFields).boxed(),
         Format::Text => log.with_ansi(false).with_timer(Clock).fmt_fields(PlainFields).boxed(),
         Format::Json => log.json().flatten_event(true).boxed(),
     };

@@ -20,8 +20,9 @@ use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
 use identityd::signing::SigningSettings;
 
-use super::output::Output;
+use super::output::{Output, is_terminal};
 use super::with_database;
+use crate::escape::EscapingLines;
 use progress::Progress;
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +115,7 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
         Some(path) => {
             Box::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?)
         }
+        None if is_terminal() => Box::new(EscapingLines::new(std::io::stdout())),
         None => Box::new(std::io::stdout()),
     };
     let file = BufWriter::new(&mut file);
@@ -165,11 +167,11 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
         "unproved": unproved,
         "refused": report.refused,
     });
-    output.print(&json, &words(&report))
+    output.print_lines(&json, &words(&report))
 }
 
 /// What is proved, and then what is not.
-fn words(report: &Report) -> String {
+fn words(report: &Report) -> Vec<String> {
     let size = report.checkpoint.size;
     let mut lines = match report.events {
         0 if report.after == size => {
@@ -189,7 +191,7 @@ fn words(report: &Report) -> String {
     lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
     let refused = report.refused.iter();
     lines.extend(refused.map(|why| format!("the service does not sign this log any more: {why}")));
-    lines.join("\n")
+    lines
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -208,6 +210,7 @@ async fn new_epoch(
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);
-    let text = format!("epoch {} begins with {} events\nkey {key}", begun.epoch, begun.checkpoint.size);
-    output.print(&json!({ "epoch": begun.epoch, "size": begun.checkpoint.size, "key": key }), &text)
+    let (epoch, size) = (begun.epoch, begun.checkpoint.size);
+    let lines = [format!("epoch {epoch} begins with {size} events"), format!("key {key}")];
+    output.print_lines(&json!({ "epoch": epoch, "size": size, "key": key }), &lines)
 }

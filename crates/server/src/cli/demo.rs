@@ -35,13 +35,12 @@ fn remind(organization: &str, output: Output) -> anyhow::Result<()> {
 fn show(created: &NewOrganization, service: &Service, output: Output) -> anyhow::Result<()> {
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
-    let lines = curl_lines(service.scheme(), service.address(), key);
-    let text = format!(
-        "\ncreated organization `{NAME}` ({organization_id})\nadmin key, shown only now: {key}\n\n\
-         create an identity, list all, get it:\n\n{}\n",
-        lines.join("\n")
-    );
-    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+    let created = format!("created organization `{NAME}` ({organization_id})");
+    let shown = format!("admin key, shown only now: {key}");
+    let [create, list, get] = curl_lines(service.scheme(), service.address(), key);
+    let text =
+        ["", &created, &shown, "", "create an identity, list all, get it:", "", &create, &list, &get, ""];
+    output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &text)
 }
 
 fn curl_lines(scheme: &str, address: SocketAddr, key: &str) -> [String; 3] {

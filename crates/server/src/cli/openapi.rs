@@ -6,5 +6,6 @@ use super::output::Output;
 
 pub(super) fn run(output: Output) -> anyhow::Result<()> {
     let document: Value = serde_json::from_str(identity_http::openapi::document())?;
-    output.print(&document, &serde_json::to_string_pretty(&document)?)
+    let text = serde_json::to_string_pretty(&document)?;
+    output.print_lines(&document, &text.lines().collect::<Vec<_>>())
 }

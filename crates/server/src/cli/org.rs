@@ -9,6 +9,7 @@ use identityd::settings::DatabaseSettings;
 
 use super::as_operator;
 use super::output::{Output, timestamp};
+use super::table::{Table, ago, plain};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,15 +33,19 @@ async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyh
     let created = as_operator(database, async |operator| operator.create_organization(name).await).await?;
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
-    let text = format!("organization {organization_id}\nadmin key    {key}");
-    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+    let lines = [format!("organization {organization_id}"), format!("admin key    {key}")];
+    output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &lines)
 }
 
 async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let organizations = as_operator(database, async |operator| operator.list_organizations().await).await?;
     let json = organizations.iter().map(as_json).collect();
     let lines: Vec<_> = organizations.iter().map(as_line).collect();
-    output.print_list(json, &lines)
+    let mut table = Table::new(&["ORGANIZATION", "NAME", "CREATED"]);
+    for Organization { id, name, created_at } in &organizations {
+        table.add([plain(id), plain(name), plain(ago(*created_at))]);
+    }
+    output.print_list(json, &lines, table)
 }
 
 fn as_json(organization: &Organization) -> Value {

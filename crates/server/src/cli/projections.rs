@@ -209,7 +209,7 @@ async fn verify_all(
             verified.differences.len()
         );
         let named = verified.differences.iter().map(|wrong| format!("  {} {}", word(wrong.kind), wrong.id));
-        output.print(&json, &[summary].into_iter().chain(named).collect::<Vec<_>>().join("\n"))?;
+        output.print_lines(&json, &[summary].into_iter().chain(named).collect::<Vec<_>>())?;
         different += verified.differences.len();
     }
     if different > 0 {

@@ -54,12 +54,13 @@ async fn start(
     let service = Service::start(service_settings(settings, signing, database)).await?;
     let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
-    let beside = metrics.as_ref().map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
+    let mut lines = vec![format!("listening on {base}")];
+    lines.extend(metrics.as_ref().map(|url| format!("metrics on {url}")));
     let mut listening = json!({ "listening_on": base });
     if let (Some(metrics), Some(listening)) = (metrics, listening.as_object_mut()) {
         listening.insert("metrics_on".to_owned(), metrics.into());
     }
-    output.print(&listening, &format!("listening on {base}{beside}"))?;
+    output.print_lines(&listening, &lines)?;
     Ok(service)
 }
 

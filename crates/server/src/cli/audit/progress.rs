@@ -1,10 +1,12 @@
 //! How far an export or a verification is: a bar on a terminal, a line on standard error now and then elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+
+use super::super::output::note;
 
 /// How often a line is written where nobody looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -38,8 +40,7 @@ impl Progress {
             self.told = Instant::now();
             let seconds = self.started.elapsed().as_secs();
             let line = json!({ "name": self.name, "done": done, "total": total, "seconds": seconds });
-            // Progress that nobody can read is no reason to stop.
-            drop(writeln!(std::io::stderr().lock(), "{line}"));
+            note(&line.to_string());
         }
     }
 
