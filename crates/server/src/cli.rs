@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::{
@@ -35,7 +35,7 @@ use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
 
 use crate::{escape, logging};
-use interruption::Interruption;
+use interruption::{Hangup, Interruption};
 use output::Output;
 
 /// A self-hosted Agent identity API.
@@ -143,7 +143,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let level = if serves { LevelFilter::INFO } else { LevelFilter::WARN };
     let _until_written = logging::start(common.log_format, level, traces.as_ref())?;
     let file = SettingsFile::read(common.config.as_deref())?;
-    let signing = SigningSettings::resolve(signing, &database, &file);
+    if is_signing_key_in_the_open() {
+        tracing::warn!(
+            "everybody on this machine can read the value of --signing-key; use --signing-key-file, or the environment"
+        );
+    }
+    let signing = SigningSettings::resolve(signing, &database, &file)?;
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
@@ -167,29 +172,39 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
+/// Whether the key was given where the list of processes shows it.
+fn is_signing_key_in_the_open() -> bool {
+    let is_flag = |argument: &str| argument == "--signing-key" || argument.starts_with("--signing-key=");
+    std::env::args_os().any(|argument| argument.to_str().is_some_and(is_flag))
+}
+
 /// Does some work on a database that is open for as long as it takes. Being told to stop ends the work, and the
 /// database is closed all the same.
 async fn with_database<T>(
     settings: &DatabaseSettings,
+    if_missing: IfMissing,
     work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut interruption = Interruption::listen()?;
-    let database = Database::open(settings).await?;
-    let outcome = tokio::select! {
-        outcome = work(&database) => outcome,
-        () = interruption.arrives() => bailed_out(),
+    let work = async |database: &Database, interruption: &mut Interruption| {
+        tokio::select! {
+            outcome = work(database) => outcome,
+            () = interruption.arrives() => bailed_out(),
+        }
     };
-    let closed = database.close().await;
-    outcome.and_then(|value| closed.map(|()| value))
+    with_database_until(settings, if_missing, work).await
 }
 
 /// The same for work that can be told to stop, and ends itself then.
 async fn with_database_until<T>(
     settings: &DatabaseSettings,
+    if_missing: IfMissing,
     work: impl AsyncFnOnce(&Database, &mut Interruption) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut interruption = Interruption::listen()?;
-    let database = Database::open(settings).await?;
+    let mut interruption = Interruption::listen(Hangup::Stops)?;
+    let database = match Database::open(settings, if_missing, interruption.stop()).await {
+        Err(_) if interruption.stop().is_told() => return bailed_out(),
+        opened => opened?,
+    };
     let outcome = work(&database, &mut interruption).await;
     let closed = database.close().await;
     outcome.and_then(|value| closed.map(|()| value))
@@ -199,13 +214,13 @@ fn bailed_out<T>() -> anyhow::Result<T> {
     bail!("interrupted")
 }
 
-/// Does some work as the operator of a database in the shape that this binary expects.
+/// Does some work as the operator of a database that is there.
 async fn as_operator<T>(
     settings: &DatabaseSettings,
     work: impl AsyncFnOnce(&Operator) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    with_database(settings, async |database| {
-        migrations::run(database.pool()).await?;
+    with_database(settings, IfMissing::Refuse, async |database| {
+        migrations::run_if_begun(database.pool()).await?;
         work(&Operator::new(database.pool().clone())).await
     })
     .await

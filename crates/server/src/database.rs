@@ -1,12 +1,14 @@
 //! The database of one command: a private Postgres or a given one, open for as long as the command runs.
 
+mod url;
+
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use anyhow::{Context as _, anyhow, ensure};
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::task::spawn_blocking;
 
@@ -14,18 +16,21 @@ use crate::fictional_numbers;
 use crate::migrations;
 use crate::private_postgres::PrivatePostgres;
 use crate::settings::DatabaseSettings;
+use crate::stop::Stop;
+
+pub use url::options;
 
 /// How long a database may take to answer before a command gives up on it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long connections are waited for at the end.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A command works on one thing after the other; the second connection is for whoever it calls.
 const CONNECTIONS: u32 = 2;
 
 /// How often a private Postgres is looked after.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open database.
 #[derive(Debug)]
@@ -34,20 +39,45 @@ pub struct Database {
     url: SecretString,
     pool: PgPool,
     private: Option<PrivatePostgres>,
+    stop: Stop,
+}
+
+/// What to do where there is no private Postgres yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Make one.
+    Create,
+    /// Say that there is none. In the wrong folder, a command must not report of a new and empty database.
+    Refuse,
 }
 
 impl Database {
-    /// Attaches to the database, and starts the private Postgres where that is the one.
-    pub async fn open(settings: &DatabaseSettings) -> anyhow::Result<Self> {
+    /// Attaches to the database, and starts the private Postgres where that is the one. Gives up when it is told to
+    /// stop; the private Postgres is stopped then, unless somebody else uses it.
+    pub async fn open(
+        settings: &DatabaseSettings,
+        if_missing: IfMissing,
+        mut stop: Stop,
+    ) -> anyhow::Result<Self> {
         let (url, private) = match settings.clone() {
             DatabaseSettings::Url(url) => (url, None),
             DatabaseSettings::Private(data_dir) => {
-                let private = spawn_blocking(move || PrivatePostgres::open(&data_dir)).await??;
+                if if_missing == IfMissing::Refuse {
+                    refuse_missing(&data_dir)?;
+                }
+                let private = open_private(&data_dir, stop.clone()).await?;
                 (SecretString::from(private.url()), Some(private))
             }
         };
-        let pool = connect(&url).await?;
-        Ok(Self { settings: settings.clone(), url, pool, private })
+        let connected = tokio::select! {
+            connected = connect(&url) => connected,
+            () = stop.told() => Err(anyhow!("told to stop while connecting to Postgres")),
+        };
+        match (connected, private) {
+            (Ok(pool), private) => Ok(Self { settings: settings.clone(), url, pool, private, stop }),
+            (Err(error), Some(private)) => spawn_blocking(|| private.close()).await?.and(Err(error)),
+            (Err(error), None) => Err(error),
+        }
     }
 
     /// Starts the private Postgres again whenever it has ended under us. Never returns; a given Postgres has somebody
@@ -57,9 +87,9 @@ impl Database {
             return std::future::pending().await;
         };
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             if sqlx::query("select 1").execute(&self.pool).await.is_err()
-                && let Err(error) = start_again(data_dir).await
+                && let Err(error) = start_again(data_dir, self.stop.clone()).await
             {
                 tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
             }
@@ -80,7 +110,7 @@ impl Database {
     pub async fn close(self) -> anyhow::Result<()> {
         // A statement that was given up on may wait for somebody's lock for as long as that is held. Its connection ends
         // with this process, or with the server.
-        if tokio::time::timeout(FAREWELL, self.pool.close()).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
             tracing::debug!("a connection is still busy and is left to itself");
         }
         match self.private {
@@ -91,9 +121,24 @@ impl Database {
 }
 
 /// Whoever opens a private Postgres starts it, if it does not run.
-async fn start_again(data_dir: &Path) -> anyhow::Result<()> {
+async fn start_again(data_dir: &Path, stop: Stop) -> anyhow::Result<()> {
     let data_dir = data_dir.to_owned();
-    spawn_blocking(move || PrivatePostgres::open(&data_dir)?.close()).await?
+    spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)?.close()).await?
+}
+
+async fn open_private(data_dir: &Path, stop: Stop) -> anyhow::Result<PrivatePostgres> {
+    let data_dir = data_dir.to_owned();
+    spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)).await?
+}
+
+fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !PrivatePostgres::is_missing(data_dir),
+        "there is no database in {}: name the folder of one with --data-dir, or its URL with --database-url; \
+         `identityd serve`, `migrate` and `org create` make a new one",
+        data_dir.display()
+    );
+    Ok(())
 }
 
 /// Makes a database ready to serve: migrated, and with numbers to hand out.
@@ -104,13 +149,13 @@ pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Connects once before there is a pool, because a pool would keep the reason of a failure to itself.
 async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = url.expose_secret().parse().context("the database URL is not valid")?;
+    let options = options(url)?;
     let address = format!("cannot connect to Postgres at {}:{}", options.get_host(), options.get_port());
     let options = options.log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
-    let connecting = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options));
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
     let connection =
         connecting.await.context("no answer").and_then(|connected| Ok(connected?)).context(address)?;
     connection.close().await?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.test_before_acquire(false).connect_lazy_with(options))
 }

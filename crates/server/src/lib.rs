@@ -23,6 +23,7 @@ mod retention;
 mod service;
 pub mod settings;
 pub mod signing;
+pub mod stop;
 pub mod tls;
 pub mod traces;
 

@@ -15,20 +15,30 @@ mod home;
 mod locks;
 mod server;
 mod socket;
+mod tool;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
+use cluster::CLUSTER;
 use home::Home;
 use server::Server;
 
+use crate::stop::Stop;
+
 /// Name of the database, and of the role that owns it.
 const DATABASE: &str = "identityd";
+
+/// How long after this process was told to stop it waits for another one that starts or stops the server.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// One use of the private Postgres of a data directory.
 #[derive(Debug)]
@@ -36,20 +46,42 @@ pub struct PrivatePostgres {
     server: Server,
     /// The shared lock that says the server is in use; none once it has been given back.
     in_use: Option<File>,
+    stop: Stop,
 }
 
 impl PrivatePostgres {
     /// Attaches to the Postgres of this data directory. Creates the directory and the cluster where they are missing,
     /// and starts the server where it does not run.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::open_until(data_dir, Stop::never())
+    }
+
+    /// The same, but given up when the process is told to stop: then the server that was starting is ended, too, if
+    /// nobody else uses it. From then on [`close`](Self::close) hurries as well.
+    pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
         let home = Home::of(data_dir)?;
-        let starter = locks::starter(&home)?;
+        let starter = locks::starter(&home, || stop.is_told())?;
+        let starter = starter.context("told to stop while another process started Postgres")?;
         // Taken before the server starts: if this process dies half-way, the next one finds the same picture as after
         // the death of any other user.
         let in_use = locks::user(&home)?;
-        let server = Server::of(home)?;
-        server.ensure_running(&starter)?;
-        Ok(Self { server, in_use: Some(in_use) })
+        let mut this = Self { server: Server::of(home)?, in_use: Some(in_use), stop };
+        let started = this.server.ensure_running(&starter, &this.stop);
+        drop(starter);
+        match started {
+            Ok(()) => Ok(this),
+            Err(error) => this.give_back().and(Err(error)),
+        }
+    }
+
+    /// Whether there is nothing of a cluster in this data directory. What this account may not see is not nothing, and
+    /// neither is a link that leads nowhere.
+    pub fn is_missing(data_dir: &Path) -> bool {
+        let home = data_dir.join("postgres");
+        let is_missing = |path: &Path| {
+            std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        is_missing(&home) || (home.is_dir() && is_missing(&home.join(CLUSTER)))
     }
 
     /// Where the database is, as a `postgres://` URL over the Unix socket.
@@ -66,9 +98,12 @@ impl PrivatePostgres {
 
     fn give_back(&mut self) -> anyhow::Result<()> {
         let Some(in_use) = self.in_use.take() else { return Ok(()) };
-        let starter = locks::starter(self.server.home())?;
+        let gives_up = || self.stop.since().is_some_and(|told| told.elapsed() > LOCK_TIMEOUT);
+        let starter = locks::starter(self.server.home(), gives_up)?;
         drop(in_use);
-        if locks::is_unused(self.server.home())? { self.server.stop(&starter) } else { Ok(()) }
+        // Whoever has the lock for so long uses the server, and stops it.
+        let Some(starter) = starter else { return Ok(()) };
+        if locks::is_unused(self.server.home())? { self.server.stop(&starter, &self.stop) } else { Ok(()) }
     }
 }
 

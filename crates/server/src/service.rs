@@ -13,8 +13,8 @@ use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
 use identity_projections::identities::finder::Finder;
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, PgPool};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -248,8 +248,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions =
-        database_url.expose_secret().parse().context("the database URL is not valid")?;
+    let options = database::options(database_url)?;
     // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
     // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
     // three times as long as to carry it out.

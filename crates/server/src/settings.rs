@@ -15,7 +15,7 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::signing::SigningSettings;
+use crate::signing::{GivenKey, SigningSettings};
 
 pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
 
@@ -48,7 +48,12 @@ pub struct DatabaseFlags {
 /// Who signs the log, as flags and environment say.
 #[derive(Debug, Default, Args)]
 pub struct SigningFlags {
-    /// Key that signs checkpoints: 32 bytes in base64 [default: made on first start, kept in the data directory]
+    /// File with the key that signs checkpoints, 32 bytes in base64, which nobody else can read [default: made on first
+    /// start, kept in the data directory]
+    #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub signing_key_file: Option<PathBuf>,
+
+    /// The key itself, best given in the environment: a flag can be read by everybody on this machine
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub signing_key: Option<SecretString>,
@@ -92,6 +97,7 @@ pub struct SettingsFile {
     data_dir: Option<PathBuf>,
     database_url: Option<SecretString>,
     signing_key: Option<SecretString>,
+    signing_key_file: Option<PathBuf>,
     listen: Option<SocketAddr>,
     mail_domain: Option<String>,
     tunnel_zone: Option<String>,
@@ -142,13 +148,24 @@ impl DatabaseSettings {
 
 impl SigningSettings {
     /// Merges the layers. There is a data directory wherever the database is.
-    pub fn resolve(flags: SigningFlags, database: &DatabaseFlags, file: &SettingsFile) -> Self {
+    pub fn resolve(
+        flags: SigningFlags,
+        database: &DatabaseFlags,
+        file: &SettingsFile,
+    ) -> anyhow::Result<Self> {
         let data_dir = database.data_dir.clone().or_else(|| file.data_dir.clone());
-        Self {
+        let given = given_key(flags.signing_key, flags.signing_key_file)?;
+        let in_file = given_key(file.signing_key.clone(), file.signing_key_file.clone())?;
+        Ok(Self {
             data_dir: data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
-            key: flags.signing_key.or_else(|| file.signing_key.clone()),
-        }
+            key: given.or(in_file),
+        })
     }
+}
+
+fn given_key(text: Option<SecretString>, file: Option<PathBuf>) -> anyhow::Result<Option<GivenKey>> {
+    ensure!(text.is_none() || file.is_none(), "signing_key and signing_key_file are both set");
+    Ok(text.map(GivenKey::Text).or_else(|| file.map(GivenKey::File)))
 }
 
 /// How to serve.

@@ -1,8 +1,8 @@
 //! The key that signs checkpoints, and where what was signed is remembered: the folder `signing` in the data directory.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -19,8 +19,23 @@ use sqlx::PgPool;
 pub struct SigningSettings {
     /// The data directory.
     pub data_dir: PathBuf,
-    /// The key in base64; without it, one is made on first start and kept in the data directory.
-    pub key: Option<SecretString>,
+    /// The key; without it, one is made on first start and kept in the data directory.
+    pub key: Option<GivenKey>,
+}
+
+/// A key that the operator keeps.
+#[derive(Debug, Clone)]
+pub enum GivenKey {
+    /// In base64.
+    Text(SecretString),
+    /// In a file that nobody else can read, in base64.
+    File(PathBuf),
+}
+
+impl From<String> for GivenKey {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 impl SigningSettings {
@@ -44,29 +59,27 @@ impl SigningSettings {
     }
 
     fn existing_key(&self) -> anyhow::Result<Option<SigningKey>> {
-        if let Some(given) = &self.key {
-            let key = SigningKey::parse(given.expose_secret()).context("the signing key that is set")?;
-            return Ok(Some(key));
-        }
-        let file = self.folder().join("key");
-        match fs::read_to_string(&file) {
-            Ok(text) => {
-                check_private(&file)?;
-                let key = SigningKey::parse(&text).with_context(|| file.display().to_string())?;
-                Ok(Some(key))
+        match &self.key {
+            Some(GivenKey::Text(given)) => {
+                SigningKey::parse(given.expose_secret()).context("the signing key that is set").map(Some)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+            Some(GivenKey::File(file)) => {
+                let key = key_of(file)?;
+                key.with_context(|| format!("there is no signing key in {}", file.display())).map(Some)
+            }
+            None => key_of(&self.folder().join("key")),
         }
     }
 
     /// Another process may be at it too: whoever links its file first has made the key of both.
     fn make_key(&self) -> anyhow::Result<SigningKey> {
         let folder = self.folder();
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        private_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut seed = [0; 32];
         OsRng.try_fill_bytes(&mut seed).context("the operating system gives no randomness")?;
         let draft = folder.join(format!("key.{}", std::process::id()));
+        // Left behind by a process of this id that was killed while it wrote.
+        drop(fs::remove_file(&draft));
         let written = write_private(&draft, &SigningKey::from_seed(&seed).expose());
         let linked = written.and_then(|()| match fs::hard_link(&draft, folder.join("key")) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -77,8 +90,27 @@ impl SigningSettings {
     }
 }
 
+/// The key in a file, if there is a file.
+fn key_of(file: &Path) -> anyhow::Result<Option<SigningKey>> {
+    match fs::read_to_string(file) {
+        Ok(text) => {
+            check_private(file)?;
+            SigningKey::parse(text.trim()).with_context(|| file.display().to_string()).map(Some)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// The folder, which nobody else may enter, whatever the umask is. One of an older version may be open to others.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // A file that is there already may be a link to another one.
+    let mut writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     writeln!(writer, "{text}")?;
     writer.sync_all()
 }

@@ -131,15 +131,18 @@ fn unreadable(error: impl std::fmt::Display) -> String {
     format!("this is no event: {error}")
 }
 
-/// Reads a line. Its text is taken for canonical first, which it is in our exports: when its hash is the signed one,
-/// it is what was signed, byte by byte. Otherwise the envelope is put into canonical form.
+/// Reads a line. In our exports its text is canonical: when the hash of the text is the signed one, it is what was
+/// signed, byte by byte. Otherwise the envelope is put into canonical form. A leaf over text that is not canonical is
+/// refused, even if somebody has signed it.
 pub fn read(line: &[u8]) -> Result<Read, String> {
     let event = Outline::read(line)?;
     let (text, seal) = unseal(line);
     if let Some(seal) = seal
         && seal == leaf::of_canonical(&[text, b"}"])
     {
-        return Ok(Read { event, leaf: seal, signed: Some(seal) });
+        let leaf = leaf::of_text(&[text, b"}"].concat());
+        let leaf = leaf.map_err(|error| format!("what was signed is not canonical JSON: {error}"))?;
+        return Ok(Read { event, leaf, signed: Some(seal) });
     }
     let signed = event.signed()?;
     let leaf = leaf::of(&parse(line)?).map_err(unreadable)?;

@@ -4,17 +4,17 @@ mod progress;
 mod replay;
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
 use identityd::audit::verify::{self, Report};
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
@@ -24,6 +24,9 @@ use super::output::{Output, is_terminal};
 use super::with_database;
 use crate::escape::EscapingLines;
 use progress::Progress;
+
+/// The longest file of a checkpoint, in bytes.
+const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -96,18 +99,18 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Command::Export(flags) => {
-            with_database(database, async |database| export(&flags, database, signing).await).await
+            with_database(database, IfMissing::Refuse, async |database| export(&flags, database, signing).await).await
         }
         Command::Verify(flags) => verify(&flags, output),
         Command::Replay(flags) => replay::run(&flags, database, output).await,
         Command::NewEpoch { org } => {
-            with_database(database, async |database| new_epoch(&org, database, signing, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| new_epoch(&org, database, signing, output).await).await
         }
     }
 }
 
 async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
-    migrations::run(database.pool()).await?;
+    migrations::run_if_begun(database.pool()).await?;
     let organization_id = Operator::new(database.pool().clone()).find_organization(&flags.org).await?;
     sign(&organization_id, database, signing).await?;
     let range = Range { after: flags.after, until: flags.until };
@@ -194,8 +197,13 @@ fn words(report: &Report) -> Vec<String> {
     lines
 }
 
+/// The text of a checkpoint, which is a few lines.
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
+    Ok(text)
 }
 
 async fn new_epoch(
@@ -204,7 +212,7 @@ async fn new_epoch(
     signing: &SigningSettings,
     output: Output,
 ) -> anyhow::Result<()> {
-    migrations::run(database.pool()).await?;
+    migrations::run_if_begun(database.pool()).await?;
     let organization_id = Operator::new(database.pool().clone()).find_organization(org).await?;
     let signer = signing.signer(database.pool().clone())?;
     let begun = signer.begin_epoch(&organization_id).await?;

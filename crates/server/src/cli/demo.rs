@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -9,6 +10,7 @@ use identityd::Service;
 use identityd::database::Database;
 use identityd::operator::{NewOrganization, Operator};
 
+use super::org;
 use super::output::Output;
 
 /// The organization that is made where there is none.
@@ -40,7 +42,8 @@ fn show(created: &NewOrganization, service: &Service, output: Output) -> anyhow:
     let [create, list, get] = curl_lines(service.scheme(), service.address(), key);
     let text =
         ["", &created, &shown, "", "create an identity, list all, get it:", "", &create, &list, &get, ""];
-    output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+    let printed = output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &text);
+    printed.with_context(|| org::unseen(organization_id))
 }
 
 fn curl_lines(scheme: &str, address: SocketAddr, key: &str) -> [String; 3] {

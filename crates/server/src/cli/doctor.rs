@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::doctor::{self, Check};
 use identityd::settings::DatabaseSettings;
 
@@ -13,7 +13,7 @@ use super::with_database;
 
 pub(super) async fn run(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let examined =
-        with_database(database, async |database: &Database| doctor::examine(database.pool()).await);
+        with_database(database, IfMissing::Refuse, async |database: &Database| doctor::examine(database.pool()).await);
     let checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });

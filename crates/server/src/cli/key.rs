@@ -1,5 +1,6 @@
 //! `identityd key`.
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
@@ -91,7 +92,13 @@ async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) 
     let NewKey { key_id, api_key } = issuing.await?;
     let key = api_key.expose_secret();
     let lines = [format!("key id {key_id}"), format!("key    {key}")];
-    output.print_lines(&json!({ "key_id": key_id, "api_key": key }), &lines)
+    let printed = output.print_lines(&json!({ "key_id": key_id, "api_key": key }), &lines);
+    printed.with_context(|| {
+        format!(
+            "the key {key_id} was issued, but could not be shown; revoke it with `identityd key revoke {key_id}` \
+             and issue another"
+        )
+    })
 }
 
 async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {

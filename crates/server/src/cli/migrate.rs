@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use identityd::database::IfMissing;
 use identityd::migrations;
 use identityd::settings::DatabaseSettings;
 
@@ -9,7 +10,7 @@ use super::output::Output;
 use super::with_database;
 
 pub(super) async fn run(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    with_database(database, async |database| migrations::run(database.pool()).await).await?;
+    with_database(database, IfMissing::Create, async |database| migrations::run(database.pool()).await).await?;
     let known = migrations::known();
     output.print(&json!({ "migrations": known }), &format!("all {known} migrations are applied"))
 }

@@ -1,13 +1,16 @@
 //! `identityd org`.
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use identityd::operator::{NewOrganization, Organization};
+use identityd::database::IfMissing;
+use identityd::migrations;
+use identityd::operator::{NewOrganization, Operator, Organization};
 use identityd::settings::DatabaseSettings;
 
-use super::as_operator;
+use super::{as_operator, with_database};
 use super::output::{Output, timestamp};
 use super::table::{Table, ago, plain};
 
@@ -30,11 +33,24 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 }
 
 async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let created = as_operator(database, async |operator| operator.create_organization(name).await).await?;
+    let created = with_database(database, IfMissing::Create, async |database| {
+        migrations::run(database.pool()).await?;
+        Operator::new(database.pool().clone()).create_organization(name).await
+    })
+    .await?;
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
     let lines = [format!("organization {organization_id}"), format!("admin key    {key}")];
-    output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &lines)
+    let printed = output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &lines);
+    printed.with_context(|| unseen(&organization_id))
+}
+
+/// What to do when the first key of an organization was lost on its way to whoever asked for it.
+pub(super) fn unseen(organization_id: &str) -> String {
+    format!(
+        "the organization {organization_id} was created, but its key could not be shown; for another key: \
+         identityd key issue --org {organization_id} --label LABEL"
+    )
 }
 
 async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {

@@ -12,12 +12,11 @@ use clap::{Args, Subcommand};
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, tables};
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 
-use identityd::database::Database;
-use identityd::migrations;
+use identityd::database::{Database, IfMissing};
+use identityd::{database, migrations};
 use identityd::settings::DatabaseSettings;
 
 use super::interruption::Interruption;
@@ -97,34 +96,34 @@ fn table(name: &str) -> anyhow::Result<Arc<dyn Table>> {
 pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Status => {
-            with_database(database, async |database| status::show(&open(database).await?, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| status::show(&open(database).await?, output).await).await
         }
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
             let tables = which.tables()?;
             // Jobs end themselves when they are told to stop: they know what can still be given up.
-            with_database_until(database, async |database, interruption| {
+            with_database_until(database, IfMissing::Refuse, async |database, interruption| {
                 rebuild_all(&tables, settings, &open(database).await?, interruption, output).await
             })
             .await
         }
         Command::Cutover { which } => {
             let waiting = which.tables()?;
-            with_database_until(database, async |database, interruption| {
+            with_database_until(database, IfMissing::Refuse, async |database, interruption| {
                 cut_all_over(&waiting, &open(database).await?, interruption, output).await
             })
             .await
         }
         Command::Verify { names, all } => {
             let tables = if all || names.is_empty() { tables() } else { named(&names)? };
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
                 verify_all(&tables, &open(database).await?, output).await
             })
             .await
         }
         Command::Rollback { name } => {
             let table = table(&name)?;
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
                 roll_back(table.as_ref(), &open(database).await?, output).await
             })
             .await
@@ -134,8 +133,8 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 
 /// Jobs connect for themselves: they need connections of their own, with settings of their own.
 async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
-    migrations::run(database.pool()).await?;
-    database.url().expose_secret().parse().context("the database URL is not valid")
+    migrations::run_if_begun(database.pool()).await?;
+    database::options(database.url())
 }
 
 /// Rebuilds one table after the other. Being told to stop ends the one at work, and what remains is said.

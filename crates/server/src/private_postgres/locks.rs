@@ -4,17 +4,31 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use super::home::Home;
 
-/// Waits until nobody starts or stops the server, and keeps it so.
-pub(super) fn starter(home: &Home) -> anyhow::Result<File> {
+/// How often a lock that somebody else holds is asked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until nobody starts or stops the server, and keeps it so. Gives nothing when `gives_up` says so.
+pub(super) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Result<Option<File>> {
     let file = opened(home, "starter.lock")?;
-    file.lock().context("cannot wait for another start of Postgres")?;
-    Ok(file)
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if gives_up() => return Ok(None),
+            Err(TryLockError::WouldBlock) => sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(error)) => {
+                return Err(anyhow!(error).context("cannot wait for another start of Postgres"));
+            }
+        }
+    }
 }
 
 /// Counts this process among the users of the server. Does not wait, since whoever holds the lock exclusively does so
@@ -39,16 +53,17 @@ const USERS: &str = "users.lock";
 fn opened(home: &Home, name: &str) -> anyhow::Result<File> {
     let path = home.join(name);
     let file = existing_or_new(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    home.account.take_over(&path)?;
+    home.account.take_over(&file, &path)?;
     Ok(file)
 }
 
-/// A lock needs no right to write, so a file that somebody else has made serves as well.
+/// A lock needs no right to write, so a file that somebody else has made serves as well. Links are not followed: root
+/// would create or hand over what is at their end.
 fn existing_or_new(path: &Path) -> io::Result<File> {
-    match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            OpenOptions::new().read(true).append(true).create(true).open(path)
-        }
+    let mut options = OpenOptions::new();
+    options.read(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => options.append(true).create(true).open(path),
         opened => opened,
     }
 }

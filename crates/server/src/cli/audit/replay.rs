@@ -8,6 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use identityd::audit::replay::{self, Presence, Replay, Step};
+use identityd::database::IfMissing;
+use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
 
@@ -43,7 +45,8 @@ pub(super) async fn run(
         (Some(file), _) => replay::file(file, &flags.identity, until)?,
         (None, org) => {
             let org = org.as_deref().unwrap_or_default();
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
+                migrations::run_if_begun(database.pool()).await?;
                 let id = Operator::new(database.pool().clone()).find_organization(org).await?;
                 replay::database(database.pool(), &id, &flags.identity, until).await
             })
