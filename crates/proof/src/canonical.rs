@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-pub use check::{NotCanonical, check, is_exact};
+pub use check::{NotCanonical, check, is_exact, is_exact_integer};
 
 /// The largest whole number that a double holds, and all below it.
 const LARGEST_EXACT: u64 = 1 << 53;

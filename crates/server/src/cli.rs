@@ -2,9 +2,11 @@
 //!
 //! A command opens the database, does one thing and closes it again; what it does is in the library.
 
+mod access;
 mod audit;
 mod demo;
 mod doctor;
+mod identity;
 mod interruption;
 mod key;
 mod manual;
@@ -106,6 +108,12 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Identities: list, show
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// Who may see an identity
+    #[command(subcommand)]
+    Access(access::Command),
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
@@ -163,6 +171,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,
         Command::Key(command) => key::run(command, &database, output).await,
+        Command::Identity(command) => identity::run(command, &database, output).await,
+        Command::Access(command) => access::run(command, &database, output).await,
         Command::Numbers(command) => numbers::run(command, &database, output).await,
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,

@@ -12,6 +12,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::task::spawn_blocking;
 
+use crate::doctor;
 use crate::fictional_numbers;
 use crate::migrations;
 use crate::private_postgres::PrivatePostgres;
@@ -141,9 +142,15 @@ fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a database ready to serve: migrated, and with numbers to hand out.
+/// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
 pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    doctor::refuse_unusable(&pool.connect_options(), &mut connection).await?;
+    drop(connection);
     migrations::run(pool).await?;
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    doctor::refuse_incomplete(&mut connection).await?;
+    drop(connection);
     fictional_numbers::load_into_empty_pool(pool).await
 }
 

@@ -6,6 +6,8 @@ use anyhow::{Context as _, ensure};
 use sqlx::migrate::Migrator;
 use sqlx::{PgConnection, PgPool};
 
+use crate::doctor;
+
 /// What the `migrations` folder held when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -13,9 +15,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 /// nothing is to be done nothing is written, so that a role without the right to change tables, or a standby, will do.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
-    if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {
+    let mut connection = pool.acquire().await.context(context)?;
+    if progress(&mut connection).await?.is_complete() {
         return Ok(());
     }
+    doctor::refuse_unusable(&pool.connect_options(), &mut connection).await?;
+    drop(connection);
     MIGRATIONS.run(pool).await.context(context)
 }
 

@@ -1,21 +1,23 @@
-//! What operators do beside the API: organizations and keys. Called by the command line.
+//! What operators do beside the API: organizations, keys, identities. Called by the command line.
+
+mod identities;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
-use identity_domain::{Command, Handle, organization};
+use identity_domain::{Command, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
-use identity_projections::identities::{Viewer, Wanted};
-use identity_projections::{identities, organizations};
+use identity_projections::organizations;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use uuid::Uuid;
+
+pub use identities::Access;
 
 /// The longest label of a key and name of an organization, in characters.
 const LONGEST_NAME: usize = 255;
@@ -130,7 +132,7 @@ impl Operator {
         let scope = match purpose {
             Purpose::Admin => Scope::Admin,
             Purpose::Agent(handle) => {
-                Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await? }
+                Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await?.id }
             }
             Purpose::Auditor => Scope::Auditor,
         };
@@ -167,17 +169,6 @@ impl Operator {
             (None, _) => bail!("there is no organization {id_or_name}"),
             (Some(_), Some(_)) => bail!("more than one organization is called {id_or_name}; give its id"),
         }
-    }
-
-    async fn find_identity(&self, organization_id: &str, handle: &str) -> anyhow::Result<Uuid> {
-        let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
-        let wanted = Wanted {
-            organization_id: organization_id.to_owned(),
-            viewer: Viewer::Admin,
-            handle: parsed.as_str().to_owned(),
-        };
-        let found = identities::find(&self.pool, &[wanted]).await?.pop().flatten();
-        Ok(found.with_context(|| format!("there is no identity {parsed} in this organization"))?.id)
     }
 
     /// Appends through a committer that lives for this one command. Beside a running service the two wait for each

@@ -38,6 +38,11 @@ pub fn is_exact(number: f64) -> bool {
     number.abs() <= LIMIT
 }
 
+/// The same of a whole number. One that lies beyond may be taken for 2^53 when it is read as a double.
+pub fn is_exact_integer(number: i128) -> bool {
+    number.unsigned_abs() <= u128::from(LARGEST_EXACT)
+}
+
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
@@ -154,7 +159,7 @@ impl<'a> Scanner<'a> {
         let length = rest.iter().take_while(|byte| is_part(byte)).count();
         let text = rest.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
         let number: f64 = serde_json::from_str(text).map_err(|_| self.error("this is no number"))?;
-        if !is_exact(number) {
+        if !is_exact(number) || text.parse().is_ok_and(|number| !is_exact_integer(number)) {
             return Err(self.error("this number is beyond 2^53"));
         }
         if !serde_json_canonicalizer::to_string(&number).is_ok_and(|canonical| canonical == text) {
@@ -193,11 +198,13 @@ mod tests {
     use serde_json::Value;
 
     use super::super::tests::value;
-    use super::{check, is_exact};
+    use super::{check, is_exact, is_exact_integer};
 
     fn has_only_exact_numbers(value: &Value) -> bool {
         match value {
-            Value::Number(number) => number.as_f64().is_some_and(is_exact),
+            Value::Number(number) => {
+                number.as_i128().map_or_else(|| number.as_f64().is_some_and(is_exact), is_exact_integer)
+            }
             Value::Array(values) => values.iter().all(has_only_exact_numbers),
             Value::Object(members) => members.values().all(has_only_exact_numbers),
             _ => true,

@@ -3,6 +3,7 @@
 use identity_log::history::Entry;
 pub use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::recorded::timestamp;
+use identity_proof::canonical::is_exact_integer;
 use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -118,7 +119,13 @@ pub struct Outline {
 
 impl Outline {
     fn read(line: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(line).map_err(unreadable)
+        let outline: Self = serde_json::from_slice(line).map_err(unreadable)?;
+        let places = [outline.organization_sequence, outline.sequence];
+        if places.iter().all(|place| is_exact_integer(i128::from(*place))) {
+            Ok(outline)
+        } else {
+            Err(unreadable("a number is beyond 2^53"))
+        }
     }
 
     fn signed(&self) -> Result<Option<Hash>, String> {
@@ -172,4 +179,48 @@ fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
     let hash =
         hash.and_then(|hash| std::str::from_utf8(hash).ok()).and_then(|hash| Hash::parse_hash(hash).ok());
     (envelope, hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_proof::leaf;
+
+    use super::{SEAL_END, SEAL_START, read};
+
+    const EVENT: &str = r#"{"aggregate_id":"a","aggregate_type":"identity","event_type":"e","event_version":"1","metadata":{},"organization_id":"o","organization_sequence":1,"payload":{"b":1,"c":2},"recorded_at":"t","sequence":1}"#;
+
+    /// A line whose leaf hash was signed over its text as it stands.
+    fn sealed(event: &str) -> Vec<u8> {
+        let hash = leaf::of_canonical(&[event.as_bytes()]).to_string();
+        let envelope = event.strip_suffix('}').unwrap().as_bytes();
+        [envelope, SEAL_START, hash.as_bytes(), SEAL_END].concat()
+    }
+
+    #[test]
+    fn a_leaf_over_text_that_is_not_canonical_is_refused() {
+        read(&sealed(EVENT)).unwrap();
+        for (canonical, other) in [
+            (r#"{"b":1,"c":2}"#, r#"{"c":2,"b":1}"#),
+            (r#"{"b":1,"c":2}"#, r#"{"b":1, "c":2}"#),
+            (r#""e""#, r#""\u0065""#),
+            (r#"{"b":1,"#, r#"{"b":1.0,"#),
+        ] {
+            let error = read(&sealed(&EVENT.replace(canonical, other))).unwrap_err();
+            assert!(error.starts_with("what was signed is not canonical JSON"), "{other}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_what_every_reader_holds_is_refused() {
+        let with = |number: &str| EVENT.replace("\"b\":1,", &format!("\"b\":{number},"));
+        read(&sealed(&with("9007199254740992"))).unwrap();
+        for number in ["9007199254740993", "-9007199254740993", "100000000000000000001", "1e+30"] {
+            for line in [sealed(&with(number)), with(number).into_bytes()] {
+                let error = read(&line).unwrap_err();
+                assert!(error.contains("beyond 2^53"), "{number}: {error}");
+            }
+        }
+        let late = EVENT.replace("\"sequence\":1}", "\"sequence\":9007199254740993}");
+        assert!(read(late.as_bytes()).unwrap_err().contains("beyond 2^53"));
+    }
 }

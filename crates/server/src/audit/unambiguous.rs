@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Formatter};
 
-use identity_proof::canonical::is_exact;
+use identity_proof::canonical::{is_exact, is_exact_integer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Any value, of which nothing is kept.
@@ -56,21 +56,23 @@ impl<'de> Visitor<'de> for Anything {
         Ok(Unambiguous)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "what lies beyond 2^53 stays there")]
     fn visit_i64<E: Error>(self, number: i64) -> Result<Unambiguous, E> {
-        self.visit_f64(number as f64)
+        exact(is_exact_integer(number.into()))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "what lies beyond 2^53 stays there")]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Unambiguous, E> {
-        self.visit_f64(number as f64)
+        exact(is_exact_integer(number.into()))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Unambiguous, E> {
-        if is_exact(number) { Ok(Unambiguous) } else { Err(E::custom("a number is beyond 2^53")) }
+        exact(is_exact(number))
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
         Ok(Unambiguous)
     }
+}
+
+fn exact<E: Error>(is_exact: bool) -> Result<Unambiguous, E> {
+    if is_exact { Ok(Unambiguous) } else { Err(E::custom("a number is beyond 2^53")) }
 }

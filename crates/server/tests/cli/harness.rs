@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 30] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -37,11 +37,13 @@ const SETTINGS: [&str; 28] = [
     "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
     "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
     "IDENTITYD_SIGNING_KEY",
+    "IDENTITYD_SIGNING_KEY_FILE",
     "IDENTITYD_TLS_CERTIFICATE",
     "IDENTITYD_TLS_KEY",
     "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
     "NOTIFY_SOCKET",
+    "NO_COLOR",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "WATCHDOG_USEC",
     "RUST_LOG",
