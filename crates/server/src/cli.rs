@@ -58,14 +58,9 @@ impl Arguments {
     /// Parses the command line of this process. A mistake in it ends the process with exit code 2.
     pub(crate) fn of_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|mistake| {
-            let shown = mistake.render().to_string();
-            let is_harmless = shown.lines().all(|line| escape::text(line) == line);
-            if is_harmless {
-                mistake.exit();
-            }
             // The message repeats an argument, which may come from a script that took it from somebody else.
-            shown.lines().for_each(output::note);
-            std::process::exit(mistake.exit_code());
+            let escaped = std::env::args_os().map(|word| escape::text(&word.to_string_lossy()).into_owned());
+            Self::try_parse_from(escaped).err().unwrap_or(mistake).exit()
         })
     }
 }

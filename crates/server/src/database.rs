@@ -160,8 +160,13 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
     let address = format!("cannot connect to Postgres at {}:{}", options.get_host(), options.get_port());
     let options = options.log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
-    let connection =
-        connecting.await.context("no answer").and_then(|connected| Ok(connected?)).context(address)?;
+    let connected = connecting.await.context("no answer").and_then(|connected| {
+        connected.map_err(|error| match doctor::explain_pooler(&error) {
+            Some(advice) => anyhow!(advice),
+            None => error.into(),
+        })
+    });
+    let connection = connected.context(address)?;
     connection.close().await?;
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.test_before_acquire(false).connect_lazy_with(options))

@@ -15,9 +15,9 @@ mod home;
 mod locks;
 mod server;
 mod socket;
-mod tool;
 #[cfg(test)]
 mod tests;
+mod tool;
 
 use std::fs::File;
 use std::io::ErrorKind;

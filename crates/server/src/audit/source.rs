@@ -75,8 +75,7 @@ impl LineLimit {
     /// Puts the line behind what `text` has. Gives its length, which is 0 at the end.
     fn read(&self, lines: &mut impl BufRead, text: &mut Vec<u8>) -> Result<usize, Fault> {
         let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
-        let length =
-            lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', text).map_err(unreadable)?;
+        let length = lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', text).map_err(unreadable)?;
         if length as u64 > MAX_LINE_BYTES {
             let what = format!("this line is longer than {} MiB, which no event is", MAX_LINE_BYTES >> 20);
             return Err(Fault { line: Some(self.0), sequence: None, what });

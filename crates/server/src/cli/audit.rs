@@ -99,12 +99,18 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Command::Export(flags) => {
-            with_database(database, IfMissing::Refuse, async |database| export(&flags, database, signing).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                export(&flags, database, signing).await
+            })
+            .await
         }
         Command::Verify(flags) => verify(&flags, output),
         Command::Replay(flags) => replay::run(&flags, database, output).await,
         Command::NewEpoch { org } => {
-            with_database(database, IfMissing::Refuse, async |database| new_epoch(&org, database, signing, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                new_epoch(&org, database, signing, output).await
+            })
+            .await
         }
     }
 }
@@ -200,7 +206,8 @@ fn words(report: &Report) -> Vec<String> {
 /// The text of a checkpoint, which is a few lines.
 fn read(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
     read.with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
     Ok(text)

@@ -12,8 +12,9 @@ use super::table::{Table, Tone, plain};
 use super::with_database;
 
 pub(super) async fn run(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let examined =
-        with_database(database, IfMissing::Refuse, async |database: &Database| doctor::examine(database.pool()).await);
+    let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
+        doctor::examine(database.pool()).await
+    });
     let checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });

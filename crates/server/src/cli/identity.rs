@@ -68,9 +68,7 @@ fn fields(row: &Row) -> [String; 7] {
 
 async fn show(org: &str, handle: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let identity = as_operator(database, async |operator| operator.show_identity(org, handle).await).await?;
-    let line = |(pointer, value): (String, Value)| {
-        format!("{}: {value}", pointer.trim_start_matches('/'))
-    };
+    let line = |(pointer, value): (String, Value)| format!("{}: {value}", pointer.trim_start_matches('/'));
     let lines: Vec<String> = replay::fields(&identity).into_iter().map(line).collect();
     output.print_lines(&json!(identity), &lines)
 }

@@ -142,9 +142,9 @@ fn as_line(key: &Key) -> Vec<String> {
 
 fn as_row(key: &Key) -> [Toned; 6] {
     let scope = key.identity.as_deref().unwrap_or(key.scope.as_str());
-    let state = key.revoked_at.map_or(("active".to_owned(), Tone::Good), |at| {
-        (format!("revoked {}", ago(at)), Tone::Past)
-    });
+    let state = key
+        .revoked_at
+        .map_or(("active".to_owned(), Tone::Good), |at| (format!("revoked {}", ago(at)), Tone::Past));
     let last4 = format!("…{}", key.last4);
     [plain(&key.id), plain(&key.label), plain(scope), plain(last4), plain(ago(key.created_at)), state]
 }

@@ -10,9 +10,9 @@ use identityd::migrations;
 use identityd::operator::{NewOrganization, Operator, Organization};
 use identityd::settings::DatabaseSettings;
 
-use super::{as_operator, with_database};
 use super::output::{Output, timestamp};
 use super::table::{Table, ago, plain};
+use super::{as_operator, with_database};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

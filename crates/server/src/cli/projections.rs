@@ -16,8 +16,8 @@ use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 
 use identityd::database::{Database, IfMissing};
-use identityd::{database, migrations};
 use identityd::settings::DatabaseSettings;
+use identityd::{database, migrations};
 
 use super::interruption::Interruption;
 use super::output::Output;
@@ -96,7 +96,10 @@ fn table(name: &str) -> anyhow::Result<Arc<dyn Table>> {
 pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Status => {
-            with_database(database, IfMissing::Refuse, async |database| status::show(&open(database).await?, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                status::show(&open(database).await?, output).await
+            })
+            .await
         }
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };

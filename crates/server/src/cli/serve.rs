@@ -28,8 +28,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
     let reloads = settings.wire.tls.is_some() || Supervisor::is_there();
-    let mut interruption =
-        Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
+    let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
     let database = match Database::open(database, IfMissing::Create, interruption.stop()).await {
         Ok(database) => database,
         // What was begun of it has been ended.

@@ -15,7 +15,8 @@ const READ_MODEL_SCHEMAS: [&str; 4] =
 const GUARD: &str = "events_are_immutable";
 
 /// What to do where a part of the database is missing.
-const RESTORE: &str = "this looks like a part of a backup: restore all of it, the schemas public and read_model together";
+const RESTORE: &str =
+    "this looks like a part of a backup: restore all of it, the schemas public and read_model together";
 
 pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let progress = migrations::progress(connection).await?;
@@ -47,7 +48,9 @@ pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding
     .fetch_one(connection)
     .await?;
     let Some(head) = head else {
-        return Ok(Finding::bad(format!("log_head has no row, the last event is at position {last}: {RESTORE}")));
+        return Ok(Finding::bad(format!(
+            "log_head has no row, the last event is at position {last}: {RESTORE}"
+        )));
     };
     if head == last && head == organizations {
         return Ok(Finding::good(format!("{head} events, as its head says")));
@@ -90,7 +93,12 @@ pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Re
 async fn missing_tables(connection: &mut PgConnection, names: &[&str]) -> anyhow::Result<Option<Finding>> {
     let query = "select name from unnest($1::text[]) as name where to_regclass(name) is null";
     let missing: Vec<String> = sqlx::query_scalar(query).bind(names.to_vec()).fetch_all(connection).await?;
-    let text = || format!("the table {} is missing: run `identityd migrate` on a new database; {RESTORE}", missing.join(", "));
+    let text = || {
+        format!(
+            "the table {} is missing: run `identityd migrate` on a new database; {RESTORE}",
+            missing.join(", ")
+        )
+    };
     Ok((!missing.is_empty()).then(|| Finding::bad(text())))
 }
 
@@ -113,7 +121,8 @@ pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Fi
 }
 
 pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let query = "select recorded_at::text from log_head where recorded_at > clock_timestamp() + interval '1 minute'";
+    let query =
+        "select recorded_at::text from log_head where recorded_at > clock_timestamp() + interval '1 minute'";
     let ahead: Option<String> = sqlx::query_scalar(query).fetch_optional(connection).await?;
     Ok(match ahead {
         None => Finding::good("no event is dated ahead of the clock"),

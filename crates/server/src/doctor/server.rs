@@ -93,13 +93,14 @@ pub(super) async fn schema(connection: &mut PgConnection) -> anyhow::Result<Find
 }
 
 pub(super) async fn writable(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let (recovers, reads_only): (bool, bool) = sqlx::query_as(
-        "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean",
-    )
-    .fetch_one(connection)
-    .await?;
+    let (recovers, reads_only): (bool, bool) =
+        sqlx::query_as("select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
+            .fetch_one(connection)
+            .await?;
     Ok(match (recovers, reads_only) {
-        (true, _) => Finding::bad("this is a standby or still recovers: connect to the primary, or promote this one"),
+        (true, _) => {
+            Finding::bad("this is a standby or still recovers: connect to the primary, or promote this one")
+        }
         (_, true) => Finding::bad(
             "transactions are read-only: reset default_transaction_read_only for the role and the database",
         ),
@@ -116,7 +117,11 @@ pub(super) async fn settings(connection: &mut PgConnection) -> anyhow::Result<Fi
             wrong.push(format!("{name} is {value}, should be {wanted}: {why}"));
         }
     }
-    if wrong.is_empty() { Ok(Finding::good("none of them harms")) } else { Ok(Finding::bad(wrong.join("; "))) }
+    if wrong.is_empty() {
+        Ok(Finding::good("none of them harms"))
+    } else {
+        Ok(Finding::bad(wrong.join("; ")))
+    }
 }
 
 /// Limits of the server, of the role and of the database; negative means none.
@@ -194,8 +199,9 @@ pub(super) async fn notifications(connection: &mut PgConnection) -> anyhow::Resu
 /// An index on text is in the order of the collation that it was made with. After an upgrade of the C library or of ICU
 /// it may miss rows, and a name that is taken can be taken again.
 pub(super) async fn collations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let version: i32 =
-        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut *connection).await?;
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut *connection)
+        .await?;
     let of_database = "select 'of the database' from pg_database
          where datname = current_database() and datcollversion is not null
            and datcollversion is distinct from pg_database_collation_actual_version(oid)

@@ -77,7 +77,8 @@ impl Operator {
         let target = self.find_identity(&organization_id, handle).await?.id;
         let command = IdentityCommand::OpenVisibility { access_id: ids::mint() };
         let committed = self.change(&organization_id, target, command).await?;
-        let opens = |event: &Event| matches!(event, Event::Identity(identity::Event::VisibilityOpened { .. }));
+        let opens =
+            |event: &Event| matches!(event, Event::Identity(identity::Event::VisibilityOpened { .. }));
         Ok(committed.events.iter().any(|recorded| opens(&recorded.event)))
     }
 

@@ -131,7 +131,8 @@ impl Server {
     /// another input and a session of its own.
     fn pg_ctl(&self, arguments: &[&str], starter: &File) -> anyhow::Result<std::process::Command> {
         let path = self.cluster().join("PG_VERSION");
-        let version = self.home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let version =
+            self.home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let binaries =
             Binaries::of_major(version.trim().parse().context("the cluster's version is not a number")?)?;
         let mut command = cluster::tool(&self.home, &binaries, "pg_ctl");
@@ -144,7 +145,9 @@ impl Server {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.state() {
-                State::StartingOrStopping if stop.is_told() => bail!("told to stop while Postgres was starting"),
+                State::StartingOrStopping if stop.is_told() => {
+                    bail!("told to stop while Postgres was starting")
+                }
                 State::StartingOrStopping if Instant::now() < deadline => sleep(LOOK_AGAIN),
                 State::StartingOrStopping => {
                     bail!("Postgres is neither up nor down, see {}", self.log().display())

@@ -8,7 +8,6 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use identityd::private_postgres::PrivatePostgres;
-use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
@@ -102,7 +101,7 @@ const CASES: [Case; 17] = [
         check: "clock",
         refuses: false,
         breaks: "create function public.clock_timestamp() returns timestamptz language sql as \
-                 $$ select pg_catalog.clock_timestamp() - interval '1 hour' $$",
+                 $$ select pg_catalog.clock_timestamp() + interval '1 hour' $$",
         heals: "drop function public.clock_timestamp()",
     },
     Case {
@@ -141,7 +140,10 @@ fn runtime() -> Runtime {
 fn failed(finished: &Finished) -> Vec<String> {
     let checks = finished.json();
     let checks = checks["checks"].as_array().unwrap().iter();
-    checks.filter(|check| check["passed"] == false).map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+    checks
+        .filter(|check| check["passed"] == false)
+        .map(|check| check["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
     // One connection for all: settings of a role are for those that come later.
     let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
     let mut does = |statements: &str| runtime.block_on(database.execute(statements)).map(drop).unwrap();
-    let doctor = || place.run(&["doctor", "--json"]);
+    let doctor = || run(place.command(&["doctor", "--json"]).env("RUST_LOG", "off"));
     assert_eq!(failed(&doctor().succeeded()), Vec::<String>::new());
     for Case { check, refuses, breaks, heals } in CASES {
         let hides_a_function = breaks.contains("function");
@@ -189,7 +191,8 @@ fn a_database_of_another_encoding_is_refused_before_anything_is_written_to_it() 
     let create = "create database latin encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0";
     runtime.block_on(database.execute(create)).unwrap();
     let url = postgres.url().replace("/identityd?", "/latin?");
-    let with = |arguments: &[&str]| run(bare(arguments).args(["--database-url", &url]).env("RUST_LOG", "off"));
+    let with =
+        |arguments: &[&str]| run(bare(arguments).args(["--database-url", &url]).env("RUST_LOG", "off"));
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["org", "create", "acme"]] {
         let finished = with(arguments);
         let expected = "this database cannot be served (encoding): is LATIN1";
@@ -198,7 +201,8 @@ fn a_database_of_another_encoding_is_refused_before_anything_is_written_to_it() 
     let checked = with(&["doctor", "--json"]);
     assert!(failed(&checked).contains(&"encoding".to_owned()), "{}", checked.stdout);
     let mut latin = runtime.block_on(PgConnection::connect(&url)).unwrap();
-    let count = sqlx::query_scalar("select count(*) from pg_class where relnamespace = 'public'::regnamespace");
+    let count =
+        sqlx::query_scalar("select count(*) from pg_class where relnamespace = 'public'::regnamespace");
     assert_eq!(runtime.block_on(count.fetch_one(&mut latin)).ok(), Some(0_i64));
     drop((database, latin));
     postgres.close().unwrap();
@@ -224,14 +228,16 @@ struct Pooler {
 
 impl Pooler {
     /// None where it is not installed.
-    fn start(place: &Place, pool_mode: &str) -> Option<Self> {
-        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|program| fs::exists(program).unwrap())?;
+    fn start(place: &Place, pool_mode: &str, ignored: &str) -> Option<Self> {
+        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
+            .into_iter()
+            .find(|program| fs::exists(program).unwrap())?;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let owner = fs::metadata(place.postgres()).unwrap();
         let content = format!(
             "[databases]\nidentityd = host={} port=5432 user=identityd dbname=identityd\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {pool_mode}\n\
-             ignore_startup_parameters = extra_float_digits,options\n",
+             ignore_startup_parameters = {ignored}\n",
             place.postgres().join("socket").display()
         );
         let file = place.file(&format!("{pool_mode}.ini"), &content);
@@ -254,30 +260,27 @@ impl Drop for Pooler {
 }
 
 #[test]
-fn a_pooler_that_mixes_sessions_up_is_refused_by_name_and_one_that_does_not_is_served() {
+fn a_pooler_is_refused_by_name() {
     let place = Place::served();
     let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
-    let Some(mixing) = Pooler::start(&place, "transaction") else { return };
-    let with = |pooler: &Pooler, arguments: &[&str]| {
-        let mut command = bare(arguments);
-        command.args(["--database-url", &pooler.url, "--data-dir"]).arg(place.data_dir()).env("RUST_LOG", "off");
-        command
-    };
-    let started = run(&mut with(&mixing, &["serve", "--listen", "127.0.0.1:0"]));
-    assert!(started.error().contains("PgBouncer") && started.error().contains("pool_mode = session"), "{}", started.stderr);
-    let checked = run(&mut with(&mixing, &["doctor", "--json"]));
-    assert_eq!(failed(&checked), ["pooler"], "{}", checked.stdout);
-    drop(mixing);
-
-    let keeping = Pooler::start(&place, "session").unwrap();
-    run(&mut with(&keeping, &["doctor"])).succeeded();
-    let created = run(&mut with(&keeping, &["org", "create", "pooled", "--json"])).succeeded().json();
-    let serving = crate::harness::Serving::start(&mut with(&keeping, &["serve", "--listen", "127.0.0.1:0"]));
-    let request = reqwest::blocking::Client::new().post(format!("{}/api/v1/identities", serving.base()));
-    let request = request.header("X-API-Key", created["api_key"].as_str().unwrap());
-    let answer = request.json(&serde_json::json!({ "agent_handle": "pooled" })).send().unwrap();
-    assert_eq!(answer.status(), 201, "{:?}", answer.json::<Value>());
-    assert!(serving.stop().success());
-    drop(keeping);
+    for (pool_mode, ignored, why) in [
+        ("transaction", "extra_float_digits,options", "hands every transaction to another session"),
+        ("statement", "extra_float_digits,options", "transaction"),
+        ("session", "extra_float_digits,options", "does not pass on the settings"),
+        ("session", "extra_float_digits", "does not pass on the settings"),
+        ("session", "", "does not pass on the settings"),
+    ] {
+        let Some(pooler) = Pooler::start(&place, pool_mode, ignored) else { return };
+        let with = |arguments: &[&str]| {
+            let mut command = bare(arguments);
+            command.args(["--database-url", &pooler.url, "--data-dir"]).arg(place.data_dir());
+            run(command.env("RUST_LOG", "off"))
+        };
+        let started = with(&["serve", "--listen", "127.0.0.1:0"]);
+        let error = started.error();
+        assert!(error.contains("PgBouncer") && error.contains(why), "{pool_mode}, {ignored}: {error}");
+        let checked = with(&["doctor", "--json"]);
+        assert!(checked.stdout.contains("PgBouncer"), "{pool_mode}, {ignored}: {}", checked.stdout);
+    }
     postgres.close().unwrap();
 }

@@ -18,7 +18,8 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
     let entries = registry::list(&mut connection).await?;
     let mut json = Vec::new();
     let mut lines = Vec::new();
-    let mut table = Rows::new(&["READ MODEL", "VERSION", "ROWS", "BUILT", "ROLLBACK", "VERIFIED", "LAST JOB"]);
+    let mut table =
+        Rows::new(&["READ MODEL", "VERSION", "ROWS", "BUILT", "ROLLBACK", "VERIFIED", "LAST JOB"]);
     for model in &tables {
         let Some(entry) = entries.iter().find(|entry| entry.name == model.name()) else {
             continue;
@@ -102,7 +103,9 @@ fn as_row(entry: &registry::Entry, version_in_code: i32, rows: i64) -> [Toned; 7
     };
     let rollback = entry.retired_version.map_or_else(
         || plain("-"),
-        |version| plain(format!("to version {version}, retired {}", entry.retired_at.map(ago).unwrap_or_default())),
+        |version| {
+            plain(format!("to version {version}, retired {}", entry.retired_at.map(ago).unwrap_or_default()))
+        },
     );
     let verified = match (entry.differences, entry.verified_at) {
         (Some(0), Some(at)) => (format!("no differences, {}", ago(at)), Tone::Good),
