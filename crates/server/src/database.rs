@@ -144,13 +144,9 @@ fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
 
 /// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
 pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
-    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    doctor::refuse_unusable(&pool.connect_options(), &mut connection).await?;
-    drop(connection);
+    doctor::refuse_unusable(pool).await?;
     migrations::run(pool).await?;
-    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    doctor::refuse_incomplete(&mut connection).await?;
-    drop(connection);
+    doctor::refuse_incomplete(pool).await?;
     fictional_numbers::load_into_empty_pool(pool).await
 }
 

@@ -9,7 +9,6 @@ mod server;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool};
 
 pub(crate) use pooler::explain as explain_pooler;
@@ -119,22 +118,20 @@ pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
 }
 
 /// Fails where a database cannot be served, before anything is written to it.
-pub(crate) async fn refuse_unusable(
-    options: &PgConnectOptions,
-    connection: &mut PgConnection,
-) -> anyhow::Result<()> {
-    refuse(Check::of("pooler", pooler::pooler(options).await))?;
-    refuse_all(AlsoAt::Preparation, connection).await
+pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
+    refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))?;
+    refuse_all(AlsoAt::Preparation, pool).await
 }
 
 /// Fails where something of a migrated database is missing.
-pub(crate) async fn refuse_incomplete(connection: &mut PgConnection) -> anyhow::Result<()> {
-    refuse_all(AlsoAt::Start, connection).await
+pub(crate) async fn refuse_incomplete(pool: &PgPool) -> anyhow::Result<()> {
+    refuse_all(AlsoAt::Start, pool).await
 }
 
-async fn refuse_all(also_at: AlsoAt, connection: &mut PgConnection) -> anyhow::Result<()> {
+async fn refuse_all(also_at: AlsoAt, pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     for rule in RULES.iter().filter(|rule| rule.also_at == also_at) {
-        refuse(Check::of(rule.name, (rule.look)(connection).await))?;
+        refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
     }
     Ok(())
 }

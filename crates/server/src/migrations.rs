@@ -15,12 +15,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 /// nothing is to be done nothing is written, so that a role without the right to change tables, or a standby, will do.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
-    let mut connection = pool.acquire().await.context(context)?;
-    if progress(&mut connection).await?.is_complete() {
+    if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {
         return Ok(());
     }
-    doctor::refuse_unusable(&pool.connect_options(), &mut connection).await?;
-    drop(connection);
+    doctor::refuse_unusable(pool).await?;
     MIGRATIONS.run(pool).await.context(context)
 }
 
