@@ -98,14 +98,42 @@ fn nobody_is_answered_what_somebody_else_was() {
     create(&world, "k1", "carol").created();
     let body = json!({ "agent_handle": "carol" });
     let call = alpha.call(Method::POST, "/identities").header("Idempotency-Key", "k1").json(&body);
-    call.send().refused_as(409, "idempotency_key_reused");
+    call.send().refused(403);
     let rename = |agent: &Caller| {
         let call = agent.call(Method::PATCH, "/identities/alpha").header("Idempotency-Key", "k2");
         call.json(&json!({ "description": "mine" })).send()
     };
     rename(&alpha).ok();
-    rename(&bravo).refused_as(409, "idempotency_key_reused");
+    rename(&bravo).refused(404);
     assert!(is_replayed(&rename(&alpha)));
+}
+
+// Otherwise an agent could find out which keys an admin has used, and use up one that it can guess.
+#[test]
+fn an_agent_uses_up_no_key_of_an_admin() {
+    let world = World::new();
+    let alpha = world.agent("alpha");
+    let describe = |caller: &Caller, text: &str| {
+        let call = caller.call(Method::PATCH, "/identities/alpha").header("Idempotency-Key", "k1");
+        call.json(&json!({ "description": text })).send()
+    };
+    describe(&alpha, "by itself").ok();
+    assert_eq!(describe(&world.admin(), "by its admin").ok()["description"], "by its admin");
+    assert!(is_replayed(&describe(&alpha, "by itself")));
+    assert!(is_replayed(&describe(&world.admin(), "by its admin")));
+    describe(&alpha, "something else").refused_as(409, "idempotency_key_reused");
+}
+
+// A record that was kept before idempotency keys had a scope.
+#[test]
+fn a_record_without_a_scope_counts_for_everybody() {
+    let world = World::new();
+    let first = create(&world, "k1", "alpha");
+    world.database().execute("update idempotency_records set scope = ''");
+    let again = create(&world, "k1", "alpha");
+    assert!(is_replayed(&again));
+    assert_eq!(again.bytes, first.bytes);
+    create(&world, "k1", "bravo").refused_as(409, "idempotency_key_reused");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod answers;
 mod api_keys;
+mod authority;
 mod bad_input;
 mod concurrency;
 mod conditional;

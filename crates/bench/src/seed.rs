@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::identity::{Command, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command as AnyCommand, Handle};
 use identity_log::carrier::NumberPool;
-use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -136,6 +136,7 @@ impl Seeder {
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
             repeatable: None,
+            fate: Fate::default(),
         };
         self.log.append(append).await.context("cannot seed")?;
         Ok(())

@@ -14,7 +14,7 @@ use identity_domain::{Command, Handle, Kind};
 use identity_log::follow::Head;
 use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
-use identity_log::{Actor, Append, Metadata, read};
+use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::cache::{NameRef, Ticket};
-use crate::conditional::expected_version;
+use crate::conditional::{Revision, expected_version};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -44,8 +44,25 @@ pub struct Caller {
     pub key: Arc<KeyRow>,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
+    /// What becomes of the command of this request, if it asks for one.
+    fate: Fate,
     /// When the request began: all that it reads is read later.
     began: Ticket,
+}
+
+/// The key of a request that takes long. The key is looked at again when the body has arrived, and before every piece of a
+/// long answer: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyCheck {
+    app: App,
+    key: Uuid,
+}
+
+impl KeyCheck {
+    /// Whether the key is still valid.
+    pub(crate) async fn is_valid(&self) -> Result<bool, sqlx::Error> {
+        Ok(self.app.key(self.key).await?.is_some())
+    }
 }
 
 /// Somebody with an admin's key.
@@ -73,7 +90,10 @@ impl FromRequestParts<App> for Holder {
         context.identify(&key);
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
-        Ok(Self(Caller { app: app.clone(), key, request_id: context.request_id, idempotency, began }))
+        let Context { request_id, fate, .. } = context;
+        let caller = Caller { app: app.clone(), key, request_id, idempotency, fate, began };
+        parts.extensions.insert(caller.key_check());
+        Ok(Self(caller))
     }
 }
 
@@ -177,6 +197,11 @@ impl Caller {
         &self.app.0.parts.settings
     }
 
+    /// What looks at the key again.
+    pub(crate) fn key_check(&self) -> KeyCheck {
+        KeyCheck { app: self.app.clone(), key: self.key.id }
+    }
+
     /// How the caller is named in history.
     pub fn actor(&self) -> Actor {
         let key = self.key.id;
@@ -207,10 +232,12 @@ impl Caller {
             repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
                 key: key.clone(),
                 fingerprint: *fingerprint,
-                answer: Arc::new(Keeping(Arc::clone(&reply))),
+                answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
             }),
+            fate: self.fate.clone(),
         };
-        let committed = self.app.0.parts.log.append(append).await?;
+        let committed = self.app.0.parts.log.append(append).await;
+        let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
         let answer = match &committed.kept {
             Some(Kept { status, body, entity_tag }) => {
                 Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
@@ -221,7 +248,10 @@ impl Caller {
             let name = NameRef { organization_id: self.organization_id(), handle };
             self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
-        Ok(reply.reveal(answer)?.of_version(committed.version).into_response())
+        Ok(reply
+            .reveal(answer)?
+            .of_revision(Revision { id: aggregate_id, version: committed.version })
+            .into_response())
     }
 
     /// What history says of the caller and of this request.
@@ -246,7 +276,7 @@ impl Caller {
         }
         match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
             0 => Ok(None),
-            present => expected_version(headers, present),
+            version => expected_version(headers, Revision { id, version }),
         }
     }
 

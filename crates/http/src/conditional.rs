@@ -1,51 +1,173 @@
-//! Conditional requests: an identity's version as its entity tag. RFC 9110, sections 8.8.3 and 13.1.
+//! Conditional requests: entity tags, and the conditions that name them. RFC 9110, sections 8.8.3 and 13.1.
+//!
+//! A strong tag stands for one sequence of bytes at one URL, whoever asks: it ends with a digest of the body. Before that it
+//! names the revision, which is what a write compares: `"<version>-<end of the id>-<digest>"`.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::Response;
-
-use identity_projections::identities::IdentityBody;
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use identity_log::read;
+use identity_projections::identities::{IdentityBody, Row};
 use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::headers::elements;
+use crate::routes::json_text;
 
-/// How much of a digest tells rows apart.
-const CHECKSUM_BYTES: usize = 8;
+/// How many bytes of a digest stand in a tag.
+const DIGEST_BYTES: usize = 8;
 
-/// The strong entity tag of a version.
-pub(crate) fn entity_tag(version: i64) -> String {
-    format!("\"{version}\"")
+/// How many hexadecimal digits of an id stand in a tag: its last ones, since they are random.
+const ID_DIGITS: usize = 8;
+
+/// A version of an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Revision {
+    /// The aggregate.
+    pub(crate) id: Uuid,
+    /// Its version.
+    pub(crate) version: i64,
 }
 
-/// The strong entity tag of an identity's body. Rows that name viewers end with those viewers, which is no event of this
-/// identity: a checksum of them stands beside the version.
-pub(crate) fn identity_tag(found: &IdentityBody) -> String {
-    if !found.names_viewers() {
-        return entity_tag(found.version);
+impl Revision {
+    /// The tag of the revision, whatever its body is.
+    pub(crate) fn tag(self) -> String {
+        format!("\"{}-{}\"", self.version, self.end_of_id())
     }
-    let digest = Sha256::digest(&found.access);
-    let first = digest.iter().take(CHECKSUM_BYTES);
-    let checksum = first.fold(0, |checksum: u64, byte| checksum << 8 | u64::from(*byte));
-    format!("\"{}-{checksum:016x}\"", found.version)
+
+    /// The strong tag of a body that shows the revision.
+    pub(crate) fn tag_of(self, body: &str) -> String {
+        format!("\"{}-{}-{}\"", self.version, self.end_of_id(), digest([body.as_bytes()]))
+    }
+
+    fn end_of_id(self) -> String {
+        let id = self.id.simple().to_string();
+        id.chars().skip(id.len().saturating_sub(ID_DIGITS)).collect()
+    }
+
+    /// Whether a tag names this revision. The digest of a body does not count: who is shown beside an identity may
+    /// change without a write to it. A proxy that compresses makes tags weak, so the weak form counts, too. A tag of the
+    /// version alone names it in whatever aggregate.
+    fn is_named_by(self, tag: &str) -> bool {
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
+        let mut parts = opaque.split('-');
+        let is_version = parts.next() == Some(&self.version.to_string());
+        is_version && parts.next().is_none_or(|id| id == self.end_of_id())
+    }
 }
 
-/// Whether a tag is of this version, whatever stands beside that.
-fn is_of_version(tag: &str, version: i64) -> bool {
-    let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
-    opaque.split('-').next() == Some(&version.to_string())
+impl From<&IdentityBody> for Revision {
+    fn from(identity: &IdentityBody) -> Self {
+        Self { id: identity.id, version: identity.version }
+    }
+}
+
+impl From<&Row> for Revision {
+    fn from(row: &Row) -> Self {
+        Self { id: row.document.id, version: row.version }
+    }
+}
+
+/// The first bytes of a SHA-256 in hexadecimal.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+    let first = digest.iter().take(DIGEST_BYTES);
+    format!("{:016x}", first.fold(0, |digest: u64, byte| digest << 8 | u64::from(*byte)))
 }
 
 /// The version that a write expects, if its client named the one that is there. Several tags, or `*`, mean any of
 /// them. A tag that does not match fails the request, with the present one for the next attempt.
-pub(crate) fn expected_version(headers: &HeaderMap, present: i64) -> Result<Option<i64>, ApiError> {
+pub(crate) fn expected_version(
+    headers: &HeaderMap,
+    present: impl Into<Revision>,
+) -> Result<Option<i64>, ApiError> {
+    let present = present.into();
     let Some(tags) = Tags::read(headers, &header::IF_MATCH) else {
         return Ok(None);
     };
     match tags {
         Tags::Any => Ok(None),
-        Tags::These(tags) if tags.iter().any(|tag| is_of_version(tag, present)) => Ok(Some(present)),
+        Tags::These(tags) if tags.iter().any(|tag| present.is_named_by(tag)) => Ok(Some(present.version)),
         Tags::These(_) => Err(ApiError::precondition_failed(present)),
     }
+}
+
+/// Answers with the JSON text of something, or with 304 if the client has it already.
+pub(crate) fn unless_current(headers: &HeaderMap, shown: impl Into<Revision>, body: String) -> Response {
+    let tag = shown.into().tag_of(&body);
+    if is_known(headers, &tag) {
+        return not_modified(&tag);
+    }
+    tagged(json_text(StatusCode::OK, body), &tag)
+}
+
+/// Answers with a list, or with 304 if the client has it already.
+pub(crate) async fn unless_known(
+    caller: &Caller,
+    headers: &HeaderMap,
+    list: impl AsyncFnOnce() -> Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    if caller.is_admin() {
+        admins_list(caller, headers, list).await
+    } else {
+        agents_list(headers, list().await?).await
+    }
+}
+
+/// All that an admin is shown follows from the history of the organization, so the tag names where that ends. The list is
+/// read after the tag. The tag is strong if nothing happened meanwhile; otherwise, and where the list is read while it
+/// is sent, it is weak, since the bytes may be of a later state.
+async fn admins_list(
+    caller: &Caller,
+    headers: &HeaderMap,
+    list: impl AsyncFnOnce() -> Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let tag = history_tag(caller.pool(), caller.organization_id()).await?;
+    if is_known(headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    let list = list().await?;
+    let is_exact =
+        is_complete(list.body()) && history_tag(caller.pool(), caller.organization_id()).await? == tag;
+    Ok(tagged(list, &if is_exact { tag } else { format!("W/{tag}") }))
+}
+
+/// An agent must not learn from a tag that something happened that it is not shown, so the tag is a digest of the list. A
+/// list that is read while it is sent has none.
+async fn agents_list(headers: &HeaderMap, list: Response) -> Result<Response, ApiError> {
+    if !is_complete(list.body()) {
+        return Ok(list);
+    }
+    let (parts, body) = list.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| ApiError::internal(error.to_string()))?;
+    let tag = format!("\"{}\"", digest([&*body]));
+    if is_known(headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(tagged(Response::from_parts(parts, Body::from(body)), &tag))
+}
+
+/// Whether all of a body is there already.
+fn is_complete(body: &Body) -> bool {
+    body.size_hint().exact().is_some()
+}
+
+/// The tag of whatever an admin is shown of an organization. A rebuilt read model and another version of this software may
+/// show the same history differently.
+async fn history_tag(pool: &PgPool, organization_id: &str) -> Result<String, ApiError> {
+    let (generation, sequence) = read::shown_history(pool, organization_id).await?;
+    let software = env!("CARGO_PKG_VERSION").as_bytes();
+    let digest =
+        digest([software, organization_id.as_bytes(), &generation.to_be_bytes(), &sequence.to_be_bytes()]);
+    Ok(format!("\"{digest}\""))
+}
+
+fn not_modified(tag: &str) -> Response {
+    tagged(StatusCode::NOT_MODIFIED.into_response(), tag)
 }
 
 /// Whether a reading client has this very version, and wants to be told no more than that. A weak tag will do: it is
@@ -92,7 +214,13 @@ impl<'a> Tags<'a> {
 mod tests {
     use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-    use super::{expected_version, is_known};
+    use uuid::Uuid;
+
+    use super::{Revision, expected_version, is_known};
+
+    fn revision(version: i64) -> Revision {
+        Revision { id: Uuid::from_u128(0x1234_5678_9abc_def0), version }
+    }
 
     fn lines(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -103,17 +231,31 @@ mod tests {
     }
 
     fn expecting(values: &[&'static str], present: i64) -> Result<Option<i64>, ()> {
-        expected_version(&lines(&header::IF_MATCH, values), present).map_err(drop)
+        expected_version(&lines(&header::IF_MATCH, values), revision(present)).map_err(drop)
     }
 
     #[test]
     fn only_the_present_version_is_expected() {
         assert_eq!(expecting(&["\"7\""], 7), Ok(Some(7)));
         assert_eq!(expecting(&["\"6\", \"7\""], 7), Ok(Some(7)));
-        assert_eq!(expecting(&["\"7-0a1b2c3d4e5f6071\""], 7), Ok(Some(7)));
+        assert_eq!(expecting(&["\"7-9abcdef0\""], 7), Ok(Some(7)));
+        assert_eq!(expecting(&["\"7-9abcdef0-0a1b2c3d4e5f6071\""], 7), Ok(Some(7)));
+        assert_eq!(expecting(&["W/\"7-9abcdef0-0a1b2c3d4e5f6071\""], 7), Ok(Some(7)));
         assert_eq!(expecting(&["\"6\"", "\"8\",\"7\""], 7), Ok(Some(7)));
         assert_eq!(expecting(&["*"], 7), Ok(None));
-        for mismatch in ["\"6\"", "7", "W/\"7\"", "", "\"77\"", "\"77-7\"", "\"", "\"6\", *", "\"a,*,b\""] {
+        for mismatch in [
+            "\"6\"",
+            "7",
+            "W/7",
+            "",
+            "\"77\"",
+            "\"77-9abcdef0\"",
+            "\"7-9abcdef1\"",
+            "\"7-\"",
+            "\"",
+            "\"6\", *",
+            "\"a,*,b\"",
+        ] {
             assert_eq!(expecting(&[mismatch], 7), Err(()), "{mismatch}");
         }
         assert_eq!(expecting(&["\"5\"", "\"6\""], 7), Err(()));
@@ -148,6 +290,6 @@ mod tests {
 
     #[test]
     fn without_the_header_nothing_is_expected() {
-        assert_eq!(expected_version(&HeaderMap::new(), 7).unwrap(), None);
+        assert_eq!(expected_version(&HeaderMap::new(), revision(7)).unwrap(), None);
     }
 }

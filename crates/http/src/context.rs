@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use identity_log::ids;
+use identity_log::{Fate, ids};
 use identity_projections::api_keys::Row as KeyRow;
 use tokio::time::error::Elapsed;
 use tracing::Span;
@@ -35,6 +35,8 @@ pub struct Context {
     pub(crate) client: Option<IpAddr>,
     /// Where it stands under the limits that bind it, if any do.
     pub(crate) standing: Arc<OnceLock<Standing>>,
+    /// What becomes of the command of this request, if it asks for one.
+    pub(crate) fate: Fate,
     /// Whose key was presented, once it is known to be good.
     holder: Arc<OnceLock<Holder>>,
 }
@@ -50,7 +52,7 @@ impl Context {
     fn new(request: &Request) -> Self {
         let client = request.extensions().get().map(|ClientAddress(address)| *address);
         let request_id = request_id(request.headers());
-        Self { request_id, client, standing: Arc::default(), holder: Arc::default() }
+        Self { request_id, client, standing: Arc::default(), fate: Fate::default(), holder: Arc::default() }
     }
 
     /// Says whose key it is. The first to say so is believed: a request has one key.
@@ -68,12 +70,12 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
     let form = Form::accepted(request.headers());
+    let is_keyed = request.uri().path().starts_with("/api");
     let response = if line.is_one_too_many() {
         ApiError::overloaded().into_response()
     } else {
-        let is_read = request.method().is_safe();
         let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
-        answer.unwrap_or_else(|elapsed| out_of_time(is_read, &elapsed).into_response())
+        answer.unwrap_or_else(|elapsed| out_of_time(&context.fate, &elapsed).into_response())
     };
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
@@ -81,6 +83,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         None => response,
     };
     let mut response = named(response, &context.request_id);
+    if is_keyed {
+        keep_from_caches(response.headers_mut());
+    }
     if let Some(standing) = context.standing.get() {
         standing.write(response.headers_mut());
     }
@@ -89,9 +94,10 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     response
 }
 
-/// The answer to a request that took too long. A write may have reached the log by then.
-fn out_of_time(is_read: bool, elapsed: &Elapsed) -> ApiError {
-    if is_read { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
+/// The answer to a request that took too long. Its command is not carried out any more, unless it is on its way to
+/// Postgres already.
+fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
+    if fate.abandon() { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
 }
 
 /// The answer to a method that is not served, for routes that a server puts beside those of the API.
@@ -99,6 +105,19 @@ pub fn method_not_allowed(headers: &HeaderMap) -> Response {
     let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
     let rendered = problem::render(&error, Response::default(), &request_id, Form::accepted(headers));
     named(rendered, &request_id)
+}
+
+/// No cache may keep what was answered to a key, nor give it to another key. RFC 9111, section 5.2.2.5.
+fn keep_from_caches(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut varies = b"x-api-key".to_vec();
+    for other in headers.get_all(header::VARY) {
+        varies.extend_from_slice(b", ");
+        varies.extend_from_slice(other.as_bytes());
+    }
+    if let Ok(varies) = HeaderValue::from_bytes(&varies) {
+        headers.insert(header::VARY, varies);
+    }
 }
 
 fn named(mut response: Response, request_id: &str) -> Response {

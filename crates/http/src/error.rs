@@ -17,12 +17,16 @@ use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::identities::finder::FindError;
 use identity_projections::past::PastError;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::code::Code;
-use crate::conditional::entity_tag;
+use crate::conditional::Revision;
 use crate::form::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
+
+/// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"identityd\", header=\"X-API-Key\"");
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
 /// nearly every function of this crate returns one, and hardly ever does.
@@ -181,9 +185,9 @@ impl ApiError {
     }
 
     /// The client has seen another version than the one that is there, which it is told.
-    pub fn precondition_failed(present_version: i64) -> Self {
+    pub(crate) fn precondition_failed(present: Revision) -> Self {
         let mut error = Self::new(Code::PreconditionFailed, "The resource has changed");
-        error.0.entity_tag = Some(entity_tag(present_version));
+        error.0.entity_tag = Some(present.tag());
         error
     }
 
@@ -299,8 +303,12 @@ impl ApiError {
     pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let tag = self.0.entity_tag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
         let retry_after = self.0.retry_after_seconds.map(HeaderValue::from);
-        let named =
-            [tag.map(|tag| (header::ETAG, tag)), retry_after.map(|after| (header::RETRY_AFTER, after))];
+        let challenge = (self.0.code == Code::Unauthorized).then_some(CHALLENGE);
+        let named = [
+            tag.map(|tag| (header::ETAG, tag)),
+            retry_after.map(|after| (header::RETRY_AFTER, after)),
+            challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)),
+        ];
         named.into_iter().flatten()
     }
 }
@@ -413,11 +421,14 @@ impl From<serde_json::Error> for ApiError {
     }
 }
 
-impl From<AppendError> for ApiError {
-    fn from(error: AppendError) -> Self {
+impl ApiError {
+    /// Why a command to this aggregate was not carried out.
+    pub(crate) fn of_append(aggregate_id: Uuid, error: AppendError) -> Self {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::VersionConflict { actual } => Self::precondition_failed(actual),
+            AppendError::VersionConflict { actual } => {
+                Self::precondition_failed(Revision { id: aggregate_id, version: actual })
+            }
             AppendError::KeyRevoked => Self::unauthorized(),
             AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),

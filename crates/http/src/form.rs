@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tower_http::timeout::TimeoutError;
 use uuid::Uuid;
 
+use crate::caller::KeyCheck;
 use crate::error::ApiError;
 
 /// The largest body that is taken, in bytes.
@@ -107,7 +108,7 @@ pub(crate) fn echo(value: &Value) -> Value {
     }
 }
 
-/// The bytes of a body, at most 1 MiB of them.
+/// The bytes of a body, at most 1 MiB of them. When they have arrived, the key of the request is still valid.
 #[derive(Debug)]
 pub struct Body(pub Vec<u8>);
 
@@ -115,12 +116,22 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        match to_bytes(request.into_body(), LARGEST_BODY).await {
-            Ok(bytes) => Ok(Self(bytes.into())),
-            Err(error) if has_cause::<LengthLimitError>(&error) => Err(ApiError::body_too_large()),
-            Err(error) if has_cause::<TimeoutError>(&error) => Err(ApiError::body_too_slow()),
-            Err(_) => Err(ApiError::body_unreadable()),
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| unreadable(&error))?;
+        match parts.extensions.get::<KeyCheck>() {
+            Some(key) if !key.is_valid().await? => Err(ApiError::unauthorized()),
+            Some(_) | None => Ok(Self(bytes.into())),
         }
+    }
+}
+
+fn unreadable(error: &axum::Error) -> ApiError {
+    if has_cause::<LengthLimitError>(error) {
+        ApiError::body_too_large()
+    } else if has_cause::<TimeoutError>(error) {
+        ApiError::body_too_slow()
+    } else {
+        ApiError::body_unreadable()
     }
 }
 

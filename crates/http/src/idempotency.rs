@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::idempotency::{self, Record};
 use sha2::{Digest, Sha256};
+use sqlx::PgPool;
 
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
@@ -34,17 +35,36 @@ pub(crate) struct Idempotency {
 
 /// Keys whose requests are being answered by this process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashSet<(String, String)>>>);
+pub(crate) struct InFlight(Arc<Mutex<HashSet<ScopedKey>>>);
+
+/// A key with the organization and the scope in which it is unique.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ScopedKey {
+    organization_id: String,
+    scope: String,
+    key: String,
+}
+
+impl ScopedKey {
+    fn new(caller: &Caller, key: &str) -> Self {
+        let organization_id = caller.organization_id().to_owned();
+        Self { organization_id, scope: caller.actor().idempotency_scope(), key: key.to_owned() }
+    }
+
+    /// The record of the write under this key, if there was one.
+    async fn find(&self, pool: &PgPool) -> Result<Option<Record>, ApiError> {
+        Ok(idempotency::find(pool, &self.organization_id, &self.scope, &self.key).await?)
+    }
+}
 
 /// A key that is in flight for as long as this lives.
 struct Flight {
     in_flight: InFlight,
-    key: (String, String),
+    key: ScopedKey,
 }
 
 impl InFlight {
-    fn begin(&self, organization_id: &str, key: &str) -> Option<Flight> {
-        let key = (organization_id.to_owned(), key.to_owned());
+    fn begin(&self, key: ScopedKey) -> Option<Flight> {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         begun.then(|| Flight { in_flight: self.clone(), key })
     }
@@ -69,15 +89,14 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     let (mut parts, body) = request.into_parts();
     let caller = <Caller as FromRequestParts<App>>::from_request_parts(&mut parts, app).await?;
     let key = key_of(&parts)?;
-    let Body(body) = Body::from_request(Request::new(body), &()).await?;
+    let mut unread = Request::new(body);
+    unread.extensions_mut().insert(caller.key_check());
+    let Body(body) = Body::from_request(unread, &()).await?;
     let fingerprint = fingerprint(&parts, &body, &caller);
+    let scoped = ScopedKey::new(&caller, &key);
     // Before the record is looked for, so that a request that ends in between is found one way or the other.
-    let flight = app
-        .in_flight()
-        .begin(caller.organization_id(), &key)
-        .ok_or_else(ApiError::idempotency_in_progress)?;
-    let known = idempotency::find(caller.pool(), caller.organization_id(), &key).await?;
-    if let Some(record) = known {
+    let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
+    if let Some(record) = scoped.find(caller.pool()).await? {
         return replay(record, fingerprint);
     }
     parts.extensions.insert(Idempotency { key: key.clone(), fingerprint });
@@ -87,7 +106,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         return Ok(response);
     }
     // Another process was faster with the same key.
-    let record = idempotency::find(caller.pool(), caller.organization_id(), &key).await?;
+    let record = scoped.find(caller.pool()).await?;
     replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
 }
 

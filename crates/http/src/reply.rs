@@ -15,7 +15,7 @@ use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::conditional::{entity_tag, identity_tag, tagged};
+use crate::conditional::{Revision, tagged};
 use crate::error::ApiError;
 
 /// What a write is answered with.
@@ -23,7 +23,7 @@ use crate::error::ApiError;
 pub(crate) struct Answer {
     status: StatusCode,
     body: String,
-    /// None where it is the version of what was written to, which goes without saying.
+    /// None where it is the tag of the revision that the write has made.
     entity_tag: Option<String>,
     /// The identity as it is from now on, where that is known.
     shown: Option<NewBody>,
@@ -75,7 +75,8 @@ impl Answer {
 
     /// The whole identity that a write has made.
     pub(crate) fn identity(status: StatusCode, shown: NewBody) -> Self {
-        let (body, tag) = (shown.found.body(), identity_tag(&shown.found));
+        let body = shown.found.body();
+        let tag = Revision::from(&shown.found).tag_of(&body);
         Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
     }
 
@@ -94,14 +95,21 @@ impl Answer {
         &self.body
     }
 
+    /// An identity as it was found.
+    pub(crate) fn found(status: StatusCode, found: &IdentityBody) -> Self {
+        let body = found.body();
+        let tag = Revision::from(found).tag_of(&body);
+        Self::text(status, body).with_tag(Some(tag))
+    }
+
     /// The same answer with a tag of its own.
     pub(crate) fn with_tag(self, entity_tag: Option<String>) -> Self {
         Self { entity_tag, ..self }
     }
 
-    /// The same answer, tagged with a version unless it has a tag.
-    pub(crate) fn of_version(mut self, version: i64) -> Self {
-        self.entity_tag.get_or_insert_with(|| entity_tag(version));
+    /// The same answer, tagged with the revision that the write has made unless it has a tag.
+    pub(crate) fn of_revision(mut self, revision: Revision) -> Self {
+        self.entity_tag.get_or_insert_with(|| revision.tag());
         self
     }
 
@@ -209,7 +217,11 @@ impl Reply for Done {
 }
 
 /// A [`Reply`] as the log keeps it.
-pub(crate) struct Keeping<R>(pub(crate) std::sync::Arc<R>);
+pub(crate) struct Keeping<R> {
+    pub(crate) reply: std::sync::Arc<R>,
+    /// The aggregate that is written to.
+    pub(crate) aggregate_id: Uuid,
+}
 
 #[async_trait]
 impl<R: Reply> Compose for Keeping<R> {
@@ -218,9 +230,10 @@ impl<R: Reply> Compose for Keeping<R> {
         connection: &mut PgConnection,
         committed: &Committed,
     ) -> Result<Kept, NotComposed> {
-        let composed = self.0.compose(Source::Transaction(connection), committed).await;
+        let composed = self.reply.compose(Source::Transaction(connection), committed).await;
         let Answer { status, body, entity_tag: tag, shown: _ } = composed?;
-        let entity_tag = tag.unwrap_or_else(|| entity_tag(committed.version));
+        let revision = Revision { id: self.aggregate_id, version: committed.version };
+        let entity_tag = tag.unwrap_or_else(|| revision.tag());
         Ok(Kept { status: status.as_u16(), body, entity_tag })
     }
 }

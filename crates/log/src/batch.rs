@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sqlx::{Executor, PgConnection};
 
-use crate::committer::{Deps, Job, within};
+use crate::committer::{Deps, Job, send_all, within};
 use crate::draft::{Draft, Outcome};
 use crate::error::{AppendError, BatchError};
 use crate::idempotency;
@@ -79,8 +79,11 @@ impl Batch {
         Written::Committed(connection)
     }
 
-    /// Writes and commits by one statement.
+    /// Writes and commits by one statement, unless a command was abandoned since it was drafted.
     async fn take_turn(&mut self, deps: &Deps) -> Result<bool, NotWritten> {
+        if !send_all(&self.jobs) {
+            return Ok(false);
+        }
         let writes = std::mem::take(&mut self.draft.writes);
         let turn = async { Ok(writes.take_turn(&mut self.connection).await?) };
         let taken = within(deps.settings.database_timeout, turn).await;
@@ -125,7 +128,7 @@ async fn keep_answer(
         return Ok(());
     };
     let kept = repeatable.answer.compose(connection, committed).await?;
-    idempotency::keep(connection, &append.organization_id, repeatable, &kept).await?;
+    idempotency::keep(connection, append, repeatable, &kept).await?;
     committed.kept = Some(kept);
     Ok(())
 }

@@ -28,6 +28,9 @@ const LARGEST_BATCH: usize = 256;
 /// How long a batch waits for clients that have just been answered.
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// How long a connection may be idle before it is asked whether it still works.
+const TRUSTED_IDLE_TIME: Duration = Duration::from_secs(1);
+
 /// A command waiting for its answer.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -114,9 +117,9 @@ struct Pipeline {
     deps: Arc<Deps>,
     /// The batch that is being written, on the writer's connection.
     writing: Option<JoinHandle<Written>>,
-    writer: Option<PgConnection>,
+    writer: Option<Idle>,
     /// What drafts ahead read with.
-    reader: Option<PgConnection>,
+    reader: Option<Idle>,
     last_batch: Option<LastBatch>,
 }
 
@@ -174,7 +177,7 @@ impl Pipeline {
         let drafted = async {
             let mut connection = open(self.reader.take(), &self.options).await?;
             let drafted = draft(&mut connection, &self.deps, last_batch.expecting(), &appends).await?;
-            self.reader = Some(connection);
+            self.reader = Some(Idle::from_now(connection));
             Ok::<_, BatchError>(drafted)
         };
         match within(limit, drafted).await {
@@ -196,7 +199,7 @@ impl Pipeline {
                 Ok(connection) => {
                     Ok(Batch { connection, draft, jobs, begun: Instant::now(), is_locked: false })
                 }
-                Err(error) => Err(self.not_begun(jobs, error.into())),
+                Err(error) => Err(self.not_begun(jobs, error)),
             },
             ahead => self.begin_under_lock(ahead, jobs).await,
         }
@@ -222,8 +225,9 @@ impl Pipeline {
         }
     }
 
-    /// Begins a transaction and takes the head lock. A draft that is not valid is made anew, for the callers that still
-    /// wait: the lock may have taken long, and a command whose caller was told that it failed must not be carried out.
+    /// Begins a transaction and takes the head lock. A draft that is not valid, or holds an abandoned command, is made
+    /// anew for the callers that still wait: the lock may have taken long, and a command whose caller was told that it
+    /// failed must not be carried out.
     async fn lock(
         &mut self,
         ahead: Option<Draft>,
@@ -232,8 +236,11 @@ impl Pipeline {
         let mut connection = self.writer().await?;
         let begun = Instant::now();
         let found = Head::lock(&mut connection).await?;
+        let nothing_abandoned = send_all(jobs);
         let (draft, last_batch) = match (ahead, self.last_batch.take()) {
-            (Some(draft), Some(last_batch)) if draft.is_valid_at(&found) => (draft, last_batch.at(&found)),
+            (Some(draft), Some(last_batch)) if nothing_abandoned && draft.is_valid_at(&found) => {
+                (draft, last_batch.at(&found))
+            }
             (ahead, last_batch) => {
                 let last_batch = match ahead {
                     Some(draft) => LastBatch::after_rejected(&draft, found),
@@ -247,8 +254,9 @@ impl Pipeline {
         Ok((connection, draft, begun))
     }
 
-    async fn writer(&mut self) -> Result<PgConnection, sqlx::Error> {
-        open(self.writer.take(), &self.options).await
+    async fn writer(&mut self) -> Result<PgConnection, BatchError> {
+        let (limit, idle) = (self.deps.settings.database_timeout, self.writer.take());
+        within(limit, async { Ok(open(idle, &self.options).await?) }).await
     }
 
     /// Waits for the batch that is being written, if there is one; whether what was drafted on it may hold.
@@ -264,11 +272,11 @@ impl Pipeline {
     async fn settle(&mut self, written: Result<Written, JoinError>) -> bool {
         match written {
             Ok(Written::Committed(connection)) => {
-                self.writer = Some(connection);
+                self.writer = Some(Idle::from_now(connection));
                 return true;
             }
             Ok(Written::Missed(connection, draft, jobs)) => {
-                self.writer = Some(connection);
+                self.writer = Some(Idle::from_now(connection));
                 self.last_batch = None;
                 if let Err((jobs, error)) = self.commit_under_lock(Some(*draft), jobs).await {
                     self.refused(jobs, error).await;
@@ -326,7 +334,7 @@ impl Pipeline {
         let batch = self.begin_under_lock(missed, jobs).await?;
         match batch.write(Arc::clone(&self.deps)).await {
             Written::Committed(connection) => {
-                self.writer = Some(connection);
+                self.writer = Some(Idle::from_now(connection));
                 Ok(())
             }
             Written::Missed(_, _, jobs) => Err((jobs, BatchError::Moved)),
@@ -341,7 +349,12 @@ impl Pipeline {
 
 /// Drops the jobs whose callers do not wait any more: each of them was told that its command failed, or went away.
 fn forget_gone_callers(jobs: &mut Vec<Job>) {
-    jobs.retain(|job| !job.reply.is_closed());
+    jobs.retain(|job| !job.reply.is_closed() && !job.append.fate.is_abandoned());
+}
+
+/// Marks all commands as on their way to Postgres. False if one of them was abandoned before.
+pub(crate) fn send_all(jobs: &[Job]) -> bool {
+    jobs.iter().fold(true, |all, job| job.append.fate.send() && all)
 }
 
 /// Waits for Postgres, but not longer than `limit`.
@@ -368,14 +381,27 @@ async fn end(writing: &mut Option<JoinHandle<Written>>) -> Result<Written, JoinE
     }
 }
 
-async fn open(
-    connection: Option<PgConnection>,
-    options: &PgConnectOptions,
-) -> Result<PgConnection, sqlx::Error> {
-    match connection {
-        Some(connection) => Ok(connection),
-        None => PgConnection::connect_with(options).await,
+/// A connection between two batches.
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
+}
+
+impl Idle {
+    fn from_now(connection: PgConnection) -> Self {
+        Self { connection, since: Instant::now() }
     }
+}
+
+/// The idle connection, or a new one. After a while without use somebody may have closed the idle one: it is asked, so
+/// that no batch is lost with it.
+async fn open(idle: Option<Idle>, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    if let Some(Idle { mut connection, since }) = idle
+        && (since.elapsed() < TRUSTED_IDLE_TIME || connection.ping().await.is_ok())
+    {
+        return Ok(connection);
+    }
+    PgConnection::connect_with(options).await
 }
 
 /// No client round trip may leave the head lock hanging: every wait on the committer's connection has an end.

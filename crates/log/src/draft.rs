@@ -12,7 +12,7 @@ use crate::batch_context::{AggregateCache, BatchContext};
 use crate::committer::Deps;
 use crate::error::{AppendError, BatchError};
 use crate::head::Head;
-use crate::idempotency::{self, Used};
+use crate::idempotency::{self, Used, UsedKey};
 use crate::log::{Append, Committed};
 use crate::read_model::Fold;
 use crate::record::record;
@@ -167,7 +167,7 @@ pub(crate) async fn draft(
             outcomes.push(Err(AppendError::KeyRevoked));
             continue;
         }
-        let key = append.repeatable.as_ref().map(|key| (append.organization_id.clone(), key.key.clone()));
+        let key = UsedKey::of(append);
         if key.as_ref().is_some_and(|key| used.contains(key) || recently.contains(key)) {
             outcomes.push(Err(AppendError::Repeated));
             continue;

@@ -15,7 +15,8 @@ use crate::log::{Append, Committed};
 /// A key that the client chose for a write, and what the write was.
 #[derive(Clone)]
 pub struct Repeatable {
-    /// The client's key, unique within its organization.
+    /// The client's key, unique within its organization among those that share a
+    /// [scope](crate::Actor::idempotency_scope).
     pub key: String,
     /// Digest of the request, to tell a repetition from another request under the same key.
     pub fingerprint: [u8; 32],
@@ -74,18 +75,22 @@ pub struct Record {
     pub entity_tag: Option<String>,
 }
 
-/// The write under this key, if there was one.
+/// The write under this key, if there was one. Records from before there were scopes count for every scope.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
+    scope: &str,
     key: &str,
 ) -> Result<Option<Record>, sqlx::Error> {
     sqlx::query_as(
         "select fingerprint, status, body, entity_tag
          from idempotency_records
-         where organization_id = $1 and idempotency_key = $2",
+         where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3
+         order by scope desc
+         limit 1",
     )
     .bind(organization_id)
+    .bind(scope)
     .bind(key)
     .fetch_optional(executor)
     .await
@@ -101,28 +106,49 @@ pub async fn prune(executor: impl PgExecutor<'_>, retention: Duration) -> Result
     Ok(pruned.rows_affected())
 }
 
-/// Keys that were used, each with its organization.
-pub(crate) type Used = HashSet<(String, String)>;
+/// A key with its organization and its scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
+pub(crate) struct UsedKey {
+    organization_id: String,
+    scope: String,
+    key: String,
+}
+
+impl UsedKey {
+    /// The key of a command that may be repeated.
+    pub(crate) fn of(append: &Append) -> Option<Self> {
+        let repeatable = append.repeatable.as_ref()?;
+        Some(Self {
+            organization_id: append.organization_id.clone(),
+            scope: append.actor.idempotency_scope(),
+            key: repeatable.key.clone(),
+        })
+    }
+}
+
+/// Keys that were used.
+pub(crate) type Used = HashSet<UsedKey>;
 
 /// Which of the keys of a batch were used before.
 pub(crate) async fn used(connection: &mut PgConnection, appends: &[&Append]) -> Result<Used, sqlx::Error> {
-    let wanted = appends
-        .iter()
-        .filter_map(|append| Some((append.organization_id.as_str(), append.repeatable.as_ref()?)));
-    let (organizations, keys): (Vec<&str>, Vec<&str>) =
-        wanted.map(|(organization, repeatable)| (organization, repeatable.key.as_str())).unzip();
-    if keys.is_empty() {
+    let wanted: Vec<UsedKey> = appends.iter().filter_map(|append| UsedKey::of(append)).collect();
+    if wanted.is_empty() {
         return Ok(Used::new());
     }
-    let used: Vec<(String, String)> = sqlx::query_as(
-        "select organization, key
-         from unnest($1::text[], $2::text[]) as wanted (organization, key)
+    let used: Vec<UsedKey> = sqlx::query_as(
+        "select wanted.organization_id, wanted.scope, wanted.key
+         from unnest($1::text[], $2::text[], $3::text[]) as wanted (organization_id, scope, key)
          cross join lateral (
-             select from idempotency_records where organization_id = organization and idempotency_key = key offset 0
+             select from idempotency_records as record
+             where record.organization_id = wanted.organization_id
+               and record.scope = any(array[wanted.scope, ''])
+               and record.idempotency_key = wanted.key
+             limit 1
          ) as used",
     )
-    .bind(organizations)
-    .bind(keys)
+    .bind(wanted.iter().map(|key| key.organization_id.as_str()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|key| key.scope.as_str()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(used.into_iter().collect())
@@ -131,15 +157,16 @@ pub(crate) async fn used(connection: &mut PgConnection, appends: &[&Append]) -> 
 /// Keeps the answer to a write.
 pub(crate) async fn keep(
     connection: &mut PgConnection,
-    organization_id: &str,
+    append: &Append,
     repeatable: &Repeatable,
     kept: &Kept,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into idempotency_records (organization_id, idempotency_key, fingerprint, status, body, entity_tag)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into idempotency_records (organization_id, scope, idempotency_key, fingerprint, status, body, entity_tag)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(organization_id)
+    .bind(&append.organization_id)
+    .bind(append.actor.idempotency_scope())
     .bind(&repeatable.key)
     .bind(repeatable.fingerprint.as_slice())
     .bind(i16::try_from(kept.status).unwrap_or(i16::MAX))

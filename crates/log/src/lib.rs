@@ -55,7 +55,7 @@ mod writes;
 
 pub use committer::Committer;
 pub use error::{AppendError, BatchError, ReadError, is_outage};
-pub use log::{Append, Committed, Log, Settings, connect_options};
+pub use log::{Append, Committed, Fate, Log, Settings, connect_options};
 pub use metadata::{Actor, Metadata};
 pub use read_model::{Fold, Observer, ReadModel, ReadModelError, ReadModelFailure};
 pub use recorded::Recorded;

@@ -1,6 +1,7 @@
 //! What the rest of the service holds of the log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use identity_domain::Command;
@@ -37,6 +38,37 @@ pub struct Append {
     pub expected_version: Option<i64>,
     /// The key under which the same write may be sent again, and how to answer it.
     pub repeatable: Option<Repeatable>,
+    /// Whether it is still to be written. A clone of it lets the caller abandon the command.
+    pub fate: Fate,
+}
+
+/// Whether a command is waiting, abandoned by its caller, or on its way to Postgres. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Fate(Arc<AtomicU8>);
+
+impl Fate {
+    const WAITING: u8 = 0;
+    const ABANDONED: u8 = 1;
+    const SENT: u8 = 2;
+
+    /// Abandons the command. True if it was not on its way yet: then it is never carried out.
+    pub fn abandon(&self) -> bool {
+        self.become_or_is(Self::ABANDONED)
+    }
+
+    /// Marks the command as on its way. False if it was abandoned before.
+    pub(crate) fn send(&self) -> bool {
+        self.become_or_is(Self::SENT)
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::ABANDONED
+    }
+
+    fn become_or_is(&self, state: u8) -> bool {
+        let exchanged = self.0.compare_exchange(Self::WAITING, state, Ordering::SeqCst, Ordering::SeqCst);
+        exchanged.map_or_else(|present| present == state, |_| true)
+    }
 }
 
 /// What an append came to.

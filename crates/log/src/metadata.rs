@@ -42,6 +42,16 @@ impl Actor {
         }
     }
 
+    /// Whose idempotency keys it uses: all admins of an organization share theirs, and each identity has its own.
+    pub fn idempotency_scope(&self) -> String {
+        match self {
+            Self::AdminKey(_) => "admin".to_owned(),
+            Self::AgentKey { identity, .. } => identity.to_string(),
+            Self::AuditorKey(_) => "auditor".to_owned(),
+            Self::Operator => "operator".to_owned(),
+        }
+    }
+
     const fn kind(&self) -> &'static str {
         match self {
             Self::AdminKey(_) => "admin_key",

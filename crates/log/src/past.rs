@@ -50,7 +50,7 @@ pub async fn holders(
         "select aggregate_id
          from events
          where organization_id = $1
-           and payload ->> 'agent_handle' = $2
+           and (payload ->> 'agent_handle') collate \"C\" = $2
            and aggregate_type = 'identity'
            and event_type in ('identity.created', 'identity.renamed')
          group by aggregate_id
@@ -74,7 +74,7 @@ pub async fn last_holder(
         "select aggregate_id
          from events
          where organization_id = $1
-           and payload ->> 'agent_handle' = $2
+           and (payload ->> 'agent_handle') collate \"C\" = $2
            and aggregate_type = 'identity'
            and event_type in ('identity.created', 'identity.renamed')
            and organization_sequence <= $3

@@ -82,13 +82,20 @@ pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Re
     Ok(rows.into_iter().filter_map(change).collect())
 }
 
-/// How many events an organization has; 0 for one that has none.
-pub async fn organization_head(
+/// What all that is shown of an organization follows from: how often a read model was rebuilt, and how many events the
+/// organization has.
+pub async fn shown_history(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-) -> Result<i64, sqlx::Error> {
-    let head = sqlx::query_scalar("select sequence from organization_heads where organization_id = $1");
-    Ok(head.bind(organization_id).fetch_optional(executor).await?.unwrap_or(0))
+) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "select generation,
+                coalesce((select sequence from organization_heads where organization_id = $1), 0)
+         from log_head",
+    )
+    .bind(organization_id)
+    .fetch_one(executor)
+    .await
 }
 
 /// The version of an aggregate of an organization; 0 where there is none.

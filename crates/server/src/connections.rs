@@ -238,8 +238,8 @@ impl Manner {
         let manner = Arc::clone(self);
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let span = traces::span(request.method(), request.headers());
-            let request = manner.prepared(request, peer);
-            manner.front.router(request.headers()).oneshot(request).instrument(span)
+            let mut request = manner.prepared(request, peer);
+            manner.front.router(request.headers_mut()).oneshot(request).instrument(span)
         });
         let stream = TokioIo::new(stream);
         if is_http2 {

@@ -1,7 +1,9 @@
 //! What answers pass on their way out where an installation wants it: compression, and CORS.
 
 use axum::Router;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::map_response;
+use axum::response::Response;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -28,7 +30,9 @@ impl Front {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        let compressing = settings.compression.then(|| plain.clone().layer(compression()));
+        let compressing = settings.compression.then(|| {
+            plain.clone().layer(compression()).layer(map_response(async |response| weaken_tag(response)))
+        });
         Self { plain, compressing }
     }
 
@@ -37,13 +41,47 @@ impl Front {
         Self { plain: router, compressing: None }
     }
 
-    /// The routes for a request. Whoever does not ask for compression does not pay for it.
-    pub(crate) fn router(&self, headers: &axum::http::HeaderMap) -> Router {
+    /// The routes for a request. A client that takes no gzip does not pay for compression.
+    ///
+    /// `Accept-Encoding` is simplified to `gzip`: the compression layer would answer 406 where a client forbids the
+    /// `identity` coding, after a write was carried out.
+    pub(crate) fn router(&self, headers: &mut HeaderMap) -> Router {
         match &self.compressing {
-            Some(router) if headers.contains_key(header::ACCEPT_ENCODING) => router.clone(),
+            Some(router) if accepts_gzip(headers) => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+                router.clone()
+            }
             _ => self.plain.clone(),
         }
     }
+}
+
+/// Whether a client takes gzip. RFC 9110, section 12.5.3.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let codings = lines.iter().flat_map(|line| line.split(',')).map(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = parameters.trim().trim_start_matches("q=").trim_start_matches("Q=");
+        (name.trim(), parameters.trim().is_empty() || weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    });
+    let codings: Vec<(&str, bool)> = codings.collect();
+    let accepts = |wanted: &str| {
+        codings.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, accepted)| *accepted)
+    };
+    accepts("gzip").or_else(|| accepts("x-gzip")).or_else(|| accepts("*")).unwrap_or(false)
+}
+
+/// A strong tag stands for the bytes before compression. RFC 9110, section 8.8.3.3.
+fn weaken_tag(mut response: Response) -> Response {
+    if response.headers().contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = response.headers().get(header::ETAG)
+        && tag.as_bytes().starts_with(b"\"")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
+    {
+        response.headers_mut().insert(header::ETAG, weak);
+    }
+    response
 }
 
 /// Streams whose lines are wanted as they come are left alone.

@@ -10,7 +10,7 @@ use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_domain::{Command, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
-use identity_log::{Actor, Append, Log, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::organizations;
 use secrecy::SecretString;
@@ -197,6 +197,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,
+        fate: Fate::default(),
     }
 }
 

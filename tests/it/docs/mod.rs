@@ -1,4 +1,7 @@
-//! What the service says of itself: the document, and the page that shows it.
+//! What the service says of itself: the OpenAPI document, the page that shows it, and the documents of this repository.
 
 mod browser;
+mod citations;
+mod links;
 mod page;
+mod repository;

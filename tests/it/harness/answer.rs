@@ -16,6 +16,19 @@ pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Lines of one header are one list. RFC 9110, section 5.3.
+pub(super) fn joined<'a>(
+    lines: impl Iterator<Item = (&'a str, impl Into<String>)>,
+) -> BTreeMap<String, String> {
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in lines {
+        let value = value.into();
+        let present = headers.entry(name.to_lowercase()).or_default();
+        *present = if present.is_empty() { value } else { format!("{present}, {value}") };
+    }
+    headers
+}
+
 impl Answer {
     #[track_caller]
     pub(super) fn new(what: String, status: u16, headers: BTreeMap<String, String>, bytes: Vec<u8>) -> Self {

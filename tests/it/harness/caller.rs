@@ -8,7 +8,8 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::{Answer, joined};
+use super::laws;
 
 /// A caller with a key, or without one.
 pub(crate) struct Caller {
@@ -97,14 +98,14 @@ impl Call {
 
     pub(crate) fn send(self) -> Answer {
         let response = self.request.send().unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
-        let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .collect();
+        let (status, url) = (response.status().as_u16(), response.url().to_string());
+        let lines = response.headers().iter();
+        let headers =
+            joined(lines.map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()))));
         let bytes = response.bytes().unwrap().to_vec();
-        Answer::new(self.what, status, headers, bytes)
+        let answer = Answer::new(self.what, status, headers, bytes);
+        laws::hold_tag(&url, &answer);
+        answer
     }
 }
 

@@ -1,5 +1,8 @@
 //! What holds for every answer of the service, whatever was asked.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -70,6 +73,7 @@ pub(super) fn hold(answer: &Answer) {
     assert!(answer.status == 304 || !(300..400).contains(&answer.status), "{answer} redirects");
     assert!(answer.status < 500 || answer.status == 503, "{answer} blames the service");
     assert!(!answer.headers.contains_key("set-cookie"), "{answer} sets a cookie");
+    hold_caching(answer);
     let says_when = answer.headers.contains_key("retry-after");
     assert!(answer.status != 503 || says_when, "{answer} does not say when to come again");
     if answer.what.starts_with("HEAD ") {
@@ -104,6 +108,41 @@ pub(super) fn hold(answer: &Answer) {
     } else {
         hold_error(answer, &answer.detail());
     }
+}
+
+/// Nothing that was answered to a key may be kept by a cache, or given to another key.
+#[track_caller]
+fn hold_caching(answer: &Answer) {
+    if answer.status == 401 {
+        assert!(answer.headers.contains_key("www-authenticate"), "{answer} does not say how to authenticate");
+    }
+    // What HTTP itself forbids is refused before there is a request at all.
+    let is_no_request = answer.bytes.is_empty() && matches!(answer.status, 400 | 414 | 431);
+    let Some((_, path)) = answer.what.split_once(' ').filter(|(_, path)| path.starts_with("/api")) else {
+        return;
+    };
+    if is_no_request || path.contains("://") {
+        return;
+    }
+    let header = |name: &str| answer.headers.get(name).cloned().unwrap_or_default();
+    assert_eq!(header("cache-control"), "no-store", "{answer} may be kept by a cache");
+    assert!(header("vary").contains("x-api-key"), "{answer} does not vary by key: {:?}", header("vary"));
+}
+
+/// Bodies by URL and strong entity tag, of all answers to reads of all tests.
+static TAGGED: LazyLock<Mutex<HashMap<(String, String), Vec<u8>>>> = LazyLock::new(Mutex::default);
+
+/// Two answers of one URL with the same strong entity tag are the same bytes, whoever asks.
+#[track_caller]
+pub(super) fn hold_tag(url: &str, answer: &Answer) {
+    let Some(tag) = answer.headers.get("etag").filter(|tag| !tag.starts_with("W/")) else { return };
+    if answer.status != 200 || !answer.what.starts_with("GET ") {
+        return;
+    }
+    let key = (url.to_owned(), tag.clone());
+    let mut tagged = TAGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = tagged.entry(key).or_insert_with(|| answer.bytes.clone());
+    assert_eq!(*first, answer.bytes, "{answer}: one tag for different bodies");
 }
 
 #[track_caller]

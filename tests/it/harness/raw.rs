@@ -1,11 +1,10 @@
 //! Requests byte by byte, for what an HTTP client refuses to send or quietly repairs.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::answer::{Answer, joined};
 use super::caller::Caller;
 
 /// A hung service fails the test instead of hanging it.
@@ -34,6 +33,35 @@ impl Caller {
             .collect();
         chunks.extend_from_slice(b"0\r\n\r\n");
         self.exchange(method, target, headers.as_bytes(), &chunks)
+    }
+
+    /// Sends the head of a request, waits until the service asks for the body, lets something happen, and sends the body.
+    /// Where the service answers without the body, nothing happens.
+    pub(crate) fn while_the_body_is_awaited(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &[u8],
+        happens: impl FnOnce(),
+    ) -> Answer {
+        let mut stream = TcpStream::connect(self.authority()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (host, key, length) = (self.authority(), self.key().unwrap_or_default(), body.len());
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-API-Key: {key}\r\n\
+             Content-Length: {length}\r\nExpect: 100-continue\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut received = vec![0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut received).unwrap();
+        if received == b"HTTP/1.1 100 Continue\r\n\r\n" {
+            received.clear();
+            happens();
+            stream.write_all(body).unwrap();
+        }
+        stream.read_to_end(&mut received).unwrap();
+        parse(format!("{method} {target} in raw bytes"), &received)
     }
 
     fn exchange(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
@@ -115,10 +143,8 @@ fn parse(what: String, received: &[u8]) -> Answer {
     let head = String::from_utf8(received[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap();
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-        .collect();
+    let headers =
+        joined(lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim())));
     assert!(!headers.contains_key("transfer-encoding"), "answers of this service announce their size");
     Answer::new(what, status, headers, received[end + 4..].to_vec())
 }

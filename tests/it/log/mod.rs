@@ -1,6 +1,7 @@
 //! The event log by itself, on a real Postgres: what is promised of positions, batches, refusals and seals.
 
 mod ahead;
+mod authority;
 mod batch_order;
 mod batches;
 mod outages;
@@ -17,8 +18,8 @@ use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, Tls
 use identity_domain::{Command, Handle, Rejection, vault_secret};
 use identity_log::carrier::NumberPool;
 use identity_log::{
-    Actor, Append, AppendError, Committed, Committer, Log, Metadata, Recorded, Settings, connect_options,
-    ids, read,
+    Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
+    connect_options, ids, read,
 };
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
@@ -111,6 +112,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,
+        fate: Fate::default(),
     }
 }
 

@@ -24,7 +24,7 @@ async fn cut(pool: &PgPool) -> i64 {
 fn acknowledged(answer: Answer) -> Option<Vec<Recorded>> {
     match answer {
         Ok(committed) => Some(committed.events),
-        Err(AppendError::Unavailable(_)) => None,
+        Err(AppendError::Unavailable(_) | AppendError::OutcomeUnknown(_)) => None,
         Err(other) => panic!("{other:?} is no outage"),
     }
 }

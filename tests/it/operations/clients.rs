@@ -2,6 +2,7 @@
 
 use identityd::settings::WireLayer;
 use reqwest::Method;
+use serde_json::json;
 
 use crate::harness::World;
 
@@ -23,10 +24,42 @@ fn answers_are_compressed_for_whoever_asks() {
     let request = admin.call(Method::GET, "/identities/").header("Accept-Encoding", "gzip");
     let compressed = request.open().unwrap();
     assert_eq!(compressed.headers()["content-encoding"], "gzip");
-    assert_eq!(compressed.headers()["vary"], "accept-encoding");
+    let varies: Vec<_> = compressed.headers().get_all("vary").iter().collect();
+    assert_eq!(varies, ["x-api-key", "accept-encoding"]);
+    let tag = compressed.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(tag, format!("W/{}", plain.headers["etag"]), "the tag stands for other bytes");
     let bytes = compressed.bytes().unwrap();
     assert!(bytes.starts_with(&[0x1f, 0x8b]), "no gzip: {bytes:?}");
     assert!(bytes.len() < plain.bytes.len() / 2, "{} of {}", bytes.len(), plain.bytes.len());
+}
+
+// A write must not be answered as refused after it was carried out.
+#[test]
+fn no_coding_that_a_client_forbids_changes_a_status() {
+    let world = crowded();
+    let admin = world.admin();
+    for (number, codings) in
+        ["identity;q=0", "*;q=0", "gzip, identity;q=0", "br, *;q=0", "gzip;q=0, identity;q=0", "br;q=1", ""]
+            .into_iter()
+            .enumerate()
+    {
+        let call = |method, path: &str| admin.call(method, path).header("Accept-Encoding", codings);
+        let body = json!({ "agent_handle": format!("created-{number}") });
+        assert_eq!(call(Method::POST, "/identities").json(&body).open().unwrap().status(), 201, "{codings}");
+        assert_eq!(call(Method::GET, "/identities/").open().unwrap().status(), 200, "{codings}");
+        assert_eq!(call(Method::GET, "/identities/nobody").open().unwrap().status(), 404, "{codings}");
+        assert_eq!(call(Method::DELETE, "/identities/alpha/phone_number").open().unwrap().status(), 404);
+    }
+}
+
+#[test]
+fn a_write_may_name_a_tag_that_a_compressing_proxy_made_weak() {
+    let world = crowded();
+    let admin = world.admin();
+    let tag = format!("W/{}", admin.try_identity("alpha").headers["etag"]);
+    let change = || admin.call(Method::PATCH, "/identities/alpha").header("If-Match", &tag);
+    change().json(&json!({ "description": "once" })).send().ok();
+    change().json(&json!({ "description": "twice" })).send().must_be(412);
 }
 
 #[test]

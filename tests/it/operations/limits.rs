@@ -143,4 +143,5 @@ fn a_request_that_takes_too_long_is_told_to_come_again() {
     admin.get("/identities/").ok();
     wait(elsewhere.rollback()).unwrap();
     admin.create("beta");
+    admin.try_identity("alpha").refused(404);
 }

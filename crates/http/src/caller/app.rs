@@ -142,7 +142,7 @@ impl App {
     }
 
     /// The key with this id, if it is good.
-    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, ApiError> {
+    pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, sqlx::Error> {
         let Parts { pool, cache, metrics, .. } = &self.0.parts;
         let known = cache.key(id);
         metrics.looked_up("key", known.is_some());

@@ -11,9 +11,9 @@ use identity_log::{Committed, ids};
 use identity_projections::identities::IdentityBody;
 use identity_projections::visibility::{self, AccessRow};
 
-use super::{json_text, unless_known};
+use super::json_text;
 use crate::caller::{Admin, Segments, uuid_segment};
-use crate::conditional::expected_version;
+use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
@@ -61,7 +61,7 @@ pub(crate) async fn grant_access(
     let mut form = Form::parse(&body)?;
     let viewer = form.lenient("viewer_identity_id", uuid);
     form.finish(Some(()))?;
-    let expected = expected_version(&headers, target.version)?;
+    let expected = expected_version(&headers, &*target)?;
     let access_id = ids::mint();
     let command = match viewer {
         Some(viewer) => IdentityCommand::GrantVisibility { access_id, viewer },
@@ -140,7 +140,7 @@ pub(crate) async fn revoke_access(
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     let viewer = uuid_segment("viewer_identity_id", &viewer)?;
-    let expected = expected_version(&headers, target.version)?;
+    let expected = expected_version(&headers, &*target)?;
     let command = IdentityCommand::RevokeVisibility { viewer };
     caller.write(target.id, Command::Identity(command), expected, Done).await
 }

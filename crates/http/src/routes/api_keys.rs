@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{json as answer, unless_known};
+use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
 use crate::caller::{Admin, Holder, Segments};
+use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, filled_text, text, uuid};
 use crate::reply::{Answer, Done, Reply, Source};

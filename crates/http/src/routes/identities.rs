@@ -15,9 +15,9 @@ use identity_projections::document::IdentityDocument;
 use identity_projections::identities::IdentityBody;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
-use super::{json_text, past, unless_current, unless_known};
+use super::past;
 use crate::caller::{Admin, Caller, Holder, Segments};
-use crate::conditional::{expected_version, identity_tag};
+use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
@@ -48,7 +48,7 @@ struct Newborn;
 #[async_trait]
 impl Reply for Newborn {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        Ok(Answer::text(StatusCode::CREATED, newborn(committed)?.body()))
+        Ok(Answer::found(StatusCode::CREATED, &newborn(committed)?))
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn get_identity(
     }
     let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
-    unless_current(&headers, &identity_tag(&found), || Ok(json_text(StatusCode::OK, found.body())))
+    Ok(unless_current(&headers, &*found, found.body()))
 }
 
 /// `PATCH /api/v1/identities/{agent_handle}`: 200 with the whole identity, changed or not.
@@ -145,7 +145,7 @@ pub(crate) async fn update_identity(
         }
         None => {}
     }
-    let expected = expected_version(&headers, found.version)?;
+    let expected = expected_version(&headers, &*found)?;
     let command = IdentityCommand::Update(Box::new(form.update));
     let id = found.id;
     let reply = Updated { identity: caller.subject(id), before: found };
@@ -168,7 +168,7 @@ impl Reply for Updated {
             return Ok(Answer::identity(StatusCode::OK, shown));
         }
         let found = self.identity.found(source, committed.version).await?;
-        Ok(Answer::text(StatusCode::OK, found.body()).with_tag(Some(identity_tag(&found))))
+        Ok(Answer::found(StatusCode::OK, &found))
     }
 }
 
@@ -189,6 +189,6 @@ pub(crate) async fn delete_identity(
 ) -> Result<Response, ApiError> {
     let found = caller.find(&handle).await?;
     caller.admins_only("Deleting an identity")?;
-    let expected = expected_version(&headers, found.version)?;
+    let expected = expected_version(&headers, &*found)?;
     caller.write(found.id, Command::Identity(IdentityCommand::Delete), expected, Done).await
 }

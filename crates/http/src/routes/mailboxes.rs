@@ -10,9 +10,9 @@ use identity_projections::document::Mailbox;
 use identity_projections::identities::{self, Part, Row};
 use serde::Serialize;
 
-use super::{filter_mode_change_notice, json, unless_current, unless_known};
+use super::{filter_mode_change_notice, json};
 use crate::caller::{Caller, Segments};
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice};
 use crate::reply::{Answer, Reply, Source, Subject};
@@ -66,8 +66,8 @@ pub(crate) async fn get_mailbox(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
-    let tag = entity_tag(owner.version);
-    unless_current(&headers, &tag, || json(StatusCode::OK, &FullMailbox::from(owner)))
+    let revision = Revision::from(&owner);
+    Ok(unless_current(&headers, revision, serde_json::to_string(&FullMailbox::from(owner))?))
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
@@ -112,7 +112,7 @@ pub(crate) async fn update_mailbox(
     }
     let mail_filter_mode = form.optional("filter_mode", choice);
     let update = form.finish(Some(Update { mail_filter_mode, ..Update::default() }))?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
     let reply = Changed { owner: caller.subject(id) };

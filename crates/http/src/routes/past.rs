@@ -3,8 +3,6 @@
 //! A moment in time means everything that had happened by then, itself included; no two commands share a moment, so it
 //! names a place in history exactly. `sequence:N`, for one identity, means right after its own event of that sequence.
 
-use std::error::Error;
-
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -12,12 +10,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::Handle;
 use identity_log::{history, past as log};
 use identity_projections::identities::IdentityBody;
-use identity_projections::past::{self, Lived, PastError};
+use identity_projections::past::{self, Lived};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use super::interruption::Interruption;
 use super::json_text;
-use crate::caller::{Caller, Historian};
+use crate::caller::{Caller, Historian, KeyCheck};
 use crate::error::ApiError;
 use crate::form::Complaint;
 use crate::parameters::{Parameters, moment};
@@ -79,11 +78,12 @@ pub(crate) async fn list(
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
     let lived = Lived::find(caller.pool(), caller.organization_id(), upto).await?;
-    whole(List { pool: caller.pool().clone(), lived, place: 0, ended: false }).await
+    whole(List { key: caller.key_check(), pool: caller.pool().clone(), lived, place: 0, ended: false }).await
 }
 
 /// A list of the past on its way.
 struct List {
+    key: KeyCheck,
     pool: PgPool,
     lived: Lived,
     place: usize,
@@ -92,11 +92,12 @@ struct List {
 
 impl List {
     /// The next piece; none behind the end.
-    async fn piece(&mut self, count: usize) -> Result<Option<String>, PastError> {
+    async fn piece(&mut self, count: usize) -> Result<Option<String>, Interruption> {
         if self.ended {
             return Ok(None);
         }
         let found = self.lived.piece(&self.pool, self.place, count).await?;
+        Interruption::unless_valid(&self.key).await?;
         let mut text = String::new();
         for identity in &found {
             text.push(if self.place == 0 { '[' } else { ',' });
@@ -118,12 +119,9 @@ async fn whole(mut list: List) -> Result<Response, ApiError> {
         return Ok(json_text(StatusCode::OK, first));
     }
     let rest = stream::try_unfold(list, async |mut list| {
-        Ok::<_, PastError>(list.piece(PIECE).await?.map(|piece| (piece, list)))
+        Ok::<_, Interruption>(list.piece(PIECE).await?.map(|piece| (piece, list)))
     });
-    let rest = rest.inspect_err(|error| {
-        // The status was sent long ago: the log is the only place left to say why.
-        tracing::error!(error = error as &dyn Error, "list of the past cut off in the middle");
-    });
+    let rest = rest.inspect_err(Interruption::report);
     let body = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

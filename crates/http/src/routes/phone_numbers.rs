@@ -11,9 +11,9 @@ use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
 use super::identity_forms::{phone_order, webhook_url, websocket_url};
-use super::{filter_mode_change_notice, json, unless_current, unless_known};
+use super::{filter_mode_change_notice, json};
 use crate::caller::{Caller, Segments, uuid_segment};
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, parsed};
 use crate::reply::{Answer, Done, Reply, Source, Subject};
@@ -63,7 +63,7 @@ pub(crate) async fn provision_phone_number(
     let order = phone_order(&mut form, false);
     let handle = form.finish(handle)?;
     let owner = caller.find_own(handle.as_str()).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &*owner)?;
     let reply = Number { status: StatusCode::CREATED, owner: caller.subject(owner.id) };
     let command = IdentityCommand::ProvisionPhone(order);
     caller.write(owner.id, Command::Identity(command), expected, reply).await
@@ -102,7 +102,7 @@ pub(crate) async fn get_phone_number(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, phone) = find(&caller, id).await?;
-    unless_current(&headers, &entity_tag(owner.version), || json(StatusCode::OK, &phone))
+    Ok(unless_current(&headers, &owner, serde_json::to_string(&phone)?))
 }
 
 /// A number, and whose it is.
@@ -144,7 +144,7 @@ pub(crate) async fn update_phone_number(
         filter_mode: form.optional("filter_mode", choice),
     };
     let change = form.finish(Some(change))?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let reply = Number { status: StatusCode::OK, owner: caller.subject(owner.document.id) };
     let command = IdentityCommand::ChangePhone(change);
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
@@ -167,7 +167,7 @@ pub(crate) async fn release_phone_number(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, _) = find(&caller, id).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     release(&caller, owner.document.id, Some(id), expected).await
 }
 
@@ -187,7 +187,7 @@ pub(crate) async fn release_phone_number_of_identity(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = caller.find_own(&handle).await?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &*owner)?;
     release(&caller, owner.id, None, expected).await
 }
 

@@ -14,9 +14,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{json, unless_current, unless_known};
+use super::json;
 use crate::caller::{Caller, Segments, uuid_segment};
-use crate::conditional::{entity_tag, expected_version};
+use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, object};
 use crate::reply::{Answer, Reply, Source, Subject};
@@ -97,8 +97,8 @@ pub(crate) async fn get_tunnel(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, uuid_segment("tunnel_id", &id)?).await?;
-    let tag = entity_tag(owner.version);
-    unless_current(&headers, &tag, || json(StatusCode::OK, &FullTunnel::of(owner)?))
+    let revision = Revision::from(&owner);
+    Ok(unless_current(&headers, revision, serde_json::to_string(&FullTunnel::of(owner)?)?))
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
@@ -137,7 +137,7 @@ pub(crate) async fn update_tunnel(
         form.refuse("metadata", "Metadata should have at most 4096 bytes as compact JSON");
     }
     form.finish(Some(()))?;
-    let expected = expected_version(&headers, owner.version)?;
+    let expected = expected_version(&headers, &owner)?;
     let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
     let reply = Changed { owner: caller.subject(owner.document.id) };

@@ -16,9 +16,9 @@ use identity_projections::vault_secrets::{self, Row};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{json, unless_known};
+use super::json;
 use crate::caller::{Admin, Caller, Segments, uuid_segment};
-use crate::conditional::expected_version;
+use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, choice, filled_text, text, uuid};
 use crate::reply::{Answer, Done, Reply, Source};
@@ -212,7 +212,7 @@ async fn expected_of_identity(
         return Ok(None);
     }
     let present = identities::row(caller.pool(), caller.organization_id(), identity).await?;
-    present.map_or(Ok(None), |present| expected_version(headers, present.version))
+    present.map_or(Ok(None), |present| expected_version(headers, &present))
 }
 
 /// Answers with the rule.

@@ -18,7 +18,7 @@ fn leaves(count: u64) -> Vec<Hash> {
     (0..count).map(|number| sha(&[&[0], &number.to_be_bytes()])).collect()
 }
 
-/// The definitions of section 2.1 over leaf hashes. Roots are remembered, or it would take long.
+/// The definitions of RFC 6962, section 2.1 over leaf hashes. Roots are remembered, or it would take long.
 struct Rfc<'a> {
     leaves: &'a [Hash],
     roots: RefCell<HashMap<Range<usize>, Hash>>,
@@ -29,7 +29,7 @@ impl<'a> Rfc<'a> {
         Self { leaves, roots: RefCell::default() }
     }
 
-    /// MTH of section 2.1.
+    /// MTH of RFC 6962, section 2.1.
     fn root(&self, d: Range<usize>) -> Hash {
         if let Some(root) = self.roots.borrow().get(&d) {
             return *root;
@@ -46,7 +46,7 @@ impl<'a> Rfc<'a> {
         root
     }
 
-    /// PATH of section 2.1.1, for leaf `m` of these.
+    /// PATH of RFC 6962, section 2.1.1, for leaf `m` of these.
     fn path(&self, m: usize, d: Range<usize>) -> Vec<Hash> {
         if d.len() == 1 {
             return vec![];
@@ -62,7 +62,7 @@ impl<'a> Rfc<'a> {
         path
     }
 
-    /// SUBPROOF of section 2.1.2.
+    /// SUBPROOF of RFC 6962, section 2.1.2.
     fn subproof(&self, m: usize, d: Range<usize>, known: bool) -> Vec<Hash> {
         if m == d.len() {
             return if known { vec![] } else { vec![self.root(d)] };

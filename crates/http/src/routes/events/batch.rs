@@ -1,15 +1,12 @@
 //! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
 
-use std::error::Error;
-
-use identity_log::ReadError;
 use identity_log::history::{Entry, History, Query};
-use identity_log::proof::{self, SignError, TreeError};
-use identity_projections::api_keys;
+use identity_log::proof::{self, TreeError};
 use identity_proof::Hash;
 use sqlx::PgConnection;
 
 use crate::caller::Caller;
+use crate::routes::interruption::Interruption;
 
 /// The most events of a batch.
 const MOST_EVENTS: u32 = 2048;
@@ -25,36 +22,6 @@ const BEHIND_LEAF: usize = b"\"}\n".len();
 
 /// How long a hash is in base64.
 const LEAF_LENGTH: usize = 44;
-
-/// Why a stream breaks off in the middle.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Interruption {
-    /// Events could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The database refused, or went away.
-    #[error("database error")]
-    Database(#[from] sqlx::Error),
-    /// The log could not be signed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    /// What was signed could not be read.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// The key that opened the stream was revoked.
-    #[error("the key of a stream was revoked")]
-    Revoked,
-}
-
-impl Interruption {
-    /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
-    pub(super) fn report(&self) {
-        match self {
-            Self::Revoked => tracing::info!("history cut off: {self}"),
-            error => tracing::error!(error = error as &dyn Error, "history cut off in the middle"),
-        }
-    }
-}
 
 /// A range that somebody reads.
 #[derive(Debug)]
@@ -82,10 +49,15 @@ impl Reading {
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Option<Batch>, Interruption> {
         let batch = self.read(write).await?;
-        if batch.is_some() && api_keys::find_active(self.caller.pool(), self.caller.key.id).await?.is_none() {
-            return Err(Interruption::Revoked);
+        if batch.is_some() {
+            self.check_key().await?;
         }
         Ok(batch)
+    }
+
+    /// Breaks the stream off if its key was revoked.
+    pub(super) async fn check_key(&self) -> Result<(), Interruption> {
+        Interruption::unless_valid(&self.caller.key_check()).await
     }
 
     async fn read(&mut self, write: fn(&Entry<'_>, &mut Vec<u8>)) -> Result<Option<Batch>, Interruption> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::{TryStreamExt as _, stream};
 use identity_log::follow::Head;
@@ -14,10 +14,13 @@ use identity_log::history::{self, Entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::batch::{Interruption, Reading};
+use super::batch::Reading;
 use super::range::Range;
 use crate::caller::Caller;
 use crate::cursor;
+use crate::routes::interruption::Interruption;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// How many events are looked through at a time for those that fit a filter, so that a client whose filter fits few of
 /// many hears in between that it is not forgotten.
@@ -48,12 +51,14 @@ pub(super) fn follow(range: Range, caller: Caller) -> Response {
     let following = Following { reading, upto, news, heartbeat, opened: false };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
+        following.reading.check_key().await?;
         following.news.silent_until = Instant::now() + following.heartbeat;
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // nginx keeps an answer until it ends unless it is told not to.
+        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
 }

@@ -12,9 +12,10 @@ use identity_log::history::Entry;
 use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::proof::{self, Refusal, SignError, Signed};
 
-use super::batch::{Interruption, Reading};
+use super::batch::Reading;
 use super::range::Range;
 use crate::caller::Caller;
+use crate::routes::interruption::Interruption;
 
 /// An export on its way.
 #[derive(Debug)]

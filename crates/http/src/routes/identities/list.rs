@@ -4,8 +4,6 @@
 //! and a slow client keeps no connection to the database. The first of them are read before the answer begins: what fails
 //! until then is an error with a status; later, the answer breaks off instead of ending well.
 
-use std::error::Error;
-
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -16,10 +14,11 @@ use identity_projections::identities::Viewer;
 use identity_projections::identities::listing::{self, Filter, Listed, Place};
 use sqlx::PgPool;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
 use crate::form::{Complaint, choice};
 use crate::parameters::{Parameters, limit, moment};
+use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
 
 /// How many identities a page has, unless the client says.
@@ -115,6 +114,7 @@ fn handle_prefix(text: &str) -> String {
 pub(super) async fn answer(wanted: Wanted, caller: &Caller) -> Result<Response, ApiError> {
     let Wanted { filter, page, given } = wanted;
     let mut list = List {
+        key: caller.key_check(),
         pool: caller.pool().clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
@@ -156,6 +156,7 @@ fn linked(mut response: Response, link: &str) -> Response {
 
 /// A list on its way.
 struct List {
+    key: KeyCheck,
     pool: PgPool,
     organization_id: String,
     viewer: Viewer,
@@ -191,8 +192,9 @@ impl List {
     }
 
     /// The next piece of the whole, and whether it was the last.
-    async fn piece(&mut self, limit: u32, mut body: String) -> Result<(String, bool), sqlx::Error> {
+    async fn piece(&mut self, limit: u32, mut body: String) -> Result<(String, bool), Interruption> {
         let listed = self.next(limit).await?;
+        Interruption::unless_valid(&self.key).await?;
         self.write(&listed, &mut body);
         let last = listed.len() < limit as usize;
         if last {
@@ -211,12 +213,9 @@ async fn whole(mut rest: List) -> Result<Response, ApiError> {
     let rest = stream::try_unfold(Some(rest), async |list| {
         let Some(mut list) = list else { return Ok(None) };
         let (piece, ended) = list.piece(PIECE, String::new()).await?;
-        Ok::<_, sqlx::Error>(Some((Bytes::from(piece), (!ended).then_some(list))))
+        Ok::<_, Interruption>(Some((Bytes::from(piece), (!ended).then_some(list))))
     });
-    let rest = rest.inspect_err(|error| {
-        // The status was sent long ago: the log is the only place left to say why.
-        tracing::error!(error = error as &dyn Error, "list cut off in the middle");
-    });
+    let rest = rest.inspect_err(Interruption::report);
     let first = stream::iter([Ok(Bytes::from(first))]);
     let body = Body::from_stream(futures::StreamExt::chain(first, rest));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())

@@ -1,0 +1,62 @@
+//! Answers that are written piece by piece, and why such an answer breaks off.
+
+use std::error::Error;
+
+use identity_log::ReadError;
+use identity_log::proof::{SignError, TreeError};
+use identity_projections::past::PastError;
+
+use crate::caller::KeyCheck;
+use crate::error::ApiError;
+
+/// Why a stream breaks off in the middle.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Interruption {
+    /// Events could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database refused, or went away.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// The log could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// What was signed could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A document of the past could not be folded.
+    #[error(transparent)]
+    Past(#[from] PastError),
+    /// The key that opened the stream was revoked.
+    #[error("the key of a stream was revoked")]
+    Revoked,
+}
+
+impl Interruption {
+    /// Asks again for the key of a stream.
+    pub(crate) async fn unless_valid(key: &KeyCheck) -> Result<(), Self> {
+        if key.is_valid().await? { Ok(()) } else { Err(Self::Revoked) }
+    }
+
+    /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
+    pub(crate) fn report(&self) {
+        match self {
+            Self::Revoked => tracing::info!("an answer was cut off: {self}"),
+            error => tracing::error!(error = error as &dyn Error, "an answer was cut off in the middle"),
+        }
+    }
+}
+
+/// What fails before the first piece is sent is an error with a status.
+impl From<Interruption> for ApiError {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Read(error) => error.into(),
+            Interruption::Database(error) => error.into(),
+            Interruption::Sign(error) => error.into(),
+            Interruption::Tree(error) => error.into(),
+            Interruption::Past(error) => error.into(),
+            Interruption::Revoked => Self::unauthorized(),
+        }
+    }
+}
