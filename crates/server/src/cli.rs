@@ -1,6 +1,6 @@
-//! The commands: what they are called, and which module carries each out.
+//! The commands and their flags. Each command has a module.
 //!
-//! A command opens the database, does one thing and closes it again; what it does is in the library.
+//! A command opens the database, does one thing and closes the database again. The work itself is in the library.
 
 mod access;
 mod audit;
@@ -122,7 +122,7 @@ enum Command {
     Doctor,
     /// Print the manual
     Man(manual::ManFlags),
-    /// Print what makes a shell complete commands and options
+    /// Print a script that makes a shell complete commands and options
     Completions {
         /// Which shell
         shell: Shell,
@@ -177,14 +177,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the key was given where the list of processes shows it.
+/// Whether the key was given as a flag, which the list of processes shows to every user.
 fn is_signing_key_in_the_open() -> bool {
     let is_flag = |argument: &str| argument == "--signing-key" || argument.starts_with("--signing-key=");
     std::env::args_os().any(|argument| argument.to_str().is_some_and(is_flag))
 }
 
-/// Does some work on a database that is open for as long as it takes. Being told to stop ends the work, and the
-/// database is closed all the same.
+/// Opens the database, does some work, and closes the database. A signal to stop cancels the work; the database is closed
+/// all the same.
 async fn with_database<T>(
     settings: &DatabaseSettings,
     if_missing: IfMissing,
@@ -199,7 +199,7 @@ async fn with_database<T>(
     with_database_until(settings, if_missing, work).await
 }
 
-/// The same for work that can be told to stop, and ends itself then.
+/// The same for work that stops by itself when it is interrupted.
 async fn with_database_until<T>(
     settings: &DatabaseSettings,
     if_missing: IfMissing,

@@ -24,11 +24,11 @@ pub use url::options;
 /// How long a database may take to answer before a command gives up on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long connections are waited for at the end.
+/// How long the pool may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A command works on one thing after the other; the second connection is for whoever it calls.
-const CONNECTIONS: u32 = 2;
+/// A command needs one connection at a time; the second is for functions that take one of their own.
+const COMMAND_CONNECTIONS: u32 = 2;
 
 /// How often a private Postgres is looked after.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub struct Database {
     stop: Stop,
 }
 
-/// What to do where there is no private Postgres yet.
+/// What a command does if the data directory has no private Postgres yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfMissing {
     /// Make one.
@@ -53,8 +53,8 @@ pub enum IfMissing {
 }
 
 impl Database {
-    /// Attaches to the database, and starts the private Postgres where that is the one. Gives up when it is told to
-    /// stop; the private Postgres is stopped then, unless somebody else uses it.
+    /// Connects to the database. Without a database URL, attaches to the private Postgres and starts it if need be. Gives
+    /// up when the process is told to stop, and stops the private Postgres then, unless another process uses it.
     pub async fn open(
         settings: &DatabaseSettings,
         if_missing: IfMissing,
@@ -81,8 +81,7 @@ impl Database {
         }
     }
 
-    /// Starts the private Postgres again whenever it has ended under us. Never returns; a given Postgres has somebody
-    /// else who looks after it.
+    /// Restarts the private Postgres whenever it has ended. Never returns. A Postgres given by URL is not restarted.
     pub async fn look_after(&self) -> Infallible {
         let DatabaseSettings::Private(data_dir) = &self.settings else {
             return std::future::pending().await;
@@ -97,20 +96,20 @@ impl Database {
         }
     }
 
-    /// Where it is, for those who connect on their own.
+    /// The URL of the database, for code that opens connections of its own.
     pub fn url(&self) -> &SecretString {
         &self.url
     }
 
-    /// Connections to it.
+    /// The connection pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
     /// Ends the connections, and stops the private Postgres if nobody else uses it.
     pub async fn close(self) -> anyhow::Result<()> {
-        // A statement that was given up on may wait for somebody's lock for as long as that is held. Its connection ends
-        // with this process, or with the server.
+        // A statement that was given up may still wait for a lock of another session. Its connection ends with this process
+        // or with the server.
         if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
             tracing::debug!("a connection is still busy and is left to itself");
         }
@@ -121,7 +120,7 @@ impl Database {
     }
 }
 
-/// Whoever opens a private Postgres starts it, if it does not run.
+/// Opening a private Postgres starts it if it does not run.
 async fn start_again(data_dir: &Path, stop: Stop) -> anyhow::Result<()> {
     let data_dir = data_dir.to_owned();
     spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)?.close()).await?
@@ -164,6 +163,6 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
     });
     let connection = connected.context(address)?;
     connection.close().await?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
+    let pool = PgPoolOptions::new().max_connections(COMMAND_CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.test_before_acquire(false).connect_lazy_with(options))
 }

@@ -8,11 +8,11 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::doctor;
 
-/// What the `migrations` folder held when this binary was built.
+/// The contents of the folder `migrations` when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
-/// Brings the database up to date. Processes that do so at once wait for each other, on Postgres's advisory lock. Where
-/// nothing is to be done nothing is written, so that a role without the right to change tables, or a standby, will do.
+/// Brings the database up to date. Processes that do so at once wait for each other, on an advisory lock of Postgres.
+/// Without pending migrations nothing is written, so a role without the right to change tables, or a standby, will do.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
     if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {

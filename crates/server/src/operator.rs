@@ -1,4 +1,4 @@
-//! What operators do beside the API: organizations, keys, identities. Called by the command line.
+//! The work of operators: organizations, keys, identities. Called by the command line.
 
 mod identities;
 
@@ -20,9 +20,9 @@ use time::OffsetDateTime;
 pub use identities::Access;
 
 /// The longest label of a key and name of an organization, in characters.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_CHARACTERS: usize = 255;
 
-/// Acts on a migrated database with an operator's rights, which are all there are.
+/// Acts on a migrated database with all rights.
 #[derive(Debug, Clone)]
 pub struct Operator {
     pool: PgPool,
@@ -48,7 +48,7 @@ pub struct Organization {
     pub created_at: OffsetDateTime,
 }
 
-/// What a key is to be for.
+/// The scope of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// Everything in its organization.
@@ -181,13 +181,13 @@ impl Operator {
             Arc::new(NumberPool),
             settings,
         );
-        // The log is let go of with the last answer, which ends the committer.
+        // `work` drops the log at its end, which ends the committer.
         let (answer, ()) = tokio::join!(work(log), committer.run());
         answer
     }
 }
 
-/// What an operator appends.
+/// A command of an operator, for the log.
 fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append {
     Append {
         organization_id: organization_id.to_owned(),
@@ -201,7 +201,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
     }
 }
 
-/// A new key, and what is appended to issue it.
+/// A new key, and the command that issues it.
 fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(NewKey, Append)> {
     let secret = Secret::generate()?;
     let id = ids::mint_random();
@@ -220,10 +220,10 @@ fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(Ne
 
 fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
     let length = name.chars().count();
-    if (1..=LONGEST_NAME).contains(&length) && !name.contains('\0') {
+    if (1..=MAX_NAME_CHARACTERS).contains(&length) && !name.contains('\0') {
         Ok(())
     } else {
-        bail!("{what} has 1 to {LONGEST_NAME} characters and no NUL")
+        bail!("{what} has 1 to {MAX_NAME_CHARACTERS} characters and no NUL")
     }
 }
 

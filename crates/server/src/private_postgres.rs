@@ -1,9 +1,9 @@
-//! The private Postgres of a data directory: who runs it, and for how long.
+//! The private Postgres of a data directory: which process starts it, and which one stops it.
 //!
-//! With no database URL, every command of identityd shares one Postgres that belongs to the data directory. Whoever
-//! needs it attaches to the running server or starts it, and holds a shared file lock for as long as it is in use; the
-//! last one out stops the server. The kernel drops the locks of a process that dies, so a killed service leaves
-//! nothing to clean up: the server goes on, and the next user attaches to it and takes over the duty to stop it.
+//! Without a database URL, all commands of identityd on one data directory share one Postgres. A process that needs it
+//! attaches to the running server, or starts it, and has a shared file lock while it uses the server. The last process
+//! to release that lock stops the server. The kernel releases the locks of a process that dies, so a killed service
+//! leaves nothing to clean up: the server runs on, the next process attaches to it, and stops it at its end.
 //!
 //! Starting and stopping happen only under the exclusive starter lock. Everything here blocks: call it from
 //! `tokio::task::spawn_blocking`.
@@ -37,7 +37,7 @@ use crate::stop::Stop;
 /// Name of the database, and of the role that owns it.
 const DATABASE: &str = "identityd";
 
-/// How long after this process was told to stop it waits for another one that starts or stops the server.
+/// How long after this process was told to stop it still waits for the starter lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// One use of the private Postgres of a data directory.
@@ -56,8 +56,8 @@ impl PrivatePostgres {
         Self::open_until(data_dir, Stop::never())
     }
 
-    /// The same, but given up when the process is told to stop: then the server that was starting is ended, too, if
-    /// nobody else uses it. From then on [`close`](Self::close) hurries as well.
+    /// The same, but given up when the process is told to stop. A server that was starting is ended then, unless another
+    /// process uses it. From then on [`close`](Self::close) has a time limit as well.
     pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
         let home = Home::of(data_dir)?;
         let starter = locks::starter(&home, || stop.is_told())?;
@@ -74,8 +74,8 @@ impl PrivatePostgres {
         }
     }
 
-    /// Whether there is nothing of a cluster in this data directory. What this account may not see is not nothing, and
-    /// neither is a link that leads nowhere.
+    /// Whether this data directory has no cluster. A cluster that this account may not see counts as there, and so does a
+    /// link whose target is gone.
     pub fn is_missing(data_dir: &Path) -> bool {
         let home = data_dir.join("postgres");
         let is_missing = |path: &Path| {
@@ -87,11 +87,11 @@ impl PrivatePostgres {
     /// Where the database is, as a `postgres://` URL over the Unix socket.
     pub fn url(&self) -> String {
         let folder = percent_encode(self.server.socket_folder().as_os_str().as_bytes(), NON_ALPHANUMERIC);
-        // Everything is spelled out, since sqlx fills what a URL leaves open from PGPORT, PGSSLMODE and the like.
+        // All parts are given, since sqlx takes missing ones from PGPORT, PGSSLMODE and other variables.
         format!("postgres://{DATABASE}@{folder}:{port}/{DATABASE}?sslmode=disable", port = socket::PORT)
     }
 
-    /// Gives the server back, and stops it if nobody else uses it.
+    /// Ends this use of the server, and stops the server if no other process uses it.
     pub fn close(mut self) -> anyhow::Result<()> {
         self.give_back()
     }
@@ -101,7 +101,7 @@ impl PrivatePostgres {
         let gives_up = || self.stop.since().is_some_and(|told| told.elapsed() > LOCK_TIMEOUT);
         let starter = locks::starter(self.server.home(), gives_up)?;
         drop(in_use);
-        // Whoever has the lock for so long uses the server, and stops it.
+        // A process that has the lock for so long uses the server, and will stop it.
         let Some(starter) = starter else { return Ok(()) };
         if locks::is_unused(self.server.home())? { self.server.stop(&starter, &self.stop) } else { Ok(()) }
     }

@@ -28,11 +28,11 @@ const DEFAULT_DESCRIPTION_LIMIT: usize = 10_000;
 const DEFAULT_IDEMPOTENCY_RETENTION_HOURS: u32 = 24;
 
 /// A hundred years: longer is a typing error, and would leave the range of a timestamp.
-const LONGEST_NAME_HOLD_DAYS: u32 = 36_500;
+const MAX_NAME_HOLD_DAYS: u32 = 36_500;
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// Where the data is, as flags and environment say.
+/// The place of the data, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct DatabaseFlags {
     /// Folder of the signing key, and of the private Postgres where there is no database URL [default: .identityd]
@@ -45,7 +45,7 @@ pub struct DatabaseFlags {
     pub database_url: Option<SecretString>,
 }
 
-/// Who signs the log, as flags and environment say.
+/// The signing key, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct SigningFlags {
     /// File with the key that signs checkpoints, 32 bytes in base64, which nobody else can read [default: made on first
@@ -82,7 +82,7 @@ pub struct ServeFlags {
     #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
     pub description_limit: Option<usize>,
 
-    /// What lies between clients and the API.
+    /// Settings of connections and requests.
     #[command(flatten)]
     pub wire: WireLayer,
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
@@ -181,7 +181,7 @@ pub struct ServeSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
-    /// What lies between clients and the API.
+    /// Settings of connections and requests.
     pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
@@ -206,10 +206,7 @@ impl ServeSettings {
 
 fn name_hold(days: Option<u32>) -> anyhow::Result<Duration> {
     let days = days.unwrap_or(DEFAULT_NAME_HOLD_DAYS);
-    ensure!(
-        days <= LONGEST_NAME_HOLD_DAYS,
-        "name_hold_days is {days}, at most {LONGEST_NAME_HOLD_DAYS} is possible"
-    );
+    ensure!(days <= MAX_NAME_HOLD_DAYS, "name_hold_days is {days}, at most {MAX_NAME_HOLD_DAYS} is possible");
     Ok(Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY))
 }
 

@@ -1,4 +1,5 @@
-//! The key that signs checkpoints, and where what was signed is remembered: the folder `signing` in the data directory.
+//! The key that signs checkpoints. It and the last checkpoints that were signed are in the folder `signing` of the data
+//! directory.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
@@ -14,7 +15,7 @@ use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 
-/// Who signs.
+/// The key that signs checkpoints.
 #[derive(Debug, Clone)]
 pub struct SigningSettings {
     /// The data directory.
@@ -39,7 +40,7 @@ impl From<String> for GivenKey {
 }
 
 impl SigningSettings {
-    /// A signer with the key that is given, or kept, or made now.
+    /// A signer. Its key is the one in the settings, or else the one in the data directory, which is made if it is missing.
     pub fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
         let key = match self.existing_key()? {
             Some(key) => key,
@@ -48,7 +49,7 @@ impl SigningSettings {
         Ok(Signer::new(pool, key, Memory::new(self.folder())))
     }
 
-    /// The same, if there is a key already: a command in the wrong folder makes none.
+    /// The same, but without making a key: a command in the wrong folder must not make one.
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
         let key = self.existing_key()?;
         Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
@@ -71,7 +72,7 @@ impl SigningSettings {
         }
     }
 
-    /// Another process may be at it too: whoever links its file first has made the key of both.
+    /// Two processes may do this at the same time: the one that links its file first has made the key of both.
     fn make_key(&self) -> anyhow::Result<SigningKey> {
         let folder = self.folder();
         private_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -102,7 +103,7 @@ fn key_of(file: &Path) -> anyhow::Result<Option<SigningKey>> {
     }
 }
 
-/// The folder, which nobody else may enter, whatever the umask is. One of an older version may be open to others.
+/// Makes the folder private to this account, whatever the umask is. Older versions made it open to others.
 fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(0o700))
@@ -115,7 +116,7 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     writer.sync_all()
 }
 
-/// Whoever can read the key can sign a history of their own.
+/// A user who can read the key can sign a forged history, so the file must be private.
 fn check_private(file: &Path) -> anyhow::Result<()> {
     let mode = fs::metadata(file)?.permissions().mode() & 0o777;
     let others = mode & 0o077;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::unambiguous::Unambiguous;
 
-/// What an auditor sees of an event. The members are those that are hashed, no more and no fewer.
+/// An event as an auditor sees it. Exactly these members are hashed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
@@ -37,7 +37,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of an event as it stands in the log, whatever that has become.
+    /// The envelope of an event as it is in the log now, even if it was tampered with.
     pub fn of(entry: &Entry<'_>) -> serde_json::Result<Self> {
         Ok(Self {
             organization_id: entry.organization_id.to_owned(),
@@ -57,10 +57,10 @@ impl Envelope {
 /// How the last line begins; no envelope begins so.
 pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
 
-/// What stands between an envelope and its leaf hash.
+/// The text between an envelope and its leaf hash.
 const SEAL_START: &[u8] = br#","leaf_hash":""#;
 
-/// What stands behind the leaf hash.
+/// The text behind the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
 
 /// How long a hash is in base64.
@@ -90,7 +90,8 @@ pub struct Read {
     pub signed: Option<Hash>,
 }
 
-/// What has to be dense and in order. A line has the members of an envelope and perhaps a leaf hash, each of them once.
+/// The members that are checked for gaps and order. A line has the members of an envelope and perhaps a leaf hash, each
+/// of them once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outline {

@@ -30,13 +30,13 @@ const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write the history of an organization to a file that proves itself
+    /// Write the history of an organization to a file that can be verified
     Export(ExportFlags),
     /// Verify an export; needs neither the service nor the database
     Verify(VerifyFlags),
-    /// Show what an identity was after each of its events, and who made it so
+    /// Show the state of an identity after each of its events, and who caused the event
     Replay(replay::ReplayFlags),
-    /// Sign the log as it stands, whatever was signed before, under a new name
+    /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {
         /// Id or name of the organization
         #[arg(long)]
@@ -86,7 +86,7 @@ pub(super) struct VerifyFlags {
     #[arg(long, value_name = "CHECKPOINT")]
     previous: Option<PathBuf>,
 
-    /// Let a file pass of which something is not proved, and say what that is
+    /// Accept a file with events that are not proved, and list them
     #[arg(long)]
     allow_unproved: bool,
 }
@@ -142,8 +142,8 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     Ok(())
 }
 
-/// Where the signing key is at hand, what was committed last is signed first. A log that is refused is exported all
-/// the same, with what was signed before: that is what shows where it differs.
+/// If the signing key is available, signs the latest events before the export. A log that the signer refuses is exported
+/// up to its last checkpoint, since that export shows where the log differs.
 async fn sign(organization_id: &str, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
     if let Some(signer) = signing.existing_signer(database.pool().clone())?
         && let Err(error) = signer.sign(organization_id).await
@@ -179,7 +179,7 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
     output.print_lines(&json, &words(&report))
 }
 
-/// What is proved, and then what is not.
+/// The proved events first, then the events that are not proved.
 fn words(report: &Report) -> Vec<String> {
     let size = report.checkpoint.size;
     let mut lines = match report.events {

@@ -13,7 +13,7 @@ use identityd::operator::{NewOrganization, Operator};
 use super::org;
 use super::output::Output;
 
-/// The organization that is made where there is none.
+/// The name of the organization that is made if there is none.
 const NAME: &str = "demo";
 
 /// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says

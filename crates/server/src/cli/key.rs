@@ -60,7 +60,7 @@ enum ScopeFlag {
 }
 
 impl IssueFlags {
-    /// What clap cannot say of two flags is a mistake in the command line all the same.
+    /// Flags that exclude each other in a way that clap cannot express are a usage error, too.
     fn purpose(&self) -> Result<Purpose<'_>, clap::Error> {
         let mistake = |kind, text| Err(Arguments::command().error(kind, text));
         match (self.scope, self.identity.as_deref()) {

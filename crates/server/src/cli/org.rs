@@ -45,7 +45,7 @@ async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyh
     printed.with_context(|| unseen(&organization_id))
 }
 
-/// What to do when the first key of an organization was lost on its way to whoever asked for it.
+/// The message if the first key of a new organization could not be printed.
 pub(super) fn unseen(organization_id: &str) -> String {
     format!(
         "the organization {organization_id} was created, but its key could not be shown; for another key: \

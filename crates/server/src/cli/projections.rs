@@ -1,4 +1,4 @@
-//! `identityd projections`: what operators do with read models, beside a running service or without one.
+//! `identityd projections`: commands on read models, while a service runs or without one.
 
 mod progress;
 mod status;
@@ -26,9 +26,9 @@ use progress::Reporter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every read model: version, rows, position, last job, what can be rolled back to
+    /// Show every read model: version, rows, position, last job, and the version that a rollback leads to
     Status,
-    /// Build read models anew from the log and make them live, while the service runs
+    /// Rebuild read models from the log and make them live, while the service runs
     Rebuild {
         #[command(flatten)]
         which: Which,
@@ -46,7 +46,7 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Hold live read models against the log, while writes go on; all of them by default
+    /// Compare live read models with the log, while writes go on; all of them by default
     Verify {
         /// Names of read models
         #[arg(value_name = "NAME")]
@@ -104,7 +104,7 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
             let tables = which.tables()?;
-            // Jobs end themselves when they are told to stop: they know what can still be given up.
+            // A job is not cancelled from outside: it stops at a point where the live table is whole.
             with_database_until(database, IfMissing::Refuse, async |database, interruption| {
                 rebuild_all(&tables, settings, &open(database).await?, interruption, output).await
             })
@@ -140,7 +140,7 @@ async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
     database::options(database.url())
 }
 
-/// Rebuilds one table after the other. Being told to stop ends the one at work, and what remains is said.
+/// Rebuilds one table after the other. An interruption stops the present rebuild; the error lists the tables that remain.
 async fn rebuild_all(
     tables: &[Arc<dyn Table>],
     settings: rebuild::Settings,

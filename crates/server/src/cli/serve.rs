@@ -31,7 +31,7 @@ pub(super) async fn run(
     let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
     let database = match Database::open(database, IfMissing::Create, interruption.stop()).await {
         Ok(database) => database,
-        // What was begun of it has been ended.
+        // A server that was starting has been stopped.
         Err(_) if interruption.stop().is_told() => return Ok(()),
         Err(error) => return Err(error),
     };

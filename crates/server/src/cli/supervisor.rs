@@ -1,6 +1,6 @@
-//! What a supervisor such as systemd hears of the service, and what it asks for besides stopping it.
+//! Messages to a supervisor such as systemd, and its request to reload.
 //!
-//! Where nobody supervises, nobody hears anything.
+//! Without a supervisor no message is sent.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use identityd::Service;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-/// Whoever supervises this process, if anybody does.
+/// The supervisor of this process, if there is one.
 pub(crate) struct Supervisor {
     reloads: watch::Receiver<u64>,
     watchdog: Option<Duration>,

@@ -1,4 +1,5 @@
-//! Which system account Postgres runs under: our own, unless we are root, which Postgres refuses.
+//! The system account that Postgres runs under: our own, or another one if we are root, since Postgres refuses to run as
+//! root.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -9,11 +10,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// The user that may act as any other.
+/// The user id of root.
 pub(super) const ROOT: u32 = 0;
 
 /// How much is read of a file of the account, from its end, in bytes.
-const MOST_TEXT: &str = "65536";
+const MAX_TEXT_BYTES: &str = "65536";
 
 /// The account of the server and of its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Account {
             return fs::read_to_string(path);
         }
         let mut command = self.command(Path::new("tail"));
-        let output = command.args(["-c", MOST_TEXT, "--"]).arg(path).stderr(Stdio::null()).output()?;
+        let output = command.args(["-c", MAX_TEXT_BYTES, "--"]).arg(path).stderr(Stdio::null()).output()?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

@@ -1,4 +1,4 @@
-//! How a cluster comes into being: complete under its final name, or not at all.
+//! Creates a cluster. It gets its final name when it is complete; before that, the next start removes it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -91,7 +91,7 @@ pub(super) fn tool(home: &Home, binaries: &Binaries, name: &str) -> Command {
     home.command(&binaries.program(name))
 }
 
-/// Everybody who reaches the socket may connect, and nobody else: the folder of the socket is closed to others. The C
+/// Any process that can open the socket may connect without a password; the folder of the socket is private. The C
 /// locale keeps the order of indexes independent of the machine's C library, whose upgrades break others.
 fn initdb_arguments() -> [&'static str; 8] {
     [
@@ -106,8 +106,8 @@ fn initdb_arguments() -> [&'static str; 8] {
     ]
 }
 
-/// The account of the server writes, and not this process: where that is root's, nobody may lead it by a link to another
-/// file.
+/// The account of the server writes the file, not this process: if this is root, a link in the cluster could lead it to
+/// another file.
 fn add_settings(home: &Home) -> anyhow::Result<()> {
     let mut command = home.command(Path::new("tee"));
     command.args(["-a", "--"]).arg(Path::new(UNFINISHED).join("postgresql.conf"));

@@ -1,4 +1,4 @@
-//! Where the cluster of a data directory lives, and who owns it.
+//! The folder of the cluster of a data directory, and the account that owns it.
 //!
 //! Normally that is the folder `postgres` in the data directory. Where the account of the server cannot reach it (root
 //! in a clone below /root), that name is a symbolic link to a folder below [`OUTSIDE`]; the link, not the path of the
@@ -19,7 +19,7 @@ use super::account::{Account, ROOT};
 /// Where clusters live whose data directory the account of the server cannot reach.
 const OUTSIDE: &str = "/var/lib/identityd";
 
-/// The folder of a cluster, its locks, its socket and its log; nobody but its account may enter.
+/// The folder of a cluster, its locks, its socket and its log. Only its account may enter.
 #[derive(Debug)]
 pub(super) struct Home {
     /// The folder, free of symbolic links.
@@ -96,8 +96,8 @@ impl Home {
     }
 }
 
-/// A folder that only the account may enter. Where it exists it must already be one: a folder that somebody else made
-/// ready in a shared place is not to be trusted with a socket that asks for no password.
+/// A folder that only the account may enter. An existing folder must be private already: in a shared place such as /tmp
+/// another user may have prepared it, and the socket asks for no password.
 pub(super) fn private_folder(folder: &Path, account: Account) -> anyhow::Result<()> {
     match new_folder(folder, 0o700) {
         Ok(()) => hand_over(folder, account),
@@ -119,7 +119,7 @@ fn check_private(folder: &Path, account: Account) -> anyhow::Result<()> {
     ensure!(metadata.is_dir(), "{} is not a folder", folder.display());
     let owner = metadata.uid();
     if owner == ROOT && matches!(account, Account::Other { .. }) {
-        // We are root, and were stopped between making the folder and handing it over, or another start is at it.
+        // We are root. An earlier start was stopped between making the folder and handing it over, or another one is doing it.
         hand_over(folder, account)?;
     } else {
         ensure!(owner == account.uid()?, "{} belongs to the user with id {owner}", folder.display());
@@ -138,7 +138,7 @@ fn hand_over(folder: &Path, account: Account) -> anyhow::Result<()> {
     account.take_over(&opened, folder)
 }
 
-/// Root follows a link to the home only if root has made it. Otherwise whoever owns the data directory could have any
+/// Root follows a link to the home only if root has made it. Otherwise the owner of the data directory could have any
 /// folder of root's handed over.
 fn check_link(name: &Path, account: Account) -> anyhow::Result<()> {
     let metadata = fs::symlink_metadata(name).with_context(|| format!("cannot open {}", name.display()))?;
@@ -153,7 +153,7 @@ fn check_link(name: &Path, account: Account) -> anyhow::Result<()> {
 }
 
 /// The folder, free of symbolic links. It and the folders above are created where they are missing, in a mode that lets
-/// the account of the server pass and nobody list them, whatever the umask is.
+/// other accounts pass but not list them, whatever the umask is.
 fn created(folder: &Path) -> anyhow::Result<PathBuf> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|above| is_missing(above)).collect();
     for missing in missing.into_iter().rev() {
@@ -170,7 +170,7 @@ fn is_missing(folder: &Path) -> bool {
     missing && !folder.as_os_str().is_empty()
 }
 
-/// A new folder in exactly this mode: what the umask takes from it is given back.
+/// A new folder of exactly this mode, whatever the umask is.
 fn new_folder(folder: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().mode(mode).create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(mode))

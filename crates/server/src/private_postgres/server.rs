@@ -40,7 +40,7 @@ pub(super) struct Server {
     socket: SocketFolder,
 }
 
-/// What the server is doing.
+/// The state of the server.
 enum State {
     Absent,
     StartingOrStopping,
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// Ends a server that is still starting when this process is told to stop: first in good order, then at once. As
-    /// long as the server has no process id in its file, there is nobody to be told, and the caller asks again.
+    /// long as the server has not written its process id, it cannot be told, and the caller tries again.
     fn end_if_told(&self, starter: &File, stop: &Stop) {
         let Some(told) = stop.since() else { return };
         let mode = if told.elapsed() < STARTUP_END_TIMEOUT { "--mode=fast" } else { "--mode=immediate" };
@@ -115,8 +115,8 @@ impl Server {
         }
     }
 
-    /// What must hold whatever an operator writes into `postgresql.conf`: nobody reaches the server over the network,
-    /// clients find its socket, and a commit that was acknowledged is on disk.
+    /// Settings that `postgresql.conf` must not change: the server is not reachable over the network, clients find its
+    /// socket, and an acknowledged commit is on disk.
     fn options(&self) -> anyhow::Result<String> {
         let folder = &self.socket.as_server_option;
         let name = self.name()?;
@@ -157,12 +157,12 @@ impl Server {
         }
     }
 
-    /// Asks the socket whether there is a server, because a process id in a file may be that of a stranger by now.
+    /// Asks the socket whether there is a server. The process id in the lock file may belong to another program by now.
     fn state(&self) -> State {
         if UnixStream::connect(self.socket.file()).is_err() {
             return State::Absent;
         }
-        // The last line is what `pg_ctl --wait` goes by too.
+        // `pg_ctl --wait` reads this line, too.
         let pid_file = self.home.account.read(&self.pid_file()).unwrap_or_default();
         match pid_file.lines().nth(7).map(str::trim) {
             Some("ready") => State::Ready,
@@ -182,7 +182,7 @@ impl Server {
         tool::run(&mut command, || false).map(drop).context("cannot remove the lock files of a dead server")
     }
 
-    /// Whether this process is a server of this cluster. Where there is no /proc to ask, Postgres is left to decide.
+    /// Whether this process is a server of this cluster. Without /proc the answer is yes, and Postgres decides itself.
     fn is_ours(&self, pid: &str) -> anyhow::Result<bool> {
         let proc = Path::new("/proc/self").exists();
         let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();

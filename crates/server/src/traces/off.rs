@@ -1,4 +1,4 @@
-//! What takes the place of traces in a binary without the feature `otlp`.
+//! The stand-in for traces in a binary without the feature `otlp`.
 
 use axum::http::{HeaderMap, Method};
 use tracing::Span;
@@ -16,12 +16,12 @@ impl Traces {
         anyhow::bail!("this identityd was built without traces over OTLP (cargo feature `otlp`)")
     }
 
-    /// What hands spans of requests on.
+    /// A subscriber layer that does nothing.
     pub fn layer<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
         Identity::new()
     }
 
-    /// Sends what has not been sent yet.
+    /// Does nothing.
     pub const fn close(&self) {
         match *self {}
     }

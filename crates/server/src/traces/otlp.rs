@@ -1,6 +1,6 @@
 //! Spans that are sent over OTLP, and joined to the client's own trace if it names one (W3C `traceparent`).
 //!
-//! Without a collector there are no spans at all: nobody is interested in them, and asking for that is one comparison.
+//! Without a collector no span is made; that is one comparison for each request.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Traces {
         Ok(Self(provider.build()))
     }
 
-    /// What hands spans of requests on.
+    /// The subscriber layer that sends the spans of requests.
     pub fn layer<S: tracing::Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
         let tracer = self.0.tracer("identityd");
         // A span that is begun at its end can still be given its name when its route is known.
@@ -70,7 +70,7 @@ impl Traces {
         layer.with_filter(filter_fn(|metadata| metadata.target() == TARGET))
     }
 
-    /// Sends what has not been sent yet, and ends. Blocks until it is done, or the collector has taken too long.
+    /// Sends the spans that are left, and ends. Blocks until they are sent, for at most `COLLECTOR_TIMEOUT`.
     pub fn close(&self) {
         if let Err(error) = self.0.shutdown_with_timeout(COLLECTOR_TIMEOUT) {
             tracing::warn!(error = &error as &dyn std::error::Error, "traces were not sent");
@@ -78,7 +78,7 @@ impl Traces {
     }
 }
 
-/// A span for a request; the way around the handlers fills it in. It is nothing where nobody collects.
+/// The span of a request. The middleware around the handlers fills it in. Without a collector it is disabled.
 pub(crate) fn span(method: &Method, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
@@ -96,14 +96,14 @@ pub(crate) fn span(method: &Method, headers: &HeaderMap) -> Span {
     if !span.is_disabled() {
         let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
         if parent.span().span_context().is_valid() {
-            // Fails only for a span that nobody collects, and then there is nothing to join.
+            // This fails only for a span that is not collected, which needs no parent.
             drop(span.set_parent(parent));
         }
     }
     span
 }
 
-/// Sends on the runtime of the service, because the thread that batches spans has none.
+/// An HTTP client that sends on the runtime of the service, because the thread that batches spans has none.
 #[derive(Debug)]
 struct Collector {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
