@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::run(cli::Arguments::of_command_line()).await {
+    match Box::pin(cli::run(cli::Arguments::of_command_line())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::output::note(&format!("error: {}", one_line(&error)));

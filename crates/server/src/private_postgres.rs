@@ -66,9 +66,9 @@ impl PrivatePostgres {
         // the death of any other user.
         let in_use = locks::user(&home)?;
         let mut this = Self { server: Server::of(home)?, in_use: Some(in_use), stop };
-        let started = this.server.ensure_running(&starter, &this.stop);
+        let outcome = this.server.ensure_running(&starter, &this.stop);
         drop(starter);
-        match started {
+        match outcome {
             Ok(()) => Ok(this),
             Err(error) => this.give_back().and(Err(error)),
         }

@@ -61,7 +61,7 @@ async fn list(target: &Target, database: &DatabaseSettings, output: Output) -> a
         table.add([plain(&viewer), plain(since), plain(row.id.to_string())]);
         lines.push(vec![row.id.to_string(), viewer, since.to_owned()]);
     }
-    output.print_list(rows.into_iter().map(|row| row.document).collect(), &lines, table)
+    output.print_list(rows.into_iter().map(|row| row.document).collect(), &lines, &table)
 }
 
 async fn change(

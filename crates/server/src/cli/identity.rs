@@ -48,7 +48,7 @@ async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow:
     }
     let json = rows.iter().map(|row| serde_json::to_value(&row.document)).collect::<Result<_, _>>()?;
     let lines: Vec<Vec<String>> = rows.iter().map(|row| fields(row).to_vec()).collect();
-    output.print_list(json, &lines, table)
+    output.print_list(json, &lines, &table)
 }
 
 /// Id, handle, display name, status, mail address, phone number, time of creation.

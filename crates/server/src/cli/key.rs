@@ -106,8 +106,10 @@ async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow:
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
     let mut table = Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "STATE"]);
-    keys.iter().for_each(|key| table.add(as_row(key)));
-    output.print_list(json, &lines, table)
+    for key in &keys {
+        table.add(as_row(key));
+    }
+    output.print_list(json, &lines, &table)
 }
 
 async fn revoke(key_id: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {

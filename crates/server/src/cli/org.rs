@@ -61,7 +61,7 @@ async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()>
     for Organization { id, name, created_at } in &organizations {
         table.add([plain(id), plain(name), plain(ago(*created_at))]);
     }
-    output.print_list(json, &lines, table)
+    output.print_list(json, &lines, &table)
 }
 
 fn as_json(organization: &Organization) -> Value {

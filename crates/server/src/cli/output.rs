@@ -38,7 +38,7 @@ impl Output {
         self,
         json: Vec<Value>,
         lines: &[Vec<String>],
-        table: Table,
+        table: &Table,
     ) -> anyhow::Result<()> {
         if self.json {
             return write_line(&escape::json(&Value::Array(json).to_string()));

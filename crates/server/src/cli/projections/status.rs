@@ -29,7 +29,7 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
         lines.push(as_line(entry, model.version(), rows, head));
         table.add(as_row(entry, model.version(), rows));
     }
-    output.print_list(json, &lines, table)
+    output.print_list(json, &lines, &table)
 }
 
 async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
