@@ -166,7 +166,7 @@ fn a_closed_terminal_stops_the_service_and_its_postgres() {
             let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
             let chain = place.file("certificate.pem", &certificate.cert.pem());
             let key = place.file("key.pem", &certificate.signing_key.serialize_pem());
-            line += &format!("--tls-certificate {} --tls-key {}", chain.display(), key.display());
+            line = format!("{line} --tls-certificate {} --tls-key {}", chain.display(), key.display());
         }
         let mut terminal = Command::new("script");
         terminal.args(["-qec", &line, "/dev/null"]).env("RUST_LOG", "off").stdin(Stdio::null());
