@@ -30,6 +30,7 @@ mod phone_numbers;
 mod proof;
 mod rebuild;
 mod restart;
+mod schema;
 mod tunnels;
 mod vault;
 mod visibility;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use identity_domain::{Event, Kind, identity};
 use identity_log::follow::Head;
-use identity_log::read::{self, Change, State};
+use identity_log::read::{self, Change, LogState};
 use identity_log::{Observer, ReadError, Recorded};
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::identities::IdentityBody;
@@ -334,7 +334,7 @@ pub struct Watch {
     cache: Cache,
     pool: PgPool,
     head: watch::Receiver<Head>,
-    state: Option<State>,
+    state: Option<LogState>,
 }
 
 impl Watch {

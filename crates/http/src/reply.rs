@@ -5,9 +5,8 @@
 use async_trait::async_trait;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use identity_log::Committed;
 use identity_log::idempotency::{Compose, Kept, NotComposed};
-use identity_projections::document::IdentityDocument;
+use identity_log::{Committed, Made};
 use identity_projections::identities::{self, IdentityBody, Row, Viewer};
 use identity_projections::past;
 use serde::Serialize;
@@ -37,24 +36,25 @@ pub(crate) struct NewBody {
 }
 
 impl NewBody {
-    /// What a write made of an identity, with the access rows that it had, where nobody else has changed it since it was read.
-    pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Option<Self>, ApiError> {
-        let is_next = usize::try_from(committed.version - before.version) == Ok(committed.events.len());
-        if !is_next {
-            return Ok(None);
-        }
-        let document = serde_json::from_str(&before.document)?;
-        let Some(document) = committed.events.iter().fold(Some(document), IdentityDocument::fold) else {
-            return Ok(None);
-        };
-        let found = IdentityBody {
-            id: before.id,
-            version: committed.version,
-            document: serde_json::to_string(&document)?,
-            access: before.access.clone(),
-        };
-        Ok(Some(Self { handle: document.agent_handle, found }))
+    /// What a write has made of an identity, with these access rows.
+    pub(crate) fn with_access(row: &Row, access: String) -> Result<Self, ApiError> {
+        let document = serde_json::to_string(&row.document)?;
+        let found = IdentityBody { id: row.document.id, version: row.version, document, access };
+        Ok(Self { handle: row.document.agent_handle.clone(), found })
     }
+
+    /// What a write has made of an identity, with the access rows that it had before, if nothing has changed them since.
+    pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Option<Self>, ApiError> {
+        match made(committed).filter(|row| row.access_version <= before.version) {
+            Some(row) => Self::with_access(row, before.access.clone()).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The row of the identity that a write has changed.
+pub(crate) fn made(committed: &Committed) -> Option<&Row> {
+    committed.made.as_ref().and_then(Made::row)
 }
 
 impl Answer {
@@ -161,30 +161,42 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// What the write made of it. Others may have changed or deleted it by now, or in the same transaction; then its
-    /// history says what it was.
-    pub(crate) async fn found(&self, mut source: Source<'_>, version: i64) -> Result<IdentityBody, ApiError> {
+    /// What the write made of it: the row that the committer hands out, with access rows that are read. Only where others
+    /// have changed who may see it by now, or have deleted it, its history says which access rows there were.
+    pub(crate) async fn found(
+        &self,
+        mut source: Source<'_>,
+        committed: &Committed,
+    ) -> Result<IdentityBody, ApiError> {
         let Self { organization_id, viewer, id } = self;
+        let (made, version) = (made(committed), committed.version);
+        if let (Viewer::Agent(_), Some(row)) = (viewer, made) {
+            return Ok(NewBody::with_access(row, String::new())?.found);
+        }
         let mut connection = source.connect().await?;
-        let present = identities::find_by_id(&mut *connection, organization_id, viewer, *id).await?;
-        match present.filter(|present| present.version == version) {
-            Some(present) => Ok(present),
-            None => past::find_by_id(&mut connection, organization_id, viewer, *id, version)
+        match (identities::find_by_id(&mut *connection, organization_id, viewer, *id).await?, made) {
+            (Some(present), _) if present.body.version == version => Ok(present.body),
+            (Some(present), Some(row)) if present.access_version <= version => {
+                Ok(NewBody::with_access(row, present.body.access)?.found)
+            }
+            _ => past::find_by_id(&mut connection, organization_id, viewer, *id, version)
                 .await?
                 .ok_or_else(without_history),
         }
     }
 
-    /// The same as its read model keeps it.
-    pub(crate) async fn row(&self, mut source: Source<'_>, version: i64) -> Result<Row, ApiError> {
+    /// The same as its read model keeps it. A write that changed nothing is answered with what is there at present.
+    pub(crate) async fn row(&self, mut source: Source<'_>, committed: &Committed) -> Result<Row, ApiError> {
+        if let Some(row) = made(committed) {
+            return Ok(row.clone());
+        }
         let Self { organization_id, id, .. } = self;
         let mut connection = source.connect().await?;
-        let present = identities::row(&mut *connection, organization_id, *id).await?;
-        match present.filter(|present| present.version == version) {
+        match identities::row(&mut *connection, organization_id, *id).await? {
             Some(present) => Ok(present),
-            None => {
-                past::row(&mut connection, organization_id, *id, version).await?.ok_or_else(without_history)
-            }
+            None => past::row(&mut connection, organization_id, *id, committed.version)
+                .await?
+                .ok_or_else(without_history),
         }
     }
 }

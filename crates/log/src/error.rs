@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use identity_domain::Rejection;
 
-use crate::codec::DecodeError;
-use crate::copy::CopyError;
-use crate::idempotency::NotComposed;
-use crate::read_model::{ReadModelError, ReadModelFailure};
+use crate::append::NotComposed;
+use crate::event::codec::DecodeError;
+use crate::read::copy::CopyError;
 
 /// Why nothing was appended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -25,7 +24,7 @@ pub enum AppendError {
     /// The key of whoever asks was revoked, or its identity deleted, before the command was decided.
     #[error("the API key was revoked before the command was decided")]
     KeyRevoked,
-    /// A write under this key was committed before; its answer was kept.
+    /// A write with this idempotency key was committed before; its answer was kept.
     #[error("the idempotency key was used before")]
     Repeated,
     /// Postgres cannot be reached. Nothing was written, and nothing will be. Safe to try again later.
@@ -34,7 +33,7 @@ pub enum AppendError {
     /// The events were on the way to Postgres, and Postgres did not confirm them: they may have been written.
     #[error("the event log did not confirm the write")]
     OutcomeUnknown(#[source] Arc<BatchError>),
-    /// The log refuses this command for a reason nobody foresaw.
+    /// Postgres refuses a statement of the command when it is tried alone. This is a defect of the software or the data.
     #[error("the event log failed")]
     Failed(#[source] Arc<BatchError>),
 }
@@ -42,10 +41,10 @@ pub enum AppendError {
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The database refused a statement, or went away.
+    /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),
-    /// A read model could not follow.
+    /// A read model could not be updated.
     #[error(transparent)]
     ReadModel(#[from] ReadModelError),
     /// History that was needed for a decision cannot be read.
@@ -54,25 +53,25 @@ pub enum BatchError {
     /// An event cannot be written as JSON.
     #[error("event does not encode")]
     Encode(#[from] serde_json::Error),
-    /// An answer that should have been kept could not be composed.
+    /// The answer to keep for an idempotency key could not be composed.
     #[error(transparent)]
     Compose(#[from] NotComposed),
-    /// The head of the log is not where its lock has found it.
-    #[error("the log has moved under its lock")]
+    /// `log_head` changed while this batch had it locked. Only a defect can cause this.
+    #[error("the head of the log changed while it was locked")]
     Moved,
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
-    /// Postgres did not answer in time, and the connection was given up.
+    /// Postgres did not answer within the time limit, and the connection was dropped.
     #[error("Postgres did not answer within {0:?}")]
     Timeout(Duration),
-    /// The log has outgrown what the moment can be computed with; not reachable with a sane clock.
+    /// The time of the next event cannot be represented. Only a wrong clock of the database can cause this.
     #[error("the clock of the database is out of range")]
     Clock,
 }
 
 impl BatchError {
-    /// Whether the database was away, rather than unwilling.
+    /// Whether Postgres was unavailable, rather than refusing a statement.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Database(error)
@@ -85,9 +84,12 @@ impl BatchError {
     }
 }
 
-/// Whether an error says that Postgres is away, is starting or stopping, only reads for the time being, broke a deadlock
-/// at our expense, or ran into one of our time limits: whatever it is, it passes.
-/// `SQLSTATE` classes: 08 connection, 53 resources, 55P03 lock timeout, 57 operator intervention.
+/// Whether an error is temporary, so that the same statement can succeed later:
+///
+/// - Postgres cannot be reached, is starting or stopping (`SQLSTATE` classes 08 and 57), or lacks resources (class 53);
+/// - it accepts no writes at present (25006);
+/// - it ended our transaction to break a deadlock (40P01);
+/// - one of our time limits was reached (25P03, 55P03, and 57014 of class 57).
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
@@ -105,45 +107,69 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// A read model could not be updated.
+#[derive(Debug, thiserror::Error)]
+#[error("read model {read_model} failed")]
+pub struct ReadModelError {
+    /// The name of the read model.
+    pub read_model: &'static str,
+    /// The cause.
+    pub source: ReadModelFailure,
+}
+
+/// Why a read model could not be updated.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadModelFailure {
+    /// Postgres refused a statement, or was unavailable.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// A stored row does not have the shape that the fold writes.
+    #[error("stored document does not decode")]
+    Document(#[from] serde_json::Error),
+    /// The id of an aggregate is not a UUID.
+    #[error("aggregate id {0:?} is not a UUID")]
+    NotAnId(String),
+}
+
 /// Why history could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The database refused, or went away.
+    /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),
-    /// A copy of many rows is not what Postgres sends.
+    /// The bytes of a binary COPY are malformed.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// An event is not one that this software knows.
+    /// This software does not know the event.
     #[error("event at position {position} cannot be read")]
     Undecodable {
-        /// Where it stands.
+        /// Its position.
         position: i64,
-        /// Why.
+        /// The cause.
         source: DecodeError,
     },
-    /// Positions are dense, and this one is not there.
+    /// Positions have no gaps, but this one has no event.
     #[error("the event at position {position} is missing")]
     Missing {
-        /// Where it should stand.
+        /// The position without an event.
         position: i64,
     },
-    /// An event belongs to a type of aggregate that this software does not know.
+    /// This software does not know the aggregate type of an event.
     #[error("the event at position {position} is of an unknown aggregate type")]
     UnknownAggregate {
-        /// Where it stands.
+        /// Its position.
         position: i64,
     },
-    /// The sequence of an aggregate is dense, and an event of it is not there.
+    /// Sequences of an aggregate have no gaps, but one event is missing.
     #[error(
         "event {sequence} of aggregate {aggregate_id} is missing: the one at position {position} does not follow"
     )]
     Torn {
-        /// Whose.
+        /// The aggregate.
         aggregate_id: String,
-        /// Which one is missing.
+        /// The sequence that is missing.
         sequence: i64,
-        /// Where the one stands that was found instead.
+        /// The position of the event that was found instead.
         position: i64,
     },
 }

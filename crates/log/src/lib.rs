@@ -1,62 +1,45 @@
 //! The event log on Postgres: append, read, follow.
 //!
 //! # Code map
-//! - [`Log`]: what the rest of the service holds; [`Log::append`] is the only way to write.
-//! - `committer`, `draft`, `batch`: group commit. One task drains all waiting commands into one draft after the other, each
-//!   decided against the state at that very position, has them written when it is their turn, and every caller is answered
-//!   after COMMIT.
-//! - `head`, `batch_context`: where the log ends, and what commands need to know. `record`, `writes`: what is written of them.
-//! - `names`: who holds which name, derived from events, consulted before a name is given away.
-//! - [`idempotency`]: answers kept in the transaction of their write.
-//! - [`carrier`]: the port to where phone numbers come from, and the pool in Postgres behind it.
-//! - [`read`], [`follow`]: pages of history, and being told of new events.
-//! - [`scan`], with [`copy`]: all history of one aggregate type, aggregate by aggregate, for rebuilds and verification;
-//!   [`count`]: how much that must be.
-//! - [`history`], [`past`]: one organization's events in order, as auditors see them, and what was so at a moment.
-//! - [`recorded`], [`envelope`], [`codec`]: an event as it stands in the log, the hash over it, and its decoding.
+//! - [`Log`]: the handle that the rest of the service uses. [`Log::append`] is the only way to write.
+//! - `append`: what a write is: the command, who asks for it, and its answer.
+//! - `write`: how commands become committed events. The picture at the top of `write/mod.rs` shows the whole pipeline.
+//! - [`read_model`](ReadModel): the port through which a batch updates read models.
+//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`past`]: an earlier
+//!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN.
+//! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
+//!   [`ids`]: the only place that mints ids.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
-//! - [`metrics`]: what is counted of commits.
-//! - [`stock`]: the seam to cqrs-es and postgres-es.
+//! - [`stock`]: loading single aggregates with cqrs-es and postgres-es.
 //!
 //! # Invariants, as absences
 //! - There is no position without an event, and no event without a position: 1, 2, 3 … in commit order.
 //! - Nothing here updates or deletes an event; the database refuses it too.
-//! - No caller hears of success before COMMIT has returned.
-//! - Nothing here knows about HTTP, or about any read model but by the trait [`ReadModel`].
+//! - No caller is told of success before COMMIT has returned.
+//! - Nothing here knows a read model except through the trait [`ReadModel`].
+//! - Nothing here speaks HTTP. [`idempotency`] stores the status, body and entity tag of an answer for the crate `http`
+//!   and does not interpret them.
 
-mod batch;
-mod batch_context;
-pub mod carrier;
-pub mod codec;
-mod committer;
-pub mod copy;
-pub mod count;
-mod draft;
-pub mod envelope;
+mod append;
 mod error;
-pub mod follow;
-mod head;
-pub mod history;
-pub mod idempotency;
-pub mod ids;
+mod event;
 mod log;
-mod metadata;
-pub mod metrics;
-mod names;
-pub mod past;
 pub mod proof;
 pub mod read;
 mod read_model;
-mod record;
-pub mod recorded;
-pub mod scan;
+mod settings;
 pub mod stock;
-mod writes;
+mod write;
 
-pub use committer::Committer;
-pub use error::{AppendError, BatchError, ReadError, is_outage};
-pub use log::{Append, Committed, Fate, Log, Settings, connect_options};
-pub use metadata::{Actor, Metadata};
-pub use read_model::{Fold, Observer, ReadModel, ReadModelError, ReadModelFailure};
-pub use recorded::Recorded;
-pub use writes::{Statement, Writes};
+pub use append::{Append, Committed, Fate, Made};
+pub use error::{AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_outage};
+pub use event::metadata::{Actor, Metadata};
+pub use event::recorded::Recorded;
+pub use event::{codec, envelope, ids, recorded};
+pub use log::{Log, connect_options};
+pub use read::{copy, count, follow, history, past, scan};
+pub use read_model::{Fold, Observer, ReadModel};
+pub use settings::Settings;
+pub use write::committer::Committer;
+pub use write::statement::{AcceptedCommand, Statement, Writes};
+pub use write::{carrier, idempotency, metrics};

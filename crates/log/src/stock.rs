@@ -1,6 +1,7 @@
-//! The seam to cqrs-es and postgres-es: our table is a superset of theirs, so their stock repository loads our
-//! aggregates. It is used for that alone. Its replay ends silently when the connection breaks and does not know the
-//! order of commits, and its snapshots apply events twice.
+//! Loads single aggregates with cqrs-es and postgres-es. The table `events` has all columns that their stock repository reads.
+//!
+//! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
+//! commit order, and their snapshots apply events twice.
 
 use cqrs_es::persist::PersistedEventStore;
 use cqrs_es::{AggregateError, EventStore};
@@ -8,7 +9,7 @@ use identity_domain::{Aggregate, Decider};
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 
-/// The state of one aggregate and its version, as postgres-es loads them; version 0 if it has no events.
+/// The state and version of one aggregate, loaded by postgres-es. The version is 0 if the aggregate has no events.
 pub async fn load<D: Decider>(
     pool: &PgPool,
     aggregate_id: &str,

@@ -1,4 +1,4 @@
-//! Keys, ended ones included. Contract, sections 9 and 10.1.
+//! API keys, including revoked ones. Contract, sections 9 and 10.1.
 
 use std::collections::HashMap;
 
@@ -17,19 +17,19 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 #[derive(Debug)]
 pub struct ApiKeys;
 
-/// What a key may do, without saying for whom.
+/// The scope of a key, without its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyScope {
-    /// Everything in its organization.
+    /// May do everything in its organization.
     Admin,
-    /// What the one identity may do that it is bound to.
+    /// May do what the identity may do that it is bound to.
     Agent,
-    /// Reading the history of its organization.
+    /// May read the history of its organization.
     Auditor,
 }
 
 impl KeyScope {
-    /// How it is written in the table and in answers.
+    /// Its word in the table and in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -39,7 +39,7 @@ impl KeyScope {
     }
 }
 
-/// The table holds a word that this software does not know.
+/// The table contains a word that this software does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown scope of a key: {0:?}")]
 pub struct UnknownScope(String);
@@ -54,26 +54,26 @@ impl TryFrom<String> for KeyScope {
     }
 }
 
-/// The columns of [`Row`]. They are named, since other columns may be added to the table while this software runs.
+/// The columns of [`Row`]. They are listed, since a migration may add columns to the table while this software runs.
 macro_rules! columns {
     () => {
         "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at"
     };
 }
 
-/// What is kept of a key.
+/// The row of a key.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Row {
     /// Its id, without the prefix that clients see.
     pub id: Uuid,
     /// Its organization.
     pub organization_id: String,
-    /// What it may do.
+    /// Its scope.
     #[sqlx(try_from = "String")]
     pub scope: KeyScope,
-    /// The identity it is bound to; only an agent's key has one.
+    /// The identity that it is bound to; only an agent key has one.
     pub identity_id: Option<Uuid>,
-    /// What people call it.
+    /// Its name.
     pub label: String,
     /// Free text.
     pub description: Option<String>,
@@ -81,11 +81,11 @@ pub struct Row {
     pub secret_sha256: Vec<u8>,
     /// The last four characters of the secret.
     pub last4: String,
-    /// The key that asked for it, or `operator`.
+    /// The key that issued it, or `operator`.
     pub created_by: String,
     /// When it was issued.
     pub created_at: OffsetDateTime,
-    /// When it was ended.
+    /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
 }
 
@@ -195,7 +195,8 @@ impl LoadedModel for ApiKeys {
     }
 }
 
-/// What is not hexadecimal becomes the digest of nothing: such a key opens no door.
+/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest, so such a key is
+/// never valid.
 fn from_hexadecimal(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits
@@ -203,7 +204,7 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A key that opens the door: not ended, and its identity, if it is bound to one, is live.
+/// The valid key with this id: it is not revoked, and its identity, if it is bound to one, is live.
 pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
     sqlx::query_as(concat!(
         "select ",
@@ -218,35 +219,35 @@ pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Opti
     .await
 }
 
-/// The key with this id, ended or not.
+/// The key with this id, revoked or not.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
     let query = concat!("select ", columns!(), " from read_model.api_keys where id = $1");
     sqlx::query_as(query).bind(id).fetch_optional(executor).await
 }
 
-/// The key that these events have issued, as they left it.
+/// The key that these events issue, after the last of them.
 pub fn issued(events: &[Recorded]) -> Option<Row> {
     events.iter().fold(None, ApiKeys::fold)
 }
 
-/// A key as its organization's admins see it.
+/// A key as the admins of its organization see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {
-    /// What is kept of it.
+    /// Its row.
     #[sqlx(flatten)]
     pub row: Row,
-    /// The handle of its identity, if it is bound to one that lives.
+    /// The handle of its identity, if it is bound to a live one.
     pub identity_handle: Option<String>,
 }
 
 impl Listed {
-    /// Whether its identity is gone, and the key with it.
+    /// Whether its identity is deleted, which also ends the key.
     pub fn is_orphaned(&self) -> bool {
         self.row.identity_id.is_some() && self.identity_handle.is_none()
     }
 }
 
-/// Every key of an organization, newest first.
+/// All keys of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(concat!(
         "select ",

@@ -1,5 +1,4 @@
-//! The identity document: the body that the API answers with, less its access rows, and the one function that says
-//! how it comes about. Contract, sections 1.1 to 1.4.
+//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract, sections 1.1 to 1.4.
 
 use identity_domain::identity::{Channel, Event, FilterMode, Phone, Status, TlsMode};
 use identity_domain::phone::{CallHandling, UsState};
@@ -9,7 +8,7 @@ use identity_log::recorded::timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// An identity as clients see it. The order of the fields is that of the contract's example.
+/// An identity as clients see it. The fields are in the order of the example in the contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityDocument {
     /// Its id.
@@ -18,13 +17,13 @@ pub struct IdentityDocument {
     pub organization_id: String,
     /// Its handle.
     pub agent_handle: String,
-    /// Its display name; null after an explicit clear.
+    /// Its display name; null after a client has cleared it.
     pub display_name: Option<String>,
     /// Its description.
     pub description: Option<String>,
     /// Its mail address.
     pub email_address: String,
-    /// Whether it is reachable over iMessage.
+    /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: FilterMode,
@@ -40,40 +39,40 @@ pub struct IdentityDocument {
     pub status: Status,
     /// When it was created.
     pub created_at: String,
-    /// When a field of its own last changed.
+    /// When a field of the identity itself changed last.
     pub updated_at: String,
     /// Its mailbox.
     pub mailbox: Mailbox,
     /// Its phone number.
     pub phone_number: Option<PhoneNumber>,
-    /// Its dedicated iMessage number; none is ever attached yet (D24).
+    /// Its dedicated iMessage number; always null (D24).
     pub imessage_number: Option<()>,
     /// Its tunnel.
     pub tunnel: Tunnel,
 }
 
-/// A mailbox as it is embedded. Contract, section 1.2.
+/// A mailbox. Contract, section 1.2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// Its id.
     pub id: Uuid,
     /// The full address.
     pub email_address: String,
-    /// The bare domain.
+    /// The domain of the address.
     pub sending_domain: String,
     /// Filter mode.
     pub filter_mode: FilterMode,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
-    /// Only in the answer to the change itself; never stored.
+    /// Present only in the answer to the change of the filter mode. Never stored.
     pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was created.
     pub created_at: String,
-    /// When it last changed.
+    /// When it changed last.
     pub updated_at: String,
 }
 
-/// A phone number, embedded and standalone alike. Contract, section 1.3.
+/// A phone number. Contract, section 1.3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhoneNumber {
     /// Its id.
@@ -82,42 +81,42 @@ pub struct PhoneNumber {
     pub number: String,
     /// Always `local`.
     pub r#type: NumberType,
-    /// Always `active`: a released number is nobody's and seen by nobody.
+    /// Always `active`: a released number has no owner, and nobody sees it.
     pub status: NumberStatus,
-    /// Numbers of the pool are `ready` at once.
+    /// Always `ready`: numbers of the pool work at once.
     pub sms_status: SmsStatus,
-    /// Why text messages do not work.
+    /// The code of the reason why text messages do not work.
     pub sms_error_code: Option<String>,
-    /// The same in words.
+    /// That reason in words.
     pub sms_error_detail: Option<String>,
-    /// Since when they work.
+    /// Since when text messages work.
     pub sms_ready_at: Option<String>,
     /// What happens to incoming calls.
     #[serde(flatten)]
     pub calls: CallHandling,
     /// Filter mode.
     pub filter_mode: FilterMode,
-    /// The US state it belongs to.
+    /// Its US state.
     pub state: Option<UsState>,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
-    /// Only in the answer to the change itself; never stored.
+    /// Present only in the answer to the change of the filter mode. Never stored.
     pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was provisioned.
     pub created_at: String,
-    /// When it last changed.
+    /// When it changed last.
     pub updated_at: String,
 }
 
-/// What a client is told when a filter mode really changed. Contract, section 1.3. There are no contact rules in this
-/// service, so none can have become redundant.
+/// What a client is told when a filter mode has changed. Contract, section 1.3. This service has no contact rules, so no rule ever
+/// becomes redundant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterModeChangeNotice {
-    /// The mode it has now.
+    /// The present mode.
     pub new_filter_mode: FilterMode,
-    /// Which rules the flip would have made redundant.
+    /// The action of the rules that the change makes redundant.
     pub redundant_rule_action: RuleAction,
-    /// How many of them there are.
+    /// The number of those rules.
     pub redundant_rule_count: u32,
 }
 
@@ -125,9 +124,9 @@ pub struct FilterModeChangeNotice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
-    /// Lets through.
+    /// Lets messages through.
     Allow,
-    /// Keeps out.
+    /// Rejects messages.
     Block,
 }
 
@@ -146,7 +145,7 @@ impl FilterModeChangeNotice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberType {
-    /// With an area code.
+    /// A number with an area code.
     Local,
 }
 
@@ -154,7 +153,7 @@ pub enum NumberType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberStatus {
-    /// It does.
+    /// It works.
     Active,
 }
 
@@ -162,30 +161,30 @@ pub enum NumberStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsStatus {
-    /// They do.
+    /// They work.
     Ready,
 }
 
-/// A tunnel's summary. Contract, section 1.4.
+/// A tunnel. Contract, section 1.4.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Its id.
     pub id: Uuid,
-    /// The handle.
+    /// The handle of the identity.
     pub tunnel_name: String,
-    /// Whose it is.
+    /// The identity that owns it.
     pub agent_identity_id: Uuid,
     /// Who terminates TLS.
     pub tls_mode: TlsMode,
     /// Whether it can be used.
     pub status: TunnelStatus,
-    /// The handle in the zone.
+    /// The host name: the handle in the zone.
     pub public_host: String,
-    /// The zone.
+    /// The DNS zone.
     pub zone: String,
     /// When it was created.
     pub created_at: String,
-    /// When it last changed.
+    /// When it changed last.
     pub updated_at: String,
 }
 
@@ -193,15 +192,15 @@ pub struct Tunnel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelStatus {
-    /// It waits for the agent's certificate.
+    /// It waits for the certificate of the agent.
     AwaitingCert,
-    /// It can.
+    /// It can be used.
     Active,
 }
 
 impl IdentityDocument {
-    /// The document after an event. The live read model, rebuilds and reads of the past all come through here. It is a
-    /// kilobyte, which is boxed lest every event moves it about.
+    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is about 1 kB; it is
+    /// boxed so that an event does not move it.
     pub fn fold(document: Option<Box<Self>>, recorded: &Recorded) -> Option<Box<Self>> {
         let domain::Event::Identity(event) = &recorded.event else {
             return document;
@@ -277,7 +276,7 @@ impl IdentityDocument {
                 now.clone_into(&mut self.tunnel.updated_at);
                 return;
             }
-            // Who may see it and which secrets it may use are no fields of its own.
+            // Visibility and vault access are not fields of the document.
             Event::VisibilityGranted { .. }
             | Event::VisibilityOpened { .. }
             | Event::VisibilityRevoked { .. }
@@ -290,7 +289,7 @@ impl IdentityDocument {
         now.clone_into(&mut self.updated_at);
     }
 
-    /// One stored value behind two doors (D15).
+    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by the number (D15).
     fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
         match channel {
             Channel::Imessage => self.imessage_filter_mode = mode,

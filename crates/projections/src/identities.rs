@@ -1,5 +1,7 @@
-//! Live identities: which there are, and what belongs to them. Who sees them is in `visible`, who is asked for one in [`finder`],
-//! lists of them in [`listing`].
+//! Identities that are not deleted, with their mailbox, tunnel and phone number.
+//!
+//! `visible` has the rule of who may see an identity, and queries for single identities; [`finder`] answers many such queries at once;
+//! [`listing`] has lists.
 
 pub mod finder;
 pub mod listing;
@@ -19,43 +21,49 @@ use uuid::Uuid;
 
 use crate::document::IdentityDocument;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::rows::{Effect, RowModel as _};
+use crate::visibility::VisibilityRows;
 
-pub use visible::{IdentityBody, Viewer, Wanted, find, find_by_id};
+pub use visible::{IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]
 pub struct Identities;
 
-/// What is kept of an identity.
+/// The row of an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What clients see.
+    /// The document that clients see.
     pub document: Box<IdentityDocument>,
     /// JSON text of the tunnel's metadata.
     pub tunnel_metadata: String,
-    /// When it was created; list order.
+    /// When it was created. Lists are sorted by it.
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
+    /// The version at which who may see the identity was changed last; 0 if it never was.
+    pub access_version: i64,
 }
 
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 3;
+    const VERSION: i32 = 4;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
     fn fold(row: Option<Row>, event: &Recorded) -> Option<Row> {
-        let (document, tunnel_metadata, created_at) = match row {
-            Some(row) => (Some(row.document), row.tunnel_metadata, row.created_at),
-            None => (None, "{}".to_owned(), event.recorded_at),
+        let (document, tunnel_metadata, created_at, access_version) = match row {
+            Some(row) => (Some(row.document), row.tunnel_metadata, row.created_at, row.access_version),
+            None => (None, "{}".to_owned(), event.recorded_at, 0),
         };
+        let changes_access = VisibilityRows::effect(event) != Effect::Nothing;
+        let access_version = if changes_access { event.sequence } else { access_version };
         let tunnel_metadata = match &event.event {
             domain::Event::Identity(Event::TunnelMetadataChanged { metadata }) => metadata.clone(),
             _ => tunnel_metadata,
         };
         let document = IdentityDocument::fold(document, event)?;
-        Some(Row { document, tunnel_metadata, created_at, version: event.sequence })
+        Some(Row { document, tunnel_metadata, created_at, version: event.sequence, access_version })
     }
 
     const COLUMNS: &'static [&'static str] = &[
@@ -71,11 +79,12 @@ impl Projection for Identities {
         "tunnel_metadata",
         "document",
         "folded_name",
+        "access_version",
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let document = &row.document;
-        writer.row(12);
+        writer.row(13);
         writer.uuid(document.id);
         writer.text(&document.organization_id);
         writer.text(&document.agent_handle);
@@ -88,6 +97,7 @@ impl Projection for Identities {
         writer.text(&row.tunnel_metadata);
         writer.text(&serde_json::to_string(document)?);
         writer.optional_text(folded_name(document).as_deref());
+        writer.bigint(row.access_version);
         Ok(())
     }
 
@@ -98,12 +108,14 @@ impl Projection for Identities {
 
 #[async_trait]
 impl LoadedModel for Identities {
+    const IS_HANDED_OUT: bool = true;
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
         let rows = sqlx::query(
-            "select id, document, tunnel_metadata, created_at, version
+            "select id, document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
              from identities
              where id = any($1::text[]::uuid[])",
         )
@@ -114,7 +126,7 @@ impl LoadedModel for Identities {
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        make_way(changes, writes)?;
+        park_names(changes, writes)?;
         let (kept, gone): (Vec<&Change<Row>>, Vec<&Change<Row>>) =
             changes.iter().partition(|change| change.after.is_some());
         if !gone.is_empty() {
@@ -129,30 +141,31 @@ impl LoadedModel for Identities {
     }
 }
 
-/// Rows are written in no particular order: whoever passes a name on gives it up first. No handle and no mail address begins
-/// with an `@`.
-fn make_way(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let in_the_way = passing_on(changes);
-    if !in_the_way.is_empty() {
+/// Renames the rows of identities whose handle or mail address another identity gets in the same batch, before the other rows are
+/// written. The rows of a batch are written in no particular order, so two identities that swap handles would otherwise violate
+/// the unique index. The temporary name is `@<id>`; no handle and no mail address begins with `@`.
+fn park_names(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let giving_up = identities_giving_up_names(changes);
+    if !giving_up.is_empty() {
         let mut statement = Statement::new(
             "update identities set agent_handle = '@' || id, email_address = '@' || id where id = any(?)",
         );
-        statement.bind(in_the_way)?;
+        statement.bind(giving_up)?;
         writes.before(statement);
     }
     Ok(())
 }
 
-/// Identities whose handle or mail address is another's after these changes.
-fn passing_on(changes: &[Change<Row>]) -> Vec<Uuid> {
+/// Identities whose handle or mail address belongs to another identity after these changes.
+fn identities_giving_up_names(changes: &[Change<Row>]) -> Vec<Uuid> {
     let after = changes.iter().filter_map(|change| change.after.as_ref()).map(|row| &row.document);
     let holders: HashMap<&str, Uuid> =
         after.flat_map(|document| names(document).map(|name| (name, document.id))).collect();
     let before = changes.iter().filter_map(|change| change.before.as_ref()).map(|row| &row.document);
-    let passing_on = before.filter(|document| {
+    let giving_up = before.filter(|document| {
         names(document).iter().any(|name| holders.get(name).is_some_and(|holder| *holder != document.id))
     });
-    passing_on.map(|document| document.id).collect()
+    giving_up.map(|document| document.id).collect()
 }
 
 fn names(document: &IdentityDocument) -> [&str; 2] {
@@ -165,6 +178,7 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
         tunnel_metadata: row.try_get("tunnel_metadata")?,
         created_at: row.try_get("created_at")?,
         version: row.try_get("version")?,
+        access_version: row.try_get("access_version")?,
     })
 }
 
@@ -173,9 +187,9 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
     writes.part(
         "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
-                                 created_at, version, tunnel_metadata, document, folded_name)
+                                 created_at, version, tunnel_metadata, document, folded_name, access_version)
          select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::uuid[], ?::uuid[],
-                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[])
+                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::bigint[])
          where exists (select from turn)
          on conflict on constraint identities_pkey do update
          set agent_handle = excluded.agent_handle,
@@ -185,7 +199,8 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
              version = excluded.version,
              tunnel_metadata = excluded.tunnel_metadata,
              document = excluded.document,
-             folded_name = excluded.folded_name",
+             folded_name = excluded.folded_name,
+             access_version = excluded.access_version",
     )
     .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())?
     .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())?
@@ -198,17 +213,18 @@ fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())?
     .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())?
     .bind(documents)?
-    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?;
+    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?
+    .bind(rows.iter().map(|row| row.access_version).collect::<Vec<_>>())?;
     Ok(())
 }
 
-/// The display name as searches compare it.
+/// The display name in the form that searches compare.
 fn folded_name(document: &IdentityDocument) -> Option<String> {
     document.display_name.as_deref().map(folded)
 }
 
-/// A text without case, in every script, whatever the locale of the database. It is folded character by character, so that
-/// a part of it is folded as it is within the whole; the sigma that ends a word is one like any other.
+/// A text in lower case, for every script and independent of the locale of the database. Each character is folded by itself, so a part
+/// of a text folds to the same part of the folded text. For that reason the final sigma `ς` becomes `σ`.
 pub(crate) fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -224,14 +240,14 @@ pub(crate) const fn status_name(status: Status) -> &'static str {
     }
 }
 
-/// What is kept of the identity with this id, whoever looks.
+/// The row of the identity with this id, for every viewer.
 pub async fn row(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     id: Uuid,
 ) -> Result<Option<Row>, ReadModelFailure> {
     let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1 and id = $2",
     )
@@ -242,19 +258,18 @@ pub async fn row(
     row.as_ref().map(row_of).transpose()
 }
 
-/// Which identity's parts are meant. Parts (mailbox, tunnel, phone number) are never seen through visibility: an agent
-/// sees its own.
+/// A part of an identity, by which its owner is looked up. Visibility does not extend to parts: an agent sees only its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// By the number's id.
+    /// A phone number, by its id.
     PhoneNumber(Uuid),
-    /// By the tunnel's id.
+    /// A tunnel, by its id.
     Tunnel(Uuid),
-    /// By the full mail address.
+    /// A mailbox, by its full address.
     Mailbox(&'a str),
 }
 
-/// The identity that owns a part, within an organization and, for an agent, only itself.
+/// The identity that owns a part. For an agent it is the agent itself or `None`.
 pub async fn owner_of(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
@@ -267,7 +282,7 @@ pub async fn owner_of(
         Part::Mailbox(address) => (None, None, Some(address)),
     };
     let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1
            and ($2::uuid is null or id = $2)
@@ -283,14 +298,14 @@ pub async fn owner_of(
     row.as_ref().map(row_of).transpose()
 }
 
-/// Every identity whose parts this viewer may see, newest first.
+/// All identities whose parts this viewer may see, newest first.
 pub async fn owners(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
 ) -> Result<Vec<Row>, ReadModelFailure> {
     let rows = sqlx::query(
-        "select document, tunnel_metadata, created_at, version
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
          from read_model.identities
          where organization_id = $1 and ($2::uuid is null or id = $2)
          order by created_at desc, id desc",

@@ -1,18 +1,19 @@
 //! Read models of the event log.
 //!
 //! # Code map
-//! - [`projection`]: what every read model consists of, and the engine that keeps one row an aggregate up to date inside an
-//!   append; [`rows`]: the engine for several rows an aggregate.
+//! - [`projection`]: what every read model consists of, and the live fold of read models with one row for each aggregate;
+//!   [`rows`]: the live fold of read models with several rows for each aggregate.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
-//! - [`past`]: identities as they were, by the same folds.
-//! - [`table`]: a read model as jobs see it; [`rebuild`]: the jobs; [`registry`]: what is known of every read model.
+//! - [`past`]: identities at an earlier moment, by the same folds.
+//! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last verification of
+//!   every read model.
 //!
 //! # Invariants, as absences
-//! - No read model folds events of two aggregates. What crosses aggregates (a viewer that is gone, a key whose identity
-//!   is deleted) is a join when it is read.
-//! - Nothing but a fold says how a row comes about; live writes and rebuilds call the same one.
-//! - No read model is behind: it is written in the transaction of the events it follows.
+//! - No read model folds events of two aggregates. Queries join where aggregates meet (a viewer that was deleted, a key whose
+//!   identity was deleted).
+//! - No row of a read model is computed except by its fold. Live writes, rebuilds and reads of the past call the same fold.
+//! - No read model lags: its rows are written in the transaction of the events.
 //!
 //! # How to add a read model
 //! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a migration; its line in [`tables`].
@@ -20,6 +21,7 @@
 pub mod api_keys;
 pub mod document;
 pub mod identities;
+mod job_error;
 pub mod organizations;
 pub mod past;
 pub mod projection;
@@ -38,7 +40,7 @@ use identity_log::ReadModel;
 pub use projection::{Change, Live, Projection};
 pub use table::Table;
 
-/// Every read model, as jobs see it.
+/// Every read model, as jobs use it.
 pub fn tables() -> Vec<Arc<dyn Table>> {
     vec![
         Arc::new(Live::<identities::Identities>::new()),
@@ -50,7 +52,7 @@ pub fn tables() -> Vec<Arc<dyn Table>> {
     ]
 }
 
-/// Every read model, as the log keeps them up to date.
+/// Every read model, as the log writes it.
 pub fn all() -> Vec<Arc<dyn ReadModel>> {
     tables().into_iter().map(|table| -> Arc<dyn ReadModel> { table }).collect()
 }

@@ -16,12 +16,12 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 #[derive(Debug)]
 pub struct Organizations;
 
-/// What is kept of an organization.
+/// The row of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Row {
     /// Its id.
     pub id: String,
-    /// What people call it.
+    /// Its name.
     pub name: String,
     /// When it was created.
     pub created_at: OffsetDateTime,
@@ -91,7 +91,7 @@ impl LoadedModel for Organizations {
     }
 }
 
-/// Every organization, oldest first.
+/// All organizations, oldest first.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as("select id, name, created_at from read_model.organizations order by created_at, id")
         .fetch_all(executor)

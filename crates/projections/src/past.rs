@@ -1,7 +1,7 @@
-//! Identities as they were: the folds of the live read models, over the events up to a moment, and joined as
-//! [`identities`](crate::identities) joins them. What is found is what an admin was answered then, byte for byte.
+//! Identities at an earlier moment. The folds of the live read models fold the events up to that moment, and the results are joined as
+//! in [`identities`](crate::identities). The body is byte for byte the one that an admin was answered then.
 //!
-//! A moment is given by the `organization_sequence` of the last event that had happened.
+//! A moment is given as the `organization_sequence` of the last event at or before it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -17,21 +17,21 @@ use crate::identities::{Identities, IdentityBody, Row, Viewer};
 use crate::projection::Projection as _;
 use crate::visibility::{Rows, VisibilityRows, oldest_first};
 
-/// The past could not be read.
+/// Why an earlier moment could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PastError {
-    /// Its events could not.
+    /// The events could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The database refused, or went away.
+    /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),
-    /// What was folded cannot be written as JSON.
+    /// The folded document cannot be written as JSON.
     #[error("document of the past does not encode")]
     Document(#[from] serde_json::Error),
 }
 
-/// What one identity came to.
+/// An identity as folded up to a moment.
 #[derive(Debug, Default)]
 struct Past {
     row: Option<Row>,
@@ -46,13 +46,13 @@ impl Past {
         self.last_sequence = recorded.organization_sequence;
     }
 
-    /// The body's parts, if the identity was alive; rows of viewers who were not are left out (D26).
-    fn found(self, was_alive: impl Fn(Uuid) -> bool) -> Result<Option<IdentityBody>, serde_json::Error> {
+    /// The body, if the identity existed. Access rows of viewers that did not exist are left out (D26).
+    fn body(self, is_live: impl Fn(Uuid) -> bool) -> Result<Option<IdentityBody>, serde_json::Error> {
         let Some(Row { document, version, .. }) = self.row else {
             return Ok(None);
         };
         let mut rows = self.access.unwrap_or_default();
-        rows.retain(|viewer, _| viewer.is_none_or(&was_alive));
+        rows.retain(|viewer, _| viewer.is_none_or(&is_live));
         let access: Vec<String> =
             oldest_first(&rows).into_iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
         Ok(Some(IdentityBody {
@@ -68,16 +68,16 @@ impl Past {
         viewers.map(Uuid::to_string).collect()
     }
 
-    fn is_called(&self, handle: &str) -> bool {
+    fn has_handle(&self, handle: &str) -> bool {
         self.row.as_ref().is_some_and(|row| row.document.agent_handle == handle)
     }
 
-    fn is_at(&self, version: i64) -> bool {
+    fn has_version(&self, version: i64) -> bool {
         self.row.as_ref().is_some_and(|row| row.version == version)
     }
 }
 
-/// The identity that had this handle then.
+/// The identity that had this handle at the sequence `upto`.
 pub async fn find(
     pool: &PgPool,
     organization_id: &str,
@@ -90,11 +90,10 @@ pub async fn find(
     let mut connection = pool.acquire().await?;
     let query = events_of(organization_id, id, upto);
     let identity = fold_one(&mut connection, &query, i64::MAX).await?;
-    if identity.is_called(handle) { complete(&mut connection, identity, upto).await } else { Ok(None) }
+    if identity.has_handle(handle) { complete(&mut connection, identity, upto).await } else { Ok(None) }
 }
 
-/// The identity that had this handle after its own event of that sequence; if several identities did, the one that
-/// took it last.
+/// The identity that had this handle at its own version `sequence`. If there are several, the one that took the handle last.
 pub async fn find_version(
     pool: &PgPool,
     organization_id: &str,
@@ -106,7 +105,7 @@ pub async fn find_version(
     for id in holders {
         let query = events_of(organization_id, id, i64::MAX);
         let identity = fold_one(&mut connection, &query, sequence).await?;
-        if identity.is_at(sequence) && identity.is_called(handle) {
+        if identity.has_version(sequence) && identity.has_handle(handle) {
             let upto = identity.last_sequence;
             return complete(&mut connection, identity, upto).await;
         }
@@ -114,7 +113,7 @@ pub async fn find_version(
     Ok(None)
 }
 
-/// An identity right after its own event of that sequence, as this viewer sees it, whatever became of it since.
+/// An identity at its own version `sequence`, as this viewer sees it.
 pub async fn find_by_id(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -131,7 +130,7 @@ pub async fn find_by_id(
     complete(connection, identity, upto).await
 }
 
-/// The same as its read model kept it.
+/// The row of an identity at its own version `sequence`.
 pub async fn row(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -172,42 +171,42 @@ async fn complete(
     } else {
         past::gone(connection, &viewers, upto).await?.into_iter().collect()
     };
-    Ok(identity.found(|viewer| !gone.contains(&viewer.to_string()))?)
+    Ok(identity.body(|viewer| !gone.contains(&viewer.to_string()))?)
 }
 
-/// Who lived at a moment, newest first (D22). Only their ids are held; what each was is read piece by piece.
+/// The identities that existed at a moment, newest first (D22). This keeps only their ids; the bodies are read page by page.
 #[derive(Debug)]
 pub struct Lived {
     organization_id: String,
     upto: i64,
     newest_first: Vec<Uuid>,
-    alive: HashSet<Uuid>,
+    live: HashSet<Uuid>,
 }
 
 impl Lived {
-    /// Looks through births and deaths.
+    /// Reads all events that created or deleted an identity, up to the sequence `upto`.
     pub async fn find(pool: &PgPool, organization_id: &str, upto: i64) -> Result<Self, PastError> {
         let types = ["identity.created", "identity.deleted"].map(str::to_owned).to_vec();
         let query = Query { event_types: Some(types), ..of_identities(organization_id, upto) };
         let mut connection = pool.acquire().await?;
         let mut history = History::begin(&mut connection, &query);
-        let mut births: HashMap<String, (OffsetDateTime, Uuid)> = HashMap::new();
+        let mut created: HashMap<String, (OffsetDateTime, Uuid)> = HashMap::new();
         while let Some(entry) = history.next().await? {
             let recorded = entry.recorded()?;
             if let Event::Identity(identity::Event::Created { id, .. }) = recorded.event {
-                births.insert(recorded.aggregate_id, (recorded.recorded_at, id));
+                created.insert(recorded.aggregate_id, (recorded.recorded_at, id));
             } else {
-                births.remove(&recorded.aggregate_id);
+                created.remove(&recorded.aggregate_id);
             }
         }
-        let mut births: Vec<(OffsetDateTime, Uuid)> = births.into_values().collect();
-        births.sort_unstable_by_key(|birth| Reverse(*birth));
-        let newest_first: Vec<Uuid> = births.into_iter().map(|(_, id)| id).collect();
-        let alive = newest_first.iter().copied().collect();
-        Ok(Self { organization_id: organization_id.to_owned(), upto, newest_first, alive })
+        let mut created: Vec<(OffsetDateTime, Uuid)> = created.into_values().collect();
+        created.sort_unstable_by_key(|creation| Reverse(*creation));
+        let newest_first: Vec<Uuid> = created.into_iter().map(|(_, id)| id).collect();
+        let live = newest_first.iter().copied().collect();
+        Ok(Self { organization_id: organization_id.to_owned(), upto, newest_first, live })
     }
 
-    /// What some of them were, those from a place on; none at the end.
+    /// The bodies of up to `count` identities, beginning with the one at `place` in the list. Empty at the end.
     pub async fn piece(
         &self,
         pool: &PgPool,
@@ -226,7 +225,7 @@ impl Lived {
             identities.entry(recorded.aggregate_id.clone()).or_default().evolve(&recorded);
         }
         let in_order = ids.iter().filter_map(|id| identities.remove(id));
-        let found = in_order.map(|identity| identity.found(|viewer| self.alive.contains(&viewer)));
-        Ok(found.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+        let bodies = in_order.map(|identity| identity.body(|viewer| self.live.contains(&viewer)));
+        Ok(bodies.filter_map(Result::transpose).collect::<Result<_, _>>()?)
     }
 }

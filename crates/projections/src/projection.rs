@@ -1,4 +1,4 @@
-//! What every read model consists of, and the engine that keeps it up to date inside an append.
+//! What every read model consists of, and the live fold of read models with one row for each aggregate.
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
@@ -6,59 +6,63 @@ use std::marker::PhantomData;
 use async_trait::async_trait;
 use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes};
+use identity_log::{
+    AcceptedCommand, Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// A read model: what one aggregate's events come to, and where that is kept.
+/// A read model: the fold of one aggregate's events, and the table for its rows.
 pub trait Projection: Send + Sync + 'static {
     /// The name of the read model and of its table.
     const NAME: &'static str;
-    /// Raised whenever the fold changes, so that the table is rebuilt.
+    /// The version of the fold. A higher version makes the service rebuild the table.
     const VERSION: i32;
-    /// Whose events it folds.
+    /// The aggregate type whose events it folds.
     const KIND: Kind;
-    /// What one aggregate comes to.
-    type Row: Clone + PartialEq + Send + Sync;
+    /// The row, or all rows, of one aggregate.
+    type Row: Clone + PartialEq + Send + Sync + 'static;
 
-    /// What the aggregate comes to after an event; `None` when nothing is kept of it.
+    /// The row after an event; `None` if the aggregate has no row.
     fn fold(row: Option<Self::Row>, event: &Recorded) -> Option<Self::Row>;
 
-    /// A fold for live writes to which nothing is known yet.
+    /// A fold for live writes that has read nothing yet.
     fn live() -> Box<dyn Fold>;
 
-    /// The columns of the table, in the order in which [`Projection::copy`] writes them, the aggregate's id first.
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of the aggregate.
     const COLUMNS: &'static [&'static str];
 
-    /// How many of these columns, from the first, are the key of a row.
+    /// How many of the first columns are the key of a row.
     const KEY_COLUMNS: usize = 1;
 
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
 }
 
-/// A read model of one row an aggregate: a live write reads the row, folds it, and writes it.
+/// A read model with one row for each aggregate. A live write reads the row, folds it, and writes it.
 #[async_trait]
 pub trait LoadedModel: Projection {
-    /// What is kept of some aggregates. Table names are unqualified: the search path says which generation of the
-    /// tables is meant.
+    /// Whether the row is handed out with the answer to a command.
+    const IS_HANDED_OUT: bool = false;
+
+    /// The rows of aggregates. Table names are unqualified: the search path selects the live or the next table.
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
 
-    /// Adds what makes the table say what the changes say.
+    /// Adds the writes that apply the changes to the table.
     fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
 }
 
-/// What is kept of one aggregate, before and after some events.
+/// The row of one aggregate before and after a batch.
 #[derive(Debug, Clone)]
 pub struct Change<Row> {
     /// The aggregate.
     pub id: String,
-    /// What was kept.
+    /// The row before the batch.
     pub before: Option<Row>,
-    /// What is to be kept.
+    /// The row after the batch.
     pub after: Option<Row>,
 }
 
@@ -67,7 +71,7 @@ pub struct Change<Row> {
 pub struct Live<P>(PhantomData<fn() -> P>);
 
 impl<P> Live<P> {
-    /// The projection's live tables.
+    /// The projection as a read model of the log.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
@@ -89,8 +93,8 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-/// The live fold of a [`LoadedModel`]: the rows that the last batch has made; `None` for an aggregate of which nothing is
-/// kept any more.
+/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be committed yet; `None`
+/// stands for a removed row.
 pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
 
 impl<P: LoadedModel> Default for LoadedFold<P> {
@@ -121,17 +125,19 @@ impl<P: LoadedModel> LoadedFold<P> {
     ) -> Result<(), ReadModelFailure> {
         let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
         let last = std::mem::take(&mut self.0);
-        // Nothing can be kept yet of an aggregate whose first event is in this batch.
-        let born = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
-        let born: HashSet<&str> = born.collect();
+        // An aggregate whose first event is in this batch has no row yet, so it need not be loaded.
+        let new = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
+        let new: HashSet<&str> = new.collect();
+        let wanted = wanted_rows::<P>(writes);
         let named = events.iter().map(|event| event.aggregate_id.as_str());
+        let named = named.chain(wanted.iter().map(|(_, command)| command.aggregate_id.as_str()));
         let unknown: HashSet<&str> =
-            named.filter(|id| !last.contains_key(*id) && !born.contains(id)).collect();
+            named.filter(|id| !last.contains_key(*id) && !new.contains(id)).collect();
         let unknown: Vec<&str> = unknown.into_iter().collect();
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
         before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
-        let changes = fold_all::<P>(before, &events);
+        let changes = fold_all::<P>(before, &events, wanted, writes);
         if !changes.is_empty() {
             P::store(&changes, writes)?;
         }
@@ -140,16 +146,23 @@ impl<P: LoadedModel> LoadedFold<P> {
     }
 }
 
-/// Folds events onto what was kept; aggregates that come to what they were are left out.
-fn fold_all<P: LoadedModel>(
-    mut before: HashMap<String, P::Row>,
-    events: &[&Recorded],
-) -> Vec<Change<P::Row>> {
-    let mut changes: Vec<Change<P::Row>> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for event in events {
+/// The rows of a batch while its events are folded.
+struct FoldedRows<'a, P: Projection> {
+    /// Rows that no event has changed yet.
+    before: HashMap<String, P::Row>,
+    changes: Vec<Change<P::Row>>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a, P: Projection> FoldedRows<'a, P> {
+    fn of(before: HashMap<String, P::Row>) -> Self {
+        Self { before, changes: Vec::new(), places: HashMap::new() }
+    }
+
+    fn fold(&mut self, event: &'a Recorded) {
         let id = event.aggregate_id.as_str();
-        let place = *places.entry(id).or_insert_with(|| {
+        let (before, changes) = (&mut self.before, &mut self.changes);
+        let place = *self.places.entry(id).or_insert_with(|| {
             let row = before.remove(id);
             changes.push(Change { id: id.to_owned(), before: row.clone(), after: row });
             changes.len() - 1
@@ -158,11 +171,53 @@ fn fold_all<P: LoadedModel>(
             change.after = P::fold(change.after.take(), event);
         }
     }
-    changes.retain(|change| change.before != change.after);
-    changes
+
+    /// The row of an aggregate after the events that were folded so far.
+    fn row(&self, id: &str) -> Option<&P::Row> {
+        match self.places.get(id) {
+            Some(place) => self.changes.get(*place).and_then(|change| change.after.as_ref()),
+            None => self.before.get(id),
+        }
+    }
+
+    /// The changes. Aggregates whose row does not change are left out.
+    fn into_changes(mut self) -> Vec<Change<P::Row>> {
+        self.changes.retain(|change| change.before != change.after);
+        self.changes
+    }
 }
 
-/// The id of an aggregate whose ids are UUIDs.
+/// Folds events onto the rows `before`, and hands out the row of each command as it is after the command.
+fn fold_all<'a, P: LoadedModel>(
+    before: HashMap<String, P::Row>,
+    events: &[&'a Recorded],
+    wanted: Vec<(usize, AcceptedCommand)>,
+    writes: &mut Writes,
+) -> Vec<Change<P::Row>> {
+    let mut rows = FoldedRows::<P>::of(before);
+    let mut events = events.iter().peekable();
+    for (place, command) in wanted {
+        while let Some(event) = events.next_if(|event| event.position <= command.position) {
+            rows.fold(event);
+        }
+        if let Some(row) = rows.row(&command.aggregate_id) {
+            writes.hand_out(place, Made::new(row.clone()));
+        }
+    }
+    events.for_each(|event| rows.fold(event));
+    rows.into_changes()
+}
+
+/// The commands of a batch after which this read model hands out a row, each with its place.
+fn wanted_rows<P: LoadedModel>(writes: &Writes) -> Vec<(usize, AcceptedCommand)> {
+    if !P::IS_HANDED_OUT {
+        return vec![];
+    }
+    let commands = writes.commands().iter().enumerate().filter(|(_, command)| command.kind == P::KIND);
+    commands.map(|(place, command)| (place, command.clone())).collect()
+}
+
+/// The id of an aggregate as a UUID.
 pub(crate) fn uuid_of(id: &str) -> Result<Uuid, ReadModelFailure> {
     id.parse().map_err(|_| ReadModelFailure::NotAnId(id.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! What is known of every read model beside its rows: version, last job, last verification.
+//! The registry of read models: version, last job and last verification of each.
 
 use identity_log::ReadError;
 use sqlx::{FromRow, PgConnection, PgExecutor};
@@ -6,48 +6,48 @@ use time::OffsetDateTime;
 
 use crate::table::Table;
 
-/// A read model as operators see it.
+/// The entry of a read model.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Entry {
     /// Its name.
     pub name: String,
-    /// The version of the fold that built the live table; 0 if nobody knows.
+    /// The version of the fold that built the live table; 0 if it is unknown.
     pub version: i32,
     /// When the live table was built.
     pub built_at: OffsetDateTime,
-    /// Up to which position it was built before it went live.
+    /// The position up to which it was folded when it became the live one.
     pub built_position: i64,
-    /// The version of the table that can be rolled back to.
+    /// The version of the retired table.
     pub retired_version: Option<i32>,
-    /// When that one was retired.
+    /// When that table was retired.
     pub retired_at: Option<OffsetDateTime>,
-    /// Where in the log it stopped.
+    /// The position up to which that table is folded.
     pub retired_position: Option<i64>,
-    /// The version of the table that is ready to go live.
+    /// The version of the table that is ready for the cut-over.
     pub next_version: Option<i32>,
-    /// Where in the log it stopped.
+    /// The position up to which that table is folded.
     pub next_position: Option<i64>,
-    /// Whether a job is at work on it now.
+    /// Whether a job works on it at present.
     pub job_runs: bool,
-    /// What the job is doing, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in
-    /// phase …`. Anything else, with no job at work, is where it was killed.
+    /// The phase of the job, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in phase …`. Any
+    /// other phase, if no job runs, is the phase in which the last job was killed.
     pub job_phase: Option<String>,
-    /// Events it has read.
+    /// Events that the job has read.
     pub job_done: Option<i64>,
-    /// Events it has to read.
+    /// Events that the job has to read.
     pub job_total: Option<i64>,
-    /// When it last said so.
+    /// When the job last updated these fields.
     pub job_updated_at: Option<OffsetDateTime>,
-    /// When the live table was last held against the log.
+    /// When the live table was last compared with the log.
     pub verified_at: Option<OffsetDateTime>,
-    /// At which position.
+    /// The position of that verification.
     pub verified_position: Option<i64>,
-    /// How many differences there were.
+    /// The number of differences that it found.
     pub differences: Option<i64>,
 }
 
-/// Enters read models that are not known yet. Over an empty log an empty table is what any fold comes to; over any
-/// other nobody knows what the table holds, which version 0 says.
+/// Adds entries for read models that have none. If the log is empty, the empty table is right for every version. Otherwise nobody
+/// knows which fold wrote the table, so the version is 0.
 pub async fn register(connection: &mut PgConnection, tables: &[&dyn Table]) -> Result<(), sqlx::Error> {
     let (names, versions): (Vec<&str>, Vec<i32>) =
         tables.iter().map(|table| (table.name(), table.version())).unzip();
@@ -64,8 +64,8 @@ pub async fn register(connection: &mut PgConnection, tables: &[&dyn Table]) -> R
     Ok(())
 }
 
-/// Who holds which read model: those who have its advisory lock in this database.
-const HOLDERS: &str = "
+/// SQL that selects who works on a read model: the backends with its advisory lock in this database.
+const LOCK_HOLDERS: &str = "
     select application_name || ' (Postgres backend ' || pid || ')'
     from pg_locks
     join pg_stat_activity using (pid)
@@ -75,12 +75,12 @@ const HOLDERS: &str = "
       and classid = hashtext('identityd read model')::bigint::bit(32)::bigint::oid
       and objid = hashtext(name)::bigint::bit(32)::bigint::oid";
 
-/// Every entry, by name.
+/// All entries, by name.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Error> {
     let query = format!(
         "select name, version, built_at, built_position, retired_version, retired_at, retired_position,
                 next_version, next_position, job_phase, job_done, job_total, job_updated_at,
-                verified_at, verified_position, differences, exists ({HOLDERS}) as job_runs
+                verified_at, verified_position, differences, exists ({LOCK_HOLDERS}) as job_runs
          from read_models
          order by name"
     );
@@ -89,11 +89,11 @@ pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Err
 
 /// Who works on a read model, if anybody does.
 pub(crate) async fn holder(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<String>, sqlx::Error> {
-    let query = format!("select ({HOLDERS} limit 1) from unnest(array[$1]) as name");
+    let query = format!("select ({LOCK_HOLDERS} limit 1) from unnest(array[$1]) as name");
     sqlx::query_scalar(&query).bind(name).fetch_one(executor).await
 }
 
-/// Notes how far a job has come.
+/// Updates the phase and progress of a job.
 pub async fn note_progress(
     executor: impl PgExecutor<'_>,
     name: &str,
@@ -115,7 +115,7 @@ pub async fn note_progress(
     Ok(())
 }
 
-/// Notes that a table is ready to go live, and up to which position it was caught up.
+/// Records that a table is ready for the cut-over, and the position up to which it is folded.
 pub(crate) async fn note_ready(
     executor: impl PgExecutor<'_>,
     name: &str,
@@ -131,7 +131,7 @@ pub(crate) async fn note_ready(
     Ok(())
 }
 
-/// Notes how a verification ended.
+/// Records the result of a verification.
 pub async fn note_verified(
     executor: impl PgExecutor<'_>,
     name: &str,

@@ -21,7 +21,7 @@ pub enum Effect<K, V> {
     Put(K, V),
     /// It removes the row with this key.
     Remove(K),
-    /// From now on these are all rows.
+    /// It replaces all rows with these.
     Replace(Vec<(K, V)>),
 }
 
@@ -46,11 +46,11 @@ impl<K: Ord, V> Effect<K, V> {
 /// What a batch of events does to the rows of one aggregate.
 #[derive(Debug)]
 pub struct RowChanges<K, V> {
-    /// Whether all rows from before the batch go.
+    /// Whether all rows from before the batch are removed.
     pub(crate) is_replaced: bool,
-    /// Keys of rows from before the batch that go.
+    /// Keys of rows from before the batch that are removed.
     pub(crate) removed: BTreeSet<K>,
-    /// Rows that come.
+    /// Rows that are added or overwritten.
     pub(crate) put: BTreeMap<K, V>,
 }
 
@@ -80,24 +80,24 @@ impl<K: Ord, V> RowChanges<K, V> {
     }
 }
 
-/// A read model of several rows an aggregate.
+/// A read model with several rows for each aggregate.
 pub trait RowModel: Projection<Row = BTreeMap<Self::Key, Self::Value>> {
-    /// What tells the rows of one aggregate apart.
+    /// The key of a row within its aggregate.
     type Key: Ord + Send + 'static;
-    /// What else is kept of a row.
+    /// The other columns of a row.
     type Value: Send + 'static;
 
     /// What an event does to the rows of its aggregate.
     fn effect(event: &Recorded) -> Effect<Self::Key, Self::Value>;
 
-    /// Adds what makes the table say what the changes say.
+    /// Adds the writes that apply the changes to the table.
     fn write(
         changes: &HashMap<Uuid, RowChanges<Self::Key, Self::Value>>,
         writes: &mut Writes,
     ) -> Result<(), ReadModelFailure>;
 }
 
-/// The live fold of a [`RowModel`]. It remembers nothing from one batch to the next.
+/// The live fold of a [`RowModel`]. It keeps nothing from one batch to the next.
 pub(crate) struct RowFold<M>(std::marker::PhantomData<fn() -> M>);
 
 impl<M> Default for RowFold<M> {

@@ -1,74 +1,26 @@
-//! A read model as jobs see it: something that can be built from the log, read back, and held against the log.
+//! A read model as jobs use it: it can be built from the log, read back, and compared with the log.
 
 mod builder;
 mod check;
+mod contents;
 mod folder;
 
-use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use foldhash::quality::FixedState;
-use futures::TryStreamExt as _;
 use identity_domain::Kind;
-use identity_log::copy::{CopyError, CopyReader, CopyRow};
-use identity_log::scan::{Range, Scan};
-use identity_log::{ReadError, ReadModel};
+use identity_log::ReadModel;
+use identity_log::scan::{AggregateRange, Scan};
 use sqlx::PgConnection;
 
+use crate::job_error::JobError;
 use crate::projection::{Live, Projection};
-use crate::rebuild::JobError;
 use builder::Builder;
 use check::Check;
+use contents::read_rows;
 use folder::Folder;
 
-/// How many rows, and a sum over their contents that does not depend on their order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Events that were read.
-    pub events: u64,
-    /// Rows that were written, or found.
-    pub rows: u64,
-    /// The sum.
-    pub checksum: u64,
-}
-
-impl Totals {
-    fn add_row(&mut self, row: &[u8]) {
-        self.rows += 1;
-        self.checksum = self.checksum.wrapping_add(FixedState::default().hash_one(row));
-    }
-
-    /// What two parts come to together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            events: self.events + other.events,
-            rows: self.rows + other.rows,
-            checksum: self.checksum.wrapping_add(other.checksum),
-        }
-    }
-}
-
-/// How a live row departs from what the log says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The row's key, its columns joined by `/`. The first of them is the aggregate's id.
-    pub id: String,
-    /// How.
-    pub kind: DifferenceKind,
-}
-
-/// The ways in which a row can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DifferenceKind {
-    /// The log says there is one.
-    Missing,
-    /// The log says there is none.
-    Extra,
-    /// The log says that it reads otherwise.
-    Different,
-}
+pub use contents::{Difference, DifferenceKind, Totals};
 
 /// A read model that jobs can work on.
 #[async_trait]
@@ -76,29 +28,29 @@ pub trait Table: ReadModel {
     /// The version of the fold in this software.
     fn version(&self) -> i32;
 
-    /// Whose events it folds.
+    /// The aggregate type whose events it folds.
     fn kind(&self) -> Kind;
 
-    /// Folds a range of history from `source` and writes what it comes to through `sink`, whose search path names the
-    /// generation that is being built. Counts events on `progress`.
+    /// Folds a range of the log from `source`, and writes the rows through `sink`, whose search path names the table that is being
+    /// built. Adds the number of events to `progress`.
     async fn build(
         &self,
         source: &mut PgConnection,
         sink: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<Totals, JobError>;
 
-    /// Reads the table that the search path names, and sums it up.
+    /// Reads the table that the search path names, and returns its totals.
     async fn read_back(&self, connection: &mut PgConnection) -> Result<Totals, JobError>;
 
-    /// Folds a range of history from `source` and holds it against the rows that `live` sees; both must look at the
-    /// same moment. Gives how many events that were, and what is wrong.
+    /// Folds a range of the log from `source`, and compares it with the rows that `live` reads. Both must have the same snapshot.
+    /// Returns the number of events, and the differences.
     async fn verify(
         &self,
         source: &mut PgConnection,
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError>;
 }
@@ -117,7 +69,7 @@ impl<P: Projection> Table for Live<P> {
         &self,
         source: &mut PgConnection,
         sink: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<Totals, JobError> {
         let mut builder = Builder::begin::<P>(sink).await?;
@@ -151,7 +103,7 @@ impl<P: Projection> Table for Live<P> {
         &self,
         source: &mut PgConnection,
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError> {
         let mut check = Check::begin::<P>(live, range).await?;
@@ -170,21 +122,4 @@ impl<P: Projection> Table for Live<P> {
         }
         Ok((events, check.finish()))
     }
-}
-
-/// Gives every row of a binary copy to `each`.
-async fn read_rows(
-    connection: &mut PgConnection,
-    statement: &str,
-    mut each: impl FnMut(&mut CopyRow<'_>) -> Result<(), CopyError>,
-) -> Result<(), JobError> {
-    let mut rows = connection.copy_out_raw(statement).await?;
-    let mut reader = CopyReader::default();
-    while let Some(bytes) = rows.try_next().await? {
-        reader.feed(&bytes);
-        while let Some(mut row) = reader.next_row().map_err(ReadError::from)? {
-            each(&mut row).map_err(ReadError::from)?;
-        }
-    }
-    Ok(reader.finish().map_err(ReadError::from)?)
 }

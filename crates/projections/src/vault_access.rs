@@ -17,10 +17,10 @@ use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 #[derive(Debug)]
 pub struct VaultAccess;
 
-/// What is kept of one identity: a rule for each secret it may use.
+/// The access rules of one identity, by secret.
 pub type Rules = BTreeMap<Uuid, Rule>;
 
-/// That an identity may use a secret.
+/// Says that an identity may use a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     access_id: Uuid,
@@ -166,27 +166,27 @@ fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), R
     Ok(())
 }
 
-/// A rule as it is answered.
+/// An access rule as it is answered.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct AccessRule {
     /// Its id.
     pub access_id: Uuid,
-    /// Which secret.
+    /// The secret.
     pub vault_secret_id: Uuid,
-    /// Who may use it.
+    /// The identity that may use it.
     pub identity_id: Uuid,
-    /// Since when.
+    /// When the rule was created.
     pub created_at: OffsetDateTime,
 }
 
-/// The rule on a secret that these events of an identity have made.
+/// The rule on a secret that these events of an identity create.
 pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) -> Option<AccessRule> {
     let rules = events.iter().fold(None, VaultAccess::fold)?;
     let Rule { access_id, created_at } = *rules.get(&vault_secret_id)?;
     Some(AccessRule { access_id, vault_secret_id, identity_id, created_at })
 }
 
-/// The rules on some secrets, oldest first.
+/// The rules on these secrets, oldest first.
 pub async fn list(executor: impl PgExecutor<'_>, secrets: &[Uuid]) -> Result<Vec<AccessRule>, sqlx::Error> {
     sqlx::query_as(
         "select access_id, vault_secret_id, identity_id, created_at

@@ -1,4 +1,4 @@
-//! References to vault secrets that were not deleted. Contract, section 10.4.
+//! References to vault secrets that are not deleted. Contract, section 10.4.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,14 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 #[derive(Debug)]
 pub struct VaultSecrets;
 
-/// What is kept of a secret's reference.
+/// The row of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Row {
     /// Its id.
     pub id: Uuid,
     /// Its organization.
     pub organization_id: String,
-    /// What people call it.
+    /// Its name.
     pub name: String,
     /// Wire name of its kind.
     pub secret_type: String,
@@ -130,12 +130,12 @@ pub const fn type_name(secret_type: SecretType) -> &'static str {
     }
 }
 
-/// The secret that these events have registered, as they left it.
+/// The secret that these events register, after the last of them.
 pub fn registered(events: &[Recorded]) -> Option<Row> {
     events.iter().fold(None, VaultSecrets::fold)
 }
 
-/// Every secret of an organization, newest first.
+/// All secrets of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(
         "select id, organization_id, name, secret_type, description, created_at

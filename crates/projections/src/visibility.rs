@@ -1,4 +1,5 @@
-//! Who may see an identity: one row a viewer, or one row without a viewer for everybody. Contract, sections 1.5 and 4.
+//! Who may see an identity: one access row for each viewer, or one row without a viewer, which means everybody. Contract, sections 1.5
+//! and 4.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +20,7 @@ use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 #[derive(Debug)]
 pub struct VisibilityRows;
 
-/// What is kept of one target: a row for each viewer; the row without a viewer is for everybody.
+/// The access rows of one target, by viewer. The row without a viewer is for everybody.
 pub type Rows = BTreeMap<Option<Uuid>, AccessRow>;
 
 /// The rows of a target, oldest first.
@@ -29,20 +30,20 @@ pub fn oldest_first(rows: &Rows) -> Vec<&AccessRow> {
     rows
 }
 
-/// One row.
+/// Says that a viewer, or everybody, may see a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRow {
     /// Its id.
     pub access_id: Uuid,
-    /// Who may see; everybody if absent.
+    /// The viewer; `None` for everybody.
     pub viewer_id: Option<Uuid>,
     /// The target's organization.
     pub organization_id: String,
-    /// Since when.
+    /// When the row was created.
     pub created_at: OffsetDateTime,
 }
 
-/// A row as clients see it.
+/// An access row as clients see it.
 #[derive(Debug, Serialize)]
 struct AccessDocument {
     id: Uuid,
@@ -65,7 +66,7 @@ impl AccessRow {
         Self::new(grant.access_id, Some(grant.viewer_identity_id), event)
     }
 
-    /// JSON text of the row on `target`.
+    /// The JSON text of the row, for the target `target`.
     pub fn document(&self, target: Uuid) -> Result<String, serde_json::Error> {
         serde_json::to_string(&AccessDocument {
             id: self.access_id,
@@ -221,7 +222,7 @@ fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), R
     Ok(())
 }
 
-/// JSON texts of the rows on a target, oldest first; rows that name a viewer who is gone are left out (D26).
+/// The JSON texts of the access rows of a target, oldest first. Rows that name a deleted viewer are left out (D26).
 pub async fn list(executor: impl PgExecutor<'_>, target: Uuid) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "select document

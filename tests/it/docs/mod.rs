@@ -2,6 +2,7 @@
 
 mod browser;
 mod citations;
+mod imports;
 mod links;
 mod page;
 mod repository;

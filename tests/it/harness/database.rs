@@ -58,6 +58,11 @@ impl Database {
         wait(sqlx::query_scalar(query).fetch_one(&self.pool)).expect(query)
     }
 
+    /// One text, from a query of one row.
+    pub(crate) fn text(&self, query: &str) -> String {
+        wait(sqlx::query_scalar(query).fetch_one(&self.pool)).expect(query)
+    }
+
     /// Changes behind the service's back, for what no caller can bring about.
     pub(crate) fn execute(&self, statement: &str) {
         wait(sqlx::query(statement).execute(&self.pool)).expect(statement);

@@ -16,6 +16,10 @@ fn version_conflict(answer: &Answer, expected: i64) {
     assert_eq!(*actual, expected);
 }
 
+fn changes_nothing(committed: &Committed, version: i64) -> bool {
+    committed.version == version && committed.events.is_empty() && committed.kept.is_none()
+}
+
 #[test]
 fn winners_and_losers_of_one_batch_each_get_their_own_answer() {
     let history = History::new();
@@ -40,7 +44,7 @@ fn winners_and_losers_of_one_batch_each_get_their_own_answer() {
     rejected(onto_taken, UNAVAILABLE);
     assert_eq!(names(&named), ["identity.created"]);
     rejected(named_too, UNAVAILABLE);
-    assert_eq!(nothing.unwrap(), Committed { version: 2, events: vec![], kept: None });
+    assert!(changes_nothing(&nothing.unwrap(), 2));
     rejected(of_nobody, IdentityError::NotFound);
     assert_eq!(names(&renamed), ["identity.renamed"]);
     assert_eq!(renamed.as_ref().unwrap().version, 3);
@@ -137,7 +141,7 @@ fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
                 let there = other.append(at_version(version, described.clone())).await.unwrap();
                 assert_eq!(there.version, version + 1);
                 let again = log.append(described).await.unwrap();
-                assert_eq!(again, Committed { version: version + 1, events: vec![], kept: None });
+                assert!(changes_nothing(&again, version + 1), "{again:?}");
                 let here = describe(desk, &(version + 1).to_string());
                 assert_eq!(log.append(at_version(version + 1, here)).await.unwrap().version, version + 2);
             }

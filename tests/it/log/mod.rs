@@ -4,6 +4,7 @@ mod ahead;
 mod authority;
 mod batch_order;
 mod batches;
+mod crowds;
 mod outages;
 mod processes;
 mod refusals;

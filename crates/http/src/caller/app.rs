@@ -9,7 +9,7 @@ use identity_log::follow::Head;
 use identity_log::proof::signer::Signer;
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::finder::Finder;
-use identity_projections::identities::{IdentityBody, Viewer, Wanted};
+use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -170,7 +170,7 @@ impl App {
             return Ok(known);
         }
         let ticket = cache.ticket();
-        let wanted = Wanted {
+        let wanted = IdentityQuery {
             organization_id: name.organization_id.to_owned(),
             viewer: viewer.clone(),
             handle: name.handle.to_owned(),

@@ -16,7 +16,7 @@ use crate::caller::{Admin, Segments, uuid_segment};
 use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Form, uuid};
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// `GET …/access`: the rows, oldest first.
 #[utoipa::path(
@@ -83,12 +83,22 @@ impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let Some(row) = new_row(committed) else {
             // Nothing is written only where everybody may see it, and then there is no other row.
-            let access = self.target.found(source, committed.version).await?.access;
+            let access = self.target.found(source, committed).await?.access;
             return Ok(Answer::text(StatusCode::CREATED, access));
         };
         let document = row.document(self.target.id)?;
-        let shown = NewBody::after(&self.before, committed)?.map(|shown| shown.with_row(&row, &document));
+        let shown = self.after(committed)?.map(|shown| shown.with_row(&row, &document));
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
+    }
+}
+
+impl Granted {
+    /// The identity after the grant, with the access rows from before, if nobody else has changed it since it was read.
+    fn after(&self, committed: &Committed) -> Result<Option<NewBody>, ApiError> {
+        match made(committed).filter(|row| row.version == self.before.version + 1) {
+            Some(row) => NewBody::with_access(row, self.before.access.clone()).map(Some),
+            None => Ok(None),
+        }
     }
 }
 

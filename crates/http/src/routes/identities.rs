@@ -11,7 +11,6 @@ use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
-use identity_projections::document::IdentityDocument;
 use identity_projections::identities::IdentityBody;
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
@@ -20,7 +19,7 @@ use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::{Body, Fault, Form};
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject};
+use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// `POST /api/v1/identities`: 201 with the identity.
 #[utoipa::path(
@@ -48,21 +47,10 @@ struct Newborn;
 #[async_trait]
 impl Reply for Newborn {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        Ok(Answer::found(StatusCode::CREATED, &newborn(committed)?))
+        let row =
+            made(committed).ok_or_else(|| ApiError::internal("a created identity has no row".to_owned()))?;
+        Ok(Answer::found(StatusCode::CREATED, &NewBody::with_access(row, String::new())?.found))
     }
-}
-
-/// What was just created, folded from its own first events: nobody can have changed or seen it yet.
-fn newborn(committed: &Committed) -> Result<IdentityBody, ApiError> {
-    let document = committed.events.iter().fold(None, IdentityDocument::fold);
-    let document =
-        document.ok_or_else(|| ApiError::internal("a created identity folds to nothing".to_owned()))?;
-    Ok(IdentityBody {
-        id: document.id,
-        version: committed.version,
-        document: serde_json::to_string(&document)?,
-        access: String::new(),
-    })
 }
 
 /// `GET /api/v1/identities`: every identity the caller may see, newest first, or a page of those that were asked for; with
@@ -167,7 +155,7 @@ impl Reply for Updated {
         {
             return Ok(Answer::identity(StatusCode::OK, shown));
         }
-        let found = self.identity.found(source, committed.version).await?;
+        let found = self.identity.found(source, committed).await?;
         Ok(Answer::found(StatusCode::OK, &found))
     }
 }

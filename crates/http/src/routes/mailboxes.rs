@@ -127,7 +127,7 @@ struct Changed {
 #[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut owner = self.owner.row(source, committed.version).await?;
+        let mut owner = self.owner.row(source, committed).await?;
         owner.document.mailbox.filter_mode_change_notice =
             filter_mode_change_notice(committed, Channel::Mail);
         Answer::json(StatusCode::OK, &FullMailbox::from(owner))

@@ -78,7 +78,7 @@ struct Number {
 #[async_trait]
 impl Reply for Number {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed.version).await?;
+        let owner = self.owner.row(source, committed).await?;
         let mut phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
         phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
         Answer::json(self.status, &phone)

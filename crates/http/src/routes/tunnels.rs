@@ -152,7 +152,7 @@ struct Changed {
 #[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed.version).await?;
+        let owner = self.owner.row(source, committed).await?;
         Answer::json(StatusCode::OK, &FullTunnel::of(owner)?)
     }
 }

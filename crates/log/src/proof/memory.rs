@@ -1,7 +1,7 @@
-//! What was signed last, in files beside the signing key: one note for each organization.
+//! The last checkpoint of each organization, in one file each beside the signing key.
 //!
-//! A database that was restored from a backup has forgotten what was signed since. These files have not, and that is
-//! how a second history is noticed before it is signed.
+//! A database that was restored from a backup does not contain what was signed since. These files do, so the signer
+//! notices a second history before it signs it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
-use super::Signed;
+use super::signed::Signed;
 
-/// The folder of the notes.
+/// The folder of these files.
 #[derive(Debug, Clone)]
 pub struct Memory {
     folder: PathBuf,
 }
 
 impl Memory {
-    /// The memory in this folder, which is created when there is something to remember.
+    /// The memory in this folder. The folder is created with its first file.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// What was signed last of an organization. A file that is there and cannot be understood is an error: it may be
-    /// all that stands between us and a second history.
+    /// The last checkpoint of an organization. A file that cannot be read is an error: it may be the only trace of what was
+    /// signed.
     pub async fn recall(&self, organization_id: &str) -> std::io::Result<Option<Signed>> {
         let note = match fs::read_to_string(self.file(organization_id)).await {
             Ok(note) => note,
@@ -34,7 +34,7 @@ impl Memory {
         Signed::read(note).map(Some).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
     }
 
-    /// Remembers a checkpoint, so that it outlives a crash right afterwards.
+    /// Stores a checkpoint. When this returns, the file survives a crash.
     pub async fn remember(&self, organization_id: &str, signed: &Signed) -> std::io::Result<()> {
         fs::create_dir_all(&self.folder).await?;
         let file = self.file(organization_id);
@@ -47,7 +47,7 @@ impl Memory {
     }
 
     fn file(&self, organization_id: &str) -> PathBuf {
-        // Ids are ours, letters and digits; whatever else there may be must not lead out of the folder.
+        // Ids are letters and digits. Any other character is escaped, so that no name leads out of the folder.
         let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
         let name: String = organization_id
             .chars()
@@ -59,7 +59,7 @@ impl Memory {
     }
 }
 
-/// A rename outlives a crash once its folder is on the disk.
+/// A rename survives a crash once the folder is synced.
 async fn sync_folder(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder).await?.sync_all().await
 }

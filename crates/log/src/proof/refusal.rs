@@ -1,13 +1,9 @@
 //! Why a log is not signed.
 
-use identity_proof::NoteError;
-
-use super::TreeError;
-
-/// Why a log is not signed. Nobody but an operator can tell which history is the right one.
+/// Why a log is not signed. Only an operator can find out which history is the right one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Events that were signed are gone.
+    /// The log has fewer events than were signed.
     #[error("the log has {found} events, but {signed} were signed")]
     Smaller {
         /// How many were signed.
@@ -15,7 +11,7 @@ pub enum Refusal {
         /// How many there are.
         found: u64,
     },
-    /// The log does not begin with what was signed.
+    /// The log does not begin with the events that were signed.
     #[error("the first {signed} events are not those that were signed")]
     Different {
         /// How many were signed.
@@ -27,33 +23,7 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
-    /// The last checkpoint was signed with a key that is not ours.
+    /// The last checkpoint was signed with another key.
     #[error("the last checkpoint was signed with another key")]
     OtherKey,
-}
-
-/// Why nothing was signed.
-#[derive(Debug, thiserror::Error)]
-pub enum SignError {
-    /// The log is not one that may be signed.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The tree could not be read or written.
-    #[error("cannot grow the tree")]
-    Tree(#[from] TreeError),
-    /// What was signed last could not be recalled or remembered.
-    #[error("cannot keep the last checkpoint beside the signing key")]
-    Memory(#[from] std::io::Error),
-}
-
-impl From<sqlx::Error> for SignError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Tree(error.into())
-    }
-}
-
-impl From<NoteError> for SignError {
-    fn from(error: NoteError) -> Self {
-        Self::Tree(error.into())
-    }
 }

@@ -1,8 +1,8 @@
 //! The task that grows the trees and signs them.
 //!
-//! A checkpoint promises that every later history begins with this one. So before anything is signed it is held against
-//! what was signed before, as the database and as [`Memory`] remember it; a log that has become smaller, or another, is
-//! refused until an operator begins a new epoch. Signers of several processes take turns, organization by organization.
+//! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares the log
+//! with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different, is refused until an
+//! operator begins a new epoch. Signers of several processes take a lock for each organization.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,31 +14,34 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::known::{Known, lock, next_leaves};
+use super::error::SignError;
 use super::memory::Memory;
-use super::refusal::{Refusal, SignError};
-use super::{Signed, bigint, last};
-use crate::follow::Head;
+use super::refusal::Refusal;
+use super::signed::Signed;
+use super::signed_before::{SignedBefore, lock, next_leaves};
+use super::stored::last;
+use super::tiles::bigint;
+use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
-const CHUNK: u64 = 16_384;
+const LEAVES_PER_READ: u64 = 16_384;
 
-/// The shortest time between two rounds: enough for a checkpoint within two seconds, and few enough checkpoints.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The shortest time between two rounds. It limits the number of checkpoints under load.
+const MIN_ROUND_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The longest time between two rounds: how soon a log is looked at again that could not be signed.
-const IDLE: Duration = Duration::from_secs(2);
+/// The longest time between two rounds. A log that could not be signed is tried again after it.
+const MAX_ROUND_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often every log is held against what is remembered, and what is wrong said again.
-const REVIEW: Duration = Duration::from_mins(1);
+/// How often every log is compared with the memory, and refusals are logged again.
+const REVIEW_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How many logs are signed at a time.
-const BESIDE_EACH_OTHER: usize = 4;
+/// How many logs are signed at the same time.
+const MAX_CONCURRENT_LOGS: usize = 4;
 
-/// Which organizations are refused, and why; shared with whoever answers for it.
+/// The organizations whose logs are refused, with the reason.
 pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
 
-/// Signs what is committed.
+/// Signs the logs of all organizations.
 #[derive(Debug, Clone)]
 pub struct Signer {
     pool: PgPool,
@@ -53,19 +56,19 @@ impl Signer {
         Self { pool, key, memory, refusals: Refusals::default() }
     }
 
-    /// The key that it signs with.
+    /// The signing key.
     pub fn key(&self) -> &SigningKey {
         &self.key
     }
 
-    /// Why this organization's log is not signed any more, if so.
+    /// Why the log of this organization is refused, if it is.
     pub fn refusal(&self, organization_id: &str) -> Option<Refusal> {
         let refusals = self.refusals.read().unwrap_or_else(PoisonError::into_inner);
         refusals.get(organization_id).cloned()
     }
 
-    /// The last checkpoint, if the log is still the one that was signed. The database alone cannot tell: what was
-    /// signed last is remembered beside the key as well, and where that is another, the log is looked at.
+    /// The last checkpoint. If the database and the memory do not have the same one, the log is checked and signed first. Fails
+    /// if the log is refused.
     pub async fn last(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         if let Some(refusal) = self.refusal(organization_id) {
             return Err(refusal.into());
@@ -78,31 +81,31 @@ impl Signer {
         Ok(stored)
     }
 
-    /// Signs soon after every news until it is told to stop, and what is left then.
+    /// Signs after new events, until `stop` completes. Then signs once more.
     pub async fn run(self, mut news: watch::Receiver<Head>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let mut review_due = Instant::now();
         loop {
             if Instant::now() >= review_due {
-                report(self.review().await);
-                review_due = Instant::now() + REVIEW;
+                log_failed_round(self.review().await);
+                review_due = Instant::now() + REVIEW_INTERVAL;
             }
-            report(self.sign_all().await);
+            log_failed_round(self.sign_all().await);
             let next = async {
-                tokio::time::sleep(PAUSE).await;
-                // Whether there is news, or nobody left to bring it: the log itself is asked anyway.
-                drop(tokio::time::timeout(IDLE, news.changed()).await);
+                tokio::time::sleep(MIN_ROUND_INTERVAL).await;
+                // The result does not matter: each round asks the database which logs are to be signed.
+                drop(tokio::time::timeout(MAX_ROUND_INTERVAL, news.changed()).await);
             };
             tokio::select! {
                 () = next => {}
                 () = &mut stop => break,
             }
         }
-        report(self.sign_all().await);
+        log_failed_round(self.sign_all().await);
     }
 
-    /// Holds every log against what is remembered here, also where nothing was added since it was signed: what another
-    /// host signed is remembered, and a log that has become another is noticed though nobody writes to it.
+    /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed, and a log
+    /// that has changed is noticed although nobody writes to it.
     pub async fn review(&self) -> Result<(), sqlx::Error> {
         let signed: Vec<(String, i64, i64)> = sqlx::query_as(
             "select organization_id, epoch, size
@@ -114,7 +117,7 @@ impl Signer {
         .fetch_all(&self.pool)
         .await?;
         for (organization_id, refusal) in self.refused() {
-            complain(&organization_id, &refusal);
+            log_refusal(&organization_id, &refusal);
         }
         for (organization_id, epoch, size) in signed {
             let recalled = self.memory.recall(&organization_id).await;
@@ -128,8 +131,8 @@ impl Signer {
         Ok(())
     }
 
-    /// Signs every log that is not signed to its end, those with news first, some beside each other since each waits for
-    /// the disk. One that cannot be signed does not keep the others waiting.
+    /// Signs every log that has unsigned events, and tries every refused log again. Up to 4 logs are signed at the same time,
+    /// since each waits for the disk. A log that cannot be signed does not delay the others.
     pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
         let behind: Vec<String> = sqlx::query_scalar(
             "select organization_id
@@ -144,14 +147,14 @@ impl Signer {
         .await?;
         let refused = self.refused().into_keys();
         let due = stream::iter(behind.into_iter().chain(refused));
-        due.for_each_concurrent(BESIDE_EACH_OTHER, async |organization_id| {
+        due.for_each_concurrent(MAX_CONCURRENT_LOGS, async |organization_id| {
             self.sign_one(&organization_id).await;
         })
         .await;
         Ok(())
     }
 
-    /// Those that were refused are looked at again: their operator may have begun a new epoch.
+    /// The refused logs. They are tried again, since an operator may have begun a new epoch.
     fn refused(&self) -> HashMap<String, Refusal> {
         self.refusals.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -171,27 +174,27 @@ impl Signer {
             None => refusals.remove(organization_id),
         };
         if let Some(refusal) = refusal.filter(|refusal| before.as_ref() != Some(refusal)) {
-            complain(organization_id, &refusal);
+            log_refusal(organization_id, &refusal);
         }
     }
 
-    /// Signs a log to its end, and gives its last checkpoint; none if there is no event.
+    /// Signs a log up to its last event. Returns its last checkpoint; `None` if it has no events.
     pub async fn sign(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
-        let known = Known::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
-        let signed = self.extend(&mut transaction, organization_id, known, head).await?;
+        let before = SignedBefore::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
+        let signed = self.extend(&mut transaction, organization_id, before, head).await?;
         transaction.commit().await?;
         Ok(signed)
     }
 
-    /// Begins a new history with the log as it stands, whatever was signed before, and signs it.
+    /// Begins a new epoch with the present log, whatever was signed before, and signs it.
     pub async fn begin_epoch(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
-        let known = Known::nothing_after(&mut transaction, &self.memory, organization_id).await?;
-        let epoch = known.epoch;
-        let signed = self.extend(&mut transaction, organization_id, known, head).await?;
+        let before = SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id).await?;
+        let epoch = before.epoch;
+        let signed = self.extend(&mut transaction, organization_id, before, head).await?;
         // The trees of earlier epochs prove nothing about this one.
         sqlx::query("delete from merkle_tiles where organization_id = $1 and epoch < $2")
             .bind(organization_id)
@@ -202,48 +205,49 @@ impl Signer {
         Ok(signed)
     }
 
+    /// Checks the log against `before`, appends the unsigned events to the tree, and signs it.
     async fn extend(
         &self,
         connection: &mut PgConnection,
         organization_id: &str,
-        known: Known,
+        before: SignedBefore,
         head: u64,
     ) -> Result<Option<Signed>, SignError> {
-        if head < known.size() {
-            return Err(Refusal::Smaller { signed: known.size(), found: head }.into());
+        if head < before.size() {
+            return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
         }
-        let mut tree = known.tree(connection, organization_id).await?;
+        let mut tree = before.tree(connection, organization_id).await?;
         let stored = tree.frontier.size();
-        known.hold(connection, organization_id).await?;
-        if let Some(news) = known.news() {
+        before.check(connection, organization_id).await?;
+        if let Some(news) = before.news() {
             self.memory.remember(organization_id, news).await?;
         }
         while tree.frontier.size() < head {
-            // Never beyond the head: what was committed since it was read is not what is about to be signed.
-            let limit = CHUNK.min(head - tree.frontier.size());
+            // Not beyond the head: events that were committed after the head was read are not part of this checkpoint.
+            let limit = LEAVES_PER_READ.min(head - tree.frontier.size());
             let leaves = next_leaves(connection, organization_id, tree.frontier.size(), limit).await?;
             for leaf in leaves {
                 tree.append(leaf);
-                known.hold_at(tree.frontier.size(), || tree.frontier.root())?;
+                before.check_at(tree.frontier.size(), || tree.frontier.root())?;
             }
             tree.write(connection).await?;
         }
-        match known.stored {
+        match before.stored {
             Some(signed) if stored == head => Ok(Some(signed)),
             _ if head == 0 => Ok(None),
             _ => {
-                let origin = checkpoint::origin(organization_id, known.epoch);
+                let origin = checkpoint::origin(organization_id, before.epoch);
                 let checkpoint = Checkpoint { origin, size: head, root: tree.frontier.root() };
                 let note = self.key.sign(&checkpoint)?;
-                let signed = Signed { epoch: known.epoch, checkpoint, note };
+                let signed = Signed { epoch: before.epoch, checkpoint, note };
                 self.keep(connection, organization_id, &signed).await?;
                 Ok(Some(signed))
             }
         }
     }
 
-    /// Outside the database first: what is remembered and not stored is signed again just so, but what is stored and
-    /// not remembered would be forgotten with the database.
+    /// Stores a checkpoint, first in the memory and then in the database. If only the memory has it, the same checkpoint is
+    /// signed again. If only the database had it, restoring a backup would lose it.
     async fn keep(
         &self,
         connection: &mut PgConnection,
@@ -265,13 +269,13 @@ impl Signer {
     }
 }
 
-fn report(round: Result<(), sqlx::Error>) {
+fn log_failed_round(round: Result<(), sqlx::Error>) {
     if let Err(error) = round {
         tracing::warn!(error = &error as &dyn std::error::Error, "nothing signed, trying again");
     }
 }
 
-fn complain(organization_id: &str, refusal: &Refusal) {
+fn log_refusal(organization_id: &str, refusal: &Refusal) {
     tracing::error!(
         organization_id,
         %refusal,

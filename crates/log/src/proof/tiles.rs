@@ -1,4 +1,5 @@
-//! A tree in rows: tiles are read where a root or proof needs them, and written along the right edge as leaves come.
+//! A Merkle tree in rows of `merkle_tiles`. A root or a proof reads the tiles that it needs; new leaves change the tiles at the
+//! right edge.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,9 +8,9 @@ use identity_proof::tree::{Hash, Node};
 use identity_proof::{Frontier, ProofError};
 use sqlx::PgConnection;
 
-use super::{TreeError, bigint};
+use super::error::TreeError;
 
-/// The hashes of some nodes, as far as the tiles are there.
+/// The hashes of these nodes. A node whose tile is not stored is left out.
 pub(super) async fn nodes(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -22,7 +23,7 @@ pub(super) async fn nodes(
     Ok(nodes.iter().filter_map(|node| Some((*node, hash(node)?))).collect())
 }
 
-/// The leaves of one tile, for whoever reads all of them.
+/// The leaves of one tile.
 pub async fn leaves(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -62,18 +63,18 @@ fn stored((level, place, bytes): (i16, i64, Vec<u8>)) -> Result<(TileId, Vec<Has
     Ok((TileId { level, place }, tile::from_bytes(&bytes).ok_or(TreeError::Tile)?))
 }
 
-/// A tree that grows at its right edge.
+/// A tree to which leaves are appended.
 #[derive(Debug)]
 pub(super) struct Growing {
     organization_id: String,
     epoch: u64,
     pub(super) frontier: Frontier,
-    /// The tiles that are not full, and those that changed since they were last written.
+    /// The tiles that are not full, and those that changed since they were written last.
     tiles: BTreeMap<TileId, Vec<Hash>>,
 }
 
 impl Growing {
-    /// The tree as it stands at this size.
+    /// Loads the tree of this size.
     pub(super) async fn load(
         connection: &mut PgConnection,
         organization_id: &str,
@@ -88,14 +89,14 @@ impl Growing {
         let mut tiles = BTreeMap::new();
         for (id, filled) in edge(size) {
             let mut hashes = read(connection, organization_id, epoch, [id]).await?.remove(&id);
-            // What an abandoned history left beyond the size is not part of this tree.
+            // A tile may have hashes of an abandoned history beyond the size. They are not part of this tree.
             hashes.get_or_insert_default().truncate(filled);
             tiles.insert(id, hashes.unwrap_or_default());
         }
         Ok(Self { organization_id: organization_id.to_owned(), epoch, frontier, tiles })
     }
 
-    /// Appends a leaf, and the roots of the tiles that it fills to the tiles above them.
+    /// Appends a leaf. The root of a tile that it fills is appended to the tile above.
     pub(super) fn append(&mut self, leaf: Hash) {
         let mut id = TileId::of(Node { level: 0, place: self.frontier.size() });
         self.frontier.append(leaf);
@@ -109,7 +110,7 @@ impl Growing {
         }
     }
 
-    /// Writes the tiles, and forgets those that are full.
+    /// Writes the tiles, and drops the full ones from memory.
     pub(super) async fn write(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "insert into merkle_tiles (organization_id, epoch, level, place, hashes)
@@ -128,7 +129,7 @@ impl Growing {
     }
 }
 
-/// The tiles at the right edge of a tree that are not full, and how much of each is filled.
+/// The tiles at the right edge of a tree that are not full, with the number of hashes in each.
 fn edge(size: u64) -> impl Iterator<Item = (TileId, usize)> {
     let widths =
         std::iter::successors(Some(size), |nodes| Some(nodes / WIDTH)).take_while(|nodes| *nodes > 0);
@@ -136,4 +137,9 @@ fn edge(size: u64) -> impl Iterator<Item = (TileId, usize)> {
         let filled = usize::try_from(nodes % WIDTH).ok()?;
         (filled > 0).then_some((TileId { level, place: nodes / WIDTH }, filled))
     })
+}
+
+/// A number as Postgres stores it. Epochs, sizes and places never exceed the range of a bigint.
+pub(super) fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,44 +1,46 @@
-//! The last line of an export: what it says of the lines before it, and what ties them to a checkpoint.
+//! The last line of an export. It describes the lines before it, and ties them to a checkpoint.
 
 use identity_proof::tree::Question;
 use identity_proof::{Frontier, Hash};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::{Signed, TreeError, answer, node};
+use super::error::TreeError;
+use super::signed::Signed;
+use super::stored::{answer, node};
 
-/// What ends an export. A file without it was cut off.
+/// The end of an export. A file without it is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Trailer {
-    /// How many events there are.
+    /// The number of events in the file.
     pub count: u64,
-    /// Organization sequence of the first.
+    /// Organization sequence of the first event.
     pub first: Option<u64>,
-    /// Organization sequence of the last.
+    /// Organization sequence of the last event.
     pub last: Option<u64>,
-    /// Only events after this organization sequence were asked for.
+    /// The file was asked for events after this organization sequence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// Only events up to this organization sequence were asked for; all that are signed where it is absent.
+    /// The file was asked for events up to this organization sequence; `None` means all that are signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
     /// The signed note.
     pub checkpoint: Option<String>,
-    /// Why the log is not signed any more, if so.
+    /// Why the log is not signed any more, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// Whether events of the range were left out because they were not asked for. Such a file proves nothing.
+    /// Whether a filter left out events of the range. Such a file proves nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered: bool,
-    /// The complete subtrees over the events before the first, the largest first.
+    /// The hashes of the complete subtrees over the events before the first one, the largest subtree first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<String>,
-    /// That the checkpoint's history begins with these events, where it goes on after the last.
+    /// The consistency proof from the last event to the checkpoint, if the checkpoint has more events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consistency: Vec<String>,
 }
 
-/// The trailer in its line.
+/// The line of the trailer.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrailerLine {
     /// The trailer.
@@ -46,21 +48,20 @@ pub struct TrailerLine {
 }
 
 impl Trailer {
-    /// The trailer of what happened after one sequence, and up to another if that was asked for, before any of it is
-    /// written.
+    /// The trailer of a range, before any event of it is written.
     pub fn of_range(after: u64, until: Option<u64>) -> Self {
         Self { after: Some(after), until, ..Self::default() }
     }
 
-    /// Adds an event, or some that follow each other.
+    /// Adds `events` consecutive events.
     pub fn add(&mut self, events: u64, first: u64, last: u64) {
         self.count += events;
         self.first.get_or_insert(first);
         self.last = Some(last);
     }
 
-    /// Ties the events to a checkpoint. Where the end was not asked for, events that are missing there are a fault and
-    /// nothing to be proved; a selection proves nothing anyway.
+    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency proof: it must
+    /// contain all events up to the checkpoint, and a missing one is a fault.
     pub async fn tie(
         &mut self,
         connection: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Single identities, found by one query for all who ask while another query is on its way. Each by itself would take the
-//! database and the service as long to ask and to be told as the search itself takes.
+//! Looks up single identities for many callers at once. All lookups that arrive while a query runs are answered by the next query,
+//! because a round trip to Postgres costs as much as the lookup itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,86 +7,86 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
-use super::visible::{IdentityBody, Wanted, find};
+use super::visible::{IdentityBody, IdentityQuery, find};
 
-/// The most identities that one query finds.
-const MOST: usize = 256;
+/// How many lookups one query answers at most.
+const MAX_LOOKUPS_PER_QUERY: usize = 256;
 
-/// How long a query may take: all others wait behind it, and a connection that has died without a word must not hold them up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a query may take. All further lookups wait for it, so a connection that is dead must not block them for long.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where to ask for identities. Cheap to clone.
+/// Looks up identities. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Finder {
-    questions: mpsc::Sender<Question>,
+    lookups: mpsc::Sender<Lookup>,
 }
 
-/// The task that finds them. Run it with [`Finding::run`].
+/// The task that runs the queries of a [`Finder`]. Run it with [`Finding::run`].
 #[derive(Debug)]
 pub struct Finding {
-    questions: mpsc::Receiver<Question>,
+    lookups: mpsc::Receiver<Lookup>,
     pool: PgPool,
 }
 
-/// Why an identity was not looked for to the end.
+/// Why a lookup failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FindError {
-    /// The database refused, or went away; for all who asked together.
+    /// Postgres refused the query, or was unavailable. All lookups of the query get this error.
     #[error("database error")]
     Database(#[source] Arc<sqlx::Error>),
-    /// The database did not answer in time.
+    /// Postgres did not answer within 5 s.
     #[error("the database did not answer in time")]
     Late,
-    /// Nobody looks any more.
+    /// The task has ended.
     #[error("the service is stopping")]
     Stopped,
 }
 
 #[derive(Debug)]
-struct Question {
-    wanted: Wanted,
+struct Lookup {
+    query: IdentityQuery,
     reply: oneshot::Sender<Result<Option<IdentityBody>, FindError>>,
 }
 
 impl Finder {
-    /// A finder in this database. Its [`Finding`] ends when the last clone of it is gone.
+    /// A finder in this database, and its task, which ends when the last clone of the finder is dropped.
     pub fn new(pool: PgPool) -> (Self, Finding) {
-        let (sender, questions) = mpsc::channel(MOST);
-        (Self { questions: sender }, Finding { questions, pool })
+        let (sender, lookups) = mpsc::channel(MAX_LOOKUPS_PER_QUERY);
+        (Self { lookups: sender }, Finding { lookups, pool })
     }
 
-    /// The identity as it is when this is called, or later.
-    pub async fn find(&self, wanted: Wanted) -> Result<Option<IdentityBody>, FindError> {
+    /// The identity as it is at a moment after this is called.
+    pub async fn find(&self, query: IdentityQuery) -> Result<Option<IdentityBody>, FindError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.questions.send(Question { wanted, reply }).await;
+        let sent = self.lookups.send(Lookup { query, reply }).await;
         sent.map_err(|_| FindError::Stopped)?;
         answer.await.map_err(|_| FindError::Stopped)?
     }
 }
 
 impl Finding {
-    /// Finds what is asked for, as long as somebody may ask.
+    /// Answers lookups until every clone of the [`Finder`] is dropped.
     pub async fn run(mut self) {
-        let mut questions = Vec::with_capacity(MOST);
-        while self.questions.recv_many(&mut questions, MOST).await > 0 {
-            self.answer(&mut questions).await;
+        let mut lookups = Vec::with_capacity(MAX_LOOKUPS_PER_QUERY);
+        while self.lookups.recv_many(&mut lookups, MAX_LOOKUPS_PER_QUERY).await > 0 {
+            self.answer(&mut lookups).await;
         }
     }
 
-    async fn answer(&self, questions: &mut Vec<Question>) {
-        questions.retain(|question| !question.reply.is_closed());
-        let (wanted, replies): (Vec<_>, Vec<_>) =
-            questions.drain(..).map(|Question { wanted, reply }| (wanted, reply)).unzip();
-        if wanted.is_empty() {
+    async fn answer(&self, lookups: &mut Vec<Lookup>) {
+        lookups.retain(|lookup| !lookup.reply.is_closed());
+        let (queries, replies): (Vec<_>, Vec<_>) =
+            lookups.drain(..).map(|Lookup { query, reply }| (query, reply)).unzip();
+        if queries.is_empty() {
             return;
         }
-        let answers = match tokio::time::timeout(PATIENCE, find(&self.pool, &wanted)).await {
+        let answers = match tokio::time::timeout(QUERY_TIMEOUT, find(&self.pool, &queries)).await {
             Ok(Ok(found)) => found.into_iter().map(Ok).collect(),
-            Ok(Err(error)) => vec![Err(FindError::Database(Arc::new(error))); wanted.len()],
-            Err(_elapsed) => vec![Err(FindError::Late); wanted.len()],
+            Ok(Err(error)) => vec![Err(FindError::Database(Arc::new(error))); queries.len()],
+            Err(_elapsed) => vec![Err(FindError::Late); queries.len()],
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // Whoever has gone away meanwhile needs no answer.
+            // A caller that went away needs no answer.
             drop(reply.send(answer));
         }
     }

@@ -1,7 +1,7 @@
-//! Lists of identities, newest first (D22), piece by piece.
+//! Lists of identities, newest first (D22), page by page.
 //!
-//! A place in a list is where an identity was created, which never changes. So whoever reads on from the place of the
-//! last one meets every identity that lives throughout exactly once, whatever happens to others in between.
+//! The place of an identity in a list follows from its creation, so it never changes. A client that reads all pages meets every
+//! identity that exists throughout exactly once, whatever happens to the others in between.
 
 use identity_domain::identity::Status;
 use sqlx::postgres::PgArguments;
@@ -12,27 +12,27 @@ use uuid::Uuid;
 use super::visible::seen;
 use super::{IdentityBody, Viewer, folded, status_name};
 
-/// Which identities are wanted. What is left open is not restricted.
+/// A selection of identities. A field that is `None` restricts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those of this status.
+    /// Only identities with this status.
     pub status: Option<Status>,
-    /// Only those whose handle begins so.
+    /// Only identities whose handle begins with this.
     pub handle_prefix: Option<String>,
-    /// Only those that were created later.
+    /// Only identities that were created after this.
     pub created_after: Option<OffsetDateTime>,
-    /// Only those that were created earlier.
+    /// Only identities that were created before this.
     pub created_before: Option<OffsetDateTime>,
-    /// Only those whose handle or display name has this in it, in whatever case.
+    /// Only identities whose handle or display name contains this, in upper or lower case.
     pub text: Option<String>,
 }
 
-/// Where an identity stands in a list.
+/// The place of an identity in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct Place {
     /// When it was created.
     pub created_at: OffsetDateTime,
-    /// Its id, which orders what was created at the same moment.
+    /// Its id, which sorts identities of the same moment.
     pub id: Uuid,
 }
 
@@ -47,22 +47,22 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Where it stands.
+    /// Its place in the list.
     pub fn place(&self) -> Place {
         Place { created_at: self.created_at, id: self.found.id }
     }
 }
 
-/// Whom an agent can see at all: few of many, as a rule. The common condition, which asks row by row, has the last word.
+/// The identities that an agent may be able to see, usually few of many. The condition `seen!` still checks each of them.
 const CANDIDATES: &str = " and id in (
     select $2::uuid
     union all select target_id from read_model.visibility where viewer_id = $2
     union all select target_id from read_model.visibility where organization_id = $1 and viewer_id is null
 )";
 
-/// The next identities of a list that this viewer may see: at most `limit`, after `after`.
+/// The next identities of a list that this viewer may see: at most `limit`, after the place `after`.
 ///
-/// Access rows are gathered for all of them at once; a list of thousands asks for each by itself otherwise.
+/// The access rows of all of them are aggregated in one subquery, rather than in one subquery for each identity.
 pub async fn next(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
@@ -71,7 +71,7 @@ pub async fn next(
     after: Option<Place>,
     limit: u32,
 ) -> Result<Vec<Listed>, sqlx::Error> {
-    // The common condition knows the first two parameters by number.
+    // `seen!` refers to the first two parameters by number.
     let mut first = PgArguments::default();
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
     first.add(viewer.agent_id()).map_err(sqlx::Error::Encode)?;
@@ -102,7 +102,7 @@ pub async fn next(
     query.build_query_as().fetch_all(executor).await
 }
 
-/// Only what is asked for is in the statement, so that each combination is planned as what it is.
+/// Adds the conditions of the filter. A condition that is not asked for is left out, so that Postgres plans each combination separately.
 fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, after: Option<Place>) {
     if let Some(place) = after {
         query.push(" and (created_at, id) < (").push_bind(place.created_at).push(", ");
@@ -121,7 +121,7 @@ fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, afte
         query.push(" and created_at < ").push_bind(moment);
     }
     if let Some(text) = &filter.text {
-        // Neither pattern nor escape: the text is looked for as it is.
+        // `strpos` takes the text literally, unlike `like`.
         let folded = folded(text);
         query.push(" and (strpos(agent_handle, ").push_bind(folded.clone());
         query.push(") > 0 or strpos(folded_name, ").push_bind(folded).push(") > 0)");

@@ -1,19 +1,19 @@
-//! Single identities, as somebody sees them.
+//! The rule of who may see an identity, and queries for single identities.
 
 use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
-/// Who reads: an organization is read.
+/// Whose view a query takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
     /// An admin, who sees every identity and every access row.
     Admin,
-    /// An agent, who sees itself and whoever lets it, and no access rows (D9).
+    /// An agent, who sees itself and the identities that are visible to it, and no access rows (D9).
     Agent(Uuid),
 }
 
 impl Viewer {
-    /// The agent; none for an admin.
+    /// The agent; `None` for an admin.
     pub fn agent_id(&self) -> Option<Uuid> {
         match self {
             Self::Admin => None,
@@ -22,7 +22,7 @@ impl Viewer {
     }
 }
 
-/// An identity as it is answered: its document and its access rows, both as they are stored.
+/// An identity as it is answered: its document and its access rows, as the JSON texts that are stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct IdentityBody {
     /// Its id.
@@ -36,7 +36,7 @@ pub struct IdentityBody {
 }
 
 impl IdentityBody {
-    /// Whether single identities may see it, so that its access rows depend on those identities too.
+    /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it is deleted.
     pub fn names_viewers(&self) -> bool {
         self.access.contains("\"viewer_identity_id\":\"")
     }
@@ -48,7 +48,7 @@ impl IdentityBody {
         body
     }
 
-    /// Writes the body behind what `body` has.
+    /// Appends the body to `body`.
     pub fn write_body(&self, body: &mut String) {
         body.push_str(self.document.strip_suffix('}').unwrap_or(&self.document));
         body.push_str(",\"access\":[");
@@ -57,10 +57,12 @@ impl IdentityBody {
     }
 }
 
-/// What somebody may see: an organization's admin, whose viewer is null, or an agent. A paused identity neither sees others
-/// nor is seen by them (D1). For a single identity its own grants are looked up (`seen!(one …)`); for a list Postgres may as
-/// well collect all that the viewer sees: that everybody sees a target is asked within the organization, so as not to
-/// collect those of others.
+/// The condition, in SQL, that a viewer may see an identity. The viewer is null for an admin. A paused identity sees no other
+/// identity, and no other agent sees it (D1).
+///
+/// - `seen!(one …)` is for a single identity: Postgres looks up the access rows of that identity.
+/// - `seen!(list …)` is for a list: Postgres may collect all targets of the viewer instead. Wildcard rows are restricted to the
+///   organization, so that Postgres does not collect those of other organizations.
 macro_rules! seen {
     (one, $organization:literal, $viewer:literal) => {
         seen!($organization, $viewer, " offset 0")
@@ -98,12 +100,12 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
-/// Columns of [`IdentityBody`]. A row that names a viewer who is gone is as if it were not there (D26). Here and wherever viewers
-/// are looked up, `offset 0` has each looked up by its key, however many Postgres expects.
+/// SQL that selects the columns of [`IdentityBody`]. An access row that names a deleted viewer is left out (D26). `offset 0` makes
+/// Postgres look up each viewer by its key, however many it expects.
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(
-            "select id, version, document,
+            "select id, version, document, coalesce(access_version, 0) as access_version,
                     case when ",
             $viewer,
             "::uuid is null then coalesce((
@@ -121,21 +123,21 @@ macro_rules! single {
     };
 }
 
-/// An identity that somebody asks for by its handle.
+/// A query for one identity by its handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Whose.
+pub struct IdentityQuery {
+    /// The organization of the identity and of the viewer.
     pub organization_id: String,
-    /// Who asks.
+    /// Whose view the query takes.
     pub viewer: Viewer,
-    /// What it is called.
+    /// The handle of the identity.
     pub handle: String,
 }
 
-/// The identities that are wanted, each if whoever asks may see it.
+/// The result of each query: the identity, if there is one and its viewer may see it.
 pub async fn find(
     executor: impl PgExecutor<'_>,
-    wanted: &[Wanted],
+    queries: &[IdentityQuery],
 ) -> Result<Vec<Option<IdentityBody>>, sqlx::Error> {
     let rows = sqlx::query(concat!(
         "select place, seen.id, seen.version, seen.document, seen.access
@@ -145,12 +147,12 @@ pub async fn find(
         single!("wanted.organization", "wanted.viewer", "agent_handle = wanted.handle"),
         " offset 0) as seen"
     ))
-    .bind(wanted.iter().map(|wanted| wanted.organization_id.as_str()).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|wanted| wanted.viewer.agent_id()).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|wanted| wanted.handle.as_str()).collect::<Vec<_>>())
+    .bind(queries.iter().map(|query| query.organization_id.as_str()).collect::<Vec<_>>())
+    .bind(queries.iter().map(|query| query.viewer.agent_id()).collect::<Vec<_>>())
+    .bind(queries.iter().map(|query| query.handle.as_str()).collect::<Vec<_>>())
     .fetch_all(executor)
     .await?;
-    let mut found = vec![None; wanted.len()];
+    let mut found = vec![None; queries.len()];
     for row in &rows {
         let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).ok();
         if let Some(found) = place.and_then(|place| found.get_mut(place)) {
@@ -160,13 +162,23 @@ pub async fn find(
     Ok(found)
 }
 
+/// An identity as it is at present.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Present {
+    /// What is answered.
+    #[sqlx(flatten)]
+    pub body: IdentityBody,
+    /// The version at which who may see the identity was changed last.
+    pub access_version: i64,
+}
+
 /// The identity with this id, if this viewer may see it.
 pub async fn find_by_id(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<IdentityBody>, sqlx::Error> {
+) -> Result<Option<Present>, sqlx::Error> {
     sqlx::query_as(single!("$1", "$2", "id = $3"))
         .bind(organization_id)
         .bind(viewer.agent_id())

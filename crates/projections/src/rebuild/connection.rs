@@ -1,12 +1,12 @@
-//! How jobs connect.
+//! The connections of jobs.
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
-/// Options of a job that is called `what`, for tables of `schema`.
+/// The options of a job that is called `what`, for the tables of `schema`.
 ///
-/// Postgres looks every now and then whether we are still there: what a killed job was doing in the database ends with
-/// it, and with that its lock. Limits that are meant for short statements do not apply until a swap sets its own.
+/// Postgres checks twice a second that the client is still connected, so the statements and locks of a killed job end with it. There
+/// are no time limits until a swap sets its own.
 pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> PgConnectOptions {
     let search_path = format!("{schema},public");
     options
@@ -16,9 +16,9 @@ pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> P
             ("search_path", search_path.as_str()),
             ("jit", "off"),
             ("work_mem", "64MB"),
-            // Indexes are made while the table is read back as it is: helpers that come and go cost more than they give.
+            // The table is read back while its indexes are made. Parallel workers would cost more than they bring.
             ("max_parallel_maintenance_workers", "0"),
-            // Enough for a table whose columns are keys; autovacuum looks closer, by and by.
+            // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
             ("default_statistics_target", "30"),
             ("client_connection_check_interval", "500ms"),
             ("statement_timeout", "0"),

@@ -1,18 +1,18 @@
-//! The last step of a rebuild by itself, for a table that was left ready.
+//! The cut-over as a command of its own, for a table that a job left ready.
 
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::error::JobError;
 use super::swap::{self, Generation};
 use super::{connection, generation};
+use crate::job_error::JobError;
 use crate::table::Table;
 
-/// Makes a table live that a job left ready, caught up with the log. Given up when `stop` comes to its end before the
-/// swap is committed; killed before that, it leaves both tables where they were. Gives the position, and how long writers
-/// waited.
+/// Catches a ready table up with the log and makes it the live one. Returns the position, and how long writers waited.
+///
+/// If `stop` completes before the commit begins, or the process is killed before it, both tables stay where they were.
 pub async fn cut_over_until(
     options: &PgConnectOptions,
     table: &dyn Table,
@@ -23,12 +23,12 @@ pub async fn cut_over_until(
     generation::lock(&mut connection, table.name()).await?;
     let next = ready(&mut connection, table).await?.ok_or(JobError::NothingReady)?;
     let swapped = swap::go_live(&mut connection, table, next, std::pin::pin!(stop)).await?;
-    // What the lock still guards is over; a connection that breaks now changes nothing.
+    // The swap is committed, so an error here changes nothing.
     drop(connection.close().await);
     Ok((swapped.position, swapped.pause))
 }
 
-/// A table of another version than this software's is not ready for it.
+/// The ready table, if its fold has the version of this software.
 async fn ready(connection: &mut PgConnection, table: &dyn Table) -> Result<Option<Generation>, sqlx::Error> {
     let position: Option<i64> = sqlx::query_scalar(
         "select next_position

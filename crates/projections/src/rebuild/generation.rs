@@ -1,20 +1,20 @@
-//! The next generation of a table: alike to the live one, and nobody's but the job's.
+//! The next table of a read model, which only its job uses, and the lock that makes it so.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{Executor as _, PgConnection};
 
-use super::error::JobError;
+use crate::job_error::JobError;
 use crate::registry;
 
-/// How long the lock may still be held by a job that is gone: Postgres takes a moment to notice.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a job waits for the lock. Postgres takes a moment to notice that the previous job is gone.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Takes the lock of a read model for as long as the connection lives.
+/// Takes the lock of a read model. The connection keeps it until it is closed.
 pub(super) async fn lock(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
     let begun = Instant::now();
     while !try_lock(connection, name).await? {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > MAX_LOCK_WAIT {
             let holder = registry::holder(connection, name).await?;
             return Err(JobError::Held(holder.unwrap_or_else(|| "another job".to_owned())));
         }
@@ -23,7 +23,7 @@ pub(super) async fn lock(connection: &mut PgConnection, name: &str) -> Result<()
     Ok(())
 }
 
-/// Gives the lock back.
+/// Releases the lock.
 pub(super) async fn unlock(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_unlock(hashtext('identityd read model'), hashtext($1))")
         .bind(name)
@@ -39,8 +39,8 @@ async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sql
         .await
 }
 
-/// Makes the table anew, without keys and indexes: they are cheaper to add at the end. Not logged until then either
-/// would be cheaper still, but such a table is empty after a crash of the server, and logging it later writes it twice.
+/// Creates the next table, without keys and indexes: they are cheaper to add at the end. An unlogged table would be cheaper to
+/// fill, but it is empty after a crash of Postgres, and making it logged writes it a second time.
 pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
     give_up(connection, name).await?;
     let statement =
@@ -49,7 +49,7 @@ pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(
     Ok(())
 }
 
-/// Drops the next generation, ready or not.
+/// Drops the next table, ready or not.
 pub(super) async fn give_up(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "drop table if exists read_model_next.{name};
@@ -58,19 +58,19 @@ pub(super) async fn give_up(connection: &mut PgConnection, name: &str) -> Result
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-/// Drops what a swap has put aside. Not in the transaction of a swap: removing the files of a large table takes long.
+/// Drops the table that a swap has moved aside. This is not part of the swap: removing the files of a large table takes long.
 pub(super) async fn discard(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!("drop table if exists read_model_discarded.{name}");
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-/// The same, unless somebody is at that table and stays there.
+/// Drops the table that a swap has moved aside, but waits 3 s at most for its readers.
 pub(super) async fn discard_soon(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     connection.execute("set lock_timeout = '3s'").await?;
     discard(connection, name).await
 }
 
-/// Adds every index that the live table has, those of its keys included. Others may read the table meanwhile.
+/// Adds every index that the live table has, including those of its keys. The table can be read meanwhile.
 pub(super) async fn add_indexes(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
     for statement in indexes(connection, name).await? {
         connection.execute(statement.as_str()).await?;
@@ -78,7 +78,7 @@ pub(super) async fn add_indexes(connection: &mut PgConnection, name: &str) -> Re
     Ok(())
 }
 
-/// Adds every constraint that the live table has, keys from their indexes, for which nobody else may be at the table.
+/// Adds every constraint that the live table has; keys use their indexes. This needs the table exclusively.
 pub(super) async fn add_constraints(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
     for statement in constraints(connection, name).await? {
         connection.execute(statement.as_str()).await?;
@@ -99,7 +99,7 @@ async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<String
     .await
 }
 
-/// Without those that say that a column is not null: the table is made with them, and newer servers list them, too.
+/// The constraints of the live table except `not null`: the next table was created with those, and newer servers list them.
 async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "select format('alter table read_model_next.%I add constraint %I %s', $1, conname,

@@ -1,4 +1,4 @@
-//! One rebuild from beginning to end.
+//! One rebuild job from beginning to end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,23 +10,38 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::watch;
 
-use super::error::JobError;
+use super::progress::{Phase, Progress, Report, Settings};
 use super::swap::{self, Generation, Reached};
-use super::{Phase, Progress, Report, Settings, connection, generation, workers};
+use super::{connection, generation, workers};
+use crate::job_error::JobError;
 use crate::registry;
 use crate::table::{Table, Totals};
 
-/// How long it may take to note how a job has ended. If the database is away, so is the note.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long writing the end of a job to the registry may take. It is skipped if the database is unavailable.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs a job, and notes how it has ended.
-pub(super) async fn run(
+/// Rebuilds one read model, and reports on `progress`.
+pub async fn rebuild(
     options: &PgConnectOptions,
     table: Arc<dyn Table>,
     settings: Settings,
     progress: &watch::Sender<Progress>,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Report, JobError> {
+    rebuild_until(options, table, settings, progress, std::future::pending()).await
+}
+
+/// Rebuilds one read model, reports on `progress`, and writes to the registry how the job ended.
+///
+/// If `stop` completes first, the job ends with [`JobError::Interrupted`] and the live table is as it was. A commit of the
+/// cut-over that has begun is not interrupted, so it is always known which table is live.
+pub async fn rebuild_until(
+    options: &PgConnectOptions,
+    table: Arc<dyn Table>,
+    settings: Settings,
+    progress: &watch::Sender<Progress>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, JobError> {
+    let mut stop = std::pin::pin!(stop);
     let options = connection::options(options, &format!("rebuild of {}", table.name()), "read_model_next");
     let name = table.name();
     let mut job = tokio::select! {
@@ -34,27 +49,27 @@ pub(super) async fn run(
         () = stop.as_mut() => return Err(JobError::Interrupted),
         begun = Job::begin(&options, table, progress) => begun?,
     };
-    let outcome = job.run(settings, stop).await;
+    let outcome = job.run(settings, stop.as_mut()).await;
     match &outcome {
-        // What the lock still guards is over; a connection that breaks now changes nothing. Let go of before anybody is
-        // told, since Postgres takes its time to notice that a connection was closed.
+        // The work is committed, so an error here changes nothing. The lock is released explicitly, because Postgres takes a
+        // moment to notice that a connection was closed.
         Ok(_) => {
             drop(generation::unlock(&mut job.connection, name).await);
             drop(job.connection.close().await);
         }
-        // What stands in the registry was written with the swap, or was not.
+        // The registry is written in the transaction of the swap, so it is right either way.
         Err(JobError::Doubt(_)) => {}
         Err(error) => {
             drop(job.connection);
             let word = if matches!(error, JobError::Interrupted) { "interrupted" } else { "failed" };
             let noting = note(&options, name, word, *progress.borrow());
-            drop(tokio::time::timeout(PATIENCE, noting).await);
+            drop(tokio::time::timeout(NOTE_TIMEOUT, noting).await);
         }
     }
     outcome
 }
 
-/// The job's own connection may be in the middle of a statement, or gone.
+/// Notes how a job ended. This takes a connection of its own: that of the job may be in a statement, or broken.
 async fn note(
     options: &PgConnectOptions,
     name: &str,
@@ -68,7 +83,7 @@ async fn note(
     connection.close().await
 }
 
-/// A job in the making: the one connection that holds its lock and does everything that must not happen twice.
+/// A running job. Its connection has the lock of the read model, and does everything but the work of the workers.
 struct Job<'a> {
     options: PgConnectOptions,
     connection: PgConnection,
@@ -77,7 +92,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Takes the lock of the read model, or says who has it.
+    /// Takes the lock of the read model. The error names who has it.
     async fn begin(
         options: &PgConnectOptions,
         table: Arc<dyn Table>,
@@ -126,8 +141,7 @@ impl<'a> Job<'a> {
         Ok(report)
     }
 
-    /// Everything but the swap. Gives what was written from the log as it was at the beginning, and how far the table
-    /// was caught up since.
+    /// Does everything except the cut-over. Returns the totals of the first fold, and how far the table was caught up since.
     async fn build(&mut self, workers: usize) -> Result<(Totals, Reached), JobError> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;
@@ -146,7 +160,7 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Folds the log up to its present head. Gives what was written, and the position.
+    /// Folds the log up to its present head. Returns the totals and that position.
     async fn fold(&mut self, workers: usize) -> Result<(Totals, i64), JobError> {
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total: 0 });
         self.enter(Phase::Fold).await?;
@@ -167,7 +181,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Runs the workers and passes on how far they are; notes it in the database for whoever looks from elsewhere.
+    /// Runs the workers. Reports their progress five times a second, and writes it to the registry once a second.
     async fn watched(
         &mut self,
         work: impl Future<Output = Result<Totals, JobError>>,
@@ -197,7 +211,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Reads the table back, while its indexes are made: what stands there must be what was written, row for row.
+/// Reads the table back while its indexes are being made, and compares its rows with those that were written.
 async fn compare(options: PgConnectOptions, table: Arc<dyn Table>, built: Totals) -> Result<(), JobError> {
     let mut connection = options.connect().await?;
     let found = table.read_back(&mut connection).await?;

@@ -1,23 +1,24 @@
-//! The way back.
+//! The rollback: making the retired table the live one again.
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use std::time::Duration;
 
-use super::error::JobError;
 use super::swap::{self, Generation};
 use super::{connection, generation};
+use crate::job_error::JobError;
 use crate::table::Table;
 
-/// Makes the retired table the live one again, caught up with the log by the present fold. What was live becomes the
-/// retired one, so a rollback can be rolled back. All of it is one transaction: a rollback that is killed leaves both
-/// tables where they were. Gives the position, and how long writers waited.
+/// Makes the retired table the live one again. Returns the position, and how long writers waited.
+///
+/// The fold of this software catches the table up with the log. The live table becomes the retired one, so a rollback can be rolled
+/// back. All of it is one transaction: if the rollback is killed, both tables stay where they were.
 pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(i64, Duration), JobError> {
     let what = format!("rollback of {}", table.name());
     let mut connection = connection::options(options, &what, "read_model_next").connect().await?;
     generation::lock(&mut connection, table.name()).await?;
     let done = bring_back(&mut connection, table).await;
-    // Whatever it came to, it is committed or rolled back by now.
+    // The transaction is committed or rolled back, so an error here changes nothing.
     drop(connection.close().await);
     done
 }

@@ -1,4 +1,4 @@
-//! From a table that is ready to one that is live.
+//! The cut-over: making a table that is ready the live one.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -7,52 +7,52 @@ use std::time::{Duration, Instant};
 use identity_log::{ReadError, Recorded, read};
 use sqlx::{Acquire as _, Executor as _, PgConnection, Postgres, Transaction};
 
-use super::error::JobError;
 use super::generation;
+use crate::job_error::JobError;
 use crate::table::Table;
 
-/// How many events are folded in one transaction while catching up.
-const PAGE: i64 = 2_000;
+/// How many events are folded in one transaction while a table catches up.
+const EVENTS_PER_TRANSACTION: i64 = 2_000;
 
-/// With so few events to go the head lock is taken and the rest folded under it.
-const NEARLY: usize = 100;
+/// A table has caught up when the last page had at most this many events. The rest is folded under the lock on `log_head`.
+const CAUGHT_UP_PAGE: usize = 100;
 
-/// With more events to go than this the head lock is let go again: writers would wait for all of them to be folded.
-const TOO_MANY: i64 = 1_000;
+/// How many events are folded under the lock at most. If there are more, the lock is released and the cut-over tried again.
+const MAX_EVENTS_UNDER_LOCK: i64 = 1_000;
 
-/// How often a swap is tried before the readers of the live table are given up on, which takes about three minutes.
-const ATTEMPTS: u32 = 60;
+/// How often a swap is tried before the job fails because of readers of the live table. That takes about three minutes.
+const MAX_ATTEMPTS: u32 = 60;
 
-/// How much longer the rest after a failed attempt is than the one before, so that writers are not held up again and
-/// again by a reader that takes its time.
-const REST: Duration = Duration::from_millis(100);
+/// By how much the delay after a failed attempt grows with each attempt, so that a slow reader does not delay writers again
+/// and again.
+const RETRY_DELAY_STEP: Duration = Duration::from_millis(100);
 
-/// A table that is to go live: the version of its fold, and how far it is.
+/// A table that is to become the live one: the version of its fold, and the position up to which it is folded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Generation {
     pub(super) version: i32,
     pub(super) position: i64,
 }
 
-/// How far a table has been caught up, and how many events of its aggregates that took.
+/// The position up to which a table has caught up, and the number of its events that were folded on the way.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reached {
     pub(super) position: i64,
     pub(super) events: u64,
 }
 
-/// A table that has gone live.
+/// The result of a cut-over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Swapped {
-    /// Where.
+    /// The position at which the table became the live one.
     pub(super) position: i64,
-    /// Events that were folded on the way.
+    /// Events that were folded during the cut-over.
     pub(super) events: u64,
-    /// The longest that writers waited.
+    /// The longest time that writers waited.
     pub(super) pause: Duration,
 }
 
-/// Folds what was appended after `position`, page by page, until hardly anything is left.
+/// Folds the events after `position`, page by page, until a page has at most [`CAUGHT_UP_PAGE`] events.
 pub(super) async fn catch_up(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -61,16 +61,16 @@ pub(super) async fn catch_up(
     let mut reached = Reached { position, events: 0 };
     loop {
         let mut transaction = connection.begin().await?;
-        let events = read::page(&mut *transaction, reached.position, PAGE).await?;
+        let events = read::page(&mut *transaction, reached.position, EVENTS_PER_TRANSACTION).await?;
         apply(&mut transaction, table, &events, &mut reached).await?;
         transaction.commit().await?;
-        if events.len() <= NEARLY {
+        if events.len() <= CAUGHT_UP_PAGE {
             return Ok(reached);
         }
     }
 }
 
-/// Folds a page that must follow on what was folded before, without a hole.
+/// Folds a page. Its first event must follow on `reached`, without a gap.
 async fn apply(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -87,7 +87,7 @@ async fn apply(
     Ok(table.apply(connection, events).await?)
 }
 
-/// Makes the next generation the live one, in one transaction that can be given up until it is committed.
+/// Makes the next table the live one, in one transaction. `stop` interrupts it until the commit begins.
 pub(super) async fn go_live(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -102,7 +102,7 @@ pub(super) async fn go_live(
     transaction.commit().await.map_err(JobError::Doubt)?;
     let Attempt { reached, began, failed_for } = attempt;
     let pause = began.elapsed().max(failed_for);
-    // The swap stands whatever becomes of this; what cannot be dropped now, the next swap drops.
+    // The swap is committed. A table that cannot be dropped now is dropped by the next swap.
     if let Err(error) = generation::discard_soon(connection, table.name()).await {
         tracing::warn!(error = &error as &dyn Error, "a table that was put aside is not dropped yet");
     }
@@ -120,21 +120,21 @@ async fn begin_to_go_live<'a>(
     Ok((transaction, attempt))
 }
 
-/// A swap that has succeeded but for the commit.
+/// A swap that is complete except for the commit.
 pub(super) struct Attempt {
-    /// How far the table is now.
+    /// How far the table has caught up.
     pub(super) reached: Reached,
     /// When writers began to wait.
     pub(super) began: Instant,
-    /// The longest that writers waited for an attempt that failed.
+    /// The longest time that writers waited for a failed attempt.
     pub(super) failed_for: Duration,
 }
 
-/// Swaps the tables within the caller's transaction, which holds up writers from then on.
+/// Swaps the tables in the caller's transaction. From then on writers wait until the caller commits.
 ///
-/// Whatever may take long is done before the head lock is taken: maintenance is sent away, the table that was retired
-/// before is put aside, and what was appended meanwhile is folded. Readers are waited for briefly under the lock. If one
-/// of them reads on, or too much was appended, everything is let go and tried again, so writers never wait for long.
+/// Before it locks `log_head`, each attempt cancels maintenance (autovacuum), moves the retired table aside, and folds the new
+/// events, since each of these may take long. Under the lock it waits 100 ms at most for readers of the tables. If a reader does
+/// not finish, or more than 1,000 events are left, the attempt is rolled back, which releases all its locks, and tried again.
 pub(super) async fn cut_over(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -142,7 +142,7 @@ pub(super) async fn cut_over(
 ) -> Result<Attempt, JobError> {
     let mut reached = Reached { position: next.position, events: 0 };
     let mut failed_for = Duration::ZERO;
-    for attempt in 1..=ATTEMPTS {
+    for attempt in 1..=MAX_ATTEMPTS {
         let caught_up = catch_up(connection, table, reached.position).await?;
         reached = Reached { events: reached.events + caught_up.events, ..caught_up };
         let mut savepoint = connection.begin().await?;
@@ -156,12 +156,12 @@ pub(super) async fn cut_over(
             Err(error) => return Err(error),
         }
         failed_for = failed_for.max(began.map_or(Duration::ZERO, |began| began.elapsed()));
-        tokio::time::sleep(REST * attempt).await;
+        tokio::time::sleep(RETRY_DELAY_STEP * attempt).await;
     }
     Err(JobError::Busy)
 }
 
-/// Notes in `began` when writers begin to wait.
+/// One attempt to swap the tables. Sets `began` when writers begin to wait.
 async fn try_once(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -172,13 +172,13 @@ async fn try_once(
     make_way(connection, table.name()).await?;
     let caught_up = catch_up(connection, table, reached.position).await?;
     let reached = Reached { events: reached.events + caught_up.events, ..caught_up };
-    connection.execute(BRIEFLY).await?;
+    connection.execute(SHORT_TIME_LIMITS).await?;
     *began = Some(Instant::now());
     swap(connection, table, version, reached).await
 }
 
-/// Sends maintenance away, which takes a little longer than Postgres's `deadlock_timeout`, and puts aside what was
-/// retired before. Writers do not wait for this.
+/// Cancels maintenance of the tables, and moves the retired table aside. Writers do not wait for this. Postgres cancels an
+/// autovacuum when somebody has waited `deadlock_timeout` (1 s) for its lock, so the limit is 3 s.
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "set local lock_timeout = '3s';
@@ -188,14 +188,14 @@ async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx:
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-/// Every wait under the head lock has an end. A job that was stopped in the middle loses its connection, and with it the
+/// The time limits under the lock on `log_head`. Postgres ends the connection of a job that is stopped there, which releases the
 /// lock.
-const BRIEFLY: &str = "
+const SHORT_TIME_LIMITS: &str = "
     set local lock_timeout = '100ms';
     set local statement_timeout = '200ms';
     set local idle_in_transaction_session_timeout = '1s';";
 
-/// Somebody held a lock for longer than writers should wait, or too much was appended meanwhile.
+/// Whether the attempt failed because a time limit was reached, or because too many events were left.
 fn may_be_tried_again(error: &JobError) -> bool {
     let (lock_timeout, statement_timeout) = ("55P03", "57014");
     let chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
@@ -204,7 +204,7 @@ fn may_be_tried_again(error: &JobError) -> bool {
     matches!(error, JobError::Behind) || codes.any(|code| code == lock_timeout || code == statement_timeout)
 }
 
-/// Takes the head lock, folds what is left, and lets the tables change places.
+/// Locks `log_head`, folds the remaining events, and swaps the tables.
 async fn swap(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -214,7 +214,7 @@ async fn swap(
     let name = table.name();
     let head: i64 =
         sqlx::query_scalar("select position from log_head for update").fetch_one(&mut *connection).await?;
-    if head - reached.position > TOO_MANY {
+    if head - reached.position > MAX_EVENTS_UNDER_LOCK {
         return Err(JobError::Behind);
     }
     let events = read::page(&mut *connection, reached.position, head - reached.position).await?;

@@ -1,4 +1,4 @@
-//! Holding a live table against the log.
+//! The verification: comparing a live table with the log.
 
 use std::sync::atomic::AtomicU64;
 
@@ -6,24 +6,23 @@ use identity_log::{count, read};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::error::JobError;
 use super::{connection, workers};
+use crate::job_error::JobError;
 use crate::registry;
 use crate::table::{Difference, Table};
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The position at which log and table were held against each other.
+    /// The position at which the table was compared with the log.
     pub position: i64,
     /// Events that were folded.
     pub events: u64,
-    /// Rows that depart from the log, in no particular order.
+    /// Rows that differ from the log, in no particular order.
     pub differences: Vec<Difference>,
 }
 
-/// Holds a live table against the log. Both are read in one snapshot, so writes may go on; the result is noted in the
-/// registry.
+/// Compares a live table with the log, and writes the result to the registry. Both are read in one snapshot, so writes can go on.
 pub async fn verify(
     options: &PgConnectOptions,
     table: &dyn Table,
@@ -56,8 +55,8 @@ pub async fn verify(
     Ok(Verified { position, events, differences })
 }
 
-/// Two connections that see the same moment. The table is locked against being swapped before that moment: a table
-/// that goes live after it seems empty from there.
+/// Begins a transaction on both connections with the same snapshot. The table is locked before the snapshot is taken, so that no
+/// swap comes between: a table that becomes live after the snapshot looks empty in it.
 async fn share_snapshot(
     live: &mut PgConnection,
     source: &mut PgConnection,

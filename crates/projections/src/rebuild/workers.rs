@@ -1,49 +1,48 @@
-//! Ranges of history, folded side by side.
+//! The workers of a job, which fold ranges of the log at the same time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use identity_domain::Kind;
-use identity_log::scan::{self, Range};
+use identity_log::scan::{self, AggregateRange};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 
-use super::error::JobError;
+use crate::job_error::JobError;
 use crate::table::{Table, Totals};
 
-/// How many events a range has, about: few enough that what is kept of them while they are verified is small.
-const RANGE: u64 = 50_000;
+/// About how many events a range has. A verification keeps the rows of one range in memory, so this limits its memory.
+const EVENTS_PER_RANGE: u64 = 50_000;
 
-/// The ranges of a history of `total` events.
+/// Divides a log of `total` events into ranges.
 pub(super) async fn ranges(
     connection: &mut PgConnection,
     kind: Kind,
     position: i64,
     total: u64,
-) -> Result<Vec<Range>, JobError> {
-    let parts = i64::try_from(total / RANGE + 1).unwrap_or(1);
+) -> Result<Vec<AggregateRange>, JobError> {
+    let parts = i64::try_from(total / EVENTS_PER_RANGE + 1).unwrap_or(1);
     Ok(scan::ranges(connection, kind, position, parts).await?)
 }
 
-/// Has a connection read ranges in the order of the log's index by aggregate. Left to itself, Postgres collects the
-/// rows of a range page by page and sorts them, which takes twice as long and keeps us waiting for the first of them; or
-/// it reads all of the log for every range.
+/// Makes a connection read ranges through the index by aggregate. Postgres would otherwise collect the rows of a range page by page
+/// and sort them, which takes twice as long and delays the first row, or read the whole log for every range.
 pub(super) async fn read_in_order(source: &mut PgConnection) -> Result<(), sqlx::Error> {
     source.execute("set enable_bitmapscan = off; set enable_seqscan = off").await.map(drop)
 }
 
-/// Ranges that are still to be done.
+/// The ranges that no worker has taken yet.
 #[derive(Debug, Clone)]
-struct Queue(Arc<Mutex<VecDeque<Range>>>);
+struct Queue(Arc<Mutex<VecDeque<AggregateRange>>>);
 
 impl Queue {
-    fn new(ranges: Vec<Range>) -> Self {
+    fn new(ranges: Vec<AggregateRange>) -> Self {
         Self(Arc::new(Mutex::new(ranges.into())))
     }
 
-    fn next(&self) -> Option<Range> {
+    fn next(&self) -> Option<AggregateRange> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
@@ -52,7 +51,7 @@ impl Queue {
 pub(super) async fn build(
     options: PgConnectOptions,
     table: Arc<dyn Table>,
-    ranges: Vec<Range>,
+    ranges: Vec<AggregateRange>,
     workers: usize,
     progress: Arc<AtomicU64>,
 ) -> Result<Totals, JobError> {
@@ -79,9 +78,9 @@ async fn build_ranges(
     let mut source = options.connect().await?;
     read_in_order(&mut source).await?;
     let mut sink = options.connect().await?;
-    // Held until the worker has come to its end: another job makes the table anew, and must not find us writing.
-    let hold = format!("begin; lock table read_model_next.{} in row exclusive mode", table.name());
-    sink.execute(hold.as_str()).await?;
+    // The lock lasts until the worker is done. Another job that creates the table again has to wait for it.
+    let lock = format!("begin; lock table read_model_next.{} in row exclusive mode", table.name());
+    sink.execute(lock.as_str()).await?;
     let mut totals = Totals::default();
     while let Some(range) = queue.next() {
         totals = totals.and(table.build(&mut source, &mut sink, &range, progress).await?);

@@ -1,16 +1,16 @@
-//! Writing what aggregates come to, with binary COPY.
+//! Writing the rows of aggregates with binary COPY.
 
 use identity_log::copy::CopyWriter;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
-use super::Totals;
+use super::contents::Totals;
 use super::folder::Folded;
+use crate::job_error::JobError;
 use crate::projection::Projection;
-use crate::rebuild::JobError;
 
-/// How many bytes gather before they are sent to the table.
-const CHUNK: usize = 256 * 1024;
+/// How many bytes are gathered before they are sent to Postgres.
+const BYTES_PER_SEND: usize = 256 * 1024;
 
 /// Writes rows into the table that is being built.
 pub(super) struct Builder<'a> {
@@ -36,7 +36,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         };
         P::copy(id, row, &mut self.writer)?;
-        if self.writer.len() >= CHUNK {
+        if self.writer.len() >= BYTES_PER_SEND {
             self.send().await?;
         }
         Ok(())

@@ -1,23 +1,23 @@
-//! Holding what aggregates come to against the rows that are there.
+//! Comparing the rows of aggregates with the rows of the live table.
 
 use std::collections::HashMap;
 
 use identity_log::ReadError;
 use identity_log::copy::{CopyError, CopyRow, CopyWriter};
-use identity_log::scan::Range;
+use identity_log::scan::AggregateRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::contents::{Difference, DifferenceKind, Totals, read_rows};
 use super::folder::Folded;
-use super::{Difference, DifferenceKind, Totals, read_rows};
+use crate::job_error::JobError;
 use crate::projection::Projection;
-use crate::rebuild::JobError;
 
-/// The columns of a row's key, as they go over the wire.
+/// The columns of a row's key, in the wire form.
 type Key = Vec<Vec<u8>>;
 
-/// Holds folded aggregates against the rows of a live table, row by row and byte for byte as both go over the wire. Of
-/// every live row only its key and a sum are kept, so a range of any table fits into memory.
+/// Compares folded aggregates with the rows of a live table, row by row and byte for byte in the wire form. It keeps only the key
+/// and a checksum of every live row, so a range of any table fits into memory.
 #[derive(Default)]
 pub(super) struct Check {
     live: HashMap<Key, Totals>,
@@ -27,7 +27,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn begin<P: Projection>(
         live: &mut PgConnection,
-        range: &Range,
+        range: &AggregateRange,
     ) -> Result<Self, JobError> {
         let columns = P::COLUMNS.join(", ");
         let condition = range.condition(P::COLUMNS.first().copied().unwrap_or("id"));
@@ -35,7 +35,7 @@ impl Check {
             format!("copy (select {columns} from {} where {condition}) to stdout (format binary)", P::NAME);
         let mut check = Self::default();
         read_rows(live, &statement, |row| {
-            let sum = sum(row.as_bytes());
+            let sum = checksum(row.as_bytes());
             check.live.insert(key::<P>(row)?, sum);
             Ok(())
         })
@@ -52,7 +52,7 @@ impl Check {
         for expected in writer.rows() {
             let key = key::<P>(&mut CopyRow::written(expected)).map_err(ReadError::from)?;
             let kind = match self.live.remove(&key) {
-                Some(found) if found == sum(expected) => continue,
+                Some(found) if found == checksum(expected) => continue,
                 Some(_) => DifferenceKind::Different,
                 None => DifferenceKind::Missing,
             };
@@ -61,14 +61,14 @@ impl Check {
         Ok(())
     }
 
-    /// Rows that the log does not speak of are left over.
+    /// All differences. A live row that no aggregate accounts for is an extra one.
     pub(super) fn finish(self) -> Vec<Difference> {
         let extra = self.live.keys().map(|key| Difference { id: id_of(key), kind: DifferenceKind::Extra });
         self.differences.into_iter().chain(extra).collect()
     }
 }
 
-fn sum(row: &[u8]) -> Totals {
+fn checksum(row: &[u8]) -> Totals {
     let mut totals = Totals::default();
     totals.add_row(row);
     totals

@@ -4,11 +4,10 @@ use identity_log::{ReadError, Recorded};
 
 use crate::projection::Projection;
 
-/// What one aggregate comes to.
+/// An aggregate with its row, or rows.
 pub(super) type Folded<P> = (String, Option<<P as Projection>::Row>);
 
-/// Holds one aggregate at a time, and holds that its history has no hole: an event that is gone must not pass for one
-/// that never was.
+/// Folds one aggregate at a time, and checks that none of its events is missing.
 pub(super) struct Folder<P: Projection> {
     present: Option<Folded<P>>,
     sequence: i64,
@@ -21,26 +20,27 @@ impl<P: Projection> Default for Folder<P> {
 }
 
 impl<P: Projection> Folder<P> {
-    /// Folds an event; gives the aggregate before it when it is the first of another.
+    /// Folds an event. Returns the previous aggregate if the event is the first one of another aggregate.
     pub(super) fn take(&mut self, event: &Recorded) -> Result<Option<Folded<P>>, ReadError> {
         if let Some((id, row)) = &mut self.present
             && *id == event.aggregate_id
         {
-            self.sequence = follows(self.sequence, event)?;
+            self.sequence = next_sequence(self.sequence, event)?;
             *row = P::fold(row.take(), event);
             return Ok(None);
         }
-        self.sequence = follows(0, event)?;
+        self.sequence = next_sequence(0, event)?;
         Ok(self.present.replace((event.aggregate_id.clone(), P::fold(None, event))))
     }
 
-    /// The aggregate that no other has followed.
+    /// The last aggregate.
     pub(super) fn last(self) -> Option<Folded<P>> {
         self.present
     }
 }
 
-fn follows(before: i64, event: &Recorded) -> Result<i64, ReadError> {
+/// Checks that the event is the next one of its aggregate, and returns its sequence.
+fn next_sequence(before: i64, event: &Recorded) -> Result<i64, ReadError> {
     if event.sequence == before + 1 {
         return Ok(event.sequence);
     }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, Handle, identity};
 use identity_log::{AppendError, Committed, ids};
-use identity_projections::identities::{self, IdentityBody, Row, Viewer, Wanted};
+use identity_projections::identities::{self, IdentityBody, IdentityQuery, Row, Viewer};
 use identity_projections::visibility;
 use serde::Deserialize;
 use serde_json::Value;
@@ -113,7 +113,7 @@ impl Operator {
         handle: &str,
     ) -> anyhow::Result<IdentityBody> {
         let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
-        let wanted = Wanted {
+        let wanted = IdentityQuery {
             organization_id: organization_id.to_owned(),
             viewer: Viewer::Admin,
             handle: parsed.as_str().to_owned(),

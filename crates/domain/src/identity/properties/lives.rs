@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use proptest::{bool, option, sample};
 use uuid::Uuid;
 
-use super::*;
 use crate::facts::{Namespace, NumberWish, Offer, SecretSelection};
+use crate::identity::*;
 use crate::phone::{CallAction, UsState};
 
 pub(super) const TARGET: Uuid = Uuid::from_u128(1);

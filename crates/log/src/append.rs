@@ -1,0 +1,150 @@
+//! What a write is: the command, who asks for it, and its answer.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use async_trait::async_trait;
+use identity_domain::Command;
+use sqlx::PgConnection;
+
+use crate::event::metadata::{Actor, Metadata};
+use crate::event::recorded::Recorded;
+
+/// A command and who asks for it.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The organization whose history gets the events.
+    pub organization_id: String,
+    /// The aggregate that decides the command.
+    pub aggregate_id: String,
+    /// The command.
+    pub command: Command,
+    /// Who asks. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
+    /// where the events of the command would stand.
+    pub actor: Actor,
+    /// The metadata of its events.
+    pub metadata: Metadata,
+    /// The version that the aggregate must have; `None` accepts any version.
+    pub expected_version: Option<i64>,
+    /// The idempotency key of the write, and how to compose the answer that is kept.
+    pub repeatable: Option<Repeatable>,
+    /// Whether the command is still to be written. A clone of it lets the caller abandon the command.
+    pub fate: Fate,
+}
+
+/// Whether a command is waiting, abandoned by its caller, or on its way to Postgres. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Fate(Arc<AtomicU8>);
+
+impl Fate {
+    const WAITING: u8 = 0;
+    const ABANDONED: u8 = 1;
+    const SENT: u8 = 2;
+
+    /// Abandons the command. Returns true if it was not on its way yet: then it is never carried out.
+    pub fn abandon(&self) -> bool {
+        self.become_or_is(Self::ABANDONED)
+    }
+
+    /// Marks the command as on its way to Postgres. Returns false if it was abandoned before.
+    pub(crate) fn send(&self) -> bool {
+        self.become_or_is(Self::SENT)
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::ABANDONED
+    }
+
+    fn become_or_is(&self, state: u8) -> bool {
+        let exchanged = self.0.compare_exchange(Self::WAITING, state, Ordering::SeqCst, Ordering::SeqCst);
+        exchanged.map_or_else(|present| present == state, |_| true)
+    }
+}
+
+/// The row that a read model made of an aggregate by a command, as the type that the read model keeps.
+#[derive(Clone)]
+pub struct Made(Arc<dyn Any + Send + Sync>);
+
+impl Made {
+    /// Hands out a row.
+    pub fn new<Row: Any + Send + Sync>(row: Row) -> Self {
+        Self(Arc::new(row))
+    }
+
+    /// The row, if it is of this type.
+    pub fn row<Row: Any>(&self) -> Option<&Row> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Made").finish_non_exhaustive()
+    }
+}
+
+/// The answer to a command that was committed.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The version of the aggregate after the command.
+    pub version: i64,
+    /// The events of the command; empty if it changes nothing.
+    pub events: Vec<Recorded>,
+    /// The answer that was kept, if the write has an idempotency key.
+    pub kept: Option<Kept>,
+    /// The row that the read model of the aggregate has after the command, if that read model hands its rows out. No answer
+    /// has to read or to fold what the committer has folded already.
+    pub made: Option<Made>,
+}
+
+/// The idempotency key of a write, and the request that it stands for.
+#[derive(Clone)]
+pub struct Repeatable {
+    /// The client's key. It is unique within one [scope](Actor::idempotency_scope) of an organization.
+    pub key: String,
+    /// Digest of the request. It tells a repetition from another request with the same key.
+    pub fingerprint: [u8; 32],
+    /// Composes the answer that is kept.
+    pub answer: Arc<dyn Compose>,
+}
+
+impl fmt::Debug for Repeatable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Repeatable").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Composes the answer to a write, within its transaction and after every read model was updated.
+#[async_trait]
+pub trait Compose: Send + Sync {
+    /// The answer to `committed`.
+    async fn compose(
+        &self,
+        connection: &mut PgConnection,
+        committed: &Committed,
+    ) -> Result<Kept, NotComposed>;
+}
+
+/// An answer could not be composed.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be composed")]
+pub struct NotComposed {
+    /// Whether Postgres was unavailable, rather than refusing a statement.
+    pub is_outage: bool,
+    /// The cause.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// An answer that is kept for repetitions of its request. The log stores it and does not interpret it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// HTTP status.
+    pub status: u16,
+    /// The body; empty if there is none.
+    pub body: String,
+    /// The entity tag.
+    pub entity_tag: String,
+}

@@ -1,0 +1,48 @@
+//! How reading a tree, or signing, can fail.
+
+use identity_proof::{NoteError, ProofError};
+
+use super::refusal::Refusal;
+
+/// Why a stored tree or checkpoint could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// Postgres refused a statement, or was unavailable.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// The question has no answer, or a tile is missing.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// A stored checkpoint is malformed.
+    #[error("stored checkpoint")]
+    Note(#[from] NoteError),
+    /// The bytes of a tile are not hashes.
+    #[error("a stored tile is not made of hashes")]
+    Tile,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The log does not continue what was signed before.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The tree could not be read or written.
+    #[error("cannot grow the tree")]
+    Tree(#[from] TreeError),
+    /// The files beside the signing key could not be read or written.
+    #[error("cannot keep the last checkpoint beside the signing key")]
+    Memory(#[from] std::io::Error),
+}
+
+impl From<sqlx::Error> for SignError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+impl From<NoteError> for SignError {
+    fn from(error: NoteError) -> Self {
+        Self::Tree(error.into())
+    }
+}

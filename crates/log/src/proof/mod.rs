@@ -1,0 +1,24 @@
+//! The proof of the log: the Merkle tree of each organization, and the checkpoints that were signed.
+//!
+//! - [`signer`]: the task that grows the trees and signs them.
+//! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
+//! - [`tiles`]: a tree in rows.
+//! - [`trailer`]: the last line of an export, which ties its events to a checkpoint.
+//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database has forgotten it.
+//!
+//! The signer never signs two different histories of one organization and epoch: see [`signer`].
+
+mod error;
+pub mod memory;
+mod refusal;
+mod signed;
+mod signed_before;
+pub mod signer;
+mod stored;
+pub mod tiles;
+pub mod trailer;
+
+pub use error::{SignError, TreeError};
+pub use refusal::Refusal;
+pub use signed::Signed;
+pub use stored::{answer, last, leaf, leaves, node};

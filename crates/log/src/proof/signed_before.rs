@@ -1,0 +1,166 @@
+//! The last checkpoints of an organization, from the database and from the memory beside the key, and the checks that the log
+//! still continues them.
+
+use identity_proof::tree::Question;
+use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
+use sqlx::PgConnection;
+
+use super::error::{SignError, TreeError};
+use super::memory::Memory;
+use super::refusal::Refusal;
+use super::signed::Signed;
+use super::stored::{answer, last, leaf};
+use super::tiles::{Growing, bigint};
+
+/// The last checkpoints of one epoch of an organization.
+pub(super) struct SignedBefore {
+    pub(super) epoch: u64,
+    /// The one in the database.
+    pub(super) stored: Option<Signed>,
+    /// The one in the memory.
+    recalled: Option<Signed>,
+}
+
+impl SignedBefore {
+    /// The last checkpoints of the latest epoch in the database or the memory. Fails if they were signed with another key.
+    pub(super) async fn find(
+        connection: &mut PgConnection,
+        key: &SigningKey,
+        memory: &Memory,
+        organization_id: &str,
+    ) -> Result<Self, SignError> {
+        let stored = last(&mut *connection, organization_id).await?;
+        let recalled = memory.recall(organization_id).await?;
+        let epoch = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(1);
+        let of_epoch = |signed: Option<Signed>| signed.filter(|signed| signed.epoch == epoch);
+        let before = Self { epoch, stored: of_epoch(stored), recalled: of_epoch(recalled) };
+        let verifier_key = key.verifier_key(&checkpoint::origin(organization_id, epoch));
+        for signed in before.stored.iter().chain(&before.recalled) {
+            Checkpoint::open(&signed.note, &verifier_key).map_err(|_| Refusal::OtherKey)?;
+        }
+        Ok(before)
+    }
+
+    /// The next epoch, of which nothing was signed yet.
+    pub(super) async fn nothing_after(
+        connection: &mut PgConnection,
+        memory: &Memory,
+        organization_id: &str,
+    ) -> Result<Self, SignError> {
+        let stored = last(&mut *connection, organization_id).await?;
+        let recalled = memory.recall(organization_id).await?;
+        let last = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(0);
+        Ok(Self { epoch: last + 1, stored: None, recalled: None })
+    }
+
+    /// The number of events that were signed.
+    pub(super) fn size(&self) -> u64 {
+        self.stored.iter().chain(&self.recalled).map(|signed| signed.checkpoint.size).max().unwrap_or(0)
+    }
+
+    /// The checkpoint of the database, if the memory is older: another process signed it.
+    pub(super) fn news(&self) -> Option<&Signed> {
+        let recalled = self.recalled.as_ref().map(Signed::place);
+        self.stored.as_ref().filter(|stored| Some(stored.place()) > recalled)
+    }
+
+    fn stored_size(&self) -> u64 {
+        self.stored.as_ref().map_or(0, |signed| signed.checkpoint.size)
+    }
+
+    /// The stored tree. Fails if its root is not the one that was signed.
+    pub(super) async fn tree(
+        &self,
+        connection: &mut PgConnection,
+        organization_id: &str,
+    ) -> Result<Growing, SignError> {
+        let size = self.stored_size();
+        let different = Refusal::Different { signed: size };
+        let tree = match Growing::load(connection, organization_id, self.epoch, size).await {
+            Err(TreeError::Proof(_) | TreeError::Tile) => return Err(different.into()),
+            tree => tree?,
+        };
+        let root = tree.frontier.root();
+        match &self.stored {
+            Some(signed) if signed.checkpoint.root != root => Err(different.into()),
+            _ => Ok(tree),
+        }
+    }
+
+    /// Checks that the stored tree begins with the tree in the memory, and that the last leaf of it is still in the log.
+    pub(super) async fn check(
+        &self,
+        connection: &mut PgConnection,
+        organization_id: &str,
+    ) -> Result<(), SignError> {
+        let size = self.stored_size();
+        let recalled = self.recalled.as_ref().filter(|recalled| recalled.checkpoint.size <= size);
+        if let Some(Checkpoint { size, root, .. }) = recalled.map(|recalled| &recalled.checkpoint) {
+            let answered =
+                answer(connection, organization_id, self.epoch, Question::Root { size: *size }).await?;
+            if answered != [*root] {
+                return Err(Refusal::Different { signed: *size }.into());
+            }
+        }
+        let Some(index) = size.checked_sub(1) else { return Ok(()) };
+        let signed = leaf(connection, organization_id, self.epoch, index).await?;
+        let present = next_leaves(connection, organization_id, index, 1).await?;
+        if present == [signed] { Ok(()) } else { Err(Refusal::Different { signed: size }.into()) }
+    }
+
+    /// Checks, when the growing tree has the size of the checkpoint in the memory, that it also has its root.
+    pub(super) fn check_at(&self, size: u64, root: impl FnOnce() -> Hash) -> Result<(), Refusal> {
+        match &self.recalled {
+            Some(Signed { checkpoint, .. }) if checkpoint.size == size && checkpoint.root != root() => {
+                Err(Refusal::Different { signed: size })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Waits for the lock for signing this organization's log. Returns the number of its events.
+pub(super) async fn lock(connection: &mut PgConnection, organization_id: &str) -> Result<u64, sqlx::Error> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('identityd signer ' || $1, 0))")
+        .bind(organization_id)
+        .execute(&mut *connection)
+        .await?;
+    let head: Option<i64> =
+        sqlx::query_scalar("select sequence from organization_heads where organization_id = $1")
+            .bind(organization_id)
+            .fetch_optional(connection)
+            .await?;
+    Ok(head.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
+}
+
+/// The leaf hashes of up to `limit` events after the sequence `after`.
+pub(super) async fn next_leaves(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    after: u64,
+    limit: u64,
+) -> Result<Vec<Hash>, SignError> {
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "select organization_sequence, leaf_hash
+         from events
+         where organization_id = $1 and organization_sequence > $2
+         order by organization_sequence
+         limit $3",
+    )
+    .bind(organization_id)
+    .bind(bigint(after))
+    .bind(bigint(limit))
+    .fetch_all(connection)
+    .await?;
+    if rows.is_empty() {
+        return Err(Refusal::Gap { sequence: after + 1 }.into());
+    }
+    (after + 1..).zip(rows).map(|(expected, (found, hash))| in_place(expected, found, &hash)).collect()
+}
+
+fn in_place(expected: u64, found: i64, hash: &[u8]) -> Result<Hash, SignError> {
+    if found != bigint(expected) {
+        return Err(Refusal::Gap { sequence: expected }.into());
+    }
+    Ok(Hash(hash.try_into().map_err(|_| TreeError::Tile)?))
+}

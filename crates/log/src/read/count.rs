@@ -1,0 +1,44 @@
+//! Counts the events that a scan must read, so that an incomplete scan is noticed.
+
+use identity_domain::Kind;
+use sqlx::PgConnection;
+
+use crate::error::ReadError;
+
+/// How many events of `kind` there are up to a position. A scan of all ranges must read as many.
+///
+/// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type of an
+/// event is unknown, since no read model would fold that event.
+pub async fn count_events(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
+    let (of_kind, of_all, unknown): (i64, i64, Option<i64>) = sqlx::query_as(
+        "select count(*) filter (where aggregate_type = $1),
+                count(*),
+                min(position) filter (where aggregate_type <> all ($2))
+         from events
+         where position <= $3",
+    )
+    .bind(kind.as_str())
+    .bind(Kind::ALL.map(Kind::as_str))
+    .bind(upto)
+    .fetch_one(&mut *connection)
+    .await?;
+    if of_all != upto {
+        return Err(ReadError::Missing { position: first_missing(connection).await? });
+    }
+    match unknown {
+        Some(position) => Err(ReadError::UnknownAggregate { position }),
+        None => Ok(u64::try_from(of_kind).unwrap_or_default()),
+    }
+}
+
+/// The first position without an event.
+async fn first_missing(connection: &mut PgConnection) -> Result<i64, ReadError> {
+    let position = sqlx::query_scalar(
+        "select coalesce(min(previous) filter (where position <> previous + 1), max(position), 0) + 1
+         from (select position, lag(position, 1, 0::bigint) over (order by position) as previous from events)
+              as neighbours",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(position)
+}

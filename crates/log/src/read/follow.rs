@@ -1,0 +1,84 @@
+//! News of new events of every process: a watch channel with the last position of the log. LISTEN feeds it; if no
+//! notification arrives for 1 s, the log is asked.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+
+use super::pages;
+use crate::error::ReadError;
+
+/// After how long without a notification the log is asked. A lost notification delays a follower by this at most.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long the follower waits before it connects again.
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
+
+/// The end of the log, as this process was told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last position that this process was told of.
+    pub position: i64,
+    /// Whether the follower is connected. While it is not, nothing may be answered from the cache.
+    pub following: bool,
+}
+
+/// The task that keeps a [`Head`] up to date. Run it with [`Follower::run`].
+#[derive(Debug)]
+pub struct Follower {
+    pool: PgPool,
+    head: watch::Sender<Head>,
+}
+
+impl Follower {
+    /// A follower, and the channel that it feeds.
+    pub fn new(pool: PgPool) -> (Self, watch::Receiver<Head>) {
+        let (head, receiver) = watch::channel(Head { position: 0, following: false });
+        (Self { pool, head }, receiver)
+    }
+
+    /// Follows until every receiver is dropped. Connects again when the connection is lost.
+    pub async fn run(self) {
+        while !self.head.is_closed() {
+            if let Err(error) = self.listen().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not following the log, connecting again"
+                );
+            }
+            self.head.send_modify(|head| head.following = false);
+            tokio::time::sleep(RECONNECT_DELAY).await;
+        }
+    }
+
+    async fn listen(&self) -> Result<(), ReadError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen("identityd_log").await?;
+        // The head is read after LISTEN, so no commit between the two is missed.
+        self.tell(pages::head(&self.pool).await?);
+        while !self.head.is_closed() {
+            let position = match tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
+                Ok(news) => match news? {
+                    Some(news) => news.payload().parse().ok(),
+                    None => return Ok(()),
+                },
+                Err(_elapsed) => None,
+            };
+            // A notification of an append contains the position. After any other one, and after silence, the log is asked.
+            match position {
+                Some(position) => self.tell(position),
+                None => self.tell(pages::head(&self.pool).await?),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, position: i64) {
+        self.head.send_if_modified(|head| {
+            let news = Head { position, following: true };
+            std::mem::replace(head, news) != news
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! Reading the log. What this module itself offers are pages by position.
+
+pub mod copy;
+pub mod count;
+pub mod follow;
+pub mod history;
+pub(crate) mod pages;
+pub mod past;
+pub mod scan;
+
+pub use pages::{Change, LogState, changes, head, page, shown_history, state, version};

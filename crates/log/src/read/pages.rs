@@ -1,0 +1,180 @@
+//! Reading the log by position, and single facts about it.
+
+use std::collections::BTreeMap;
+
+use identity_domain::Kind;
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, Row};
+use uuid::Uuid;
+
+use crate::error::ReadError;
+use crate::event::codec::decode;
+use crate::event::metadata::Metadata;
+use crate::event::recorded::Recorded;
+
+const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, \
+                       event_type, event_version, payload, metadata, recorded_at";
+
+/// Up to `limit` events after the position `after`, in order. Fewer than `limit` means that there are no more at present.
+pub async fn page(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Result<Vec<Recorded>, ReadError> {
+    let query = format!("select {COLUMNS} from events where position > $1 order by position limit $2");
+    let rows = sqlx::query(&query).bind(after).bind(limit).fetch_all(executor).await?;
+    rows.iter().map(recorded).collect()
+}
+
+/// The position of the last event; 0 if there is none.
+pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
+    Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
+}
+
+/// The end of the log, and the set of live tables of read models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// The position of the last event; 0 if there is none.
+    pub position: i64,
+    /// Identifies the live tables. The value changes whenever a read model is rebuilt or rolled back.
+    pub read_models: Option<String>,
+}
+
+/// The end of the log and the live tables, in one snapshot.
+pub async fn state(executor: impl PgExecutor<'_>) -> Result<LogState, ReadError> {
+    let row = sqlx::query(
+        "select position,
+                (select string_agg(concat_ws(' ', name, built_at, retired_at), ',' order by name) from read_models) as read_models
+         from log_head",
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(LogState { position: row.try_get("position")?, read_models: row.try_get("read_models")? })
+}
+
+/// The change that an event made to an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The type of the aggregate.
+    pub kind: Kind,
+    /// The aggregate.
+    pub id: Uuid,
+    /// The version of the aggregate after the event.
+    pub version: i64,
+    /// The organization of the identity, if the event deleted an identity.
+    pub ended_in: Option<String>,
+}
+
+/// The changes of the events after `after` and up to `upto`. Aggregates whose ids are not UUIDs are left out.
+pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Result<Vec<Change>, ReadError> {
+    let rows: Vec<(String, String, i64, Option<String>)> = sqlx::query_as(
+        "select aggregate_type, aggregate_id, sequence,
+                case when event_type = 'identity.deleted' then organization_id end
+         from events
+         where position > $1 and position <= $2
+         order by position",
+    )
+    .bind(after)
+    .bind(upto)
+    .fetch_all(executor)
+    .await?;
+    let change = |(kind, id, version, ended_in): (String, String, i64, Option<String>)| {
+        Some(Change { kind: Kind::parse(&kind)?, id: id.parse().ok()?, version, ended_in })
+    };
+    Ok(rows.into_iter().filter_map(change).collect())
+}
+
+/// The generation of the read models and the last sequence of an organization. Everything that is shown of the organization is
+/// unchanged as long as both are.
+pub async fn shown_history(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "select generation,
+                coalesce((select sequence from organization_heads where organization_id = $1), 0)
+         from log_head",
+    )
+    .bind(organization_id)
+    .fetch_one(executor)
+    .await
+}
+
+/// The version of an aggregate of an organization; 0 if there is none.
+pub async fn version(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    aggregate_id: &str,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select coalesce(max(sequence), 0)
+         from events
+         where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3",
+    )
+    .bind(kind.as_str())
+    .bind(aggregate_id)
+    .bind(organization_id)
+    .fetch_one(executor)
+    .await
+}
+
+/// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`.
+pub(crate) async fn aggregates(
+    connection: &mut PgConnection,
+    kinds: &[&str],
+    ids: &[&str],
+    after: &[i64],
+) -> Result<Vec<Recorded>, ReadError> {
+    let query = format!(
+        "select event.*
+         from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (wanted_type, wanted_id, seen)
+         cross join lateral (
+             select {COLUMNS}
+             from events
+             where aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
+             offset 0
+         ) as event
+         order by position"
+    );
+    let rows = sqlx::query(&query).bind(kinds).bind(ids).bind(after).fetch_all(connection).await?;
+    rows.iter().map(recorded).collect()
+}
+
+fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
+    let position = row.try_get("position")?;
+    let payload: Value = row.try_get("payload")?;
+    let event = decode(
+        row.try_get("aggregate_type")?,
+        row.try_get("event_type")?,
+        row.try_get("event_version")?,
+        payload,
+    )
+    .map_err(|source| ReadError::Undecodable { position, source })?;
+    let Json(metadata): Json<BTreeMap<String, String>> = row.try_get("metadata")?;
+    Ok(Recorded {
+        position,
+        organization_id: row.try_get("organization_id")?,
+        organization_sequence: row.try_get("organization_sequence")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        sequence: row.try_get("sequence")?,
+        event,
+        metadata: Metadata(metadata),
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}
+
+/// All vault secrets that an organization ever registered, deleted ones included.
+pub(crate) async fn registered_secrets(
+    connection: &mut PgConnection,
+    organization_id: &str,
+) -> Result<Vec<Uuid>, ReadError> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select aggregate_id::uuid
+         from events
+         where organization_id = $1 and aggregate_type = 'vault_secret' and sequence = 1
+         order by aggregate_id",
+    )
+    .bind(organization_id)
+    .fetch_all(connection)
+    .await?;
+    Ok(ids)
+}

@@ -1,0 +1,135 @@
+//! All events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an aggregate come
+//! together and in order, so a fold has one aggregate in memory at a time, however long the log is.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use identity_domain::Kind;
+use sqlx::PgConnection;
+
+use super::copy::{CopyReader, CopyRow};
+use crate::error::ReadError;
+use crate::event::codec::decode_text;
+use crate::event::metadata::Metadata;
+use crate::event::recorded::Recorded;
+
+/// How many sampled events there are for each range.
+const SAMPLES_PER_RANGE: i64 = 8;
+
+/// The events of one aggregate type, of the aggregates whose ids lie in a range, up to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateRange {
+    /// The aggregate type.
+    pub kind: Kind,
+    /// The first id. `None` begins with the very first.
+    pub from: Option<String>,
+    /// The first id of the next range. `None` ends with the very last.
+    pub to: Option<String>,
+    /// The last position that belongs to the range.
+    pub upto: i64,
+}
+
+impl AggregateRange {
+    /// The condition on a column of ids, as SQL without parameters: COPY takes none.
+    pub fn condition(&self, column: &str) -> String {
+        let from = self.from.as_deref().map(|id| format!(" and {column} >= {}", literal(id)));
+        let to = self.to.as_deref().map(|id| format!(" and {column} < {}", literal(id)));
+        format!("true{}{}", from.unwrap_or_default(), to.unwrap_or_default())
+    }
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Divides the events of `kind` up to a position into at most `parts` ranges of similar size.
+pub async fn ranges(
+    connection: &mut PgConnection,
+    kind: Kind,
+    upto: i64,
+    parts: i64,
+) -> Result<Vec<AggregateRange>, ReadError> {
+    // Postgres sorts the samples, so that the ranges follow its collation.
+    let samples: Vec<String> = sqlx::query_scalar(
+        "select distinct aggregate_id
+         from events
+         where aggregate_type = $1 and position in (select place * $2 / $3 from generate_series(1, $3) as place)
+         order by aggregate_id",
+    )
+    .bind(kind.as_str())
+    .bind(upto)
+    .bind(parts * SAMPLES_PER_RANGE)
+    .fetch_all(connection)
+    .await?;
+    let step = usize::try_from(SAMPLES_PER_RANGE).unwrap_or(1);
+    let bounds = samples.into_iter().skip(step).step_by(step).map(Some);
+    let froms = [None].into_iter().chain(bounds.clone());
+    let tos = bounds.chain([None]);
+    Ok(froms.zip(tos).map(|(from, to)| AggregateRange { kind, from, to, upto }).collect())
+}
+
+/// Reads a range, aggregate by aggregate.
+pub struct Scan<'a> {
+    kind: Kind,
+    rows: BoxStream<'a, sqlx::Result<Bytes>>,
+    reader: CopyReader,
+}
+
+impl std::fmt::Debug for Scan<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Scan").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Scan<'a> {
+    /// Starts to read a range.
+    pub async fn begin(connection: &'a mut PgConnection, range: &AggregateRange) -> Result<Self, ReadError> {
+        let statement = format!(
+            "copy (
+                 select position, organization_id, organization_sequence, aggregate_id, sequence,
+                        event_type, event_version, recorded_at, payload
+                 from events
+                 where aggregate_type = {} and position <= {} and {}
+                 order by aggregate_id, sequence
+             ) to stdout (format binary)",
+            literal(range.kind.as_str()),
+            range.upto,
+            range.condition("aggregate_id"),
+        );
+        let rows = connection.copy_out_raw(&statement).await?;
+        Ok(Self { kind: range.kind, rows, reader: CopyReader::default() })
+    }
+
+    /// The next event; `None` at the end. The end is known from the trailer of the copy: a broken connection is an error.
+    pub async fn next(&mut self) -> Result<Option<Recorded>, ReadError> {
+        loop {
+            if let Some(row) = self.reader.next_row()? {
+                return recorded(self.kind, row).map(Some);
+            }
+            match self.rows.try_next().await? {
+                Some(bytes) => self.reader.feed(&bytes),
+                None => return Ok(self.reader.finish().map(|()| None)?),
+            }
+        }
+    }
+}
+
+fn recorded(kind: Kind, mut row: CopyRow<'_>) -> Result<Recorded, ReadError> {
+    let position = row.bigint()?;
+    let (organization_id, organization_sequence) = (row.text()?.to_owned(), row.bigint()?);
+    let (aggregate_id, sequence) = (row.text()?.to_owned(), row.bigint()?);
+    let (event_type, version) = (row.text()?, row.text()?);
+    let recorded_at = row.timestamp()?;
+    let event = decode_text(kind, event_type, version, row.jsonb()?)
+        .map_err(|source| ReadError::Undecodable { position, source })?;
+    Ok(Recorded {
+        position,
+        organization_id,
+        organization_sequence,
+        aggregate_id,
+        sequence,
+        event,
+        metadata: Metadata::default(),
+        recorded_at,
+    })
+}

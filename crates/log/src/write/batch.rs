@@ -1,0 +1,138 @@
+//! Writing one drafted batch: by the one statement, or in the transaction that has locked `log_head`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::{Executor, PgConnection};
+
+use super::connection::within;
+use super::deps::Deps;
+use super::draft::Draft;
+use super::idempotency;
+use super::queue::{Job, Outcome, mark_as_sent};
+use crate::append::Append;
+use crate::error::BatchError;
+
+/// A draft that is to be written, and the connection that writes it.
+pub(super) struct Batch {
+    pub(super) connection: PgConnection,
+    pub(super) draft: Draft,
+    pub(super) jobs: Vec<Job>,
+    /// When its transaction began.
+    pub(super) begun: Instant,
+    /// Whether the connection is in a transaction that has `log_head` locked.
+    pub(super) is_locked: bool,
+}
+
+/// The result of writing a batch.
+pub(super) enum Written {
+    /// The batch is committed, and every caller has an answer.
+    Committed(PgConnection),
+    /// Nothing was written, because the draft was not valid any more or one of its commands was abandoned.
+    Invalid(PgConnection, Box<Draft>, Vec<Job>),
+    /// Nothing was written, because of an error. The connection is dropped, so Postgres rolls back.
+    Refused(Vec<Job>, BatchError),
+    /// The commit was sent, and the connection broke or Postgres did not answer in time: the batch may be committed.
+    Unconfirmed(Vec<Job>, BatchError),
+}
+
+/// Why a batch was not confirmed.
+struct NotWritten {
+    error: BatchError,
+    /// Whether the commit was sent to Postgres.
+    is_commit_sent: bool,
+}
+
+impl NotWritten {
+    /// Whether the batch may be committed. Postgres rolls back a transaction when it reports an error itself. Every other
+    /// error says nothing about the commit.
+    fn is_outcome_unknown(&self) -> bool {
+        self.is_commit_sent && !matches!(self.error, BatchError::Database(sqlx::Error::Database(_)))
+    }
+}
+
+impl Batch {
+    /// Writes the batch, commits, tells the observers, and answers every caller.
+    pub(super) async fn write(mut self, deps: Arc<Deps>) -> Written {
+        let written = if self.is_locked {
+            self.write_under_lock(&deps).await.map(|()| true)
+        } else {
+            self.write_in_one_statement(&deps).await
+        };
+        let Self { connection, draft, jobs, begun, .. } = self;
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Written::Invalid(connection, Box::new(draft), jobs),
+            Err(failure) => {
+                deps.metrics.failed();
+                return if failure.is_outcome_unknown() {
+                    Written::Unconfirmed(jobs, failure.error)
+                } else {
+                    Written::Refused(jobs, failure.error)
+                };
+            }
+        }
+        deps.metrics.committed(&draft.outcomes, begun.elapsed());
+        for observer in &deps.observers {
+            observer.committed(&draft.events);
+        }
+        for (job, outcome) in jobs.into_iter().zip(draft.outcomes) {
+            job.answer(outcome);
+        }
+        Written::Committed(connection)
+    }
+
+    /// Writes and commits with one statement. Returns false if nothing was written: the draft was not valid any more, or a
+    /// command was abandoned since it was drafted.
+    async fn write_in_one_statement(&mut self, deps: &Deps) -> Result<bool, NotWritten> {
+        if !mark_as_sent(&self.jobs) {
+            return Ok(false);
+        }
+        let writes = std::mem::take(&mut self.draft.writes);
+        let statement = async { Ok(writes.execute_if_valid(&mut self.connection).await?) };
+        let written = within(deps.settings.database_timeout, statement).await;
+        written.map_err(|error| NotWritten { error, is_commit_sent: true })
+    }
+
+    async fn write_under_lock(&mut self, deps: &Deps) -> Result<(), NotWritten> {
+        let limit = deps.settings.database_timeout;
+        let written = within(limit, self.write_uncommitted(deps)).await;
+        written.map_err(|error| NotWritten { error, is_commit_sent: false })?;
+        let connection = &mut self.connection;
+        let commit = async { Ok(connection.execute("commit").await.map(drop)?) };
+        let committed = within(limit, commit).await;
+        committed.map_err(|error| NotWritten { error, is_commit_sent: true })
+    }
+
+    async fn write_uncommitted(&mut self, deps: &Deps) -> Result<(), BatchError> {
+        let Self { connection, draft, jobs, .. } = self;
+        if !draft.events.is_empty() {
+            let writes = std::mem::take(&mut draft.writes);
+            if !writes.execute_under_lock(connection).await? {
+                return Err(BatchError::Moved);
+            }
+        }
+        if !draft.numbers.is_empty() {
+            deps.carrier.claim(connection, &draft.numbers).await?;
+        }
+        for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
+            keep_answer(connection, &job.append, outcome).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Composes and stores the answer to a write with an idempotency key. A refused command leaves no record.
+async fn keep_answer(
+    connection: &mut PgConnection,
+    append: &Append,
+    outcome: &mut Outcome,
+) -> Result<(), BatchError> {
+    let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
+        return Ok(());
+    };
+    let kept = repeatable.answer.compose(connection, committed).await?;
+    idempotency::keep(connection, append, repeatable, &kept).await?;
+    committed.kept = Some(kept);
+    Ok(())
+}

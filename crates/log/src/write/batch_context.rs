@@ -1,0 +1,329 @@
+//! Everything that the commands of a batch need to know. It is loaded once for the whole batch, and updated after each command,
+//! so a command sees what the commands before it in the same batch have done.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use identity_domain::api_key::ApiKey;
+use identity_domain::identity::{self, Event as IdentityEvent, Identity, Visibility};
+use identity_domain::vault_secret::VaultSecret;
+use identity_domain::{Command, Event, Facts, Kind, Needs, NumberWish, Offer, SecretSelection, State};
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::batch_needs::{AggregateKey, BatchNeeds};
+use super::carrier::Carrier;
+use super::names::{self, ChangedClaim, Claims};
+use crate::append::Append;
+use crate::error::BatchError;
+use crate::event::ids;
+use crate::event::recorded::Recorded;
+use crate::read::pages;
+
+/// How many states of aggregates are kept from one batch to the next at most.
+const MAX_CACHED_AGGREGATES: usize = 20_000;
+
+/// Whether everything that a command needs is looked up by key. All identities or all secrets of an organization and free
+/// phone numbers are not: they are read under the lock, because this process does not track how the last batch changes them.
+pub(super) fn is_looked_up_by_key(append: &Append) -> bool {
+    let Needs { all_identities, secrets, number, .. } = append.command.needs();
+    !all_identities && !matches!(secrets, Some(SecretSelection::All)) && number.is_none()
+}
+
+/// What is kept from one batch to the next.
+#[derive(Debug, Default)]
+pub(super) struct AggregateCache {
+    /// States of aggregates. Events that were appended since, by any process, are read and applied on top.
+    aggregates: HashMap<AggregateKey, Aggregate>,
+    /// The claims that the last batch changed, which may not be committed yet.
+    claims: Claims,
+    /// The last position before the last batch. All events up to it are committed.
+    committed: i64,
+}
+
+impl AggregateCache {
+    /// The states that do not hold events after `position`, which may never be committed.
+    pub(super) fn up_to(mut self, position: i64) -> Self {
+        self.aggregates.retain(|_, known| known.as_of <= position);
+        self
+    }
+
+    /// What stays valid after another process has written: the states of aggregates. The log ends at `position` now, and all
+    /// events up to it are committed.
+    pub(super) fn after_other_writers(self, position: i64) -> Self {
+        Self { committed: position, claims: Claims::default(), ..self }
+    }
+}
+
+/// The state of an aggregate up to `sequence`.
+#[derive(Debug, Clone)]
+struct Aggregate {
+    organization_id: String,
+    sequence: i64,
+    state: State,
+    /// The position of the log up to which this was last looked up or changed.
+    as_of: i64,
+}
+
+/// What the commands of a batch need to know.
+#[derive(Debug, Default)]
+pub(super) struct BatchContext {
+    aggregates: HashMap<AggregateKey, Aggregate>,
+    claims: Claims,
+    /// The position up to which all events are committed.
+    committed: i64,
+    /// The position since which no other process has written.
+    no_other_writer_since: i64,
+    /// Live identities of organizations, where a command needs all of them.
+    identities: HashMap<String, BTreeSet<Uuid>>,
+    /// Registered secrets of organizations, where a command needs all of them.
+    secrets: HashMap<String, BTreeSet<Uuid>>,
+    /// Free phone numbers.
+    offers: VecDeque<Offer>,
+    /// Phone numbers that commands of this batch have taken, each with the identity that has it.
+    taken_numbers: Vec<(String, Uuid)>,
+}
+
+impl BatchContext {
+    /// A context that begins with `cache`. No other process has written since the position `no_other_writer_since`.
+    pub(super) fn with_cache(cache: AggregateCache, no_other_writer_since: i64) -> Self {
+        let AggregateCache { aggregates, claims, committed } = cache;
+        Self { aggregates, claims, committed, no_other_writer_since, ..Self::default() }
+    }
+
+    /// Loads what `appends` need. `now` is the last position of the log.
+    pub(super) async fn load(
+        &mut self,
+        connection: &mut PgConnection,
+        carrier: &dyn Carrier,
+        now: i64,
+        appends: &[&Append],
+    ) -> Result<(), BatchError> {
+        let needs = BatchNeeds::of(appends);
+        let mut keys = needs.aggregates;
+        for organization in needs.secrets_of {
+            let registered = pages::registered_secrets(connection, &organization).await?;
+            keys.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
+            self.secrets.insert(organization, registered.into_iter().collect());
+        }
+        self.load_aggregates(connection, now, keys).await?;
+        for organization in self.organizations_to_list(appends) {
+            let live = names::live_identities(connection, organization).await?;
+            self.identities.insert(organization.to_owned(), live.into_iter().collect());
+        }
+        self.load_claims(connection, needs.names, &needs.holders).await?;
+        if !needs.numbers.is_empty() {
+            self.offers = carrier.offers(connection, &needs.numbers).await?.into();
+        }
+        Ok(())
+    }
+
+    /// Organizations of which a command may need all live identities. That is so where a command hides an identity from a
+    /// viewer, and everybody may see the identity, or a command of this batch lets everybody see it: the wildcard is then
+    /// replaced by the list of all other identities.
+    fn organizations_to_list<'a>(&self, appends: &[&'a Append]) -> HashSet<&'a str> {
+        let opens = |append: &&&Append| {
+            matches!(append.command, Command::Identity(identity::Command::OpenVisibility { .. }))
+        };
+        let opened: HashSet<&str> =
+            appends.iter().filter(opens).map(|append| append.aggregate_id.as_str()).collect();
+        let in_need = appends.iter().filter(|append| append.command.needs().all_identities);
+        in_need
+            .filter(|append| opened.contains(append.aggregate_id.as_str()) || self.is_open(append))
+            .map(|append| append.organization_id.as_str())
+            .collect()
+    }
+
+    /// Whether everybody in the organization may see the identity that a command is for.
+    fn is_open(&self, append: &Append) -> bool {
+        self.aggregate_of(append).is_some_and(|aggregate| match &aggregate.state {
+            State::Identity(Identity::Live(live)) => live.visibility == Visibility::Wildcard,
+            _ => false,
+        })
+    }
+
+    /// Loads the events of aggregates that are not in the cache yet. An entry that was looked up after the last write of
+    /// another process is current and is not read again.
+    async fn load_aggregates(
+        &mut self,
+        connection: &mut PgConnection,
+        now: i64,
+        mut keys: HashSet<AggregateKey>,
+    ) -> Result<(), BatchError> {
+        if self.aggregates.len() + keys.len() > MAX_CACHED_AGGREGATES {
+            self.aggregates.retain(|_, aggregate| aggregate.as_of > self.committed);
+        }
+        keys.retain(|key| {
+            let cached = self.aggregates.get(key);
+            cached.is_none_or(|aggregate| aggregate.as_of < self.no_other_writer_since)
+        });
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let seen: Vec<i64> = keys.iter().map(|key| self.sequence(key)).collect();
+        let (kinds, ids): (Vec<&str>, Vec<&str>) =
+            keys.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
+        for event in pages::aggregates(connection, &kinds, &ids, &seen).await? {
+            self.evolve(&event);
+        }
+        for key in &keys {
+            if let Some(aggregate) = self.aggregates.get_mut(key) {
+                aggregate.as_of = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the claims on `names`, and on the names of `holders`, which may give them up.
+    async fn load_claims(
+        &mut self,
+        connection: &mut PgConnection,
+        mut names: HashSet<String>,
+        holders: &[String],
+    ) -> Result<(), BatchError> {
+        for holder in holders {
+            let identity = self.aggregates.get(&(Kind::Identity, holder.clone()));
+            if let Some(State::Identity(Identity::Live(live))) = identity.map(|identity| &identity.state) {
+                names.extend(names::names_of(live).map(str::to_owned));
+            }
+        }
+        Ok(self.claims.load(connection, names.into_iter()).await?)
+    }
+
+    /// Whether the actor of a command may still act: its key is active, and the identity of the key is live.
+    pub(super) fn may_act(&self, append: &Append) -> bool {
+        let Some((key, identity)) = append.actor.key() else { return true };
+        let organization = append.organization_id.as_str();
+        let key = self.aggregate(organization, Kind::ApiKey, key.to_string());
+        key.is_some_and(|key| key.state == State::ApiKey(ApiKey::Active))
+            && identity.is_none_or(|identity| self.identity_is_live(organization, identity))
+    }
+
+    /// The state of the aggregate that a command is for.
+    pub(super) fn state(&self, append: &Append) -> Cow<'_, State> {
+        let aggregate = self.aggregate_of(append);
+        aggregate.map_or_else(
+            || Cow::Owned(State::initial(append.command.kind())),
+            |aggregate| Cow::Borrowed(&aggregate.state),
+        )
+    }
+
+    /// The version of the aggregate that a command is for; 0 if it has no event.
+    pub(super) fn version(&self, append: &Append) -> i64 {
+        self.aggregate_of(append).map_or(0, |aggregate| aggregate.sequence)
+    }
+
+    fn aggregate_of(&self, append: &Append) -> Option<&Aggregate> {
+        self.aggregate(&append.organization_id, append.command.kind(), append.aggregate_id.clone())
+    }
+
+    /// An aggregate of this organization; `None` if it belongs to another one.
+    fn aggregate(&self, organization: &str, kind: Kind, id: String) -> Option<&Aggregate> {
+        self.aggregates.get(&(kind, id)).filter(|aggregate| aggregate.organization_id == organization)
+    }
+
+    fn sequence(&self, key: &AggregateKey) -> i64 {
+        self.aggregates.get(key).map_or(0, |aggregate| aggregate.sequence)
+    }
+
+    /// The facts that a command is decided with, at the moment `now`.
+    pub(super) fn facts(&self, append: &Append, name_hold: Duration, now: OffsetDateTime) -> Facts {
+        let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
+        let organization = append.organization_id.as_str();
+        Facts {
+            blocked: name
+                .and_then(|name| self.claims.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
+            identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
+            identities: if all_identities && self.is_open(append) {
+                self.live_identities(organization)
+            } else {
+                vec![]
+            },
+            secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
+            number: number.and_then(|wish| self.offer(&wish)),
+        }
+    }
+
+    fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
+        self.aggregate(organization, Kind::Identity, identity.to_string())
+            .is_some_and(|aggregate| matches!(aggregate.state, State::Identity(Identity::Live(_))))
+    }
+
+    fn live_identities(&self, organization: &str) -> Vec<(Uuid, Uuid)> {
+        let live = self.identities.get(organization).into_iter().flatten();
+        live.map(|&identity| (identity, ids::mint())).collect()
+    }
+
+    fn live_secrets(&self, organization: &str, selection: &SecretSelection) -> Vec<(Uuid, Uuid)> {
+        let selected: BTreeSet<Uuid> = match selection {
+            SecretSelection::All => self.secrets.get(organization).cloned().unwrap_or_default(),
+            SecretSelection::These(secrets) => secrets.iter().copied().collect(),
+        };
+        let live = selected.into_iter().filter(|secret| self.secret_is_live(organization, *secret));
+        live.map(|secret| (secret, ids::mint())).collect()
+    }
+
+    fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
+        self.aggregate(organization, Kind::VaultSecret, secret.to_string())
+            .is_some_and(|aggregate| aggregate.state == State::VaultSecret(VaultSecret::Live))
+    }
+
+    fn offer(&self, wish: &NumberWish) -> Option<Offer> {
+        self.offers.iter().find(|offer| wish.state.is_none_or(|state| state == offer.state)).cloned()
+    }
+
+    /// Applies an event of this batch, so that the next command sees it.
+    pub(super) fn apply(&mut self, recorded: &Recorded) {
+        self.evolve(recorded);
+        self.claims.apply(recorded);
+        let Ok(id) = recorded.aggregate_id.parse::<Uuid>() else {
+            return;
+        };
+        match &recorded.event {
+            Event::Identity(IdentityEvent::Created { .. }) => {
+                if let Some(live) = self.identities.get_mut(&recorded.organization_id) {
+                    live.insert(id);
+                }
+            }
+            Event::Identity(IdentityEvent::Deleted { .. }) => {
+                if let Some(live) = self.identities.get_mut(&recorded.organization_id) {
+                    live.remove(&id);
+                }
+            }
+            Event::Identity(IdentityEvent::PhoneProvisioned { phone, .. }) => {
+                self.offers.retain(|offer| offer.number != phone.number);
+                self.taken_numbers.push((phone.number.clone(), id));
+            }
+            Event::VaultSecret(_) => {
+                if let Some(registered) = self.secrets.get_mut(&recorded.organization_id) {
+                    registered.insert(id);
+                }
+            }
+            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) => {}
+        }
+    }
+
+    fn evolve(&mut self, recorded: &Recorded) {
+        let aggregate = self
+            .aggregates
+            .entry((recorded.event.kind(), recorded.aggregate_id.clone()))
+            .or_insert_with(|| Aggregate {
+                organization_id: recorded.organization_id.clone(),
+                sequence: 0,
+                state: State::initial(recorded.event.kind()),
+                as_of: 0,
+            });
+        aggregate.as_of = recorded.position;
+        aggregate.sequence = recorded.sequence;
+        aggregate.state.evolve(&recorded.event);
+    }
+
+    /// The claims that this batch has changed, the phone numbers that it has taken, each with the identity that has it, and
+    /// the cache for the next batch. `base` is the last position before this batch.
+    pub(super) fn into_changes(self, base: i64) -> (Vec<ChangedClaim>, Vec<(String, Uuid)>, AggregateCache) {
+        let (changed, claims) = self.claims.into_changes();
+        let cache = AggregateCache { aggregates: self.aggregates, claims, committed: base };
+        (changed, self.taken_numbers, cache)
+    }
+}

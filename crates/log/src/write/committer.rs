@@ -1,0 +1,72 @@
+//! The committer: the one task of a process that writes to the log.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::mpsc;
+
+use super::carrier::Carrier;
+use super::connection::committer_options;
+use super::deps::Deps;
+use super::metrics::Metrics;
+use super::pipeline::Pipeline;
+use super::queue::Job;
+use crate::read_model::{Observer, ReadModel};
+use crate::settings::Settings;
+
+/// The one task of a process that writes to the log. Run it with [`Committer::run`].
+pub struct Committer {
+    options: PgConnectOptions,
+    jobs: mpsc::Receiver<Job>,
+    deps: Deps,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Committer").finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        jobs: mpsc::Receiver<Job>,
+        read_models: Vec<Arc<dyn ReadModel>>,
+        carrier: Arc<dyn Carrier>,
+        settings: Settings,
+    ) -> Self {
+        let (observers, metrics) = (vec![], Metrics::default());
+        let deps = Deps { read_models, carrier, settings, observers, metrics };
+        Self { options: committer_options(options), jobs, deps }
+    }
+
+    /// Adds an observer, which is told of every commit before the callers are answered.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.deps.observers.push(observer);
+        self
+    }
+
+    /// Counts commits with these metrics.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Metrics) -> Self {
+        self.deps.metrics = metrics;
+        self
+    }
+
+    /// Commits until the last [`Log`](crate::Log) is dropped and every waiting command has its answer.
+    pub async fn run(self) {
+        let Self { options, mut jobs, deps } = self;
+        let mut pipeline = Pipeline::new(options, deps);
+        let mut last_batch_size = 0;
+        loop {
+            let batch = pipeline.gather(&mut jobs, last_batch_size).await;
+            if batch.is_empty() {
+                break;
+            }
+            last_batch_size = batch.len();
+            pipeline.commit(batch).await;
+        }
+        pipeline.finish().await;
+    }
+}

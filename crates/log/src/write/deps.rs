@@ -1,0 +1,17 @@
+//! What drafting and writing a batch need besides a connection.
+
+use std::sync::Arc;
+
+use super::carrier::Carrier;
+use super::metrics::Metrics;
+use crate::read_model::{Observer, ReadModel};
+use crate::settings::Settings;
+
+/// The dependencies of drafting and writing. One value for all batches of a process.
+pub(super) struct Deps {
+    pub(super) read_models: Vec<Arc<dyn ReadModel>>,
+    pub(super) carrier: Arc<dyn Carrier>,
+    pub(super) settings: Settings,
+    pub(super) observers: Vec<Arc<dyn Observer>>,
+    pub(super) metrics: Metrics,
+}

@@ -1,0 +1,154 @@
+//! Drafting a batch: every command is decided in the order of arrival, and nothing is written.
+
+use sqlx::PgConnection;
+use time::Duration;
+use uuid::Uuid;
+
+use super::batch_context::BatchContext;
+use super::deps::Deps;
+use super::head::{DraftedOn, LogHead};
+use super::idempotency::{self, UsedKey, UsedKeys};
+use super::last_batch::LastBatch;
+use super::queue::Outcome;
+use super::record::record;
+use super::statement::{AcceptedCommand, Writes};
+use crate::append::{Append, Committed};
+use crate::error::{AppendError, BatchError};
+use crate::event::recorded::Recorded;
+
+/// A batch that is decided and not written.
+pub(super) struct Draft {
+    drafted_on: DraftedOn,
+    /// The answer to each command.
+    pub(super) outcomes: Vec<Outcome>,
+    /// The events of all commands, in order.
+    pub(super) events: Vec<Recorded>,
+    /// The SQL of the batch.
+    pub(super) writes: Writes,
+    /// Phone numbers that the batch takes from the pool, each with the identity that gets it.
+    pub(super) numbers: Vec<(String, Uuid)>,
+}
+
+impl Draft {
+    /// The state of the log that the draft presumes.
+    pub(super) fn drafted_on(&self) -> &DraftedOn {
+        &self.drafted_on
+    }
+
+    /// Whether the draft may be written while `head` is locked.
+    pub(super) fn is_valid_at(&self, head: &LogHead) -> bool {
+        self.drafted_on.is_valid_at(head)
+    }
+
+    /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write nothing,
+    /// and so would not check that the log has not moved.
+    pub(super) fn is_one_statement(&self, appends: &[&Append]) -> bool {
+        let keeps_answers = appends
+            .iter()
+            .zip(&self.outcomes)
+            .any(|(append, outcome)| append.repeatable.is_some() && outcome.is_ok());
+        !self.events.is_empty() && self.numbers.is_empty() && self.writes.is_one_statement() && !keeps_answers
+    }
+}
+
+/// Decides a batch. Also returns the state for the next batch, which is right once this batch is committed.
+pub(super) async fn draft(
+    connection: &mut PgConnection,
+    deps: &Deps,
+    last_batch: LastBatch,
+    appends: &[&Append],
+) -> Result<(Draft, LastBatch), BatchError> {
+    let LastBatch {
+        mut head,
+        no_other_writer_since,
+        no_other_writer,
+        aggregates,
+        used_keys: last_used,
+        mut folds,
+    } = last_batch;
+    head.load_organizations(connection, appends).await?;
+    let drafted_on = DraftedOn::of(&head);
+    let mut context = BatchContext::with_cache(aggregates, no_other_writer_since);
+    context.load(connection, deps.carrier.as_ref(), drafted_on.position, appends).await?;
+    let mut used = idempotency::used_keys(connection, appends).await?;
+    used.extend(last_used);
+    let mut outcomes = Vec::with_capacity(appends.len());
+    let mut accepted = Vec::with_capacity(appends.len());
+    let mut used_keys = UsedKeys::new();
+    for append in appends {
+        if !context.may_act(append) {
+            outcomes.push(Err(AppendError::KeyRevoked));
+            continue;
+        }
+        let key = UsedKey::of(append);
+        if key.as_ref().is_some_and(|key| used.contains(key) || used_keys.contains(key)) {
+            outcomes.push(Err(AppendError::Repeated));
+            continue;
+        }
+        let outcome = decide(append, &mut context, &mut head, deps)?;
+        if outcome.is_ok() {
+            accepted.push(AcceptedCommand {
+                kind: append.command.kind(),
+                aggregate_id: append.aggregate_id.clone(),
+                position: head.position(),
+            });
+        }
+        used_keys.extend(key.filter(|_| outcome.is_ok()));
+        outcomes.push(outcome);
+    }
+    let events: Vec<Recorded> =
+        outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
+    let (claims, numbers, aggregates) = context.into_changes(drafted_on.position);
+    let has_accepted = !accepted.is_empty();
+    let mut writes =
+        Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
+    if !events.is_empty() {
+        record(&events, &head, &claims, &mut writes)?;
+    }
+    if has_accepted {
+        if folds.is_empty() {
+            folds.extend(deps.read_models.iter().map(|read_model| read_model.begin()));
+        }
+        for fold in &mut folds {
+            fold.fold(connection, &events, &mut writes).await?;
+        }
+        for (place, committed) in outcomes.iter_mut().flatten().enumerate() {
+            committed.made = writes.take_made(place);
+        }
+    }
+    let draft = Draft { drafted_on, outcomes, events, writes, numbers };
+    Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
+}
+
+/// Decides one command. A refusal is the answer to this command and does not affect the others.
+fn decide(
+    append: &Append,
+    context: &mut BatchContext,
+    head: &mut LogHead,
+    deps: &Deps,
+) -> Result<Outcome, BatchError> {
+    let version = context.version(append);
+    if append.expected_version.is_some_and(|expected| expected != version) {
+        return Ok(Err(AppendError::VersionConflict { actual: version }));
+    }
+    let now = head.next_moment()?;
+    let hold = Duration::try_from(deps.settings.name_hold).unwrap_or(Duration::MAX);
+    let facts = context.facts(append, hold, now);
+    // `None` means that the command is not one of this kind of aggregate: a defect of the caller. It changes nothing.
+    let events = match context.state(append).decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
+        Ok(events) => events,
+        Err(rejection) => return Ok(Err(rejection.into())),
+    };
+    let mut recorded = Vec::with_capacity(events.len());
+    for (event, sequence) in events.into_iter().zip(version + 1..) {
+        let event = head.record(append, event, sequence, now);
+        context.apply(&event);
+        recorded.push(event);
+    }
+    Ok(Ok(Committed {
+        version: version + i64::try_from(recorded.len()).unwrap_or(0),
+        events: recorded,
+        kept: None,
+        made: None,
+    }))
+}

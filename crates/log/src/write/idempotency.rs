@@ -1,0 +1,130 @@
+//! Idempotency keys. The answer to a write with a key is stored in the transaction of the write, so a repetition finds the
+//! answer if and only if the write was committed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use crate::append::Append;
+
+pub use crate::append::{Compose, Kept, NotComposed, Repeatable};
+
+/// The record of a write with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Record {
+    /// Digest of the request.
+    pub fingerprint: Vec<u8>,
+    /// HTTP status of the answer.
+    pub status: i16,
+    /// The body of the answer.
+    pub body: String,
+    /// The entity tag of the answer; `None` in records that are older than entity tags.
+    pub entity_tag: Option<String>,
+}
+
+/// The record of the write with this key, if there is one. A record that is older than scopes has the empty scope, and
+/// counts for every scope.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    scope: &str,
+    key: &str,
+) -> Result<Option<Record>, sqlx::Error> {
+    sqlx::query_as(
+        "select fingerprint, status, body, entity_tag
+         from idempotency_records
+         where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3
+         order by scope desc
+         limit 1",
+    )
+    .bind(organization_id)
+    .bind(scope)
+    .bind(key)
+    .fetch_optional(executor)
+    .await
+}
+
+/// Deletes the records that are older than `retention`. Returns how many there were.
+pub async fn prune(executor: impl PgExecutor<'_>, retention: Duration) -> Result<u64, sqlx::Error> {
+    let pruned =
+        sqlx::query("delete from idempotency_records where recorded_at < now() - make_interval(secs => $1)")
+            .bind(retention.as_secs_f64())
+            .execute(executor)
+            .await?;
+    Ok(pruned.rows_affected())
+}
+
+/// An idempotency key with its organization and its scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
+pub(super) struct UsedKey {
+    organization_id: String,
+    scope: String,
+    key: String,
+}
+
+impl UsedKey {
+    /// The idempotency key of a command, if it has one.
+    pub(super) fn of(append: &Append) -> Option<Self> {
+        let repeatable = append.repeatable.as_ref()?;
+        Some(Self {
+            organization_id: append.organization_id.clone(),
+            scope: append.actor.idempotency_scope(),
+            key: repeatable.key.clone(),
+        })
+    }
+}
+
+/// Idempotency keys that were used before.
+pub(super) type UsedKeys = HashSet<UsedKey>;
+
+/// Those idempotency keys of a batch that were used before.
+pub(super) async fn used_keys(
+    connection: &mut PgConnection,
+    appends: &[&Append],
+) -> Result<UsedKeys, sqlx::Error> {
+    let wanted: Vec<UsedKey> = appends.iter().filter_map(|append| UsedKey::of(append)).collect();
+    if wanted.is_empty() {
+        return Ok(UsedKeys::new());
+    }
+    let used: Vec<UsedKey> = sqlx::query_as(
+        "select wanted.organization_id, wanted.scope, wanted.key
+         from unnest($1::text[], $2::text[], $3::text[]) as wanted (organization_id, scope, key)
+         cross join lateral (
+             select from idempotency_records as record
+             where record.organization_id = wanted.organization_id
+               and record.scope = any(array[wanted.scope, ''])
+               and record.idempotency_key = wanted.key
+             limit 1
+         ) as used",
+    )
+    .bind(wanted.iter().map(|key| key.organization_id.as_str()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|key| key.scope.as_str()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(used.into_iter().collect())
+}
+
+/// Stores the answer to a write.
+pub(super) async fn keep(
+    connection: &mut PgConnection,
+    append: &Append,
+    repeatable: &Repeatable,
+    kept: &Kept,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into idempotency_records (organization_id, scope, idempotency_key, fingerprint, status, body, entity_tag)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&append.organization_id)
+    .bind(append.actor.idempotency_scope())
+    .bind(&repeatable.key)
+    .bind(repeatable.fingerprint.as_slice())
+    .bind(i16::try_from(kept.status).unwrap_or(i16::MAX))
+    .bind(&kept.body)
+    .bind(&kept.entity_tag)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

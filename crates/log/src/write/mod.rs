@@ -1,0 +1,100 @@
+//! The write path: how commands become committed events.
+//!
+//! # The pipeline
+//!
+//! One task of the process, the [`committer`], writes to the log. It works on two batches at a time:
+//!
+//! ```text
+//!   Log::append ── Job ──▶ queue                       (queue.rs: at most 4,096 commands wait)
+//!                            │ gather: at most 256 commands, or 1 ms           (pipeline.rs)
+//!                            ▼
+//!                         batch n+1                              batch n
+//!                            │                                      │
+//!        reader connection   │ draft: load, decide, encode, fold    │ one statement     writer connection
+//!              (draft.rs)    ▼                                      ▼      (statement.rs, batch.rs)
+//!                         draft n+1 ── waits for batch n ──▶ compare-and-set on `log_head`
+//!                                                             │                    │
+//!                                            0 rows: nothing  │                    │ 1 row: COMMIT
+//!                                            is written       ▼                    ▼
+//!                                     begin, lock `log_head`,              observers (cache)
+//!                                     draft again, write, COMMIT                   │
+//!                                     (drafts made on top are discarded)           ▼
+//!                                                                               answers
+//! ```
+//!
+//! A *draft* is a batch that is decided and not written: the answers, the events, and the SQL. A batch context
+//! ([`batch_context`]) contains what its commands need to know. [`last_batch`] carries over from one batch to the next: the
+//! head of the log, states of aggregates, claims on names, idempotency keys, and the folds of the read models.
+//!
+//! # When a batch is drafted ahead
+//!
+//! While batch n is being written, batch n+1 is drafted on the state that batch n will leave. This is possible if all of
+//! this is true (`LastBatch::can_draft_ahead`):
+//!
+//! - No other process wrote between the last two batches (`no_other_writer`).
+//! - The database clock was read less than 1 s ago: the draft advances that reading by the time that passed.
+//! - The commands look up everything by key. A phone number, all identities and all secrets of an organization are
+//!   not looked up by key.
+//!
+//! # What invalidates a draft
+//!
+//! A draft is valid if all of this is true when it is written ([`DraftedOn`](head::DraftedOn); the SQL is in [`statement`]):
+//!
+//! - `log_head.position` is unchanged, so nothing that the draft read has changed.
+//! - `log_head.generation` is unchanged, so no read model was rebuilt.
+//! - The database clock is less than 50 ms past the moment of the draft.
+//! - No caller of the batch has abandoned its command.
+//! - For the one statement: nobody else has `log_head` locked. The statement does not wait for the lock (`skip locked`): a
+//!   waiting statement would already hold locks on the tables that it writes. A cut-over locks `log_head` first and the
+//!   tables second, so waiting could deadlock.
+//!
+//! # What is written under the lock
+//!
+//! These batches are written in a transaction that begins with `select … from log_head for update`, on the writer connection:
+//!
+//! - the first batches of a process, and every batch that cannot be drafted ahead;
+//! - a batch whose draft was not valid; it is drafted again under the lock;
+//! - a batch that is not one statement: it keeps an answer for an `Idempotency-Key`, takes phone numbers from the pool
+//!   ([`carrier`]), or passes a handle from one identity to another;
+//! - a batch without events: it takes the lock to know that the log has not moved since it was drafted.
+//!
+//! # What happens when a step fails
+//!
+//! | Step | Result |
+//! |---|---|
+//! | Drafting ahead fails | The batch is drafted under the lock. |
+//! | The one statement finds an invalid draft | Nothing is written. The batch is drafted again under the lock. |
+//! | Postgres is unavailable, or a time limit is reached, before the commit is sent | Every caller of the batch gets `Unavailable`. The next batch opens a new connection. |
+//! | The connection breaks, or a time limit is reached, after the commit is sent | Every caller of the batch gets `OutcomeUnknown`. |
+//! | Postgres refuses a statement | Nothing is committed. Each command is tried alone under the lock. A command that fails alone gets `Failed`. |
+//! | The task that writes a batch panics | Its callers get `OutcomeUnknown`. |
+//!
+//! # Why nothing is lost that was acknowledged
+//!
+//! A caller is answered only after COMMIT returned. If the process dies
+//!
+//! - between `Log::append` and the statement (queue, gather, draft): Postgres knows nothing of the batch, and no caller
+//!   has an answer.
+//! - while the statement or the transaction runs, before COMMIT: Postgres rolls back when the connection breaks. That
+//!   releases the lock on `log_head`.
+//! - after COMMIT, before the observers or the answers: the events are in the log. The cache is gone with the process. The
+//!   callers get no answer and cannot know whether the write was committed. They can repeat the request; with an
+//!   `Idempotency-Key` it is carried out once.
+
+mod batch;
+mod batch_context;
+mod batch_needs;
+pub mod carrier;
+pub(crate) mod committer;
+mod connection;
+mod deps;
+mod draft;
+pub(crate) mod head;
+pub mod idempotency;
+mod last_batch;
+pub mod metrics;
+mod names;
+mod pipeline;
+pub(crate) mod queue;
+mod record;
+pub(crate) mod statement;

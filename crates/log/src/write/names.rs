@@ -1,0 +1,211 @@
+//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an identity.
+//!
+//! At most one identity has a name at a time. It has the name as its handle, which is also the name of its tunnel; as
+//! the local part of its mail address; or as both.
+
+use std::collections::HashMap;
+
+use identity_domain::identity::{Event as IdentityEvent, Live};
+use identity_domain::{Event, Namespace};
+use sqlx::{PgConnection, Row};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::event::recorded::Recorded;
+
+/// A name with its present holder, or with its last holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) name: String,
+    pub(super) organization_id: String,
+    pub(super) identity_id: Uuid,
+    /// When the holder gave it up as its handle.
+    pub(super) handle_released_at: Option<OffsetDateTime>,
+    /// When the holder gave it up as its mail address. A name that never was one counts as given up when it was claimed.
+    pub(super) mail_released_at: Option<OffsetDateTime>,
+}
+
+/// The claims on the names that the commands of a batch mention.
+#[derive(Debug, Default)]
+pub(super) struct Claims(HashMap<String, CachedClaim>);
+
+#[derive(Debug)]
+struct CachedClaim {
+    claim: Claim,
+    /// Whether the table has a row of this name.
+    is_stored: bool,
+    is_changed: bool,
+}
+
+/// A claim that the events of a batch have changed.
+#[derive(Debug)]
+pub(super) struct ChangedClaim {
+    pub(super) claim: Claim,
+    /// Whether the table has a row of this name already.
+    pub(super) is_stored: bool,
+}
+
+impl Claims {
+    /// Loads the claims on those of `names` that are not loaded yet.
+    pub(super) async fn load(
+        &mut self,
+        connection: &mut PgConnection,
+        names: impl Iterator<Item = String>,
+    ) -> Result<(), sqlx::Error> {
+        let unknown: Vec<String> = names.filter(|name| !self.0.contains_key(name)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for claim in find(connection, &unknown).await? {
+            self.0.insert(claim.name.clone(), CachedClaim { claim, is_stored: true, is_changed: false });
+        }
+        Ok(())
+    }
+
+    /// The first namespace in which another identity has the name, or gave it up less than `hold` ago.
+    pub(super) fn blocker(
+        &self,
+        name: &str,
+        claimant: &str,
+        hold: Duration,
+        now: OffsetDateTime,
+    ) -> Option<Namespace> {
+        let Claim { identity_id, handle_released_at, mail_released_at, .. } = &self.0.get(name)?.claim;
+        let is_held = |released_at: &Option<OffsetDateTime>| {
+            let free_from = released_at.and_then(|released| released.checked_add(hold));
+            free_from.is_none_or(|moment| moment > now)
+        };
+        if identity_id.to_string() == claimant {
+            None
+        } else if is_held(handle_released_at) {
+            Some(Namespace::Identities)
+        } else {
+            is_held(mail_released_at).then_some(Namespace::Mail)
+        }
+    }
+
+    /// Applies an event to the claims.
+    pub(super) fn apply(&mut self, recorded: &Recorded) {
+        let Event::Identity(event) = &recorded.event else {
+            return;
+        };
+        let now = Some(recorded.recorded_at);
+        match event {
+            IdentityEvent::Created { agent_handle, mailbox, .. } => {
+                self.change(recorded, agent_handle.as_str(), |claim| claim.handle_released_at = None);
+                let mail = local_part(&mailbox.email_address);
+                self.change(recorded, mail, |claim| claim.mail_released_at = None);
+            }
+            IdentityEvent::Renamed { previous_agent_handle, agent_handle } => {
+                let previous = previous_agent_handle.as_str();
+                self.change(recorded, previous, |claim| claim.handle_released_at = now);
+                self.change(recorded, agent_handle.as_str(), |claim| claim.handle_released_at = None);
+            }
+            IdentityEvent::Deleted { agent_handle, email_address } => {
+                self.change(recorded, agent_handle.as_str(), |claim| claim.handle_released_at = now);
+                self.change(recorded, local_part(email_address), |claim| claim.mail_released_at = now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes the claim of the event's identity on a name. It replaces the claim that another identity gave up.
+    fn change(&mut self, recorded: &Recorded, name: &str, change: impl FnOnce(&mut Claim)) {
+        let Ok(identity_id) = recorded.aggregate_id.parse() else {
+            return;
+        };
+        let fresh = || Claim {
+            name: name.to_owned(),
+            organization_id: recorded.organization_id.clone(),
+            identity_id,
+            handle_released_at: Some(recorded.recorded_at),
+            mail_released_at: Some(recorded.recorded_at),
+        };
+        let cached = self.0.entry(name.to_owned());
+        let cached =
+            cached.or_insert_with(|| CachedClaim { claim: fresh(), is_stored: false, is_changed: true });
+        if cached.claim.identity_id != identity_id {
+            cached.claim = fresh();
+        }
+        cached.is_changed = true;
+        change(&mut cached.claim);
+    }
+
+    /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch. Those
+    /// are the changed ones only: this batch may not be committed when the next one loads its claims.
+    pub(super) fn into_changes(mut self) -> (Vec<ChangedClaim>, Self) {
+        self.0.retain(|_, cached| cached.is_changed);
+        let changed = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
+            claim: claim.clone(),
+            is_stored: *is_stored,
+        };
+        let mut changes: Vec<ChangedClaim> = self.0.values().map(changed).collect();
+        changes.sort_unstable_by(|one, other| one.claim.name.cmp(&other.claim.name));
+        for cached in self.0.values_mut() {
+            (cached.is_stored, cached.is_changed) = (true, false);
+        }
+        (changes, self)
+    }
+}
+
+/// The names of a live identity: its handle and the local part of its mail address.
+pub(super) fn names_of(live: &Live) -> [&str; 2] {
+    [live.handle.as_str(), local_part(&live.email_address)]
+}
+
+fn local_part(email_address: &str) -> &str {
+    email_address.split_once('@').map_or(email_address, |(local, _)| local)
+}
+
+async fn find(connection: &mut PgConnection, names: &[String]) -> Result<Vec<Claim>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select name, organization_id, identity_id, handle_released_at, mail_released_at
+         from unnest($1::text[]) as wanted
+         cross join lateral (
+             select name, organization_id, identity_id, handle_released_at, mail_released_at
+             from name_claims
+             where name = wanted
+             offset 0
+         ) as claim",
+    )
+    .bind(names)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(claim).collect()
+}
+
+fn claim(row: &sqlx::postgres::PgRow) -> Result<Claim, sqlx::Error> {
+    Ok(Claim {
+        name: row.try_get("name")?,
+        organization_id: row.try_get("organization_id")?,
+        identity_id: row.try_get("identity_id")?,
+        handle_released_at: row.try_get("handle_released_at")?,
+        mail_released_at: row.try_get("mail_released_at")?,
+    })
+}
+
+/// The live identities of an organization, by id.
+pub(super) async fn live_identities(
+    connection: &mut PgConnection,
+    organization_id: &str,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select identity_id
+         from name_claims
+         where organization_id = $1 and handle_released_at is null
+         order by identity_id",
+    )
+    .bind(organization_id)
+    .fetch_all(connection)
+    .await
+}
+
+/// How many names an event claims, and how many it gives up.
+pub(super) fn claimed_and_given_up(event: &Event) -> (u64, u64) {
+    match event {
+        Event::Identity(IdentityEvent::Created { .. }) => (1, 0),
+        Event::Identity(IdentityEvent::Renamed { .. }) => (1, 1),
+        Event::Identity(IdentityEvent::Deleted { .. }) => (0, 1),
+        _ => (0, 0),
+    }
+}

@@ -1,0 +1,57 @@
+//! The commands that wait for the committer, and how their callers are answered.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::append::{Append, Committed};
+use crate::error::{AppendError, BatchError};
+
+/// How many commands the queue takes before further callers wait for room in it.
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 4096;
+
+/// The answer to one command.
+pub(crate) type Outcome = Result<Committed, AppendError>;
+
+/// A command that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) append: Append,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+}
+
+impl Job {
+    /// Answers the caller. If it went away, the answer is dropped; what was committed stays committed.
+    pub(super) fn answer(self, outcome: Outcome) {
+        drop(self.reply.send(outcome));
+    }
+}
+
+/// The commands of a batch.
+pub(super) fn appends(jobs: &[Job]) -> Vec<&Append> {
+    jobs.iter().map(|job| &job.append).collect()
+}
+
+/// Removes the jobs whose callers do not wait any more: each of them was told that its command failed, or went away.
+pub(super) fn remove_abandoned(jobs: &mut Vec<Job>) {
+    jobs.retain(|job| !job.reply.is_closed() && !job.append.fate.is_abandoned());
+}
+
+/// Marks all commands as on their way to Postgres. Returns false if one of them was abandoned before.
+pub(super) fn mark_as_sent(jobs: &[Job]) -> bool {
+    jobs.iter().fold(true, |all, job| job.append.fate.send() && all)
+}
+
+/// Tells all callers that nothing was written.
+pub(super) fn refuse(jobs: Vec<Job>, error: BatchError) {
+    let outage = error.is_outage();
+    answer_all(jobs, error, if outage { AppendError::Unavailable } else { AppendError::Failed });
+}
+
+/// Answers all callers with the same error.
+pub(super) fn answer_all(jobs: Vec<Job>, error: BatchError, as_error: fn(Arc<BatchError>) -> AppendError) {
+    let error = Arc::new(error);
+    for job in jobs {
+        job.answer(Err(as_error(Arc::clone(&error))));
+    }
+}
