@@ -11,7 +11,7 @@ use identityd::private_postgres::PrivatePostgres;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
-use crate::harness::{Finished, Place, bare, eventually, run};
+use crate::harness::{Finished, Place, bare, eventually, run, run_to_end};
 
 /// A way to break a database: the check that sees it, whether the service refuses to start, how, and how it is healed.
 struct Case {
@@ -169,7 +169,8 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         assert_eq!(found.stderr.lines().last(), Some("error: 1 of 21 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
-            let started = run(place.command(&["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "off"));
+            let started =
+                run_to_end(place.command(&["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "off"));
             let expected = format!("this database cannot be served ({check}): ");
             assert!(started.error().starts_with(&expected), "{breaks}: {}", started.stderr);
         }
@@ -193,8 +194,9 @@ fn a_database_of_another_encoding_is_refused_before_anything_is_written_to_it() 
     let create = "create database latin encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0";
     runtime.block_on(database.execute(create)).unwrap();
     let url = postgres.url().replace("/identityd?", "/latin?");
-    let with =
-        |arguments: &[&str]| run(bare(arguments).args(["--database-url", &url]).env("RUST_LOG", "off"));
+    let with = |arguments: &[&str]| {
+        run_to_end(bare(arguments).args(["--database-url", &url]).env("RUST_LOG", "off"))
+    };
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["org", "create", "acme"]] {
         let finished = with(arguments);
         let expected = "this database cannot be served (encoding): is LATIN1";
@@ -276,7 +278,7 @@ fn a_pooler_is_refused_by_name() {
         let with = |arguments: &[&str]| {
             let mut command = bare(arguments);
             command.args(["--database-url", &pooler.url, "--data-dir"]).arg(place.data_dir());
-            run(command.env("RUST_LOG", "off"))
+            run_to_end(command.env("RUST_LOG", "off"))
         };
         let started = with(&["serve", "--listen", "127.0.0.1:0"]);
         let error = started.error();

@@ -290,6 +290,24 @@ pub(crate) fn run(command: &mut Command) -> Finished {
     Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// The same of a command that might go on for ever: a service that should refuse to start.
+pub(crate) fn run_to_end(command: &mut Command) -> Finished {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let has_ended = child.try_wait().unwrap().is_some();
+    // It may have ended by itself meanwhile.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let finished =
+        Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
+    assert!(has_ended, "it goes on: {}{}", finished.stdout, finished.stderr);
+    finished
+}
+
 /// Sends a signal to a process, or to a process group if the id has a minus sign before it.
 pub(crate) fn signal(name: &str, id: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), "--", id]).status().unwrap();
