@@ -141,10 +141,15 @@ fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Brings a database up to date, unless it is one that cannot be served.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    doctor::refuse_unusable(pool).await?;
+    migrations::run(pool).await
+}
+
 /// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
 pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
-    doctor::refuse_unusable(pool).await?;
-    migrations::run(pool).await?;
+    migrate(pool).await?;
     doctor::refuse_incomplete(pool).await?;
     fictional_numbers::load_into_empty_pool(pool).await
 }

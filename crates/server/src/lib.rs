@@ -27,4 +27,5 @@ pub mod stop;
 pub mod tls;
 pub mod traces;
 
-pub use service::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
+pub use service::{HEARTBEAT, Service, ServiceSettings};
+pub use settings::CONNECTIONS;

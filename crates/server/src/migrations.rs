@@ -6,8 +6,6 @@ use anyhow::{Context as _, ensure};
 use sqlx::migrate::Migrator;
 use sqlx::{PgConnection, PgPool};
 
-use crate::doctor;
-
 /// The contents of the folder `migrations` when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -18,7 +16,6 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {
         return Ok(());
     }
-    doctor::refuse_unusable(pool).await?;
     MIGRATIONS.run(pool).await.context(context)
 }
 

@@ -28,9 +28,6 @@ use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
-/// How many connections read for clients. Writes share the one of the committer.
-pub const CONNECTIONS: u32 = 16;
-
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -60,7 +57,7 @@ pub struct ServiceSettings {
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
-    /// How many connections read for clients: [`CONNECTIONS`], but for tests.
+    /// How many connections read for clients: [`CONNECTIONS`](crate::CONNECTIONS), but for tests.
     pub connections: u32,
 }
 

@@ -19,6 +19,9 @@ use crate::signing::{GivenKey, SigningSettings};
 
 pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
 
+/// How many connections read for clients. Writes share the one of the committer.
+pub const CONNECTIONS: u32 = 16;
+
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
 const DEFAULT_MAIL_DOMAIN: &str = "agents.localhost";

@@ -5,8 +5,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use identityd::database::IfMissing;
-use identityd::migrations;
+use identityd::database::{self, IfMissing};
 use identityd::operator::{NewOrganization, Operator, Organization};
 use identityd::settings::DatabaseSettings;
 
@@ -32,10 +31,10 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
     }
 }
 
-async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let created = with_database(database, IfMissing::Create, async |database| {
-        migrations::run(database.pool()).await?;
-        Operator::new(database.pool().clone()).create_organization(name).await
+async fn create(name: &str, settings: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let created = with_database(settings, IfMissing::Create, async |open| {
+        database::migrate(open.pool()).await?;
+        Operator::new(open.pool().clone()).create_organization(name).await
     })
     .await?;
     let NewOrganization { organization_id, api_key } = created;

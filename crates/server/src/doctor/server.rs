@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sqlx::PgConnection;
 
 use super::Finding;
-use crate::service::CONNECTIONS;
+use crate::settings::CONNECTIONS;
 
 /// What the log relies on is there from this version on, as Postgres numbers its versions.
 const OLDEST_VERSION: i32 = 140_000;
