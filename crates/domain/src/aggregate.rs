@@ -1,4 +1,4 @@
-//! The four aggregates as one sum, for code that handles any of them: the log, and tools that read it.
+//! The four aggregates as one enum, for code that handles all of them: the log, and tools that read it.
 
 use cqrs_es::DomainEvent;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::identity::{self, Identity, IdentityError};
 use crate::organization::{self, Organization, OrganizationError};
 use crate::vault_secret::{self, VaultSecret, VaultSecretError};
 
-/// Which aggregate.
+/// The type of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// [`Identity`].
@@ -26,13 +26,13 @@ pub enum Kind {
 /// A command to any aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// To an identity.
+    /// A command to an identity.
     Identity(identity::Command),
-    /// To a key.
+    /// A command to a key.
     ApiKey(api_key::Command),
-    /// To an organization.
+    /// A command to an organization.
     Organization(organization::Command),
-    /// To a vault secret.
+    /// A command to a vault secret.
     VaultSecret(vault_secret::Command),
 }
 
@@ -80,7 +80,7 @@ pub enum State {
 }
 
 impl Kind {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 4] = [Self::Identity, Self::ApiKey, Self::Organization, Self::VaultSecret];
 
     /// Its wire name.
@@ -100,7 +100,7 @@ impl Kind {
 }
 
 impl Command {
-    /// Whom it is for.
+    /// The type of the aggregate that decides it.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Identity(_) => Kind::Identity,
@@ -110,7 +110,7 @@ impl Command {
         }
     }
 
-    /// Whether it brings its aggregate into being, under an id nobody used before.
+    /// Whether it creates its aggregate, under a new id.
     pub const fn begins(&self) -> bool {
         matches!(
             self,
@@ -121,7 +121,7 @@ impl Command {
         )
     }
 
-    /// What has to be known before it can be decided.
+    /// What has to be looked up before it can be decided.
     pub fn needs(&self) -> Needs {
         match self {
             Self::Identity(command) => Identity::needs(command),
@@ -133,7 +133,7 @@ impl Command {
 }
 
 impl Event {
-    /// Whose it is.
+    /// The type of its aggregate.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Identity(_) => Kind::Identity,
@@ -153,7 +153,7 @@ impl Event {
         }
     }
 
-    /// The version of its shape.
+    /// Its event version.
     pub fn version(&self) -> String {
         match self {
             Self::Identity(event) => event.event_version(),
@@ -163,7 +163,7 @@ impl Event {
         }
     }
 
-    /// The payload as it stands in the log.
+    /// The payload, as the log stores it.
     pub fn encode(&self) -> Result<Value, serde_json::Error> {
         match self {
             Self::Identity(event) => serde_json::to_value(event),
@@ -173,7 +173,7 @@ impl Event {
         }
     }
 
-    /// Reads a payload of the present version.
+    /// Decodes a payload of the present version.
     pub fn decode(kind: Kind, payload: Value) -> Result<Self, serde_json::Error> {
         match kind {
             Kind::Identity => serde_json::from_value(payload).map(Self::Identity),
@@ -183,7 +183,7 @@ impl Event {
         }
     }
 
-    /// The same from JSON text.
+    /// Decodes a payload of the present version from JSON text.
     pub fn decode_text(kind: Kind, payload: &[u8]) -> Result<Self, serde_json::Error> {
         match kind {
             Kind::Identity => serde_json::from_slice(payload).map(Self::Identity),
@@ -205,7 +205,7 @@ impl State {
         }
     }
 
-    /// Decides a command of the state's own kind; `None` for a command of another.
+    /// Decides a command. `None` if the command is for another type of aggregate.
     pub fn decide(&self, command: &Command, facts: &Facts) -> Option<Result<Vec<Event>, Rejection>> {
         match (self, command) {
             (Self::Identity(state), Command::Identity(command)) => {
@@ -224,7 +224,7 @@ impl State {
         }
     }
 
-    /// Remembers an event of the state's own kind; one of another kind changes nothing.
+    /// Applies an event. An event of another type of aggregate changes nothing.
     pub fn evolve(&mut self, event: &Event) {
         match (self, event) {
             (Self::Identity(state), Event::Identity(event)) => state.evolve(event),

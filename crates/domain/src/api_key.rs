@@ -1,4 +1,4 @@
-//! The `ApiKey` aggregate: a credential of an organization, bound to one agent or to none.
+//! The `ApiKey` aggregate: a credential of an organization. An agent key is bound to one identity.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -7,68 +7,68 @@ use uuid::Uuid;
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
 
-/// A key as far as decisions need it.
+/// The state of a key, as far as decisions need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApiKey {
     /// No event yet.
     #[default]
     NotYet,
-    /// It opens the door, as long as its identity lives.
+    /// It is valid, as long as its identity is live.
     Active,
-    /// It never opens it again.
+    /// It was revoked, and is never valid again.
     Revoked,
 }
 
-/// What may be asked of a key.
+/// A command to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Bring it into being.
+    /// Issue the key.
     Issue(Box<Issue>),
-    /// End it. Nothing to do if it was ended before.
+    /// Revoke the key. Changes nothing if it was revoked before.
     Revoke,
 }
 
-/// A key to be issued. The secret itself never gets here.
+/// The data of a new key. The secret itself is never part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
-    /// What people call it.
+    /// Its name.
     pub label: String,
     /// Free text.
     pub description: Option<String>,
-    /// What it may do.
+    /// Its scope.
     pub scope: Scope,
-    /// SHA-256 of the secret, lower-case hexadecimal. The secret has 256 random bits, so its digest tells nothing.
+    /// SHA-256 of the secret in lower-case hexadecimal. The secret has 256 random bits, so it cannot be found from the digest.
     pub secret_sha256: String,
-    /// The last four characters of the secret, for people to recognize it by.
+    /// The last four characters of the secret, by which people recognize it.
     pub last4: String,
-    /// The key that asked for it, or `operator` for the command line.
+    /// The key that issued it, or `operator` for the command line.
     pub created_by: String,
 }
 
-/// What a key may do, fixed when it is issued. Contract, section 0.1.
+/// What a key may do. It never changes. Contract, section 0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Scope {
-    /// Everything in its organization.
+    /// May do everything in its organization.
     Admin,
-    /// What one identity may do.
+    /// May do what one identity may do.
     Agent {
-        /// Which.
+        /// The identity.
         identity_id: Uuid,
     },
-    /// Reading the history of its organization, and nothing else.
+    /// May read the history of its organization, and do nothing else.
     Auditor,
 }
 
-/// What can have happened to a key.
+/// An event of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Event {
-    /// It came into being.
+    /// It was issued.
     #[serde(rename = "api_key.issued")]
     Issued(Issue),
-    /// It was ended.
+    /// It was revoked.
     #[serde(rename = "api_key.revoked")]
     Revoked {},
 }
@@ -96,13 +96,13 @@ impl Event {
 /// Why a key refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiKeyError {
-    /// There is none.
+    /// The key does not exist.
     #[error("API key not found")]
     NotFound,
-    /// The id was used before.
+    /// A key with this id was issued before.
     #[error("API key already issued")]
     AlreadyIssued,
-    /// The identity it should be bound to is not a live one of the organization.
+    /// The identity of an agent key is not a live identity of the organization.
     #[error("identity not found")]
     IdentityNotFound,
 }

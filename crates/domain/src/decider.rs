@@ -1,6 +1,6 @@
-//! The shape of every aggregate: `decide` holds the rules, `evolve` only remembers.
+//! The form of every aggregate: `decide` has all rules, and `evolve` only applies events.
 //!
-//! `evolve` never rejects: history is not up for debate, so tightening a rule can never break loading an old stream.
+//! `evolve` never refuses an event. So a stricter rule never prevents an aggregate with old events from loading.
 
 use std::fmt;
 
@@ -15,26 +15,26 @@ use crate::facts::{Facts, Needs};
 pub trait Decider:
     Default + Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync
 {
-    /// The wire name of the aggregate, the first part of its events' names.
+    /// The wire name of the aggregate. The names of its events begin with it.
     const TYPE: &'static str;
-    /// What may be asked of it, imperative.
+    /// Its commands, named in the imperative.
     type Command: Clone + fmt::Debug + Send;
-    /// What happened to it, past tense.
+    /// Its events, named in the past tense.
     type Event: DomainEvent;
-    /// Why it refuses, one sentence of the business each.
+    /// Its refusals. The text of each is one sentence of the domain.
     type Error: std::error::Error + PartialEq + Send + Sync + 'static;
 
-    /// What has to be known beyond this aggregate before the command can be decided.
+    /// What has to be looked up before the command can be decided.
     fn needs(command: &Self::Command) -> Needs;
 
-    /// Holds every rule. Nothing to do is `Ok(vec![])`.
+    /// Decides a command by all rules. Returns `Ok(vec![])` if it changes nothing.
     fn decide(&self, command: &Self::Command, facts: &Facts) -> Result<Vec<Self::Event>, Self::Error>;
 
-    /// Remembers what `decide` will need; total.
+    /// Applies an event: keeps what `decide` needs. Accepts every event.
     fn evolve(&mut self, event: &Self::Event);
 }
 
-/// A [`Decider`] as cqrs-es sees it, so that its stock stores can load and commit our aggregates.
+/// A [`Decider`] as an aggregate of cqrs-es, so that its stores can load and commit our aggregates.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "", transparent)]
 pub struct Aggregate<D: Decider>(pub D);
@@ -52,7 +52,7 @@ impl<D: Decider> CqrsAggregate for Aggregate<D> {
         (): &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
-        // The sink applies what it is given, and some stores of cqrs-es 0.5 apply it again at commit: it gets a scratch.
+        // The sink applies events to the aggregate, and some stores of cqrs-es 0.5 apply them again at commit. So the sink gets a copy.
         let mut scratch = self.clone();
         for event in self.0.decide(&command, &facts)? {
             sink.write(event, &mut scratch).await;

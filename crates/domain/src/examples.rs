@@ -1,7 +1,7 @@
-//! The wire: one committed example of every event, in the shape in which the log keeps it for ever.
+//! The wire form of events: one example of every event is committed, in the shape in which the log stores it for ever.
 //!
-//! When a shape changes, this fails, and it is not the example that has to follow: the event gets a new version with
-//! an example of its own, and the old one stays.
+//! These tests fail if the shape of an event changes. Do not change the example then: give the event a new version with an example of
+//! its own, and keep the old one.
 
 mod values;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{Event, Kind};
 
-/// Where the examples are committed.
+/// The folder of the examples.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events")
 }
@@ -32,7 +32,7 @@ fn file_names() -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Whose event a file is an example of, as its name says.
+/// The aggregate type in the name of a file.
 fn kind_of(file_name: &str) -> Kind {
     file_name.split('.').next().and_then(Kind::parse).expect(file_name)
 }

@@ -1,7 +1,7 @@
-//! What a decision may need to know beyond its own aggregate.
+//! What a decision needs to know beyond its own aggregate.
 //!
-//! A command states its [`Needs`]; the log answers with [`Facts`] that are true at the very position at which the
-//! events will stand: what was decided on facts that have changed is decided again.
+//! A command states its [`Needs`], and the log answers with [`Facts`]. The facts are true at the position at which the events of the
+//! command are written: if they have changed since they were looked up, the command is decided again.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub enum Namespace {
 }
 
 impl Namespace {
-    /// All three, in the order in which a collision is reported.
+    /// All namespaces, in the order in which a collision is reported.
     pub const ALL: [Self; 3] = [Self::Identities, Self::Tunnels, Self::Mail];
 
     /// Its wire name.
@@ -43,59 +43,59 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// What kind of phone number is wanted.
+/// The kind of phone number that a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NumberWish {
-    /// The US state it should belong to; any if absent.
+    /// The US state of the number; `None` means any.
     pub state: Option<UsState>,
 }
 
-/// A number that the carrier holds ready for this command.
+/// A free number that the carrier offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// E.164.
+    /// The number in E.164.
     pub number: String,
-    /// The state it belongs to.
+    /// Its US state.
     pub state: UsState,
 }
 
-/// Which vault secrets a command speaks of. Contract, section 2.3.
+/// The vault secrets that a command names. Contract, section 2.3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSelection {
     /// Every secret of the organization that is not deleted.
     All,
-    /// Exactly these; one that does not exist fails the command.
+    /// Exactly these. If one does not exist, the command is refused.
     These(Vec<Uuid>),
 }
 
 /// What has to be looked up before a command can be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// May this name be claimed?
+    /// Whether this name can be claimed.
     pub name: Option<Handle>,
-    /// Which names does the identity itself hold? Asked by what may give them up.
+    /// The names of the identity itself. Set by commands that may give them up.
     pub own_names: bool,
-    /// Is this identity of the same organization live?
+    /// Whether this identity of the same organization is live.
     pub identity: Option<Uuid>,
-    /// Which identities of the organization are live?
+    /// All live identities of the organization.
     pub all_identities: bool,
-    /// Which of these secrets exist?
+    /// Which of these secrets exist.
     pub secrets: Option<SecretSelection>,
-    /// A number from the carrier.
+    /// A free number of this kind.
     pub number: Option<NumberWish>,
 }
 
-/// The answers to [`Needs`]. What was not asked for is absent or empty.
+/// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// The first namespace in which somebody else holds the name.
+    /// The first namespace in which the name cannot be claimed.
     pub blocked: Option<Namespace>,
-    /// Whether the identity asked about is live.
+    /// Whether the identity of the need is live.
     pub identity_is_live: bool,
-    /// Live identities of the organization, each with a fresh id for a row that may come to name it.
+    /// All live identities of the organization, each with a new id for an access row.
     pub identities: Vec<(Uuid, Uuid)>,
-    /// Those of the selected secrets that exist, each with a fresh id for an access rule.
+    /// The selected secrets that exist, each with a new id for an access rule.
     pub secrets: Vec<(Uuid, Uuid)>,
-    /// The number that the carrier offers; none when its inventory is empty.
+    /// The number that the carrier offers; `None` if it has none of this kind.
     pub number: Option<Offer>,
 }

@@ -1,4 +1,4 @@
-//! The name of an identity. Holding a [`Handle`] is the proof that it is well formed.
+//! The name of an identity. A [`Handle`] is always well formed.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Handle(String);
 
-/// Why a text is no handle.
+/// Why a text is not a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HandleError {
     /// Fewer than 3 characters.
@@ -26,7 +26,7 @@ pub enum HandleError {
 }
 
 impl Handle {
-    /// Strips one leading `@`, folds to lower case and checks the rest (D17: nothing else is trimmed).
+    /// Removes one leading `@`, converts to lower case, and checks the rest. Nothing else is trimmed (D17).
     pub fn parse(text: &str) -> Result<Self, HandleError> {
         let folded = text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase();
         if folded.chars().count() < 3 {
@@ -46,8 +46,8 @@ impl Handle {
         &self.0
     }
 
-    /// Whether nobody may have it: names of infrastructure, and of the product itself.
-    /// Hyphens do not count, so `sup-port` is as reserved as `support`.
+    /// Whether the handle is reserved, so that no identity can have it: names of infrastructure, and of the product itself. Hyphens
+    /// are ignored, so `sup-port` is reserved like `support`.
     pub fn is_reserved(&self) -> bool {
         let bare: String = self.0.chars().filter(|&character| character != '-').collect();
         RESERVED.contains(&bare.as_str())
@@ -85,7 +85,7 @@ impl fmt::Display for Handle {
     }
 }
 
-/// Reserved labels, without hyphens. They would mislead people as the name of an agent, a mail address or a host.
+/// The reserved names, without hyphens. As the name of an agent, a mail address or a host they would mislead people.
 const RESERVED: &[&str] = &[
     "abuse",
     "account",

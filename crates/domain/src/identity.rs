@@ -1,4 +1,4 @@
-//! The Identity aggregate: what an agent identity allows, and what it remembers to decide that.
+//! The `Identity` aggregate: its state, and which commands it accepts.
 
 mod command;
 mod decide;
@@ -19,7 +19,7 @@ use crate::facts::{Facts, Needs};
 use crate::handle::Handle;
 use crate::phone::CallHandling;
 
-/// An identity as far as decisions need it.
+/// The state of an identity, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Identity {
@@ -28,26 +28,26 @@ pub enum Identity {
     NotYet,
     /// It exists.
     Live(Box<Live>),
-    /// It existed. Nothing can be asked of it any more.
+    /// It was deleted. It refuses every command.
     Deleted,
 }
 
-/// What is remembered of a live identity.
+/// The state of a live identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
-    /// Its id, so that it can refuse to be its own viewer.
+    /// Its id, by which it refuses to be its own viewer.
     pub id: Uuid,
     /// Its present handle.
     pub handle: Handle,
     /// Its mail address, which stays when the handle changes (D10).
     pub email_address: String,
-    /// Its display name; `None` once cleared.
+    /// Its display name; `None` after it was cleared.
     pub display_name: Option<String>,
     /// Its description.
     pub description: Option<String>,
     /// Active or paused.
     pub status: Status,
-    /// Whether it is reachable over iMessage.
+    /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
     /// Filter mode of each channel.
     pub filters: Filters,
@@ -57,7 +57,7 @@ pub struct Live {
     pub phone: Option<LivePhone>,
     /// JSON text of the tunnel's metadata.
     pub tunnel_metadata: String,
-    /// Vault secrets it has access to.
+    /// The vault secrets that it may use.
     pub secrets: BTreeSet<Uuid>,
 }
 
@@ -68,7 +68,7 @@ pub struct Filters {
     pub imessage: FilterMode,
     /// Mail.
     pub mail: FilterMode,
-    /// Phone; without a number it rests at its default.
+    /// Phone. The default if there is no phone number.
     pub phone: FilterMode,
 }
 
@@ -91,25 +91,25 @@ impl Filters {
     }
 }
 
-/// Who may see an identity: exactly one of three. Contract, section 4.
+/// Who may see an identity. Contract, section 4.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
-    /// Nobody but itself.
+    /// Only the identity itself.
     #[default]
     None,
     /// Every active identity of the organization.
     Wildcard,
-    /// These viewers, at least one.
+    /// These viewers. There is at least one.
     Explicit(BTreeSet<Uuid>),
 }
 
-/// What is remembered of a phone number.
+/// The state of a phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LivePhone {
     /// Its id.
     pub id: Uuid,
-    /// E.164.
+    /// The number in E.164.
     pub number: String,
     /// What happens to incoming calls.
     pub calls: CallHandling,

@@ -1,28 +1,28 @@
 //! What an agent identity is and which changes it allows.
 //!
-//! Everything here is pure: no I/O, no clock, no randomness. Ids arrive inside commands, and what must be known of the
-//! rest of the world arrives as [`Facts`], gathered by the log under its lock.
+//! Everything here is pure: no I/O, no clock, no randomness. Ids come with commands. What a decision needs to know of other
+//! aggregates comes as [`Facts`], which the log looks up.
 //!
 //! # Code map
-//! - [`decider`]: the shape of every aggregate, `decide` and `evolve`, and the seam to cqrs-es.
+//! - [`decider`]: the form of every aggregate, `decide` and `evolve`, and its adapter to cqrs-es.
 //! - [`identity`], [`api_key`], [`organization`], [`vault_secret`]: one aggregate each, with its commands, events, errors.
-//! - [`aggregate`]: the four as one sum, for code that handles any of them.
-//! - [`facts`]: what a decision may need to know beyond its own aggregate.
-//! - [`handle`], [`phone`], [`url`]: values that can only be made valid.
+//! - [`aggregate`]: the four as one enum, for code that handles all of them.
+//! - [`facts`]: what a decision needs to know beyond its own aggregate.
+//! - [`handle`], [`phone`], [`url`]: values that are always valid.
 //!
 //! # Glossary
 //! - **identity**: the unit of presence of an agent; owns one mailbox and one tunnel.
 //! - **handle**: the globally unique name of an identity.
-//! - **viewer**, **target**: the identity that sees, and the one that is seen.
+//! - **viewer**, **target**: the identity that sees, and the identity that is seen.
 //! - **wildcard**: visibility granted to every active identity of the organization.
 //! - **name claim**: a handle taken in one of three namespaces: identities, tunnels, mail.
-//! - **carrier**: where phone numbers come from.
+//! - **carrier**: the source of phone numbers.
 //!
 //! # How to add a command
 //! 1. Add the variant to the aggregate's `Command` and a guard-clause function beside `decide`.
 //! 2. If it produces a new event: add the variant with an explicit wire name, its arm in `evolve`, its name and version
-//!    in the table below the enum, and an example in `events/`. The compiler then names every fold that must think
-//!    about it.
+//!    in the table below the enum, and an example in `events/`. The compiler then names every fold that must
+//!    handle it.
 //! 3. If it needs to know something of another aggregate, say so in `needs` and read it from [`Facts`].
 
 pub mod aggregate;

@@ -1,4 +1,4 @@
-//! The Organization aggregate: whose identities and keys these are.
+//! The `Organization` aggregate: the owner of identities and keys.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
 
-/// An organization as far as decisions need it.
+/// The state of an organization, as far as decisions need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Organization {
@@ -17,24 +17,24 @@ pub enum Organization {
     Live,
 }
 
-/// What may be asked of an organization.
+/// A command to an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Bring it into being.
+    /// Create the organization.
     Create {
-        /// What people call it; need not be unique.
+        /// Its name, which need not be unique.
         name: String,
     },
 }
 
-/// What can have happened to an organization.
+/// An event of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Event {
-    /// It came into being.
+    /// It was created.
     #[serde(rename = "organization.created")]
     Created {
-        /// What people call it.
+        /// Its name.
         name: String,
     },
 }
@@ -61,7 +61,7 @@ impl Event {
 /// Why an organization refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrganizationError {
-    /// The id was used before.
+    /// An organization with this id was created before.
     #[error("organization already created")]
     AlreadyCreated,
 }

@@ -1,4 +1,4 @@
-//! Values of phone numbers: the state a number belongs to, and what happens to an incoming call.
+//! Values of phone numbers: the US state of a number, and what happens to an incoming call.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct UsState([u8; 2]);
 pub struct StateError;
 
 impl UsState {
-    /// Takes two ASCII letters of either case. Contract, section 6.2.
+    /// Accepts two ASCII letters in upper or lower case. Contract, section 6.2.
     pub fn parse(text: &str) -> Result<Self, StateError> {
         let letters: [u8; 2] = text.as_bytes().try_into().map_err(|_| StateError)?;
         if letters.iter().all(u8::is_ascii_alphabetic) {
@@ -51,21 +51,21 @@ impl From<UsState> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallAction {
-    /// Answered, and joined to the client's websocket.
+    /// The call is answered, and connected to the websocket of the client.
     AutoAccept,
-    /// Refused.
+    /// The call is rejected.
     #[default]
     AutoReject,
-    /// Asked of a webhook.
+    /// A webhook decides.
     Webhook,
-    /// Answered by an agent that the platform hosts.
+    /// An agent that the platform hosts answers the call.
     HostedAgent,
 }
 
-/// How a number treats incoming calls: the action and the addresses it may need.
+/// How a number treats incoming calls: the action, and the addresses that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CallHandling {
-    /// What happens.
+    /// The action.
     pub incoming_call_action: CallAction,
     /// `wss://` address for [`CallAction::AutoAccept`].
     pub client_websocket_url: Option<String>,
@@ -74,7 +74,7 @@ pub struct CallHandling {
 }
 
 impl CallHandling {
-    /// The address that the action needs and does not have.
+    /// The name of the address that the action needs and that is missing.
     pub fn missing_address(&self) -> Option<&'static str> {
         match self.incoming_call_action {
             CallAction::AutoAccept if self.client_websocket_url.is_none() => Some("client_websocket_url"),

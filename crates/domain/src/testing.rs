@@ -1,23 +1,23 @@
-//! The grammar of domain tests: given this history and these facts, when that is asked, then this follows.
+//! The form of domain tests: given these events and facts, when this command is decided, then these events follow.
 
 use crate::decider::Decider;
 use crate::facts::Facts;
 
-/// An aggregate with a past.
+/// An aggregate with its events and facts.
 #[derive(Debug)]
 pub(crate) struct Given<D: Decider> {
     state: D,
     facts: Facts,
 }
 
-/// What an aggregate decided.
+/// The decision of an aggregate.
 #[derive(Debug)]
 pub(crate) struct Decided<D: Decider> {
     state: D,
     decision: Result<Vec<D::Event>, D::Error>,
 }
 
-/// An aggregate to which this happened, in this order, and no facts about the rest of the world.
+/// An aggregate with these events, in order, and no facts.
 pub(crate) fn given<D: Decider>(history: impl IntoIterator<Item = D::Event>) -> Given<D> {
     let mut state = D::default();
     for event in history {
@@ -47,7 +47,7 @@ impl<D: Decider> Given<D> {
 }
 
 impl<D: Decider> Decided<D> {
-    /// Exactly these events, in this order. The aggregate as it is after them is returned, for what happens next.
+    /// Checks that exactly these events follow, in this order. Returns the aggregate after them.
     #[track_caller]
     pub(crate) fn then(self, expected: impl IntoIterator<Item = D::Event>) -> Given<D> {
         let events = self.decision.expect("the command is accepted");
@@ -59,7 +59,7 @@ impl<D: Decider> Decided<D> {
         Given { state, facts: Facts::default() }
     }
 
-    /// Accepted, and there was nothing to do.
+    /// Checks that the command is accepted and yields no events.
     #[track_caller]
     pub(crate) fn then_nothing(self) {
         self.then([]);

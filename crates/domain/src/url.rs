@@ -1,6 +1,6 @@
-//! Addresses that we call or connect to on behalf of an identity: checked for scheme and host, kept as given.
+//! Addresses that the platform calls or connects to for an identity. Scheme and host are checked; the text is kept as given.
 
-/// Why a text is not usable as an address.
+/// The text is not a valid address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a {scheme}:// URL of at most 2048 characters with a host")]
 pub struct UrlError {

@@ -1,5 +1,5 @@
-//! The `VaultSecret` aggregate: a reference to a secret that lives elsewhere. Which identities may use it is said by
-//! events of those identities.
+//! The `VaultSecret` aggregate: a reference to a secret that is kept elsewhere. Events of the identities say which of them may use
+//! it.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
 
-/// A secret's reference as far as decisions need it.
+/// The state of a vault secret, as far as decisions need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VaultSecret {
     /// No event yet.
     #[default]
     NotYet,
-    /// It can be granted.
+    /// It exists.
     Live,
-    /// It is gone, and all access with it.
+    /// It was deleted, and with it all access.
     Deleted,
 }
 
-/// What may be asked of a secret's reference.
+/// A command to a vault secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Bring it into being.
+    /// Register the secret.
     Register(Registration),
-    /// End it.
+    /// Delete the secret.
     Delete,
 }
 
-/// A reference to be registered.
+/// The data of a new vault secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
-    /// What people call it.
+    /// Its name.
     pub name: String,
-    /// A hint at what it is.
+    /// Its kind, as a hint.
     pub secret_type: SecretType,
     /// Free text.
     pub description: Option<String>,
 }
 
-/// A hint at what kind of credential a secret holds.
+/// A hint at the kind of credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretType {
@@ -57,14 +57,14 @@ pub enum SecretType {
     Other,
 }
 
-/// What can have happened to a secret's reference.
+/// An event of a vault secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Event {
-    /// It came into being.
+    /// It was registered.
     #[serde(rename = "vault_secret.registered")]
     Registered(Registration),
-    /// It is gone.
+    /// It was deleted.
     #[serde(rename = "vault_secret.deleted")]
     Deleted {},
 }
@@ -89,13 +89,13 @@ impl Event {
     }
 }
 
-/// Why a secret's reference refuses a command.
+/// Why a vault secret refuses a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultSecretError {
-    /// There is none, or no longer.
+    /// The secret does not exist, or was deleted.
     #[error("vault secret not found")]
     NotFound,
-    /// The id was used before.
+    /// A secret with this id was registered before.
     #[error("vault secret already registered")]
     AlreadyRegistered,
 }

@@ -1,4 +1,4 @@
-//! The seam to cqrs-es, tried with an aggregate that would notice if an event were applied twice.
+//! Aggregates in cqrs-es, tested with an aggregate that notices if an event is applied twice.
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Counts, so that nothing it is told twice can go unnoticed.
+/// Counts its events, so that an event that is applied twice is noticed.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 struct Counter(u64);
 
@@ -122,7 +122,7 @@ impl PersistedEventRepository for &Repository {
 
 type Store<'a> = PersistedEventStore<&'a Repository, Aggregate<Counter>>;
 
-/// Counts to four, one by one, and says what the store has made of it.
+/// Counts to four in single steps, and returns what the store loaded.
 async fn count_to_four<S: EventStore<Aggregate<Counter>>>(open: impl Fn() -> S) -> u64 {
     let framework = CqrsFramework::new(open(), vec![], ());
     for _ in 0..4 {

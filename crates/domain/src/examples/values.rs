@@ -9,7 +9,7 @@ use crate::phone::{CallAction, CallHandling, UsState};
 use crate::vault_secret::{self, Registration, SecretType};
 use crate::{Event, Handle};
 
-/// Pairs of a variant and a value of it. The match is exhaustive, so a new variant does not compile without a value.
+/// Lists a value of each variant. The match is exhaustive, so a new variant does not compile without a value.
 macro_rules! values {
     ($($variant:pat => $value:expr,)+) => {{
         let variant_of = |event: &_| match event {

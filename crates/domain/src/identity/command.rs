@@ -1,4 +1,4 @@
-//! What may be asked of an identity.
+//! The commands of an identity.
 
 use uuid::Uuid;
 
@@ -7,111 +7,111 @@ use crate::facts::{Needs, NumberWish, SecretSelection};
 use crate::handle::Handle;
 use crate::phone::{CallAction, CallHandling};
 
-/// A request for change.
+/// A command to an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Bring it into being, with all that belongs to it.
+    /// Create the identity, with everything that belongs to it.
     Create(Box<Create>),
-    /// Change some of its fields; the others stay.
+    /// Change some fields; the others stay.
     Update(Box<Update>),
-    /// Let one viewer see it.
+    /// Let one viewer see the identity.
     GrantVisibility {
-        /// Id of the row, if one is made.
+        /// The id of the access row, if one is created.
         access_id: Uuid,
-        /// Who.
+        /// The viewer.
         viewer: Uuid,
     },
-    /// Let every active identity see it; nothing to do if they already may (D4).
+    /// Let every active identity see the identity. Changes nothing if they already may (D4).
     OpenVisibility {
-        /// Id of the row, if one is made.
+        /// The id of the access row, if one is created.
         access_id: Uuid,
     },
-    /// Take visible from one viewer; a wildcard becomes rows for all others (D3).
+    /// Hide the identity from one viewer. A wildcard is replaced by rows for all other identities (D3).
     RevokeVisibility {
-        /// Whose.
+        /// The viewer.
         viewer: Uuid,
     },
-    /// Give it a phone number.
+    /// Assign a phone number.
     ProvisionPhone(PhoneOrder),
-    /// Change how its number treats calls, and the channel's filter mode.
+    /// Change how the phone number treats calls, and the filter mode of the phone.
     ChangePhone(PhoneChange),
-    /// Give its number back for ever.
+    /// Release the phone number. It is never assigned again.
     ReleasePhone {
-        /// The number that is meant; whichever it has if absent.
+        /// The id of the number; `None` means whichever number the identity has.
         phone_number_id: Option<Uuid>,
     },
-    /// Replace the metadata of its tunnel: JSON text of an object.
+    /// Replace the metadata of the tunnel: JSON text of an object.
     ReplaceTunnelMetadata {
         /// The new text.
         metadata: String,
     },
-    /// Let it use a vault secret.
+    /// Let the identity use a vault secret.
     GrantVaultAccess {
-        /// Which.
+        /// The secret.
         vault_secret_id: Uuid,
     },
-    /// Stop it from using a vault secret.
+    /// Stop the identity from using a vault secret.
     RevokeVaultAccess {
-        /// Which.
+        /// The secret.
         vault_secret_id: Uuid,
     },
-    /// End it, with all that belongs to it.
+    /// Delete the identity, with everything that belongs to it.
     Delete,
 }
 
-/// How an identity is to be born.
+/// The data of a new identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     /// Its id.
     pub id: Uuid,
     /// Its handle.
     pub agent_handle: Handle,
-    /// Its display name; the handle if absent.
+    /// Its display name; `None` means the handle.
     pub display_name: Option<String>,
     /// Its description.
     pub description: Option<String>,
-    /// Whether it is reachable over iMessage.
+    /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
     /// Its mailbox.
     pub mailbox: Mailbox,
     /// Its tunnel.
     pub tunnel: Tunnel,
-    /// A phone number to be born with.
+    /// The phone number that it gets at once.
     pub phone: Option<PhoneOrder>,
-    /// Vault secrets to be born with.
+    /// The vault secrets that it may use at once.
     pub secrets: Option<SecretSelection>,
 }
 
-/// A phone number that is wanted.
+/// An order for a phone number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneOrder {
-    /// Id of the number, once there is one.
+    /// The id that the number gets.
     pub id: Uuid,
-    /// Which kind.
+    /// The kind of number.
     pub wish: NumberWish,
-    /// What will happen to incoming calls.
+    /// What happens to incoming calls.
     pub calls: CallHandling,
-    /// The channel's filter mode.
+    /// The filter mode of the phone.
     pub filter_mode: FilterMode,
 }
 
-/// What to change of a phone number: absent stays, `Some(None)` clears.
+/// Changes of a phone number. `None` leaves a field as it is, `Some(None)` clears it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneChange {
-    /// The number that is meant.
+    /// The id of the number.
     pub phone_number_id: Uuid,
     /// What happens to incoming calls.
     pub incoming_call_action: Option<CallAction>,
-    /// Where an accepted call goes.
+    /// The address of the websocket for accepted calls.
     pub client_websocket_url: Option<Option<String>>,
-    /// Who is asked about a call.
+    /// The address of the webhook that is asked about a call.
     pub incoming_call_webhook_url: Option<Option<String>>,
-    /// The channel's filter mode.
+    /// The filter mode of the phone.
     pub filter_mode: Option<FilterMode>,
 }
 
 impl PhoneChange {
-    /// How calls are treated once this is done.
+    /// How calls are treated after the change.
     pub fn calls_after(&self, present: &CallHandling) -> CallHandling {
         let Self { incoming_call_action, client_websocket_url, incoming_call_webhook_url, .. } = self;
         CallHandling {
@@ -128,7 +128,7 @@ impl PhoneChange {
     }
 }
 
-/// Fields to change: absent stays, `Some(None)` clears.
+/// Changes of fields. `None` leaves a field as it is, `Some(None)` clears it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Update {
     /// A new handle.
@@ -137,7 +137,7 @@ pub struct Update {
     pub display_name: Option<Option<String>>,
     /// A new description.
     pub description: Option<Option<String>>,
-    /// iMessage on or off.
+    /// Whether it can be reached over iMessage.
     pub imessage_enabled: Option<bool>,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: Option<FilterMode>,

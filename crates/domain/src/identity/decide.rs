@@ -1,4 +1,4 @@
-//! The rules of an identity: guard clauses, one rule each, then the events.
+//! The rules of an identity. Each function is a list of guard clauses, one for each rule, and then the events.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::phone::CallHandling;
 
 type Decision = Result<Vec<Event>, IdentityError>;
 
-/// Birth: everything that belongs to an identity, or nothing at all.
+/// Creates an identity with everything that belongs to it, or refuses all of it.
 pub(super) fn create(create: &Create, facts: &Facts) -> Decision {
     name_is_free(&create.agent_handle, facts)?;
     let mut events = vec![Event::Created {
@@ -35,7 +35,7 @@ pub(super) fn create(create: &Create, facts: &Facts) -> Decision {
     Ok(events)
 }
 
-/// Everything that can be asked of a live identity.
+/// Decides every command to a live identity.
 pub(super) fn change(live: &Live, command: &Command, facts: &Facts) -> Decision {
     match command {
         Command::Create(_) => Err(IdentityError::AlreadyCreated),
@@ -60,7 +60,7 @@ fn name_is_free(handle: &Handle, facts: &Facts) -> Result<(), IdentityError> {
     facts.blocked.map_or(Ok(()), |namespace| Err(IdentityError::HandleUnavailable(namespace)))
 }
 
-/// Fields equal to what they were yield no event, so an update may come to nothing.
+/// A field that keeps its value yields no event, so an update can yield none at all.
 fn update(live: &Live, update: &Update, facts: &Facts) -> Decision {
     let mut events = Vec::new();
     events.extend(renamed(live, update.agent_handle.as_ref(), facts)?);
@@ -179,7 +179,8 @@ fn release_phone(live: &Live, meant: Option<Uuid>) -> Decision {
     Ok(vec![phone_released(phone_meant(live, meant)?)])
 }
 
-/// The number a command speaks of: it may have been released, and another provisioned, since the caller looked.
+/// The phone number, if it is the one that the command names. It may have been released, and another one assigned, since the caller
+/// read it.
 fn phone_meant(live: &Live, meant: Option<Uuid>) -> Result<&LivePhone, IdentityError> {
     let present = live.phone.as_ref().filter(|phone| meant.is_none_or(|meant| meant == phone.id));
     present.ok_or(IdentityError::NoPhone)
@@ -225,7 +226,7 @@ fn revoke_vault_access(live: &Live, secret: Uuid) -> Decision {
     Ok(vec![Event::VaultAccessRevoked { vault_secret_id: secret }])
 }
 
-/// The number goes back first, so that its release stands in history by itself.
+/// Deletes the identity. Its phone number is released first, by an event of its own in the history.
 fn delete(live: &Live) -> Vec<Event> {
     let deleted =
         Event::Deleted { agent_handle: live.handle.clone(), email_address: live.email_address.clone() };

@@ -1,6 +1,6 @@
-//! What can have happened to an identity, as it stands in the log for ever.
+//! The events of an identity, in the shape in which the log stores them for ever.
 //!
-//! A shape is never edited: a change is a new version beside the old one, with an upcaster, and the old example in
+//! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old example in
 //! `events/` stays.
 
 use cqrs_es::DomainEvent;
@@ -14,54 +14,54 @@ use crate::phone::{CallHandling, UsState};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum Event {
-    /// It came into being, with its mailbox and its tunnel: atomic by construction.
+    /// It was created, with its mailbox and its tunnel. One event, so that no identity exists without them.
     #[serde(rename = "identity.created")]
     Created {
         /// Its id, the same as the aggregate's.
         id: Uuid,
         /// Its handle.
         agent_handle: Handle,
-        /// The handle, unless another name was given.
+        /// The handle, unless the client gave another name.
         display_name: String,
         /// Free text.
         description: Option<String>,
-        /// Whether it is reachable over iMessage.
+        /// Whether it can be reached over iMessage.
         imessage_enabled: bool,
-        /// Its one mailbox.
+        /// Its mailbox.
         mailbox: Mailbox,
-        /// Its one tunnel, named as the identity is.
+        /// Its tunnel, whose name is the handle.
         tunnel: Tunnel,
     },
-    /// It got another handle; its tunnel's name follows, its mail address does not (D10).
+    /// It got another handle. Its tunnel gets the same name; its mail address stays (D10).
     #[serde(rename = "identity.renamed")]
     Renamed {
-        /// The handle it gave up.
+        /// The old handle.
         previous_agent_handle: Handle,
-        /// The handle it has now.
+        /// The new handle.
         agent_handle: Handle,
     },
     /// Its display name changed.
     #[serde(rename = "identity.display_name_changed")]
     DisplayNameChanged {
-        /// The new one; `None` when cleared.
+        /// The new value; `None` if it was cleared.
         display_name: Option<String>,
     },
     /// Its description changed.
     #[serde(rename = "identity.description_changed")]
     DescriptionChanged {
-        /// The new one; `None` when cleared.
+        /// The new value; `None` if it was cleared.
         description: Option<String>,
     },
     /// iMessage was switched on or off.
     #[serde(rename = "identity.imessage_changed")]
     ImessageChanged {
-        /// Whether it is reachable over iMessage now.
+        /// Whether it can be reached over iMessage.
         imessage_enabled: bool,
     },
     /// The filter mode of a channel changed.
     #[serde(rename = "identity.filter_mode_changed")]
     FilterModeChanged {
-        /// Whose mode.
+        /// The channel.
         channel: Channel,
         /// The new mode.
         filter_mode: FilterMode,
@@ -72,30 +72,30 @@ pub enum Event {
         /// The new status.
         status: Status,
     },
-    /// One viewer may see it.
+    /// One viewer may see the identity.
     #[serde(rename = "identity.visibility_granted")]
     VisibilityGranted {
-        /// The row that says so.
+        /// The access row.
         grant: Grant,
     },
-    /// Every active identity of the organization may see it; rows naming single viewers are gone.
+    /// Every active identity of the organization may see the identity. Rows that name single viewers are removed.
     #[serde(rename = "identity.visibility_opened")]
     VisibilityOpened {
         /// Id of the wildcard row.
         access_id: Uuid,
     },
-    /// One viewer may no longer see it.
+    /// One viewer may no longer see the identity.
     #[serde(rename = "identity.visibility_revoked")]
     VisibilityRevoked {
-        /// Who.
+        /// The viewer.
         viewer_identity_id: Uuid,
     },
-    /// The wildcard was turned into one row for each other live identity except one (D3).
+    /// The wildcard was replaced by one row for each other live identity except one viewer (D3).
     #[serde(rename = "identity.visibility_narrowed")]
     VisibilityNarrowed {
-        /// Who may no longer see it.
+        /// The viewer that may no longer see the identity.
         viewer_identity_id: Uuid,
-        /// The rows in place of the wildcard.
+        /// The rows that replace the wildcard.
         grants: Vec<Grant>,
     },
     /// It got a phone number.
@@ -103,30 +103,30 @@ pub enum Event {
     PhoneProvisioned {
         /// The number.
         phone: Phone,
-        /// The channel's filter mode from now on.
+        /// The filter mode of the phone from now on.
         filter_mode: FilterMode,
     },
-    /// The number treats incoming calls in another way.
+    /// The phone number treats incoming calls differently.
     #[serde(rename = "identity.phone_changed")]
     PhoneChanged {
-        /// Whose.
+        /// The id of the number.
         phone_number_id: Uuid,
-        /// All of it, changed or not.
+        /// How calls are treated: all fields, changed or not.
         calls: CallHandling,
     },
-    /// The number went back to the carrier and is never assigned again.
+    /// The phone number was released. It is never assigned again.
     #[serde(rename = "identity.phone_released")]
     PhoneReleased {
-        /// Which.
+        /// The id of the number.
         phone_number_id: Uuid,
-        /// E.164, so that the carrier can be told without looking back.
+        /// The number in E.164, so that the carrier can be told without reading earlier events.
         number: String,
     },
     /// The metadata of its tunnel was replaced.
     #[serde(rename = "identity.tunnel_metadata_changed")]
     TunnelMetadataChanged {
-        /// JSON text of an object, as the client wrote it: a JSON value here would lose the order of members and the
-        /// digits of large numbers on its way through the database and canonical JSON.
+        /// JSON text of an object, as the client wrote it. A JSON value would lose the order of its members in the database, and
+        /// digits of large numbers in canonical JSON.
         metadata: String,
     },
     /// It may use a vault secret.
@@ -134,21 +134,21 @@ pub enum Event {
     VaultAccessGranted {
         /// Id of the rule.
         access_id: Uuid,
-        /// Which secret.
+        /// The secret.
         vault_secret_id: Uuid,
     },
     /// It may no longer use a vault secret.
     #[serde(rename = "identity.vault_access_revoked")]
     VaultAccessRevoked {
-        /// Which secret.
+        /// The secret.
         vault_secret_id: Uuid,
     },
-    /// It is gone, and with it mailbox, tunnel, keys, grants and rules.
+    /// It was deleted, with its mailbox, tunnel, keys, access rows and access rules.
     #[serde(rename = "identity.deleted")]
     Deleted {
-        /// The handle it gives up.
+        /// The handle that it gives up.
         agent_handle: Handle,
-        /// The address it gives up; after a rename its local part is not the handle (D10).
+        /// The mail address that it gives up. After a rename its local part differs from the handle (D10).
         email_address: String,
     },
 }
@@ -189,49 +189,49 @@ impl Event {
     }
 }
 
-/// A mailbox at birth.
+/// The mailbox of a new identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// Its id.
     pub id: Uuid,
-    /// The full address; its local part is the handle at birth.
+    /// The full address. Its local part is the first handle of the identity.
     pub email_address: String,
 }
 
-/// A tunnel at birth. Its name is the handle.
+/// The tunnel of a new identity. Its name is the handle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
     /// Its id.
     pub id: Uuid,
-    /// Who terminates TLS; never changes.
+    /// Who terminates TLS. Never changes.
     pub tls_mode: TlsMode,
-    /// The zone its public host is in.
+    /// The DNS zone of its public host.
     pub zone: String,
 }
 
-/// A row that lets one viewer see.
+/// An access row that names one viewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Id of the row.
+    /// The id of the row.
     pub access_id: Uuid,
-    /// Who may see.
+    /// The viewer.
     pub viewer_identity_id: Uuid,
 }
 
-/// A phone number when it is provisioned.
+/// A phone number as it was assigned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phone {
     /// Its id.
     pub id: Uuid,
-    /// E.164.
+    /// The number in E.164.
     pub number: String,
-    /// The state that was asked for, or the one the number belongs to.
+    /// The US state of the number.
     pub state: UsState,
     /// What happens to incoming calls.
     pub calls: CallHandling,
 }
 
-/// A channel that has a filter mode of its own.
+/// A channel. Each has a filter mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
@@ -243,33 +243,33 @@ pub enum Channel {
     Phone,
 }
 
-/// Whether contact rules name who may or who may not get through.
+/// Whether contact rules list who may contact the identity, or who may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {
-    /// Only who is listed.
+    /// Only the listed contacts may.
     Whitelist,
-    /// All but who is listed.
+    /// All contacts may, except the listed ones.
     #[default]
     Blacklist,
 }
 
-/// Whether an identity takes part. Decision D1.
+/// The status of an identity (D1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It does.
+    /// It takes part.
     #[default]
     Active,
-    /// It keeps its data, but neither sees others nor is seen by them.
+    /// It keeps its data, sees no other identity, and no other agent sees it.
     Paused,
 }
 
-/// Who terminates a tunnel's TLS. Contract, section 1.4.
+/// Who terminates the TLS of a tunnel. Contract, section 1.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
-    /// The platform's edge.
+    /// The edge of the platform.
     #[default]
     Edge,
     /// The agent itself, with a certificate of its own.

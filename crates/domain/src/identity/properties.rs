@@ -1,4 +1,4 @@
-//! What holds for every life of an identity, however it is lived.
+//! Properties that are true after every sequence of commands to an identity.
 
 mod lives;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use lives::{TARGET, command, decide, elsewhere, life, live};
 
-/// An event as it comes back from the log.
+/// The event after it was encoded and decoded.
 fn recalled(event: &Event) -> Event {
     serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What an identity accepts and what it refuses. The words that the tests share stand here; the tests stand below.
+//! What an identity accepts and what it refuses. This file has what the tests share; the tests are in its modules.
 
 mod birth;
 mod change;
@@ -17,11 +17,11 @@ use crate::testing::Given;
 
 /// The identity of all these tests.
 const TARGET: Uuid = Uuid::from_u128(1);
-/// Its neighbours in the organization.
+/// Other identities of the organization.
 const ALPHA: Uuid = Uuid::from_u128(0xa);
 const BRAVO: Uuid = Uuid::from_u128(0xb);
 const CAROL: Uuid = Uuid::from_u128(0xc);
-/// Ids of rows, as a caller mints them.
+/// Ids of access rows, as a caller mints them.
 const ROW: Uuid = Uuid::from_u128(0xf1);
 const OTHER_ROW: Uuid = Uuid::from_u128(0xf2);
 const SECRET: Uuid = Uuid::from_u128(0x51);
@@ -32,7 +32,7 @@ fn given(history: impl IntoIterator<Item = Event>) -> Given<Identity> {
     crate::testing::given(history)
 }
 
-/// A new identity to which this happened since.
+/// A new identity with these further events.
 fn live(history: impl IntoIterator<Item = Event>) -> Given<Identity> {
     given([created()].into_iter().chain(history))
 }
@@ -91,7 +91,7 @@ fn order() -> PhoneOrder {
     }
 }
 
-/// The number of [`offered`], treating calls like this.
+/// The number of [`offered`], with this call handling.
 fn provisioned(calls: CallHandling) -> Event {
     let phone =
         Phone { id: PHONE, number: "+12125550100".to_owned(), state: UsState::parse("NY").unwrap(), calls };
@@ -118,12 +118,12 @@ fn blocked(namespace: Namespace) -> Facts {
     Facts { blocked: Some(namespace), ..Facts::default() }
 }
 
-/// The identity that the command speaks of is live.
+/// Facts: the identity that the command names is live.
 fn alive() -> Facts {
     Facts { identity_is_live: true, ..Facts::default() }
 }
 
-/// The same, and these are all that live in the organization, each with the id of a row that may come to name it.
+/// Facts: the identity that the command names is live, and these are all live identities, each with the id of a new row.
 fn alive_among(identities: impl IntoIterator<Item = (Uuid, Uuid)>) -> Facts {
     Facts { identities: identities.into_iter().collect(), ..alive() }
 }
@@ -133,7 +133,7 @@ fn offered() -> Facts {
     Facts { number: Some(number), ..Facts::default() }
 }
 
-/// These secrets exist, each with the id of an access rule.
+/// Facts: these secrets exist, each with the id of a new access rule.
 fn existing(secrets: impl IntoIterator<Item = (Uuid, Uuid)>) -> Facts {
     Facts { secrets: secrets.into_iter().collect(), ..Facts::default() }
 }

@@ -1,4 +1,4 @@
-//! Random lives of an identity: commands, and the world in which each is decided.
+//! Random lives of an identity: sequences of commands, each with the facts that it is decided with.
 
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -11,14 +11,14 @@ use crate::phone::{CallAction, UsState};
 
 pub(super) const TARGET: Uuid = Uuid::from_u128(1);
 
-/// Few enough names, viewers, numbers and secrets that commands keep meeting what earlier ones did.
+/// How many names, viewers, numbers and secrets there are. There are few, so that commands often meet what earlier ones did.
 const FEW: u128 = 4;
 
 fn id(kind: u128) -> impl Strategy<Value = Uuid> {
     (0..FEW).prop_map(move |index| Uuid::from_u128(kind << 8 | index))
 }
 
-/// The identity itself now and then, since it is the one viewer that is always refused.
+/// A viewer. Sometimes it is the identity itself, which is always refused.
 fn viewer() -> impl Strategy<Value = Uuid> {
     prop_oneof![1 => Just(TARGET), 6 => id(0xa)]
 }
@@ -159,7 +159,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// The rest of the world at one moment. It changes without rhyme or reason from one command to the next.
+/// The state of everything outside the identity. It is random for each command.
 #[derive(Debug, Clone)]
 pub(super) struct Elsewhere {
     blocked: Option<Namespace>,
@@ -180,14 +180,14 @@ pub(super) fn elsewhere() -> impl Strategy<Value = Elsewhere> {
 }
 
 impl Elsewhere {
-    /// Answers what was asked and nothing else, as the log does.
+    /// The facts for these needs, and no others, as from the log.
     fn facts(&self, needs: &Needs) -> Facts {
         let selected = |secret: &Uuid| match &needs.secrets {
             Some(SecretSelection::All) => true,
             Some(SecretSelection::These(these)) => these.contains(secret),
             None => false,
         };
-        // The ids of rows are minted; that they differ is all that counts.
+        // The ids of rows only have to differ.
         let with_row = |id: Uuid| (id, Uuid::from_u128(id.as_u128() | 1 << 100));
         Facts {
             blocked: needs.name.as_ref().and(self.blocked),
@@ -199,10 +199,10 @@ impl Elsewhere {
     }
 }
 
-/// A command, and the world in which it is decided.
+/// A command, and the state of everything outside the identity when it is decided.
 pub(super) type Step = (Command, Elsewhere);
 
-/// Half of all lives begin with a birth, so that there is something to live.
+/// A random life. Half of all lives begin with a create.
 pub(super) fn life() -> impl Strategy<Value = Vec<Step>> {
     let birth = prop_oneof![create(), command()];
     ((birth, elsewhere()), vec((command(), elsewhere()), 0..40)).prop_map(|(first, rest)| {
@@ -216,7 +216,7 @@ pub(super) fn decide(state: &Identity, (command, elsewhere): &Step) -> Result<Ve
     state.decide(command, &elsewhere.facts(&Identity::needs(command)))
 }
 
-/// Lives a life, and shows each step: the state before, what was decided, and the state after.
+/// Runs the steps. Calls `look` after each with the state before, the decision, and the state after.
 pub(super) fn live(
     steps: &[Step],
     mut look: impl FnMut(

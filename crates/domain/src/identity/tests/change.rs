@@ -18,7 +18,7 @@ fn filter(channel: Channel, filter_mode: FilterMode) -> Event {
     Event::FilterModeChanged { channel, filter_mode }
 }
 
-/// Every field set to something new, with the events that follow, in their order.
+/// A change of every field, and the events that it yields, in order.
 fn everything() -> (Update, Vec<Event>) {
     let wish = Update {
         agent_handle: Some(handle("front-desk")),

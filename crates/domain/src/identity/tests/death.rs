@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// One of every command there is.
+/// One of every command.
 fn every_command() -> Vec<Command> {
     vec![
         Command::Update(Box::default()),
@@ -25,7 +25,7 @@ fn every_command() -> Vec<Command> {
     ]
 }
 
-/// Facts under which a live identity could accept any of them.
+/// Facts with which a live identity could accept any of them.
 fn all_is_well() -> Facts {
     Facts {
         identity_is_live: true,

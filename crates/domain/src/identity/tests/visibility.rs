@@ -1,4 +1,4 @@
-//! Contract, section 4: NONE, EXPLICIT and WILDCARD, and every way between them.
+//! Contract, section 4: NONE, EXPLICIT and WILDCARD, and every transition between them.
 
 use super::*;
 
