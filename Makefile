@@ -1,13 +1,14 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-openapi check bench bench-smoke peers fmt clippy doc tools deb test-deb
+.PHONY: help run test test-openapi check bench bench-smoke peers fmt clippy clippy-bare doc deny advisories tools deb test-deb
 
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
 	@echo 'make test-openapi  run schemathesis, linters and generated clients against the OpenAPI document'
 	@echo 'make check  formatting, lints, documentation, tests: what CI runs, but for the package and schemathesis'
+	@echo 'make deny   licences and sources of dependencies; make advisories: known vulnerabilities, from the network'
 	@echo 'make deb    build a Debian package in target/debian'
 	@echo 'make bench  measure the service side by side with the stock stack (BENCH="--only rebuild" for a part)'
 
@@ -52,13 +53,28 @@ test-deb: tools
 	.ci/test-deb
 
 # The tests stand last, so that what they say is at the end.
-check: fmt clippy doc test
+check: fmt clippy doc deny test
 
 fmt:
 	cargo fmt --all --check
 
 clippy: tools
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# The binary without what can be left out: traces over OTLP.
+clippy-bare: tools
+	cargo clippy --package identityd --no-default-features --bins -- -D warnings
+
+# Licences, bans and sources of dependencies.
+deny: tools
+	@./.ci/tools deny
+	.ci/deny
+
+# Known vulnerabilities of dependencies. Not a part of `make check`: the list of them is fetched from GitHub, which the
+# machines that run the tests cannot always reach, and it changes while the code does not.
+advisories: tools
+	@./.ci/tools deny
+	.ci/deny advisories
 
 doc: tools
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items

@@ -1,5 +1,5 @@
-//! The `VaultSecret` aggregate: a reference to a secret that is kept elsewhere. Events of the identities say which of them may use
-//! it.
+//! The `VaultSecret` aggregate: a reference to a secret that is kept elsewhere. Events of the identities say which of
+//! them may use it.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};

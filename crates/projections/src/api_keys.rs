@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -161,7 +160,6 @@ impl Projection for ApiKeys {
     }
 }
 
-#[async_trait]
 impl LoadedModel for ApiKeys {
     async fn load(
         connection: &mut PgConnection,
@@ -197,8 +195,8 @@ impl LoadedModel for ApiKeys {
     }
 }
 
-/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest, so such a key is
-/// never valid.
+/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest,
+/// so such a key is never valid.
 fn from_hexadecimal(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits

@@ -1,4 +1,5 @@
-//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract, sections 1.1 to 1.4.
+//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract,
+//! sections 1.1 to 1.4.
 
 use identity_domain::identity::{Channel, Event, FilterMode, Phone, Status, TlsMode};
 use identity_domain::phone::{CallHandling, UsState};
@@ -141,7 +142,8 @@ pub struct PhoneNumber {
 }
 
 // Contract, section 1.3.
-/// What follows from a changed filter mode. There are no contact rules in this service, so none can have become redundant.
+/// What a client is told when a filter mode has changed. This service has no contact rules, so no rule ever becomes
+/// redundant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FilterModeChangeNotice {
     /// The present mode.
@@ -238,8 +240,8 @@ pub enum TunnelStatus {
 }
 
 impl IdentityDocument {
-    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is about 1 kB; it is
-    /// boxed so that an event does not move it.
+    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is
+    /// about 1 kB; it is boxed so that an event does not move it.
     pub fn fold(document: Option<Box<Self>>, recorded: &Recorded) -> Option<Box<Self>> {
         let domain::Event::Identity(event) = &recorded.event else {
             return document;
@@ -328,7 +330,8 @@ impl IdentityDocument {
         now.clone_into(&mut self.updated_at);
     }
 
-    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by the number (D15).
+    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by
+    /// the number (D15).
     fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
         match channel {
             Channel::Imessage => self.imessage_filter_mode = mode,

@@ -1,5 +1,5 @@
-//! Who may see an identity: one access row for each viewer, or one row without a viewer, which means everybody. Contract, sections 1.5
-//! and 4.
+//! Who may see an identity: one access row for each viewer, or one row without a viewer, which means everybody.
+//! Contract, sections 1.5 and 4.
 
 use std::collections::{BTreeMap, HashMap};
 

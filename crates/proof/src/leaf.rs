@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::canonical::{self, NotCanonical};
 use crate::tree::Hash;
 
 /// What sets a leaf apart from an inner node, so that neither can be passed off as the other.
@@ -13,7 +14,13 @@ pub fn of<T: Serialize>(envelope: &T) -> Result<Hash, serde_json::Error> {
     Ok(of_canonical(&[&serde_json_canonicalizer::to_vec(envelope)?]))
 }
 
-/// The same of text that is canonical already, given in pieces.
+/// The same of text, which must be canonical: two texts of one value do not both have a leaf.
+pub fn of_text(text: &[u8]) -> Result<Hash, NotCanonical> {
+    canonical::check(text)?;
+    Ok(of_canonical(&[text]))
+}
+
+/// The same of text that is known to be canonical, given in pieces.
 pub fn of_canonical(pieces: &[&[u8]]) -> Hash {
     let mut hasher = Sha256::new_with_prefix(PREFIX);
     for piece in pieces {

@@ -1,4 +1,4 @@
-//! History for auditors, outside the service: exported, and verified by whoever holds the file and the verifier key.
+//! History for auditors, outside the service. An export is verified with nothing but the file and the verifier key.
 //!
 //! - [`mod@line`]: one event in an export, and the trailer that ends it.
 //! - [`export`]: from the database to a file that proves itself; [`form`]: as lines of JSON, or as a table.

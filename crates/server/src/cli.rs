@@ -1,10 +1,12 @@
-//! The commands: what they are called, and which module carries each out.
+//! The commands and their flags. Each command has a module.
 //!
-//! A command opens the database, does one thing and closes it again; what it does is in the library.
+//! A command opens the database, does one thing and closes the database again. The work itself is in the library.
 
+mod access;
 mod audit;
 mod demo;
 mod doctor;
+mod identity;
 mod interruption;
 mod key;
 mod manual;
@@ -12,10 +14,11 @@ mod migrate;
 mod numbers;
 mod openapi;
 mod org;
-mod output;
+pub(crate) mod output;
 mod projections;
 mod serve;
 mod supervisor;
+mod table;
 
 use std::path::PathBuf;
 
@@ -24,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::{
@@ -33,8 +36,8 @@ use identityd::settings::{
 use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
 
-use crate::logging;
-use interruption::Interruption;
+use crate::{escape, logging};
+use interruption::{Hangup, Interruption};
 use output::Output;
 
 /// A self-hosted Agent identity API.
@@ -49,6 +52,17 @@ pub(crate) struct Arguments {
     signing: SigningFlags,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Parses the command line of this process. A mistake in it ends the process with exit code 2.
+    pub(crate) fn of_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|mistake| {
+            // The message repeats an argument, which may come from a script that took it from somebody else.
+            let escaped = std::env::args_os().map(|word| escape::text(&word.to_string_lossy()).into_owned());
+            Self::try_parse_from(escaped).err().unwrap_or(mistake).exit()
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +103,12 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Identities: list, show
+    #[command(subcommand)]
+    Identity(identity::Command),
+    /// Who may see an identity
+    #[command(subcommand)]
+    Access(access::Command),
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
@@ -102,7 +122,7 @@ enum Command {
     Doctor,
     /// Print the manual
     Man(manual::ManFlags),
-    /// Print what makes a shell complete commands and options
+    /// Print a script that makes a shell complete commands and options
     Completions {
         /// Which shell
         shell: Shell,
@@ -126,7 +146,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let level = if serves { LevelFilter::INFO } else { LevelFilter::WARN };
     let _until_written = logging::start(common.log_format, level, traces.as_ref())?;
     let file = SettingsFile::read(common.config.as_deref())?;
-    let signing = SigningSettings::resolve(signing, &database, &file);
+    if is_signing_key_in_the_open() {
+        tracing::warn!(
+            "everybody on this machine can read the value of --signing-key; use --signing-key-file, or the environment"
+        );
+    }
+    let signing = SigningSettings::resolve(signing, &database, &file)?;
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
@@ -141,6 +166,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Migrate => migrate::run(&database, output).await,
         Command::Org(command) => org::run(command, &database, output).await,
         Command::Key(command) => key::run(command, &database, output).await,
+        Command::Identity(command) => identity::run(command, &database, output).await,
+        Command::Access(command) => access::run(command, &database, output).await,
         Command::Numbers(command) => numbers::run(command, &database, output).await,
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
@@ -150,29 +177,39 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Does some work on a database that is open for as long as it takes. Being told to stop ends the work, and the
-/// database is closed all the same.
-async fn with_database<T>(
-    settings: &DatabaseSettings,
-    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let mut interruption = Interruption::listen()?;
-    let database = Database::open(settings).await?;
-    let outcome = tokio::select! {
-        outcome = work(&database) => outcome,
-        () = interruption.arrives() => bailed_out(),
-    };
-    let closed = database.close().await;
-    outcome.and_then(|value| closed.map(|()| value))
+/// Whether the key was given as a flag, which the list of processes shows to every user.
+fn is_signing_key_in_the_open() -> bool {
+    let is_flag = |argument: &str| argument == "--signing-key" || argument.starts_with("--signing-key=");
+    std::env::args_os().any(|argument| argument.to_str().is_some_and(is_flag))
 }
 
-/// The same for work that can be told to stop, and ends itself then.
+/// Opens the database, does some work, and closes the database. A signal to stop cancels the work; the database is closed
+/// all the same.
+async fn with_database<T>(
+    settings: &DatabaseSettings,
+    if_missing: IfMissing,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let work = async |database: &Database, interruption: &mut Interruption| {
+        tokio::select! {
+            outcome = work(database) => outcome,
+            () = interruption.arrives() => bailed_out(),
+        }
+    };
+    with_database_until(settings, if_missing, work).await
+}
+
+/// The same for work that stops by itself when it is interrupted.
 async fn with_database_until<T>(
     settings: &DatabaseSettings,
+    if_missing: IfMissing,
     work: impl AsyncFnOnce(&Database, &mut Interruption) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut interruption = Interruption::listen()?;
-    let database = Database::open(settings).await?;
+    let mut interruption = Interruption::listen(Hangup::Stops)?;
+    let database = match Database::open(settings, if_missing, interruption.stop()).await {
+        Err(_) if interruption.stop().is_told() => return bailed_out(),
+        opened => opened?,
+    };
     let outcome = work(&database, &mut interruption).await;
     let closed = database.close().await;
     outcome.and_then(|value| closed.map(|()| value))
@@ -182,13 +219,13 @@ fn bailed_out<T>() -> anyhow::Result<T> {
     bail!("interrupted")
 }
 
-/// Does some work as the operator of a database in the shape that this binary expects.
+/// Does some work as the operator of a database that is there.
 async fn as_operator<T>(
     settings: &DatabaseSettings,
     work: impl AsyncFnOnce(&Operator) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    with_database(settings, async |database| {
-        migrations::run(database.pool()).await?;
+    with_database(settings, IfMissing::Refuse, async |database| {
+        migrations::run_if_begun(database.pool()).await?;
         work(&Operator::new(database.pool().clone())).await
     })
     .await

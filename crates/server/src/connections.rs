@@ -1,7 +1,7 @@
-//! The server loop: connections accepted, served, and let go of in good order.
+//! The server loop: accepts connections, serves them, and closes them in good order.
 //!
-//! A client that is slow to say what it wants is cut off, be it in its first byte, its handshake, its headers or its
-//! body. One that is told that the service stops ends the request it is at, and is then hung up on.
+//! A client that is too slow with its first byte, its handshake, its headers or its body is cut off. When the service
+//! stops, a connection ends its present request and is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,27 +23,27 @@ use tower::ServiceExt as _;
 use tower_http::timeout::DeadlineBody;
 use tracing::Instrument as _;
 
-use crate::front::Front;
+use crate::edge::Edge;
 use crate::tls::Tls;
 use crate::traces;
 
 /// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// The most header lines of a request.
-const MOST_HEADERS: usize = 100;
+const MAX_HEADER_LINES: usize = 100;
 
 /// How many requests one connection of HTTP/2 may have under way.
-const MOST_STREAMS: u32 = 128;
+const MAX_HTTP2_STREAMS: u32 = 128;
 
-/// How often a connection of HTTP/2 is asked whether anybody is there.
-const PING: Duration = Duration::from_secs(30);
+/// How often a client of HTTP/2 is pinged.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long a connection that has said nothing yet is listened to when the service stops: its request may be on its way.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a connection without a request may still send one when the service stops: it may be on its way.
+const FIRST_REQUEST_TIMEOUT_WHILE_STOPPING: Duration = Duration::from_millis(500);
 
 /// How long to wait when the system gives no more connections.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -57,17 +57,17 @@ pub struct ConnectionSettings {
     pub trusted_proxies: TrustedProxies,
 }
 
-/// A listener, and what it serves.
+/// A listener and the routes that it serves.
 pub(crate) struct Server {
     listener: TcpListener,
     tls: Option<Tls>,
-    manner: Arc<Manner>,
+    config: Arc<ConnectionConfig>,
     connections: Arc<Semaphore>,
 }
 
-/// What every connection needs.
-struct Manner {
-    front: Front,
+/// The configuration that all connections share.
+struct ConnectionConfig {
+    edge: Edge,
     settings: ConnectionSettings,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -86,11 +86,11 @@ impl Server {
     pub(crate) fn new(
         listener: TcpListener,
         tls: Option<Tls>,
-        front: Front,
+        edge: Edge,
         settings: ConnectionSettings,
     ) -> Self {
         let connections = Arc::new(Semaphore::new(settings.most_connections));
-        Self { listener, tls, manner: Arc::new(Manner::new(front, settings)), connections }
+        Self { listener, tls, config: Arc::new(ConnectionConfig::new(edge, settings)), connections }
     }
 
     /// Serves until it is told to stop, and then until the last request is answered.
@@ -100,7 +100,7 @@ impl Server {
         while let Some((stream, peer, permit)) = self.next(&mut stop).await {
             self.serve(stream, peer, permit, &graceful, until_stopped.clone());
         }
-        // Who was let in by the system and not by us yet has been told that somebody is there.
+        // The system has already accepted these connections for us, so their clients expect an answer.
         while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
             let Ok(permit) = self.connections.clone().try_acquire_owned() else { break };
             self.serve(stream, peer, permit, &graceful, until_stopped.clone());
@@ -135,10 +135,10 @@ impl Server {
         stop: watch::Receiver<bool>,
     ) {
         let connection = Connection { stream, peer, watcher: graceful.watcher(), stop, _permit: permit };
-        let (manner, tls) = (Arc::clone(&self.manner), self.tls.clone());
+        let (config, tls) = (Arc::clone(&self.config), self.tls.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.serve(&manner, tls.as_ref()).await {
-                // Clients come and go as they please.
+            if let Err(error) = connection.serve(&config, tls.as_ref()).await {
+                // A client that disconnects is no fault.
                 tracing::debug!(error = &*error, "a connection ended");
             }
         });
@@ -154,7 +154,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot accept connections");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
             }
         }
     }
@@ -168,33 +168,33 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
-    async fn serve(self, manner: &Arc<Manner>, tls: Option<&Tls>) -> Result<(), Failure> {
+    async fn serve(self, config: &Arc<ConnectionConfig>, tls: Option<&Tls>) -> Result<(), Failure> {
         let Self { stream, peer, watcher, mut stop, _permit } = self;
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         stream.set_nodelay(true)?;
-        let patience = patience(manner.settings.client_timeout, &mut stop);
-        tokio::pin!(patience);
+        let first_bytes_deadline = first_bytes_deadline(config.settings.client_timeout, &mut stop);
+        tokio::pin!(first_bytes_deadline);
         let Some(tls) = tls else {
             let is_http2 = tokio::select! {
-                () = &mut patience => return Ok(()),
+                () = &mut first_bytes_deadline => return Ok(()),
                 is_http2 = begins_with_http2(&stream) => is_http2?,
             };
-            return manner.converse(stream, peer, is_http2, watcher).await;
+            return config.serve_http(stream, peer, is_http2, watcher).await;
         };
         let stream = tokio::select! {
-            () = &mut patience => return Ok(()),
+            () = &mut first_bytes_deadline => return Ok(()),
             stream = tls.accept(stream) => stream?,
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        manner.converse(stream, peer, is_http2, watcher).await
+        config.serve_http(stream, peer, is_http2, watcher).await
     }
 }
 
-/// Ends when a client has taken too long to say what it wants: sooner when the service stops.
-async fn patience(longest: Duration, stop: &mut watch::Receiver<bool>) {
+/// Ends when a client has taken too long with its first bytes. When the service stops, that is sooner.
+async fn first_bytes_deadline(longest: Duration, stop: &mut watch::Receiver<bool>) {
     let stopped = async {
         if stop.wait_for(|stop| *stop).await.is_ok() {
-            tokio::time::sleep(LAST_WORDS).await;
+            tokio::time::sleep(FIRST_REQUEST_TIMEOUT_WHILE_STOPPING).await;
         }
     };
     tokio::select! {
@@ -210,36 +210,36 @@ async fn begins_with_http2(stream: &TcpStream) -> io::Result<bool> {
     Ok(length == first.len() && first == *b"PRI")
 }
 
-impl Manner {
-    fn new(front: Front, settings: ConnectionSettings) -> Self {
+impl ConnectionConfig {
+    fn new(edge: Edge, settings: ConnectionSettings) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(settings.client_timeout)
-            .max_header_size(LARGEST_HEAD)
-            .max_headers(MOST_HEADERS);
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADER_LINES);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING)
+            .keep_alive_interval(HTTP2_PING_INTERVAL)
             .keep_alive_timeout(settings.client_timeout)
-            .max_concurrent_streams(MOST_STREAMS)
-            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
-        Self { front, settings, http1, http2 }
+            .max_concurrent_streams(MAX_HTTP2_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+        Self { edge, settings, http1, http2 }
     }
 
-    async fn converse(
+    async fn serve_http(
         self: &Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         is_http2: bool,
         watcher: Watcher,
     ) -> Result<(), Failure> {
-        let manner = Arc::clone(self);
+        let config = Arc::clone(self);
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let span = traces::span(request.method(), request.headers());
-            let mut request = manner.prepared(request, peer);
-            manner.front.router(request.headers_mut()).oneshot(request).instrument(span)
+            let mut request = config.prepared(request, peer);
+            config.edge.router(request.headers_mut()).oneshot(request).instrument(span)
         });
         let stream = TokioIo::new(stream);
         if is_http2 {
@@ -250,7 +250,7 @@ impl Manner {
         Ok(())
     }
 
-    /// A request that says where it comes from, and whose body ends in time.
+    /// The request with the address of its client, and with a time limit for its body.
     fn prepared(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Request {
         let client = self.settings.trusted_proxies.client(peer.ip(), request.headers());
         let mut request = request.map(|body| {

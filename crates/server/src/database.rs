@@ -1,31 +1,37 @@
 //! The database of one command: a private Postgres or a given one, open for as long as the command runs.
 
+mod url;
+
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use anyhow::{Context as _, anyhow, ensure};
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use tokio::task::spawn_blocking;
 
+use crate::doctor;
 use crate::fictional_numbers;
 use crate::migrations;
 use crate::private_postgres::PrivatePostgres;
 use crate::settings::DatabaseSettings;
+use crate::stop::Stop;
+
+pub use url::options;
 
 /// How long a database may take to answer before a command gives up on it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long connections are waited for at the end.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the pool may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A command works on one thing after the other; the second connection is for whoever it calls.
-const CONNECTIONS: u32 = 2;
+/// A command needs one connection at a time; the second is for functions that take one of their own.
+const COMMAND_CONNECTIONS: u32 = 2;
 
 /// How often a private Postgres is looked after.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open database.
 #[derive(Debug)]
@@ -34,53 +40,77 @@ pub struct Database {
     url: SecretString,
     pool: PgPool,
     private: Option<PrivatePostgres>,
+    stop: Stop,
+}
+
+/// What a command does if the data directory has no private Postgres yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Make one.
+    Create,
+    /// Say that there is none. In the wrong folder, a command must not report of a new and empty database.
+    Refuse,
 }
 
 impl Database {
-    /// Attaches to the database, and starts the private Postgres where that is the one.
-    pub async fn open(settings: &DatabaseSettings) -> anyhow::Result<Self> {
+    /// Connects to the database. Without a database URL, attaches to the private Postgres and starts it if need be. Gives
+    /// up when the process is told to stop, and stops the private Postgres then, unless another process uses it.
+    pub async fn open(
+        settings: &DatabaseSettings,
+        if_missing: IfMissing,
+        mut stop: Stop,
+    ) -> anyhow::Result<Self> {
         let (url, private) = match settings.clone() {
             DatabaseSettings::Url(url) => (url, None),
             DatabaseSettings::Private(data_dir) => {
-                let private = spawn_blocking(move || PrivatePostgres::open(&data_dir)).await??;
+                if if_missing == IfMissing::Refuse {
+                    refuse_missing(&data_dir)?;
+                }
+                let private = open_private(&data_dir, stop.clone()).await?;
                 (SecretString::from(private.url()), Some(private))
             }
         };
-        let pool = connect(&url).await?;
-        Ok(Self { settings: settings.clone(), url, pool, private })
+        let connected = tokio::select! {
+            connected = connect(&url) => connected,
+            () = stop.told() => Err(anyhow!("told to stop while connecting to Postgres")),
+        };
+        match (connected, private) {
+            (Ok(pool), private) => Ok(Self { settings: settings.clone(), url, pool, private, stop }),
+            (Err(error), Some(private)) => spawn_blocking(|| private.close()).await?.and(Err(error)),
+            (Err(error), None) => Err(error),
+        }
     }
 
-    /// Starts the private Postgres again whenever it has ended under us. Never returns; a given Postgres has somebody
-    /// else who looks after it.
+    /// Restarts the private Postgres whenever it has ended. Never returns. A Postgres given by URL is not restarted.
     pub async fn look_after(&self) -> Infallible {
         let DatabaseSettings::Private(data_dir) = &self.settings else {
             return std::future::pending().await;
         };
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             if sqlx::query("select 1").execute(&self.pool).await.is_err()
-                && let Err(error) = start_again(data_dir).await
+                && let Err(error) = start_again(data_dir, self.stop.clone()).await
             {
                 tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
             }
         }
     }
 
-    /// Where it is, for those who connect on their own.
+    /// The URL of the database, for code that opens connections of its own.
     pub fn url(&self) -> &SecretString {
         &self.url
     }
 
-    /// Connections to it.
+    /// The connection pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
     /// Ends the connections, and stops the private Postgres if nobody else uses it.
     pub async fn close(self) -> anyhow::Result<()> {
-        // A statement that was given up on may wait for somebody's lock for as long as that is held. Its connection ends
-        // with this process, or with the server.
-        if tokio::time::timeout(FAREWELL, self.pool.close()).await.is_err() {
+        // A statement that was given up may still wait for a lock of another session. Its connection ends with this process
+        // or with the server.
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
             tracing::debug!("a connection is still busy and is left to itself");
         }
         match self.private {
@@ -90,27 +120,54 @@ impl Database {
     }
 }
 
-/// Whoever opens a private Postgres starts it, if it does not run.
-async fn start_again(data_dir: &Path) -> anyhow::Result<()> {
+/// Opening a private Postgres starts it if it does not run.
+async fn start_again(data_dir: &Path, stop: Stop) -> anyhow::Result<()> {
     let data_dir = data_dir.to_owned();
-    spawn_blocking(move || PrivatePostgres::open(&data_dir)?.close()).await?
+    spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)?.close()).await?
 }
 
-/// Makes a database ready to serve: migrated, and with numbers to hand out.
+async fn open_private(data_dir: &Path, stop: Stop) -> anyhow::Result<PrivatePostgres> {
+    let data_dir = data_dir.to_owned();
+    spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)).await?
+}
+
+fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !PrivatePostgres::is_missing(data_dir),
+        "there is no database in {}: name the folder of one with --data-dir, or its URL with --database-url; \
+         `identityd serve`, `migrate` and `org create` make a new one",
+        data_dir.display()
+    );
+    Ok(())
+}
+
+/// Brings a database up to date, unless it is one that cannot be served.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    doctor::refuse_unusable(pool).await?;
+    migrations::run(pool).await
+}
+
+/// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
 pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
-    migrations::run(pool).await?;
+    migrate(pool).await?;
+    doctor::refuse_incomplete(pool).await?;
     fictional_numbers::load_into_empty_pool(pool).await
 }
 
 /// Connects once before there is a pool, because a pool would keep the reason of a failure to itself.
 async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions = url.expose_secret().parse().context("the database URL is not valid")?;
+    let options = options(url)?;
     let address = format!("cannot connect to Postgres at {}:{}", options.get_host(), options.get_port());
     let options = options.log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
-    let connecting = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options));
-    let connection =
-        connecting.await.context("no answer").and_then(|connected| Ok(connected?)).context(address)?;
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
+    let connected = connecting.await.context("no answer").and_then(|connected| {
+        connected.map_err(|error| match doctor::explain_pooler(&error) {
+            Some(advice) => anyhow!(advice),
+            None => error.into(),
+        })
+    });
+    let connection = connected.context(address)?;
     connection.close().await?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    let pool = PgPoolOptions::new().max_connections(COMMAND_CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
     Ok(pool.test_before_acquire(false).connect_lazy_with(options))
 }

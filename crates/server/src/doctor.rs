@@ -1,12 +1,17 @@
 //! What an operator would check by hand when something is wrong with the database. Changes nothing.
+//!
+//! Every check is a function of its own in [`RULES`]. Those that tell of a database which cannot be served at all are
+//! also asked when the service starts, so that it ends with one line that says what to do.
 
-use anyhow::Context as _;
+mod content;
+mod pooler;
+mod server;
+
+use anyhow::{Context as _, bail};
+use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
-use crate::migrations;
-
-/// What the log relies on is there from this version on, as Postgres numbers its versions.
-const OLDEST_VERSION: i32 = 140_000;
+pub(crate) use pooler::explain as explain_pooler;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +20,71 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it is as it should be.
     pub passed: bool,
-    /// What was found.
+    /// What was found, and what to do if it is not as it should be.
     pub finding: String,
+}
+
+/// What a check has found.
+#[derive(Debug)]
+struct Finding {
+    passed: bool,
+    text: String,
+}
+
+/// When a check is asked besides by the doctor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AlsoAt {
+    /// Before anything is written to a database that is served or migrated.
+    Preparation,
+    /// When the service starts, after the migrations.
+    Start,
+    /// Never.
+    No,
+}
+
+struct Rule {
+    name: &'static str,
+    also_at: AlsoAt,
+    look: for<'a> fn(&'a mut PgConnection) -> BoxFuture<'a, anyhow::Result<Finding>>,
+}
+
+macro_rules! rule {
+    ($name:literal, $also_at:ident, $look:path) => {
+        Rule { name: $name, also_at: AlsoAt::$also_at, look: |connection| Box::pin($look(connection)) }
+    };
+}
+
+/// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
+static RULES: [Rule; 19] = [
+    rule!("postgres_version", No, server::version),
+    rule!("migrations", No, content::migrations),
+    rule!("fsync", No, server::fsync),
+    rule!("synchronous_commit", No, server::synchronous_commit),
+    rule!("free_numbers", No, content::free_numbers),
+    rule!("encoding", Preparation, server::encoding),
+    rule!("schema", Preparation, server::schema),
+    rule!("writable", Preparation, server::writable),
+    rule!("log", Start, content::log),
+    rule!("read_models", Start, content::read_models),
+    rule!("read_model_rows", No, content::read_model_rows),
+    rule!("triggers", No, content::triggers),
+    rule!("settings", No, server::settings),
+    rule!("connections", No, server::connections),
+    rule!("clock", No, server::clock),
+    rule!("event_times", No, content::event_times),
+    rule!("transaction_ids", No, server::transaction_ids),
+    rule!("notifications", No, server::notifications),
+    rule!("collations", No, server::collations),
+];
+
+impl Finding {
+    fn good(text: impl Into<String>) -> Self {
+        Self { passed: true, text: text.into() }
+    }
+
+    fn bad(text: impl Into<String>) -> Self {
+        Self { passed: false, text: text.into() }
+    }
 }
 
 impl Check {
@@ -28,55 +96,47 @@ impl Check {
     }
 
     /// A check that could not be carried out has not been passed.
-    fn of(name: &'static str, outcome: anyhow::Result<(bool, String)>) -> Self {
-        let (passed, finding) = outcome.unwrap_or_else(|error| (false, format!("{error:#}")));
-        Self { name, passed, finding }
+    fn of(name: &'static str, outcome: anyhow::Result<Finding>) -> Self {
+        let Finding { passed, text } = outcome.unwrap_or_else(|error| Finding::bad(format!("{error:#}")));
+        Self { name, passed, finding: text }
     }
 }
 
-/// Looks at a database that can be reached.
+/// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
 pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
+    let pooler = Check::of("pooler", pooler::pooler(&pool.connect_options()).await);
+    if !pooler.passed {
+        return Ok(vec![Check::reachable(Ok(())), pooler]);
+    }
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    Ok(vec![
-        Check::reachable(Ok(())),
-        Check::of("postgres_version", version(&mut connection).await),
-        Check::of("migrations", migrations_applied(&mut connection).await),
-        Check::of("fsync", is_on(&mut connection, "fsync").await),
-        Check::of("synchronous_commit", is_on(&mut connection, "synchronous_commit").await),
-        Check::of("free_numbers", free_numbers(&mut connection).await),
-    ])
+    let mut checks = vec![Check::reachable(Ok(()))];
+    for rule in &RULES {
+        checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
+    }
+    checks.push(pooler);
+    Ok(checks)
 }
 
-async fn version(connection: &mut PgConnection) -> anyhow::Result<(bool, String)> {
-    let (number, name): (i32, String) = sqlx::query_as(
-        "select current_setting('server_version_num')::int, current_setting('server_version')",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok((number >= OLDEST_VERSION, format!("Postgres {name}, 14 or later is needed")))
+/// Fails where a database cannot be served, before anything is written to it.
+pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
+    refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))?;
+    refuse_all(AlsoAt::Preparation, pool).await
 }
 
-async fn migrations_applied(connection: &mut PgConnection) -> anyhow::Result<(bool, String)> {
-    let progress = migrations::progress(connection).await?;
-    let finding = if progress.is_complete() {
-        format!("all {} are applied", migrations::known())
-    } else {
-        let migrations::Progress { pending, damaged, unknown } = &progress;
-        format!("pending {pending:?}, damaged {damaged:?}, from a newer identityd {unknown:?}")
-    };
-    Ok((progress.is_complete(), finding))
+/// Fails where something of a migrated database is missing.
+pub(crate) async fn refuse_incomplete(pool: &PgPool) -> anyhow::Result<()> {
+    refuse_all(AlsoAt::Start, pool).await
 }
 
-/// A weaker value of either setting loses acknowledged writes in a power cut. For `synchronous_commit` the stronger
-/// `remote_apply` is as good as `on`.
-async fn is_on(connection: &mut PgConnection, setting: &str) -> anyhow::Result<(bool, String)> {
-    let query = sqlx::query_scalar("select current_setting($1)").bind(setting);
-    let value: String = query.fetch_one(connection).await?;
-    Ok((matches!(value.as_str(), "on" | "remote_apply"), format!("is {value}")))
+async fn refuse_all(also_at: AlsoAt, pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    for rule in RULES.iter().filter(|rule| rule.also_at == also_at) {
+        refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
+    }
+    Ok(())
 }
 
-async fn free_numbers(connection: &mut PgConnection) -> anyhow::Result<(bool, String)> {
-    let query = sqlx::query_scalar("select count(*) from phone_number_pool where claimed_by is null");
-    let free: i64 = query.fetch_one(connection).await.context("cannot count them")?;
-    Ok((free > 0, format!("{free} are left")))
+fn refuse(check: Check) -> anyhow::Result<()> {
+    let Check { name, passed, finding } = check;
+    if passed { Ok(()) } else { bail!("this database cannot be served ({name}): {finding}") }
 }

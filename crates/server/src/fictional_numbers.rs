@@ -1,4 +1,4 @@
-//! Numbers to try the service with: nobody can be called on them, and every state has some.
+//! Phone numbers for trying the service. They reach no telephone, and every state has some.
 //!
 //! 555-0100 to 555-0199 are reserved for fiction in every area code of the North American plan.
 

@@ -1,18 +1,18 @@
-//! The service as one piece: settings, composition, and what operators do.
+//! The service as one piece: settings, composition, and the work of the command line.
 //!
 //! # Code map
-//! - [`Service`]: composition; [`settings`]: what it is composed by.
-//! - [`connections`], [`mod@tls`]: the server loop; `front`: compression and CORS.
-//! - `metrics`, [`traces`]: what is seen of it from outside.
-//! - [`database`], [`private_postgres`], [`migrations`], `preparation`: what is there before the first request.
-//! - [`operator`], [`numbers`], [`audit`], [`doctor`]: what commands do.
+//! - [`Service`]: composition; [`settings`]: flags, environment and file.
+//! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
+//! - `metrics`, [`traces`]: for those who watch the service.
+//! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
+//! - [`operator`], [`numbers`], [`audit`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
 
 pub mod audit;
 pub mod connections;
 pub mod database;
 pub mod doctor;
+mod edge;
 pub mod fictional_numbers;
-mod front;
 mod metrics;
 pub mod migrations;
 pub mod numbers;
@@ -23,7 +23,9 @@ mod retention;
 mod service;
 pub mod settings;
 pub mod signing;
+pub mod stop;
 pub mod tls;
 pub mod traces;
 
-pub use service::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
+pub use service::{HEARTBEAT, Service, ServiceSettings};
+pub use settings::CONNECTIONS;

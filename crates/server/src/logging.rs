@@ -1,5 +1,5 @@
-//! The log: structured, on standard error, since standard output is for what a command was asked for. Beside it, traces
-//! for whoever collects them.
+//! The log: structured, on standard error, since standard output is for the results of commands. Traces are set up here,
+//! too, if there is a collector.
 
 mod plain_fields;
 
@@ -24,11 +24,11 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use self::plain_fields::PlainFields;
 
 /// How many bytes are written at once, if as many have gathered.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How long lines gather after some were written. A thread that waits for every single one would have to be woken for it,
-/// by the request that wrote it.
-const REST: Duration = Duration::from_millis(5);
+/// How long the writing thread sleeps after each write, so that lines gather. Without the sleep, each request would have
+/// to wake the thread for its own line.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -41,27 +41,27 @@ pub(crate) enum Format {
 
 /// Starts to log, at the levels of `RUST_LOG` or else at this one; and to trace, if there is somewhere to send traces.
 ///
-/// Requests do not wait for their lines to be written: a thread writes what has gathered, and keeps everything. When what
-/// is returned is dropped, all of it is written.
+/// Requests do not wait for their lines to be written: a thread writes the lines that have gathered, and loses none. When
+/// the returned guard is dropped, the remaining lines are written.
 pub(crate) fn start(
     format: Format,
     level: LevelFilter,
     traces: Option<&Traces>,
 ) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env();
-    // Left out: what Postgres notes at every start, that the table of migrations exists.
+    // At every start Postgres notes that the table of migrations exists. That notice is left out.
     let filter =
         filter.context("RUST_LOG is not valid")?.add_directive("sqlx::postgres::notice=warn".parse()?);
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(false)
-        .finish(Resting(BufWriter::with_capacity(BUFFER, io::stderr())));
+        .finish(Gathering(BufWriter::with_capacity(BUFFER_BYTES, io::stderr())));
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = match format {
-        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => log.boxed(),
+        Format::Text if io::IsTerminal::is_terminal(&io::stderr()) => log.fmt_fields(PlainFields).boxed(),
         Format::Text => log.with_ansi(false).with_timer(Clock).fmt_fields(PlainFields).boxed(),
         Format::Json => log.json().flatten_event(true).boxed(),
     };
-    // Spans are for traces. Without them nobody is interested in spans, and none is made.
+    // Spans are for traces alone. Without traces no layer is interested in spans, so none is made.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "the method itself is of one lifetime alone"
@@ -73,7 +73,7 @@ pub(crate) fn start(
     Ok(guard)
 }
 
-/// Moments as they are written everywhere, digit by digit and not by a format string.
+/// Timestamps in the format of events, written without a format string.
 struct Clock;
 
 impl FormatTime for Clock {
@@ -86,17 +86,17 @@ impl FormatTime for Clock {
     }
 }
 
-/// A writer that takes a rest whenever everything is written.
-struct Resting<W>(W);
+/// A writer that sleeps for `GATHER_TIME` after each flush.
+struct Gathering<W>(W);
 
-impl<W: Write> Write for Resting<W> {
+impl<W: Write> Write for Gathering<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
-        std::thread::sleep(REST);
+        std::thread::sleep(GATHER_TIME);
         Ok(())
     }
 }

@@ -1,23 +1,21 @@
 //! The command line of identityd.
 
 mod cli;
+mod escape;
 mod logging;
 
-use std::io::Write as _;
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()).await {
+    // The future is boxed because it contains those of all commands.
+    match Box::pin(cli::run(cli::Arguments::of_command_line())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to do if standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            cli::output::note(&format!("error: {}", one_line(&error)));
             ExitCode::FAILURE
         }
     }

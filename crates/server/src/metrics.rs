@@ -1,5 +1,5 @@
-//! `GET /metrics` for Prometheus: what this process counts, and what the database knows of the log and of read models.
-//! The latter is asked for when somebody looks, so a rebuild in another process is seen from here too.
+//! `GET /metrics` for Prometheus: counters of this process, and facts about the log and the read models from the database.
+//! The database is asked at each scrape, so a rebuild in another process is visible here, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +25,11 @@ use sqlx::PgPool;
 const PREFIX: &str = "identityd";
 
 /// How long the database may take to answer before the rest is shown without it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything there is to see.
+/// All metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -57,8 +57,8 @@ impl Metrics {
     async fn show(&self) -> Result<String, std::fmt::Error> {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
-        let seen = tokio::time::timeout(PATIENCE, Seen::look(&self.pool)).await;
-        // Why it is away is in the log of whoever needed it.
+        let seen = tokio::time::timeout(DATABASE_TIMEOUT, Seen::look(&self.pool)).await;
+        // The request that needed the database has logged why it is away.
         let seen = seen.ok().and_then(Result::ok);
         gauge(&mut present, "database_up", "Whether the database answers", i64::from(seen.is_some()));
         if let Some(seen) = seen {
@@ -110,7 +110,7 @@ fn register_pool(registry: &mut Registry, pool: &PgPool) {
     gauge(registry, "pool_connections_limit", "The most of them there may be", largest);
 }
 
-/// What the database says.
+/// Facts from the database.
 struct Seen {
     head: i64,
     free_numbers: i64,
@@ -151,14 +151,14 @@ struct InPhase {
     phase: Phase,
 }
 
-/// What a job is doing, or how the last one ended.
+/// The phase of a job, or how the last one ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     /// As the job itself says.
     Said(rebuild::Phase),
     Failed,
     Interrupted,
-    /// It says that it is at work, and nobody is.
+    /// It was killed: its last phase is recorded as running, and no process has its lock.
     Killed,
 }
 

@@ -2,16 +2,31 @@
 
 use std::collections::HashMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sqlx::migrate::Migrator;
 use sqlx::{PgConnection, PgPool};
 
-/// What the `migrations` folder held when this binary was built.
+/// The contents of the folder `migrations` when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
-/// Brings the database up to date. Processes that do so at once wait for each other, on Postgres's advisory lock.
+/// Brings the database up to date. Processes that do so at once wait for each other, on an advisory lock of Postgres.
+/// Without pending migrations nothing is written, so a role without the right to change tables, or a standby, will do.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
-    MIGRATIONS.run(pool).await.context("cannot migrate the database")
+    let context = "cannot migrate the database";
+    if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {
+        return Ok(());
+    }
+    MIGRATIONS.run(pool).await.context(context)
+}
+
+/// The same for commands that work on what is there: a database without any of our tables is left as it is.
+pub async fn run_if_begun(pool: &PgPool) -> anyhow::Result<()> {
+    let progress = progress(&mut *pool.acquire().await.context("cannot migrate the database")?).await?;
+    ensure!(
+        progress.pending.len() < known(),
+        "this database has no tables of identityd: if it is the right one, `identityd migrate` makes them"
+    );
+    run(pool).await
 }
 
 /// How many migrations this binary knows.

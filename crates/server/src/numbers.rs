@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context as _, bail, ensure};
 use sqlx::PgPool;
 
-/// A number and where it is from.
+/// A phone number and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolNumber {
     /// In E.164, such as `+12125550100`.

@@ -1,26 +1,28 @@
-//! What operators do beside the API: organizations and keys. Called by the command line.
+//! The work of operators: organizations, keys, identities. Called by the command line.
+
+mod identities;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
-use identity_domain::{Command, Handle, organization};
+use identity_domain::{Command, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
-use identity_projections::identities::{IdentityQuery, Viewer};
-use identity_projections::{identities, organizations};
+use identity_projections::organizations;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use uuid::Uuid;
+
+pub use identities::Access;
 
 /// The longest label of a key and name of an organization, in characters.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_CHARACTERS: usize = 255;
 
-/// Acts on a migrated database with an operator's rights, which are all there are.
+/// Acts on a migrated database with all rights.
 #[derive(Debug, Clone)]
 pub struct Operator {
     pool: PgPool,
@@ -46,7 +48,7 @@ pub struct Organization {
     pub created_at: OffsetDateTime,
 }
 
-/// What a key is to be for.
+/// The scope of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// Everything in its organization.
@@ -130,7 +132,7 @@ impl Operator {
         let scope = match purpose {
             Purpose::Admin => Scope::Admin,
             Purpose::Agent(handle) => {
-                Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await? }
+                Scope::Agent { identity_id: self.find_identity(&organization_id, handle).await?.id }
             }
             Purpose::Auditor => Scope::Auditor,
         };
@@ -169,17 +171,6 @@ impl Operator {
         }
     }
 
-    async fn find_identity(&self, organization_id: &str, handle: &str) -> anyhow::Result<Uuid> {
-        let parsed = Handle::parse(handle).with_context(|| format!("{handle} is not a handle"))?;
-        let wanted = IdentityQuery {
-            organization_id: organization_id.to_owned(),
-            viewer: Viewer::Admin,
-            handle: parsed.as_str().to_owned(),
-        };
-        let found = identities::find(&self.pool, &[wanted]).await?.pop().flatten();
-        Ok(found.with_context(|| format!("there is no identity {parsed} in this organization"))?.id)
-    }
-
     /// Appends through a committer that lives for this one command. Beside a running service the two wait for each
     /// other at the head of the log.
     async fn appending<T>(&self, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
@@ -190,13 +181,13 @@ impl Operator {
             Arc::new(NumberPool),
             settings,
         );
-        // The log is let go of with the last answer, which ends the committer.
+        // `work` drops the log at its end, which ends the committer.
         let (answer, ()) = tokio::join!(work(log), committer.run());
         answer
     }
 }
 
-/// What an operator appends.
+/// A command of an operator, for the log.
 fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append {
     Append {
         organization_id: organization_id.to_owned(),
@@ -210,7 +201,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
     }
 }
 
-/// A new key, and what is appended to issue it.
+/// A new key, and the command that issues it.
 fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(NewKey, Append)> {
     let secret = Secret::generate()?;
     let id = ids::mint_random();
@@ -229,10 +220,10 @@ fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(Ne
 
 fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
     let length = name.chars().count();
-    if (1..=LONGEST_NAME).contains(&length) && !name.contains('\0') {
+    if (1..=MAX_NAME_CHARACTERS).contains(&length) && !name.contains('\0') {
         Ok(())
     } else {
-        bail!("{what} has 1 to {LONGEST_NAME} characters and no NUL")
+        bail!("{what} has 1 to {MAX_NAME_CHARACTERS} characters and no NUL")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What has to be done before the service answers: read models of an older version are rebuilt from the log.
+//! Work that must be done before the service answers: read models of an older version are rebuilt from the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tokio::sync::watch;
 /// How many ranges of the log are folded at the same time.
 const WORKERS: usize = 4;
 
-/// How long to wait before looking again after a rebuild that failed, or that somebody else is at.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The wait before the next attempt, after a rebuild failed or while another process does it.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the log says how far a rebuild is.
-const REPORT: Duration = Duration::from_secs(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The first read model whose table is of an older version than this software's, or of no known one.
 pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
@@ -33,7 +33,7 @@ pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sq
     Ok(tables.into_iter().find(|table| version(table.as_ref()) < table.version()))
 }
 
-/// What is said of a rebuild that has yet to begin.
+/// The announcement of a rebuild that has not begun.
 pub(crate) fn announced(table: &dyn Table) -> Preparation {
     preparation(table, "waiting".to_owned(), 0, 0)
 }
@@ -72,7 +72,7 @@ pub(crate) async fn run(
 
 async fn rest(stop: &mut watch::Receiver<bool>) {
     // Told to stop, there is nothing to wait for.
-    drop(tokio::time::timeout(PAUSE, stop.wait_for(|stop| *stop)).await);
+    drop(tokio::time::timeout(RETRY_INTERVAL, stop.wait_for(|stop| *stop)).await);
 }
 
 fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<Preparation>>) {
@@ -117,7 +117,7 @@ async fn pass_on(
     mut seen: watch::Receiver<Progress>,
     told: &watch::Sender<Option<Preparation>>,
 ) -> std::convert::Infallible {
-    let mut reports = tokio::time::interval(REPORT);
+    let mut reports = tokio::time::interval(REPORT_INTERVAL);
     loop {
         tokio::select! {
             changed = seen.changed() => {

@@ -1,9 +1,9 @@
-//! The private Postgres of a data directory: who runs it, and for how long.
+//! The private Postgres of a data directory: which process starts it, and which one stops it.
 //!
-//! With no database URL, every command of identityd shares one Postgres that belongs to the data directory. Whoever
-//! needs it attaches to the running server or starts it, and holds a shared file lock for as long as it is in use; the
-//! last one out stops the server. The kernel drops the locks of a process that dies, so a killed service leaves
-//! nothing to clean up: the server goes on, and the next user attaches to it and takes over the duty to stop it.
+//! Without a database URL, all commands of identityd on one data directory share one Postgres. A process that needs it
+//! attaches to the running server, or starts it, and has a shared file lock while it uses the server. The last process
+//! to release that lock stops the server. The kernel releases the locks of a process that dies, so a killed service
+//! leaves nothing to clean up: the server runs on, the next process attaches to it, and stops it at its end.
 //!
 //! Starting and stopping happen only under the exclusive starter lock. Everything here blocks: call it from
 //! `tokio::task::spawn_blocking`.
@@ -17,18 +17,28 @@ mod server;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod tool;
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
+use cluster::CLUSTER;
 use home::Home;
 use server::Server;
 
+use crate::stop::Stop;
+
 /// Name of the database, and of the role that owns it.
 const DATABASE: &str = "identityd";
+
+/// How long after this process was told to stop it still waits for the starter lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// One use of the private Postgres of a data directory.
 #[derive(Debug)]
@@ -36,39 +46,64 @@ pub struct PrivatePostgres {
     server: Server,
     /// The shared lock that says the server is in use; none once it has been given back.
     in_use: Option<File>,
+    stop: Stop,
 }
 
 impl PrivatePostgres {
     /// Attaches to the Postgres of this data directory. Creates the directory and the cluster where they are missing,
     /// and starts the server where it does not run.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::open_until(data_dir, Stop::never())
+    }
+
+    /// The same, but given up when the process is told to stop. A server that was starting is ended then, unless another
+    /// process uses it. From then on [`close`](Self::close) has a time limit as well.
+    pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
         let home = Home::of(data_dir)?;
-        let starter = locks::starter(&home)?;
+        let starter = locks::starter(&home, || stop.is_told())?;
+        let starter = starter.context("told to stop while another process started Postgres")?;
         // Taken before the server starts: if this process dies half-way, the next one finds the same picture as after
         // the death of any other user.
         let in_use = locks::user(&home)?;
-        let server = Server::of(home)?;
-        server.ensure_running(&starter)?;
-        Ok(Self { server, in_use: Some(in_use) })
+        let mut this = Self { server: Server::of(home)?, in_use: Some(in_use), stop };
+        let outcome = this.server.ensure_running(&starter, &this.stop);
+        drop(starter);
+        match outcome {
+            Ok(()) => Ok(this),
+            Err(error) => this.give_back().and(Err(error)),
+        }
+    }
+
+    /// Whether this data directory has no cluster. A cluster that this account may not see counts as there, and so does a
+    /// link whose target is gone.
+    pub fn is_missing(data_dir: &Path) -> bool {
+        let home = data_dir.join("postgres");
+        let is_missing = |path: &Path| {
+            std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        is_missing(&home) || (home.is_dir() && is_missing(&home.join(CLUSTER)))
     }
 
     /// Where the database is, as a `postgres://` URL over the Unix socket.
     pub fn url(&self) -> String {
         let folder = percent_encode(self.server.socket_folder().as_os_str().as_bytes(), NON_ALPHANUMERIC);
-        // Everything is spelled out, since sqlx fills what a URL leaves open from PGPORT, PGSSLMODE and the like.
+        // All parts are given, since sqlx takes missing ones from PGPORT, PGSSLMODE and other variables.
         format!("postgres://{DATABASE}@{folder}:{port}/{DATABASE}?sslmode=disable", port = socket::PORT)
     }
 
-    /// Gives the server back, and stops it if nobody else uses it.
+    /// Ends this use of the server, and stops the server if no other process uses it.
     pub fn close(mut self) -> anyhow::Result<()> {
         self.give_back()
     }
 
     fn give_back(&mut self) -> anyhow::Result<()> {
         let Some(in_use) = self.in_use.take() else { return Ok(()) };
-        let starter = locks::starter(self.server.home())?;
+        let gives_up = || self.stop.since().is_some_and(|told| told.elapsed() > LOCK_TIMEOUT);
+        let starter = locks::starter(self.server.home(), gives_up)?;
         drop(in_use);
-        if locks::is_unused(self.server.home())? { self.server.stop(&starter) } else { Ok(()) }
+        // A process that has the lock for so long uses the server, and will stop it.
+        let Some(starter) = starter else { return Ok(()) };
+        if locks::is_unused(self.server.home())? { self.server.stop(&starter, &self.stop) } else { Ok(()) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is not kept for ever: answers to writes under an `Idempotency-Key`.
+//! Deletes old answers to writes under an `Idempotency-Key`.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use identity_log::idempotency;
 use sqlx::PgPool;
 
-/// How often is looked for what is old.
-const PERIOD: Duration = Duration::from_hours(1);
+/// How often old answers are deleted.
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Forgets what is older than `retention`, now and from time to time. A failure is tried again the next time: what is
 /// kept for too long does no harm.
@@ -21,6 +21,6 @@ pub(crate) async fn run(pool: PgPool, retention: Duration) -> Infallible {
                 tracing::warn!(error = &error as &dyn Error, "cannot forget answers to old idempotency keys");
             }
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(PRUNE_INTERVAL).await;
     }
 }

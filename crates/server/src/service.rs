@@ -1,4 +1,4 @@
-//! Composition: database, log, read models and wire put together, and taken apart again in good order.
+//! Composition: starts database, log, read models and listeners together, and stops them in good order.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,31 +13,28 @@ use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
 use identity_projections::identities::finder::Finder;
-use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, PgPool};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::connections::Server;
-use crate::front::Front;
+use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
 use crate::settings::WireSettings;
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
-/// How many connections read for clients. Writes share the one of the committer.
-pub const CONNECTIONS: u32 = 16;
-
-/// How long a request waits for a connection before it is told to come again.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits for a connection of the pool before it is answered with 503.
+const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What a running service needs to know.
+/// The settings of a service.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
     /// Address to listen on; port 0 picks a free one.
@@ -52,15 +49,15 @@ pub struct ServiceSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
-    /// Who signs the log.
+    /// The key that signs the log.
     pub signing: SigningSettings,
-    /// What lies between clients and the API.
+    /// Settings of connections and requests.
     pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
-    /// How many connections read for clients: [`CONNECTIONS`], but for tests.
+    /// How many connections read for clients: [`CONNECTIONS`](crate::CONNECTIONS), but for tests.
     pub connections: u32,
 }
 
@@ -85,12 +82,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Binds the address, migrates the database and starts to answer. Where read models are of an older version, they
-    /// are rebuilt first; until then every request is told to come again.
+    /// Binds the address, migrates the database and starts to answer. Read models of an older version are rebuilt first;
+    /// until then every request is answered with 503.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
         let wire = settings.wire.clone();
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
-        let doors = Doors::open(settings.listen, &wire).await?;
+        let listeners = Listeners::open(settings.listen, &wire).await?;
         let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
@@ -123,14 +120,14 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
-            address: doors.api.local_addr()?,
-            metrics_address: doors.metrics_address()?,
+            address: listeners.api.local_addr()?,
+            metrics_address: listeners.metrics_address()?,
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),
             finding: tokio::spawn(finding.run()),
             stop_signing,
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
-            servers: doors.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
+            servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
@@ -161,7 +158,7 @@ impl Service {
         if self.speaks_tls() { "https" } else { "http" }
     }
 
-    /// Reads the TLS certificate and its key again. Where they cannot be used, those that were read before stay.
+    /// Reads the TLS certificate and its key again. If they cannot be used, the ones that were read before stay.
     pub fn reload(&self) -> anyhow::Result<()> {
         self.tls.as_ref().map_or(Ok(()), Tls::reload)
     }
@@ -174,8 +171,8 @@ impl Service {
         }
     }
 
-    /// Stops accepting and lets running requests end. The committer ends by itself when the last of them has let go of
-    /// the log, after everything that waited was committed.
+    /// Stops accepting and lets running requests end. When the last request has dropped its handle of the log, the
+    /// committer commits the commands that wait, and ends.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         // Answers that follow the log would never end by themselves; they end when nobody tells of news any more. That
@@ -190,7 +187,7 @@ impl Service {
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.finding.await.context("the search for identities was cut off")?;
         self.committer.await.context("the committer was cut off")?;
-        // What was committed last is signed before the signer ends.
+        // The signer signs the last events before it ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
         self.pool.close().await;
@@ -199,13 +196,13 @@ impl Service {
 }
 
 /// Where the service listens.
-struct Doors {
+struct Listeners {
     api: TcpListener,
     /// For `/metrics` alone, if it is not beside the API.
     metrics: Option<TcpListener>,
 }
 
-impl Doors {
+impl Listeners {
     async fn open(api: SocketAddr, wire: &WireSettings) -> anyhow::Result<Self> {
         let metrics = match wire.metrics_listen {
             Some(address) => Some(listen(address).await?),
@@ -218,7 +215,7 @@ impl Doors {
         self.metrics.as_ref().map(TcpListener::local_addr).transpose()
     }
 
-    /// Serves until it is told to stop, each door in a task of its own.
+    /// Serves until the service stops, each listener in a task of its own.
     fn serve(
         self,
         api: Router,
@@ -228,17 +225,17 @@ impl Doors {
         stop: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
         let metrics = metrics::router(Arc::new(metrics));
-        let run = |listener, tls, front| {
-            let server = Server::new(listener, tls, front, wire.connections.clone());
+        let run = |listener, tls, edge| {
+            let server = Server::new(listener, tls, edge, wire.connections.clone());
             tokio::spawn(server.run(stop.clone()))
         };
         match self.metrics {
             Some(listener) => vec![
-                run(self.api, tls.cloned(), Front::new(api, wire)),
-                // Whoever scrapes stands inside.
-                run(listener, None, Front::bare(metrics)),
+                run(self.api, tls.cloned(), Edge::new(api, wire)),
+                // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
+                run(listener, None, Edge::bare(metrics)),
             ],
-            None => vec![run(self.api, tls.cloned(), Front::new(api.merge(metrics), wire))],
+            None => vec![run(self.api, tls.cloned(), Edge::new(api.merge(metrics), wire))],
         }
     }
 }
@@ -248,8 +245,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
-    let options: PgConnectOptions =
-        database_url.expose_secret().parse().context("the database URL is not valid")?;
+    let options = database::options(database_url)?;
     // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
     // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
     // three times as long as to carry it out.
@@ -260,7 +256,7 @@ fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool>
     // A connection is looked at when it is given back; looking again when it is taken costs a round trip a request.
     let pool = PgPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
         .test_before_acquire(false);
     Ok(pool.connect_lazy_with(options))
 }

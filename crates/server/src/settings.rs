@@ -15,9 +15,12 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::signing::SigningSettings;
+use crate::signing::{GivenKey, SigningSettings};
 
 pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
+
+/// How many connections read for clients. Writes share the one of the committer.
+pub const CONNECTIONS: u32 = 16;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
@@ -28,11 +31,11 @@ const DEFAULT_DESCRIPTION_LIMIT: usize = 10_000;
 const DEFAULT_IDEMPOTENCY_RETENTION_HOURS: u32 = 24;
 
 /// A hundred years: longer is a typing error, and would leave the range of a timestamp.
-const LONGEST_NAME_HOLD_DAYS: u32 = 36_500;
+const MAX_NAME_HOLD_DAYS: u32 = 36_500;
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// Where the data is, as flags and environment say.
+/// The place of the data, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct DatabaseFlags {
     /// Folder of the signing key, and of the private Postgres where there is no database URL [default: .identityd]
@@ -45,10 +48,15 @@ pub struct DatabaseFlags {
     pub database_url: Option<SecretString>,
 }
 
-/// Who signs the log, as flags and environment say.
+/// The signing key, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct SigningFlags {
-    /// Key that signs checkpoints: 32 bytes in base64 [default: made on first start, kept in the data directory]
+    /// File with the key that signs checkpoints, 32 bytes in base64, which nobody else can read [default: made on first
+    /// start, kept in the data directory]
+    #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub signing_key_file: Option<PathBuf>,
+
+    /// The key itself, best given in the environment: a flag can be read by everybody on this machine
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub signing_key: Option<SecretString>,
@@ -77,7 +85,7 @@ pub struct ServeFlags {
     #[arg(long, env = "IDENTITYD_DESCRIPTION_LIMIT", value_name = "CHARACTERS")]
     pub description_limit: Option<usize>,
 
-    /// What lies between clients and the API.
+    /// Settings of connections and requests.
     #[command(flatten)]
     pub wire: WireLayer,
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
@@ -92,6 +100,7 @@ pub struct SettingsFile {
     data_dir: Option<PathBuf>,
     database_url: Option<SecretString>,
     signing_key: Option<SecretString>,
+    signing_key_file: Option<PathBuf>,
     listen: Option<SocketAddr>,
     mail_domain: Option<String>,
     tunnel_zone: Option<String>,
@@ -142,13 +151,24 @@ impl DatabaseSettings {
 
 impl SigningSettings {
     /// Merges the layers. There is a data directory wherever the database is.
-    pub fn resolve(flags: SigningFlags, database: &DatabaseFlags, file: &SettingsFile) -> Self {
+    pub fn resolve(
+        flags: SigningFlags,
+        database: &DatabaseFlags,
+        file: &SettingsFile,
+    ) -> anyhow::Result<Self> {
         let data_dir = database.data_dir.clone().or_else(|| file.data_dir.clone());
-        Self {
+        let given = given_key(flags.signing_key, flags.signing_key_file)?;
+        let in_file = given_key(file.signing_key.clone(), file.signing_key_file.clone())?;
+        Ok(Self {
             data_dir: data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
-            key: flags.signing_key.or_else(|| file.signing_key.clone()),
-        }
+            key: given.or(in_file),
+        })
     }
+}
+
+fn given_key(text: Option<SecretString>, file: Option<PathBuf>) -> anyhow::Result<Option<GivenKey>> {
+    ensure!(text.is_none() || file.is_none(), "signing_key and signing_key_file are both set");
+    Ok(text.map(GivenKey::Text).or_else(|| file.map(GivenKey::File)))
 }
 
 /// How to serve.
@@ -164,7 +184,7 @@ pub struct ServeSettings {
     pub name_hold: Duration,
     /// Longest description of an identity, in characters.
     pub description_limit: usize,
-    /// What lies between clients and the API.
+    /// Settings of connections and requests.
     pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
@@ -189,10 +209,7 @@ impl ServeSettings {
 
 fn name_hold(days: Option<u32>) -> anyhow::Result<Duration> {
     let days = days.unwrap_or(DEFAULT_NAME_HOLD_DAYS);
-    ensure!(
-        days <= LONGEST_NAME_HOLD_DAYS,
-        "name_hold_days is {days}, at most {LONGEST_NAME_HOLD_DAYS} is possible"
-    );
+    ensure!(days <= MAX_NAME_HOLD_DAYS, "name_hold_days is {days}, at most {MAX_NAME_HOLD_DAYS} is possible");
     Ok(Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY))
 }
 

@@ -1,8 +1,9 @@
-//! The key that signs checkpoints, and where what was signed is remembered: the folder `signing` in the data directory.
+//! The key that signs checkpoints. It and the last checkpoints that were signed are in the folder `signing` of the data
+//! directory.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -14,17 +15,32 @@ use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 
-/// Who signs.
+/// The key that signs checkpoints.
 #[derive(Debug, Clone)]
 pub struct SigningSettings {
     /// The data directory.
     pub data_dir: PathBuf,
-    /// The key in base64; without it, one is made on first start and kept in the data directory.
-    pub key: Option<SecretString>,
+    /// The key; without it, one is made on first start and kept in the data directory.
+    pub key: Option<GivenKey>,
+}
+
+/// A key that the operator keeps.
+#[derive(Debug, Clone)]
+pub enum GivenKey {
+    /// In base64.
+    Text(SecretString),
+    /// In a file that nobody else can read, in base64.
+    File(PathBuf),
+}
+
+impl From<String> for GivenKey {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
 }
 
 impl SigningSettings {
-    /// A signer with the key that is given, or kept, or made now.
+    /// A signer. Its key is the one in the settings, or else the one in the data directory, which is made if it is missing.
     pub fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
         let key = match self.existing_key()? {
             Some(key) => key,
@@ -33,7 +49,7 @@ impl SigningSettings {
         Ok(Signer::new(pool, key, Memory::new(self.folder())))
     }
 
-    /// The same, if there is a key already: a command in the wrong folder makes none.
+    /// The same, but without making a key: a command in the wrong folder must not make one.
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
         let key = self.existing_key()?;
         Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
@@ -44,29 +60,27 @@ impl SigningSettings {
     }
 
     fn existing_key(&self) -> anyhow::Result<Option<SigningKey>> {
-        if let Some(given) = &self.key {
-            let key = SigningKey::parse(given.expose_secret()).context("the signing key that is set")?;
-            return Ok(Some(key));
-        }
-        let file = self.folder().join("key");
-        match fs::read_to_string(&file) {
-            Ok(text) => {
-                check_private(&file)?;
-                let key = SigningKey::parse(&text).with_context(|| file.display().to_string())?;
-                Ok(Some(key))
+        match &self.key {
+            Some(GivenKey::Text(given)) => {
+                SigningKey::parse(given.expose_secret()).context("the signing key that is set").map(Some)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+            Some(GivenKey::File(file)) => {
+                let key = key_of(file)?;
+                key.with_context(|| format!("there is no signing key in {}", file.display())).map(Some)
+            }
+            None => key_of(&self.folder().join("key")),
         }
     }
 
-    /// Another process may be at it too: whoever links its file first has made the key of both.
+    /// Two processes may do this at the same time: the one that links its file first has made the key of both.
     fn make_key(&self) -> anyhow::Result<SigningKey> {
         let folder = self.folder();
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        private_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut seed = [0; 32];
         OsRng.try_fill_bytes(&mut seed).context("the operating system gives no randomness")?;
         let draft = folder.join(format!("key.{}", std::process::id()));
+        // Left behind by a process of this id that was killed while it wrote.
+        drop(fs::remove_file(&draft));
         let written = write_private(&draft, &SigningKey::from_seed(&seed).expose());
         let linked = written.and_then(|()| match fs::hard_link(&draft, folder.join("key")) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -77,13 +91,32 @@ impl SigningSettings {
     }
 }
 
+/// The key in a file, if there is a file.
+fn key_of(file: &Path) -> anyhow::Result<Option<SigningKey>> {
+    match fs::read_to_string(file) {
+        Ok(text) => {
+            check_private(file)?;
+            SigningKey::parse(text.trim()).with_context(|| file.display().to_string()).map(Some)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Makes the folder private to this account, whatever the umask is. Older versions made it open to others.
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // A file that is there already may be a link to another one.
+    let mut writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     writeln!(writer, "{text}")?;
     writer.sync_all()
 }
 
-/// Whoever can read the key can sign a history of their own.
+/// A user who can read the key can sign a forged history, so the file must be private.
 fn check_private(file: &Path) -> anyhow::Result<()> {
     let mode = fs::metadata(file)?.permissions().mode() & 0o777;
     let others = mode & 0o077;

@@ -22,7 +22,7 @@ pub struct TlsSettings {
     pub key: PathBuf,
 }
 
-/// What connections are opened with. Clones share it, and see a new certificate at once.
+/// The certificate for new connections. Clones share it, and see a new certificate at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     settings: TlsSettings,
@@ -35,13 +35,13 @@ impl Tls {
         Ok(Self { settings, config })
     }
 
-    /// Reads certificate and key again. Where they cannot be used, those that were read before stay.
+    /// Reads certificate and key again. If they cannot be used, the ones that were read before stay.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         self.config.send_replace(read(&self.settings)?);
         Ok(())
     }
 
-    /// Shakes hands.
+    /// Does the TLS handshake.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.config.borrow());
         TlsAcceptor::from(config).accept(stream).await

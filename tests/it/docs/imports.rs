@@ -186,11 +186,11 @@ fn resolve(
 fn circles_of(imports: &Imports) -> BTreeSet<Vec<Module>> {
     let reached: BTreeMap<&Module, BTreeSet<&Module>> =
         imports.keys().map(|module| (module, reached_from(module, imports))).collect();
-    let reaches = |from: &Module, to: &Module| reached.get(from).is_some_and(|reached| reached.contains(to));
+    let leads_to = |from: &Module, to: &Module| reached.get(from).is_some_and(|reached| reached.contains(to));
     let circle = |module: &&Module| -> Vec<Module> {
-        imports.keys().filter(|other| reaches(module, other) && reaches(other, module)).cloned().collect()
+        imports.keys().filter(|other| leads_to(module, other) && leads_to(other, module)).cloned().collect()
     };
-    imports.keys().filter(|module| reaches(module, module)).map(|module| circle(&module)).collect()
+    imports.keys().filter(|module| leads_to(module, module)).map(|module| circle(&module)).collect()
 }
 
 fn reached_from<'a>(start: &Module, imports: &'a Imports) -> BTreeSet<&'a Module> {

@@ -1,7 +1,7 @@
 //! The events of an identity, in the shape in which the log stores them for ever.
 //!
-//! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old example in
-//! `events/` stays.
+//! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old
+//! example in `events/` stays.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -126,8 +126,8 @@ pub enum Event {
     /// The metadata of its tunnel was replaced.
     #[serde(rename = "identity.tunnel_metadata_changed")]
     TunnelMetadataChanged {
-        /// JSON text of an object, as the client wrote it. A JSON value would lose the order of its members in the database, and
-        /// digits of large numbers in canonical JSON.
+        /// JSON text of an object, as the client wrote it. A JSON value would lose the order of its members in the
+        /// database, and digits of large numbers in canonical JSON.
         metadata: String,
     },
     /// It may use a vault secret.
@@ -255,8 +255,7 @@ pub enum FilterMode {
     Blacklist,
 }
 
-// Decision D1.
-/// The status of an identity.
+/// The status of an identity (D1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = IdentityStatus)]
@@ -268,8 +267,7 @@ pub enum Status {
     Paused,
 }
 
-// Contract, section 1.4.
-/// Who terminates the TLS of a tunnel.
+/// Who terminates the TLS of a tunnel. Contract, section 1.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {

@@ -52,7 +52,8 @@ pub struct IdentityBody {
 }
 
 impl IdentityBody {
-    /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it is deleted.
+    /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it
+    /// is deleted.
     pub fn names_viewers(&self) -> bool {
         self.access.contains("\"viewer_identity_id\":\"")
     }
@@ -73,12 +74,12 @@ impl IdentityBody {
     }
 }
 
-/// The condition, in SQL, that a viewer may see an identity. The viewer is null for an admin. A paused identity sees no other
-/// identity, and no other agent sees it (D1).
+/// The condition, in SQL, that a viewer may see an identity. The viewer is null for an admin. A paused identity sees
+/// no other identity, and no other agent sees it (D1).
 ///
 /// - `seen!(one …)` is for a single identity: Postgres looks up the access rows of that identity.
-/// - `seen!(list …)` is for a list: Postgres may collect all targets of the viewer instead. Wildcard rows are restricted to the
-///   organization, so that Postgres does not collect those of other organizations.
+/// - `seen!(list …)` is for a list: Postgres may collect all targets of the viewer instead. Wildcard rows are
+///   restricted to the organization, so that Postgres does not collect those of other organizations.
 macro_rules! seen {
     (one, $organization:literal, $viewer:literal) => {
         seen!($organization, $viewer, " offset 0")
@@ -116,8 +117,8 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
-/// SQL that selects the columns of [`IdentityBody`]. An access row that names a deleted viewer is left out (D26). `offset 0` makes
-/// Postgres look up each viewer by its key, however many it expects.
+/// SQL that selects the columns of [`IdentityBody`]. An access row that names a deleted viewer is left out (D26).
+/// `offset 0` makes Postgres look up each viewer by its key, however many it expects.
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! From the database to a file that proves itself.
+//! Writes the history of an organization to a file that can be verified without the service.
 //!
 //! An export ends where the last checkpoint ends, since nothing can be proved of what comes after. Events are written
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
@@ -42,7 +42,7 @@ pub async fn run(
     );
     let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
     if range.until.is_some() {
-        hold_whole(&mut connections.0, organization_id, signed.checkpoint.size).await?;
+        check_whole(&mut connections.0, organization_id, signed.checkpoint.size).await?;
     }
     let mut trailer = Trailer::of_range(range.after, range.until.map(|_| until));
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
@@ -60,8 +60,13 @@ pub async fn run(
     Ok(trailer)
 }
 
-/// Holds that the log is as long as what was signed. Of a part nobody could tell: what is missing may stand behind it.
-async fn hold_whole(connection: &mut PgConnection, organization_id: &str, signed: u64) -> anyhow::Result<()> {
+/// Checks that no signed event is missing at the end of the log. A verifier of a part could not see that, since the
+/// missing event may lie behind the part.
+async fn check_whole(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    signed: u64,
+) -> anyhow::Result<()> {
     let last: Option<i64> =
         sqlx::query_scalar("select max(organization_sequence) from events where organization_id = $1")
             .bind(organization_id)

@@ -3,13 +3,14 @@
 use identity_log::history::Entry;
 pub use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::recorded::timestamp;
+use identity_proof::canonical::is_exact_integer;
 use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::unambiguous::Unambiguous;
 
-/// What an auditor sees of an event. The members are those that are hashed, no more and no fewer.
+/// An event as an auditor sees it. Exactly these members are hashed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
@@ -36,7 +37,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of an event as it stands in the log, whatever that has become.
+    /// The envelope of an event as it is in the log now, even if it was tampered with.
     pub fn of(entry: &Entry<'_>) -> serde_json::Result<Self> {
         Ok(Self {
             organization_id: entry.organization_id.to_owned(),
@@ -56,10 +57,10 @@ impl Envelope {
 /// How the last line begins; no envelope begins so.
 pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
 
-/// What stands between an envelope and its leaf hash.
+/// The text between an envelope and its leaf hash.
 const SEAL_START: &[u8] = br#","leaf_hash":""#;
 
-/// What stands behind the leaf hash.
+/// The text behind the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
 
 /// How long a hash is in base64.
@@ -89,7 +90,8 @@ pub struct Read {
     pub signed: Option<Hash>,
 }
 
-/// What has to be dense and in order. A line has the members of an envelope and perhaps a leaf hash, each of them once.
+/// The members that are checked for gaps and order. A line has the members of an envelope and perhaps a leaf hash, each
+/// of them once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outline {
@@ -118,7 +120,13 @@ pub struct Outline {
 
 impl Outline {
     fn read(line: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(line).map_err(unreadable)
+        let outline: Self = serde_json::from_slice(line).map_err(unreadable)?;
+        let places = [outline.organization_sequence, outline.sequence];
+        if places.iter().all(|place| is_exact_integer(i128::from(*place))) {
+            Ok(outline)
+        } else {
+            Err(unreadable("a number is beyond 2^53"))
+        }
     }
 
     fn signed(&self) -> Result<Option<Hash>, String> {
@@ -131,15 +139,18 @@ fn unreadable(error: impl std::fmt::Display) -> String {
     format!("this is no event: {error}")
 }
 
-/// Reads a line. Its text is taken for canonical first, which it is in our exports: when its hash is the signed one,
-/// it is what was signed, byte by byte. Otherwise the envelope is put into canonical form.
+/// Reads a line. In our exports its text is canonical: when the hash of the text is the signed one, it is what was
+/// signed, byte by byte. Otherwise the envelope is put into canonical form. A leaf over text that is not canonical is
+/// refused, even if somebody has signed it.
 pub fn read(line: &[u8]) -> Result<Read, String> {
     let event = Outline::read(line)?;
     let (text, seal) = unseal(line);
     if let Some(seal) = seal
         && seal == leaf::of_canonical(&[text, b"}"])
     {
-        return Ok(Read { event, leaf: seal, signed: Some(seal) });
+        let leaf = leaf::of_text(&[text, b"}"].concat());
+        let leaf = leaf.map_err(|error| format!("what was signed is not canonical JSON: {error}"))?;
+        return Ok(Read { event, leaf, signed: Some(seal) });
     }
     let signed = event.signed()?;
     let leaf = leaf::of(&parse(line)?).map_err(unreadable)?;
@@ -169,4 +180,48 @@ fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
     let hash =
         hash.and_then(|hash| std::str::from_utf8(hash).ok()).and_then(|hash| Hash::parse_hash(hash).ok());
     (envelope, hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_proof::leaf;
+
+    use super::{SEAL_END, SEAL_START, read};
+
+    const EVENT: &str = r#"{"aggregate_id":"a","aggregate_type":"identity","event_type":"e","event_version":"1","metadata":{},"organization_id":"o","organization_sequence":1,"payload":{"b":1,"c":2},"recorded_at":"t","sequence":1}"#;
+
+    /// A line whose leaf hash was signed over its text as it stands.
+    fn sealed(event: &str) -> Vec<u8> {
+        let hash = leaf::of_canonical(&[event.as_bytes()]).to_string();
+        let envelope = event.strip_suffix('}').unwrap().as_bytes();
+        [envelope, SEAL_START, hash.as_bytes(), SEAL_END].concat()
+    }
+
+    #[test]
+    fn a_leaf_over_text_that_is_not_canonical_is_refused() {
+        read(&sealed(EVENT)).unwrap();
+        for (canonical, other) in [
+            (r#"{"b":1,"c":2}"#, r#"{"c":2,"b":1}"#),
+            (r#"{"b":1,"c":2}"#, r#"{"b":1, "c":2}"#),
+            (r#""e""#, r#""\u0065""#),
+            (r#"{"b":1,"#, r#"{"b":1.0,"#),
+        ] {
+            let error = read(&sealed(&EVENT.replace(canonical, other))).unwrap_err();
+            assert!(error.starts_with("what was signed is not canonical JSON"), "{other}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_what_every_reader_holds_is_refused() {
+        let with = |number: &str| EVENT.replace("\"b\":1,", &format!("\"b\":{number},"));
+        read(&sealed(&with("9007199254740992"))).unwrap();
+        for number in ["9007199254740993", "-9007199254740993", "100000000000000000001", "1e+30"] {
+            for line in [sealed(&with(number)), with(number).into_bytes()] {
+                let error = read(&line).unwrap_err();
+                assert!(error.contains("beyond 2^53"), "{number}: {error}");
+            }
+        }
+        let late = EVENT.replace("\"sequence\":1}", "\"sequence\":9007199254740993}");
+        assert!(read(late.as_bytes()).unwrap_err().contains("beyond 2^53"));
+    }
 }

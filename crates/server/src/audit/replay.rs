@@ -1,4 +1,5 @@
-//! What an identity was after each of its events, and who made it so: from an export, or from the database.
+//! Shows the state of an identity after each of its events, and who caused the event: from an export, or from the
+//! database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,12 +24,12 @@ use super::line::{self, Envelope, Trailer};
 use super::source::{self, Source};
 use super::verify::Fault;
 
-/// The life of an identity, as far as it is known.
+/// The history of an identity, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
     /// Its events, in order.
     pub steps: Vec<Step>,
-    /// Why this may not be the whole life, if so.
+    /// Why events of the identity may be missing, if they may.
     pub doubt: Option<String>,
 }
 
@@ -39,7 +40,7 @@ pub struct Step {
     pub event: Envelope,
     /// Who caused it.
     pub actor: String,
-    /// Whether the identity was there after it.
+    /// Whether the identity existed after it.
     pub presence: Presence,
     /// The identity after it, with who may see it and what it may use; none unless it was there.
     pub state: Option<Value>,
@@ -47,7 +48,7 @@ pub struct Step {
     pub changed: Vec<String>,
 }
 
-/// Whether an identity was there.
+/// Whether an identity existed after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
@@ -55,7 +56,7 @@ pub enum Presence {
     Present,
     /// It was deleted.
     Gone,
-    /// It was, but its birth is not known, and so what it was is not either.
+    /// It existed, but the event that created it is not in the file, so its state is unknown.
     Unknown,
 }
 
@@ -97,7 +98,7 @@ fn first_place(trailer: &Trailer) -> u64 {
     trailer.after.map(|after| after + 1).or(trailer.first).unwrap_or(1)
 }
 
-/// Why an export may not hold the whole life of an identity, which the trailer tells.
+/// Why an export may lack events of an identity, according to its trailer.
 fn doubt(trailer: &Trailer) -> Option<String> {
     if trailer.filtered {
         return Some("a filter left events out of this file".to_owned());
@@ -180,7 +181,7 @@ fn only_one(identity: &str, ids: BTreeSet<String>, is_whole: bool) -> anyhow::Re
     }
 }
 
-/// The events, if none between them is missing. Only what is no whole history may begin in the middle of a life.
+/// The events, if none between them is missing. Only in a part of a history may the first one be missing.
 fn dense(events: Vec<Envelope>, begins_late: bool) -> anyhow::Result<Vec<Envelope>> {
     let first = events.first().map_or(1, |event| if begins_late { event.sequence } else { 1 });
     for (expected, event) in (first..).zip(&events) {
@@ -193,7 +194,7 @@ fn dense(events: Vec<Envelope>, begins_late: bool) -> anyhow::Result<Vec<Envelop
     Ok(events)
 }
 
-/// What an identity came to: its document and tunnel, who may see it, and which secrets it may use.
+/// The state of an identity: its document and tunnel, who may see it, and which secrets it may use.
 #[derive(Debug, Default)]
 struct Life {
     row: Option<Row>,

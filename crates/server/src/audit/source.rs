@@ -1,22 +1,30 @@
 //! An export as a file: its trailer first, then its lines in batches.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use super::form::TABLE_TRAILER_START;
 use super::line::{TRAILER_START, Trailer, TrailerLine};
 use super::verify::Fault;
 
-/// How much is hashed at a time: enough for all cores, little beside what the machine has.
-const BATCH: u64 = 8 * 1024 * 1024;
+/// How much is hashed at a time, in bytes: enough for all cores, little beside what the machine has. The last line may
+/// reach beyond.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// How many lines are hashed at a time, however short they are.
+const MAX_BATCH_LINES: usize = 64 * 1024;
+
+/// The longest line, in bytes. The largest event names everybody who may see an identity: 32 MiB are 290,000 of them.
+const MAX_LINE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The longest trailer that is looked for.
-const LONGEST_TRAILER: u64 = 1024 * 1024;
+const MAX_TRAILER_BYTES: u64 = 1024 * 1024;
 
 /// The lines before the trailer.
 pub(super) struct Source {
     lines: std::io::Take<BufReader<File>>,
+    read_lines: u64,
 }
 
 impl Source {
@@ -25,7 +33,11 @@ impl Source {
         let unreadable =
             |error: std::io::Error| Fault::file(format!("cannot read {}: {error}", path.display()));
         let mut file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(Fault::file(format!("{} is not a file", path.display())));
+        }
+        let length = metadata.len();
         let end = tail(&mut file, length).map_err(unreadable)?;
         let last_line = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
         let last_line = last_line.unwrap_or_default();
@@ -34,21 +46,41 @@ impl Source {
         }
         let parsed = serde_json::from_slice::<TrailerLine>(last_line);
         let (true, Ok(TrailerLine { trailer })) = (last_line.starts_with(TRAILER_START), parsed) else {
-            return Err(unended(file).unwrap_or_else(unreadable));
+            return Err(unended(file).unwrap_or_else(|fault| fault));
         };
         let ending = u64::from(end.ends_with(b"\n"));
         let lines_end = length - ending - last_line.len() as u64;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        Ok((Self { lines: BufReader::new(file).take(lines_end) }, trailer))
+        Ok((Self { lines: BufReader::new(file).take(lines_end), read_lines: 0 }, trailer))
     }
 
     /// The next whole lines; none at the end.
     pub(super) fn next_batch(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
         let mut batch = Vec::new();
-        self.lines.by_ref().take(BATCH).read_to_end(&mut batch).map_err(unreadable)?;
-        self.lines.read_until(b'\n', &mut batch).map_err(unreadable)?;
+        for _ in 0..MAX_BATCH_LINES {
+            let line = LineLimit(self.read_lines + 1).read(&mut self.lines, &mut batch)?;
+            if line == 0 || batch.len() >= BATCH_BYTES {
+                break;
+            }
+            self.read_lines += 1;
+        }
         Ok((!batch.is_empty()).then_some(batch))
+    }
+}
+
+/// Reads the line of this number, which may be of limited length.
+struct LineLimit(u64);
+
+impl LineLimit {
+    /// Puts the line behind what `text` has. Gives its length, which is 0 at the end.
+    fn read(&self, lines: &mut impl BufRead, text: &mut Vec<u8>) -> Result<usize, Fault> {
+        let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
+        let length = lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', text).map_err(unreadable)?;
+        if length as u64 > MAX_LINE_BYTES {
+            let what = format!("this line is longer than {} MiB, which no event is", MAX_LINE_BYTES >> 20);
+            return Err(Fault { line: Some(self.0), sequence: None, what });
+        }
+        Ok(length)
     }
 }
 
@@ -58,20 +90,21 @@ pub(super) fn lines_of(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_TRAILER)))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TRAILER_BYTES)))?;
     let mut end = Vec::new();
-    file.read_to_end(&mut end)?;
+    file.take(MAX_TRAILER_BYTES).read_to_end(&mut end)?;
     Ok(end)
 }
 
 /// The fault of a file that does not end with a trailer: the line where it ends, or where it should have.
-fn unended(mut file: File) -> std::io::Result<Fault> {
-    file.seek(SeekFrom::Start(0))?;
+fn unended(mut file: File) -> Result<Fault, Fault> {
+    let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut reader = BufReader::new(file);
     let (mut line, mut number) = (Vec::new(), 1);
-    while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+    while LineLimit(number).read(&mut reader, &mut line)? > 0 && line.ends_with(b"\n") {
         if line.starts_with(TRAILER_START) {
-            let is_last = reader.fill_buf()?.is_empty();
+            let is_last = reader.fill_buf().map_err(unreadable)?.is_empty();
             let what =
                 if is_last { "this trailer cannot be read" } else { "this trailer is not the last line" };
             return Ok(Fault { line: Some(number), sequence: None, what: what.to_owned() });

@@ -1,12 +1,13 @@
-//! JSON that means the same to everybody: no object in it has a member twice.
+//! JSON that means the same to everybody: no object in it has a member twice, and no number is beyond 2^53.
 //!
 //! Where one stands twice, some readers take the first and some the last (RFC 8259, section 4), and RFC 8785 knows no
-//! canonical form of it. What an auditor reads must be what was hashed.
+//! canonical form of it. Beyond 2^53 some readers take a number for its neighbour (RFC 7493, section 2.2). What an auditor reads must be what was hashed.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Formatter};
 
+use identity_proof::canonical::{is_exact, is_exact_integer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Any value, of which nothing is kept.
@@ -55,19 +56,23 @@ impl<'de> Visitor<'de> for Anything {
         Ok(Unambiguous)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Unambiguous, E> {
+        exact(is_exact_integer(number.into()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Unambiguous, E> {
+        exact(is_exact_integer(number.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Unambiguous, E> {
+        exact(is_exact(number))
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
         Ok(Unambiguous)
     }
+}
+
+fn exact<E: Error>(is_exact: bool) -> Result<Unambiguous, E> {
+    if is_exact { Ok(Unambiguous) } else { Err(E::custom("a number is beyond 2^53")) }
 }

@@ -1,9 +1,9 @@
-//! From an export alone to a verdict: no service, no database, nothing to be trusted but the verifier key.
+//! Verifies an export. Needs neither the service nor the database; only the verifier key is trusted.
 //!
-//! Lines are read and hashed on all cores, a batch at a time, and then held against each other in their order. Memory
-//! grows with the number of aggregates, not of events.
+//! Lines are read and hashed on all cores, a batch at a time, and then compared with each other in their order. Memory
+//! grows with the number of aggregates, not with the number of events.
 //!
-//! An event is proved once a root over it is the signed one. Whatever is in a file and is not proved is said.
+//! An event is proved if the root of a tree that has it equals a signed root. Events that are not proved are reported.
 
 mod claim;
 mod history;
@@ -15,7 +15,7 @@ use identity_proof::{Checkpoint, checkpoint};
 use super::source::Source;
 use history::History;
 
-/// What is wrong with an export, and where first.
+/// The first fault of an export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct Fault {
@@ -33,7 +33,7 @@ impl Fault {
     }
 }
 
-/// What was found to be right.
+/// The result for an export without a fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// How many events are in the file.
@@ -46,11 +46,11 @@ pub struct Report {
     pub first: Option<u64>,
     /// Organization sequence of the last.
     pub last: Option<u64>,
-    /// What they were held against.
+    /// The checkpoint that they were compared with.
     pub checkpoint: Checkpoint,
     /// Signed events that are not in the file, because it is a part: first and last of each run.
     pub absent: Vec<(u64, u64)>,
-    /// What is neither wrong nor proved, and where it begins.
+    /// Parts that are neither wrong nor proved, each with the place where it begins.
     pub unproved: Vec<Fault>,
     /// Why the service does not sign this log any more, if it says so.
     pub refused: Option<String>,

@@ -4,35 +4,39 @@ mod progress;
 mod replay;
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
 use identityd::audit::verify::{self, Report};
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
 use identityd::signing::SigningSettings;
 
-use super::output::Output;
+use super::output::{Output, is_terminal};
 use super::with_database;
+use crate::escape::EscapingLines;
 use progress::Progress;
+
+/// The longest file of a checkpoint, in bytes.
+const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Write the history of an organization to a file that proves itself
+    /// Write the history of an organization to a file that can be verified
     Export(ExportFlags),
     /// Verify an export; needs neither the service nor the database
     Verify(VerifyFlags),
-    /// Show what an identity was after each of its events, and who made it so
+    /// Show the state of an identity after each of its events, and who caused the event
     Replay(replay::ReplayFlags),
-    /// Sign the log as it stands, whatever was signed before, under a new name
+    /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {
         /// Id or name of the organization
         #[arg(long)]
@@ -82,7 +86,7 @@ pub(super) struct VerifyFlags {
     #[arg(long, value_name = "CHECKPOINT")]
     previous: Option<PathBuf>,
 
-    /// Let a file pass of which something is not proved, and say what that is
+    /// Accept a file with events that are not proved, and list them
     #[arg(long)]
     allow_unproved: bool,
 }
@@ -95,18 +99,24 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Command::Export(flags) => {
-            with_database(database, async |database| export(&flags, database, signing).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                export(&flags, database, signing).await
+            })
+            .await
         }
         Command::Verify(flags) => verify(&flags, output),
         Command::Replay(flags) => replay::run(&flags, database, output).await,
         Command::NewEpoch { org } => {
-            with_database(database, async |database| new_epoch(&org, database, signing, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                new_epoch(&org, database, signing, output).await
+            })
+            .await
         }
     }
 }
 
 async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
-    migrations::run(database.pool()).await?;
+    migrations::run_if_begun(database.pool()).await?;
     let organization_id = Operator::new(database.pool().clone()).find_organization(&flags.org).await?;
     sign(&organization_id, database, signing).await?;
     let range = Range { after: flags.after, until: flags.until };
@@ -114,6 +124,7 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
         Some(path) => {
             Box::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?)
         }
+        None if is_terminal() => Box::new(EscapingLines::new(std::io::stdout())),
         None => Box::new(std::io::stdout()),
     };
     let file = BufWriter::new(&mut file);
@@ -131,8 +142,8 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     Ok(())
 }
 
-/// Where the signing key is at hand, what was committed last is signed first. A log that is refused is exported all
-/// the same, with what was signed before: that is what shows where it differs.
+/// If the signing key is available, signs the latest events before the export. A log that the signer refuses is exported
+/// up to its last checkpoint, since that export shows where the log differs.
 async fn sign(organization_id: &str, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
     if let Some(signer) = signing.existing_signer(database.pool().clone())?
         && let Err(error) = signer.sign(organization_id).await
@@ -165,11 +176,11 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
         "unproved": unproved,
         "refused": report.refused,
     });
-    output.print(&json, &words(&report))
+    output.print_lines(&json, &words(&report))
 }
 
-/// What is proved, and then what is not.
-fn words(report: &Report) -> String {
+/// The proved events first, then the events that are not proved.
+fn words(report: &Report) -> Vec<String> {
     let size = report.checkpoint.size;
     let mut lines = match report.events {
         0 if report.after == size => {
@@ -189,11 +200,17 @@ fn words(report: &Report) -> String {
     lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
     let refused = report.refused.iter();
     lines.extend(refused.map(|why| format!("the service does not sign this log any more: {why}")));
-    lines.join("\n")
+    lines
 }
 
+/// The text of a checkpoint, which is a few lines.
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
+    Ok(text)
 }
 
 async fn new_epoch(
@@ -202,12 +219,13 @@ async fn new_epoch(
     signing: &SigningSettings,
     output: Output,
 ) -> anyhow::Result<()> {
-    migrations::run(database.pool()).await?;
+    migrations::run_if_begun(database.pool()).await?;
     let organization_id = Operator::new(database.pool().clone()).find_organization(org).await?;
     let signer = signing.signer(database.pool().clone())?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);
-    let text = format!("epoch {} begins with {} events\nkey {key}", begun.epoch, begun.checkpoint.size);
-    output.print(&json!({ "epoch": begun.epoch, "size": begun.checkpoint.size, "key": key }), &text)
+    let (epoch, size) = (begun.epoch, begun.checkpoint.size);
+    let lines = [format!("epoch {epoch} begins with {size} events"), format!("key {key}")];
+    output.print_lines(&json!({ "epoch": epoch, "size": size, "key": key }), &lines)
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -9,9 +10,10 @@ use identityd::Service;
 use identityd::database::Database;
 use identityd::operator::{NewOrganization, Operator};
 
+use super::org;
 use super::output::Output;
 
-/// The organization that is made where there is none.
+/// The name of the organization that is made if there is none.
 const NAME: &str = "demo";
 
 /// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says
@@ -35,13 +37,13 @@ fn remind(organization: &str, output: Output) -> anyhow::Result<()> {
 fn show(created: &NewOrganization, service: &Service, output: Output) -> anyhow::Result<()> {
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
-    let lines = curl_lines(service.scheme(), service.address(), key);
-    let text = format!(
-        "\ncreated organization `{NAME}` ({organization_id})\nadmin key, shown only now: {key}\n\n\
-         create an identity, list all, get it:\n\n{}\n",
-        lines.join("\n")
-    );
-    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+    let created = format!("created organization `{NAME}` ({organization_id})");
+    let shown = format!("admin key, shown only now: {key}");
+    let [create, list, get] = curl_lines(service.scheme(), service.address(), key);
+    let text =
+        ["", &created, &shown, "", "create an identity, list all, get it:", "", &create, &list, &get, ""];
+    let printed = output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &text);
+    printed.with_context(|| org::unseen(organization_id))
 }
 
 fn curl_lines(scheme: &str, address: SocketAddr, key: &str) -> [String; 3] {

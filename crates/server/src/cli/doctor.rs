@@ -3,22 +3,36 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::doctor::{self, Check};
 use identityd::settings::DatabaseSettings;
 
-use super::output::Output;
+use super::output::{Output, is_terminal};
+use super::table::{Table, Tone, plain};
 use super::with_database;
 
 pub(super) async fn run(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let examined =
-        with_database(database, async |database: &Database| doctor::examine(database.pool()).await);
+    let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
+        doctor::examine(database.pool()).await
+    });
     let checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });
-    output.print(&json, &checks.iter().map(as_line).collect::<Vec<_>>().join("\n"))?;
+    print(&checks, &json, output)?;
     ensure!(failed == 0, "{failed} of {} checks failed", checks.len());
     Ok(())
+}
+
+fn print(checks: &[Check], json: &Value, output: Output) -> anyhow::Result<()> {
+    if output.json || !is_terminal() {
+        return output.print_lines(json, &checks.iter().map(as_line).collect::<Vec<_>>());
+    }
+    let mut table = Table::new(&["CHECK", "", "FINDING"]);
+    for check in checks {
+        let verdict = if check.passed { ("ok", Tone::Good) } else { ("FAILED", Tone::Bad) };
+        table.add([plain(check.name), (verdict.0.to_owned(), verdict.1), plain(&check.finding)]);
+    }
+    table.print()
 }
 
 fn as_json(check: &Check) -> Value {

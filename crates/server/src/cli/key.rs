@@ -1,5 +1,6 @@
 //! `identityd key`.
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Subcommand, ValueEnum};
 use secrecy::ExposeSecret as _;
@@ -9,6 +10,7 @@ use identityd::operator::{Key, NewKey, Purpose};
 use identityd::settings::DatabaseSettings;
 
 use super::output::{Output, timestamp};
+use super::table::{Table, Tone, Toned, ago, plain};
 use super::{Arguments, as_operator};
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +60,7 @@ enum ScopeFlag {
 }
 
 impl IssueFlags {
-    /// What clap cannot say of two flags is a mistake in the command line all the same.
+    /// Flags that exclude each other in a way that clap cannot express are a usage error, too.
     fn purpose(&self) -> Result<Purpose<'_>, clap::Error> {
         let mistake = |kind, text| Err(Arguments::command().error(kind, text));
         match (self.scope, self.identity.as_deref()) {
@@ -89,14 +91,25 @@ async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) 
     let issuing = as_operator(database, async |operator| operator.issue_key(org, label, purpose).await);
     let NewKey { key_id, api_key } = issuing.await?;
     let key = api_key.expose_secret();
-    output.print(&json!({ "key_id": key_id, "api_key": key }), &format!("key id {key_id}\nkey    {key}"))
+    let lines = [format!("key id {key_id}"), format!("key    {key}")];
+    let printed = output.print_lines(&json!({ "key_id": key_id, "api_key": key }), &lines);
+    printed.with_context(|| {
+        format!(
+            "the key {key_id} was issued, but could not be shown; revoke it with `identityd key revoke {key_id}` \
+             and issue another"
+        )
+    })
 }
 
 async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let keys = as_operator(database, async |operator| operator.list_keys(org).await).await?;
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
-    output.print_list(json, &lines)
+    let mut table = Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "STATE"]);
+    for key in &keys {
+        table.add(as_row(key));
+    }
+    output.print_list(json, &lines, &table)
 }
 
 async fn revoke(key_id: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
@@ -127,4 +140,13 @@ fn as_line(key: &Key) -> Vec<String> {
         timestamp(key.created_at),
         state,
     ]
+}
+
+fn as_row(key: &Key) -> [Toned; 6] {
+    let scope = key.identity.as_deref().unwrap_or(key.scope.as_str());
+    let state = key
+        .revoked_at
+        .map_or(("active".to_owned(), Tone::Good), |at| (format!("revoked {}", ago(at)), Tone::Past));
+    let last4 = format!("…{}", key.last4);
+    [plain(&key.id), plain(&key.label), plain(scope), plain(last4), plain(ago(key.created_at)), state]
 }

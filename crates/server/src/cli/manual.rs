@@ -1,4 +1,4 @@
-//! `identityd man` and `identityd completions`: what the definition of the command line is good for besides parsing.
+//! `identityd man` and `identityd completions`: both are generated from the definition of the command line.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use clap_mangen::Man;
 
 use super::Arguments;
 
-/// What a package wants to be told.
+/// Flags of `identityd man`.
 #[derive(Debug, Args)]
 pub(super) struct ManFlags {
     /// Folder for a page of every command [default: print the page of identityd]

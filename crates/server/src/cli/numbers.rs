@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+use identityd::database::IfMissing;
 use identityd::migrations;
 use identityd::numbers::NumberFile;
 use identityd::settings::DatabaseSettings;
@@ -32,8 +33,8 @@ async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyho
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let context = || format!("cannot load {}", file.display());
     let numbers = NumberFile::parse(&text).with_context(context)?;
-    let loading = with_database(database, async |database| {
-        migrations::run(database.pool()).await?;
+    let loading = with_database(database, IfMissing::Refuse, async |database| {
+        migrations::run_if_begun(database.pool()).await?;
         numbers.load(database.pool()).await
     });
     let loaded = loading.await.with_context(context)?;

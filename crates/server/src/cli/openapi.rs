@@ -8,5 +8,6 @@ use super::output::Output;
 
 pub(super) fn run(output: Output) -> anyhow::Result<()> {
     let document: Value = serde_json::from_str(document())?;
-    output.print(&document, &serde_json::to_string_pretty(&Ordered(&document))?)
+    let text = serde_json::to_string_pretty(&Ordered(&document))?;
+    output.print_lines(&document, &text.lines().collect::<Vec<_>>())
 }

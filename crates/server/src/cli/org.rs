@@ -1,14 +1,17 @@
 //! `identityd org`.
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use identityd::operator::{NewOrganization, Organization};
+use identityd::database::{self, IfMissing};
+use identityd::operator::{NewOrganization, Operator, Organization};
 use identityd::settings::DatabaseSettings;
 
-use super::as_operator;
 use super::output::{Output, timestamp};
+use super::table::{Table, ago, plain};
+use super::{as_operator, with_database};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -28,19 +31,36 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
     }
 }
 
-async fn create(name: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let created = as_operator(database, async |operator| operator.create_organization(name).await).await?;
+async fn create(name: &str, settings: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+    let created = with_database(settings, IfMissing::Create, async |open| {
+        database::migrate(open.pool()).await?;
+        Operator::new(open.pool().clone()).create_organization(name).await
+    })
+    .await?;
     let NewOrganization { organization_id, api_key } = created;
     let key = api_key.expose_secret();
-    let text = format!("organization {organization_id}\nadmin key    {key}");
-    output.print(&json!({ "organization_id": organization_id, "api_key": key }), &text)
+    let lines = [format!("organization {organization_id}"), format!("admin key    {key}")];
+    let printed = output.print_lines(&json!({ "organization_id": organization_id, "api_key": key }), &lines);
+    printed.with_context(|| unseen(&organization_id))
+}
+
+/// The message if the first key of a new organization could not be printed.
+pub(super) fn unseen(organization_id: &str) -> String {
+    format!(
+        "the organization {organization_id} was created, but its key could not be shown; for another key: \
+         identityd key issue --org {organization_id} --label LABEL"
+    )
 }
 
 async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     let organizations = as_operator(database, async |operator| operator.list_organizations().await).await?;
     let json = organizations.iter().map(as_json).collect();
     let lines: Vec<_> = organizations.iter().map(as_line).collect();
-    output.print_list(json, &lines)
+    let mut table = Table::new(&["ORGANIZATION", "NAME", "CREATED"]);
+    for Organization { id, name, created_at } in &organizations {
+        table.add([plain(id), plain(name), plain(ago(*created_at))]);
+    }
+    output.print_list(json, &lines, &table)
 }
 
 fn as_json(organization: &Organization) -> Value {

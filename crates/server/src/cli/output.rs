@@ -1,11 +1,16 @@
 //! What a command prints on standard output: text for people, or JSON with the same content.
+//!
+//! All text passes through [`escape`], since names, labels and files are written by others.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use super::table::Table;
+use crate::escape;
 
 /// Where results go. Unlike `println!`, a closed pipe is an error and no panic.
 #[derive(Debug, Clone, Copy)]
@@ -14,23 +19,54 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Prints a result in the form that was asked for.
-    pub(crate) fn print(self, json: &Value, text: &str) -> anyhow::Result<()> {
-        if self.json { Self::line(&json.to_string()) } else { Self::line(text) }
+    /// Prints a result of one line in the form that was asked for.
+    pub(crate) fn print(self, json: &Value, line: &str) -> anyhow::Result<()> {
+        self.print_lines(json, &[line])
     }
 
-    /// Prints a list: an array, or one line each with the fields divided by tabs; nothing for an empty one.
-    pub(crate) fn print_list(self, json: Vec<Value>, lines: &[Vec<String>]) -> anyhow::Result<()> {
+    /// Prints a result of several lines.
+    pub(crate) fn print_lines(self, json: &Value, lines: &[impl AsRef<str>]) -> anyhow::Result<()> {
         if self.json {
-            return Self::line(&Value::Array(json).to_string());
+            return write_line(&escape::json(&json.to_string()));
         }
-        lines.iter().try_for_each(|fields| Self::line(&fields.join("\t")))
+        lines.iter().try_for_each(|line| write_line(&escape::text(line.as_ref())))
     }
 
-    fn line(text: &str) -> anyhow::Result<()> {
-        let mut output = std::io::stdout().lock();
-        writeln!(output, "{text}").and_then(|()| output.flush()).context("cannot write to standard output")
+    /// Prints a list: an array, or one line each with the fields divided by tabs; on a terminal, a table. Nothing is
+    /// printed for an empty list.
+    pub(crate) fn print_list(
+        self,
+        json: Vec<Value>,
+        lines: &[Vec<String>],
+        table: &Table,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            return write_line(&escape::json(&Value::Array(json).to_string()));
+        }
+        if is_terminal() {
+            return table.print();
+        }
+        lines.iter().try_for_each(|fields| {
+            let fields: Vec<_> = fields.iter().map(|field| escape::text(field)).collect();
+            write_line(&fields.join("\t"))
+        })
     }
+}
+
+/// Whether a person looks at standard output.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Writes text that was escaped.
+pub(super) fn write_line(text: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{text}").and_then(|()| output.flush()).context("cannot write to standard output")
+}
+
+/// Writes a line on standard error. If standard error is closed, the line is lost: that is no reason to stop.
+pub(crate) fn note(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{}", escape::text(line)));
 }
 
 /// A time as the API writes it too.

@@ -1,4 +1,4 @@
-//! `identityd projections`: what operators do with read models, beside a running service or without one.
+//! `identityd projections`: commands on read models, while a service runs or without one.
 
 mod progress;
 mod status;
@@ -12,13 +12,12 @@ use clap::{Args, Subcommand};
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, tables};
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 
-use identityd::database::Database;
-use identityd::migrations;
+use identityd::database::{Database, IfMissing};
 use identityd::settings::DatabaseSettings;
+use identityd::{database, migrations};
 
 use super::interruption::Interruption;
 use super::output::Output;
@@ -27,9 +26,9 @@ use progress::Reporter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every read model: version, rows, position, last job, what can be rolled back to
+    /// Show every read model: version, rows, position, last job, and the version that a rollback leads to
     Status,
-    /// Build read models anew from the log and make them live, while the service runs
+    /// Rebuild read models from the log and make them live, while the service runs
     Rebuild {
         #[command(flatten)]
         which: Which,
@@ -47,7 +46,7 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Hold live read models against the log, while writes go on; all of them by default
+    /// Compare live read models with the log, while writes go on; all of them by default
     Verify {
         /// Names of read models
         #[arg(value_name = "NAME")]
@@ -97,34 +96,37 @@ fn table(name: &str) -> anyhow::Result<Arc<dyn Table>> {
 pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Status => {
-            with_database(database, async |database| status::show(&open(database).await?, output).await).await
+            with_database(database, IfMissing::Refuse, async |database| {
+                status::show(&open(database).await?, output).await
+            })
+            .await
         }
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
             let tables = which.tables()?;
-            // Jobs end themselves when they are told to stop: they know what can still be given up.
-            with_database_until(database, async |database, interruption| {
+            // A job is not cancelled from outside: it stops at a point where the live table is whole.
+            with_database_until(database, IfMissing::Refuse, async |database, interruption| {
                 rebuild_all(&tables, settings, &open(database).await?, interruption, output).await
             })
             .await
         }
         Command::Cutover { which } => {
             let waiting = which.tables()?;
-            with_database_until(database, async |database, interruption| {
+            with_database_until(database, IfMissing::Refuse, async |database, interruption| {
                 cut_all_over(&waiting, &open(database).await?, interruption, output).await
             })
             .await
         }
         Command::Verify { names, all } => {
             let tables = if all || names.is_empty() { tables() } else { named(&names)? };
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
                 verify_all(&tables, &open(database).await?, output).await
             })
             .await
         }
         Command::Rollback { name } => {
             let table = table(&name)?;
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
                 roll_back(table.as_ref(), &open(database).await?, output).await
             })
             .await
@@ -134,11 +136,11 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 
 /// Jobs connect for themselves: they need connections of their own, with settings of their own.
 async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
-    migrations::run(database.pool()).await?;
-    database.url().expose_secret().parse().context("the database URL is not valid")
+    migrations::run_if_begun(database.pool()).await?;
+    database::options(database.url())
 }
 
-/// Rebuilds one table after the other. Being told to stop ends the one at work, and what remains is said.
+/// Rebuilds one table after the other. An interruption stops the present rebuild; the error lists the tables that remain.
 async fn rebuild_all(
     tables: &[Arc<dyn Table>],
     settings: rebuild::Settings,
@@ -209,7 +211,7 @@ async fn verify_all(
             verified.differences.len()
         );
         let named = verified.differences.iter().map(|wrong| format!("  {} {}", word(wrong.kind), wrong.id));
-        output.print(&json, &[summary].into_iter().chain(named).collect::<Vec<_>>().join("\n"))?;
+        output.print_lines(&json, &[summary].into_iter().chain(named).collect::<Vec<_>>())?;
         different += verified.differences.len();
     }
     if different > 0 {

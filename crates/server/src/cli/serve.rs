@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
-use identityd::database::Database;
+use identityd::database::{Database, IfMissing};
 use identityd::settings::{DatabaseSettings, ServeSettings};
 use identityd::signing::SigningSettings;
 use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
 
 use super::demo;
-use super::interruption::Interruption;
+use super::interruption::{Hangup, Interruption};
 use super::output::Output;
 use super::supervisor::Supervisor;
 
@@ -27,8 +27,14 @@ pub(super) async fn run(
     with_demo: bool,
 ) -> anyhow::Result<()> {
     // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
-    let mut interruption = Interruption::listen()?;
-    let database = Database::open(database).await?;
+    let reloads = settings.wire.tls.is_some() || Supervisor::is_there();
+    let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
+    let database = match Database::open(database, IfMissing::Create, interruption.stop()).await {
+        Ok(database) => database,
+        // A server that was starting has been stopped.
+        Err(_) if interruption.stop().is_told() => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let outcome = tokio::select! {
         started = start(settings, signing, &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
@@ -54,12 +60,13 @@ async fn start(
     let service = Service::start(service_settings(settings, signing, database)).await?;
     let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
-    let beside = metrics.as_ref().map(|url| format!("\nmetrics on {url}")).unwrap_or_default();
+    let mut lines = vec![format!("listening on {base}")];
+    lines.extend(metrics.as_ref().map(|url| format!("metrics on {url}")));
     let mut listening = json!({ "listening_on": base });
     if let (Some(metrics), Some(listening)) = (metrics, listening.as_object_mut()) {
         listening.insert("metrics_on".to_owned(), metrics.into());
     }
-    output.print(&listening, &format!("listening on {base}{beside}"))?;
+    output.print_lines(&listening, &lines)?;
     Ok(service)
 }
 
@@ -70,7 +77,7 @@ async fn run_until_told(
     output: Output,
     with_demo: bool,
 ) -> anyhow::Result<()> {
-    let mut supervisor = Supervisor::greet(&service)?;
+    let mut supervisor = Supervisor::greet(interruption.reloads());
     let outcome = tokio::select! {
         outcome = wait_until_told(&mut interruption, &service, database, output, with_demo) => outcome,
         never = supervisor.attend(&service) => match never {},

@@ -1,38 +1,39 @@
-//! What a supervisor such as systemd hears of the service, and what it asks for besides stopping it.
+//! Messages to a supervisor such as systemd, and its request to reload.
 //!
-//! Where nobody supervises, nobody hears anything, and SIGHUP keeps its meaning unless there is something to reload.
+//! Without a supervisor no message is sent.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use identityd::Service;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
-/// Whoever supervises this process, if anybody does.
+/// The supervisor of this process, if there is one.
 pub(crate) struct Supervisor {
-    hangup: Option<Signal>,
+    reloads: watch::Receiver<u64>,
     watchdog: Option<Duration>,
 }
 
 impl Supervisor {
-    /// Says that the service listens, and begins to listen for SIGHUP.
-    pub(crate) fn greet(service: &Service) -> anyhow::Result<Self> {
-        let reloads = service.speaks_tls() || std::env::var_os("NOTIFY_SOCKET").is_some();
-        let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose();
-        let hangup = hangup.context("cannot listen for signals")?;
+    /// Whether there is a supervisor.
+    pub(crate) fn is_there() -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    /// Says that the service listens.
+    pub(crate) fn greet(reloads: watch::Receiver<u64>) -> Self {
         tell(&[NotifyState::Ready]);
         // Twice in the time after which silence is taken for death.
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|rest| !rest.is_zero());
-        Ok(Self { hangup, watchdog })
+        Self { reloads, watchdog }
     }
 
     /// Shows that the service is alive, and reloads what can be reloaded whenever it is asked to.
     pub(crate) async fn attend(&mut self, service: &Service) -> Infallible {
         loop {
             tokio::select! {
-                () = hangs_up(self.hangup.as_mut()) => reload(service),
+                Ok(()) = self.reloads.changed() => reload(service),
                 () = rest(self.watchdog) => tell(&[NotifyState::Watchdog]),
             }
         }
@@ -41,13 +42,6 @@ impl Supervisor {
     /// Says that the service is about to stop.
     pub(crate) fn take_leave() {
         tell(&[NotifyState::Stopping]);
-    }
-}
-
-async fn hangs_up(hangup: Option<&mut Signal>) {
-    match hangup {
-        Some(hangup) => drop(hangup.recv().await),
-        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Fields of a log line without colours, as tracing's own formatter writes them. That one asks for a style and a format
 //! string for every name and every value, and a request has a dozen of them.
+//!
+//! What a terminal would obey is escaped: a line of the log may tell what somebody else has written.
 
 use std::error::Error;
 use std::fmt;
@@ -9,13 +11,16 @@ use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 
+use crate::escape::Escaping;
+
 /// Writes `message name="text" name=1`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlainFields;
 
 impl<'writer> FormatFields<'writer> for PlainFields {
-    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut visitor = Visitor { writer, is_first: true, result: Ok(()) };
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut escaping = Escaping(&mut writer);
+        let mut visitor = Visitor { writer: Writer::new(&mut escaping), is_first: true, result: Ok(()) };
         fields.record(&mut visitor);
         visitor.result
     }
@@ -45,7 +50,7 @@ impl Visitor<'_> {
         self.writer.write_char('"')
     }
 
-    /// The rest is tracing's: it knows about causes of errors, and keeps escape sequences out of terminals.
+    /// The rest is tracing's, which knows about causes of errors.
     fn leave(&mut self, record: impl FnOnce(&mut DefaultVisitor<'_>)) {
         if self.result.is_ok() {
             let mut visitor = DefaultVisitor::new(self.writer.by_ref(), std::mem::take(&mut self.is_first));

@@ -1,6 +1,8 @@
-//! Which system account Postgres runs under: our own, unless we are root, which Postgres refuses.
+//! The system account that Postgres runs under: our own, or another one if we are root, since Postgres refuses to run as
+//! root.
 
-use std::fs::Metadata;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -8,8 +10,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// The user that may act as any other.
+/// The user id of root.
 pub(super) const ROOT: u32 = 0;
+
+/// How much is read of a file of the account, from its end, in bytes.
+const MAX_TEXT_BYTES: &str = "65536";
 
 /// The account of the server and of its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +52,44 @@ impl Account {
         }
     }
 
-    /// Makes the account the owner of a file or folder that this process has created.
-    pub(super) fn take_over(self, path: &Path) -> anyhow::Result<()> {
+    /// Makes the account the owner of an open file or folder that root has created. A file with a second name is left
+    /// alone: that name may be another's.
+    pub(super) fn take_over(self, file: &File, path: &Path) -> anyhow::Result<()> {
         let Self::Other { uid, gid } = self else { return Ok(()) };
-        std::os::unix::fs::lchown(path, Some(uid), Some(gid))
-            .with_context(|| format!("cannot change the owner of {}", path.display()))
+        let metadata = file.metadata()?;
+        let is_new = metadata.uid() == ROOT && (metadata.is_dir() || metadata.nlink() == 1);
+        if is_new {
+            std::os::unix::fs::fchown(file, Some(uid), Some(gid))
+                .with_context(|| format!("cannot change the owner of {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The end of a text file of the account, read with its own rights: root would follow a link to anywhere.
+    pub(super) fn read(self, path: &Path) -> io::Result<String> {
+        if self == Self::Own {
+            return fs::read_to_string(path);
+        }
+        let mut command = self.command(Path::new("tail"));
+        let output = command.args(["-c", MAX_TEXT_BYTES, "--"]).arg(path).stderr(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(ErrorKind::NotFound.into())
+    }
+
+    /// The first folder on the way to this one that the account may not enter, and what to do.
+    pub(super) fn check_can_enter(self, folder: &Path) -> anyhow::Result<()> {
+        if self == Self::Own || self.can_enter(folder) {
+            return Ok(());
+        }
+        let above: Vec<&Path> = folder.ancestors().collect();
+        let closed = above.into_iter().rev().find(|above| !self.can_enter(above)).unwrap_or(folder);
+        bail!(
+            "the account that runs Postgres cannot enter {closed}: let it pass with `chmod o+x {closed}`, or choose \
+             another data directory with --data-dir",
+            closed = closed.display()
+        )
     }
 
     /// Whether the account may enter the folder. Asks the system rather than reading modes, which would miss access

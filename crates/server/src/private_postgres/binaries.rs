@@ -1,4 +1,4 @@
-//! Where the installed Postgres servers are, and which of them to use.
+//! Finds the installed Postgres servers and chooses one.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-/// What the log relies on is there from this version on.
+/// The oldest version with all features that the log uses.
 const OLDEST_MAJOR: u32 = 14;
 
 /// Programs that make up a server; a folder without all of them belongs to a client package.

@@ -1,21 +1,27 @@
-//! How a cluster comes into being: complete under its final name, or not at all.
+//! Creates a cluster. It gets its final name when it is complete; before that, the next start removes it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use super::DATABASE;
 use super::binaries::Binaries;
 use super::home::Home;
+use super::tool::{self, Outcome};
+use crate::stop::Stop;
 
 /// Name of the cluster's folder in its home.
 pub(super) const CLUSTER: &str = "cluster";
 
 /// Name of the folder while the cluster is being made.
 const UNFINISHED: &str = "cluster.unfinished";
+
+/// How long a cluster may still be made once this process was told to stop.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Starting values that an operator may change in the cluster's `postgresql.conf`.
 fn settings() -> String {
@@ -48,43 +54,44 @@ fn memory() -> Option<u64> {
 }
 
 /// Creates the cluster and its database where there is none. The tool works under the starter lock, which it gets as
-/// its input: if this process is killed, the next one waits until the tool has ended too.
-pub(super) fn create_if_missing(home: &Home, starter: &File) -> anyhow::Result<()> {
+/// its input: if this process is killed, the next one waits until the tool has ended too. When the process is told to
+/// stop, what is being made may be finished within `FINISH_TIMEOUT`; after that it is given up and removed.
+pub(super) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
     if home.join(CLUSTER).exists() {
         return Ok(());
     }
     let binaries = Binaries::newest()?;
     remove_unfinished(home)?;
     tracing::info!("creating a Postgres cluster in {}", home.folder.display());
-    run(tool(home, &binaries, "initdb").args(initdb_arguments()).stdin(starter.try_clone()?))?;
-    add_settings(&home.join(UNFINISHED))?;
-    create_database(home, &binaries)?;
+    if make(home, &binaries, starter, stop)? == Outcome::GivenUp {
+        remove_unfinished(home)?;
+        bail!("told to stop while the cluster was being made");
+    }
     finish(home)
+}
+
+fn make(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow::Result<Outcome> {
+    let gives_up = || stop.since().is_some_and(|told| told.elapsed() > FINISH_TIMEOUT);
+    let mut initdb = tool(home, binaries, "initdb");
+    initdb.args(initdb_arguments()).stdin(starter.try_clone()?);
+    if tool::run(&mut initdb, gives_up)? == Outcome::GivenUp {
+        return Ok(Outcome::GivenUp);
+    }
+    add_settings(home)?;
+    // The database is created before there is a server, so that a cluster which is there is known to have it.
+    let mut single = tool(home, binaries, "postgres");
+    single.args(["--single", "-D", UNFINISHED, "-c", "exit_on_error=true", "template1"]);
+    let statement = format!("create database {DATABASE}\n");
+    tool::feed(&mut single, &statement, gives_up).context("cannot create the database")
 }
 
 /// One of the server's programs, in the home. Paths are given relative to it, because `pg_ctl` passes them to a shell,
 /// to which the home's own path might mean something.
 pub(super) fn tool(home: &Home, binaries: &Binaries, name: &str) -> Command {
-    let mut command = home.account.command(&binaries.program(name));
-    command.current_dir(&home.folder);
-    command
+    home.command(&binaries.program(name))
 }
 
-/// Runs a tool to its end; what it complained about becomes the error.
-pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("cannot run {name}"))?;
-    check(&name, &output)
-}
-
-/// The line of a tool's output or of the server's log that says what went wrong.
-pub(super) fn telling_line(text: &str) -> &str {
-    let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let last = lines.clone().next().unwrap_or_default();
-    lines.find(|line| line.contains("FATAL:") || line.contains("error:")).unwrap_or(last)
-}
-
-/// Everybody who reaches the socket may connect, and nobody else: the folder of the socket is closed to others. The C
+/// Any process that can open the socket may connect without a password; the folder of the socket is private. The C
 /// locale keeps the order of indexes independent of the machine's C library, whose upgrades break others.
 fn initdb_arguments() -> [&'static str; 8] {
     [
@@ -99,21 +106,12 @@ fn initdb_arguments() -> [&'static str; 8] {
     ]
 }
 
-fn add_settings(cluster: &Path) -> anyhow::Result<()> {
-    let path = cluster.join("postgresql.conf");
-    let mut file = OpenOptions::new().append(true).open(&path)?;
-    file.write_all(settings().as_bytes()).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Creates the database before there is a server, so that a cluster which is there is known to have it.
-fn create_database(home: &Home, binaries: &Binaries) -> anyhow::Result<()> {
-    let mut command = tool(home, binaries, "postgres");
-    command.args(["--single", "-D", UNFINISHED, "-c", "exit_on_error=true", "template1"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        writeln!(input, "create database {DATABASE}")?;
-    }
-    check("postgres --single", &child.wait_with_output()?).context("cannot create the database")
+/// The account of the server writes the file, not this process: if this is root, a link in the cluster could lead it to
+/// another file.
+fn add_settings(home: &Home) -> anyhow::Result<()> {
+    let mut command = home.command(Path::new("tee"));
+    command.args(["-a", "--"]).arg(Path::new(UNFINISHED).join("postgresql.conf"));
+    tool::feed(&mut command, &settings(), || false).map(drop).context("cannot write postgresql.conf")
 }
 
 fn finish(home: &Home) -> anyhow::Result<()> {
@@ -130,12 +128,4 @@ fn remove_unfinished(home: &Home) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn check(name: &str, output: &Output) -> anyhow::Result<()> {
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    bail!("{name} failed ({}): {}", output.status, telling_line(&said))
 }

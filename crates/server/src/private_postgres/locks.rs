@@ -1,31 +1,46 @@
-//! The two file locks of a home: who uses the server, and who may start or stop it.
+//! The two file locks of a home: one shared by all processes that use the server, one for the process that starts or stops
+//! it.
 //!
-//! A lock lives as long as an open copy of its file, in whichever process; a dead process holds none.
+//! A lock lasts until the last open copy of its file is closed, in any process. A dead process has none.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use super::home::Home;
 
-/// Waits until nobody starts or stops the server, and keeps it so.
-pub(super) fn starter(home: &Home) -> anyhow::Result<File> {
+/// How often a lock that another process has is tried.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until no process starts or stops the server, and takes the lock for that. Gives `None` if `gives_up` does.
+pub(super) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Result<Option<File>> {
     let file = opened(home, "starter.lock")?;
-    file.lock().context("cannot wait for another start of Postgres")?;
-    Ok(file)
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if gives_up() => return Ok(None),
+            Err(TryLockError::WouldBlock) => sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(error)) => {
+                return Err(anyhow!(error).context("cannot wait for another start of Postgres"));
+            }
+        }
+    }
 }
 
-/// Counts this process among the users of the server. Does not wait, since whoever holds the lock exclusively does so
-/// for a moment under the starter lock, which the caller has.
+/// Counts this process among the users of the server. Does not wait: the lock is taken exclusively only by a process that
+/// has the starter lock, and the caller has that.
 pub(super) fn user(home: &Home) -> anyhow::Result<File> {
     let file = opened(home, USERS)?;
     file.lock_shared().context("cannot lock the list of users of Postgres")?;
     Ok(file)
 }
 
-/// Whether nobody uses the server. True for as long as the caller holds the starter lock.
+/// Whether no process uses the server. This stays true while the caller has the starter lock.
 pub(super) fn is_unused(home: &Home) -> anyhow::Result<bool> {
     match opened(home, USERS)?.try_lock() {
         Ok(()) => Ok(true),
@@ -39,16 +54,17 @@ const USERS: &str = "users.lock";
 fn opened(home: &Home, name: &str) -> anyhow::Result<File> {
     let path = home.join(name);
     let file = existing_or_new(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    home.account.take_over(&path)?;
+    home.account.take_over(&file, &path)?;
     Ok(file)
 }
 
-/// A lock needs no right to write, so a file that somebody else has made serves as well.
+/// A lock needs no right to write, so a file of another account will do. Links are not followed: root would create or
+/// hand over their targets.
 fn existing_or_new(path: &Path) -> io::Result<File> {
-    match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            OpenOptions::new().read(true).append(true).create(true).open(path)
-        }
+    let mut options = OpenOptions::new();
+    options.read(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => options.append(true).create(true).open(path),
         opened => opened,
     }
 }

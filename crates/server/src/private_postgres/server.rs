@@ -7,16 +7,25 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use super::binaries::Binaries;
 use super::cluster::{self, CLUSTER};
 use super::home::Home;
 use super::socket::{PORT, SocketFolder};
+use super::tool::{self, Outcome};
+use crate::stop::Stop;
 
 /// How long a server that is already starting or stopping may take. Recovery after a power cut replays up to
 /// `max_wal_size`, which takes minutes on a slow disk.
-const PATIENCE: Duration = Duration::from_mins(5);
+const START_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How long after this process was told to stop a server that is still starting is asked to end in good order.
+const STARTUP_END_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long after this process was told to stop the server may take to shut down in good order. Leaves a moment of the
+/// ten seconds within which the whole process is to stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_500);
 
 /// How often a server on its way is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -31,7 +40,7 @@ pub(super) struct Server {
     socket: SocketFolder,
 }
 
-/// What the server is doing.
+/// The state of the server.
 enum State {
     Absent,
     StartingOrStopping,
@@ -53,34 +62,61 @@ impl Server {
     }
 
     /// Returns once the server answers. The caller holds the starter lock.
-    pub(super) fn ensure_running(&self, starter: &File) -> anyhow::Result<()> {
-        match self.settled()? {
+    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        match self.settled(stop)? {
             State::Ready => Ok(()),
-            State::Absent | State::StartingOrStopping => self.start(starter),
+            State::Absent | State::StartingOrStopping => self.start(starter, stop),
         }
     }
 
-    /// Ends all sessions and shuts the server down in good order. The caller holds the starter lock.
-    pub(super) fn stop(&self, starter: &File) -> anyhow::Result<()> {
-        if let State::Absent = self.settled()? {
+    /// Ends all sessions and shuts the server down in good order. Where the process was told to stop and that takes too
+    /// long, the server ends at once: what was committed is safe, and the next start recovers it. The caller holds the
+    /// starter lock.
+    pub(super) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        if let State::Absent = self.state() {
             return Ok(());
         }
-        let mut command = self.pg_ctl(&["stop", "-D", CLUSTER, "--mode=fast", "--wait"], starter)?;
-        cluster::run(&mut command).context("cannot stop Postgres")
+        let gives_up = || stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT);
+        let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
+        let arguments = ["stop", "-D", CLUSTER, "--mode=fast", "--wait", &timeout];
+        let outcome = tool::run(&mut self.pg_ctl(&arguments, starter)?, gives_up);
+        if outcome.context("cannot stop Postgres")? == Outcome::Done {
+            return Ok(());
+        }
+        let arguments = ["stop", "-D", CLUSTER, "--mode=immediate", "--wait"];
+        tool::run(&mut self.pg_ctl(&arguments, starter)?, || false).map(drop).context("cannot stop Postgres")
     }
 
-    fn start(&self, starter: &File) -> anyhow::Result<()> {
-        cluster::create_if_missing(&self.home, starter)?;
+    fn start(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        cluster::create_if_missing(&self.home, starter, stop)?;
         self.remove_stale_locks()?;
+        ensure!(!stop.is_told(), "told to stop before Postgres was started");
         let options = self.options()?;
-        let timeout = format!("--timeout={}", PATIENCE.as_secs());
+        let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
         let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
-        let outcome = cluster::run(&mut self.pg_ctl(&arguments, starter)?);
-        outcome.map_err(|error| self.explained(error)).context("cannot start Postgres")
+        let mut command = self.pg_ctl(&arguments, starter)?;
+        // `pg_ctl start` is never given up itself: it ends when the server that it has started has ended.
+        let outcome = tool::run(&mut command, || {
+            self.end_if_told(starter, stop);
+            false
+        });
+        ensure!(outcome.is_ok() || !stop.is_told(), "told to stop while Postgres was starting");
+        outcome.map(drop).map_err(|error| self.explained(error)).context("cannot start Postgres")
     }
 
-    /// What must hold whatever an operator writes into `postgresql.conf`: nobody reaches the server over the network,
-    /// clients find its socket, and a commit that was acknowledged is on disk.
+    /// Ends a server that is still starting when this process is told to stop: first in good order, then at once. As
+    /// long as the server has not written its process id, it cannot be told, and the caller tries again.
+    fn end_if_told(&self, starter: &File, stop: &Stop) {
+        let Some(told) = stop.since() else { return };
+        let mode = if told.elapsed() < STARTUP_END_TIMEOUT { "--mode=fast" } else { "--mode=immediate" };
+        let ending = self.pg_ctl(&["stop", "-D", CLUSTER, mode, "--no-wait"], starter);
+        if let Err(error) = ending.and_then(|mut command| tool::run(&mut command, || false)) {
+            tracing::debug!(error = format!("{error:#}"), "Postgres cannot be stopped yet");
+        }
+    }
+
+    /// Settings that `postgresql.conf` must not change: the server is not reachable over the network, clients find its
+    /// socket, and an acknowledged commit is on disk.
     fn options(&self) -> anyhow::Result<String> {
         let folder = &self.socket.as_server_option;
         let name = self.name()?;
@@ -95,7 +131,8 @@ impl Server {
     /// another input and a session of its own.
     fn pg_ctl(&self, arguments: &[&str], starter: &File) -> anyhow::Result<std::process::Command> {
         let path = self.cluster().join("PG_VERSION");
-        let version = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let version =
+            self.home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let binaries =
             Binaries::of_major(version.trim().parse().context("the cluster's version is not a number")?)?;
         let mut command = cluster::tool(&self.home, &binaries, "pg_ctl");
@@ -104,10 +141,13 @@ impl Server {
     }
 
     /// Waits for a server that is on its way up or down.
-    fn settled(&self) -> anyhow::Result<State> {
-        let deadline = Instant::now() + PATIENCE;
+    fn settled(&self, stop: &Stop) -> anyhow::Result<State> {
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.state() {
+                State::StartingOrStopping if stop.is_told() => {
+                    bail!("told to stop while Postgres was starting")
+                }
                 State::StartingOrStopping if Instant::now() < deadline => sleep(LOOK_AGAIN),
                 State::StartingOrStopping => {
                     bail!("Postgres is neither up nor down, see {}", self.log().display())
@@ -117,13 +157,13 @@ impl Server {
         }
     }
 
-    /// Asks the socket whether there is a server, because a process id in a file may be that of a stranger by now.
+    /// Asks the socket whether there is a server. The process id in the lock file may belong to another program by now.
     fn state(&self) -> State {
         if UnixStream::connect(self.socket.file()).is_err() {
             return State::Absent;
         }
-        // The last line is what `pg_ctl --wait` goes by too.
-        let pid_file = fs::read_to_string(self.pid_file()).unwrap_or_default();
+        // `pg_ctl --wait` reads this line, too.
+        let pid_file = self.home.account.read(&self.pid_file()).unwrap_or_default();
         match pid_file.lines().nth(7).map(str::trim) {
             Some("ready") => State::Ready,
             _ => State::StartingOrStopping,
@@ -133,20 +173,16 @@ impl Server {
     /// After a crash of the machine the process id in the lock files may belong to another process, and Postgres
     /// would then refuse to start. It also looks at its shared memory, so a server that does run stays protected.
     fn remove_stale_locks(&self) -> anyhow::Result<()> {
-        let Ok(pid_file) = fs::read_to_string(self.pid_file()) else { return Ok(()) };
+        let Ok(pid_file) = self.home.account.read(&self.pid_file()) else { return Ok(()) };
         if self.is_ours(pid_file.lines().next().unwrap_or_default())? {
             return Ok(());
         }
-        for stale in [self.pid_file(), self.socket.lock_file(), self.socket.file()] {
-            if stale.exists() {
-                fs::remove_file(&stale)
-                    .with_context(|| format!("cannot remove the stale {}", stale.display()))?;
-            }
-        }
-        Ok(())
+        let mut command = self.home.command(Path::new("rm"));
+        command.args(["-f", "--"]).args([self.pid_file(), self.socket.lock_file(), self.socket.file()]);
+        tool::run(&mut command, || false).map(drop).context("cannot remove the lock files of a dead server")
     }
 
-    /// Whether this process is a server of this cluster. Where there is no /proc to ask, Postgres is left to decide.
+    /// Whether this process is a server of this cluster. Without /proc the answer is yes, and Postgres decides itself.
     fn is_ours(&self, pid: &str) -> anyhow::Result<bool> {
         let proc = Path::new("/proc/self").exists();
         let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -161,8 +197,8 @@ impl Server {
 
     /// `pg_ctl` only says "could not start server"; the reason is in the log.
     fn explained(&self, error: anyhow::Error) -> anyhow::Error {
-        let log = fs::read_to_string(self.log()).unwrap_or_default();
-        match cluster::telling_line(&log) {
+        let log = self.home.account.read(&self.log()).unwrap_or_default();
+        match tool::telling_line(&log) {
             "" => error,
             reason => anyhow::anyhow!("{reason} (see {})", self.log().display()),
         }

@@ -1,4 +1,4 @@
-//! Where the socket of the server is: in the home, or in a short folder when the home's path is too long.
+//! The folder of the server's socket: in the home, or elsewhere if the path of the home is too long for a socket.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use super::home::{Home, digest, private_folder};
 /// Part of the socket's file name, and no port of the machine.
 pub(super) const PORT: u16 = 5432;
 
-/// What the kernel has room for in the address of a Unix socket, the closing zero not counted.
-const LONGEST_PATH: usize = 107;
+/// The longest path of a Unix socket, in bytes, without the closing zero.
+const MAX_PATH_BYTES: usize = 107;
 
-/// Whose path is short everywhere. Not the folder that TMPDIR names: all processes have to agree.
-const SHORT: &str = "/tmp";
+/// The parent folder if the home is too long. Not TMPDIR, since all processes must use the same folder.
+const SHORT_PARENT: &str = "/tmp";
 
 /// The folder of the socket.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ impl SocketFolder {
     /// others out.
     pub(super) fn of(home: &Home) -> anyhow::Result<Self> {
         let inside = home.join("socket");
-        let chosen = if file(&inside).as_os_str().len() <= LONGEST_PATH {
+        let chosen = if file(&inside).as_os_str().len() <= MAX_PATH_BYTES {
             Self { path: inside, as_server_option: "../socket".to_owned() }
         } else {
-            let short = format!("{SHORT}/identityd-{}", digest(&home.folder));
+            let short = format!("{SHORT_PARENT}/identityd-{}", digest(&home.folder));
             Self { path: PathBuf::from(&short), as_server_option: short }
         };
         private_folder(&chosen.path, home.account)?;
@@ -43,7 +43,7 @@ impl SocketFolder {
         file(&self.path)
     }
 
-    /// What Postgres writes beside the socket to keep a second server away from it.
+    /// The lock file that Postgres writes beside the socket.
     pub(super) fn lock_file(&self) -> PathBuf {
         self.path.join(format!(".s.PGSQL.{PORT}.lock"))
     }

@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use super::binaries::{Binaries, major_of};
-use super::cluster::{shared_buffers, telling_line};
+use super::cluster::shared_buffers;
 use super::home::digest;
+use super::tool::telling_line;
 
 fn installed(majors: &[u32]) -> Vec<Binaries> {
     majors.iter().map(|major| Binaries { major: *major, folder: PathBuf::from("/bin") }).collect()

@@ -210,7 +210,7 @@ fn no_password_is_shown_by_accident() {
         name_hold: served.name_hold,
         description_limit: served.description_limit,
         idempotency_retention: Duration::from_hours(24),
-        signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".into()) },
+        signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,
         connections: crate::CONNECTIONS,

@@ -1,4 +1,4 @@
-//! Settings of what lies between clients and the API: time limits, budgets, TLS, proxies, compression, CORS.
+//! Settings of connections and requests: time limits, budgets, TLS, proxies, compression, CORS.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -23,12 +23,12 @@ const DEFAULT_MAX_REQUESTS: usize = 1024;
 const DEFAULT_REFUSED_KEYS_PER_MINUTE: u32 = 600;
 
 /// An hour: longer is a typing error.
-const LONGEST_TIMEOUT_SECONDS: u64 = 3600;
+const MAX_TIMEOUT_SECONDS: u64 = 3600;
 
-/// What a semaphore can count.
-const MOST: usize = 1_000_000;
+/// The largest limit that is accepted for connections or requests.
+const MAX_SEMAPHORE_PERMITS: usize = 1_000_000;
 
-/// What lies between clients and the API, as one of the layers of settings says: flags and environment,
+/// Settings of connections and requests in one layer of settings: flags and environment,
 /// or the table `http` of the settings file. Every part is optional.
 #[derive(Debug, Default, Clone, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +100,7 @@ pub enum HeaderName {
     Forwarded,
 }
 
-/// What lies between clients and the API.
+/// Settings of connections and requests.
 #[derive(Debug, Clone)]
 pub struct WireSettings {
     /// Where /metrics is, if not beside the API.
@@ -131,7 +131,7 @@ pub enum Cors {
 }
 
 impl WireLayer {
-    /// What this layer says, and what the one below it says where this one is silent.
+    /// Values of this layer, and for those that it does not set the values of the layer below.
     #[must_use]
     pub fn over(self, below: Self) -> Self {
         Self {
@@ -198,15 +198,18 @@ impl WireSettings {
 fn timeout(key: &str, given: Option<u64>, default: u64) -> anyhow::Result<Duration> {
     let seconds = given.unwrap_or(default);
     ensure!(
-        (1..=LONGEST_TIMEOUT_SECONDS).contains(&seconds),
-        "{key} is {seconds}, which is not in 1 to {LONGEST_TIMEOUT_SECONDS}"
+        (1..=MAX_TIMEOUT_SECONDS).contains(&seconds),
+        "{key} is {seconds}, which is not in 1 to {MAX_TIMEOUT_SECONDS}"
     );
     Ok(Duration::from_secs(seconds))
 }
 
 fn most(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
     let number = given.unwrap_or(default);
-    ensure!((1..=MOST).contains(&number), "{key} is {number}, which is not in 1 to {MOST}");
+    ensure!(
+        (1..=MAX_SEMAPHORE_PERMITS).contains(&number),
+        "{key} is {number}, which is not in 1 to {MAX_SEMAPHORE_PERMITS}"
+    );
     Ok(number)
 }
 

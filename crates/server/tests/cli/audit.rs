@@ -316,3 +316,33 @@ fn a_replay_shows_who_may_see_and_says_what_it_does_not_know() {
     let doubt = "this may not be the whole life: the events of this file begin with event 5 of the history\n";
     assert_eq!(part.stderr, doubt);
 }
+
+/// A command whose address space has room for no more than 6 GB.
+fn with_little_memory(arguments: &[&str]) -> Finished {
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "ulimit -v 6000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_identityd")]);
+    run(command.args(arguments))
+}
+
+#[test]
+fn a_file_without_lines_takes_little_memory() {
+    let scene = Scene::new();
+    let (export, key) = (scene.export("export", &[]), scene.verifier_key());
+    let trailer = fs::read_to_string(&export).unwrap().lines().last().unwrap().to_owned();
+    let sparse = scene.place.file("sparse", "");
+    let written = fs::File::options().write(true).open(&sparse).unwrap();
+    written.set_len(12 << 30).unwrap();
+    let path = sparse.to_str().unwrap();
+    let longest = "line 1: this line is longer than 32 MiB, which no event is";
+    for ending in [String::new(), format!("\n{trailer}\n")] {
+        use std::os::unix::fs::FileExt as _;
+        written.write_all_at(ending.as_bytes(), 12 << 30).unwrap();
+        assert_eq!(with_little_memory(&["audit", "verify", path, "--key", &key]).error(), longest);
+        let replay = ["audit", "replay", path, "--identity", "harbor-desk"];
+        assert_eq!(with_little_memory(&replay).error(), longest);
+    }
+    let previous = ["audit", "verify", &export, "--key", &key, "--previous", path];
+    assert!(with_little_memory(&previous).error().ends_with("is too long for a checkpoint"));
+    let device = with_little_memory(&["audit", "verify", "/dev/zero", "--key", &key]);
+    assert_eq!(device.error(), "/dev/zero is not a file");
+}

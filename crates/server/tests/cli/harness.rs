@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 30] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -37,11 +37,13 @@ const SETTINGS: [&str; 28] = [
     "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
     "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
     "IDENTITYD_SIGNING_KEY",
+    "IDENTITYD_SIGNING_KEY_FILE",
     "IDENTITYD_TLS_CERTIFICATE",
     "IDENTITYD_TLS_KEY",
     "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
     "NOTIFY_SOCKET",
+    "NO_COLOR",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "WATCHDOG_USEC",
     "RUST_LOG",
@@ -286,6 +288,24 @@ pub(crate) fn run(command: &mut Command) -> Finished {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The same of a command that might go on for ever: a service that should refuse to start.
+pub(crate) fn run_to_end(command: &mut Command) -> Finished {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let has_ended = child.try_wait().unwrap().is_some();
+    // It may have ended by itself meanwhile.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let finished =
+        Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) };
+    assert!(has_ended, "it goes on: {}{}", finished.stdout, finished.stderr);
+    finished
 }
 
 /// Sends a signal to a process, or to a process group if the id has a minus sign before it.

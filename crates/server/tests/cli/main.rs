@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod checks;
 mod command_line;
 mod harness;
 mod long_lists;
@@ -17,5 +18,7 @@ mod projections;
 mod repetitions;
 mod secrets;
 mod standing;
+mod starts;
+mod terminal;
 mod traces;
 mod under_load;

@@ -23,6 +23,7 @@ fn free(place: &Place) -> u64 {
 #[test]
 fn a_file_is_loaded_whole_or_not_at_all() {
     let place = Place::new();
+    place.run(&["migrate"]).succeeded();
     let content = "# two\n+12125550100 NY\n+13105550100 CA\n";
     assert_eq!(load(&place, "first", content).succeeded().json(), json!({ "loaded": 2 }));
     assert_eq!(free(&place), 2);
@@ -117,6 +118,7 @@ fn first_starts_at_once_load_the_fictional_numbers_once() {
 #[test]
 fn an_operators_own_numbers_are_not_mixed_with_fictional_ones() {
     let place = Place::new();
+    place.run(&["migrate"]).succeeded();
     load(&place, "own", "+12125550100 NY\n").succeeded();
     assert!(place.serve().stop().success());
     assert_eq!(free(&place), 1);

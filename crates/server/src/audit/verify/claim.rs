@@ -12,7 +12,7 @@ pub(super) struct Claim {
     pub(super) is_held: bool,
 }
 
-/// The claim is another than what the first so many events come to.
+/// The claim has another root than the first so many events.
 pub(super) struct Contradiction(u64);
 
 impl Claim {

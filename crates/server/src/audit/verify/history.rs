@@ -1,4 +1,4 @@
-//! What is known of a history while its events come in, and what can be said of it at the end.
+//! The state of a verification while events are read, and the report at the end.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::claim::Claim;
 use super::{Fault, Report};
 
 /// The longest history: as many events as a log can number.
-const LONGEST: u64 = i64::MAX as u64;
+const MAX_HISTORY_EVENTS: u64 = i64::MAX as u64;
 
 pub(super) struct History {
     organization_id: String,
@@ -40,7 +40,7 @@ impl History {
         let organization_id =
             organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;
         let after = trailer.after.unwrap_or_else(|| trailer.first.unwrap_or(1).saturating_sub(1));
-        if after.max(signed.size) > LONGEST {
+        if after.max(signed.size) > MAX_HISTORY_EVENTS {
             return Err(Fault::file("the trailer speaks of more events than there can be"));
         }
         let before = hashes(&trailer.before).filter(|_| !trailer.filtered);
@@ -57,13 +57,13 @@ impl History {
             aggregates: HashMap::new(),
             recorded_at: String::new(),
         };
-        history.hold_previous()?;
-        history.hold_roots()?;
+        history.check_previous()?;
+        history.check_roots()?;
         Ok(history)
     }
 
-    /// What the two checkpoints say of each other.
-    fn hold_previous(&mut self) -> Result<(), Fault> {
+    /// Compares the two checkpoints with each other.
+    fn check_previous(&mut self) -> Result<(), Fault> {
         let Some(previous) = &mut self.previous else { return Ok(()) };
         if previous.size() > self.signed.size() {
             let (missing, more) = (self.signed.size() + 1, previous.size());
@@ -96,7 +96,7 @@ impl History {
     }
 
     fn take(&mut self, read: &Read) -> Result<(), Fault> {
-        self.hold_order(&read.event)?;
+        self.check_order(&read.event)?;
         let sequence = read.event.organization_sequence;
         if read.signed.is_some_and(|signed| signed != read.leaf) {
             return Err(Fault {
@@ -104,16 +104,16 @@ impl History {
                 ..self.fault(format!("event {sequence} is not the one that was signed"))
             });
         }
-        self.hold_aggregate(&read.event)?;
+        self.check_aggregate(&read.event)?;
         self.first.get_or_insert(sequence);
         self.last = sequence;
         if let Some(tree) = &mut self.tree {
             tree.append(read.leaf);
         }
-        self.hold_roots()
+        self.check_roots()
     }
 
-    fn hold_roots(&mut self) -> Result<(), Fault> {
+    fn check_roots(&mut self) -> Result<(), Fault> {
         let Some(tree) = &self.tree else { return Ok(()) };
         for claim in [Some(&mut self.signed), self.previous.as_mut()].into_iter().flatten() {
             let line = (self.lines > 0).then_some(self.lines);
@@ -122,13 +122,13 @@ impl History {
         Ok(())
     }
 
-    fn hold_order(&mut self, event: &Outline) -> Result<(), Fault> {
+    fn check_order(&mut self, event: &Outline) -> Result<(), Fault> {
         let (expected, found) = (self.last + 1, event.organization_sequence);
         if event.organization_id != self.organization_id {
             return Err(self.fault(format!("event of another organization, {}", event.organization_id)));
         }
         let is_in_place = if self.is_filtered { found >= expected } else { found == expected };
-        if !is_in_place || found > LONGEST {
+        if !is_in_place || found > MAX_HISTORY_EVENTS {
             return Err(self.fault(format!("event {expected} is missing, event {found} stands in its place")));
         }
         if event.recorded_at < self.recorded_at {
@@ -139,7 +139,7 @@ impl History {
     }
 
     /// An aggregate's first event may lie before the first of the file, but only there.
-    fn hold_aggregate(&mut self, event: &Outline) -> Result<(), Fault> {
+    fn check_aggregate(&mut self, event: &Outline) -> Result<(), Fault> {
         if self.is_filtered {
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl History {
         Ok(())
     }
 
-    /// What can only be said when all lines are read.
+    /// The checks that need all lines.
     pub(super) fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
         let last = self.first.map(|_| self.last);
         if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
@@ -164,8 +164,8 @@ impl History {
         }
         let mut unproved = vec![];
         if !self.is_filtered {
-            unproved.extend(self.hold_end(&trailer)?);
-            self.hold_rest(&trailer)?;
+            unproved.extend(self.check_end(&trailer)?);
+            self.check_rest(&trailer)?;
         }
         unproved.extend(self.unproved_event());
         unproved.extend(self.unproved_previous());
@@ -187,8 +187,8 @@ impl History {
         Fault { line: Some(self.lines + 1), sequence, what }
     }
 
-    /// Holds that the events go on to the end of the range, which is the checkpoint's where no other was asked for.
-    fn hold_end(&self, trailer: &Trailer) -> Result<Option<Fault>, Fault> {
+    /// Checks that the events reach the end of the range. Without a given end, that is the size of the checkpoint.
+    fn check_end(&self, trailer: &Trailer) -> Result<Option<Fault>, Fault> {
         let (next, size) = (self.last + 1, self.signed.size());
         let missing =
             |what: &str| self.end(Some(next), format!("event {next} was signed and is missing{what}"));
@@ -205,8 +205,8 @@ impl History {
         }
     }
 
-    /// Where the checkpoint covers more than the file, a proof ties it to the events.
-    fn hold_rest(&mut self, trailer: &Trailer) -> Result<(), Fault> {
+    /// If the checkpoint covers more than the file, checks the proof that the checkpoint continues these events.
+    fn check_rest(&mut self, trailer: &Trailer) -> Result<(), Fault> {
         let (Some(tree), Some(proof)) = (&self.tree, hashes(&trailer.consistency)) else { return Ok(()) };
         if self.lines == 0 || proof.is_empty() || self.last >= self.signed.size() {
             return Ok(());
@@ -258,7 +258,7 @@ impl History {
         Some(Fault::file(what))
     }
 
-    /// Runs of signed events that are not in the file. What a filter left out is not known.
+    /// Runs of signed events that are not in the file. Unknown if the file was filtered.
     fn absent(&self) -> Vec<(u64, u64)> {
         let runs = [(1, self.after), (self.last + 1, self.signed.size())];
         runs.into_iter().filter(|(first, last)| !self.is_filtered && first <= last).collect()

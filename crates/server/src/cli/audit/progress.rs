@@ -1,20 +1,22 @@
-//! How far an export or a verification is: a bar on a terminal, a line on standard error now and then elsewhere.
+//! The progress of an export or a verification: a bar on a terminal, else a line on standard error every second.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-/// How often a line is written where nobody looks.
-const PERIOD: Duration = Duration::from_secs(1);
+use super::super::output::note;
+
+/// How often a line is written if standard error is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows progress until it is finished.
 pub(super) struct Progress {
     name: &'static str,
     bar: Option<ProgressBar>,
     started: Instant,
-    told: Instant,
+    last_line_at: Instant,
 }
 
 impl Progress {
@@ -27,19 +29,18 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Self { name, bar, started: now, told: now }
+        Self { name, bar, started: now, last_line_at: now }
     }
 
     pub(super) fn reached(&mut self, done: u64, total: Option<u64>) {
         if let Some(bar) = &self.bar {
             bar.set_length(total.unwrap_or(done));
             bar.set_position(done);
-        } else if self.told.elapsed() >= PERIOD {
-            self.told = Instant::now();
+        } else if self.last_line_at.elapsed() >= LINE_INTERVAL {
+            self.last_line_at = Instant::now();
             let seconds = self.started.elapsed().as_secs();
             let line = json!({ "name": self.name, "done": done, "total": total, "seconds": seconds });
-            // Progress that nobody can read is no reason to stop.
-            drop(writeln!(std::io::stderr().lock(), "{line}"));
+            note(&line.to_string());
         }
     }
 

@@ -1,6 +1,5 @@
 //! `identityd audit replay`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,10 +8,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use identityd::audit::replay::{self, Presence, Replay, Step};
+use identityd::database::IfMissing;
+use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::settings::DatabaseSettings;
 
-use super::super::output::Output;
+use super::super::output::{Output, note};
 use super::super::with_database;
 
 #[derive(Debug, Args)]
@@ -44,7 +45,8 @@ pub(super) async fn run(
         (Some(file), _) => replay::file(file, &flags.identity, until)?,
         (None, org) => {
             let org = org.as_deref().unwrap_or_default();
-            with_database(database, async |database| {
+            with_database(database, IfMissing::Refuse, async |database| {
+                migrations::run_if_begun(database.pool()).await?;
                 let id = Operator::new(database.pool().clone()).find_organization(org).await?;
                 replay::database(database.pool(), &id, &flags.identity, until).await
             })
@@ -52,12 +54,10 @@ pub(super) async fn run(
         }
     };
     if let Some(why) = doubt {
-        let note = format!("this may not be the whole life: {why}");
-        // What nobody can read is no reason to stop.
-        drop(writeln!(std::io::stderr().lock(), "{note}"));
+        note(&format!("this may not be the whole life: {why}"));
     }
     for step in &steps {
-        output.print(&serde_json::to_value(step)?, &text(step))?;
+        output.print_lines(&serde_json::to_value(step)?, &lines(step))?;
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ fn moment(text: &str) -> anyhow::Result<OffsetDateTime> {
 }
 
 /// An event in one line, then the identity after it with what has changed marked.
-fn text(step: &Step) -> String {
+fn lines(step: &Step) -> Vec<String> {
     let event = &step.event;
     let head = format!(
         "{} {} {} by {}",
@@ -75,14 +75,14 @@ fn text(step: &Step) -> String {
     );
     let state = match (step.presence, &step.state) {
         (Presence::Present, Some(state)) => state,
-        (Presence::Gone, _) => return format!("{head}\n  (gone)"),
+        (Presence::Gone, _) => return vec![head, "  (gone)".to_owned()],
         (Presence::Unknown | Presence::Present, _) => {
-            return format!("{head}\n  (unknown: its birth is not in this file)");
+            return vec![head, "  (unknown: its birth is not in this file)".to_owned()];
         }
     };
     let line = |(pointer, value): (String, serde_json::Value)| {
         let mark = if step.changed.contains(&pointer) { '*' } else { ' ' };
-        format!("\n{mark} {}: {value}", pointer.trim_start_matches('/'))
+        format!("{mark} {}: {value}", pointer.trim_start_matches('/'))
     };
-    head + &replay::fields(state).into_iter().map(line).collect::<String>()
+    [head].into_iter().chain(replay::fields(state).into_iter().map(line)).collect()
 }

@@ -1,6 +1,6 @@
 //! How far a rebuild is: a bar on a terminal, one JSON line a second on standard error elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use identity_projections::rebuild::{Phase, Progress};
@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use super::super::output::note;
 
 /// Shows the progress of one job until it is told that the job has ended.
 pub(super) struct Reporter {
@@ -86,6 +88,5 @@ fn write_line(name: &str, progress: Progress, elapsed: Duration) {
         "name": name, "phase": phase.as_str(), "done": done, "total": total,
         "events_per_second": rate.round(), "seconds_left": left.map(f64::round),
     });
-    // Progress that nobody can read is no reason to stop the job.
-    drop(writeln!(std::io::stderr().lock(), "{line}"));
+    note(&line.to_string());
 }

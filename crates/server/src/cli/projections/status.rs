@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 
 use super::super::output::{Output, timestamp};
+use super::super::table::{Table as Rows, Tone, Toned, ago, grouped, plain};
 
 pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
     let mut connection = options.connect().await?;
@@ -17,15 +18,18 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
     let entries = registry::list(&mut connection).await?;
     let mut json = Vec::new();
     let mut lines = Vec::new();
-    for table in &tables {
-        let Some(entry) = entries.iter().find(|entry| entry.name == table.name()) else {
+    let mut table =
+        Rows::new(&["READ MODEL", "VERSION", "ROWS", "BUILT", "ROLLBACK", "VERIFIED", "LAST JOB"]);
+    for model in &tables {
+        let Some(entry) = entries.iter().find(|entry| entry.name == model.name()) else {
             continue;
         };
-        let rows = rows(&mut connection, table.name()).await?;
-        json.push(as_json(entry, table.version(), rows, head));
-        lines.push(as_line(entry, table.version(), rows, head));
+        let rows = rows(&mut connection, model.name()).await?;
+        json.push(as_json(entry, model.version(), rows, head));
+        lines.push(as_line(entry, model.version(), rows, head));
+        table.add(as_row(entry, model.version(), rows));
     }
-    output.print_list(json, &lines)
+    output.print_list(json, &lines, &table)
 }
 
 async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
@@ -89,6 +93,39 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
     ];
     line.extend(ready);
     line
+}
+
+fn as_row(entry: &registry::Entry, version_in_code: i32, rows: i64) -> [Toned; 7] {
+    let version = if entry.version == version_in_code {
+        plain(entry.version.to_string())
+    } else {
+        (format!("{}, the software has {version_in_code}", entry.version), Tone::Bad)
+    };
+    let rollback = entry.retired_version.map_or_else(
+        || plain("-"),
+        |version| {
+            plain(format!("to version {version}, retired {}", entry.retired_at.map(ago).unwrap_or_default()))
+        },
+    );
+    let verified = match (entry.differences, entry.verified_at) {
+        (Some(0), Some(at)) => (format!("no differences, {}", ago(at)), Tone::Good),
+        (Some(differences), Some(at)) => {
+            (format!("{} differences, {}", grouped(differences), ago(at)), Tone::Bad)
+        }
+        _ => plain("never"),
+    };
+    let ready = entry.next_version.map(|version| format!("; version {version} is ready to go live"));
+    let job = job(entry) + &ready.unwrap_or_default();
+    let tone = if job.contains("killed") || job.contains("failed") { Tone::Bad } else { Tone::Plain };
+    [
+        plain(&entry.name),
+        version,
+        plain(grouped(rows)),
+        plain(ago(entry.built_at)),
+        rollback,
+        verified,
+        (job, tone),
+    ]
 }
 
 /// The last job, or the one at work. One that says neither how it ended nor that it is at work was killed.

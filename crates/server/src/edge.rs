@@ -1,4 +1,4 @@
-//! What answers pass on their way out where an installation wants it: compression, and CORS.
+//! Optional layers around the routes: compression and CORS.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -11,20 +11,20 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::settings::{Cors, WireSettings};
 
 /// The least size in bytes at which compression is worth its time.
-const WORTH_COMPRESSING: u64 = 1024;
+const MIN_COMPRESSED_BYTES: u64 = 1024;
 
-/// How long a browser may remember what it was allowed, in seconds.
-const PREFLIGHT_SECONDS: u64 = 3600;
+/// How long a browser may cache the answer to a preflight request, in seconds.
+const PREFLIGHT_CACHE_SECONDS: u64 = 3600;
 
-/// The routes of a service, as clients meet them.
+/// The routes of the service with these layers.
 #[derive(Debug, Clone)]
-pub(crate) struct Front {
+pub(crate) struct Edge {
     plain: Router,
-    /// The same for clients that take compressed answers, where there are such.
+    /// The same with compression, if that is on.
     compressing: Option<Router>,
 }
 
-impl Front {
+impl Edge {
     pub(crate) fn new(router: Router, settings: &WireSettings) -> Self {
         let plain = match cors(&settings.cors) {
             Some(cors) => router.layer(cors),
@@ -87,7 +87,7 @@ fn weaken_tag(mut response: Response) -> Response {
 /// Streams whose lines are wanted as they come are left alone.
 fn compression() -> CompressionLayer<impl tower_http::compression::Predicate + Send + Sync + 'static> {
     CompressionLayer::new().gzip(true).compress_when(
-        SizeAbove::new(WORTH_COMPRESSING)
+        SizeAbove::new(MIN_COMPRESSED_BYTES)
             .and(NotForContentType::SSE)
             .and(NotForContentType::const_new("application/x-ndjson")),
     )
@@ -123,6 +123,6 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
             named("x-next-cursor"),
             named("x-request-id"),
         ])
-        .max_age(std::time::Duration::from_secs(PREFLIGHT_SECONDS));
+        .max_age(std::time::Duration::from_secs(PREFLIGHT_CACHE_SECONDS));
     Some(layer)
 }

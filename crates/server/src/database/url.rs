@@ -1,0 +1,67 @@
+//! A database URL and what can be read out of it without showing it.
+
+use anyhow::Context as _;
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::PgConnectOptions;
+
+/// Parameters that mean something to sqlx. It logs others together with their values, and a value may be a secret.
+const KNOWN: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// How to connect. A parameter that nobody knows is left out, and named in the log without its value.
+pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    let (url, unknown) = known_part(url.expose_secret());
+    for name in unknown {
+        tracing::warn!(name, "a parameter of the database URL is unknown and was left out");
+    }
+    url.parse().context("the database URL is not valid")
+}
+
+/// The URL with the parameters that are known, and the names of the others.
+fn known_part(url: &str) -> (String, Vec<String>) {
+    let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), vec![]) };
+    let name = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        percent_decode_str(name).decode_utf8_lossy().into_owned()
+    };
+    let is_known = |parameter: &&str| {
+        let name = name(parameter);
+        KNOWN.contains(&name.as_str()) || name.starts_with("options[")
+    };
+    let (known, unknown): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_known);
+    let unknown = unknown.into_iter().filter(|parameter| !parameter.is_empty()).map(name).collect();
+    (format!("{address}?{}", known.join("&")), unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::known_part;
+
+    #[test]
+    fn unknown_parameters_are_taken_out() {
+        let url = "postgres://u:p@h/d?sslmode=disable&pass%77d=secret&options[a]=b&x";
+        let (known, unknown) = known_part(url);
+        assert_eq!(known, "postgres://u:p@h/d?sslmode=disable&options[a]=b");
+        assert_eq!(unknown, ["passwd", "x"]);
+        assert_eq!(known_part("postgres://h/d").0, "postgres://h/d");
+    }
+}

@@ -1,0 +1,134 @@
+//! Checks of what is in the database.
+
+use anyhow::Context as _;
+use identity_projections::tables;
+use sqlx::PgConnection;
+
+use super::Finding;
+use crate::migrations;
+
+/// Schemas of read models: live, being built, kept for a rollback, about to be dropped.
+const READ_MODEL_SCHEMAS: [&str; 4] =
+    ["read_model", "read_model_next", "read_model_retired", "read_model_discarded"];
+
+/// The trigger that refuses to change the history.
+const GUARD: &str = "events_are_immutable";
+
+/// What to do where a part of the database is missing.
+const RESTORE: &str =
+    "this looks like a part of a backup: restore all of it, the schemas public and read_model together";
+
+pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let progress = migrations::progress(connection).await?;
+    let text = if progress.is_complete() {
+        format!("all {} are applied", migrations::known())
+    } else {
+        let migrations::Progress { pending, damaged, unknown } = &progress;
+        format!("pending {pending:?}, damaged {damaged:?}, from a newer identityd {unknown:?}")
+    };
+    Ok(Finding { passed: progress.is_complete(), text })
+}
+
+pub(super) async fn free_numbers(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let query = sqlx::query_scalar("select count(*) from phone_number_pool where claimed_by is null");
+    let free: i64 = query.fetch_one(connection).await.context("cannot count them")?;
+    Ok(Finding { passed: free > 0, text: format!("{free} are left") })
+}
+
+/// One statement, so that all of it is of one moment while the service writes.
+pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    if let Some(missing) = missing_tables(connection, &["events", "log_head", "organization_heads"]).await? {
+        return Ok(missing);
+    }
+    let (head, last, organizations): (Option<i64>, i64, i64) = sqlx::query_as(
+        "select (select position from log_head),
+                (select coalesce(max(position), 0) from events),
+                (select coalesce(sum(sequence), 0)::bigint from organization_heads)",
+    )
+    .fetch_one(connection)
+    .await?;
+    let Some(head) = head else {
+        return Ok(Finding::bad(format!(
+            "log_head has no row, the last event is at position {last}: {RESTORE}"
+        )));
+    };
+    if head == last && head == organizations {
+        return Ok(Finding::good(format!("{head} events, as its head says")));
+    }
+    Ok(Finding::bad(format!(
+        "log_head says {head} events, the last event is at position {last}, organization_heads has {organizations}: \
+         {RESTORE}"
+    )))
+}
+
+pub(super) async fn read_models(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let schemas: Vec<&str> = READ_MODEL_SCHEMAS.to_vec();
+    let query = "select name from unnest($1::text[]) as name where to_regnamespace(name) is null";
+    let missing: Vec<String> = sqlx::query_scalar(query).bind(schemas).fetch_all(&mut *connection).await?;
+    if !missing.is_empty() {
+        return Ok(Finding::bad(format!("the schema {} is missing: {RESTORE}", missing.join(", "))));
+    }
+    let names: Vec<String> = tables().iter().map(|table| format!("read_model.{}", table.name())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain(["read_models"]).collect();
+    let count = names.len() - 1;
+    let missing = missing_tables(connection, &names).await?;
+    Ok(missing.unwrap_or_else(|| Finding::good(format!("all {count} are there"))))
+}
+
+/// An organization has a row as soon as it has an event, and never loses it.
+pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    if let Some(missing) = missing_tables(connection, &["events", "read_model.organizations"]).await? {
+        return Ok(missing);
+    }
+    let query = "select exists (select from events where aggregate_type = 'organization')
+                        and not exists (select from read_model.organizations)";
+    let are_empty: bool = sqlx::query_scalar(query).fetch_one(connection).await?;
+    Ok(if are_empty {
+        Finding::bad("read models are empty and the log is not: run `identityd projections rebuild --all`")
+    } else {
+        Finding::good("read models have rows if the log has events")
+    })
+}
+
+async fn missing_tables(connection: &mut PgConnection, names: &[&str]) -> anyhow::Result<Option<Finding>> {
+    let query = "select name from unnest($1::text[]) as name where to_regclass(name) is null";
+    let missing: Vec<String> = sqlx::query_scalar(query).bind(names.to_vec()).fetch_all(connection).await?;
+    let text = || {
+        format!(
+            "the table {} is missing: run `identityd migrate` on a new database; {RESTORE}",
+            missing.join(", ")
+        )
+    };
+    Ok((!missing.is_empty()).then(|| Finding::bad(text())))
+}
+
+pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let query = "select tgname::text, tgenabled in ('O', 'A') from pg_trigger
+                 where tgrelid = to_regclass('events') and not tgisinternal";
+    let triggers: Vec<(String, bool)> = sqlx::query_as(query).fetch_all(connection).await?;
+    let mut off: Vec<&str> = triggers.iter().filter(|(_, on)| !on).map(|(name, _)| name.as_str()).collect();
+    if !triggers.iter().any(|(name, _)| name == GUARD) {
+        off.push(GUARD);
+    }
+    if off.is_empty() {
+        return Ok(Finding::good("the history is protected"));
+    }
+    Ok(Finding::bad(format!(
+        "{} is off or missing, so the history can be changed: find out who did it, run `alter table events enable trigger \
+         all`, then verify an export against an earlier checkpoint",
+        off.join(", ")
+    )))
+}
+
+pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let query =
+        "select recorded_at::text from log_head where recorded_at > clock_timestamp() + interval '1 minute'";
+    let ahead: Option<String> = sqlx::query_scalar(query).fetch_optional(connection).await?;
+    Ok(match ahead {
+        None => Finding::good("no event is dated ahead of the clock"),
+        Some(time) => Finding::bad(format!(
+            "the last event is dated {time}, ahead of the clock of the database, and so will be all others until then: set \
+             the clock right"
+        )),
+    })
+}

@@ -1,0 +1,290 @@
+//! A database that is broken in one way after the other, and the doctor, who says so. Where it cannot be served, the
+//! service says the same and ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use identityd::private_postgres::PrivatePostgres;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::runtime::Runtime;
+
+use crate::harness::{Finished, Place, bare, eventually, run, run_to_end};
+
+/// A way to break a database: the check that sees it, whether the service refuses to start, how, and how it is healed.
+struct Case {
+    check: &'static str,
+    refuses: bool,
+    breaks: &'static str,
+    heals: &'static str,
+}
+
+/// Functions of the system can be hidden behind others of the same name.
+const SHADOWS: &str = "alter role identityd set search_path = public, pg_catalog;";
+
+const CASES: [Case; 17] = [
+    Case {
+        check: "schema",
+        refuses: true,
+        breaks: "create schema other; alter role identityd set search_path = other, public",
+        heals: "drop schema other; alter role identityd reset search_path",
+    },
+    Case {
+        check: "writable",
+        refuses: true,
+        breaks: "alter role identityd set default_transaction_read_only = on",
+        heals: "alter role identityd reset default_transaction_read_only",
+    },
+    Case {
+        check: "log",
+        refuses: true,
+        breaks: "create table kept as table log_head; delete from log_head",
+        heals: "insert into log_head select * from kept; drop table kept",
+    },
+    Case {
+        check: "log",
+        refuses: true,
+        breaks: "update log_head set position = position + 1",
+        heals: "update log_head set position = position - 1",
+    },
+    Case {
+        check: "log",
+        refuses: true,
+        breaks: "update organization_heads set sequence = sequence - 1",
+        heals: "update organization_heads set sequence = sequence + 1",
+    },
+    Case {
+        check: "read_models",
+        refuses: true,
+        breaks: "alter table read_model.visibility rename to lost",
+        heals: "alter table read_model.lost rename to visibility",
+    },
+    Case {
+        check: "read_models",
+        refuses: true,
+        breaks: "alter schema read_model_retired rename to lost",
+        heals: "alter schema lost rename to read_model_retired",
+    },
+    Case {
+        check: "read_model_rows",
+        refuses: false,
+        breaks: "create table kept as table read_model.organizations; truncate read_model.organizations",
+        heals: "insert into read_model.organizations select * from kept; drop table kept",
+    },
+    Case {
+        check: "triggers",
+        refuses: false,
+        breaks: "alter table events disable trigger all",
+        heals: "alter table events enable trigger all",
+    },
+    Case {
+        check: "settings",
+        refuses: false,
+        breaks: "alter role identityd set statement_timeout = '10min'",
+        heals: "alter role identityd reset statement_timeout",
+    },
+    Case {
+        check: "settings",
+        refuses: false,
+        breaks: "alter database identityd set default_transaction_isolation = 'serializable'",
+        heals: "alter database identityd reset default_transaction_isolation",
+    },
+    Case {
+        check: "connections",
+        refuses: false,
+        breaks: "alter role identityd connection limit 5",
+        heals: "alter role identityd connection limit -1",
+    },
+    Case {
+        check: "clock",
+        refuses: false,
+        breaks: "create function public.clock_timestamp() returns timestamptz language sql as \
+                 $$ select pg_catalog.clock_timestamp() + interval '1 hour' $$",
+        heals: "drop function public.clock_timestamp()",
+    },
+    Case {
+        check: "event_times",
+        refuses: false,
+        breaks: "create table kept as table log_head; update log_head set recorded_at = now() + interval '1 day'",
+        heals: "update log_head set recorded_at = kept.recorded_at from kept; drop table kept",
+    },
+    Case {
+        check: "transaction_ids",
+        refuses: false,
+        breaks: "create table kept as select datfrozenxid from pg_database where datname = current_database();
+                 update pg_database set datfrozenxid = '2500000000' where datname = current_database()",
+        heals: "update pg_database set datfrozenxid = kept.datfrozenxid from kept where datname = current_database();
+                drop table kept",
+    },
+    Case {
+        check: "notifications",
+        refuses: false,
+        breaks: "create function public.pg_notification_queue_usage() returns float8 language sql as 'select 0.8::float8'",
+        heals: "drop function public.pg_notification_queue_usage()",
+    },
+    Case {
+        check: "collations",
+        refuses: false,
+        breaks: "update pg_database set datcollversion = '1' where datname = current_database()",
+        heals: "update pg_database set datcollversion = null where datname = current_database()",
+    },
+];
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The checks that have failed.
+fn failed(finished: &Finished) -> Vec<String> {
+    let checks = finished.json();
+    let checks = checks["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["passed"] == false)
+        .map(|check| check["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn whatever_can_be_seen_beforehand_is_seen() {
+    let place = Place::served();
+    place.run(&["org", "create", "acme"]).succeeded();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let runtime = runtime();
+    // One connection for all: settings of a role are for those that come later.
+    let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    let mut does = |statements: &str| runtime.block_on(database.execute(statements)).map(drop).unwrap();
+    let doctor = || place.run(&["doctor", "--json"]);
+    assert_eq!(failed(&doctor().succeeded()), Vec::<String>::new());
+    for Case { check, refuses, breaks, heals } in CASES {
+        let hides_a_function = breaks.contains("function");
+        if hides_a_function {
+            does(SHADOWS);
+        }
+        does(breaks);
+        let found = doctor();
+        assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
+        // Postgres says something of a collation, too.
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 21 checks failed"));
+        assert_eq!(found.status.code(), Some(1));
+        if refuses {
+            let started =
+                run_to_end(place.command(&["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "off"));
+            let expected = format!("this database cannot be served ({check}): ");
+            assert!(started.error().starts_with(&expected), "{breaks}: {}", started.stderr);
+        }
+        does(heals);
+        if hides_a_function {
+            does("alter role identityd reset search_path");
+        }
+    }
+    assert_eq!(failed(&doctor().succeeded()), Vec::<String>::new());
+    drop(database);
+    postgres.close().unwrap();
+    assert!(place.serve().stop().success());
+}
+
+#[test]
+fn a_database_of_another_encoding_is_refused_before_anything_is_written_to_it() {
+    let place = Place::new();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let runtime = runtime();
+    let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    let create = "create database latin encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0";
+    runtime.block_on(database.execute(create)).unwrap();
+    let url = postgres.url().replace("/identityd?", "/latin?");
+    let with = |arguments: &[&str]| {
+        run_to_end(bare(arguments).args(["--database-url", &url]).env("RUST_LOG", "off"))
+    };
+    for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["org", "create", "acme"]] {
+        let finished = with(arguments);
+        let expected = "this database cannot be served (encoding): is LATIN1";
+        assert!(finished.error().contains(expected), "{}", finished.stderr);
+    }
+    let checked = with(&["doctor", "--json"]);
+    assert!(failed(&checked).contains(&"encoding".to_owned()), "{}", checked.stdout);
+    let mut latin = runtime.block_on(PgConnection::connect(&url)).unwrap();
+    let count =
+        sqlx::query_scalar("select count(*) from pg_class where relnamespace = 'public'::regnamespace");
+    assert_eq!(runtime.block_on(count.fetch_one(&mut latin)).ok(), Some(0_i64));
+    drop((database, latin));
+    postgres.close().unwrap();
+}
+
+#[test]
+fn the_doctor_finds_an_empty_database_ill() {
+    let place = Place::new();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let checked = run(bare(&["doctor", "--json"]).args(["--database-url", &postgres.url()]));
+    let failed = failed(&checked);
+    for check in ["migrations", "free_numbers", "log", "read_models", "triggers"] {
+        assert!(failed.contains(&check.to_owned()), "{check}: {}", checked.stdout);
+    }
+    postgres.close().unwrap();
+}
+
+/// PgBouncer before the Postgres of a place. Ended with the test.
+struct Pooler {
+    child: Child,
+    url: String,
+}
+
+impl Pooler {
+    /// None where it is not installed.
+    fn start(place: &Place, pool_mode: &str, ignored: &str) -> Option<Self> {
+        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
+            .into_iter()
+            .find(|program| fs::exists(program).unwrap())?;
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let owner = fs::metadata(place.postgres()).unwrap();
+        let content = format!(
+            "[databases]\nidentityd = host={} port=5432 user=identityd dbname=identityd\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {pool_mode}\n\
+             ignore_startup_parameters = {ignored}\n",
+            place.postgres().join("socket").display()
+        );
+        let file = place.file(&format!("{pool_mode}.ini"), &content);
+        chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+        let mut command = Command::new(program);
+        command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.uid(owner.uid()).gid(owner.gid()).spawn().unwrap();
+        let url = format!("postgres://identityd@127.0.0.1:{port}/identityd?sslmode=disable");
+        let pooler = Self { child, url };
+        eventually("the pooler listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(pooler)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_pooler_is_refused_by_name() {
+    let place = Place::served();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    for (pool_mode, ignored, why) in [
+        ("transaction", "extra_float_digits,options", "hands every transaction to another session"),
+        ("statement", "extra_float_digits,options", "transaction"),
+        ("session", "extra_float_digits,options", "does not pass on the settings"),
+        ("session", "extra_float_digits", "does not pass on the settings"),
+        ("session", "", "does not pass on the settings"),
+    ] {
+        let Some(pooler) = Pooler::start(&place, pool_mode, ignored) else { return };
+        let with = |arguments: &[&str]| {
+            let mut command = bare(arguments);
+            command.args(["--database-url", &pooler.url, "--data-dir"]).arg(place.data_dir());
+            run_to_end(command.env("RUST_LOG", "off"))
+        };
+        let started = with(&["serve", "--listen", "127.0.0.1:0"]);
+        let error = started.error();
+        assert!(error.contains("PgBouncer") && error.contains(why), "{pool_mode}, {ignored}: {error}");
+        let checked = with(&["doctor", "--json"]);
+        assert!(checked.stdout.contains("PgBouncer"), "{pool_mode}, {ignored}: {}", checked.stdout);
+    }
+    postgres.close().unwrap();
+}
