@@ -73,24 +73,26 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
         insert(&mut schemas, derived.iter().map(|(name, schema)| (name.clone(), to_value(schema))).collect());
     }
     flatten(&mut schemas);
-    let mut paths = Map::new();
+    let (mut paths, mut failures) = (Map::new(), Map::new());
     for (about, (_, served, _)) in endpoints {
         if let Some((name, schema)) = &about.body {
             insert(&mut schemas, json!({ *name: schema }));
         }
         for (path, item) in to_value(&served).as_object_mut().into_iter().flatten() {
             for (method, operation) in item.as_object_mut().into_iter().flatten() {
-                Operation { path, is_write: method != "get", about: &about }.complete(operation, &schemas);
+                let own = Operation { path, is_write: method != "get", about: &about };
+                failures.extend(own.complete(operation, &schemas));
             }
             insert(paths.entry(path).or_insert_with(|| json!({})), item.take());
         }
     }
     // Those are left out that were only parts of others.
-    let text = json!([paths, schemas]).to_string();
+    let text = json!([paths, schemas, failures]).to_string();
     let is_referred_to = |name: &String| text.contains(&format!("#/components/schemas/{name}\""));
     schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
     let mut components = components::all();
     insert(&mut components, json!({ "schemas": schemas }));
+    insert(&mut components["responses"], failures.into());
     // Relative to where the document is, so that a prefix that a proxy puts before it counts for every path.
     let servers = json!([{ "url": "." }]);
     insert(
@@ -143,7 +145,8 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    fn complete(&self, operation: &mut Value, schemas: &Value) {
+    /// Completes it, and gives the failures that it refers to.
+    fn complete(&self, operation: &mut Value, schemas: &Value) -> Map<String, Value> {
         let named =
             operation.as_object_mut().and_then(|members| members.remove("x-errors")).unwrap_or_default();
         let security = if self.about.key.is_some() { json!([{ "ApiKey": [] }]) } else { json!([]) };
@@ -160,7 +163,9 @@ impl Operation<'_> {
         for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
             self.complete_success(response, schemas);
         }
-        insert(&mut operation["responses"], self.failures(&named).into());
+        let (references, failures) = self.failures(&named);
+        insert(&mut operation["responses"], references.into());
+        failures
     }
 
     /// What its handler says, who may call, and how else the path may be written.
@@ -212,25 +217,37 @@ impl Operation<'_> {
         }
     }
 
-    /// Every way in which it can fail, by status.
-    fn failures(&self, named: &Value) -> Map<String, Value> {
+    /// Every way in which it can fail: by status a reference, and by name what is referred to. Many operations fail alike,
+    /// so the document is a third of its length for that, and pages that show it are fast.
+    fn failures(&self, named: &Value) -> (Map<String, Value>, Map<String, Value>) {
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in Code::ALL.iter().filter(|code| self.can_fail(**code, named)) {
             by_status.entry(code.status().as_u16()).or_default().push(*code);
         }
         let headers = self.headers();
-        let of_status = |(status, codes): (u16, Vec<Code>)| (status.to_string(), failure(&codes, &headers));
-        let mut failures: Map<String, Value> = by_status.into_iter().map(of_status).collect();
-        for (status, name) in [("405", "MethodNotAllowed"), ("431", "HeadTooLarge")] {
-            let reference = json!({ "$ref": format!("#/components/responses/{name}") });
-            failures.insert(status.to_owned(), reference);
+        let (mut responses, mut failures) = (Map::new(), Map::new());
+        let mut refer = |status: String, name: &str| {
+            responses.insert(status, json!({ "$ref": format!("#/components/responses/{name}") }));
+        };
+        for (status, codes) in by_status {
+            let name = self.name_of(&codes);
+            refer(status.to_string(), &name);
+            failures.insert(name, failure(&codes, &headers));
         }
+        refer("405".to_owned(), "MethodNotAllowed");
+        refer("431".to_owned(), "HeadTooLarge");
         if self.about.takes("If-None-Match") {
             let headers = references(&[headers, vec!["ETag"]].concat());
             let unchanged = json!({ "description": "Nothing has changed", "headers": headers });
-            failures.insert("304".to_owned(), unchanged);
+            responses.insert("304".to_owned(), unchanged);
         }
-        failures
+        (responses, failures)
+    }
+
+    /// The name of a failure with these codes. Operations without a key have other headers.
+    fn name_of(&self, codes: &[Code]) -> String {
+        let codes: Vec<String> = codes.iter().map(|code| format!("{code:?}")).collect();
+        format!("{}{}", codes.join("Or"), if self.about.key.is_some() { "" } else { "WithoutKey" })
     }
 
     fn can_fail(&self, code: Code, named: &Value) -> bool {

@@ -61,23 +61,29 @@ pub(super) fn hold(answer: &Answer) {
     let status = answer.status.to_string();
     let documented = operation["responses"].get(&status).is_some();
     assert!(documented, "{answer}: {method} {template} has no {status} in the document");
+    let own = format!("/paths/{}/{}/responses/{status}", escaped(template), method.to_lowercase());
+    let reference = operation["responses"][&status]["$ref"].as_str();
+    let response = reference.map_or(own, |reference| reference.trim_start_matches('#').to_owned());
     for name in HEADERS.iter().filter(|name| answer.headers.contains_key(&name.to_lowercase())) {
-        let documented = operation["responses"][&status]["headers"].get(*name).is_some();
+        let documented =
+            DOCUMENT.pointer(&response).is_some_and(|found| found["headers"].get(*name).is_some());
         assert!(documented, "{answer}: {method} {template} has no {name} with {status} in the document");
     }
     let content_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
     if answer.bytes.is_empty() || !content_type.contains("json") || content_type == "application/x-ndjson" {
         return;
     }
-    let escaped = template.replace('~', "~0").replace('/', "~1");
-    let media = content_type.replace('/', "~1");
-    let pointer =
-        format!("/paths/{escaped}/{}/responses/{status}/content/{media}/schema", method.to_lowercase());
+    let pointer = format!("{response}/content/{}/schema", escaped(content_type));
     let fault = validator(&pointer, answer)
         .iter_errors(&answer.json())
         .next()
         .map(|fault| format!("{fault} at {}", fault.instance_path()));
     assert_eq!(fault, None, "{answer} is not what the document says");
+}
+
+/// A member's name as a step of a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The template that a path fits, the one with the fewest parameters.
