@@ -6,7 +6,7 @@
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
-	@echo 'make test-openapi  run schemathesis against the service and its OpenAPI document'
+	@echo 'make test-openapi  run schemathesis, linters and generated clients against the OpenAPI document'
 	@echo 'make check  formatting, lints, documentation, tests: what CI runs, but for the package and schemathesis'
 	@echo 'make deny   licences and sources of dependencies; make advisories: known vulnerabilities, from the network'
 	@echo 'make deb    build a Debian package in target/debian'
@@ -20,10 +20,12 @@ test:
 	@./.ci/tools test
 	cargo test --workspace
 
-# The published schemathesis against the running service and the document that it serves; about two minutes.
+# The published schemathesis against the running service and the document that it serves, about two minutes; then linters
+# of such documents, and clients that are generated from it, a few seconds once they are installed.
 test-openapi:
 	@./.ci/tools openapi
 	@./.ci/test-openapi
+	@./.ci/generated-clients
 
 # The report and its plots are in target/bench.
 bench: tools peers

@@ -1,32 +1,32 @@
-//! As much of an HTTP/1.1 answer as the load has to understand: where it ends, and whether it is a success.
+//! Reads as much of an HTTP/1.1 answer as the load needs: where it ends, and whether it is a success.
 
 use anyhow::Context as _;
 
-/// An answer, as far as it has been read.
+/// An answer that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// What was read so far.
+    /// The bytes that were read so far.
     pub(crate) bytes: Vec<u8>,
     body: Option<Body>,
 }
 
-/// How the body's end is told.
+/// How the end of the body is found.
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    /// It ends with this byte of the answer.
+    /// The body ends at this byte of the answer.
     EndsAt(usize),
-    /// It comes in pieces, of which the last is empty.
+    /// The body is chunked; the last chunk is empty.
     Chunked,
 }
 
 impl Answer {
-    /// Makes room for the next answer.
+    /// Resets for the next answer.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.body = None;
     }
 
-    /// Whether all of it is there.
+    /// Whether the answer is complete.
     pub(crate) fn is_complete(&mut self) -> anyhow::Result<bool> {
         if self.body.is_none() {
             self.body = self.find_body()?;
@@ -34,7 +34,7 @@ impl Answer {
         Ok(match self.body {
             None => false,
             Some(Body::EndsAt(end)) => self.bytes.len() >= end,
-            // Our bodies are JSON without line breaks, so these bytes are only found at the end.
+            // The bodies are JSON without line breaks, so these bytes occur only at the end.
             Some(Body::Chunked) => self.bytes.ends_with(b"0\r\n\r\n"),
         })
     }

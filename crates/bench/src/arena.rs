@@ -1,5 +1,5 @@
-//! Where everything is measured: one private Postgres with its ordinary durable settings, a database for each
-//! contestant, and the servers that are asked.
+//! The environment of the measurements: one private Postgres with its ordinary durable settings, a database for each
+//! contestant, and their servers.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
 
-/// How long a server may take until it says that it listens.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take until it prints where it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The folder of a run, and its Postgres.
 pub(crate) struct Arena {
@@ -25,13 +25,13 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Starts a Postgres without data in `folder`.
+    /// Starts an empty Postgres in `folder`.
     pub(crate) async fn open(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        // Programs that are run from other folders get paths of files in it.
+        // The path is absolute, since programs that run in other folders get paths of its files.
         let folder = folder.canonicalize()?;
         let data_dir = folder.join("data");
-        // What an earlier run left was made with the settings of its day.
+        // The Postgres of an earlier run may have other settings.
         if data_dir.exists() {
             fs::remove_dir_all(&data_dir)?;
         }
@@ -54,13 +54,13 @@ impl Arena {
         self.postgres.url().replace("/identityd?", &format!("/{database}?"))
     }
 
-    /// A connection to the database in which nothing is measured.
+    /// A connection to the database `postgres`, which no contestant uses.
     pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
         Ok(PgConnection::connect(&self.postgres.url()).await?)
     }
 
-    /// An empty database of this name, whatever was there before. A checkpoint on the way keeps what an earlier
-    /// workload left unwritten from being billed to the next.
+    /// An empty database of this name; an existing one is dropped. A checkpoint writes the pages that an earlier
+    /// workload left in memory, so that the next one does not pay for them.
     pub(crate) async fn database(&self, name: &str) -> anyhow::Result<PgPool> {
         let mut connection = self.connect().await?;
         connection.execute(format!("drop database if exists {name} with (force)").as_str()).await?;
@@ -69,7 +69,7 @@ impl Arena {
         self.pool(name).await
     }
 
-    /// The database of this name, if this run has made it.
+    /// The database of this name, if this run has created it.
     pub(crate) async fn existing(&self, name: &str) -> anyhow::Result<Option<PgPool>> {
         let query = "select exists (select from pg_database where datname = $1)";
         let exists: bool = sqlx::query_scalar(query).bind(name).fetch_one(&mut self.connect().await?).await?;
@@ -81,7 +81,7 @@ impl Arena {
         Ok(pool.connect(&self.url(name)).await?)
     }
 
-    /// Runs a program of this build as a server: it prints where it listens as the last word of a line.
+    /// Runs this program as a server. The last word of its first line is the address where it listens.
     pub(crate) async fn serve(&self, program: &str, arguments: &[&str]) -> anyhow::Result<Server> {
         let path = std::env::current_exe()?.with_file_name(program);
         let log = File::create(self.file(&format!("{}.log", arguments.first().unwrap_or(&program))))?;
@@ -95,7 +95,7 @@ impl Arena {
             .with_context(|| format!("cannot run {}", path.display()))?;
         let output = child.stdout.take().context("the server has no output")?;
         let mut lines = BufReader::new(output).lines();
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("no server")??;
+        let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await.context("no server")??;
         let line = line.with_context(|| format!("{program} ended instead of listening"))?;
         let address = line.rsplit("//").next().and_then(|word| word.parse().ok());
         let address = address.with_context(|| format!("{program} printed {line:?}, and no address"))?;
@@ -106,9 +106,9 @@ impl Arena {
 /// A running server.
 pub(crate) struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address where it listens.
     pub(crate) address: SocketAddr,
-    /// How long it took to say so.
+    /// The time until it listened.
     pub(crate) ready_after: Duration,
 }
 
@@ -118,7 +118,7 @@ impl Server {
         self.memory("VmRSS:")
     }
 
-    /// The most that its resident memory ever was, in MiB.
+    /// The maximum of its resident memory, in MiB.
     pub(crate) fn peak(&self) -> anyhow::Result<f64> {
         self.memory("VmHWM:")
     }
@@ -132,15 +132,15 @@ impl Server {
         Ok(f64::from(kibibytes) / 1024.0)
     }
 
-    /// Ends it.
+    /// Ends the server.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("cannot stop a server")
     }
 }
 
-/// What autovacuum and the checkpointer would do in a while, done now, so that it does not fall into somebody's turn.
+/// Runs vacuum, analyze and a checkpoint, so that autovacuum and the checkpointer do not run in a turn of a contestant.
 pub(crate) async fn tidy(pool: &PgPool) -> anyhow::Result<()> {
-    // One by one, since a vacuum does not run beside other statements.
+    // One by one, since a vacuum cannot be in one message with other statements.
     for statement in ["vacuum analyze", "checkpoint"] {
         sqlx::raw_sql(statement).execute(pool).await.with_context(|| format!("cannot {statement}"))?;
     }

@@ -1,7 +1,7 @@
-//! The load: keep-alive HTTP/1.1 connections, each with one request on its way, and how long every answer took.
+//! The load: keep-alive HTTP/1.1 connections, each with one request in flight, and the latency of every answer.
 //!
-//! It does what wrk does, on one thread, and no more, since it shares the machine with what it measures. Bodies may
-//! differ from request to request, which is what wrk needs a script for.
+//! It does what wrk does, on one thread, since it shares the machine with the contestants. Unlike with wrk, bodies
+//! can differ from request to request without a script.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,38 +17,38 @@ use tokio::task::JoinSet;
 
 use crate::answer::Answer;
 
-/// What is asked for.
+/// The requests of a load.
 pub(crate) trait Requests: Send + Sync {
-    /// Writes the next request of a connection; false when there is nothing left to ask.
+    /// Writes the next request of a connection. Returns false if there is no further request.
     fn write(&self, connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool;
 }
 
-/// The time of a load that ends when there is nothing left to ask: longer than any does.
+/// The time of a load that ends with its last request: longer than any load takes.
 pub(crate) const TO_THE_END: Duration = Duration::from_mins(5);
 
-/// How hard, and for how long.
+/// The settings of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// Who is asked.
+    /// The address of the server.
     pub(crate) address: SocketAddr,
-    /// How many requests are on their way at the same time.
+    /// The number of connections, which is the number of requests in flight.
     pub(crate) connections: usize,
-    /// For how long.
+    /// The duration.
     pub(crate) time: Duration,
 }
 
-/// What was measured.
+/// The measurements of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
-    /// Until the last answer was complete.
+    /// The time until the last answer was complete.
     pub(crate) elapsed: Duration,
-    /// How long each answer took, ascending, in microseconds.
+    /// The latencies of the answers in microseconds, ascending.
     pub(crate) latencies: Vec<u32>,
-    /// How long the first byte of each took, ascending, in microseconds.
+    /// The latencies of the first bytes in microseconds, ascending.
     pub(crate) first_bytes: Vec<u32>,
     /// Answers that were not 2xx.
     pub(crate) refused: usize,
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub(crate) bytes: usize,
 }
 
@@ -61,8 +61,8 @@ impl Measured {
     }
 }
 
-/// Asks until the time is up. Fails when more than one answer in a hundred is a refusal: then something else was
-/// measured than what was meant.
+/// Runs a load until its time is up. Fails if more than 1% of the answers are not 2xx, since the figures would then
+/// not be those of the workload.
 pub(crate) async fn run(load: Load, requests: Arc<dyn Requests>) -> anyhow::Result<Measured> {
     let measuring = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -132,7 +132,7 @@ async fn client(
     Ok(samples)
 }
 
-/// Whole ones; a latency longer than an hour is one of an hour.
+/// Whole microseconds, at most an hour.
 pub(crate) fn microseconds(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }

@@ -1,10 +1,10 @@
-//! On what it was measured.
+//! The machine of the measurements.
 
 use std::fs;
 
 use sqlx::PgConnection;
 
-/// The machine in lines of text: processor, cores, memory, kernel, Postgres and what its settings promise.
+/// The machine in lines of text: processor, cores, memory, kernel, Postgres and its durability settings.
 pub(crate) async fn describe(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
     let cores = std::thread::available_parallelism()?;

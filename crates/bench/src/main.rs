@@ -1,14 +1,14 @@
-//! `identity-bench`: the service measured side by side with the stock stack and with the floors of its machine.
+//! `identity-bench`: measures the service side by side with the stock stack and with the floors of the machine.
 //!
 //! # Code map
 //! - `workloads`: what is measured, one file each. To add one: a file with a `run`, an entry in `Workload`.
-//! - `turns`, `results`, `report`, `plot`: contestants take turns; medians, ratios and promises of what came out.
+//! - `turns`, `results`, `report`, `plot`: contestants take turns; medians, ratios and promises of the results.
 //! - `load`, `answer`, `requests`: the HTTP load.
-//! - `arena`, `ours`, `stock`, `pgbench`, `seed`: Postgres, the contestants, and what is there before a workload begins.
+//! - `arena`, `ours`, `stock`, `pgbench`, `seed`: Postgres, the contestants, and the data before a workload begins.
 //!
 //! # Invariants, as absences
-//! - No setting of Postgres is relaxed, and no contestant has another Postgres than the others.
-//! - No ratio is taken between figures that did not come from turns side by side.
+//! - No setting of Postgres is relaxed, and all contestants use the same Postgres.
+//! - No ratio is between figures that were not measured in turns side by side.
 
 mod answer;
 mod arena;
@@ -85,7 +85,8 @@ async fn main() -> anyhow::Result<()> {
     match &arguments.contestant {
         Some(Contestant::Stock { database_url }) => stock::serve(database_url).await,
         Some(Contestant::Memory { body }) => serve_memory(body).await,
-        None => measure(&arguments).await,
+        // The future is boxed because it contains those of all workloads.
+        None => Box::pin(measure(&arguments)).await,
     }
 }
 
@@ -119,7 +120,7 @@ async fn serve_memory(body: &Path) -> anyhow::Result<()> {
     serve(SocketAddr::from(([127, 0, 0, 1], 0)), Router::new().fallback(answer)).await
 }
 
-/// Serves until killed, and says where, as the service does.
+/// Serves until the process is killed. Prints its address like the service.
 async fn serve(address: SocketAddr, router: Router) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await?;
     say(&format!("listening on http://{}", listener.local_addr()?));

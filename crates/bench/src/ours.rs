@@ -1,4 +1,4 @@
-//! The service that is measured: a process of its own over a database of its own, with an organization and a key.
+//! The service that is measured: a process with a database, an organization and an admin key.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use crate::seed::{Seeded, Seeder};
 /// The database with a long history.
 pub(crate) const HISTORY: &str = "history";
 
-/// Events that every identity of it has after its first.
+/// How many events each of its identities has after the first.
 pub(crate) const TURNS: usize = 4;
 
-/// How often it is asked whether everything is signed.
-const GLANCE: Duration = Duration::from_millis(200);
+/// How often the last checkpoint is read while the bench waits for signing.
+const CHECKPOINT_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A running service.
 pub(crate) struct Ours {
@@ -31,7 +31,7 @@ pub(crate) struct Ours {
     database: String,
     /// Its database.
     pub(crate) pool: PgPool,
-    /// The organization in which everything happens.
+    /// The organization.
     pub(crate) organization_id: String,
     /// Its admin key.
     pub(crate) key: String,
@@ -48,8 +48,8 @@ impl Ours {
         Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
     }
 
-    /// Starts the service over a long history: as many identities as the scale says, each created and then changed four
-    /// times, one after the other. What was made for one workload serves the next.
+    /// Starts the service over a long history: each identity of the scale was created and then changed four times.
+    /// The history is created once, and used by all workloads that need it.
     pub(crate) async fn with_history(
         arena: &Arena,
         scale: Scale,
@@ -84,7 +84,7 @@ impl Ours {
         Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
     }
 
-    /// Ends it, and starts it again.
+    /// Stops the service and starts it again.
     pub(crate) async fn restart(self, arena: &Arena) -> anyhow::Result<Self> {
         self.server.stop().await?;
         let server = serve(arena, &self.database).await?;
@@ -106,7 +106,7 @@ impl Ours {
             if note.lines().nth(1).and_then(|size| size.parse().ok()) == Some(events) {
                 return Ok(());
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(CHECKPOINT_POLL_INTERVAL).await;
         }
     }
 
@@ -118,7 +118,7 @@ impl Ours {
         Ok(body.to_owned())
     }
 
-    /// A connection on which nothing but one answer comes.
+    /// A connection for one request.
     pub(crate) async fn ask(&self, path: &str, accept: &str) -> anyhow::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.server.address).await?;
         let request = format!(
@@ -129,7 +129,7 @@ impl Ours {
         Ok(stream)
     }
 
-    /// Brings identities into being, and lets Postgres tidy up behind them.
+    /// Creates identities, and then runs vacuum and a checkpoint.
     pub(crate) async fn seed(&self, prefix: &str, count: usize) -> anyhow::Result<Seeded> {
         let seeded = Seeder::with(&self.pool, &self.organization_id, async |seeder| {
             seeder.create(prefix, count).await
@@ -139,7 +139,7 @@ impl Ours {
         Ok(seeded)
     }
 
-    /// Keys of the first identities of `seeded`, with their numbers.
+    /// Agent keys of the first identities of `seeded`, with the numbers of those identities.
     pub(crate) async fn agents(&self, seeded: &Seeded, count: usize) -> anyhow::Result<Vec<(usize, String)>> {
         let operator = Operator::new(self.pool.clone());
         let mut keys = Vec::with_capacity(count);
@@ -151,7 +151,7 @@ impl Ours {
         Ok(keys)
     }
 
-    /// Ends it, and lets go of its database.
+    /// Stops the service, and closes the connections to its database.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.server.stop().await?;
         self.pool.close().await;
@@ -159,14 +159,14 @@ impl Ours {
     }
 }
 
-/// Starts the service over a database that is there.
+/// Starts the service over an existing database.
 pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Server> {
     let (url, data_dir) = (arena.url(database), data_dir(arena));
     let place = ["--database-url", &url, "--data-dir", &data_dir];
     arena.serve("identityd", &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &place].concat()).await
 }
 
-/// Where the service keeps its signing key. Its database is elsewhere.
+/// The data folder of the service, for its signing key. The database is not in it.
 pub(crate) fn data_dir(arena: &Arena) -> String {
     arena.file("service").to_string_lossy().into_owned()
 }

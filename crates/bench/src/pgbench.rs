@@ -1,4 +1,4 @@
-//! The floor of a create: pgbench, with one statement that inserts one event and one row of the sizes that ours have.
+//! The floor of a create: pgbench with one statement, which inserts one event and one row of the same sizes as ours.
 
 use std::fs;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::process::Command;
 use crate::arena::Arena;
 use crate::load::Measured;
 
-/// The private Postgres takes a hundred connections, and the other contestants hold some thirty.
-const MOST_CLIENTS: usize = 64;
+/// The private Postgres accepts 100 connections, and the other contestants use about 30.
+const MAX_CLIENTS: usize = 64;
 
 const TABLES: &str = "
     create table floor_events (
@@ -24,14 +24,14 @@ const TABLES: &str = "
     );
     create table floor_rows (id uuid primary key, document text not null);";
 
-/// The floor's database, and the statement.
+/// The database of the floor, and its statement.
 pub(crate) struct Floor {
     url: String,
     script: String,
 }
 
 impl Floor {
-    /// Prepares the floor for events and documents as they stand in `ours`.
+    /// Prepares the floor with an event and a document from `ours`.
     pub(crate) async fn prepare(arena: &Arena, ours: &PgPool) -> anyhow::Result<Self> {
         let pool = arena.database("floor").await?;
         pool.execute(TABLES).await?;
@@ -54,7 +54,7 @@ impl Floor {
             )
             insert into floor_rows select aggregate_id, '{document}' from event;"
         );
-        // pgbench takes a colon before a letter for a variable, and JSON text has one before every word it does not quote.
+        // pgbench reads a colon before a letter as a variable, and JSON text has a colon before every unquoted word.
         let script = [":null", ":true", ":false"]
             .iter()
             .fold(script, |script, word| script.replace(word, &word.replace(':', ": ")));
@@ -63,14 +63,14 @@ impl Floor {
         Ok(Self { url: arena.url("floor"), script: path.to_string_lossy().into_owned() })
     }
 
-    /// Lets as many clients as are told work for a time.
+    /// Runs the statement with this many clients for a time.
     pub(crate) async fn run(
         &self,
         arena: &Arena,
         clients: usize,
         time: Duration,
     ) -> anyhow::Result<Measured> {
-        let clients = clients.min(MOST_CLIENTS).to_string();
+        let clients = clients.min(MAX_CLIENTS).to_string();
         let seconds = time.as_secs().max(1).to_string();
         let logs = arena.file("pgbench");
         fs::create_dir_all(&logs)?;
@@ -85,7 +85,7 @@ impl Floor {
         let mut measured = Measured { elapsed: time.max(Duration::from_secs(1)), ..Measured::default() };
         for entry in fs::read_dir(&logs)? {
             let text = fs::read_to_string(entry?.path())?;
-            // The third field is the time that a transaction took, in microseconds.
+            // The third field is the time of a transaction in microseconds.
             measured
                 .latencies
                 .extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u32>().ok()));

@@ -11,10 +11,10 @@ use crate::results::{Results, Round, Series};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// A line to draw: its name, its colour, its points.
+/// A line: its name, colour and points.
 type Line = (String, RGBAColor, Vec<(f64, f64)>);
 
-/// Draws what `results` say of a workload. A workload that was left out has no plot.
+/// Draws the plot of a workload. There is none if the workload did not run.
 pub(crate) fn draw(folder: &Path, workload: &str, results: &Results) -> anyhow::Result<()> {
     let series: Vec<&Series> = results.series.iter().filter(|series| series.workload == workload).collect();
     if series.is_empty() {
@@ -51,8 +51,8 @@ fn lines(series: &[&Series], suffix: &str, opacity: f64, figure: fn(&Round) -> f
     names.iter().enumerate().map(line).collect()
 }
 
-/// Connections are drawn on a logarithmic axis, since they are doubled and not added to; so are latencies, whose
-/// extremes would flatten the rest. A throughput begins at zero.
+/// Draws one chart. The axis of connections is logarithmic, since they double from point to point. So is that of
+/// latencies, whose extremes would flatten the rest. The axis of throughput begins at zero.
 fn chart(
     area: &Area<'_>,
     title: &str,

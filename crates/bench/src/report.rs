@@ -1,4 +1,4 @@
-//! The report: one table with medians, one with what is promised, and where it was measured.
+//! The report: one table of medians, one of promises, and the machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::results::{Bound, Results, Series, Verdict};
 
-/// Writes `report.md` and gives its text.
+/// Writes `report.md`, and returns its text.
 pub(crate) fn write(folder: &Path, machine: &[String], results: &Results) -> anyhow::Result<String> {
     let text = text(machine, results)?;
     let path = folder.join("report.md");

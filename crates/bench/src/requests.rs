@@ -1,4 +1,4 @@
-//! What the load asks for, workload by workload.
+//! The requests of the workloads.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +11,9 @@ use rand_distr::Zipf;
 use crate::load::Requests;
 use crate::seed::Seeded;
 
-/// Writes one request behind what `request` has.
+/// Appends one request to `request`.
 pub(crate) fn write(request: &mut Vec<u8>, method: &str, path: &str, key: &str, body: &str) {
-    // Writing into memory does not fail.
+    // Writing to memory cannot fail.
     let _ = write!(
         request,
         "{method} /api/v1/identities{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n"
@@ -24,18 +24,18 @@ pub(crate) fn write(request: &mut Vec<u8>, method: &str, path: &str, key: &str, 
     let _ = write!(request, "\r\n{body}");
 }
 
-/// The body of a create, with a handle that was never used.
+/// The body of a create, with a new handle.
 pub(crate) fn birth(handle: &str) -> String {
     format!(
         r#"{{"agent_handle":"{handle}","display_name":"Agent {handle}","description":"Answers letters"}}"#
     )
 }
 
-/// Creates, each with a fresh handle.
+/// Creates, each with a new handle.
 pub(crate) struct Creates {
-    /// Of an admin.
+    /// An admin key.
     pub(crate) key: String,
-    /// What the handles begin with.
+    /// The prefix of the handles.
     pub(crate) prefix: String,
     next: AtomicUsize,
 }
@@ -59,15 +59,15 @@ impl Requests for Creates {
     }
 }
 
-/// Gets of every identity once.
+/// One get of every identity.
 pub(crate) struct Walk {
-    /// Of an admin.
+    /// An admin key.
     pub(crate) key: String,
-    /// What the handles begin with.
+    /// The prefix of the handles.
     pub(crate) prefix: String,
-    /// How many there are.
+    /// The number of identities.
     pub(crate) count: usize,
-    /// How many were asked for.
+    /// How many requests were written.
     pub(crate) next: AtomicUsize,
 }
 
@@ -79,21 +79,21 @@ impl Requests for Walk {
     }
 }
 
-/// Which identities are asked for.
+/// The distribution of identities over requests.
 pub(crate) enum Choice {
-    /// All alike.
+    /// Uniform.
     Uniform(Uniform<usize>),
-    /// A few very often.
+    /// A few identities very often.
     Zipf(Zipf<f64>),
 }
 
 impl Choice {
-    /// All of `count` alike.
+    /// Uniform over `count` identities.
     pub(crate) fn uniform(count: usize) -> anyhow::Result<Self> {
         Ok(Self::Uniform(Uniform::new(0, count)?))
     }
 
-    /// The first of `count` most often, the others as Zipf's law says.
+    /// Zipf's law over `count` identities; the first is the most frequent.
     #[expect(clippy::cast_precision_loss, reason = "there are fewer identities than a float can count")]
     pub(crate) fn zipf(count: usize) -> anyhow::Result<Self> {
         Ok(Self::Zipf(Zipf::new(count as f64, 1.0)?))
@@ -114,11 +114,11 @@ impl Choice {
 
 /// Gets by handle.
 pub(crate) struct Gets {
-    /// Of an admin.
+    /// An admin key.
     pub(crate) key: String,
-    /// What the handles begin with.
+    /// The prefix of the handles.
     pub(crate) prefix: String,
-    /// Which.
+    /// The distribution.
     pub(crate) choice: Choice,
 }
 
@@ -140,30 +140,30 @@ impl Requests for Same {
     }
 }
 
-/// Changes to one identity after the other, each to be changed once a turn.
+/// Changes. Each identity is changed once a turn.
 pub(crate) struct Changes {
-    /// Of an admin.
+    /// An admin key.
     pub(crate) key: String,
-    /// Whom.
+    /// The identities.
     pub(crate) seeded: Seeded,
-    /// How.
+    /// The kind of change.
     pub(crate) kind: Change,
     next: AtomicUsize,
 }
 
-/// The kinds of change that are measured by themselves.
+/// The kinds of change that are measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// A new handle.
     Rename,
-    /// Sight for one viewer.
+    /// A grant to one viewer.
     Grant,
-    /// The end.
+    /// A deletion.
     Delete,
 }
 
 impl Changes {
-    /// Changes of one kind to `seeded`, each identity at most once; grants go on with the next viewer.
+    /// Changes of one kind to `seeded`, each identity at most once. Grants continue with the next viewer.
     pub(crate) fn new(key: &str, seeded: Seeded, kind: Change) -> Self {
         Self { key: key.to_owned(), seeded, kind, next: AtomicUsize::new(0) }
     }
@@ -192,15 +192,15 @@ impl Requests for Changes {
     }
 }
 
-/// Ninety gets in a hundred, five changes of the display name, three creates, two grants.
+/// 90% gets, 5% changes of the display name, 3% creates, 2% grants.
 pub(crate) struct Mixed {
-    /// Keys of agents, each with the number of its identity. Half of all gets and changes are an agent's own.
+    /// Agent keys, each with the number of its identity. Agents send half of all gets and changes, each for itself.
     pub(crate) agents: Vec<(usize, String)>,
-    /// Who is there already.
+    /// The identities that exist already.
     pub(crate) seeded: Seeded,
-    /// Creates, with the admin's key.
+    /// Creates, with the admin key.
     pub(crate) creates: Creates,
-    /// Counts grants, so that each is of another pair.
+    /// The number of grants, so that each has another target and viewer.
     pub(crate) grants: AtomicUsize,
 }
 

@@ -1,4 +1,4 @@
-//! What came out: rounds, medians, and the ratios that are promised.
+//! The results: rounds, medians, and the promised ratios.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -12,12 +12,12 @@ pub(crate) struct Round {
     pub(crate) per_second: f64,
     /// The median latency, in milliseconds.
     pub(crate) p50: f64,
-    /// What one in a hundred exceeds, in milliseconds.
+    /// The 99th percentile of the latency, in milliseconds.
     pub(crate) p99: f64,
 }
 
 impl Round {
-    /// What a load measured.
+    /// The round of a load.
     #[expect(clippy::cast_precision_loss, reason = "there are fewer answers than a float can count")]
     pub(crate) fn of(measured: &Measured) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Round {
         }
     }
 
-    /// So many of something in so long.
+    /// A round with `count` items in a time.
     #[expect(clippy::cast_precision_loss, reason = "nobody counts further than a float can")]
     pub(crate) fn work(done: usize, time: Duration) -> Self {
         let time = time.as_secs_f64();
@@ -44,46 +44,46 @@ pub(crate) fn milliseconds(ascending: &[u32], percent: usize) -> f64 {
 /// All rounds of one contestant in one workload.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// What was done.
+    /// The workload.
     pub(crate) workload: String,
-    /// By whom.
+    /// The contestant.
     pub(crate) contestant: &'static str,
-    /// Over how many connections.
+    /// The number of connections.
     pub(crate) connections: usize,
-    /// What came out.
+    /// The rounds.
     pub(crate) rounds: Vec<Round>,
 }
 
 impl Series {
-    /// The median over the rounds of one of their figures.
+    /// The median of one figure over the rounds.
     pub(crate) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
         median(self.rounds.iter().map(figure).collect())
     }
 }
 
-/// The middle one; of an even number the lower of the two middle ones.
+/// The median; of an even number of values the lower of the two middle ones.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
-/// What is promised.
+/// The bound of a promise.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
-    /// So much or more.
+    /// At least this.
     AtLeast(f64),
-    /// So much or less.
+    /// At most this.
     AtMost(f64),
 }
 
-/// A promise, and what it came to.
+/// A promise and its figure.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
     /// The promise in words.
     pub(crate) claim: String,
-    /// What it came to.
+    /// The measured figure.
     pub(crate) reached: f64,
-    /// What was promised.
+    /// The bound.
     pub(crate) bound: Bound,
 }
 
@@ -97,19 +97,19 @@ impl Verdict {
     }
 }
 
-/// Everything that came out of a run.
+/// All results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    /// Figures, in the order in which they came.
+    /// The series, in the order in which they were measured.
     pub(crate) series: Vec<Series>,
     /// Promises.
     pub(crate) verdicts: Vec<Verdict>,
-    /// What else is worth knowing.
+    /// Further remarks.
     pub(crate) notes: Vec<String>,
 }
 
 impl Results {
-    /// Takes a series, and tells at once.
+    /// Adds a series, and prints it.
     pub(crate) fn add(&mut self, series: Series) {
         say(&format!(
             "{:<28} {:>4} {:<8} {:>10.0} /s   p50 {:>8.2} ms   p99 {:>8.2} ms",
@@ -123,14 +123,14 @@ impl Results {
         self.series.push(series);
     }
 
-    /// Holds a promise against the median of the ratios of rounds that were run side by side.
+    /// Checks a promise by the median of the ratios of rounds that ran side by side.
     pub(crate) fn promise(&mut self, workload: &str, connections: usize, of: &str, to: &str, least: f64) {
         let Some(reached) = self.ratio(workload, connections, of, to) else { return };
         let claim = format!("{workload} at {connections} connections: {of} by {to}");
         self.judge(claim, reached, Bound::AtLeast(least));
     }
 
-    /// Notes a promise whose figure is known.
+    /// Adds a promise with its figure.
     pub(crate) fn judge(&mut self, claim: String, reached: f64, bound: Bound) {
         let verdict = Verdict { claim, reached, bound };
         say(&format!(
@@ -157,8 +157,8 @@ impl Results {
     }
 }
 
-/// Tells whoever waits for the bench how it goes.
+/// Prints a line of progress.
 pub(crate) fn say(line: &str) {
-    // Nobody is left to be told when standard output is closed.
+    // If standard output is closed, nobody reads the line.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

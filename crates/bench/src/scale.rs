@@ -1,17 +1,17 @@
-//! How much is measured: all within a quarter of an hour, or a glance within a minute.
+//! How much is measured: a full run takes a quarter of an hour, a quick one a minute.
 
 use std::time::Duration;
 
 /// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// How often contestants take turns.
+    /// How many turns each contestant takes.
     pub(crate) rounds: usize,
-    /// How long a turn is.
+    /// The duration of a turn.
     pub(crate) turn: Duration,
-    /// Over how many connections creates and gets are measured.
+    /// The numbers of connections for creates and gets.
     pub(crate) connections: &'static [usize],
-    /// How many identities gets choose from.
+    /// How many identities the gets ask for.
     pub(crate) identities: usize,
     /// How many identities a list has.
     pub(crate) listed: usize,
@@ -19,16 +19,16 @@ pub(crate) struct Scale {
     pub(crate) changed: usize,
     /// How many identities a rebuild folds and an export has, five events each.
     pub(crate) rebuilt: usize,
-    /// How many of their events the stock stack replays.
+    /// How many of those events the stock stack replays.
     pub(crate) replayed: usize,
-    /// How many identities there are while growth is measured; memory is, too, beside the second number.
+    /// The numbers of identities at which growth is measured. Memory is measured at the second one.
     pub(crate) growth: [usize; 3],
-    /// How many events the identity has that is asked for as of a moment that has passed.
+    /// How many events the identity has that is read at an earlier moment.
     pub(crate) long: usize,
 }
 
 impl Scale {
-    /// What the promises are held against.
+    /// The full run, by which the promises are checked.
     pub(crate) const FULL: Self = Self {
         rounds: 3,
         turn: Duration::from_secs(2),
@@ -42,7 +42,7 @@ impl Scale {
         long: 1_000,
     };
 
-    /// Whether everything works; the figures mean little.
+    /// The quick run, which shows that everything works. Its figures mean little.
     pub(crate) const SMOKE: Self = Self {
         rounds: 1,
         turn: Duration::from_millis(500),

@@ -1,5 +1,6 @@
-//! What is there before a workload begins. Ours comes through the log itself, with many commands in flight; the stock
-//! stack's is copied from ours in bulk, since its own way would take longer than everything else together.
+//! The data that exists before a workload begins. Ours is written through the log, with many commands in flight. That
+//! of the stock stack is copied from ours in bulk, because writing it with the stock stack would take longer than all
+//! workloads together.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,33 +16,33 @@ use uuid::Uuid;
 
 use crate::load::{Measured, microseconds};
 
-/// How many commands are under way at the same time.
-const IN_FLIGHT: usize = 1024;
+/// How many commands are in flight at the same time.
+const COMMANDS_IN_FLIGHT: usize = 1024;
 
 /// Identities that a workload starts from: `prefix-0`, `prefix-1` and so on.
 #[derive(Debug, Clone)]
 pub(crate) struct Seeded {
-    /// What their handles begin with.
+    /// The prefix of their handles.
     pub(crate) prefix: String,
     /// Their ids.
     pub(crate) ids: Arc<[Uuid]>,
 }
 
 impl Seeded {
-    /// The handle of one.
+    /// The handle of the identity with this number.
     pub(crate) fn handle(&self, number: usize) -> String {
         format!("{}-{number}", self.prefix)
     }
 }
 
-/// The log of a database, to write into.
+/// Writes into the log of a database.
 pub(crate) struct Seeder {
     log: Log,
     organization_id: String,
 }
 
 impl Seeder {
-    /// Runs `work` with a seeder of an organization; its committer runs for as long.
+    /// Runs `work` with a seeder for an organization, while its committer runs.
     pub(crate) async fn with<T>(
         pool: &PgPool,
         organization_id: &str,
@@ -61,12 +62,12 @@ impl Seeder {
         outcome
     }
 
-    /// Brings identities into being, as many as are told.
+    /// Creates `count` identities.
     pub(crate) async fn create(&self, prefix: &str, count: usize) -> anyhow::Result<Seeded> {
         self.create_from(prefix, 0, count).await
     }
 
-    /// The same, numbered from `first`.
+    /// Creates identities that are numbered from `first`.
     pub(crate) async fn create_from(
         &self,
         prefix: &str,
@@ -77,7 +78,7 @@ impl Seeder {
         let seeded = Seeded { prefix: prefix.to_owned(), ids: ids.into() };
         stream::iter(seeded.ids.iter().zip(first..))
             .map(|(id, number)| self.create_one(*id, seeded.handle(number)))
-            .buffer_unordered(IN_FLIGHT)
+            .buffer_unordered(COMMANDS_IN_FLIGHT)
             .try_collect::<()>()
             .await?;
         Ok(seeded)
@@ -87,7 +88,7 @@ impl Seeder {
         self.append(id, Command::Create(Box::new(create(id, &handle)?))).await
     }
 
-    /// Lets some writers create identities for a while, each the next one when it has its answer.
+    /// Lets writers create identities for a time. Each writer sends its next command when the last one is answered.
     pub(crate) async fn append_for(
         &self,
         prefix: &str,
@@ -111,7 +112,7 @@ impl Seeder {
         Ok(measured)
     }
 
-    /// Gives every identity `turns` more events, each a new description.
+    /// Appends `turns` events to every identity. Each changes the description.
     pub(crate) async fn describe(&self, seeded: &Seeded, turns: usize) -> anyhow::Result<()> {
         for turn in 0..turns {
             let description = format!("Answers letters, since turn {turn} in another tone");
@@ -120,7 +121,7 @@ impl Seeder {
                     let description = Some(Some(description.clone()));
                     self.append(*id, Command::Update(Box::new(Update { description, ..Update::default() })))
                 })
-                .buffer_unordered(IN_FLIGHT)
+                .buffer_unordered(COMMANDS_IN_FLIGHT)
                 .try_collect::<()>()
                 .await?;
         }
@@ -143,7 +144,7 @@ impl Seeder {
     }
 }
 
-/// What the API makes of the body of a create.
+/// The command that the API makes of the body of a create.
 pub(crate) fn create(id: Uuid, handle: &str) -> anyhow::Result<Create> {
     Ok(Create {
         id,
@@ -158,7 +159,7 @@ pub(crate) fn create(id: Uuid, handle: &str) -> anyhow::Result<Create> {
     })
 }
 
-/// Copies what a query on one database gives into a table of another. Gives how many bytes and how long.
+/// Copies the result of a query on one database into a table of another. Returns the number of bytes and the time.
 pub(crate) async fn copy(
     from: &PgPool,
     query: &str,
@@ -178,7 +179,7 @@ pub(crate) async fn copy(
     Ok((bytes, started.elapsed()))
 }
 
-/// Reads what a query gives, and throws it away. Gives how many bytes, and when the first and the last of them came.
+/// Reads the result of a query and drops it. Returns the number of bytes, and the times of the first and the last one.
 pub(crate) async fn read(from: &PgPool, query: &str) -> anyhow::Result<(usize, Duration, Duration)> {
     let mut source = from.acquire().await?;
     let started = Instant::now();

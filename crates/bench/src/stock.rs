@@ -1,5 +1,6 @@
-//! The stock stack in one process: `CqrsFramework`, postgres-es, `GenericQuery` and axum, put together as their own
-//! examples do it. Same aggregate, same events, same document as ours; no keys, no uniqueness, no order of commits.
+//! The stock stack in one process: `CqrsFramework`, postgres-es, `GenericQuery` and axum, put together as in their
+//! own examples. It has the same aggregate, events and document as ours, and no keys, no unique names, and no commit
+//! order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::seed;
 type Stock = Aggregate<Identity>;
 type Views = PostgresViewRepository<Document, Stock>;
 
-/// The tables of postgres-es, as its own script creates them, and the one view.
+/// The tables of postgres-es, as in its own script, and the one view.
 const TABLES: &str = "
     create table events (
         aggregate_type text                         not null,
@@ -47,13 +48,13 @@ const TABLES: &str = "
         primary key (view_id)
     );";
 
-/// Makes an empty database ready for the stock stack.
+/// Prepares an empty database for the stock stack.
 pub(crate) async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
     pool.execute(TABLES).await?;
     Ok(())
 }
 
-/// The view: our document, folded by our fold, so that both answer the same bytes.
+/// The view: our document by our fold, so that both answer the same bytes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Document(Option<Box<IdentityDocument>>);
@@ -85,7 +86,7 @@ struct Service {
     views: Arc<GenericQuery<Views, Document, Stock>>,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub(crate) async fn serve(database_url: &str) -> anyhow::Result<()> {
     let pool = default_postgress_pool(database_url).await;
     let views = Arc::new(Views::new("identity_view", pool.clone()));
@@ -148,7 +149,7 @@ async fn grant_access(
     }
 }
 
-/// Whoever is named is taken to live: the stock stack has no way to know.
+/// Facts in which every named identity is live: the stock stack cannot look that up.
 async fn execute(
     service: &Service,
     handle: &str,
@@ -176,7 +177,7 @@ fn refused(error: &AggregateError<IdentityError>) -> Response {
     (StatusCode::CONFLICT, error.to_string()).into_response()
 }
 
-/// Replays every event of a database into its view, the stock way.
+/// Replays every event of a database into its view, as the stock stack does it.
 pub(crate) async fn replay(database_url: &str) -> anyhow::Result<()> {
     let pool = default_postgress_pool(database_url).await;
     let query = GenericQuery::new(Arc::new(Views::new("identity_view", pool.clone())));

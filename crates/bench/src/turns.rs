@@ -1,4 +1,4 @@
-//! Taking turns: every contestant for a while, over and over, so that a noisy neighbour disturbs all alike.
+//! Turns: every contestant runs for a while, again and again, so that noise on the machine affects all of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use crate::load::{self, Load, Measured, Requests};
 use crate::pgbench::Floor;
 use crate::results::{Results, Round, Series};
 
-/// Somebody who is measured.
+/// A contestant.
 pub(crate) struct Contestant<'a> {
-    /// As it stands in the report.
+    /// Its name in the report.
     pub(crate) name: &'static str,
-    /// How it works.
+    /// What it runs.
     pub(crate) work: Work<'a>,
 }
 
-/// The two ways of giving somebody work.
+/// What a contestant runs.
 pub(crate) enum Work<'a> {
     /// Requests over HTTP.
     Http(SocketAddr, Arc<dyn Requests>),
-    /// Statements.
+    /// SQL statements.
     Statements(&'a Floor),
 }
 
 impl<'a> Contestant<'a> {
-    /// A server and what it is asked.
+    /// A contestant that is a server, with its requests.
     pub(crate) fn http(name: &'static str, address: SocketAddr, requests: Arc<dyn Requests>) -> Self {
         Self { name, work: Work::Http(address, requests) }
     }
 
-    /// Postgres itself.
+    /// A contestant that is Postgres itself.
     pub(crate) const fn floor(floor: &'a Floor) -> Self {
         Self { name: "floor", work: Work::Statements(floor) }
     }

@@ -35,24 +35,24 @@ pub(crate) enum Workload {
     Get,
     /// The whole list of one organization, and pages of it.
     List,
-    /// Ninety gets in a hundred, and changes.
+    /// 90% gets, 10% changes.
     Mixed,
     /// Renames, grants, deletes.
     Changes,
-    /// What was revoked, on another process.
+    /// How long a revoked key and a revoked grant still work on another process.
     Revocation,
-    /// A read model from a long log.
+    /// Rebuild of a read model from a long log.
     Rebuild,
-    /// History as lines, verified, and as of a moment that has passed.
+    /// Export of history, its verification, and one identity at an earlier moment.
     Export,
     /// Appends beside other event stores.
     Append,
-    /// Creates and gets as the data grows, memory, and the time until the service answers.
+    /// Creates and gets while the data grows, memory, and start time.
     Growth,
 }
 
 impl Workload {
-    /// Measures it.
+    /// Runs the workload.
     pub(crate) async fn run(self, arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
         match self {
             Self::Create => create::run(arena, scale, results).await,
@@ -77,7 +77,7 @@ async fn stock(arena: &Arena) -> anyhow::Result<(Server, sqlx::PgPool)> {
     Ok((server, pool))
 }
 
-/// The stock stack with the same identities, copied in bulk.
+/// The stock stack with the same identities, which are copied in bulk.
 async fn stock_beside(arena: &Arena, ours: &Ours) -> anyhow::Result<Server> {
     let (server, pool) = stock(arena).await?;
     let view = "select agent_handle, 1::bigint, document::json from read_model.identities";
@@ -92,7 +92,7 @@ async fn stock_beside(arena: &Arena, ours: &Ours) -> anyhow::Result<Server> {
     Ok(server)
 }
 
-/// What is measured has been running for a while: every seeded identity was asked for once.
+/// Warms a contestant up: gets every seeded identity once.
 async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result<()> {
     let walk = Walk { key: key.to_owned(), prefix: "agent".to_owned(), count, next: AtomicUsize::new(0) };
     load::run(Load { address, connections: 32, time: TO_THE_END }, Arc::new(walk)).await.map(drop)

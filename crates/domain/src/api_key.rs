@@ -38,7 +38,8 @@ pub struct Issue {
     pub description: Option<String>,
     /// Its scope.
     pub scope: Scope,
-    /// SHA-256 of the secret in lower-case hexadecimal. The secret has 256 random bits, so it cannot be found from the digest.
+    /// SHA-256 of the secret in lower-case hexadecimal. The secret has 256 random bits, so it cannot be found from
+    /// the digest.
     pub secret_sha256: String,
     /// The last four characters of the secret, by which people recognize it.
     pub last4: String,

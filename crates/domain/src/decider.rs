@@ -52,7 +52,8 @@ impl<D: Decider> CqrsAggregate for Aggregate<D> {
         (): &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
-        // The sink applies events to the aggregate, and some stores of cqrs-es 0.5 apply them again at commit. So the sink gets a copy.
+        // The sink applies events to the aggregate, and some stores of cqrs-es 0.5 apply them again at commit. So the
+        // sink gets a copy.
         let mut scratch = self.clone();
         for event in self.0.decide(&command, &facts)? {
             sink.write(event, &mut scratch).await;

@@ -1,7 +1,7 @@
 //! The wire form of events: one example of every event is committed, in the shape in which the log stores it for ever.
 //!
-//! These tests fail if the shape of an event changes. Do not change the example then: give the event a new version with an example of
-//! its own, and keep the old one.
+//! These tests fail if the shape of an event changes. Do not change the example then: give the event a new version
+//! with an example of its own, and keep the old one.
 
 mod values;
 
@@ -104,7 +104,7 @@ fn names<T: serde::Serialize, const N: usize>(values: [T; N]) -> String {
     values.map(|value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()).join(" ")
 }
 
-/// The examples hold one value of each closed set; this holds them all.
+/// The examples contain one value of each closed set of values. This test covers all of them.
 #[test]
 fn the_values_of_closed_sets_have_names_that_never_change() {
     use crate::identity::{Channel, FilterMode, Status, TlsMode};

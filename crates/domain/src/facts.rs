@@ -1,7 +1,8 @@
 //! What a decision needs to know beyond its own aggregate.
 //!
-//! A command states its [`Needs`], and the log answers with [`Facts`]. The facts are true at the position at which the events of the
-//! command are written: if they have changed since they were looked up, the command is decided again.
+//! A command states its [`Needs`], and the log answers with [`Facts`]. The facts are true at the position at which
+//! the events of the command are written: if they have changed since they were looked up, the command is decided
+//! again.
 
 use std::fmt;
 

@@ -46,8 +46,8 @@ impl Handle {
         &self.0
     }
 
-    /// Whether the handle is reserved, so that no identity can have it: names of infrastructure, and of the product itself. Hyphens
-    /// are ignored, so `sup-port` is reserved like `support`.
+    /// Whether the handle is reserved, so that no identity can have it: names of infrastructure, and of the product
+    /// itself. Hyphens are ignored, so `sup-port` is reserved like `support`.
     pub fn is_reserved(&self) -> bool {
         let bare: String = self.0.chars().filter(|&character| character != '-').collect();
         RESERVED.contains(&bare.as_str())

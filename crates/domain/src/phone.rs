@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A two-letter US state code, upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,9 +48,11 @@ impl From<UsState> for String {
     }
 }
 
-/// What happens to an incoming call. Contract, section 1.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+// Contract, section 1.3.
+/// What happens to an incoming call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IncomingCallAction)]
 pub enum CallAction {
     /// The call is answered, and connected to the websocket of the client.
     AutoAccept,
@@ -63,13 +66,15 @@ pub enum CallAction {
 }
 
 /// How a number treats incoming calls: the action, and the addresses that it needs.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct CallHandling {
     /// The action.
     pub incoming_call_action: CallAction,
-    /// `wss://` address for [`CallAction::AutoAccept`].
+    /// The `wss://` address for `auto_accept`.
+    #[schema(required)]
     pub client_websocket_url: Option<String>,
-    /// `https://` address for [`CallAction::Webhook`].
+    /// The `https://` address for `webhook`.
+    #[schema(required)]
     pub incoming_call_webhook_url: Option<String>,
 }
 

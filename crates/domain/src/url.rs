@@ -1,4 +1,5 @@
-//! Addresses that the platform calls or connects to for an identity. Scheme and host are checked; the text is kept as given.
+//! Addresses that the platform calls or connects to for an identity. Scheme and host are checked; the text is kept as
+//! given.
 
 /// The text is not a valid address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,9 @@
-//! The `VaultSecret` aggregate: a reference to a secret that is kept elsewhere. Events of the identities say which of them may use
-//! it.
+//! The `VaultSecret` aggregate: a reference to a secret that is kept elsewhere. Events of the identities say which of
+//! them may use it.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
@@ -41,7 +42,7 @@ pub struct Registration {
 }
 
 /// A hint at the kind of credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretType {
     /// A single token.

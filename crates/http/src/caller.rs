@@ -27,7 +27,7 @@ use crate::conditional::{Revision, expected_version};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
-use crate::form::Fault;
+use crate::fault::Fault;
 use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};

@@ -3,6 +3,10 @@
 //! A code never changes its meaning and never goes away; clients decide by it.
 
 use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! codes {
     ($($name:ident = $text:literal, $status:ident, $meaning:literal;)*) => {
@@ -78,6 +82,21 @@ codes! {
     LogRefused = "log_refused", SERVICE_UNAVAILABLE, "the log is not the one that was signed, and nothing is proved of it until its operator has looked";
     ImessageInventoryPending = "dedicated_imessage_number_inventory_pending", SERVICE_UNAVAILABLE, "no dedicated iMessage number of this type is available yet";
 }
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let codes = Self::ALL.iter().map(|code| code.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes)).into()
+    }
+}
+
+impl ToSchema for Code {}
 
 #[cfg(test)]
 mod tests {

@@ -17,9 +17,9 @@ use crate::api_key::public_id;
 use crate::caller::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
-use crate::limits::Standing;
+use crate::limits::{self, Standing};
 use crate::metrics::{InFlight, Route};
-use crate::problem::{self, Form};
+use crate::problem::{self, ErrorForm};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,9 +69,11 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let mut line = Line::begin(&app, &request);
     let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
-    let form = Form::accepted(request.headers());
+    let form = ErrorForm::accepted(request.headers());
     let is_keyed = request.uri().path().starts_with("/api");
-    let response = if line.is_one_too_many() {
+    let is_excessive =
+        limits::is_excessive(line.in_flight.before, app.settings().most_requests, line.route.as_str());
+    let response = if is_excessive {
         ApiError::overloaded().into_response()
     } else {
         let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
@@ -103,7 +105,7 @@ fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
 /// The answer to a method that is not served, for routes that a server puts beside those of the API.
 pub fn method_not_allowed(headers: &HeaderMap) -> Response {
     let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
-    let rendered = problem::render(&error, Response::default(), &request_id, Form::accepted(headers));
+    let rendered = problem::render(&error, Response::default(), &request_id, ErrorForm::accepted(headers));
     named(rendered, &request_id)
 }
 
@@ -162,11 +164,6 @@ impl Line {
         }
     }
 
-    /// Whether as many requests as there may be were being answered already. Probes are answered all the same.
-    fn is_one_too_many(&self) -> bool {
-        self.in_flight.before >= self.app.settings().most_requests && self.route.as_str().starts_with("/api")
-    }
-
     /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.
     fn write(&self, duration: Duration) {
         let (request_id, method, route) =
@@ -178,7 +175,7 @@ impl Line {
         let client = client.as_deref();
         let status = self.status;
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let code = self.error.as_ref().map_or("-", |error| error.code());
+        let code = self.error.as_ref().map_or("-", |error| error.code().as_str());
         self.trace(organization_id, key_id);
         if let Some(cause) = self.error.as_ref().and_then(|error| error.cause()) {
             tracing::error!(

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::code::Code;
 use crate::conditional::Revision;
-use crate::form::{Complaint, Fault};
+use crate::fault::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
 
@@ -42,6 +42,48 @@ struct Failure {
     cause: Option<String>,
     /// Never leaves the service: the answer is there already.
     is_repetition: bool,
+}
+
+/// Makes errors that always say the same.
+macro_rules! plain_errors {
+    ($($(#[$doc:meta])* $name:ident = $code:ident, $detail:literal;)*) => {
+        impl ApiError {
+            $($(#[$doc])* pub fn $name() -> Self { Self::new(Code::$code, $detail) })*
+        }
+    };
+}
+
+plain_errors! {
+    /// No key, or none that opens the door. Which of these is not said.
+    unauthorized = Unauthorized, "Missing or invalid API key";
+    /// The same for an identity that never was, is gone, is another organization's, or may not be seen.
+    identity_not_found = IdentityNotFound, "Identity not found";
+    /// No such number, or not the caller's.
+    phone_number_not_found = PhoneNumberNotFound, "Phone number not found";
+    /// No such tunnel, or not the caller's.
+    tunnel_not_found = TunnelNotFound, "Tunnel not found";
+    /// No such mailbox, or not the caller's.
+    mailbox_not_found = MailboxNotFound, "Mailbox not found";
+    /// No such key in the organization.
+    api_key_not_found = ApiKeyNotFound, "API key not found";
+    /// No such secret in the organization.
+    vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
+    /// No dedicated iMessage number is there to be attached (D24).
+    imessage_number_not_found = ImessageNumberNotFound, "iMessage number not found";
+    /// What is asked for is not signed yet, or never will be.
+    not_signed = NotSigned, "Not covered by a signed checkpoint";
+    /// There was no organization yet.
+    before_history = BeforeHistory, "The organization has no history at that moment";
+    /// Nothing is served there (D20).
+    unknown_route = NotFound, "Not Found";
+    /// Something is served there, but not for this method (D20).
+    method_not_allowed = MethodNotAllowed, "Method Not Allowed";
+    /// The body is larger than anything we take.
+    body_too_large = BodyTooLarge, "Request body is larger than 1 MiB";
+    /// The connection broke, or was too slow, while the body was read.
+    body_unreadable = BodyUnreadable, "Request body could not be read";
+    /// The client took too long to send the body.
+    body_too_slow = BodyTooSlow, "Request body took too long to arrive";
 }
 
 impl ApiError {
@@ -67,49 +109,9 @@ impl ApiError {
         self
     }
 
-    /// No key, or none that opens the door. Which of these is not said.
-    pub fn unauthorized() -> Self {
-        Self::new(Code::Unauthorized, "Missing or invalid API key")
-    }
-
     /// The key is good, but not for this.
     pub fn forbidden(detail: &str) -> Self {
         Self::new(Code::Forbidden, detail)
-    }
-
-    /// The same for an identity that never was, is gone, is another organization's, or may not be seen.
-    pub fn identity_not_found() -> Self {
-        Self::new(Code::IdentityNotFound, "Identity not found")
-    }
-
-    /// No such number, or not the caller's.
-    pub fn phone_number_not_found() -> Self {
-        Self::new(Code::PhoneNumberNotFound, "Phone number not found")
-    }
-
-    /// No such tunnel, or not the caller's.
-    pub fn tunnel_not_found() -> Self {
-        Self::new(Code::TunnelNotFound, "Tunnel not found")
-    }
-
-    /// No such mailbox, or not the caller's.
-    pub fn mailbox_not_found() -> Self {
-        Self::new(Code::MailboxNotFound, "Mailbox not found")
-    }
-
-    /// No such key in the organization.
-    pub fn api_key_not_found() -> Self {
-        Self::new(Code::ApiKeyNotFound, "API key not found")
-    }
-
-    /// No such secret in the organization.
-    pub fn vault_secret_not_found() -> Self {
-        Self::new(Code::VaultSecretNotFound, "Vault secret not found")
-    }
-
-    /// No dedicated iMessage number is there to be attached (D24).
-    pub fn imessage_number_not_found() -> Self {
-        Self::new(Code::ImessageNumberNotFound, "iMessage number not found")
     }
 
     /// A dedicated iMessage number is wanted and the inventory is empty (D24).
@@ -123,11 +125,6 @@ impl ApiError {
             "retry_after_seconds": RETRY_AFTER_SECONDS,
         });
         Self::new(code, detail).retry_after(RETRY_AFTER_SECONDS)
-    }
-
-    /// What is asked for is not signed yet, or never will be.
-    pub fn not_signed() -> Self {
-        Self::new(Code::NotSigned, "Not covered by a signed checkpoint")
     }
 
     /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
@@ -148,31 +145,6 @@ impl ApiError {
     pub fn moment_to_come() -> Self {
         let complaint = Complaint::new("datetime_past", "Input should be in the past");
         Self::invalid(vec![Fault::parameter("as_of", complaint)])
-    }
-
-    /// There was no organization yet.
-    pub fn before_history() -> Self {
-        Self::new(Code::BeforeHistory, "The organization has no history at that moment")
-    }
-
-    /// Nothing is served there (D20).
-    pub fn unknown_route() -> Self {
-        Self::new(Code::NotFound, "Not Found")
-    }
-
-    /// Something is served there, but not for this method (D20).
-    pub fn method_not_allowed() -> Self {
-        Self::new(Code::MethodNotAllowed, "Method Not Allowed")
-    }
-
-    /// The body is larger than anything we take.
-    pub fn body_too_large() -> Self {
-        Self::new(Code::BodyTooLarge, "Request body is larger than 1 MiB")
-    }
-
-    /// The connection broke, or was too slow, while the body was read.
-    pub fn body_unreadable() -> Self {
-        Self::new(Code::BodyUnreadable, "Request body could not be read")
     }
 
     /// The request is understood and not valid; every fault is named.
@@ -271,19 +243,14 @@ impl ApiError {
         Self::new(Code::Overloaded, detail).retry_after(1)
     }
 
-    /// The client took too long to send the body.
-    pub fn body_too_slow() -> Self {
-        Self::new(Code::BodyTooSlow, "Request body took too long to arrive")
-    }
-
     /// A defect of ours. The client learns nothing but the request id.
     pub fn internal(cause: String) -> Self {
         Self::new(Code::InternalError, "Internal server error").because(cause)
     }
 
     /// The machine code.
-    pub fn code(&self) -> &'static str {
-        self.0.code.as_str()
+    pub fn code(&self) -> Code {
+        self.0.code
     }
 
     /// What the log has to say of a failure of ours.
@@ -315,7 +282,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.code()))
+        formatter.write_str(self.0.cause.as_deref().unwrap_or(self.code().as_str()))
     }
 }
 

@@ -1,112 +1,24 @@
 //! Reading bodies: field by field, with all faults of a body reported at once in the shape that clients know.
 //! Contract, sections 0.4 and 0.5.
 
+pub(crate) mod reader;
+
 use std::error::Error;
+use std::marker::PhantomData;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use http_body_util::LengthLimitError;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tower_http::timeout::TimeoutError;
-use uuid::Uuid;
 
-use crate::caller::KeyCheck;
+use self::reader::{Reader, nullable, object_fields, or_null};
+use crate::caller::{AppSettings, KeyCheck};
 use crate::error::ApiError;
+use crate::fault::{Complaint, Fault, Step, echo, steps};
 
 /// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
-
-/// The longest text that is echoed in a fault.
-const LONGEST_ECHO: usize = 256;
-
-/// What is wrong with a value.
-#[derive(Debug, Clone)]
-pub struct Complaint {
-    kind: &'static str,
-    message: String,
-}
-
-impl Complaint {
-    /// A complaint of a kind that clients know.
-    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-
-    pub(crate) fn about(self, location: Vec<Step>, input: Value) -> Fault {
-        Fault { kind: self.kind, location, message: self.message, input }
-    }
-}
-
-/// One thing that is wrong with a request, in the shape in which clients are told of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Fault {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(rename = "loc")]
-    location: Vec<Step>,
-    #[serde(rename = "msg")]
-    message: String,
-    input: Value,
-}
-
-impl Fault {
-    /// A field of the body that a rule of the business refuses.
-    pub fn value(field: &str, message: &str) -> Self {
-        Complaint::new("value_error", message).about(steps(["body", field]), Value::Null)
-    }
-
-    /// A segment of the path that cannot be what it should be.
-    pub fn path(segment: &str, input: &str) -> Self {
-        let complaint = Complaint::new("uuid_parsing", "Input should be a valid UUID");
-        complaint.about(steps(["path", segment]), echo(&Value::from(input)))
-    }
-
-    /// A number in the path or the query that is none, is missing, or is out of range.
-    pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
-        let complaint = Complaint::new("int_parsing", "Input should be a valid number in range");
-        complaint.about(steps([place, name]), echo(&Value::from(input)))
-    }
-
-    /// A parameter of the query that cannot be granted.
-    pub fn parameter(name: &str, complaint: Complaint) -> Self {
-        complaint.about(steps(["query", name]), Value::Null)
-    }
-
-    /// A header that is needed.
-    pub fn header(name: &str) -> Self {
-        Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
-    }
-
-    /// A header that is not what it should be.
-    pub fn malformed_header(name: &str, message: &str) -> Self {
-        Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
-    }
-}
-
-pub(crate) fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
-    names.map(|name| Step::Name(name.to_owned())).to_vec()
-}
-
-/// A step on the way to a value: the name of a field, or a place in a list.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Step {
-    Name(String),
-    Place(usize),
-}
-
-/// A value as it is told back: whole when it is short, so that a client sees what we saw.
-pub(crate) fn echo(value: &Value) -> Value {
-    match value {
-        Value::String(text) if text.len() > LONGEST_ECHO => {
-            Value::from(format!("{}…", text.chars().take(LONGEST_ECHO).collect::<String>()))
-        }
-        Value::Array(_) | Value::Object(_) if value.to_string().len() > LONGEST_ECHO => Value::Null,
-        _ => value.clone(),
-    }
-}
 
 /// The bytes of a body, at most 1 MiB of them. When they have arrived, the key of the request is still valid.
 #[derive(Debug)]
@@ -140,24 +52,74 @@ fn has_cause<E: Error + 'static>(error: &axum::Error) -> bool {
     causes.into_iter().any(<dyn Error>::is::<E>)
 }
 
-/// A JSON object being read.
+/// What a body is read into.
+pub(crate) trait ReadForm: Sized {
+    /// The name of its schema.
+    const NAME: &'static str;
+
+    /// A body that can be sent as it is, in JSON.
+    const EXAMPLE: &'static str;
+
+    /// Reads every field, whatever is wrong with the others; `None` if one that is needed is not there. A form that only
+    /// describes itself has no field at all.
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self>;
+}
+
+/// A body that is still to be read into a `T`.
+#[derive(Debug)]
+pub(crate) struct Sent<T>(Body, PhantomData<T>);
+
+impl<S: Send + Sync, T> FromRequest<S> for Sent<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(Body::from_request(request, state).await?, PhantomData))
+    }
+}
+
+impl<T: ReadForm> Sent<T> {
+    /// The value, or every fault of the body.
+    pub(crate) fn read(&self, settings: &AppSettings) -> Result<T, ApiError> {
+        self.read_if(settings, |_| Ok(()))
+    }
+
+    /// The same, if the caller may send these fields at all.
+    pub(crate) fn read_if(
+        &self,
+        settings: &AppSettings,
+        is_allowed: impl FnOnce(&Form) -> Result<(), ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut form = Form::parse(&self.0)?;
+        is_allowed(&form)?;
+        let value = T::read(&mut form, settings);
+        form.finish(value)
+    }
+
+    /// The body as it came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+/// A JSON object being read, or the description of one: then it has no field, and notes what is asked for.
 #[derive(Debug)]
 pub struct Form {
     fields: Map<String, Value>,
     location: Vec<Step>,
     faults: Vec<Fault>,
+    shape: Option<Shape>,
 }
 
 impl Form {
     /// Takes a body that is a JSON object, whatever its content type says (D21).
-    pub fn parse(body: &Body) -> Result<Self, ApiError> {
+    fn parse(body: &Body) -> Result<Self, ApiError> {
         let value = serde_json::from_slice(&body.0).map_err(|error| {
             let complaint = Complaint::new("json_invalid", format!("JSON decode error: {error}"));
             let location = vec![Step::Name("body".to_owned()), Step::Place(0)];
             ApiError::invalid(vec![complaint.about(location, Value::Null)])
         })?;
         match value {
-            Value::Object(fields) => Ok(Self { fields, location: steps(["body"]), faults: vec![] }),
+            Value::Object(fields) => Ok(Self::of(fields, steps(["body"]), None)),
             other => {
                 let complaint = Complaint::new("model_attributes_type", "Input should be a valid object");
                 Err(ApiError::invalid(vec![complaint.about(steps(["body"]), echo(&other))]))
@@ -165,36 +127,49 @@ impl Form {
         }
     }
 
+    fn of(fields: Map<String, Value>, location: Vec<Step>, shape: Option<Shape>) -> Self {
+        Self { fields, location, faults: vec![], shape }
+    }
+
+    /// The schema of what `read` asks a form for.
+    pub(crate) fn describe<T>(read: impl FnOnce(&mut Self) -> T) -> Value {
+        let mut form = Self::of(Map::new(), vec![], Some(Shape::default()));
+        read(&mut form);
+        form.shape.unwrap_or_default().schema()
+    }
+
     /// Whether the field is there, null or not.
     pub fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
-    /// Whether the field is there and is not null.
-    pub fn has_value(&self, name: &str) -> bool {
-        self.fields.get(name).is_some_and(|value| !value.is_null())
-    }
-
     /// A field that must be there and must not be null.
-    pub fn required<T>(
+    pub(crate) fn required<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&Value) -> Result<T, Complaint>,
+        about: &str,
+        reader: impl Reader<Value, T>,
     ) -> Option<T> {
-        if !self.has(name) {
+        if let Some(shape) = &mut self.shape {
+            shape.required.push(name.to_owned());
+        } else if !self.has(name) {
             self.complain(name, Complaint::new("missing", "Field required"));
         }
-        self.optional(name, read)
+        self.optional(name, about, reader)
     }
 
     /// A field that may be absent, but not null.
-    pub fn optional<T>(
+    pub(crate) fn optional<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&Value) -> Result<T, Complaint>,
+        about: &str,
+        reader: impl Reader<Value, T>,
     ) -> Option<T> {
+        if let Some(shape) = &mut self.shape {
+            shape.member(name, about, reader.schema());
+        }
         let value = self.fields.get(name)?;
-        match read(value) {
+        match reader.read(value) {
             Ok(value) => Some(value),
             Err(complaint) => {
                 self.complain(name, complaint);
@@ -204,32 +179,34 @@ impl Form {
     }
 
     /// A field that may be absent, which is `None`, or null, which is `Some(None)`.
-    pub fn nullable<T>(
+    pub(crate) fn nullable<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&Value) -> Result<T, Complaint>,
+        about: &str,
+        reader: impl Reader<Value, T>,
     ) -> Option<Option<T>> {
-        match self.fields.get(name)? {
-            Value::Null => Some(None),
-            _ => self.optional(name, read).map(Some),
-        }
+        self.optional(name, about, or_null(reader))
     }
 
     /// A field for which null means the same as absent.
-    pub fn lenient<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Result<T, Complaint>) -> Option<T> {
-        self.nullable(name, read).flatten()
+    pub(crate) fn lenient<T>(&mut self, name: &str, about: &str, reader: impl Reader<Value, T>) -> Option<T> {
+        self.nullable(name, about, reader).flatten()
     }
 
     /// An object inside this one, read by `read`; null means the same as absent.
-    pub fn nested<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        let fields = self.lenient(name, |value| {
-            value
-                .as_object()
-                .cloned()
-                .ok_or_else(|| Complaint::new("model_attributes_type", "Input should be a valid object"))
-        })?;
+    pub(crate) fn nested<T>(
+        &mut self,
+        name: &str,
+        about: &str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        if let Some(shape) = &mut self.shape {
+            shape.member(name, about, nullable(Self::describe(read)));
+            return None;
+        }
+        let fields = self.lenient(name, about, (object_fields, || Value::Null))?;
         let location = self.location.iter().cloned().chain([Step::Name(name.to_owned())]).collect();
-        let mut inner = Self { fields, location, faults: vec![] };
+        let mut inner = Self::of(fields, location, None);
         let value = read(&mut inner);
         self.faults.append(&mut inner.faults);
         Some(value)
@@ -237,6 +214,9 @@ impl Form {
 
     /// Fields other than these are faults (D16: only where the contract says so).
     pub fn forbid_others(&mut self, known: &[&str], message: &str) {
+        if let Some(shape) = &mut self.shape {
+            shape.is_closed = true;
+        }
         let others: Vec<String> =
             self.fields.keys().filter(|name| !known.contains(&name.as_str())).cloned().collect();
         for name in others {
@@ -244,7 +224,31 @@ impl Form {
         }
     }
 
-    /// Reports a rule that concerns more than one field.
+    /// Where a field has this value, another must be there, and must not be null.
+    pub fn requires(&mut self, (field, value): (&str, &str), needed: &str, message: &str) {
+        if let Some(shape) = &mut self.shape {
+            let then =
+                json!({ "required": [needed], "properties": { needed: { "not": { "type": "null" } } } });
+            shape.rule(field, value, &then);
+        }
+        let is_there = self.fields.get(needed).is_some_and(|value| !value.is_null());
+        if self.fields.get(field).is_some_and(|found| found == value) && !is_there {
+            self.refuse(needed, message);
+        }
+    }
+
+    /// Where a field has this value, another must be null or absent.
+    pub fn excludes(&mut self, (field, value): (&str, &str), other: &str, message: &str) {
+        if let Some(shape) = &mut self.shape {
+            shape.rule(field, value, &json!({ "properties": { other: { "type": "null" } } }));
+        }
+        let is_there = self.fields.get(other).is_some_and(|value| !value.is_null());
+        if self.fields.get(field).is_some_and(|found| found == value) && is_there {
+            self.refuse(other, message);
+        }
+    }
+
+    /// Reports a rule that no schema says.
     pub fn refuse(&mut self, name: &str, message: &str) {
         self.complain(name, Complaint::new("value_error", message));
     }
@@ -256,7 +260,7 @@ impl Form {
     }
 
     /// Ends reading: every fault, or the value that was required.
-    pub fn finish<T>(self, required: Option<T>) -> Result<T, ApiError> {
+    fn finish<T>(self, required: Option<T>) -> Result<T, ApiError> {
         match required {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => Err(ApiError::invalid(self.faults)),
@@ -264,77 +268,44 @@ impl Form {
     }
 }
 
-/// Text of at most `longest` characters. Postgres cannot hold NUL, so it is refused everywhere (D18).
-pub fn text(longest: usize) -> impl Fn(&Value) -> Result<String, Complaint> {
-    move |value| {
-        let text =
-            value.as_str().ok_or_else(|| Complaint::new("string_type", "Input should be a valid string"))?;
-        if text.contains('\0') {
-            return Err(Complaint::new("value_error", "String should not contain NUL"));
+/// What is known of the object that a form describes.
+#[derive(Debug, Default)]
+struct Shape {
+    properties: Map<String, Value>,
+    required: Vec<String>,
+    rules: Vec<Value>,
+    is_closed: bool,
+}
+
+impl Shape {
+    fn member(&mut self, name: &str, about: &str, mut schema: Value) {
+        insert(&mut schema, json!({ "description": about }));
+        self.properties.insert(name.to_owned(), schema);
+    }
+
+    fn rule(&mut self, field: &str, value: &str, then: &Value) {
+        let when = json!({ "required": [field], "properties": { field: { "const": value } } });
+        self.rules.push(json!({ "if": when, "then": then }));
+    }
+
+    fn schema(self) -> Value {
+        let mut schema = json!({ "type": "object", "properties": self.properties });
+        if !self.required.is_empty() {
+            insert(&mut schema, json!({ "required": self.required }));
         }
-        if text.chars().count() > longest {
-            return Err(Complaint::new(
-                "string_too_long",
-                format!("String should have at most {longest} characters"),
-            ));
+        if !self.rules.is_empty() {
+            insert(&mut schema, json!({ "allOf": self.rules }));
         }
-        Ok(text.to_owned())
-    }
-}
-
-/// Text of 1 to `longest` characters.
-pub fn filled_text(longest: usize) -> impl Fn(&Value) -> Result<String, Complaint> {
-    move |value| match text(longest)(value)? {
-        text if text.is_empty() => {
-            Err(Complaint::new("string_too_short", "String should have at least 1 character"))
+        if self.is_closed {
+            insert(&mut schema, json!({ "additionalProperties": false }));
         }
-        text => Ok(text),
+        schema
     }
 }
 
-/// True or false, and nothing that merely looks like it.
-pub fn boolean(value: &Value) -> Result<bool, Complaint> {
-    value.as_bool().ok_or_else(|| Complaint::new("bool_type", "Input should be a valid boolean"))
-}
-
-/// A UUID as text.
-pub fn uuid(value: &Value) -> Result<Uuid, Complaint> {
-    let complaint = || Complaint::new("uuid_parsing", "Input should be a valid UUID");
-    value.as_str().and_then(|text| text.parse().ok()).ok_or_else(complaint)
-}
-
-/// One of the values of an enum.
-pub fn choice<T: DeserializeOwned>(value: &Value) -> Result<T, Complaint> {
-    T::deserialize(value)
-        .map_err(|error| Complaint::new("enum", format!("Input should be a known value: {error}")))
-}
-
-/// Whatever a value type of the domain takes from text.
-pub fn parsed<T, E: std::fmt::Display>(
-    longest: usize,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> impl Fn(&Value) -> Result<T, Complaint> {
-    move |value| {
-        parse(&text(longest)(value)?).map_err(|error| Complaint::new("value_error", error.to_string()))
-    }
-}
-
-/// Any object, as long as no text in it holds NUL.
-pub fn object(value: &Value) -> Result<(), Complaint> {
-    if !value.is_object() {
-        return Err(Complaint::new("dict_type", "Input should be a valid dictionary"));
-    }
-    if has_nul(value) {
-        return Err(Complaint::new("value_error", "String should not contain NUL"));
-    }
-    Ok(())
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+/// Adds members to a JSON object.
+pub(crate) fn insert(object: &mut Value, members: Value) {
+    if let (Value::Object(object), Value::Object(members)) = (object, members) {
+        object.extend(members);
     }
 }

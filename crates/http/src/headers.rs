@@ -1,6 +1,10 @@
 //! Headers that came in more than one line. RFC 9110, section 5.3: the lines of a list are one list; where there is one
 //! value, lines that differ name none, and nobody guesses which of them was meant.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The value of a header that has one, however often it was sent.
@@ -14,4 +18,32 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 pub(crate) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// Makes extractors of headers that mean something to a handler, so that its signature says so to the OpenAPI document.
+macro_rules! headers_with {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub(crate) struct $name(pub(crate) HeaderMap);
+
+            impl<S: Sync> FromRequestParts<S> for $name {
+                type Rejection = Infallible;
+
+                async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+                    Ok(Self(parts.headers.clone()))
+                }
+            }
+        )*
+    };
+}
+
+headers_with! {
+    /// The headers of a write that honours `If-Match`.
+    IfMatch;
+    /// The headers of a read that honours `If-None-Match`.
+    IfNoneMatch;
+    /// The headers of a stream that goes on after `Last-Event-ID`.
+    LastEventId;
 }

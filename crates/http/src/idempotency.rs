@@ -16,7 +16,8 @@ use sqlx::PgPool;
 
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
-use crate::form::{Body, Fault};
+use crate::fault::Fault;
+use crate::form::Body;
 use crate::headers;
 use crate::reply::Answer;
 

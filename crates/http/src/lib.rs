@@ -7,16 +7,18 @@
 //! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared.
 //! - [`cursor`]: places in history, as clients hold them.
-//! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once.
+//! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once. `form/reader`: readers of
+//!   single values, which know their schemas.
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
 //!   form.
 //! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
 //! - [`cache`]: keys and identities as they were read a moment ago, `cache/packed` how they are kept.
-//! - `headers`: headers in more than one line; `accept`: in which form an answer is wanted.
+//! - `headers`: headers in more than one line, and those that mean something to a handler; `accept`: in which form an
+//!   answer is wanted.
 //! - [`context`]: request ids, the log line of a request, the rendering of errors.
 //! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
 //! - [`metrics`]: what is counted of requests.
-//! - [`openapi`]: the OpenAPI document, from what the handlers say of themselves.
+//! - [`openapi`]: the OpenAPI document, from what is said above the handlers, and from their signatures (`openapi/about`).
 //! - `routes`: one file a resource.
 //!
 //! # Invariants, as absences
@@ -25,8 +27,9 @@
 //! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
 //!
 //! # How to add an endpoint
-//! Its handler in the file of its resource, taking [`caller::Caller`] or [`caller::Admin`] first, with what it says of
-//! itself above it; its lines in [`router()`] and in [`openapi`]; its errors in [`error`] and [`code`].
+//! Its handler in the file of its resource, taking [`caller::Caller`], [`caller::Admin`] or another key first, with
+//! `#[utoipa::path]` above it; its line in `router.rs`; a new error in [`error`] and [`code`]. `CONTRIBUTING.md` walks through
+//! one.
 
 mod accept;
 pub mod api_key;
@@ -38,6 +41,7 @@ mod conditional;
 pub mod context;
 pub mod cursor;
 pub mod error;
+pub mod fault;
 pub mod form;
 mod headers;
 mod idempotency;
@@ -53,4 +57,4 @@ mod routes;
 
 pub use caller::{App, AppSettings, Parts};
 pub use readiness::{Preparation, Readiness};
-pub use router::router;
+pub use router::{document, router};

@@ -31,7 +31,7 @@ const STANDING: HeaderName = HeaderName::from_static("ratelimit");
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// Addresses and keys that are remembered before those that do not matter any more are looked for.
-const MANY: usize = 65_536;
+const MAX_REMEMBERED: usize = 65_536;
 
 /// How many requests a minute are answered. Each is the size of a bucket as well, so all of them may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,6 +172,12 @@ fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
+/// Whether `others`, the requests that are being answered already, are as many as there may be. Probes are answered all the
+/// same.
+pub(crate) fn is_excessive(others: usize, most: usize, route: &str) -> bool {
+    others >= most && route.starts_with("/api")
+}
+
 /// Refused keys by address.
 struct RefusedKeys {
     quota: Quota,
@@ -213,12 +219,12 @@ impl RefusedKeys {
     /// Forgets addresses that have all of their budget again. Where too many have not, all are forgotten: whoever has spent
     /// the budget stays shut out all the same.
     fn make_room(&self) {
-        if self.buckets.read().unwrap_or_else(PoisonError::into_inner).len() < MANY {
+        if self.buckets.read().unwrap_or_else(PoisonError::into_inner).len() < MAX_REMEMBERED {
             return;
         }
         let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
         buckets.retain_recent();
-        if buckets.len() > MANY / 2 {
+        if buckets.len() > MAX_REMEMBERED / 2 {
             *buckets = RateLimiter::dashmap(self.quota).with_middleware();
         }
     }
@@ -253,7 +259,7 @@ impl RefusedKeys {
             return;
         }
         let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
-        if good.len() >= MANY {
+        if good.len() >= MAX_REMEMBERED {
             good.clear();
         }
         good.insert(*digest);

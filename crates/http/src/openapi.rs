@@ -1,21 +1,24 @@
-//! The OpenAPI 3.1 document. `utoipa` collects the operations from the handlers; what is the same for many of them (keys,
-//! headers, errors) follows from what each says of itself in `x-about`, and is written out here.
+//! The OpenAPI 3.1 document, from the endpoints of the router. The attribute above a handler says what is its own: path,
+//! words, answers, errors. What its extractors take is in [`about`]. What follows from both (headers, general errors,
+//! examples) is added here.
 
+pub(crate) mod about;
+mod components;
 mod examples;
-mod requests;
-pub mod schemas;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
+use utoipa_axum::router::UtoipaMethodRouter;
 
+use self::about::{About, component};
+use crate::caller::App;
 use crate::code::Code;
-use crate::routes::{
-    access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
-};
+use crate::form::insert;
+use crate::problem::{KnownError, Problem};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,287 +28,199 @@ use crate::routes::{
                        one mailbox and one tunnel, may have a phone number and access to vault secrets, and is invisible \
                        to other agents until visibility is granted."
     ),
-    paths(
-        identities::list_identities,
-        identities::create_identity,
-        identities::get_identity,
-        identities::update_identity,
-        identities::delete_identity,
-        access::list_access,
-        access::grant_access,
-        access::revoke_access,
-        phone_numbers::release_phone_number_of_identity,
-        phone_numbers::list_phone_numbers,
-        phone_numbers::provision_phone_number,
-        phone_numbers::get_phone_number,
-        phone_numbers::update_phone_number,
-        phone_numbers::release_phone_number,
-        tunnels::list_tunnels,
-        tunnels::get_tunnel,
-        tunnels::update_tunnel,
-        mailboxes::list_mailboxes,
-        mailboxes::get_mailbox,
-        mailboxes::update_mailbox,
-        api_keys::list_api_keys,
-        api_keys::create_api_key,
-        api_keys::get_own_api_key,
-        api_keys::revoke_api_key,
-        vault::list_secrets,
-        vault::register_secret,
-        vault::delete_secret,
-        vault::list_access_rules,
-        vault::grant_secret_access,
-        vault::revoke_secret_access,
-        events::list_events,
-        events::list_identity_events,
-        log::get_checkpoint,
-        log::get_verifier_key,
-        log::prove_inclusion,
-        log::prove_consistency,
-        whoami::whoami,
-        health::healthz,
-        health::readyz,
-        docs::openapi,
-        docs::page,
-        docs::script,
-        docs::style,
-    )
+    components(schemas(KnownError<'static>, Problem<'static>))
 )]
-struct Operations;
+struct Frame;
 
-/// The document as compact JSON.
-pub fn document() -> &'static str {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| complete().to_string());
-    &DOCUMENT
+/// A handler with what its signature and its attribute say.
+pub(crate) type Endpoint = (About, UtoipaMethodRouter<App>);
+
+/// Gives the text of the document, which is made when somebody asks for it first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document(pub(crate) fn() -> &'static str);
+
+/// Collections that published clients write with a slash at the end. They are answered with and without it, since some
+/// clients do not follow redirects. Contract, section 0.2.
+pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];
+
+/// The document of these endpoints as compact JSON.
+pub(crate) fn written(endpoints: Vec<Endpoint>) -> String {
+    // Text and numbers always encode.
+    serde_json::to_string(&Ordered(&complete(endpoints))).unwrap_or_default()
 }
 
-/// What an operation says of itself.
-#[derive(Debug, Default, Deserialize)]
-struct About {
-    /// Whose key it takes: `none`, `any`, or somebody who must not be somebody else.
-    key: String,
-    /// Query parameters and headers, by their name among the components.
-    parameters: Vec<String>,
-    /// Codes of errors that not every operation has.
-    errors: Vec<String>,
-    /// The name of the body's shape.
-    body: Option<String>,
+/// JSON whose objects are sorted by name, but for `application/json`, which comes first wherever it stands: clients that
+/// take the first media type of several should get this one.
+#[derive(Debug)]
+pub struct Ordered<'a>(pub &'a Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) => {
+                let mut members: Vec<(&String, &Value)> = members.iter().collect();
+                members.sort_by_key(|(name, _)| name.as_str() != "application/json");
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                members.iter().try_for_each(|(name, value)| map.serialize_entry(name, &Ordered(value)))?;
+                map.end()
+            }
+            Value::Array(values) => serializer.collect_seq(values.iter().map(Ordered)),
+            value => value.serialize(serializer),
+        }
+    }
+}
+
+fn complete(endpoints: Vec<Endpoint>) -> Value {
+    let mut document = to_value(&Frame::openapi());
+    let mut schemas = document["components"]["schemas"].take();
+    for (_, (derived, ..)) in &endpoints {
+        insert(&mut schemas, derived.iter().map(|(name, schema)| (name.clone(), to_value(schema))).collect());
+    }
+    flatten(&mut schemas);
+    let mut paths = Map::new();
+    for (about, (_, served, _)) in endpoints {
+        if let Some((name, schema)) = &about.body {
+            insert(&mut schemas, json!({ *name: schema }));
+        }
+        for (path, item) in to_value(&served).as_object_mut().into_iter().flatten() {
+            for (method, operation) in item.as_object_mut().into_iter().flatten() {
+                Operation { path, is_write: method != "get", about: &about }.complete(operation, &schemas);
+            }
+            insert(paths.entry(path).or_insert_with(|| json!({})), item.take());
+        }
+    }
+    // Those are left out that were only parts of others.
+    let text = json!([paths, schemas]).to_string();
+    let is_referred_to = |name: &String| text.contains(&format!("#/components/schemas/{name}\""));
+    schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
+    let mut components = components::all();
+    insert(&mut components, json!({ "schemas": schemas }));
+    // Relative to where the document is, so that a prefix that a proxy puts before it counts for every path.
+    let servers = json!([{ "url": "." }]);
+    insert(
+        &mut document,
+        json!({ "paths": paths, "components": components, "servers": servers, "tags": components::tags() }),
+    );
+    document
+}
+
+/// What was derived always encodes.
+fn to_value(derived: &impl Serialize) -> Value {
+    serde_json::to_value(derived).unwrap_or_default()
+}
+
+/// Makes one object of each schema that is said as several: that is how the type is serialized, and what generators of
+/// clients understand best.
+fn flatten(schemas: &mut Value) {
+    let all = schemas.clone();
+    for schema in schemas.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let Some(Value::Array(parts)) = schema.get_mut("allOf").map(Value::take) else { continue };
+        let mut whole = json!({ "type": "object", "properties": {}, "required": [] });
+        for part in &parts {
+            add_part(&mut whole, part, &all);
+        }
+        if let Some(members) = schema.as_object_mut() {
+            members.remove("allOf");
+        }
+        insert(schema, whole);
+    }
+}
+
+fn add_part(whole: &mut Value, part: &Value, schemas: &Value) {
+    let part = match part["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        Some(name) => &schemas[name],
+        None => part,
+    };
+    for nested in part["allOf"].as_array().into_iter().flatten() {
+        add_part(whole, nested, schemas);
+    }
+    insert(&mut whole["properties"], part["properties"].clone());
+    let required = part["required"].as_array().cloned().unwrap_or_default();
+    whole["required"].as_array_mut().into_iter().for_each(|all| all.extend(required.clone()));
 }
 
 /// An operation on its way into the document.
 struct Operation<'a> {
     path: &'a str,
     is_write: bool,
-    about: About,
-}
-
-fn complete() -> Value {
-    // What was derived always encodes.
-    let mut document = serde_json::to_value(Operations::openapi()).unwrap_or_default();
-    insert(&mut document, "/components/schemas", requests::bodies());
-    insert(&mut document, "/components/schemas", error_shapes());
-    insert(
-        &mut document,
-        "/components",
-        json!({
-            "parameters": requests::parameters(),
-            "headers": headers(),
-            "responses": responses(),
-            "securitySchemes": security(),
-        }),
-    );
-    insert(&mut document, "", json!({ "servers": [{ "url": "/" }], "tags": tags() }));
-    examples::add(&mut document);
-    let samples = document.pointer("/components/schemas").cloned().unwrap_or_default();
-    for (path, item) in members(&mut document, "/paths") {
-        for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            write_out(path, method, operation, &samples);
-        }
-    }
-    spell_collections_both_ways(&mut document);
-    document
-}
-
-/// Adds members to an object.
-fn insert(document: &mut Value, place: &str, more: Value) {
-    if let (Some(Value::Object(object)), Value::Object(more)) = (document.pointer_mut(place), more) {
-        object.extend(more);
-    }
-}
-
-fn members<'a>(document: &'a mut Value, place: &str) -> impl Iterator<Item = (&'a String, &'a mut Value)> {
-    document.pointer_mut(place).and_then(Value::as_object_mut).into_iter().flatten()
-}
-
-fn security() -> Value {
-    json!({ "ApiKey": {
-        "type": "apiKey", "in": "header", "name": "X-API-Key",
-        "description": "`ApiKey_<uuid>.<secret>`, of an admin, an agent or an auditor",
-    } })
-}
-
-fn tags() -> Value {
-    json!([
-        { "name": "Identities", "description": "Who there is" },
-        { "name": "Visibility", "description": "Who may see whom" },
-        { "name": "Phone numbers", "description": "One for an identity, for life" },
-        { "name": "Tunnels", "description": "Created and deleted with their identities" },
-        { "name": "Mailboxes", "description": "Created and deleted with their identities" },
-        { "name": "API keys", "description": "Who asks" },
-        { "name": "Vault", "description": "References to secrets, and who may use them" },
-        { "name": "History", "description": "What happened, and the proof of it; for admins and auditors" },
-        { "name": "Operation", "description": "For whoever runs the service; without a key" },
-    ])
-}
-
-fn headers() -> Value {
-    let header = |description: &str, schema: Value| json!({ "description": description, "schema": schema });
-    let text = json!({ "type": "string" });
-    json!({
-        "X-Request-Id": header("Names the request in the log and in history", text.clone()),
-        "ETag": header("The version, for `If-Match` and `If-None-Match`", text.clone()),
-        "Link": header("The next page, with `rel=\"next\"` (RFC 8288); absent on the last", text.clone()),
-        "X-Next-Cursor": header("The cursor of the next page of CloudEvents", text.clone()),
-        "Retry-After": header("After how many seconds to come again", json!({ "type": "integer" })),
-        "Idempotent-Replayed": header("Present when the answer is that of an earlier request", json!({ "const": "true" })),
-        "Allow": header("The methods that the path serves", text.clone()),
-        "RateLimit-Policy": header("The quotas that bind the key, where there are any: `q` requests in `w` seconds", text.clone()),
-        "RateLimit": header("Where it stands under them: `r` requests are left, all of them again in `t` seconds", text.clone()),
-    })
-}
-
-/// What every path may answer, whatever it is asked.
-fn responses() -> Value {
-    json!({
-        "MethodNotAllowed": failure(&[Code::MethodNotAllowed], &["X-Request-Id", "Allow"]),
-        "HeadTooLarge": {
-            "description": "The head of the request is larger than 64 KiB, or has more than 100 lines; without a body",
-        },
-    })
-}
-
-/// The two forms of an error, see docs/errors.md.
-fn error_shapes() -> Value {
-    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    let common = json!({
-        "type": { "type": "string", "description": "Always `about:blank`" },
-        "title": { "type": "string", "description": "The status in words" },
-        "status": { "type": "integer" },
-        "code": { "type": "string", "enum": codes, "description": "What a program should decide by" },
-        "request_id": { "type": "string", "description": "Names the request in the log" },
-    });
-    let required = ["detail", "type", "title", "status", "code", "request_id"];
-    let faults = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Fault" } });
-    let mut known = json!({ "type": "object", "required": required, "properties": common.clone(), "description": "An error" });
-    insert(
-        &mut known,
-        "/properties",
-        json!({ "detail": {
-        "description": "A sentence; or an object with the code and what belongs to it; or what is wrong with the request",
-        "oneOf": [{ "type": "string" }, { "type": "object", "additionalProperties": true }, faults.clone()],
-    } }),
-    );
-    let mut problem = json!({ "type": "object", "required": required, "properties": common, "description": "An error by RFC 9457" });
-    insert(
-        &mut problem,
-        "/properties",
-        json!({
-            "detail": { "type": "string" },
-            "errors": faults,
-            "context": { "type": "object", "additionalProperties": true },
-        }),
-    );
-    let fault = json!({
-        "type": "object",
-        "description": "One thing that is wrong with a request",
-        "required": ["type", "loc", "msg", "input"],
-        "properties": {
-            "type": { "type": "string", "description": "The kind of fault" },
-            "loc": {
-                "type": "array", "description": "Where: `body`, `path`, `query` or `header`, and the way from there",
-                "items": { "type": ["string", "integer"] },
-            },
-            "msg": { "type": "string", "description": "What should be there" },
-            "input": { "description": "What was there" },
-        },
-    });
-    json!({ "Error": known, "Problem": problem, "Fault": fault })
-}
-
-fn write_out(path: &str, method: &str, operation: &mut Value, samples: &Value) {
-    let Some(members) = operation.as_object_mut() else { return };
-    let about = members.remove("x-about").unwrap_or_default();
-    let about: About = serde_json::from_value(about).unwrap_or_default();
-    let operation = Operation { path, is_write: method != "get", about };
-    members.insert("parameters".to_owned(), operation.parameters());
-    if operation.about.key != "none" {
-        members.insert("security".to_owned(), json!([{ "ApiKey": [] }]));
-    }
-    if let Some(body) = &operation.about.body {
-        let schema = json!({ "$ref": format!("#/components/schemas/{body}") });
-        let content = json!({ "application/json": { "schema": schema } });
-        members.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
-    }
-    if let Some(Value::Object(responses)) = members.get_mut("responses") {
-        for response in responses.values_mut() {
-            operation.complete_success(response, samples);
-        }
-        responses.extend(operation.failures());
-    }
+    about: &'a About,
 }
 
 impl Operation<'_> {
+    fn complete(&self, operation: &mut Value, schemas: &Value) {
+        let named =
+            operation.as_object_mut().and_then(|members| members.remove("x-errors")).unwrap_or_default();
+        let security = if self.about.key.is_some() { json!([{ "ApiKey": [] }]) } else { json!([]) };
+        let description = self.description(operation["description"].as_str().unwrap_or_default());
+        insert(
+            operation,
+            json!({ "description": description, "parameters": self.parameters(), "security": security }),
+        );
+        if let Some((name, _)) = &self.about.body {
+            let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
+            let content = json!({ "application/json": { "schema": schema } });
+            insert(operation, json!({ "requestBody": { "required": true, "content": content } }));
+        }
+        for response in operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+            self.complete_success(response, schemas);
+        }
+        insert(&mut operation["responses"], self.failures(&named).into());
+    }
+
+    /// What its handler says, who may call, and how else the path may be written.
+    fn description(&self, own: &str) -> String {
+        let own = own.replace('\n', " ");
+        let key = self.about.key.map_or_else(|| "Needs no key.".to_owned(), |key| format!("Needs {key}."));
+        let twin = TWINS.contains(&self.path).then(|| format!("`{}/` is the same.", self.path));
+        let sentences = [Some(own), Some(key), twin].into_iter().flatten().filter(|text| !text.is_empty());
+        sentences.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Those of the path, those of its extractors, and those that all have.
+    fn parameters(&self) -> Vec<Value> {
+        let mut parameters: Vec<Value> =
+            self.path.split(['{', '}']).skip(1).step_by(2).map(component).collect();
+        parameters.extend(self.about.parameters.iter().cloned());
+        if self.is_write {
+            parameters.push(component("Idempotency-Key"));
+        }
+        parameters.push(component("X-Request-Id"));
+        parameters
+    }
+
     /// Headers of every answer.
     fn headers(&self) -> Vec<&'static str> {
-        if self.about.key == "none" {
-            return vec!["X-Request-Id"];
+        match self.about.key {
+            None => vec!["X-Request-Id"],
+            Some(_) => vec!["X-Request-Id", "RateLimit-Policy", "RateLimit"],
         }
-        vec!["X-Request-Id", "RateLimit-Policy", "RateLimit"]
     }
 
-    fn takes(&self, parameter: &str) -> bool {
-        self.about.parameters.iter().any(|known| known == parameter)
-    }
-
-    /// Those of the path, those it names, and those that all have.
-    fn parameters(&self) -> Value {
-        let of_path = self.path.split(['{', '}']).skip(1).step_by(2);
-        let mut names: Vec<&str> = of_path.collect();
-        names.extend(self.about.parameters.iter().map(String::as_str));
-        if self.is_write {
-            names.push("Idempotency-Key");
-        }
-        names.push("X-Request-Id");
-        names.iter().map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect()
-    }
-
-    fn complete_success(&self, response: &mut Value, samples: &Value) {
+    fn complete_success(&self, response: &mut Value, schemas: &Value) {
         let mut headers = self.headers();
-        if self.is_write || self.takes("If-None-Match") {
-            headers.push("ETag");
+        for (is_sent, header) in [
+            (self.is_write || self.about.takes("If-None-Match"), "ETag"),
+            (self.is_write, "Idempotent-Replayed"),
+            (self.about.takes("cursor"), "Link"),
+            (self.about.takes("after"), "X-Next-Cursor"),
+        ] {
+            headers.extend(is_sent.then_some(header));
         }
-        if self.is_write {
-            headers.push("Idempotent-Replayed");
-        }
-        if self.takes("cursor") {
-            headers.push("Link");
-        }
-        if self.takes("after") {
-            headers.push("X-Next-Cursor");
-        }
-        insert(response, "", json!({ "headers": references(&headers) }));
-        for (_, content) in members(response, "/content") {
-            if let Some(example) = content.get("schema").and_then(|schema| examples::of(schema, samples)) {
-                insert(content, "", json!({ "example": example }));
+        insert(response, json!({ "headers": references(&headers) }));
+        let contents = response.get_mut("content").and_then(Value::as_object_mut);
+        for (media_type, content) in contents.into_iter().flatten() {
+            if media_type.ends_with("json") && content["schema"]["type"] != "string" {
+                let example = examples::of(&content["schema"], schemas);
+                insert(content, json!({ "example": example }));
             }
         }
     }
 
     /// Every way in which it can fail, by status.
-    fn failures(&self) -> Map<String, Value> {
+    fn failures(&self, named: &Value) -> Map<String, Value> {
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-        for code in self.codes() {
-            by_status.entry(code.status().as_u16()).or_default().push(code);
+        for code in Code::ALL.iter().filter(|code| self.can_fail(**code, named)) {
+            by_status.entry(code.status().as_u16()).or_default().push(*code);
         }
         let headers = self.headers();
         let of_status = |(status, codes): (u16, Vec<Code>)| (status.to_string(), failure(&codes, &headers));
@@ -314,42 +229,32 @@ impl Operation<'_> {
             let reference = json!({ "$ref": format!("#/components/responses/{name}") });
             failures.insert(status.to_owned(), reference);
         }
-        if self.takes("If-None-Match") {
+        if self.about.takes("If-None-Match") {
             let headers = references(&[headers, vec!["ETag"]].concat());
-            failures.insert(
-                "304".to_owned(),
-                json!({ "description": "Nothing has changed", "headers": headers }),
-            );
+            let unchanged = json!({ "description": "Nothing has changed", "headers": headers });
+            failures.insert("304".to_owned(), unchanged);
         }
         failures
     }
 
-    fn codes(&self) -> impl Iterator<Item = Code> {
-        let named = |code: &Code| self.about.errors.iter().any(|known| known == code.as_str());
-        let general = |code: &Code| match code {
+    fn can_fail(&self, code: Code, named: &Value) -> bool {
+        let by_itself = match code {
             Code::InternalError => true,
-            Code::Unauthorized
-            | Code::Unavailable
-            | Code::Preparing
-            | Code::RateLimited
-            | Code::Overloaded => self.about.key != "none",
-            Code::Forbidden => !matches!(self.about.key.as_str(), "none" | "any"),
-            Code::NotFound => self.path.contains('{'),
-            Code::PreconditionFailed => self.takes("If-Match"),
-            Code::ValidationFailed => {
-                self.is_write
-                    || self.path.contains("_id}")
-                    || !self.about.parameters.is_empty()
-                    || self.path.contains("_sequence}")
-            }
+            // Every write may have an `Idempotency-Key`, and its body is read for that.
             Code::BodyTooLarge
             | Code::BodyTooSlow
             | Code::BodyUnreadable
             | Code::IdempotencyKeyReused
-            | Code::IdempotencyInProgress => self.is_write,
+            | Code::IdempotencyInProgress
+            | Code::OutcomeUnknown => self.is_write,
+            Code::ValidationFailed => {
+                let has_typed_segment = ["_id}", "_sequence}"].iter().any(|end| self.path.contains(end));
+                self.is_write || has_typed_segment && !self.path.contains("{api_key_id}")
+            }
             _ => false,
         };
-        Code::ALL.iter().filter(move |code| general(code) || named(code)).copied()
+        let is_named = named.as_array().into_iter().flatten().any(|name| name == code.as_str());
+        by_itself || is_named || self.about.codes.contains(&code)
     }
 }
 
@@ -360,48 +265,27 @@ fn references(headers: &[&str]) -> Map<String, Value> {
 }
 
 /// A status, and the errors that have it, with these headers among others.
-fn failure(codes: &[Code], headers: &[&'static str]) -> Value {
+fn failure(codes: &[Code], headers: &[&str]) -> Value {
     let meanings: Vec<String> =
         codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
     let mut headers = headers.to_vec();
-    if codes
-        .iter()
-        .any(|code| matches!(code.status().as_u16(), 429 | 503) || *code == Code::IdempotencyInProgress)
-    {
-        headers.push("Retry-After");
-    }
-    if codes.contains(&Code::PreconditionFailed) {
-        headers.push("ETag");
-    }
-    let examples = |form: fn(Code) -> Value| -> Map<String, Value> {
-        codes.iter().map(|code| (code.as_str().to_owned(), json!({ "value": form(*code) }))).collect()
+    let is_retried =
+        |code: &Code| matches!(code.status().as_u16(), 429 | 503) || *code == Code::IdempotencyInProgress;
+    headers.extend(codes.iter().any(is_retried).then_some("Retry-After"));
+    headers.extend(codes.contains(&Code::PreconditionFailed).then_some("ETag"));
+    let content = |schema: &str, example: fn(Code) -> Value| {
+        let examples: Map<String, Value> =
+            codes.iter().map(|code| (code.as_str().to_owned(), json!({ "value": example(*code) }))).collect();
+        json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") }, "examples": examples })
     };
     json!({
         "description": meanings.join("; "),
         "headers": references(&headers),
         "content": {
-            "application/json": {
-                "schema": { "$ref": "#/components/schemas/Error" }, "examples": examples(examples::error),
-            },
-            "application/problem+json": {
-                "schema": { "$ref": "#/components/schemas/Problem" }, "examples": examples(examples::problem),
-            },
+            "application/json": content("Error", examples::error),
+            "application/problem+json": content("Problem", examples::problem),
         },
     })
-}
-
-/// Published clients write the collections of identities and tunnels with a slash at the end.
-fn spell_collections_both_ways(document: &mut Value) {
-    let Some(Value::Object(paths)) = document.pointer_mut("/paths") else { return };
-    for path in ["/api/v1/identities", "/api/v1/tunnels"] {
-        let Some(mut item) = paths.get(path).cloned() else { continue };
-        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
-            let id = format!("{id}_with_slash");
-            insert(operation, "", json!({ "operationId": id }));
-        }
-        paths.insert(format!("{path}/"), item);
-    }
 }
 
 #[cfg(test)]

@@ -3,25 +3,71 @@
 //! A parameter that nobody asks for is a fault, unless it was forgotten before: a misspelt filter would otherwise answer
 //! with more, or less, than was meant.
 
-use serde_json::Value;
+use std::marker::PhantomData;
+
+use axum::extract::{FromRequestParts, RawQuery};
+use axum::http::request::Parts;
+use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::ApiError;
-use crate::form::{Complaint, Fault, echo, steps};
+use crate::fault::{Complaint, Fault, echo, steps};
+use crate::form::insert;
+use crate::form::reader::{Reader, without_nul};
 
-/// The parameters that were not read yet.
+/// What a query is read into.
+pub(crate) trait ReadQuery {
+    /// Asks for every parameter, as reading does.
+    fn describe(parameters: &mut Parameters);
+}
+
+/// A query that is still to be read into a `T`.
 #[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) Option<String>, PhantomData<T>);
+
+impl<S: Send + Sync, T> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query = RawQuery::from_request_parts(parts, state).await;
+        Ok(Self(query.map_or(None, |RawQuery(query)| query), PhantomData))
+    }
+}
+
+impl<T> Query<T> {
+    /// The parameters, to be read.
+    pub(crate) fn parameters(&self) -> Parameters {
+        Parameters::parse(self.0.as_deref())
+    }
+}
+
+/// The parameters that were not read yet; or a description of those that are asked for.
+#[derive(Debug, Default)]
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
     faults: Vec<Fault>,
+    described: Option<Vec<Value>>,
 }
 
 impl Parameters {
     /// Takes a query apart.
     pub(crate) fn parse(query: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self { pairs: pairs.into_owned().collect(), faults: vec![] }
+        Self { pairs: pairs.into_owned().collect(), ..Self::default() }
+    }
+
+    /// Every parameter that `T` asks for, as the OpenAPI document has them.
+    pub(crate) fn described<T: ReadQuery>() -> Vec<Value> {
+        let mut parameters = Self { described: Some(vec![]), ..Self::default() };
+        T::describe(&mut parameters);
+        parameters.described.unwrap_or_default()
+    }
+
+    fn describe(&mut self, name: &str, about: &str, schema: impl FnOnce() -> Value) {
+        if let Some(described) = &mut self.described {
+            described.push(json!({ "name": name, "in": "query", "description": about, "schema": schema() }));
+        }
     }
 
     /// Every value of a parameter.
@@ -43,19 +89,63 @@ impl Parameters {
     }
 
     /// A parameter that is there at most once.
-    pub(crate) fn one<T>(
+    pub(crate) fn one<T>(&mut self, name: &str, about: &str, reader: impl Reader<str, T>) -> Option<T> {
+        self.one_if(true, name, about, reader)
+    }
+
+    /// The same, where it means something; elsewhere it is one that nobody asks for.
+    pub(crate) fn one_if<T>(
         &mut self,
+        is_asked: bool,
         name: &str,
-        read: impl FnOnce(&str) -> Result<T, Complaint>,
+        about: &str,
+        reader: impl Reader<str, T>,
     ) -> Option<T> {
-        let mut values = self.all(name);
+        self.describe(name, about, || reader.schema());
+        let mut values = if is_asked { self.all(name) } else { vec![] };
         let value = values.pop()?;
         let read = if values.is_empty() {
-            read(&value)
+            reader.read(&value)
         } else {
             Err(Complaint::new("value_error", "Parameter should be given once"))
         };
         read.map_err(|complaint| self.fault(name, complaint, &value)).ok()
+    }
+
+    /// A parameter that may be given up to 100 times; `None` if it is absent.
+    pub(crate) fn some(&mut self, name: &str, about: &str) -> Option<Vec<String>> {
+        let schema = || json!({ "type": "array", "items": { "type": "string" }, "maxItems": MAX_VALUES });
+        self.describe(name, about, schema);
+        let values = self.all(name);
+        if values.len() > MAX_VALUES {
+            let message = format!("Parameter should be given at most {MAX_VALUES} times");
+            self.fault(name, Complaint::new("too_long", message), "");
+        }
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// A parameter of which the last counts, and which must be there if nothing stands in for it.
+    pub(crate) fn number(&mut self, name: &str, about: &str, is_required: bool) -> Option<u64> {
+        self.describe(name, about, sequence_schema);
+        if let (true, Some(Some(described))) =
+            (is_required, self.described.as_mut().map(|all| all.last_mut()))
+        {
+            insert(described, json!({ "required": true }));
+        }
+        let text = self.all(name).pop();
+        if text.is_none() && !is_required {
+            return None;
+        }
+        let number = text.as_deref().and_then(sequence);
+        if number.is_none() {
+            self.faults.push(Fault::number("query", name, text.as_deref()));
+        }
+        number
+    }
+
+    /// Leaves a parameter out of the description.
+    pub(crate) fn hide(&mut self, name: &str) {
+        self.described.iter_mut().for_each(|all| all.retain(|described| described["name"] != name));
     }
 
     /// Reports what is wrong with a parameter.
@@ -72,23 +162,58 @@ impl Parameters {
     }
 }
 
+/// How often a parameter may be given that may be given more than once.
+const MAX_VALUES: usize = 100;
+
 /// The most that a page has.
-const LARGEST_LIMIT: u32 = 1000;
+const MAX_PAGE: u32 = 1000;
 
 /// A whole number as digits. JSON writes it with a fraction of zero, too, and so do clients that build on it.
-pub(crate) fn whole(text: &str) -> &str {
+fn whole(text: &str) -> &str {
     text.strip_suffix(".0").unwrap_or(text)
 }
 
-/// How much a page has.
-pub(crate) fn limit(text: &str) -> Result<u32, Complaint> {
-    let limit = whole(text).parse().ok().filter(|limit| (1..=LARGEST_LIMIT).contains(limit));
-    limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
+/// A place in history, or how many events there are up to it: a whole number from 1.
+pub(crate) fn sequence(text: &str) -> Option<u64> {
+    let number = whole(text).parse::<u64>().ok();
+    number.filter(|number| *number > 0 && i64::try_from(*number).is_ok())
 }
 
-/// A moment in RFC 3339. A plus sign that was not escaped arrives as a space, which no such text has of its own. Years are
-/// those of UTC, which the database is asked in: an offset can lead out of those that there are.
-pub(crate) fn moment(text: &str) -> Result<OffsetDateTime, Complaint> {
+/// What every client can count to: JavaScript skips numbers above.
+fn sequence_schema() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 9_007_199_254_740_991_i64 })
+}
+
+/// How much a page has.
+pub(crate) fn limit() -> impl Reader<str, u32> {
+    let read = |text: &str| {
+        let limit = whole(text).parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+        limit.ok_or_else(|| Complaint::new("value_error", "Input should be a whole number from 1 to 1000"))
+    };
+    (read, || json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }))
+}
+
+/// Any text.
+pub(crate) fn text() -> impl Reader<str, String> {
+    (
+        |text: &str| without_nul(text).map(str::to_owned),
+        || json!({ "type": "string", "pattern": "^[^\\u0000]*$" }),
+    )
+}
+
+/// A cursor, which `open` knows.
+pub(crate) fn cursor<T>(open: impl Fn(&str) -> Result<T, Complaint>) -> impl Reader<str, T> {
+    (open, || json!({ "type": "string", "minLength": 1 }))
+}
+
+/// A moment in RFC 3339.
+pub(crate) fn moment() -> impl Reader<str, OffsetDateTime> {
+    (read_moment, || json!({ "type": "string", "format": "date-time" }))
+}
+
+/// A plus sign that was not escaped arrives as a space, which no such text has of its own. Years are those of UTC, which
+/// the database is asked in: an offset can lead out of those that there are.
+pub(crate) fn read_moment(text: &str) -> Result<OffsetDateTime, Complaint> {
     OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339)
         .ok()
         .and_then(|moment| moment.checked_to_offset(UtcOffset::UTC))

@@ -6,18 +6,21 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::accept;
+use crate::code::Code;
 use crate::error::ApiError;
-use crate::form::Fault;
+use crate::fault::Fault;
 
-/// What clients of the hosted API look at.
-#[derive(Debug, Serialize)]
+/// A sentence; or an object with the code and what belongs to it; or what is wrong with the request.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Detail {
     /// A sentence.
     Text(String),
     /// An object with a machine code in it.
+    #[schema(value_type = Object)]
     Coded(Value),
     /// What is wrong with the request.
     Faults(Vec<Fault>),
@@ -48,7 +51,7 @@ impl Detail {
 
 /// The form in which a client wants its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ErrorForm {
     /// As published clients know it.
     Known,
     /// RFC 9457.
@@ -58,7 +61,7 @@ pub(crate) enum Form {
 const KNOWN: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
-impl Form {
+impl ErrorForm {
     /// What the client accepts. A problem is for whoever names it and wants nothing more than that; who wants both alike
     /// wants JSON where it is no error.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
@@ -69,38 +72,47 @@ impl Form {
     }
 }
 
-/// An error as published clients know it. `type` is `about:blank`, which makes `title` the status' own phrase; what
-/// distinguishes errors is `code`.
-#[derive(Serialize)]
-struct Known<'a> {
+/// An error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct KnownError<'a> {
     detail: &'a Detail,
     #[serde(flatten)]
     common: Common<'a>,
 }
 
-/// An error by RFC 9457, section 3.1: `detail` is a sentence, and what else there is to say stands beside it.
-#[derive(Serialize)]
-struct Problem<'a> {
+/// An error by RFC 9457.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
+    /// A sentence. What else there is to say stands beside it.
     detail: &'a str,
+    /// What is wrong with the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [Fault]>,
+    /// What belongs to the code.
+    #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a Value>,
     #[serde(flatten)]
     common: Common<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Common<'a> {
+    /// Always `about:blank`, which makes `title` the phrase of the status.
     r#type: &'static str,
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
-    code: &'static str,
+    /// What a program should decide by.
+    code: Code,
+    /// Names the request in the log.
     request_id: &'a str,
 }
 
 /// Fills an answer. Headers that were set on the way (`Allow`) stay.
-pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, form: Form) -> Response {
+pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, form: ErrorForm) -> Response {
     let status = error.status();
     let common = Common {
         r#type: "about:blank",
@@ -110,8 +122,8 @@ pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, for
         request_id,
     };
     let (body, content_type) = match form {
-        Form::Known => (serde_json::to_string(&Known { detail: error.detail(), common }), KNOWN),
-        Form::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM),
+        ErrorForm::Known => (serde_json::to_string(&KnownError { detail: error.detail(), common }), KNOWN),
+        ErrorForm::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM),
     };
     let (mut parts, _) = response.into_parts();
     parts.status = status;

@@ -22,7 +22,7 @@ pub struct Append {
     pub aggregate_id: String,
     /// The command.
     pub command: Command,
-    /// Who asks. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
+    /// The actor. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
     /// where the events of the command would stand.
     pub actor: Actor,
     /// The metadata of its events.
@@ -64,12 +64,12 @@ impl Fate {
     }
 }
 
-/// The row that a read model made of an aggregate by a command, as the type that the read model keeps.
+/// The row of an aggregate after a command, in the type of its read model.
 #[derive(Clone)]
 pub struct Made(Arc<dyn Any + Send + Sync>);
 
 impl Made {
-    /// Hands out a row.
+    /// Wraps a row.
     pub fn new<Row: Any + Send + Sync>(row: Row) -> Self {
         Self(Arc::new(row))
     }
@@ -95,8 +95,8 @@ pub struct Committed {
     pub events: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
-    /// The row that the read model of the aggregate has after the command, if that read model hands its rows out. No answer
-    /// has to read or to fold what the committer has folded already.
+    /// The row of the aggregate after the command, if its read model hands rows out. The answer then needs no query
+    /// and no fold.
     pub made: Option<Made>,
 }
 

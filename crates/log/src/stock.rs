@@ -1,4 +1,5 @@
-//! Loads single aggregates with cqrs-es and postgres-es. The table `events` has all columns that their stock repository reads.
+//! Loads single aggregates with cqrs-es and postgres-es. The table `events` has all columns that their stock
+//! repository reads.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.

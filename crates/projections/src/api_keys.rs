@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::api_key::{Event, Scope};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
@@ -17,8 +17,9 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 #[derive(Debug)]
 pub struct ApiKeys;
 
-/// The scope of a key, without its identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a key may do, without saying for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum KeyScope {
     /// May do everything in its organization.
     Admin,
@@ -159,7 +160,6 @@ impl Projection for ApiKeys {
     }
 }
 
-#[async_trait]
 impl LoadedModel for ApiKeys {
     async fn load(
         connection: &mut PgConnection,
@@ -195,8 +195,8 @@ impl LoadedModel for ApiKeys {
     }
 }
 
-/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest, so such a key is
-/// never valid.
+/// Decodes a hexadecimal digest, up to the first character that is not hexadecimal. No secret has a shorter digest,
+/// so such a key is never valid.
 fn from_hexadecimal(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits

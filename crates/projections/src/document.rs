@@ -1,4 +1,5 @@
-//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract, sections 1.1 to 1.4.
+//! The identity document: the body that the API answers with, without its access rows, and its fold. Contract,
+//! sections 1.1 to 1.4.
 
 use identity_domain::identity::{Channel, Event, FilterMode, Phone, Status, TlsMode};
 use identity_domain::phone::{CallHandling, UsState};
@@ -6,111 +7,144 @@ use identity_domain::{self as domain, Handle};
 use identity_log::Recorded;
 use identity_log::recorded::timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// An identity as clients see it. The fields are in the order of the example in the contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// The order of the fields is that of the contract's example.
+/// An identity without its access rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IdentityDocument {
     /// Its id.
     pub id: Uuid,
     /// Its organization.
     pub organization_id: String,
-    /// Its handle.
+    /// Its handle, without `@`.
+    #[schema(example = "harbor-desk")]
     pub agent_handle: String,
-    /// Its display name; null after a client has cleared it.
+    /// Its display name; null after an explicit clear.
+    #[schema(required)]
     pub display_name: Option<String>,
     /// Its description.
+    #[schema(required)]
     pub description: Option<String>,
-    /// Its mail address.
+    /// Its mail address. It stays when the identity is renamed.
+    #[schema(example = "harbor-desk@agents.localhost")]
     pub email_address: String,
     /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: FilterMode,
-    /// Filter mode of mail, the same as the mailbox's (D15).
+    // D15.
+    /// Filter mode of mail, the same as the mailbox's.
     pub mail_filter_mode: FilterMode,
-    /// Filter mode of the phone, the same as the number's (D15).
+    // D15.
+    /// Filter mode of the phone, the same as the number's.
     pub phone_filter_mode: FilterMode,
     /// Whether it has a signing key.
     pub signing_key_configured: bool,
     /// When the signing key was made.
+    #[schema(required, format = DateTime)]
     pub signing_key_created_at: Option<String>,
-    /// Active or paused (D1).
+    // D1.
+    /// Active or paused.
     pub status: Status,
-    /// When it was created.
+    /// When it was created. Lists are in this order, newest first.
+    #[schema(format = DateTime)]
     pub created_at: String,
-    /// When a field of the identity itself changed last.
+    /// When a field of its own last changed.
+    #[schema(format = DateTime)]
     pub updated_at: String,
     /// Its mailbox.
     pub mailbox: Mailbox,
     /// Its phone number.
+    #[schema(required)]
     pub phone_number: Option<PhoneNumber>,
-    /// Its dedicated iMessage number; always null (D24).
+    // D24.
+    /// Its dedicated iMessage number. None is ever attached yet.
+    #[schema(required, value_type = Option<Object>)]
     pub imessage_number: Option<()>,
     /// Its tunnel.
     pub tunnel: Tunnel,
 }
 
-/// A mailbox. Contract, section 1.2.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// Contract, section 1.2.
+/// A mailbox as it is embedded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mailbox {
     /// Its id.
     pub id: Uuid,
     /// The full address.
+    #[schema(example = "harbor-desk@agents.localhost")]
     pub email_address: String,
-    /// The domain of the address.
+    /// The bare domain.
+    #[schema(example = "agents.localhost")]
     pub sending_domain: String,
     /// Filter mode.
     pub filter_mode: FilterMode,
     /// The identity that owns it.
     pub agent_identity_id: Uuid,
-    /// Present only in the answer to the change of the filter mode. Never stored.
+    // Never stored.
+    /// Only in the answer to the change itself.
+    #[schema(required)]
     pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was created.
+    #[schema(format = DateTime)]
     pub created_at: String,
-    /// When it changed last.
+    /// When it last changed.
+    #[schema(format = DateTime)]
     pub updated_at: String,
 }
 
-/// A phone number. Contract, section 1.3.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// Contract, section 1.3.
+/// A phone number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PhoneNumber {
     /// Its id.
     pub id: Uuid,
     /// E.164.
+    #[schema(example = "+12125550100")]
     pub number: String,
     /// Always `local`.
     pub r#type: NumberType,
-    /// Always `active`: a released number has no owner, and nobody sees it.
+    /// Always `active`: a released number belongs to nobody.
     pub status: NumberStatus,
-    /// Always `ready`: numbers of the pool work at once.
+    /// Whether text messages work. Numbers of the pool are `ready` at once.
     pub sms_status: SmsStatus,
-    /// The code of the reason why text messages do not work.
+    /// Why text messages do not work.
+    #[schema(required)]
     pub sms_error_code: Option<String>,
-    /// That reason in words.
+    /// The same in words.
+    #[schema(required)]
     pub sms_error_detail: Option<String>,
-    /// Since when text messages work.
+    /// Since when they work.
+    #[schema(required, format = DateTime)]
     pub sms_ready_at: Option<String>,
     /// What happens to incoming calls.
     #[serde(flatten)]
     pub calls: CallHandling,
     /// Filter mode.
     pub filter_mode: FilterMode,
-    /// Its US state.
+    /// The US state it belongs to.
+    #[schema(required, value_type = Option<String>, example = "NY")]
     pub state: Option<UsState>,
     /// The identity that owns it.
     pub agent_identity_id: Uuid,
-    /// Present only in the answer to the change of the filter mode. Never stored.
+    // Never stored.
+    /// Only in the answer to the change itself.
+    #[schema(required)]
     pub filter_mode_change_notice: Option<FilterModeChangeNotice>,
     /// When it was provisioned.
+    #[schema(format = DateTime)]
     pub created_at: String,
-    /// When it changed last.
+    /// When it last changed.
+    #[schema(format = DateTime)]
     pub updated_at: String,
 }
 
-/// What a client is told when a filter mode has changed. Contract, section 1.3. This service has no contact rules, so no rule ever
-/// becomes redundant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+// Contract, section 1.3.
+/// What a client is told when a filter mode has changed. This service has no contact rules, so no rule ever becomes
+/// redundant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FilterModeChangeNotice {
     /// The present mode.
     pub new_filter_mode: FilterMode,
@@ -121,7 +155,7 @@ pub struct FilterModeChangeNotice {
 }
 
 /// What a contact rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
     /// Lets messages through.
@@ -142,7 +176,7 @@ impl FilterModeChangeNotice {
 }
 
 /// The kind of a phone number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberType {
     /// A number with an area code.
@@ -150,7 +184,7 @@ pub enum NumberType {
 }
 
 /// Whether a phone number works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberStatus {
     /// It works.
@@ -158,19 +192,22 @@ pub enum NumberStatus {
 }
 
 /// Whether text messages work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmsStatus {
     /// They work.
     Ready,
 }
 
-/// A tunnel. Contract, section 1.4.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// Contract, section 1.4.
+/// A tunnel's summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TunnelSummary)]
 pub struct Tunnel {
     /// Its id.
     pub id: Uuid,
-    /// The handle of the identity.
+    /// The handle.
+    #[schema(example = "harbor-desk")]
     pub tunnel_name: String,
     /// The identity that owns it.
     pub agent_identity_id: Uuid,
@@ -178,18 +215,22 @@ pub struct Tunnel {
     pub tls_mode: TlsMode,
     /// Whether it can be used.
     pub status: TunnelStatus,
-    /// The host name: the handle in the zone.
+    /// The handle in the zone.
+    #[schema(example = "harbor-desk.tunnels.localhost")]
     pub public_host: String,
-    /// The DNS zone.
+    /// The zone.
+    #[schema(example = "tunnels.localhost")]
     pub zone: String,
     /// When it was created.
+    #[schema(format = DateTime)]
     pub created_at: String,
-    /// When it changed last.
+    /// When it last changed.
+    #[schema(format = DateTime)]
     pub updated_at: String,
 }
 
 /// Whether a tunnel can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelStatus {
     /// It waits for the certificate of the agent.
@@ -199,8 +240,8 @@ pub enum TunnelStatus {
 }
 
 impl IdentityDocument {
-    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is about 1 kB; it is
-    /// boxed so that an event does not move it.
+    /// The document after an event. Live writes, rebuilds and reads of the past use this function. The document is
+    /// about 1 kB; it is boxed so that an event does not move it.
     pub fn fold(document: Option<Box<Self>>, recorded: &Recorded) -> Option<Box<Self>> {
         let domain::Event::Identity(event) = &recorded.event else {
             return document;
@@ -289,7 +330,8 @@ impl IdentityDocument {
         now.clone_into(&mut self.updated_at);
     }
 
-    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by the number (D15).
+    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by
+    /// the number (D15).
     fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
         match channel {
             Channel::Imessage => self.imessage_filter_mode = mode,

@@ -1,7 +1,7 @@
 //! Identities that are not deleted, with their mailbox, tunnel and phone number.
 //!
-//! `visible` has the rule of who may see an identity, and queries for single identities; [`finder`] answers many such queries at once;
-//! [`listing`] has lists.
+//! `visible` has the rule of who may see an identity, and queries for single identities; [`finder`] answers many such
+//! queries at once; [`listing`] has lists.
 
 pub mod finder;
 pub mod listing;
@@ -9,7 +9,6 @@ mod visible;
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -24,7 +23,7 @@ use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::visibility::VisibilityRows;
 
-pub use visible::{IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
+pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
 
 /// The read model.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
-    /// The version at which who may see the identity was changed last; 0 if it never was.
+    /// The version at which the visibility changed last; 0 if it never did.
     pub access_version: i64,
 }
 
@@ -106,7 +105,6 @@ impl Projection for Identities {
     }
 }
 
-#[async_trait]
 impl LoadedModel for Identities {
     const IS_HANDED_OUT: bool = true;
 
@@ -141,9 +139,10 @@ impl LoadedModel for Identities {
     }
 }
 
-/// Renames the rows of identities whose handle or mail address another identity gets in the same batch, before the other rows are
-/// written. The rows of a batch are written in no particular order, so two identities that swap handles would otherwise violate
-/// the unique index. The temporary name is `@<id>`; no handle and no mail address begins with `@`.
+/// Renames the rows of identities whose handle or mail address another identity gets in the same batch, before the
+/// other rows are written. The rows of a batch are written in no particular order, so two identities that swap
+/// handles would otherwise violate the unique index. The temporary name is `@<id>`; no handle and no mail address
+/// begins with `@`.
 fn park_names(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
     let giving_up = identities_giving_up_names(changes);
     if !giving_up.is_empty() {
@@ -223,8 +222,9 @@ fn folded_name(document: &IdentityDocument) -> Option<String> {
     document.display_name.as_deref().map(folded)
 }
 
-/// A text in lower case, for every script and independent of the locale of the database. Each character is folded by itself, so a part
-/// of a text folds to the same part of the folded text. For that reason the final sigma `ς` becomes `σ`.
+/// A text in lower case, for every script and independent of the locale of the database. Each character is folded by
+/// itself, so a part of a text folds to the same part of the folded text. For that reason the final sigma `ς` becomes
+/// `σ`.
 pub(crate) fn folded(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -258,7 +258,8 @@ pub async fn row(
     row.as_ref().map(row_of).transpose()
 }
 
-/// A part of an identity, by which its owner is looked up. Visibility does not extend to parts: an agent sees only its own.
+/// A part of an identity, by which its owner is looked up. Visibility does not extend to parts: an agent sees only
+/// its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<'a> {
     /// A phone number, by its id.

@@ -6,19 +6,22 @@
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
 //! - [`past`]: identities at an earlier moment, by the same folds.
-//! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last verification of
-//!   every read model.
+//! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
+//!   verification of every read model.
 //!
 //! # Invariants, as absences
-//! - No read model folds events of two aggregates. Queries join where aggregates meet (a viewer that was deleted, a key whose
-//!   identity was deleted).
-//! - No row of a read model is computed except by its fold. Live writes, rebuilds and reads of the past call the same fold.
+//! - No read model folds events of two aggregates. Queries join where aggregates meet (a viewer that was deleted, a
+//!   key whose identity was deleted).
+//! - No row of a read model is computed except by its fold. Live writes, rebuilds and reads of the past call the same
+//!   fold.
 //! - No read model lags: its rows are written in the transaction of the events.
 //!
 //! # How to add a read model
-//! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a migration; its line in [`tables`].
+//! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a
+//! migration; its line in [`tables`].
 
 pub mod api_keys;
+pub mod bodies;
 pub mod document;
 pub mod identities;
 mod job_error;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::organization::Event;
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -61,7 +60,6 @@ impl Projection for Organizations {
     }
 }
 
-#[async_trait]
 impl LoadedModel for Organizations {
     async fn load(
         connection: &mut PgConnection,

@@ -1,5 +1,6 @@
-//! Identities at an earlier moment. The folds of the live read models fold the events up to that moment, and the results are joined as
-//! in [`identities`](crate::identities). The body is byte for byte the one that an admin was answered then.
+//! Identities at an earlier moment. The folds of the live read models fold the events up to that moment, and the
+//! results are joined as in [`identities`](crate::identities). The body is byte for byte the one that an admin was
+//! answered then.
 //!
 //! A moment is given as the `organization_sequence` of the last event at or before it.
 
@@ -93,7 +94,8 @@ pub async fn find(
     if identity.has_handle(handle) { complete(&mut connection, identity, upto).await } else { Ok(None) }
 }
 
-/// The identity that had this handle at its own version `sequence`. If there are several, the one that took the handle last.
+/// The identity that had this handle at its own version `sequence`. If there are several, the one that took the
+/// handle last.
 pub async fn find_version(
     pool: &PgPool,
     organization_id: &str,
@@ -174,7 +176,8 @@ async fn complete(
     Ok(identity.body(|viewer| !gone.contains(&viewer.to_string()))?)
 }
 
-/// The identities that existed at a moment, newest first (D22). This keeps only their ids; the bodies are read page by page.
+/// The identities that existed at a moment, newest first (D22). This keeps only their ids; the bodies are read page
+/// by page.
 #[derive(Debug)]
 pub struct Lived {
     organization_id: String,

@@ -29,7 +29,8 @@ pub trait Projection: Send + Sync + 'static {
     /// A fold for live writes that has read nothing yet.
     fn live() -> Box<dyn Fold>;
 
-    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of the aggregate.
+    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of
+    /// the aggregate.
     const COLUMNS: &'static [&'static str];
 
     /// How many of the first columns are the key of a row.
@@ -40,16 +41,15 @@ pub trait Projection: Send + Sync + 'static {
 }
 
 /// A read model with one row for each aggregate. A live write reads the row, folds it, and writes it.
-#[async_trait]
 pub trait LoadedModel: Projection {
     /// Whether the row is handed out with the answer to a command.
     const IS_HANDED_OUT: bool = false;
 
     /// The rows of aggregates. Table names are unqualified: the search path selects the live or the next table.
-    async fn load(
+    fn load(
         connection: &mut PgConnection,
         ids: &[&str],
-    ) -> Result<HashMap<String, Self::Row>, ReadModelFailure>;
+    ) -> impl Future<Output = Result<HashMap<String, Self::Row>, ReadModelFailure>> + Send;
 
     /// Adds the writes that apply the changes to the table.
     fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
@@ -93,8 +93,8 @@ impl<P: Projection> ReadModel for Live<P> {
     }
 }
 
-/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be committed yet; `None`
-/// stands for a removed row.
+/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be
+/// committed yet; `None` stands for a removed row.
 pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
 
 impl<P: LoadedModel> Default for LoadedFold<P> {
@@ -188,9 +188,9 @@ impl<'a, P: Projection> FoldedRows<'a, P> {
 }
 
 /// Folds events onto the rows `before`, and hands out the row of each command as it is after the command.
-fn fold_all<'a, P: LoadedModel>(
+fn fold_all<P: LoadedModel>(
     before: HashMap<String, P::Row>,
-    events: &[&'a Recorded],
+    events: &[&Recorded],
     wanted: Vec<(usize, AcceptedCommand)>,
     writes: &mut Writes,
 ) -> Vec<Change<P::Row>> {
@@ -208,7 +208,7 @@ fn fold_all<'a, P: LoadedModel>(
     rows.into_changes()
 }
 
-/// The commands of a batch after which this read model hands out a row, each with its place.
+/// The commands of a batch after which this read model hands out a row, each with its index among the accepted commands.
 fn wanted_rows<P: LoadedModel>(writes: &Writes) -> Vec<(usize, AcceptedCommand)> {
     if !P::IS_HANDED_OUT {
         return vec![];

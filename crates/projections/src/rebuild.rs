@@ -1,9 +1,9 @@
 //! Rebuilding a read model while the service runs.
 //!
 //! A job builds the next table in the schema `read_model_next`, from the log alone. The live table does not change until
-//! the cut-over. The cut-over locks `log_head`, folds the last events and swaps the tables in one transaction, so writers wait
-//! for milliseconds and no event is missed. A job that is killed at any moment leaves the live table as it was; the next
-//! job starts again.
+//! the cut-over. The cut-over locks `log_head`, folds the last events and swaps the tables in one transaction, so
+//! writers wait for milliseconds and no event is missed. A job that is killed at any moment leaves the live table as
+//! it was; the next job starts again.
 
 mod connection;
 mod cutover;

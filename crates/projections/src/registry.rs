@@ -29,8 +29,8 @@ pub struct Entry {
     pub next_position: Option<i64>,
     /// Whether a job works on it at present.
     pub job_runs: bool,
-    /// The phase of the job, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in phase …`. Any
-    /// other phase, if no job runs, is the phase in which the last job was killed.
+    /// The phase of the job, or how the last one ended: `done`, `ready`, `failed in phase …`, `interrupted in phase
+    /// …`. Any other phase, if no job runs, is the phase in which the last job was killed.
     pub job_phase: Option<String>,
     /// Events that the job has read.
     pub job_done: Option<i64>,
@@ -46,8 +46,8 @@ pub struct Entry {
     pub differences: Option<i64>,
 }
 
-/// Adds entries for read models that have none. If the log is empty, the empty table is right for every version. Otherwise nobody
-/// knows which fold wrote the table, so the version is 0.
+/// Adds entries for read models that have none. If the log is empty, the empty table is right for every version.
+/// Otherwise nobody knows which fold wrote the table, so the version is 0.
 pub async fn register(connection: &mut PgConnection, tables: &[&dyn Table]) -> Result<(), sqlx::Error> {
     let (names, versions): (Vec<&str>, Vec<i32>) =
         tables.iter().map(|table| (table.name(), table.version())).unzip();

@@ -1,7 +1,7 @@
 //! Read models that keep several rows of one aggregate, one row for each key.
 //!
-//! An event says which rows it puts or removes. A live write therefore reads no rows: its cost depends on how many rows it
-//! changes, and not on how many rows the aggregate has.
+//! An event says which rows it puts or removes. A live write therefore reads no rows: its cost depends on how many
+//! rows it changes, and not on how many rows the aggregate has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

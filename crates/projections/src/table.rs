@@ -31,8 +31,8 @@ pub trait Table: ReadModel {
     /// The aggregate type whose events it folds.
     fn kind(&self) -> Kind;
 
-    /// Folds a range of the log from `source`, and writes the rows through `sink`, whose search path names the table that is being
-    /// built. Adds the number of events to `progress`.
+    /// Folds a range of the log from `source`, and writes the rows through `sink`, whose search path names the table
+    /// that is being built. Adds the number of events to `progress`.
     async fn build(
         &self,
         source: &mut PgConnection,
@@ -44,8 +44,8 @@ pub trait Table: ReadModel {
     /// Reads the table that the search path names, and returns its totals.
     async fn read_back(&self, connection: &mut PgConnection) -> Result<Totals, JobError>;
 
-    /// Folds a range of the log from `source`, and compares it with the rows that `live` reads. Both must have the same snapshot.
-    /// Returns the number of events, and the differences.
+    /// Folds a range of the log from `source`, and compares it with the rows that `live` reads. Both must have the
+    /// same snapshot. Returns the number of events, and the differences.
     async fn verify(
         &self,
         source: &mut PgConnection,

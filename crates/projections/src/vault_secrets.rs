@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use identity_domain::vault_secret::{Event, SecretType};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
@@ -76,7 +75,6 @@ impl Projection for VaultSecrets {
     }
 }
 
-#[async_trait]
 impl LoadedModel for VaultSecrets {
     async fn load(
         connection: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Who may see an identity: one access row for each viewer, or one row without a viewer, which means everybody. Contract, sections 1.5
-//! and 4.
+//! Who may see an identity: one access row for each viewer, or one row without a viewer, which means everybody.
+//! Contract, sections 1.5 and 4.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +11,7 @@ use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use serde::Serialize;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::projection::{Projection, uuid_of};
@@ -43,12 +44,19 @@ pub struct AccessRow {
     pub created_at: OffsetDateTime,
 }
 
-/// An access row as clients see it.
-#[derive(Debug, Serialize)]
-struct AccessDocument {
+/// Who may see an identity.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessRow)]
+pub struct AccessDocument {
+    /// The row's id.
     id: Uuid,
+    /// Who may be seen.
     target_identity_id: Uuid,
+    /// Who may see; every active identity of the organization if null.
+    #[schema(required)]
     viewer_identity_id: Option<Uuid>,
+    /// Since when.
+    #[schema(format = DateTime)]
     created_at: String,
 }
 

@@ -11,6 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The future is boxed because it contains those of all commands.
     match Box::pin(cli::run(cli::Arguments::of_command_line())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -55,6 +55,12 @@ impl Page {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
+    /// Makes the window that of a phone.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        self.call("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
     /// What an expression comes to; promises are waited for.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "timeout": 60_000 });

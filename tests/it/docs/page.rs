@@ -5,56 +5,139 @@ use serde_json::json;
 use super::browser::Page;
 use crate::harness::World;
 
-/// The page, complete.
-fn open(world: &World) -> Option<Page> {
+/// The page, complete; `place` is what stands behind its address.
+fn open(world: &World, place: &str) -> Option<Page> {
     let mut page = Page::open()?;
-    page.navigate(&format!("{}/docs", world.base_url()));
-    page.becomes("document.querySelector('main[aria-busy=false]') !== null");
+    page.navigate(&format!("{}/docs{place}", world.base_url()));
+    page.becomes("document.querySelector('.opblock') !== null");
     Some(page)
+}
+
+/// Opens an operation where it is closed.
+fn unfold(page: &mut Page, operation: &str) {
+    page.evaluate(&format!(
+        "document.querySelector('[id$=\"-{operation}\"]:not(.is-open) .opblock-summary-control')?.click()"
+    ));
+    page.becomes(&format!("document.querySelector('[id$=\"-{operation}\"] .execute') !== null"));
+}
+
+/// Enters the key, once for all operations.
+fn authorize(page: &mut Page, key: &str) {
+    page.evaluate("document.querySelector('.auth-wrapper .authorize').click()");
+    page.becomes("document.querySelector('.modal-ux input') !== null");
+    write(page, ".modal-ux input", key);
+    page.evaluate("document.querySelector('.modal-ux .authorize').click()");
+    page.becomes("document.querySelector('.modal-ux .btn-done') !== null");
+    page.evaluate("document.querySelector('.modal-ux .btn-done').click()");
+}
+
+/// Writes into a field as a person does, so that the page takes notice.
+fn write(page: &mut Page, field: &str, text: &str) {
+    page.evaluate(&format!(
+        "var field = document.querySelector({field:?});
+         var prototype = field.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;
+         Object.getOwnPropertyDescriptor(prototype.prototype, 'value').set.call(field, {text:?});
+         ['input', 'change'].forEach(kind => field.dispatchEvent(new Event(kind, {{ bubbles: true }})))"
+    ));
+}
+
+/// Sends the request of an operation, and returns the status of the answer.
+fn send(page: &mut Page, operation: &str) -> String {
+    page.evaluate(&format!("document.querySelector('[id$=\"-{operation}\"] .execute').click()"));
+    let status = page.becomes(&format!(
+        "document.querySelector('[id$=\"-{operation}\"] .live-responses-table tbody .response-col_status')?.firstChild?.textContent"
+    ));
+    status.as_str().unwrap().trim().to_owned()
+}
+
+/// What stands in the answer of an operation, and beside it.
+fn answer(page: &mut Page, operation: &str) -> String {
+    let text = page
+        .evaluate(&format!("document.querySelector('[id$=\"-{operation}\"] .responses-inner').textContent"));
+    text.as_str().unwrap().to_owned()
+}
+
+fn must_be_clean(page: &mut Page) {
+    assert_eq!(page.evaluate("violations"), json!([]));
+    assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }
 
 #[test]
 fn every_operation_of_the_document_is_shown() {
     let world = World::new();
-    let Some(mut page) = open(&world) else { return };
-    let shown =
-        page.evaluate("Array.from(document.querySelectorAll('details.operation'), shown => shown.id).sort()");
+    let Some(mut page) = open(&world, "") else { return };
+    let shown = page.evaluate(
+        "Array.from(document.querySelectorAll('.opblock'), shown => shown.id.replace(/^operations-.*?-/, '')
+             .replace(/^(keys|numbers)-/, '')).sort()",
+    );
     let documented = page.evaluate(
-        "fetch('/openapi.json').then(response => response.json()).then(api =>
+        "fetch('openapi.json').then(response => response.json()).then(api =>
             Object.values(api.paths).flatMap(Object.values).map(operation => operation.operationId).sort())",
     );
     assert!(shown.as_array().unwrap().len() > 40, "{shown}");
     assert_eq!(shown, documented);
-    assert_eq!(page.evaluate("violations"), json!([]));
-    assert!(page.complaints.is_empty(), "{:?}", page.complaints);
+    must_be_clean(&mut page);
 }
 
 #[test]
-fn an_operation_is_tried_out_with_a_pasted_key() {
+fn an_operation_is_tried_out_with_a_key_that_is_entered_once() {
     let world = World::new();
-    let Some(mut page) = open(&world) else { return };
-    page.evaluate(&format!("document.getElementById('key').value = {:?}", world.admin_key()));
-    let mut send = |operation: &str, fill: &str| {
-        page.evaluate(&format!(
-            "var form = document.querySelector('#{operation} form'); document.getElementById('{operation}').open = true;
-             {fill}; form.querySelector('button').click()"
-        ));
-        page.becomes(&format!("document.querySelector('#{operation} pre.answer').dataset.status"))
-    };
-    assert_eq!(send("create_identity", ""), "201", "the example is good as it stands");
-    assert_eq!(send("get_identity", "form.elements['agent_handle'].value = 'harbor-desk'"), "200");
-    assert_eq!(send("list_identities", "form.elements['limit'].value = '1'"), "200");
-    let answer = page.evaluate("document.querySelector('#list_identities pre.answer').textContent");
-    assert!(answer.as_str().unwrap().contains("\"agent_handle\": \"harbor-desk\""), "{answer}");
-    assert_eq!(page.evaluate("violations"), json!([]));
-    assert!(page.complaints.is_empty(), "{:?}", page.complaints);
+    let Some(mut page) = open(&world, "#/Identities/create_identity") else { return };
+    authorize(&mut page, world.admin_key());
+    unfold(&mut page, "create_identity");
+    assert_eq!(send(&mut page, "create_identity"), "201", "the example is good as it stands");
+    unfold(&mut page, "list_identities");
+    assert_eq!(send(&mut page, "list_identities"), "200");
+    let listed = answer(&mut page, "list_identities");
+    assert!(listed.contains("\"agent_handle\": \"harbor-desk\""), "{listed}");
+    assert!(listed.contains("curl -X 'GET'"), "{listed}");
+    unfold(&mut page, "get_identity");
+    write(&mut page, "[id$=\"-get_identity\"] [data-param-name=\"agent_handle\"] input", "nobody-here");
+    assert_eq!(send(&mut page, "get_identity"), "404");
+    let missing = answer(&mut page, "get_identity");
+    assert!(missing.contains("\"code\": \"identity_not_found\""), "{missing}");
     assert_eq!(world.admin().handles(), ["harbor-desk"]);
+    assert_eq!(page.evaluate("violations"), json!([]));
+}
+
+#[test]
+fn an_address_leads_to_an_operation_whose_media_type_can_be_chosen() {
+    let world = World::new();
+    let Some(mut page) = open(&world, "#/History/list_events") else { return };
+    let choices = page.becomes(
+        "Array.from(document.querySelectorAll('.opblock.is-open .response-control-media-type select option'),
+            option => option.value).slice(0, 4).sort().join(' ')",
+    );
+    let all = "application/cloudevents-batch+json application/json application/x-ndjson text/event-stream";
+    assert_eq!(choices, all);
+    must_be_clean(&mut page);
+}
+
+#[test]
+fn the_list_is_filtered() {
+    let world = World::new();
+    let Some(mut page) = open(&world, "") else { return };
+    write(&mut page, ".operation-filter-input", "Vault");
+    page.becomes("document.querySelectorAll('.opblock-tag').length === 1");
+    must_be_clean(&mut page);
+}
+
+#[test]
+fn on_a_phone_the_page_does_not_scroll_sideways() {
+    let world = World::new();
+    let Some(mut page) = open(&world, "#/Identities/create_identity") else { return };
+    page.resize(390, 844);
+    authorize(&mut page, world.admin_key());
+    unfold(&mut page, "create_identity");
+    assert_eq!(send(&mut page, "create_identity"), "201");
+    unfold(&mut page, "list_events");
+    assert_eq!(page.evaluate("[innerWidth, document.documentElement.scrollWidth]"), json!([390, 390]));
 }
 
 #[test]
 fn what_is_not_ours_does_not_run() {
     let world = World::new();
-    let Some(mut page) = open(&world) else { return };
+    let Some(mut page) = open(&world, "") else { return };
     page.evaluate(
         "var script = document.createElement('script'); script.textContent = 'window.ran = true';
          document.body.append(script); fetch('http://127.0.0.2:9/').catch(() => null)",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    let mut document: Value = serde_json::from_str(identity_http::openapi::document()).unwrap();
+    let mut document: Value = serde_json::from_str(identity_http::document()).unwrap();
     close(&mut document["components"]["schemas"]);
     document
 });
@@ -82,6 +82,8 @@ pub(super) fn hold(answer: &Answer) {
 
 /// The template that a path fits, the one with the fewest parameters.
 fn find(path: &str) -> Option<(&'static str, &'static Value)> {
+    // Two collections are answered with a slash at the end, too, and are described once.
+    let path = path.strip_suffix('/').filter(|path| path.starts_with("/api/")).unwrap_or(path);
     let fits = |template: &str| {
         let (wanted, given): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
         wanted.len() == given.len()

@@ -129,8 +129,11 @@ fn hold_caching(answer: &Answer) {
     assert!(header("vary").contains("x-api-key"), "{answer} does not vary by key: {:?}", header("vary"));
 }
 
+/// Bodies by URL and entity tag.
+type BodiesByTag = HashMap<(String, String), Vec<u8>>;
+
 /// Bodies by URL and strong entity tag, of all answers to reads of all tests.
-static TAGGED: LazyLock<Mutex<HashMap<(String, String), Vec<u8>>>> = LazyLock::new(Mutex::default);
+static TAGGED: LazyLock<Mutex<BodiesByTag>> = LazyLock::new(Mutex::default);
 
 /// Two answers of one URL with the same strong entity tag are the same bytes, whoever asks.
 #[track_caller]

@@ -50,12 +50,12 @@ pub(crate) fn wait<F: Future>(work: F) -> F::Output {
 }
 
 /// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Returns when something is so, and fails the test if it does not come about.
 #[track_caller]
 pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
-    let given_up = Instant::now() + PATIENCE;
+    let given_up = Instant::now() + TEST_TIMEOUT;
     while !reached() {
         assert!(Instant::now() < given_up, "gave up waiting until {state}");
         std::thread::yield_now();

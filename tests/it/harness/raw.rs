@@ -8,7 +8,7 @@ use super::answer::{Answer, joined};
 use super::caller::Caller;
 
 /// A hung service fails the test instead of hanging it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Caller {
     /// Sends a request whose target is written exactly as given, with the caller's key.
@@ -46,7 +46,7 @@ impl Caller {
         happens: impl FnOnce(),
     ) -> Answer {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(SOCKET_TIMEOUT)).unwrap();
         let (host, key, length) = (self.authority(), self.key().unwrap_or_default(), body.len());
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-API-Key: {key}\r\n\
@@ -66,8 +66,8 @@ impl Caller {
 
     fn exchange(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(SOCKET_TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(SOCKET_TIMEOUT)).unwrap();
         let start =
             format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority());
         // A service that has seen enough answers and closes while we are still talking; its answer is there to read.
@@ -88,7 +88,7 @@ pub(crate) struct Line {
 impl Caller {
     pub(crate) fn connect(&self) -> Line {
         let stream = TcpStream::connect(self.authority()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(SOCKET_TIMEOUT)).unwrap();
         Line { stream }
     }
 

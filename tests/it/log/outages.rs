@@ -11,7 +11,7 @@ use super::*;
 const CUTS: usize = 10;
 
 /// A state that does not come within this time never comes.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Cuts the connection of every committer of this database, and says how many there were.
 async fn cut(pool: &PgPool) -> i64 {
@@ -95,7 +95,7 @@ fn nothing_acknowledged_is_missing_however_often_the_connection_is_cut() {
                 cut_again_and_again(&course, history.database.pool()),
             )
         };
-        tokio::time::timeout(PATIENCE, work).await.expect("all tasks end").0.concat()
+        tokio::time::timeout(TEST_TIMEOUT, work).await.expect("all tasks end").0.concat()
     });
     assert!(kept.len() >= CUTS, "something was acknowledged between the cuts");
     let events = history.events();

@@ -22,7 +22,7 @@ const ROUNDS: usize = 12;
 const EVENTS_OF_A_ROUND: usize = 4;
 
 /// A state that does not come within this time never comes.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What one task appends: identities of its own in an organization that it shares with other tasks, and changes of an
 /// identity that all tasks of all processes change.
@@ -126,7 +126,7 @@ fn a_follower_sees_what_sixteen_tasks_of_two_processes_append_once_and_in_order(
         (seen, [here, also_here].concat())
     };
     let (seen, acknowledged) =
-        wait(async { tokio::time::timeout(PATIENCE, work).await }).expect("all is seen in time");
+        wait(async { tokio::time::timeout(TEST_TIMEOUT, work).await }).expect("all is seen in time");
     let child = child.wait_with_output().unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
 

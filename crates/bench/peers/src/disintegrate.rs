@@ -1,5 +1,5 @@
-//! disintegrate, as its README has it: a decision maker that queries the state, decides, and appends if no event came
-//! in between.
+//! disintegrate, as in its README: a decision maker that queries the state, decides, and appends if no event was
+//! added in between.
 
 use std::convert::Infallible;
 
@@ -15,8 +15,8 @@ use crate::identity::Created;
 use crate::peer::Peer;
 use crate::pools;
 
-/// One of its functions has a hexadecimal number, which Postgres reads from version 16 on. The same number in decimal is
-/// read by all.
+/// One of its functions contains a hexadecimal number, which Postgres accepts from version 16 on. Every version
+/// accepts the same number in decimal.
 const IN_DECIMAL: &str = "
     do $$ begin
         execute replace(
@@ -82,8 +82,7 @@ impl Peer for Identities {
         Ok(Self(decision_maker(store, NoSnapshot)))
     }
 
-    /// What it refuses because of others, who have nothing to do with this identity, is decided again, as its
-    /// documentation says.
+    /// A conflict with the append of another identity is decided again, as its documentation says.
     async fn append(&self, created: Created) -> anyhow::Result<()> {
         loop {
             match self.0.make(Create(created.clone())).await {
@@ -94,7 +93,8 @@ impl Peer for Identities {
     }
 }
 
-/// It has a name for a conflict that Postgres finds at the commit, and none for one that it finds before.
+/// Whether an error is a conflict. The library has an error for a conflict that Postgres finds at the commit, and
+/// none for one that Postgres finds before.
 fn is_conflict(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<Error>() {
         Some(Error::Concurrency) => true,

@@ -1,4 +1,4 @@
-//! esrs, as its README has it: an aggregate manager over a Postgres store, and the state of an aggregate that is new.
+//! esrs, as in its README: an aggregate manager over a Postgres store, and the state of a new aggregate.
 
 use std::convert::Infallible;
 
@@ -25,9 +25,9 @@ enum IdentityEvent {
 }
 
 impl Aggregate for Identity {
-    /// The table is called after it.
+    /// The name of the table follows from it.
     const NAME: &'static str = "identity";
-    /// Whether it exists.
+    /// Whether the identity exists.
     type State = bool;
     type Command = Create;
     type Event = IdentityEvent;

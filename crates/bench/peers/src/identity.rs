@@ -1,5 +1,5 @@
-//! The event that everybody appends: the creation of an identity, of the size and kind of
-//! `crates/domain/events/identity.created.v1.json`.
+//! The event that every peer appends: the creation of an identity, like
+//! `crates/domain/events/identity.created.v1.json` in size and kind.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(crate) struct Created {
     #[serde(rename = "type")]
     event_type: String,
-    /// Which identity, and so which stream.
+    /// The identity, which is also the stream.
     pub(crate) id: Uuid,
     agent_handle: String,
     display_name: String,
@@ -34,7 +34,7 @@ struct Tunnel {
 }
 
 impl Created {
-    /// One that never was.
+    /// A new identity.
     pub(crate) fn new() -> Self {
         let id = mint();
         let handle = format!("desk-{:012x}", id.as_u128() & 0xffff_ffff_ffff);
@@ -55,10 +55,10 @@ impl Created {
     }
 }
 
-/// Who did it, where a peer has a place for that; 150 bytes of JSON.
+/// The metadata, for peers that store it: 150 bytes of JSON.
 pub(crate) const ACTOR: &str = "api-key:0198c3a2-5b7e-7d13";
 
-/// An id as those of the service are: the later, the larger.
+/// An id that ascends with time, like those of the service.
 #[expect(clippy::disallowed_methods, reason = "no id of this program ever reaches the service")]
 pub(crate) fn mint() -> Uuid {
     Uuid::now_v7()

@@ -1,4 +1,4 @@
-//! The load: writers that append one event after the other, and how long each took until it was committed.
+//! The load: writers that append one event after the other, and the time of each until it is committed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,24 +13,24 @@ use tokio::time::timeout;
 use crate::identity::Created;
 use crate::peer::Peer;
 
-/// Postgres takes a hundred connections, some of which are in other hands.
-const MOST_CONNECTIONS: u32 = 90;
+/// Postgres accepts 100 connections, of which some are used otherwise.
+const MAX_CONNECTIONS: u32 = 90;
 
 /// How long the last appends may take after the time is up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LAST_APPENDS_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How hard, for how long, and where.
+/// The settings of a load.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// An empty database.
     pub(crate) database_url: String,
-    /// How many append at the same time.
+    /// How many writers append at the same time.
     pub(crate) writers: u32,
-    /// For how long.
+    /// The duration.
     pub(crate) time: Duration,
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     peer: String,
@@ -46,13 +46,13 @@ struct Percentiles {
 }
 
 impl Load {
-    /// Lets a peer append until the time is up. Fails when an append does, and when the table does not hold exactly
-    /// what was appended.
+    /// Lets a peer append until the time is up. Fails if an append fails, and if the table does not contain exactly
+    /// the appended events.
     pub(crate) async fn run<P: Peer>(&self) -> anyhow::Result<Report> {
-        let connections = self.writers.min(MOST_CONNECTIONS);
-        // On the heap, since some take their whole library along.
+        let connections = self.writers.min(MAX_CONNECTIONS);
+        // Boxed, since the futures of some peers are large.
         let peer = Arc::new(Box::pin(P::open(&self.database_url, connections)).await?);
-        let driven = timeout(self.time + PATIENCE, self.drive(&peer)).await;
+        let driven = timeout(self.time + LAST_APPENDS_TIMEOUT, self.drive(&peer)).await;
         let (mut latencies, elapsed) = driven.context("an append did not come back")??;
         latencies.sort_unstable();
         self.verify::<P>(latencies.len()).await?;
@@ -91,10 +91,10 @@ impl Load {
     }
 }
 
-/// The first append of each writer is nobody's figure: connections, statements and caches get ready.
+/// The first append of each writer, which is not measured: it prepares connections, statements and caches.
 async fn write<P: Peer>(peer: Arc<P>, start: Arc<Barrier>, time: Duration) -> anyhow::Result<Vec<Duration>> {
     let first = peer.append(Created::new()).await;
-    // Whoever fails arrives too, lest the others wait for ever.
+    // A writer that fails also reaches the barrier, or else the others would wait for ever.
     start.wait().await;
     first?;
     let mut latencies = Vec::new();
@@ -108,13 +108,13 @@ async fn write<P: Peer>(peer: Arc<P>, start: Arc<Barrier>, time: Duration) -> an
     Ok(latencies)
 }
 
-/// In microseconds.
+/// The time in microseconds.
 fn percentile(sorted: &[Duration], percent: usize) -> anyhow::Result<u64> {
     let latency = sorted.get(sorted.len() * percent / 100).context("nothing was appended")?;
     Ok(u64::try_from(latency.as_micros())?)
 }
 
-/// What this program was built with.
+/// The versions of the crates that this program was built with.
 fn locked_version(name: &str) -> anyhow::Result<&'static str> {
     let lock = include_str!("../Cargo.lock");
     let entry = format!("name = \"{name}\"\nversion = \"");

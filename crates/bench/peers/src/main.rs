@@ -1,16 +1,16 @@
-//! `identity-bench-peers`: how fast other event stores append to the Postgres that the service is measured on.
+//! `identity-bench-peers`: measures how fast other event stores append to the Postgres on which the service is measured.
 //!
 //! # Code map
-//! - `load`: the measuring, once for all.
-//! - `identity`: the event that everybody appends, and what is said beside it.
-//! - `pools`: the connections of those that take a pool.
-//! - `peer`: what a peer has to be. `mire`, `skilj`, `disintegrate`, `esrs`: one peer each, put together as its own
-//!   documentation does it. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
+//! - `load`: the measurement, which is the same for all peers.
+//! - `identity`: the event that every peer appends, and its metadata.
+//! - `pools`: the connections of peers that take a pool.
+//! - `peer`: the interface of a peer. `mire`, `skilj`, `disintegrate`, `esrs`: one peer each, put together as in its own
+//!   documentation. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
 //!
 //! # Invariants, as absences
-//! - No setting of Postgres is touched, and no append is counted before its own commit has been answered.
-//! - No peer is spared what its authors do before they append: loading, deciding, validating.
-//! - No figure without its rows: a table that does not hold exactly what was answered fails the run.
+//! - No setting of Postgres is changed, and no append is counted before its own commit is confirmed.
+//! - No peer skips what it does before an append: loading, deciding, validating.
+//! - No figure without its rows: the run fails if the table does not contain exactly the confirmed events.
 
 mod disintegrate;
 mod esrs;
@@ -28,7 +28,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::load::{Load, Report};
 
-/// The same as the service has.
+/// The same allocator as the service.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! mire, as its README has it: load the aggregate, let it take a command, save it.
+//! mire, as in its README: load the aggregate, execute a command, save it.
 
 use std::convert::Infallible;
 

@@ -1,18 +1,18 @@
-//! What a peer has to be: an event store that makes its own schema, and begins streams in it.
+//! The interface of a peer: an event store that creates its own schema and begins streams.
 
 use crate::identity::Created;
 
 /// An event store over Postgres.
 pub(crate) trait Peer: Sized + Send + Sync + 'static {
-    /// The crate whose version Cargo.lock tells.
+    /// The crate whose version is read from Cargo.lock.
     const CRATE: &'static str;
 
-    /// How many events its table holds.
+    /// SQL that counts the events in its table.
     const COUNT: &'static str;
 
-    /// Prepares the schema in an empty database, and has as many connections ready as are told.
+    /// Creates the schema in an empty database, and opens this number of connections.
     fn open(database_url: &str, connections: u32) -> impl Future<Output = anyhow::Result<Self>> + Send;
 
-    /// Begins a stream with one event, and comes back when it is committed.
+    /// Begins a stream with one event. Returns when it is committed.
     fn append(&self, created: Created) -> impl Future<Output = anyhow::Result<()>> + Send;
 }

@@ -1,7 +1,7 @@
-//! Pools of both versions of sqlx, with the same settings: all connections are there before anything is measured, and
-//! none is pinged when it is taken.
+//! Pools of both versions of sqlx, with the same settings: all connections are open before the measurement begins,
+//! and none is pinged when it is taken.
 
-/// For peers that are on sqlx 0.9.
+/// A pool for peers that use sqlx 0.9.
 pub(crate) async fn open(database_url: &str, connections: u32) -> sqlx::Result<sqlx::PgPool> {
     sqlx::postgres::PgPoolOptions::new()
         .min_connections(connections)
@@ -11,7 +11,7 @@ pub(crate) async fn open(database_url: &str, connections: u32) -> sqlx::Result<s
         .await
 }
 
-/// For peers that are on sqlx 0.8.
+/// A pool for peers that use sqlx 0.8.
 pub(crate) async fn open_08(
     database: sqlx_08::postgres::PgConnectOptions,
     connections: u32,

@@ -1,5 +1,5 @@
-//! skilj, as its documentation has it: a command comes in over the REST surface, which is also what its own benchmark
-//! measures; in this process, so that no socket is between.
+//! skilj, as in its documentation: a command arrives over the REST interface, which its own benchmark also measures.
+//! The interface is called in this process, without a socket.
 
 use anyhow::ensure;
 use axum::Router;
@@ -20,10 +20,10 @@ use crate::peer::Peer;
 
 const CONTEXT: &str = "identities";
 
-/// More than an answer has.
-const MOST_BYTES: usize = 64 * 1024;
+/// The maximum size of an answer.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// The REST surface, and the key to it.
+/// The REST interface, and its key.
 pub(crate) struct Identities {
     router: Router,
     authorization: String,
@@ -84,7 +84,7 @@ fn tags() -> Vec<TagMapping> {
     vec![TagMapping::new("identity", "id")]
 }
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Trigger {
@@ -93,7 +93,7 @@ struct Trigger {
     causation_id: Uuid,
 }
 
-/// What of the answer counts.
+/// The part of the answer that is read.
 #[derive(Deserialize)]
 struct Answer {
     accepted: bool,
@@ -105,7 +105,7 @@ impl Peer for Identities {
 
     async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
         let admin = skilj::dev::seed_admin(database_url, "bench", &[CONTEXT]).await?;
-        // One is its listener's, for good.
+        // Its listener keeps one connection.
         let connections = connections + 1;
         let pool = default_pool_options().min_connections(connections).max_connections(connections);
         let builder = Skilj::builder(database_url)
@@ -128,7 +128,7 @@ impl Peer for Identities {
             .body(Body::from(to_vec(&trigger)?))?;
         let response = self.router.clone().oneshot(request).await?;
         let status = response.status();
-        let body = to_bytes(response.into_body(), MOST_BYTES).await?;
+        let body = to_bytes(response.into_body(), MAX_ANSWER_BYTES).await?;
         ensure!(status == StatusCode::OK, "{status}: {}", String::from_utf8_lossy(&body));
         let answer: Answer = from_slice(&body)?;
         ensure!(answer.accepted, "refused: {}", String::from_utf8_lossy(&body));

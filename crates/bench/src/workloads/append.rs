@@ -1,6 +1,6 @@
-//! Appends through the log, beside other event stores on the same Postgres: each appends the first event of a new stream,
-//! 64 writers at a time, and every one waits for its own commit. What an append gives differs widely; the peers' README
-//! has a table of it.
+//! Appends through the log, beside other event stores on the same Postgres. 64 writers append the first event of a
+//! new stream each, and wait for their own commit. The guarantees of an append differ widely; the README of the peers
+//! has a table of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::results::{Results, Round, Series};
 use crate::scale::Scale;
 use crate::seed::Seeder;
 
-/// How many append at the same time.
+/// How many writers append at the same time.
 const WRITERS: usize = 64;
 
-/// Peers that are programs of their own, as their program calls them.
+/// The peers, by their names in the program `identity-bench-peers`.
 const PEERS: [&str; 5] = ["mire", "skilj", "disintegrate", "esrs", "eventsourcing"];
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
@@ -49,7 +49,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// What runs a peer, where it has been built.
+/// The program of the peers, if it was built.
 fn program(peer: &str) -> Option<PathBuf> {
     let folder = std::env::current_exe().ok()?.parent()?.parent()?.join("peers");
     let program = match peer {
@@ -59,7 +59,7 @@ fn program(peer: &str) -> Option<PathBuf> {
     program.exists().then_some(program)
 }
 
-/// What a peer prints.
+/// The output of a peer.
 #[derive(Debug, Deserialize)]
 struct Told {
     appended: u32,

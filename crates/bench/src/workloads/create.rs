@@ -1,4 +1,5 @@
-//! Creates: ours with all they do, the stock stack's without keys or uniqueness, and one bare statement each.
+//! Creates: ours with everything that they do, those of the stock stack without keys and unique names, and one bare
+//! statement each.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! History on its way out: all of it as lines beside the same rows by COPY through psql, an export verified, and one
-//! identity as of a moment that has passed.
+//! Reading history: all events as lines beside the same rows by COPY through psql, the verification of an export, and
+//! one identity at an earlier moment.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// One identity, and all that ever happened to it.
+/// One identity at an earlier moment, with all of its events.
 async fn as_of(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let query = "select max(recorded_at) from events where event_type = 'identity.description_changed'";
     let last: OffsetDateTime = sqlx::query_scalar(query).fetch_one(&ours.pool).await?;
@@ -72,7 +72,7 @@ async fn export(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results)
     Ok(())
 }
 
-/// A file of the command line, which needs nothing but its key then.
+/// The verification of a file with the command line, which needs only the verifier key.
 async fn verify(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let key = ours.get("/log/key").await?;
     let (file, data_dir, url) = (arena.file("export.ndjson"), ours::data_dir(arena), arena.url(HISTORY));
@@ -101,7 +101,7 @@ fn rate(results: &Results, workload: &str) -> f64 {
     results.find(workload, 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second))
 }
 
-/// Reads the whole history, and throws away all but its trailer.
+/// Reads the whole history, and keeps only its trailer.
 async fn stream(ours: &Ours) -> anyhow::Result<Round> {
     let started = Instant::now();
     let mut stream = ours.ask("/events", "application/x-ndjson").await?;
@@ -122,7 +122,7 @@ async fn stream(ours: &Ours) -> anyhow::Result<Round> {
     Ok(Round::work(count, time))
 }
 
-/// The same rows, as Postgres gives them to whoever asks it directly.
+/// The same rows by COPY from Postgres.
 async fn copy(url: &str, organization_id: &str, events: usize) -> anyhow::Result<Round> {
     let query = format!(
         "copy (select organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, event_type,
@@ -136,7 +136,7 @@ async fn copy(url: &str, organization_id: &str, events: usize) -> anyhow::Result
     Ok(Round::work(events, started.elapsed()))
 }
 
-/// Runs a command of the service's binary to its end, and gives how long it took.
+/// Runs a command of the service's binary. Returns how long it took.
 async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
     let program = std::env::current_exe()?.with_file_name("identityd");
     let started = Instant::now();

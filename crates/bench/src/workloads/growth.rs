@@ -1,7 +1,7 @@
-//! Creates and gets as the data grows, and what the service takes with a million identities.
+//! Creates and gets while the data grows, and the memory of the service with a million identities.
 //!
-//! All sizes are asked for the same identities, so what differs is how much lies beside them. What is beside them is
-//! written into the log in bulk; the read model is rebuilt from it.
+//! The requests are for the same identities at every size, so only the amount of other data differs. The other
+//! identities are written into the log in bulk, and the read model is rebuilt from it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::results::{Bound, Results};
 use crate::scale::Scale;
 use crate::turns::{Contestant, take};
 
-/// Over how many connections growth is measured.
+/// The number of connections.
 const CONNECTIONS: usize = 32;
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
@@ -42,7 +42,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// What the handles begin with.
+/// The prefix of the handles.
 const PREFIX: &str = "agent";
 
 async fn measure(
@@ -70,7 +70,7 @@ async fn measure(
     Ok(())
 }
 
-/// Brings the number of identities from `from` to `to`.
+/// Increases the number of identities from `from` to `to`.
 async fn grow(ours: &Ours, from: usize, to: usize) -> anyhow::Result<()> {
     let run = async |statement: String| -> anyhow::Result<()> {
         let mut connection = ours.pool.acquire().await?;
@@ -90,7 +90,7 @@ async fn grow(ours: &Ours, from: usize, to: usize) -> anyhow::Result<()> {
     tidy(&ours.pool).await
 }
 
-/// Identities as creates make them, one event each. The ids ascend, as ids do that are minted one after the other.
+/// Inserts the events of creates, one for each identity. The ids ascend, like minted ids.
 const EVENTS: &str = r#"
     insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
                         event_type, event_version, payload, metadata, recorded_at, leaf_hash)
@@ -124,7 +124,7 @@ const HEADS: &str = "
         recorded_at = recorded_at + (:to - :from) * interval '1 microsecond';
     update organization_heads set sequence = sequence + :to - :from where organization_id = :organization;";
 
-/// Memory when fresh and under load, and the time until it answers.
+/// Memory after the start and under load, and the time until the service answers.
 async fn footprint(
     arena: &Arena,
     scale: Scale,

@@ -46,7 +46,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// Pages of a hundred, the first of them.
+/// The first page, of 100 identities.
 async fn pages(arena: &Arena, scale: Scale, results: &mut Results, ours: &Ours) -> anyhow::Result<()> {
     let mut request = Vec::new();
     requests::write(&mut request, "GET", "?limit=100", &ours.key, "");

@@ -1,4 +1,4 @@
-//! Ninety gets in a hundred, five changes of the display name, three creates, two grants; admin and agent keys.
+//! 90% gets, 5% changes of the display name, 3% creates, 2% grants, with admin and agent keys.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -1,5 +1,5 @@
-//! The identities from a long log, beside the stock replay of some of the same events, and beside COPY out of the log
-//! and COPY into the table; and once more while clients write and read.
+//! Rebuild of the identities from a long log, beside the stock replay of some of the same events, beside COPY out of
+//! the log, and beside COPY into the table. Then once more while clients write and read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,13 +21,13 @@ use crate::scale::Scale;
 use crate::seed::{copy, read};
 use crate::stock;
 
-/// How many workers a rebuild has that is alone with the machine.
+/// How many workers a rebuild has without other load.
 pub(super) const WORKERS: usize = 4;
 
-/// How many clients write while a rebuild is made.
+/// How many clients write during a rebuild.
 const WRITERS: usize = 16;
 
-/// How many read, as fast as they are answered.
+/// How many clients read during a rebuild, as fast as they are answered.
 const READERS: usize = 2;
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
@@ -55,8 +55,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// Once more, by a single worker, while clients create identities and read others: nobody is refused, no event is missing,
-/// and no row departs from the log afterwards.
+/// A rebuild with one worker while clients create identities and read others. Checks that no request is refused, no
+/// event is missing, and no row differs from the log afterwards.
 async fn beside_traffic(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let before = ours.events().await?;
     let over = Arc::new(AtomicBool::new(false));
@@ -95,7 +95,7 @@ async fn beside_traffic(ours: &Ours, scale: Scale, results: &mut Results) -> any
     Ok(())
 }
 
-/// Requests until something is over.
+/// Requests until `stop` is set.
 struct Until {
     over: Arc<AtomicBool>,
     requests: Box<dyn Requests>,
@@ -112,7 +112,7 @@ fn identities() -> anyhow::Result<Arc<dyn Table>> {
     table.context("there is no read model of identities")
 }
 
-/// From the first event read to the table being the live one.
+/// A rebuild, from the first event until the table is the live one.
 pub(super) async fn rebuild(pool: &PgPool, workers: usize) -> anyhow::Result<Round> {
     let table = identities()?;
     let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
@@ -146,7 +146,7 @@ async fn replay(arena: &Arena, pool: &PgPool) -> anyhow::Result<Round> {
     Ok(Round::work(usize::try_from(events)?, started.elapsed()))
 }
 
-/// The same rows into an empty table with the same key, counted as the events that they come from.
+/// COPY of the same rows into an empty table with the same key. Counts the events that the rows come from.
 async fn copied_in(arena: &Arena, scale: Scale, ours: &Ours) -> anyhow::Result<Round> {
     let pool = arena.database("floor").await?;
     sqlx::raw_sql(

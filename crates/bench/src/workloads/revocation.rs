@@ -1,4 +1,4 @@
-//! How long a key and a grant outlive their end on another process over the same database.
+//! How long a revoked key and a revoked grant still work on another process over the same database.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use crate::ours::{self, Ours};
 use crate::results::{Bound, Results};
 use crate::scale::Scale;
 
-/// How often each is ended in a round.
-const TIMES: usize = 20;
+/// How often each is revoked in a round.
+const REVOCATIONS_PER_ROUND: usize = 20;
 
-/// How long it is waited for at most.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the other process may answer as before.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
     let beside = ours::serve(arena, "ours").await?;
-    let agents = TIMES * scale.rounds;
+    let agents = REVOCATIONS_PER_ROUND * scale.rounds;
     let seeded = ours.seed("agent", agents + 1).await?;
     let target = format!("/identities/{}", seeded.handle(agents));
     let (mut grants, mut keys) = (Duration::ZERO, Duration::ZERO);
@@ -49,11 +49,11 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.stop().await
 }
 
-/// How long it takes until a get is answered with a status.
+/// The time until a get is answered with a status.
 async fn until(address: SocketAddr, path: &str, key: &str, status: u16) -> anyhow::Result<Duration> {
     let since = Instant::now();
     while ask(address, "GET", path, key, "").await? != status {
-        ensure!(since.elapsed() < PATIENCE, "{path} is not answered with {status}");
+        ensure!(since.elapsed() < MAX_WAIT, "{path} is not answered with {status}");
     }
     Ok(since.elapsed())
 }

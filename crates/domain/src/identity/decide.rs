@@ -179,8 +179,8 @@ fn release_phone(live: &Live, meant: Option<Uuid>) -> Decision {
     Ok(vec![phone_released(phone_meant(live, meant)?)])
 }
 
-/// The phone number, if it is the one that the command names. It may have been released, and another one assigned, since the caller
-/// read it.
+/// The phone number, if it is the one that the command names. It may have been released, and another one assigned,
+/// since the caller read it.
 fn phone_meant(live: &Live, meant: Option<Uuid>) -> Result<&LivePhone, IdentityError> {
     let present = live.phone.as_ref().filter(|phone| meant.is_none_or(|meant| meant == phone.id));
     present.ok_or(IdentityError::NoPhone)

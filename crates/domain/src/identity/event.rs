@@ -1,10 +1,11 @@
 //! The events of an identity, in the shape in which the log stores them for ever.
 //!
-//! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old example in
-//! `events/` stays.
+//! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old
+//! example in `events/` stays.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::handle::Handle;
@@ -125,8 +126,8 @@ pub enum Event {
     /// The metadata of its tunnel was replaced.
     #[serde(rename = "identity.tunnel_metadata_changed")]
     TunnelMetadataChanged {
-        /// JSON text of an object, as the client wrote it. A JSON value would lose the order of its members in the database, and
-        /// digits of large numbers in canonical JSON.
+        /// JSON text of an object, as the client wrote it. A JSON value would lose the order of its members in the
+        /// database, and digits of large numbers in canonical JSON.
         metadata: String,
     },
     /// It may use a vault secret.
@@ -244,7 +245,7 @@ pub enum Channel {
 }
 
 /// Whether contact rules list who may contact the identity, or who may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterMode {
     /// Only the listed contacts may.
@@ -255,8 +256,9 @@ pub enum FilterMode {
 }
 
 /// The status of an identity (D1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IdentityStatus)]
 pub enum Status {
     /// It takes part.
     #[default]
@@ -266,7 +268,7 @@ pub enum Status {
 }
 
 /// Who terminates the TLS of a tunnel. Contract, section 1.4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsMode {
     /// The edge of the platform.

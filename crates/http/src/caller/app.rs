@@ -60,7 +60,7 @@ pub struct Parts {
 }
 
 /// What the wire has to know of the settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct AppSettings {
     /// The platform's mail domain.
     pub mail_domain: String,

@@ -1,7 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-use super::{Limits, MANY, Settings, Standing};
+use super::{Limits, MAX_REMEMBERED, Settings, Standing};
+use crate::code::Code;
 
 fn limits(refused_keys: u32) -> Limits {
     Limits::new(Settings { refused_keys: NonZeroU32::new(refused_keys), ..Settings::default() })
@@ -12,7 +13,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn spend(limits: &Limits, address: IpAddr) {
-    while limits.refused(Some(address)).code() == "unauthorized" {}
+    while limits.refused(Some(address)).code() == Code::Unauthorized {}
 }
 
 #[test]
@@ -30,9 +31,9 @@ fn a_spent_budget_closes_the_door_to_its_address_alone() {
     let (guesser, neighbour) = (address("192.0.2.1"), address("192.0.2.2"));
     limits.may_try(Some(guesser), None).unwrap();
     spend(&limits, guesser);
-    assert_eq!(limits.may_try(Some(guesser), Some(&[7; 32])).unwrap_err().code(), "rate_limited");
+    assert_eq!(limits.may_try(Some(guesser), Some(&[7; 32])).unwrap_err().code(), Code::RateLimited);
     limits.may_try(Some(neighbour), None).unwrap();
-    assert_eq!(limits.refused(Some(neighbour)).code(), "unauthorized");
+    assert_eq!(limits.refused(Some(neighbour)).code(), Code::Unauthorized);
 }
 
 #[test]
@@ -50,12 +51,12 @@ fn one_guess_from_each_of_many_addresses_fills_no_memory() {
     let limits = limits(3);
     let guesser = address("192.0.2.1");
     spend(&limits, guesser);
-    let many = u32::try_from(2 * MANY).unwrap();
+    let many = u32::try_from(2 * MAX_REMEMBERED).unwrap();
     for number in 0..many {
         limits.refused(Some(Ipv4Addr::from_bits(0x0a00_0000 + number).into()));
     }
     let kept = limits.refused_keys.as_ref().unwrap().buckets.read().unwrap().len();
-    assert!(kept <= MANY, "{kept}");
+    assert!(kept <= MAX_REMEMBERED, "{kept}");
     limits.may_try(Some(guesser), None).unwrap_err();
 }
 
@@ -71,7 +72,7 @@ fn a_network_of_ipv6_is_one_address() {
 fn without_settings_nobody_is_bound() {
     let limits = Limits::new(Settings::default());
     for _ in 0..1_000 {
-        assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), "unauthorized");
+        assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), Code::Unauthorized);
     }
     limits.may_try(Some(address("192.0.2.1")), None).unwrap();
 }

@@ -1,41 +1,43 @@
-//! Examples of what is answered, each of which fits its shape.
+//! Examples of what is answered: of a body, made from its schema, and of every error in both of its forms.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{insert, members};
 use crate::code::Code;
+use crate::form::insert;
 
-const IDENTITY: &str = "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01";
-const MAILBOX: &str = "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a02";
-const TUNNEL: &str = "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a03";
-const OTHER: &str = "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a04";
-const ORGANIZATION: &str = "org_0b0f6a3e5c1b4d0e";
-const KEY: &str = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11";
-const MOMENT: &str = "2026-01-02T03:04:05.678901Z";
-const HASH: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-
-/// Gives an example to every shape that is answered.
-pub(super) fn add(document: &mut Value) {
-    let examples = [("Identity", identity()), ("Health", json!({ "status": "ok" }))]
-        .into_iter()
-        .chain(belongings())
-        .chain(keys_and_secrets())
-        .chain(history());
-    let examples: Vec<(&str, Value)> = examples.collect();
-    for (name, schema) in members(document, "/components/schemas") {
-        if let Some((_, example)) = examples.iter().find(|(known, _)| known == name) {
-            insert(schema, "", json!({ "examples": [example] }));
-        }
+/// A body that fits a schema: the example that it has, its first variant, null where null is taken.
+pub(super) fn of(schema: &Value, schemas: &Value) -> Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap_or_default();
+        return of(&schemas[name], schemas);
     }
+    if let Some(example) = schema.get("example").or_else(|| schema.pointer("/examples/0")) {
+        return example.clone();
+    }
+    if let Some(Value::Array(variants)) = schema.get("oneOf").or_else(|| schema.get("anyOf")) {
+        let null = variants.iter().find(|variant| variant["type"] == "null");
+        return null.or(variants.first()).map_or(Value::Null, |variant| of(variant, schemas));
+    }
+    if let Some(first) = schema.pointer("/enum/0") {
+        return first.clone();
+    }
+    of_type(schema, schemas)
 }
 
-/// The example of a shape: its own, or a list of that of its elements.
-pub(super) fn of(schema: &Value, schemas: &Value) -> Option<Value> {
-    if let Some(items) = schema.get("items") {
-        return of(items, schemas).map(|example| json!([example]));
+fn of_type(schema: &Value, schemas: &Value) -> Value {
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (Some("string"), Some("uuid")) => "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01".into(),
+        (Some("string"), Some("date-time")) => "2026-01-02T03:04:05.678901Z".into(),
+        (Some("string"), _) => "text".into(),
+        (Some("integer"), _) => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
+        (Some("boolean"), _) => false.into(),
+        (Some("array"), _) => json!([of(&schema["items"], schemas)]),
+        (Some("object"), _) => {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            properties.map(|(name, schema)| (name.clone(), of(schema, schemas))).collect::<Map<_, _>>().into()
+        }
+        _ => Value::Null,
     }
-    let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
-    schemas.get(name)?.get("examples")?.get(0).cloned()
 }
 
 /// An error as published clients know it.
@@ -58,7 +60,6 @@ pub(super) fn problem(code: Code) -> Value {
 fn with_common(code: Code, mut members: Value) -> Value {
     insert(
         &mut members,
-        "",
         json!({
             "type": "about:blank",
             "title": code.status().canonical_reason(),
@@ -92,109 +93,4 @@ fn detail(code: Code) -> Value {
         }),
         _ => message.into(),
     }
-}
-
-fn identity() -> Value {
-    json!({
-        "id": IDENTITY, "organization_id": ORGANIZATION, "agent_handle": "harbor-desk", "display_name": "harbor-desk",
-        "description": null, "email_address": "harbor-desk@agents.localhost", "imessage_enabled": false,
-        "imessage_filter_mode": "blacklist", "mail_filter_mode": "blacklist", "phone_filter_mode": "blacklist",
-        "signing_key_configured": false, "signing_key_created_at": null, "status": "active",
-        "created_at": MOMENT, "updated_at": MOMENT, "mailbox": mailbox(), "phone_number": null,
-        "imessage_number": null, "tunnel": tunnel(), "access": [],
-    })
-}
-
-fn mailbox() -> Value {
-    json!({
-        "id": MAILBOX, "email_address": "harbor-desk@agents.localhost", "sending_domain": "agents.localhost",
-        "filter_mode": "blacklist", "agent_identity_id": IDENTITY, "filter_mode_change_notice": null,
-        "created_at": MOMENT, "updated_at": MOMENT,
-    })
-}
-
-fn tunnel() -> Value {
-    json!({
-        "id": TUNNEL, "tunnel_name": "harbor-desk", "agent_identity_id": IDENTITY, "tls_mode": "edge",
-        "status": "active", "public_host": "harbor-desk.tunnels.localhost", "zone": "tunnels.localhost",
-        "created_at": MOMENT, "updated_at": MOMENT,
-    })
-}
-
-fn belongings() -> Vec<(&'static str, Value)> {
-    let mut full_mailbox = mailbox();
-    insert(&mut full_mailbox, "", json!({ "storage_used_bytes": 0, "storage_limit_bytes": null }));
-    let mut full_tunnel = tunnel();
-    let of_connection = json!({
-        "organization_id": ORGANIZATION, "cert_pem": null, "cert_fingerprint_sha256": null, "cert_expires_at": null,
-        "last_connected_at": null, "last_connected_ip_addr": null, "last_disconnected_at": null,
-        "currently_connected": false, "metadata": { "region": "eu" },
-    });
-    insert(&mut full_tunnel, "", of_connection);
-    let phone = json!({
-        "id": OTHER, "number": "+12125550100", "type": "local", "status": "active", "sms_status": "ready",
-        "sms_error_code": null, "sms_error_detail": null, "sms_ready_at": MOMENT, "incoming_call_action": "auto_reject",
-        "client_websocket_url": null, "incoming_call_webhook_url": null, "filter_mode": "blacklist", "state": "NY",
-        "agent_identity_id": IDENTITY, "filter_mode_change_notice": null, "created_at": MOMENT, "updated_at": MOMENT,
-    });
-    let row = json!({ "id": OTHER, "target_identity_id": IDENTITY, "viewer_identity_id": null, "created_at": MOMENT });
-    vec![
-        ("FullMailbox", full_mailbox),
-        ("TunnelList", json!({ "tunnels": [full_tunnel.clone()] })),
-        ("Tunnel", full_tunnel),
-        ("PhoneNumber", phone),
-        ("AccessRow", row),
-    ]
-}
-
-fn keys_and_secrets() -> Vec<(&'static str, Value)> {
-    let key = json!({
-        "id": KEY, "organization_id": ORGANIZATION, "created_by": "operator", "creator_type": "human",
-        "scope": "agent", "scoped_identity_id": IDENTITY, "label": "night watch", "description": null,
-        "status": "active", "last4": "x7Qz", "display_prefix": "ApiKey_67e166e4", "last_used_at": null,
-        "expires_at": null, "revoked_at": null, "created_at": MOMENT, "updated_at": MOMENT,
-    });
-    let whoami = json!({
-        "auth_type": "api_key", "auth_subtype": "api_key.admin_scoped", "organization_id": ORGANIZATION,
-        "created_by": "operator", "creator_type": "human", "key_id": KEY, "label": "first", "description": null,
-        "created_at": MOMENT, "last_used_at": null, "expires_at": null, "scope": null, "scoped_identity_id": null,
-    });
-    let rule =
-        json!({ "id": OTHER, "vault_secret_id": TUNNEL, "identity_id": IDENTITY, "created_at": MOMENT });
-    let secret = json!({
-        "id": TUNNEL, "name": "mail relay", "secret_type": "login", "description": null, "access": [rule.clone()],
-        "created_at": MOMENT, "updated_at": MOMENT,
-    });
-    vec![
-        ("CreatedApiKey", json!({ "api_key": format!("{KEY}.…"), "record": key.clone() })),
-        ("ApiKey", key),
-        ("Whoami", whoami),
-        ("VaultAccessRule", rule),
-        ("VaultSecret", secret),
-    ]
-}
-
-fn history() -> Vec<(&'static str, Value)> {
-    let event = json!({
-        "organization_id": ORGANIZATION, "organization_sequence": 7, "aggregate_type": "identity",
-        "aggregate_id": IDENTITY, "sequence": 2, "event_type": "identity.display_name_changed", "event_version": "1",
-        "recorded_at": MOMENT,
-        "payload": { "type": "identity.display_name_changed", "display_name": "Harbor desk" },
-        "metadata": { "actor": KEY, "actor_kind": "admin_key", "request_id": "r-1", "software": "identityd/0.1.0" },
-    });
-    let cloud_event = json!({
-        "specversion": "1.0", "id": "7", "source": format!("/organizations/{ORGANIZATION}"),
-        "type": "identity.display_name_changed", "subject": format!("identity/{IDENTITY}"),
-        "datacontenttype": "application/json", "time": MOMENT, "data": event.clone(),
-    });
-    let inclusion = json!({
-        "organization_sequence": 7, "leaf_index": 6, "leaf_hash": HASH, "size": 8, "root_hash": HASH, "hashes": [HASH],
-    });
-    vec![
-        ("EventPage", json!({ "events": [event.clone()], "next": null })),
-        ("Event", event),
-        ("CloudEvent", cloud_event),
-        ("InclusionProof", inclusion),
-        ("ConsistencyProof", json!({ "from": 7, "to": 8, "hashes": [HASH] })),
-    ]
 }

@@ -3,35 +3,35 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
 use identity_projections::identities::IdentityBody;
-use identity_projections::visibility::{self, AccessRow};
+use identity_projections::visibility::{self, AccessDocument, AccessRow};
+use uuid::Uuid;
 
 use super::json_text;
-use crate::caller::{Admin, Segments, uuid_segment};
+use crate::caller::{Admin, AppSettings, Segments, uuid_segment};
+use crate::code::Code;
 use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
-use crate::form::{Body, Form, uuid};
+use crate::form::reader::uuid;
+use crate::form::{Form, ReadForm, Sent};
+use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
-/// `GET …/access`: the rows, oldest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}/access",
-    tag = "Visibility",
-    summary = "List who may see an identity",
-    description = "Oldest first.",
-    responses((status = 200, description = "The rows", body = Vec<crate::openapi::schemas::AccessRow>)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": ["identity_not_found"]}))),
-)]
+/// List who may see an identity
+///
+/// Oldest first.
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/access", tag = "Visibility",
+    responses((status = 200, description = "The rows", body = Vec<AccessDocument>)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
+    IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     unless_known(&caller, &headers, async || {
@@ -41,26 +41,21 @@ pub(crate) async fn list_access(
     .await
 }
 
-/// `POST …/access`: 201 with the row; the row that is there already when the wildcard is granted again (D4).
-#[utoipa::path(
-    post,
-    path = "/api/v1/identities/{agent_handle}/access",
-    tag = "Visibility",
-    summary = "Let an identity be seen",
-    description = "By one viewer, or by everybody.",
-    responses((status = 201, description = "The row", body = crate::openapi::schemas::AccessRow)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found", "viewer_not_found", "access_already_granted", "redundant_grant"], "body": "GrantAccess"}))),
-)]
+/// Let an identity be seen
+///
+/// By one viewer, or by everybody. Where everybody may see it already, the answer is the row that says so.
+#[utoipa::path(post, path = "/api/v1/identities/{agent_handle}/access", tag = "Visibility",
+    responses((status = 201, description = "The row", body = AccessDocument)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessAlreadyGranted,
+        Code::RedundantGrant]))))]
 pub(crate) async fn grant_access(
     Admin(caller): Admin,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
-    body: Body,
+    IfMatch(headers): IfMatch,
+    body: Sent<GrantForm>,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
-    let mut form = Form::parse(&body)?;
-    let viewer = form.lenient("viewer_identity_id", uuid);
-    form.finish(Some(()))?;
+    let GrantForm { viewer } = body.read(caller.settings())?;
     let expected = expected_version(&headers, &*target)?;
     let access_id = ids::mint();
     let command = match viewer {
@@ -70,6 +65,22 @@ pub(crate) async fn grant_access(
     let id = target.id;
     let reply = Granted { target: caller.subject(id), before: target };
     caller.write(id, Command::Identity(command), expected, reply).await
+}
+
+/// Body of `POST …/access`. Contract, section 4.2.
+#[derive(Debug)]
+pub(crate) struct GrantForm {
+    viewer: Option<Uuid>,
+}
+
+impl ReadForm for GrantForm {
+    const NAME: &'static str = "GrantAccess";
+    const EXAMPLE: &'static str = r#"{ "viewer_identity_id": null }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let about = "Who may see; everybody if null or absent";
+        Some(Self { viewer: form.lenient("viewer_identity_id", about, uuid()) })
+    }
 }
 
 /// Answers with the new row, or with the wildcard row that is there already.
@@ -133,20 +144,16 @@ fn new_row(committed: &Committed) -> Option<AccessRow> {
     })
 }
 
-/// `DELETE …/access/{viewer_identity_id}`: 204.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}",
-    tag = "Visibility",
-    summary = "Let an identity be seen no more",
-    description = "Where everybody may see it, everybody but this viewer may from then on.",
+/// Let an identity be seen no more
+///
+/// Where everybody may see it, everybody but this viewer may from then on.
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}", tag = "Visibility",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found", "viewer_not_found", "access_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessNotFound]))))]
 pub(crate) async fn revoke_access(
     Admin(caller): Admin,
     Segments((handle, viewer)): Segments<(String, String)>,
-    headers: HeaderMap,
+    IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     let viewer = uuid_segment("viewer_identity_id", &viewer)?;

@@ -1,99 +1,38 @@
 //! Keys. Contract, section 9, and D12.
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_domain::{Command, Kind};
-use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids};
-use identity_projections::api_keys::{self, Row};
-use serde::{Deserialize, Serialize};
+use identity_projections::api_keys;
+use identity_projections::bodies::{ApiKey, CreatedApiKey};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
-use crate::caller::{Admin, Holder, Segments};
+use crate::caller::{Admin, AppSettings, Holder, Segments};
+use crate::code::Code;
 use crate::conditional::unless_known;
 use crate::error::ApiError;
-use crate::form::{Body, Form, choice, filled_text, text, uuid};
+use crate::form::reader::{choice, filled_text, text, uuid};
+use crate::form::{Form, ReadForm, Sent};
+use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, Reply, Source};
 
-/// A key as clients see it: everything but its secret.
-#[derive(Debug, Serialize)]
-pub(crate) struct KeyRecord<'a> {
-    id: String,
-    organization_id: &'a str,
-    created_by: &'a str,
-    creator_type: &'static str,
-    scope: &'static str,
-    scoped_identity_id: Option<Uuid>,
-    label: &'a str,
-    description: Option<&'a str>,
-    status: &'static str,
-    last4: &'a str,
-    display_prefix: String,
-    last_used_at: Option<()>,
-    expires_at: Option<()>,
-    revoked_at: Option<String>,
-    created_at: String,
-    updated_at: String,
-}
-
-impl<'a> KeyRecord<'a> {
-    /// A key whose identity is gone is as revoked as one that was ended by itself; when that was, its identity's
-    /// history says.
-    fn of(row: &'a Row, orphaned: bool) -> Self {
-        let id = public_id(row.id);
-        Self {
-            display_prefix: id.chars().take("ApiKey_".len() + 8).collect(),
-            id,
-            organization_id: &row.organization_id,
-            created_by: &row.created_by,
-            creator_type: "human",
-            scope: row.scope.as_str(),
-            scoped_identity_id: row.identity_id,
-            label: &row.label,
-            description: row.description.as_deref(),
-            status: if orphaned || row.revoked_at.is_some() { "revoked" } else { "active" },
-            last4: &row.last4,
-            last_used_at: None,
-            expires_at: None,
-            revoked_at: row.revoked_at.map(timestamp),
-            created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.revoked_at.unwrap_or(row.created_at)),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct CreatedKey {
-    api_key: String,
-    record: Option<Value>,
-}
-
-/// `POST /api-keys`: 201 with the key's text, which is never shown again.
-#[utoipa::path(
-    post,
-    path = "/api/v1/api-keys",
-    tag = "API keys",
-    summary = "Create an API key",
-    description = "For an identity, or for auditing.",
-    responses((status = 201, description = "The key, whose text is shown this once", body = crate::openapi::schemas::CreatedApiKey)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["identity_not_found", "api_key_exists"], "body": "CreateApiKey"}))),
-)]
-pub(crate) async fn create_api_key(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
-    let mut form = Form::parse(&body)?;
-    let label = form.required("label", filled_text(255));
-    let description = form.lenient("description", text(1000));
-    let wanted = form.lenient("scope", choice::<WantedScope>);
-    let identity_id = form.lenient("scoped_identity_id", uuid);
-    if wanted == Some(WantedScope::Auditor) && identity_id.is_some() {
-        form.refuse("scoped_identity_id", "An auditor-scoped API key is not bound to an identity");
-    }
-    let label = form.finish(label)?;
-    let scope = scope(wanted, identity_id)?;
+/// Create an API key
+///
+/// For an identity, or for auditing.
+#[utoipa::path(post, path = "/api/v1/api-keys", tag = "API keys",
+    responses((status = 201, description = "The key, whose text is shown this once", body = CreatedApiKey<'static>)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))))]
+pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> Result<Response, ApiError> {
+    let NewKey { label, description, scope, identity_id } = body.read(caller.settings())?;
+    let scope = allowed_scope(scope, identity_id)?;
     let secret = Secret::generate().map_err(|error| ApiError::internal(error.to_string()))?;
     let issue = Issue {
         label,
@@ -119,86 +58,113 @@ impl Reply for Issued {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = api_keys::issued(&committed.events).ok_or_else(ApiError::api_key_not_found)?;
         let notice = "The key was shown when it was issued, and is not shown again";
-        let body = json!({ "api_key": null, "record": KeyRecord::of(&row, false), "message": notice });
+        let body = CreatedApiKey {
+            api_key: None,
+            record: ApiKey::of(&row, public_id(row.id), false),
+            message: Some(notice),
+        };
         Answer::json(StatusCode::CREATED, &body)
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
         let mut body: Value = serde_json::from_str(answer.body())?;
         let record = body.get_mut("record").map(Value::take);
-        Answer::json(StatusCode::CREATED, &CreatedKey { api_key: self.secret.key_text(self.id), record })
+        Answer::json(
+            StatusCode::CREATED,
+            &json!({ "api_key": self.secret.key_text(self.id), "record": record }),
+        )
     }
 }
 
+/// Body of `POST /api-keys`. Contract, section 9.
+#[derive(Debug)]
+pub(crate) struct NewKey {
+    label: String,
+    description: Option<String>,
+    scope: Option<RequestedScope>,
+    identity_id: Option<Uuid>,
+}
+
 /// What a key is asked for. Clients that know nothing of scopes leave it out and name an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum WantedScope {
+enum RequestedScope {
     Admin,
     Agent,
     Auditor,
 }
 
-/// Admin keys come from the operator alone.
-fn scope(wanted: Option<WantedScope>, identity_id: Option<Uuid>) -> Result<Scope, ApiError> {
-    match (wanted, identity_id) {
-        (Some(WantedScope::Auditor), _) => Ok(Scope::Auditor),
-        (None | Some(WantedScope::Agent), Some(identity_id)) => Ok(Scope::Agent { identity_id }),
-        (None | Some(WantedScope::Agent), None) | (Some(WantedScope::Admin), _) => Err(ApiError::forbidden(
-            "An API key may only issue keys that are scoped to an identity or to auditing",
-        )),
+impl ReadForm for NewKey {
+    const NAME: &'static str = "CreateApiKey";
+    const EXAMPLE: &'static str =
+        r#"{ "label": "night watch", "scoped_identity_id": "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01" }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let label = form.required("label", "What it is called", filled_text(255));
+        let description = form.lenient("description", "What it is for", text(1000));
+        let about = "`agent` if absent. `auditor` reads history, and nothing else. `admin` is answered 403: admin keys come from \
+            the operator alone";
+        let scope = form.lenient("scope", about, choice());
+        let about = "The identity that an agent's key acts as; 403 without one";
+        let identity_id = form.lenient("scoped_identity_id", about, uuid());
+        let message = "An auditor-scoped API key is not bound to an identity";
+        form.excludes(("scope", "auditor"), "scoped_identity_id", message);
+        Some(Self { label: label?, description, scope, identity_id })
     }
 }
 
-/// `GET /api-keys`: every key of the organization, ended ones included, newest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/api-keys",
-    tag = "API keys",
-    summary = "List API keys",
-    description = "Revoked ones included, newest first.",
-    responses((status = 200, description = "The keys", body = Vec<crate::openapi::schemas::ApiKey>)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-None-Match"], "errors": []}))),
-)]
-pub(crate) async fn list_api_keys(Admin(caller): Admin, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Admin keys come from the operator alone.
+fn allowed_scope(requested: Option<RequestedScope>, identity_id: Option<Uuid>) -> Result<Scope, ApiError> {
+    match (requested, identity_id) {
+        (Some(RequestedScope::Auditor), _) => Ok(Scope::Auditor),
+        (None | Some(RequestedScope::Agent), Some(identity_id)) => Ok(Scope::Agent { identity_id }),
+        (None | Some(RequestedScope::Agent), None) | (Some(RequestedScope::Admin), _) => {
+            Err(ApiError::forbidden(
+                "An API key may only issue keys that are scoped to an identity or to auditing",
+            ))
+        }
+    }
+}
+
+/// List API keys
+///
+/// Revoked ones included, newest first.
+#[utoipa::path(get, path = "/api/v1/api-keys", tag = "API keys",
+    responses((status = 200, description = "The keys", body = Vec<ApiKey<'static>>)))]
+pub(crate) async fn list_api_keys(
+    Admin(caller): Admin,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
         let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
         answer(
             StatusCode::OK,
-            &keys.iter().map(|key| KeyRecord::of(&key.row, key.is_orphaned())).collect::<Vec<_>>(),
+            &keys
+                .iter()
+                .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.is_orphaned()))
+                .collect::<Vec<_>>(),
         )
     })
     .await
 }
 
-/// `GET /api-keys/self`: the key that asks.
-#[utoipa::path(
-    get,
-    path = "/api/v1/api-keys/self",
-    tag = "API keys",
-    summary = "Get the API key that asks",
-    description = "",
-    responses((status = 200, description = "The key", body = crate::openapi::schemas::ApiKey)),
-    extensions(("x-about" = json!({"key": "any", "parameters": [], "errors": []}))),
-)]
+/// Get the API key that asks
+#[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
+    responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
-    answer(StatusCode::OK, &KeyRecord::of(holder.key(), false))
+    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), false))
 }
 
-/// `DELETE /api-keys/{id}`: 204; ended at once, and again if it was ended before.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/api-keys/{api_key_id}",
-    tag = "API keys",
-    summary = "Revoke an API key",
-    description = "At once; again if it was revoked before.",
+/// Revoke an API key
+///
+/// At once; again if it was revoked before.
+#[utoipa::path(delete, path = "/api/v1/api-keys/{api_key_id}", tag = "API keys",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["api_key_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::ApiKeyNotFound]))))]
 pub(crate) async fn revoke_api_key(
     Admin(caller): Admin,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
+    IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
     let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;

@@ -1,83 +1,79 @@
-//! What the service says of itself: the OpenAPI document, and a page to read it and to try it out. Everything the page
-//! needs is in the binary, so it works without a network, and nothing that is not may run in it.
+//! What the service says of itself: the OpenAPI document, and Swagger UI to read it and to try it out. Everything the page
+//! needs is in the binary, so it works without a network. Its addresses are relative, so it works behind a path prefix.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use std::sync::{Arc, LazyLock};
+
+use axum::Extension;
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::json_text;
-use crate::openapi;
+use crate::caller::Segments;
+use crate::error::ApiError;
+use crate::openapi::Document;
 
-/// Scripts, styles and connections of our own, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+/// Scripts, styles and connections of our own, and nothing else. Swagger UI needs no more than that but images that stand in
+/// its style as `data:`.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /openapi.json`.
-#[utoipa::path(
-    get,
-    path = "/openapi.json",
-    tag = "Operation",
-    summary = "This document",
-    description = "",
-    operation_id = "docs_openapi",
-    responses((status = 200, description = "It", body = Object, content_type = "application/json")),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": []}))),
-)]
-pub(crate) async fn openapi() -> Response {
-    json_text(StatusCode::OK, openapi::document().to_owned())
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
+    responses((status = 200, description = "It", body = Object, content_type = "application/json")))]
+pub(crate) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
+    json_text(StatusCode::OK, text().to_owned())
 }
 
-/// `GET /docs`.
-#[utoipa::path(
-    get,
-    path = "/docs",
-    tag = "Operation",
-    summary = "A page to read this document and to try it out",
-    description = "",
-    operation_id = "docs_page",
-    responses((status = 200, description = "It", body = String, content_type = "text/html; charset=utf-8")),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": []}))),
-)]
+/// A page to read this document and to try it out
+#[utoipa::path(get, path = "/docs", tag = "Operation", operation_id = "docs_page",
+    responses((status = 200, description = "It", body = String, content_type = "text/html; charset=utf-8")))]
 pub(crate) async fn page() -> Response {
-    asset("text/html; charset=utf-8", include_str!("docs/page.html"))
+    served("text/html; charset=utf-8", include_str!("docs/page.html"))
 }
 
-/// `GET /docs/page.js`.
-#[utoipa::path(
-    get,
-    path = "/docs/page.js",
-    tag = "Operation",
-    summary = "The script of the page",
-    description = "",
-    operation_id = "docs_script",
-    responses((status = 200, description = "It", body = String, content_type = "text/javascript; charset=utf-8")),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": []}))),
-)]
-pub(crate) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("docs/page.js"))
+/// The files of the page.
+pub(crate) async fn asset(Segments(file): Segments<String>) -> Result<Response, ApiError> {
+    match file.as_str() {
+        "page.css" => Ok(served("text/css; charset=utf-8", include_str!("docs/page.css"))),
+        "swagger-ui.css"
+        | "swagger-ui-bundle.js"
+        | "swagger-ui-standalone-preset.js"
+        | "swagger-initializer.js" => of_swagger_ui(&file),
+        _ => Err(ApiError::unknown_route()),
+    }
 }
 
-/// `GET /docs/page.css`.
-#[utoipa::path(
-    get,
-    path = "/docs/page.css",
-    tag = "Operation",
-    summary = "The style of the page",
-    description = "",
-    operation_id = "docs_style",
-    responses((status = 200, description = "It", body = String, content_type = "text/css; charset=utf-8")),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": []}))),
-)]
-pub(crate) async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("docs/page.css"))
+/// A file of Swagger UI. Most of them are kept compressed, which every browser takes.
+fn of_swagger_ui(name: &str) -> Result<Response, ApiError> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+        let config = Config::new(["openapi.json"])
+            .use_base_layout()
+            .deep_linking(true)
+            .filter(true)
+            .display_request_duration(true)
+            .try_it_out_enabled(true)
+            .persist_authorization(false);
+        Arc::new(config)
+    });
+    let file = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG));
+    let file = file.map_err(|error| ApiError::internal(error.to_string()))?;
+    let SwaggerFile { bytes, content_type, gzpipped, .. } = file.ok_or_else(ApiError::unknown_route)?;
+    let mut response = served(&content_type, bytes.into_owned());
+    if gzpipped {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
 }
 
-fn asset(content_type: &'static str, text: &'static str) -> Response {
-    let headers: [(HeaderName, HeaderValue); 5] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+fn served(content_type: &str, body: impl Into<Body>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, text).into_response()
+    (headers, body.into()).into_response()
 }

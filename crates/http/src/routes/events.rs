@@ -11,16 +11,19 @@ mod page;
 mod range;
 mod whole;
 
-use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use identity_domain::Handle;
 use identity_log::past;
+use identity_projections::bodies::{CloudEvent, EventPage};
 
-use self::range::{Range, Wanted};
+use self::range::{EventQuery, EventRange, EventRequest, IdentityEventQuery};
 use crate::accept;
 use crate::caller::{Caller, Historian, Segments};
+use crate::code::Code;
 use crate::error::ApiError;
+use crate::headers::LastEventId;
+use crate::parameters::Query;
 
 /// How history is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,66 +60,64 @@ impl Representation {
     }
 }
 
-/// `GET /events`.
-#[utoipa::path(
-    get,
-    path = "/api/v1/events",
-    tag = "History",
-    summary = "Read history",
-    description = "Oldest first. `Accept` chooses the form: a page as JSON or as CloudEvents, the whole as NDJSON with a trailer, or a live stream of server-sent events.",
+/// Read history
+///
+/// Oldest first. `Accept` chooses the form: a page as JSON or as CloudEvents, the whole as NDJSON with a trailer, or a
+/// live stream of server-sent events.
+#[utoipa::path(get, path = "/api/v1/events", tag = "History",
     responses((status = 200, description = "A page; or the whole", content(
-        (crate::openapi::schemas::EventPage = "application/json"),
-        (Vec<crate::openapi::schemas::CloudEvent> = "application/cloudevents-batch+json"),
+        (EventPage = "application/json"),
+        (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-about" = json!({"key": "historian", "parameters": ["after", "limit", "events_of", "aggregate_id", "event_type", "since", "until", "Last-Event-ID"], "errors": ["identity_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_events(
     Historian(caller): Historian,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    LastEventId(headers): LastEventId,
+    query: Query<EventQuery>,
 ) -> Result<Response, ApiError> {
     let representation = Representation::negotiate(&headers);
-    let wanted = Wanted::read(query.as_deref(), &headers, caller.organization_id(), representation)?;
-    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    let wanted = EventRequest::of(query.parameters(), &headers, caller.organization_id(), representation)?;
+    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
     answer(representation, range, caller).await
 }
 
-/// `GET /identities/{agent_handle}/events`: the same, of one identity.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}/events",
-    tag = "History",
-    summary = "Read the history of an identity",
-    description = "Of every identity that ever had the handle.",
+/// Read the history of an identity
+///
+/// Of every identity that ever had the handle.
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/events", tag = "History",
     responses((status = 200, description = "A page; or the whole", content(
-        (crate::openapi::schemas::EventPage = "application/json"),
-        (Vec<crate::openapi::schemas::CloudEvent> = "application/cloudevents-batch+json"),
+        (EventPage = "application/json"),
+        (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-about" = json!({"key": "historian", "parameters": ["after", "limit", "aggregate_id", "event_type", "since", "until", "Last-Event-ID"], "errors": ["identity_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn list_identity_events(
     Historian(caller): Historian,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    LastEventId(headers): LastEventId,
+    query: Query<IdentityEventQuery>,
 ) -> Result<Response, ApiError> {
     let representation = Representation::negotiate(&headers);
-    let mut wanted = Wanted::read(query.as_deref(), &headers, caller.organization_id(), representation)?;
+    let mut wanted =
+        EventRequest::of(query.parameters(), &headers, caller.organization_id(), representation)?;
     let handle = Handle::parse(&handle).map_err(|_| ApiError::identity_not_found())?;
     let holders = past::holders(caller.pool(), caller.organization_id(), handle.as_str()).await?;
     if holders.is_empty() {
         return Err(ApiError::identity_not_found());
     }
     wanted.only(holders);
-    let range = Range::resolve(wanted, caller.pool(), caller.organization_id()).await?;
+    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
     answer(representation, range, caller).await
 }
 
-async fn answer(representation: Representation, range: Range, caller: Caller) -> Result<Response, ApiError> {
+async fn answer(
+    representation: Representation,
+    range: EventRange,
+    caller: Caller,
+) -> Result<Response, ApiError> {
     let response = match representation {
         Representation::Page => page::json(range, caller.pool()).await?,
         Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,

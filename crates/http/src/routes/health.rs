@@ -4,37 +4,36 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::json_text;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::json;
 use crate::caller::App;
+use crate::code::Code;
 use crate::error::ApiError;
 
-/// `GET /healthz`: the process answers.
-#[utoipa::path(
-    get,
-    path = "/healthz",
-    tag = "Operation",
-    summary = "The process answers",
-    description = "",
-    responses((status = 200, description = "It does", body = crate::openapi::schemas::Health)),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": []}))),
-)]
-pub(crate) async fn healthz() -> Response {
-    json_text(StatusCode::OK, r#"{"status":"ok"}"#.to_owned())
+/// That all is well, in one word.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
 }
 
-/// `GET /readyz`: the database answers and holds our tables, in the shape of this software; 503 with the reason
-/// otherwise.
-#[utoipa::path(
-    get,
-    path = "/readyz",
-    tag = "Operation",
-    summary = "The database answers, too",
-    description = "",
-    responses((status = 200, description = "It does", body = crate::openapi::schemas::Health)),
-    extensions(("x-about" = json!({"key": "none", "parameters": [], "errors": ["not_ready", "preparing"]}))),
-)]
+/// The process answers
+#[utoipa::path(get, path = "/healthz", tag = "Operation",
+    responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn healthz() -> Result<Response, ApiError> {
+    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+/// The database answers, too
+///
+/// It holds the tables of this software, in their present shape; 503 with the reason otherwise.
+#[utoipa::path(get, path = "/readyz", tag = "Operation",
+    responses((status = 200, description = "It does", body = Health)),
+    extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
     app.must_be_ready()?;
     app.probe().await.map_err(|error| ApiError::not_ready(&error))?;
-    Ok(json_text(StatusCode::OK, r#"{"status":"ready"}"#.to_owned()))
+    json(StatusCode::OK, &Health { status: "ready" })
 }

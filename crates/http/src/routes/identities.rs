@@ -5,34 +5,37 @@ mod list;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::extract::RawQuery;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
-use identity_projections::identities::IdentityBody;
+use identity_projections::identities::{Identity, IdentityBody};
 
 use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
 use super::past;
 use crate::caller::{Admin, Caller, Holder, Segments};
+use crate::code::Code;
 use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
-use crate::form::{Body, Fault, Form};
+use crate::fault::Fault;
+use crate::form::Sent;
+use crate::headers::{IfMatch, IfNoneMatch};
+use crate::parameters::{Parameters, Query, ReadQuery};
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
-/// `POST /api/v1/identities`: 201 with the identity.
-#[utoipa::path(
-    post,
-    path = "/api/v1/identities",
-    tag = "Identities",
-    summary = "Create an identity",
-    description = "With its mailbox and its tunnel, and with a phone number if one is wanted: all of it or nothing.",
-    responses((status = 201, description = "The identity", body = crate::openapi::schemas::Identity)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": [], "errors": ["agent_handle_unavailable", "identity_exists", "no_phone_number_available", "vault_secret_not_found", "dedicated_imessage_number_inventory_pending"], "body": "CreateIdentity"}))),
-)]
-pub(crate) async fn create_identity(Admin(caller): Admin, body: Body) -> Result<Response, ApiError> {
-    let form = CreateForm::read(Form::parse(&body)?, caller.settings())?;
+/// Create an identity
+///
+/// With its mailbox and its tunnel, and with a phone number if one is wanted: all of it or nothing.
+#[utoipa::path(post, path = "/api/v1/identities", tag = "Identities",
+    responses((status = 201, description = "The identity", body = Identity)),
+    extensions(("x-errors" = json!([Code::AgentHandleUnavailable, Code::IdentityExists,
+        Code::NoPhoneNumberAvailable, Code::VaultSecretNotFound, Code::ImessageInventoryPending]))))]
+pub(crate) async fn create_identity(
+    Admin(caller): Admin,
+    body: Sent<CreateForm>,
+) -> Result<Response, ApiError> {
+    let form = body.read(caller.settings())?;
     if let Some(number) = form.imessage_number {
         return Err(ApiError::imessage_inventory_pending(number.as_str()));
     }
@@ -53,47 +56,50 @@ impl Reply for Newborn {
     }
 }
 
-/// `GET /api/v1/identities`: every identity the caller may see, newest first, or a page of those that were asked for; with
-/// `as_of`, every identity there was.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities",
-    tag = "Identities",
-    summary = "List identities",
-    description = "Newest first. Without parameters the whole list; with `limit` or `cursor` a page, and the next in the header `Link`.",
-    responses((status = 200, description = "The identities", body = Vec<crate::openapi::schemas::Identity>)),
-    extensions(("x-about" = json!({"key": "holder", "parameters": ["limit", "cursor", "status", "handle_prefix", "created_after", "created_before", "q", "as_of", "If-None-Match"], "errors": ["before_history"]}))),
-)]
+/// List identities
+///
+/// Newest first. Without parameters the whole list; with `limit` or `cursor` a page, and the next in the header `Link`. With
+/// `as_of`, every identity that there was at that moment.
+#[utoipa::path(get, path = "/api/v1/identities", tag = "Identities",
+    responses((status = 200, description = "The identities", body = Vec<Identity>)),
+    extensions(("x-errors" = json!([Code::Forbidden, Code::BeforeHistory]))))]
 pub(crate) async fn list_identities(
     holder: Holder,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    query: Query<ListQuery>,
+    IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    if let Some(asked) = past::asked(query.as_deref(), &list::PARAMETERS) {
+    if let Some(asked) = past::asked(query.parameters(), &list::PARAMETERS) {
         return past::list(holder.historian()?, asked).await;
     }
     let caller = holder.caller()?;
-    let wanted = list::Wanted::read(query.as_deref(), &caller)?;
+    let wanted = list::Request::read(&query, &caller)?;
     unless_known(&caller, &headers, async || list::answer(wanted, &caller).await).await
 }
 
-/// `GET /api/v1/identities/{agent_handle}`; with `as_of`, the identity that had the handle then.
-#[utoipa::path(
-    get,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
-    summary = "Get an identity",
-    description = "What the key may not see is not found.",
-    responses((status = 200, description = "The identity", body = crate::openapi::schemas::Identity)),
-    extensions(("x-about" = json!({"key": "holder", "parameters": ["as_of_version", "If-None-Match"], "errors": ["identity_not_found", "before_history"]}))),
-)]
+/// Filters and pages of the present, or a moment of the past.
+#[derive(Debug)]
+pub(crate) struct ListQuery;
+
+impl ReadQuery for ListQuery {
+    fn describe(parameters: &mut Parameters) {
+        list::Filters::read(parameters, |_| None);
+        past::moment_of_list(parameters);
+    }
+}
+
+/// Get an identity
+///
+/// What the key may not see is not found. With `as_of`, the identity that had the handle then.
+#[utoipa::path(get, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
+    responses((status = 200, description = "The identity", body = Identity)),
+    extensions(("x-errors" = json!([Code::Forbidden, Code::IdentityNotFound, Code::BeforeHistory]))))]
 pub(crate) async fn get_identity(
     holder: Holder,
     Segments(handle): Segments<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    query: Query<past::AsOf>,
+    IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    if let Some(asked) = past::asked(query.as_deref(), &[]) {
+    if let Some(asked) = past::asked(query.parameters(), &[]) {
         return past::get(holder.historian()?, asked, &handle).await;
     }
     let caller = holder.caller()?;
@@ -101,28 +107,24 @@ pub(crate) async fn get_identity(
     Ok(unless_current(&headers, &*found, found.body()))
 }
 
-/// `PATCH /api/v1/identities/{agent_handle}`: 200 with the whole identity, changed or not.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
-    summary = "Change an identity",
-    description = "What is absent stays. An agent changes nobody but itself.",
-    responses((status = 200, description = "The whole identity, changed or not", body = crate::openapi::schemas::Identity)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "imessage_number_not_found", "agent_handle_unavailable", "dedicated_imessage_number_inventory_pending"], "body": "UpdateIdentity"}))),
-)]
+/// Change an identity
+///
+/// What is absent stays. An agent changes nobody but itself.
+#[utoipa::path(patch, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
+    responses((status = 200, description = "The whole identity, changed or not", body = Identity)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ImessageNumberNotFound,
+        Code::AgentHandleUnavailable, Code::ImessageInventoryPending]))))]
 pub(crate) async fn update_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
-    body: Body,
+    IfMatch(headers): IfMatch,
+    body: Sent<UpdateForm>,
 ) -> Result<Response, ApiError> {
     let found = caller.find_own(&handle).await?;
-    let form = Form::parse(&body)?;
-    if ADMIN_FIELDS.iter().any(|field| form.has(field)) {
-        caller.admins_only("Changing filter modes, status or numbers")?;
-    }
-    let form = UpdateForm::read(form, caller.settings())?;
+    let form = body.read_if(caller.settings(), |form| {
+        let is_for_admins = ADMIN_FIELDS.iter().any(|field| form.has(field));
+        if is_for_admins { caller.admins_only("Changing filter modes, status or numbers") } else { Ok(()) }
+    })?;
     match form.imessage_number {
         Some(ImessageNumber::Owned(_)) => return Err(ApiError::imessage_number_not_found()),
         Some(ImessageNumber::Claimed(_)) if !headers.contains_key("idempotency-key") => {
@@ -160,20 +162,17 @@ impl Reply for Updated {
     }
 }
 
-/// `DELETE /api/v1/identities/{agent_handle}`: 204, with everything that belongs to it.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}",
-    tag = "Identities",
-    summary = "Delete an identity",
-    description = "With everything that belongs to it; its names stay reserved for a while.",
+/// Delete an identity
+///
+/// With everything that belongs to it; its names stay reserved for a while. An agent deletes nobody: it is answered 403 for
+/// an identity that it sees, and 404 for any other.
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["identity_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn delete_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
+    IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let found = caller.find(&handle).await?;
     caller.admins_only("Deleting an identity")?;

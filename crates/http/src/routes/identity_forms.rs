@@ -5,19 +5,23 @@ use identity_domain::identity::{Create, Mailbox, PhoneOrder, TlsMode, Tunnel, Up
 use identity_domain::phone::{CallAction, CallHandling, UsState};
 use identity_domain::{NumberWish, SecretSelection, url};
 use identity_log::ids;
+use identity_projections::document::NumberType;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::caller::AppSettings;
-use crate::error::ApiError;
-use crate::form::{Complaint, Form, boolean, choice, parsed, text, uuid};
+use crate::fault::Complaint;
+use crate::form::reader::{
+    Reader, boolean, choice, handle, parsed, read_choice, read_uuid, schema_of, text, uuid,
+};
+use crate::form::{Form, ReadForm};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
 
-/// The longest text that a handle is looked for in; everything longer is refused by its length.
-const LONGEST_HANDLE_TEXT: usize = usize::MAX;
+/// The longest address, in characters.
+const LONGEST_URL: usize = 2048;
 
 /// Fields that an agent may not change, not even on itself (D6).
 pub(crate) const ADMIN_FIELDS: [&str; 6] = [
@@ -65,21 +69,34 @@ pub(crate) struct CreateForm {
     pub(crate) imessage_number: Option<ImessageNumberType>,
 }
 
-impl CreateForm {
-    pub(crate) fn read(mut form: Form, settings: &AppSettings) -> Result<Self, ApiError> {
-        let handle = form.required("agent_handle", parsed(LONGEST_HANDLE_TEXT, Handle::parse));
-        let display_name = form.lenient("display_name", text(LONGEST_DISPLAY_NAME));
-        let description = form.lenient("description", text(settings.longest_description));
-        let imessage_enabled = form.optional("imessage_enabled", boolean).unwrap_or(false);
-        let imessage_number = form.lenient("imessage_number_type", choice);
+impl ReadForm for CreateForm {
+    const NAME: &'static str = "CreateIdentity";
+    const EXAMPLE: &'static str = r#"{ "agent_handle": "harbor-desk", "description": "answers the door" }"#;
+
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
+        let handle = form.required("agent_handle", "Globally unique. Letters, digits and single hyphens; upper case is folded, and one `@` at the beginning dropped", handle());
+        let display_name =
+            form.lenient("display_name", "The handle if absent or null", text(LONGEST_DISPLAY_NAME));
+        let description = form.lenient("description", DESCRIPTION, text(settings.longest_description));
+        let imessage_enabled = form
+            .optional("imessage_enabled", "Whether it is reachable over iMessage; false if absent", boolean())
+            .unwrap_or(false);
+        let imessage_number = form.lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type());
         if imessage_number.is_some() && !imessage_enabled {
             form.refuse("imessage_number_type", "Needs imessage_enabled to be true");
         }
-        form.nested("mailbox", |mailbox| check_mailbox(mailbox, handle.as_ref(), settings));
-        let tls_mode = form.nested("tunnel", |tunnel| tunnel.lenient("tls_mode", choice)).flatten();
-        let phone = form.nested("phone_number", |phone| phone_order(phone, true));
-        let secrets = form.lenient("vault_secret_ids", secret_selection);
-        let agent_handle = form.finish(handle)?;
+        form.nested("mailbox", "Wishes for the mailbox, which is on the platform's domain", |mailbox| {
+            check_mailbox(mailbox, handle.as_ref(), settings);
+        });
+        let tls_mode = form.nested("tunnel", "Wishes for the tunnel", |tunnel| {
+            let about = "Who terminates TLS, once and for all; the edge if absent";
+            tunnel.lenient("tls_mode", about, choice())
+        });
+        let phone =
+            form.nested("phone_number", "A phone number, if one is wanted", |phone| phone_order(phone, true));
+        let about = "Vault secrets that it may use: one id, several, or `*` or `all` for all that there are";
+        let secrets = form.lenient("vault_secret_ids", about, secret_selection());
+        let agent_handle = handle?;
         let create = Create {
             id: ids::mint(),
             display_name,
@@ -91,26 +108,39 @@ impl CreateForm {
             },
             tunnel: Tunnel {
                 id: ids::mint(),
-                tls_mode: tls_mode.unwrap_or(TlsMode::Edge),
+                tls_mode: tls_mode.flatten().unwrap_or(TlsMode::Edge),
                 zone: settings.tunnel_zone.clone(),
             },
             agent_handle,
             phone,
             secrets,
         };
-        Ok(Self { create, imessage_number })
+        Some(Self { create, imessage_number })
     }
+}
+
+/// What is said of a description, wherever there is one.
+pub(crate) const DESCRIPTION: &str =
+    "At most 10,000 characters, unless the service is set otherwise; an empty text is not null";
+
+const NO_NUMBERS_YET: &str = "`dedicated_inbound` or `dedicated_outbound` are known, and answered with 503 \
+    `dedicated_imessage_number_inventory_pending`: there are no such numbers yet, so nothing but null is of use";
+
+/// A kind of number. The schema has none of them: asking for one is always in vain.
+fn imessage_number_type() -> impl Reader<Value, ImessageNumberType> {
+    (read_choice, || json!({ "type": "null" }))
 }
 
 /// On the platform's domain, the only one there is, the local part is the handle. Contract, section 2.1.
 fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSettings) {
-    let local_part = form.lenient("email_local_part", text(LONGEST_DISPLAY_NAME));
+    let local_part = form.lenient("email_local_part", "The handle, or absent", text(LONGEST_DISPLAY_NAME));
     let differs =
         |local_part: &str| handle.is_some_and(|handle| !local_part.eq_ignore_ascii_case(handle.as_str()));
     if local_part.is_some_and(|local_part| differs(&local_part)) {
         form.refuse("email_local_part", "On the platform domain the local part is the agent handle");
     }
-    let domain = form.lenient("sending_domain", text(LONGEST_DISPLAY_NAME));
+    let domain =
+        form.lenient("sending_domain", "The platform's domain, or absent", text(LONGEST_DISPLAY_NAME));
     if domain.is_some_and(|domain| !domain.eq_ignore_ascii_case(&settings.mail_domain)) {
         form.refuse("sending_domain", "Not a verified sending domain of this organization");
     }
@@ -118,16 +148,34 @@ fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSetting
 
 /// A phone number that is ordered. Contract, sections 2.2 and 6.2.
 pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
-    form.lenient("type", number_type);
-    let state = form.lenient("state", parsed(2, UsState::parse));
+    form.lenient("type", "Always `local`", number_type());
+    let state = form.lenient("state", "A US state; any if absent", parsed(2, UsState::parse, state_schema));
+    let action = "What happens to incoming calls; `auto_reject` if absent. `auto_accept` needs a `client_websocket_url`, and \
+        `webhook` an `incoming_call_webhook_url`";
     let calls = CallHandling {
-        incoming_call_action: form.lenient("incoming_call_action", choice).unwrap_or(CallAction::AutoReject),
-        client_websocket_url: form.lenient("client_websocket_url", websocket_url),
-        incoming_call_webhook_url: form.lenient("incoming_call_webhook_url", webhook_url),
+        incoming_call_action: form
+            .lenient("incoming_call_action", action, choice())
+            .unwrap_or(CallAction::AutoReject),
+        client_websocket_url: form.lenient("client_websocket_url", "A `wss://` address", url("wss")),
+        incoming_call_webhook_url: form.lenient(
+            "incoming_call_webhook_url",
+            "An `https://` address",
+            url("https"),
+        ),
     };
-    let filter_mode = if nested { None } else { form.lenient("filter_mode", choice) };
-    if let Some(missing) = calls.missing_address().filter(|field| !form.has_value(field)) {
-        form.refuse(missing, "Field required by this incoming_call_action");
+    let filter_mode = if nested {
+        None
+    } else {
+        form.lenient("filter_mode", "`blacklist` if absent; for admins", choice())
+    };
+    for (action, address) in
+        [("auto_accept", "client_websocket_url"), ("webhook", "incoming_call_webhook_url")]
+    {
+        form.requires(
+            ("incoming_call_action", action),
+            address,
+            "Field required by this incoming_call_action",
+        );
     }
     PhoneOrder {
         id: ids::mint(),
@@ -137,32 +185,40 @@ pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
     }
 }
 
-fn number_type(value: &Value) -> Result<(), Complaint> {
-    if value == "local" { Ok(()) } else { Err(Complaint::new("enum", "Input should be 'local'")) }
+fn number_type() -> impl Reader<Value, NumberType> {
+    let read = |value: &Value| {
+        let is_local = value == "local";
+        is_local.then_some(NumberType::Local).ok_or_else(|| Complaint::new("enum", "Input should be 'local'"))
+    };
+    (read, schema_of::<NumberType>)
 }
 
-/// An address for accepted calls.
-pub(crate) fn websocket_url(value: &Value) -> Result<String, Complaint> {
-    url_text("wss", value)
+fn state_schema() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z]{2}$" })
 }
 
-/// An address to ask about calls.
-pub(crate) fn webhook_url(value: &Value) -> Result<String, Complaint> {
-    url_text("https", value)
-}
-
-fn url_text(scheme: &'static str, value: &Value) -> Result<String, Complaint> {
-    parsed(2048, |text| url::check(scheme, text).map(|()| text.to_owned()))(value)
+/// An absolute address with this scheme.
+pub(crate) fn url(scheme: &'static str) -> impl Reader<Value, String> {
+    let parse = move |text: &str| url::check(scheme, text).map(|()| text.to_owned());
+    let pattern = move || format!("^{scheme}://[A-Za-z0-9][!-~]*$");
+    parsed(
+        LONGEST_URL,
+        parse,
+        move || json!({ "type": "string", "maxLength": LONGEST_URL, "pattern": pattern() }),
+    )
 }
 
 /// One id, a list of ids, or all. Contract, section 2.3.
-fn secret_selection(value: &Value) -> Result<SecretSelection, Complaint> {
-    match value {
+fn secret_selection() -> impl Reader<Value, SecretSelection> {
+    let read = |value: &Value| match value {
         Value::String(all) if all == "*" || all == "all" => Ok(SecretSelection::All),
-        Value::String(_) => Ok(SecretSelection::These(vec![uuid(value)?])),
-        Value::Array(ids) => Ok(SecretSelection::These(ids.iter().map(uuid).collect::<Result<_, _>>()?)),
+        Value::String(_) => Ok(SecretSelection::These(vec![read_uuid(value)?])),
+        Value::Array(ids) => Ok(SecretSelection::These(ids.iter().map(read_uuid).collect::<Result<_, _>>()?)),
         _ => Err(Complaint::new("value_error", "Input should be a UUID, a list of UUIDs, \"*\" or \"all\"")),
-    }
+    };
+    let id = || json!({ "type": "string", "format": "uuid" });
+    let all = || json!({ "type": "string", "enum": ["*", "all"] });
+    (read, move || json!({ "anyOf": [all(), id(), { "type": "array", "items": id() }] }))
 }
 
 /// Body of `PATCH /identities/{agent_handle}`. Contract, section 3.3.
@@ -172,21 +228,42 @@ pub(crate) struct UpdateForm {
     pub(crate) imessage_number: Option<ImessageNumber>,
 }
 
-impl UpdateForm {
-    pub(crate) fn read(mut form: Form, settings: &AppSettings) -> Result<Self, ApiError> {
+impl ReadForm for UpdateForm {
+    const NAME: &'static str = "UpdateIdentity";
+    const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "status": "paused" }"#;
+
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         let update = Update {
-            agent_handle: form.optional("agent_handle", parsed(LONGEST_HANDLE_TEXT, Handle::parse)),
-            display_name: form.nullable("display_name", text(LONGEST_DISPLAY_NAME)),
-            description: form.nullable("description", text(settings.longest_description)),
-            imessage_enabled: form.optional("imessage_enabled", boolean),
-            imessage_filter_mode: form.optional("imessage_filter_mode", choice),
-            mail_filter_mode: form.optional("mail_filter_mode", choice),
-            phone_filter_mode: form.optional("phone_filter_mode", choice),
-            status: form.optional("status", choice),
+            agent_handle: form.optional(
+                "agent_handle",
+                "The new handle; the old one is free at once",
+                handle(),
+            ),
+            display_name: form.nullable("display_name", "Null clears it", text(LONGEST_DISPLAY_NAME)),
+            description: form.nullable("description", DESCRIPTION, text(settings.longest_description)),
+            imessage_enabled: form.optional(
+                "imessage_enabled",
+                "Whether it is reachable over iMessage",
+                boolean(),
+            ),
+            imessage_filter_mode: form.optional(
+                "imessage_filter_mode",
+                "Filter mode of iMessage; for admins",
+                choice(),
+            ),
+            mail_filter_mode: form.optional("mail_filter_mode", "Filter mode of mail; for admins", choice()),
+            phone_filter_mode: form.optional(
+                "phone_filter_mode",
+                "Filter mode of the phone; for admins; 422 without a phone number",
+                choice(),
+            ),
+            status: form.optional("status", "For admins", choice()),
         };
-        let owned = form.lenient("imessage_number_id", uuid).map(ImessageNumber::Owned);
-        let claimed = form.lenient("imessage_number_type", choice).map(ImessageNumber::Claimed);
-        let update = form.finish(Some(update))?;
-        Ok(Self { update, imessage_number: owned.or(claimed) })
+        let about = "A dedicated iMessage number; there are none yet, so any is not found";
+        let owned = form.lenient("imessage_number_id", about, uuid()).map(ImessageNumber::Owned);
+        let claimed = form
+            .lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type())
+            .map(ImessageNumber::Claimed);
+        Some(Self { update, imessage_number: owned.or(claimed) })
     }
 }

@@ -2,67 +2,53 @@
 //!
 //! Every answer is about what was signed, never about what is merely there.
 
-use axum::extract::RawQuery;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_log::proof::{self, Signed};
 use identity_proof::tree::Question;
 use identity_proof::{Hash, checkpoint};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json;
 use crate::caller::{Caller, Historian, Segments};
+use crate::code::Code;
 use crate::error::ApiError;
-use crate::form::Fault;
-use crate::parameters::whole;
+use crate::fault::Fault;
+use crate::parameters::{Parameters, Query, ReadQuery, sequence};
 
-/// `GET /log/checkpoint`: the last signed note; 404 before the first, 503 while the log is not the one that was signed.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/checkpoint",
-    tag = "History",
-    summary = "Get the last signed checkpoint",
-    description = "A C2SP signed note.",
+/// Get the last signed checkpoint
+///
+/// A C2SP signed note.
+#[utoipa::path(get, path = "/api/v1/log/checkpoint", tag = "History",
     responses((status = 200, description = "The note", body = String, content_type = "text/plain; charset=utf-8")),
-    extensions(("x-about" = json!({"key": "historian", "parameters": [], "errors": ["not_signed", "log_refused"]}))),
-)]
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Response, ApiError> {
     Ok(text(signed(&caller).await?.note))
 }
 
-/// `GET /log/key`: the verifier key that opens the notes of this organization's present epoch.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/key",
-    tag = "History",
-    summary = "Get the key that opens checkpoints",
-    description = "A C2SP verifier key.",
-    responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")),
-    extensions(("x-about" = json!({"key": "historian", "parameters": [], "errors": []}))),
-)]
+/// Get the key that opens checkpoints
+///
+/// A C2SP verifier key.
+#[utoipa::path(get, path = "/api/v1/log/key", tag = "History",
+    responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")))]
 pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
     let last = proof::last(caller.pool(), caller.organization_id()).await?;
     let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
     Ok(text(format!("{}\n", caller.signer().key().verifier_key(&origin))))
 }
 
-/// `GET /log/inclusion/{organization_sequence}?size=`: that an event is among the first `size`, by default all signed.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/inclusion/{organization_sequence}",
-    tag = "History",
-    summary = "Prove that an event is in the log",
-    description = "",
-    responses((status = 200, description = "The proof", body = crate::openapi::schemas::InclusionProof)),
-    extensions(("x-about" = json!({"key": "historian", "parameters": ["size"], "errors": ["not_signed", "log_refused"]}))),
-)]
+/// Prove that an event is in the log
+#[utoipa::path(get, path = "/api/v1/log/inclusion/{organization_sequence}", tag = "History",
+    responses((status = 200, description = "The proof", body = InclusionProof)),
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn prove_inclusion(
     Historian(caller): Historian,
-    Segments(sequence): Segments<String>,
-    RawQuery(query): RawQuery,
+    Segments(text): Segments<String>,
+    query: Query<InclusionQuery>,
 ) -> Result<Response, ApiError> {
-    let sequence = number("path", "organization_sequence", Some(&sequence))?;
-    let asked = optional(query.as_deref(), "size")?;
+    let sequence = place(&text)?;
+    let asked = read(&query, size)?;
     let signed = signed(&caller).await?;
     let size = asked.unwrap_or(signed.checkpoint.size);
     if sequence > size || size > signed.checkpoint.size {
@@ -77,35 +63,47 @@ pub(crate) async fn prove_inclusion(
         answers.push(proof::answer(&mut connection, organization_id, signed.epoch, question).await?);
     }
     let [root, hashes] = answers.as_slice() else { return Err(ApiError::not_signed()) };
-    json(
-        StatusCode::OK,
-        &json!({
-            "organization_sequence": sequence,
-            "leaf_index": index,
-            "leaf_hash": leaf.to_string(),
-            "size": size,
-            "root_hash": root.first().map(Hash::to_string),
-            "hashes": in_base64(hashes),
-        }),
-    )
+    let proof = InclusionProof {
+        organization_sequence: sequence,
+        leaf_index: index,
+        leaf_hash: leaf.to_string(),
+        size,
+        root_hash: root.first().map(Hash::to_string),
+        hashes: in_base64(hashes),
+    };
+    json(StatusCode::OK, &proof)
 }
 
-/// `GET /log/consistency?from=&to=`: that the first `to` events, by default all signed, begin with the first `from`.
-#[utoipa::path(
-    get,
-    path = "/api/v1/log/consistency",
-    tag = "History",
-    summary = "Prove that the log only grew",
-    description = "",
-    responses((status = 200, description = "The proof", body = crate::openapi::schemas::ConsistencyProof)),
-    extensions(("x-about" = json!({"key": "historian", "parameters": ["from", "to"], "errors": ["not_signed", "log_refused"]}))),
-)]
+/// That an event is among the first `size` of its organization (RFC 6962, section 2.1.1).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InclusionProof {
+    /// The event's place.
+    organization_sequence: u64,
+    /// The same, counted from 0.
+    leaf_index: u64,
+    /// SHA-256 in base64.
+    #[schema(example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
+    leaf_hash: String,
+    /// How many events the tree has.
+    size: u64,
+    /// SHA-256 in base64.
+    #[schema(value_type = String, example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
+    root_hash: Option<String>,
+    /// SHA-256 in base64, from leaf to root.
+    hashes: Vec<String>,
+}
+
+/// Prove that the log only grew
+#[utoipa::path(get, path = "/api/v1/log/consistency", tag = "History",
+    responses((status = 200, description = "The proof", body = ConsistencyProof)),
+    extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
 pub(crate) async fn prove_consistency(
     Historian(caller): Historian,
-    RawQuery(query): RawQuery,
+    query: Query<ConsistencyQuery>,
 ) -> Result<Response, ApiError> {
-    let from = number("query", "from", parameter(query.as_deref(), "from"))?;
-    let asked = optional(query.as_deref(), "to")?;
+    let (from, asked) = read(&query, sizes)?;
+    // A missing one is a fault that was reported.
+    let from = from.ok_or_else(ApiError::not_signed)?;
     let signed = signed(&caller).await?;
     let to = asked.unwrap_or(signed.checkpoint.size);
     if from > to || to > signed.checkpoint.size {
@@ -114,7 +112,18 @@ pub(crate) async fn prove_consistency(
     let mut connection = caller.pool().acquire().await?;
     let question = Question::Consistency { from, to };
     let hashes = proof::answer(&mut connection, caller.organization_id(), signed.epoch, question).await?;
-    json(StatusCode::OK, &json!({ "from": from, "to": to, "hashes": in_base64(&hashes) }))
+    json(StatusCode::OK, &ConsistencyProof { from, to, hashes: in_base64(&hashes) })
+}
+
+/// That the first `to` events begin with the first `from` (RFC 6962, section 2.1.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConsistencyProof {
+    /// The size of the older tree.
+    from: u64,
+    /// The size of the newer tree.
+    to: u64,
+    /// SHA-256 in base64.
+    hashes: Vec<String>,
 }
 
 async fn signed(caller: &Caller) -> Result<Signed, ApiError> {
@@ -129,19 +138,46 @@ fn in_base64(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(Hash::to_string).collect()
 }
 
-fn optional(query: Option<&str>, name: &str) -> Result<Option<u64>, ApiError> {
-    parameter(query, name).map(|value| number("query", name, Some(value))).transpose()
+/// The parameters of an inclusion proof.
+#[derive(Debug)]
+pub(crate) struct InclusionQuery;
+
+impl ReadQuery for InclusionQuery {
+    fn describe(parameters: &mut Parameters) {
+        size(parameters);
+    }
 }
 
-/// Numbers need no decoding, so the query is read as it came.
-fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).next_back()
+fn size(parameters: &mut Parameters) -> Option<u64> {
+    parameters.number("size", "Among the first so many; all that are signed if absent", false)
 }
 
-/// Events are numbered from 1, and a size of 0 proves nothing.
-fn number(place: &str, name: &str, text: Option<&str>) -> Result<u64, ApiError> {
-    let number = text.and_then(|text| whole(text).parse::<u64>().ok());
-    let in_range = number.filter(|number| *number > 0 && i64::try_from(*number).is_ok());
-    in_range.ok_or_else(|| ApiError::invalid(vec![Fault::number(place, name, text)]))
+/// The parameters of a consistency proof.
+#[derive(Debug)]
+pub(crate) struct ConsistencyQuery;
+
+impl ReadQuery for ConsistencyQuery {
+    fn describe(parameters: &mut Parameters) {
+        sizes(parameters);
+    }
+}
+
+fn sizes(parameters: &mut Parameters) -> (Option<u64>, Option<u64>) {
+    let from = parameters.number("from", "The size of the older tree", true);
+    (from, parameters.number("to", "The size of the newer tree; all that is signed if absent", false))
+}
+
+/// Reads the parameters of a proof. Any other was ignored from the beginning, and still is.
+fn read<T, V>(query: &Query<T>, read: fn(&mut Parameters) -> V) -> Result<V, ApiError> {
+    let mut parameters = query.parameters();
+    let value = read(&mut parameters);
+    parameters.keep(&[]);
+    parameters.finish()?;
+    Ok(value)
+}
+
+/// An event's place, which is a segment of the path.
+fn place(text: &str) -> Result<u64, ApiError> {
+    let fault = || Fault::number("path", "organization_sequence", Some(text));
+    sequence(text).ok_or_else(|| ApiError::invalid(vec![fault()]))
 }

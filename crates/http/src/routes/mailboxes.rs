@@ -1,69 +1,48 @@
 //! Mailboxes, which are created and destroyed through identities only. Contract, sections 1.2 and 8.
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
-use identity_domain::identity::{Channel, Command as IdentityCommand, Update};
+use identity_domain::identity::{Channel, Command as IdentityCommand, FilterMode, Update};
 use identity_log::Committed;
-use identity_projections::document::Mailbox;
+use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
-use serde::Serialize;
 
-use super::{filter_mode_change_notice, json};
-use crate::caller::{Caller, Segments};
+use super::{filter_mode_change_notice, json as answer};
+use crate::caller::{AppSettings, Caller, Segments};
+use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
-use crate::form::{Body, Form, choice};
+use crate::form::reader::choice;
+use crate::form::{Form, ReadForm, Sent};
+use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Reply, Source, Subject};
 
-/// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
-#[derive(Debug, Serialize)]
-struct FullMailbox {
-    #[serde(flatten)]
-    mailbox: Mailbox,
-    storage_used_bytes: u64,
-    storage_limit_bytes: Option<u64>,
-}
-
-impl From<Row> for FullMailbox {
-    fn from(owner: Row) -> Self {
-        Self { mailbox: owner.document.mailbox, storage_used_bytes: 0, storage_limit_bytes: None }
-    }
-}
-
-/// `GET /mail/mailboxes`: newest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/mail/mailboxes",
-    tag = "Mailboxes",
-    summary = "List mailboxes",
-    description = "Newest first; an agent sees its own.",
-    responses((status = 200, description = "The mailboxes", body = Vec<crate::openapi::schemas::FullMailbox>)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": []}))),
-)]
-pub(crate) async fn list_mailboxes(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+/// List mailboxes
+///
+/// Newest first; an agent sees its own.
+#[utoipa::path(get, path = "/api/v1/mail/mailboxes", tag = "Mailboxes",
+    responses((status = 200, description = "The mailboxes", body = Vec<FullMailbox>)))]
+pub(crate) async fn list_mailboxes(
+    caller: Caller,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
         let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
-        json(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
+        answer(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
     })
     .await
 }
 
-/// `GET /mail/mailboxes/{email_address}`: the whole address or its local part, in any case.
-#[utoipa::path(
-    get,
-    path = "/api/v1/mail/mailboxes/{email_address}",
-    tag = "Mailboxes",
-    summary = "Get a mailbox",
-    description = "",
-    responses((status = 200, description = "The mailbox", body = crate::openapi::schemas::FullMailbox)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": ["mailbox_not_found"]}))),
-)]
+/// Get a mailbox
+#[utoipa::path(get, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
+    responses((status = 200, description = "The mailbox", body = FullMailbox)),
+    extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn get_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,
-    headers: HeaderMap,
+    IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
     let revision = Revision::from(&owner);
@@ -83,40 +62,48 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
     owner.ok_or_else(ApiError::mailbox_not_found)
 }
 
-/// `PATCH /mail/mailboxes/{email_address}`: 200 with the mailbox, and a notice when its filter mode really changed.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/mail/mailboxes/{email_address}",
-    tag = "Mailboxes",
-    summary = "Change the filter mode of a mailbox",
-    description = "",
-    responses((status = 200, description = "The mailbox", body = crate::openapi::schemas::FullMailbox)),
-    extensions(("x-about" = json!({"key": "admin", "parameters": ["If-Match"], "errors": ["mailbox_not_found"], "body": "UpdateMailbox"}))),
-)]
+/// Change the filter mode of a mailbox
+///
+/// For admins: an agent is answered 403 for its own mailbox, and 404 for any other.
+#[utoipa::path(patch, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
+    responses((status = 200, description = "The mailbox", body = FullMailbox)),
+    extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn update_mailbox(
     caller: Caller,
     Segments(address): Segments<String>,
-    headers: HeaderMap,
-    body: Body,
+    IfMatch(headers): IfMatch,
+    body: Sent<UpdateForm>,
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
     caller.admins_only("Changing a mailbox")?;
-    let mut form = Form::parse(&body)?;
-    if form.has("display_name") {
-        form.forbid_others(
-            &["filter_mode"],
-            "Not here: set display_name with PATCH /api/v1/identities/{agent_handle}",
-        );
-    } else {
-        form.forbid_others(&["filter_mode"], "Extra inputs are not permitted");
-    }
-    let mail_filter_mode = form.optional("filter_mode", choice);
-    let update = form.finish(Some(Update { mail_filter_mode, ..Update::default() }))?;
+    let UpdateForm { mail_filter_mode } = body.read(caller.settings())?;
+    let update = Update { mail_filter_mode, ..Update::default() };
     let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
     let reply = Changed { owner: caller.subject(id) };
     caller.write(id, Command::Identity(command), expected, reply).await
+}
+
+/// Body of `PATCH /mail/mailboxes/{email_address}`. Contract, section 8.
+#[derive(Debug)]
+pub(crate) struct UpdateForm {
+    mail_filter_mode: Option<FilterMode>,
+}
+
+impl ReadForm for UpdateForm {
+    const NAME: &'static str = "UpdateMailbox";
+    const EXAMPLE: &'static str = r#"{ "filter_mode": "whitelist" }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let message = if form.has("display_name") {
+            "Not here: set display_name with PATCH /api/v1/identities/{agent_handle}"
+        } else {
+            "Extra inputs are not permitted"
+        };
+        form.forbid_others(&["filter_mode"], message);
+        Some(Self { mail_filter_mode: form.optional("filter_mode", "Filter mode", choice()) })
+    }
 }
 
 /// Answers with the mailbox.

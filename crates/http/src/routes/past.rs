@@ -11,6 +11,7 @@ use identity_domain::Handle;
 use identity_log::{history, past as log};
 use identity_projections::identities::IdentityBody;
 use identity_projections::past::{self, Lived};
+use serde_json::json;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
@@ -18,8 +19,9 @@ use super::interruption::Interruption;
 use super::json_text;
 use crate::caller::{Caller, Historian, KeyCheck};
 use crate::error::ApiError;
-use crate::form::Complaint;
-use crate::parameters::{Parameters, moment};
+use crate::fault::Complaint;
+use crate::form::reader::Reader;
+use crate::parameters::{Parameters, ReadQuery, moment, read_moment};
 
 /// How many identities are read before the status of a list is sent: a short list has its length in its head.
 const FIRST_PIECE: usize = 64;
@@ -29,9 +31,28 @@ const PIECE: usize = 256;
 
 /// When.
 #[derive(Debug, Clone, Copy)]
-enum AsOf {
+pub(crate) enum AsOf {
     Moment(OffsetDateTime),
     Sequence(i64),
+}
+
+impl ReadQuery for AsOf {
+    fn describe(parameters: &mut Parameters) {
+        Self::read(parameters);
+    }
+}
+
+impl AsOf {
+    fn read(parameters: &mut Parameters) -> Option<Self> {
+        let about = "As it was at this moment, or right after its own event of this sequence; for admins and auditors";
+        parameters.one("as_of", about, as_of())
+    }
+}
+
+/// The moment at which a list is wanted.
+pub(crate) fn moment_of_list(parameters: &mut Parameters) -> Option<OffsetDateTime> {
+    let about = "As it was at this moment; for admins and auditors, and with no other parameter";
+    parameters.one("as_of", about, moment())
 }
 
 /// What was asked of the past, if it was.
@@ -40,8 +61,7 @@ pub(crate) struct Asked(Parameters);
 
 /// Whether a query asks for the past. What is asked `besides` cannot be asked of the past, and is a fault; everything else
 /// in it is left alone, as it is where nobody asks for the past.
-pub(crate) fn asked(query: Option<&str>, besides: &[&str]) -> Option<Asked> {
-    let mut parameters = Parameters::parse(query);
+pub(crate) fn asked(mut parameters: Parameters, besides: &[&str]) -> Option<Asked> {
     parameters.keep(&[&["as_of"], besides].concat());
     parameters.has("as_of").then_some(Asked(parameters))
 }
@@ -52,7 +72,7 @@ pub(crate) async fn get(
     Asked(mut parameters): Asked,
     handle: &str,
 ) -> Result<Response, ApiError> {
-    let as_of = parameters.one("as_of", as_of);
+    let as_of = AsOf::read(&mut parameters);
     parameters.finish()?;
     let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
     let (pool, organization_id) = (caller.pool(), caller.organization_id());
@@ -74,7 +94,7 @@ pub(crate) async fn list(
     Historian(caller): Historian,
     Asked(mut parameters): Asked,
 ) -> Result<Response, ApiError> {
-    let as_of = parameters.one("as_of", moment);
+    let as_of = moment_of_list(&mut parameters);
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
     let lived = Lived::find(caller.pool(), caller.organization_id(), upto).await?;
@@ -126,9 +146,14 @@ async fn whole(mut list: List) -> Result<Response, ApiError> {
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn as_of(text: &str) -> Result<AsOf, Complaint> {
+fn as_of() -> impl Reader<str, AsOf> {
+    let of_sequence = || json!({ "type": "string", "pattern": "^sequence:[1-9][0-9]{0,17}$" });
+    (read_as_of, move || json!({ "anyOf": [{ "type": "string", "format": "date-time" }, of_sequence()] }))
+}
+
+fn read_as_of(text: &str) -> Result<AsOf, Complaint> {
     let Some(sequence) = text.strip_prefix("sequence:") else {
-        return moment(text).map(AsOf::Moment);
+        return read_moment(text).map(AsOf::Moment);
     };
     let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0);
     let complaint = || Complaint::new("value_error", "Sequences are whole numbers from 1");

@@ -1,72 +1,83 @@
 //! Phone numbers. Contract, sections 5 and 6. An agent sees and changes its own number only.
 
 use async_trait::async_trait;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
-use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange};
+use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange, PhoneOrder};
 use identity_domain::{Command, Handle};
 use identity_log::Committed;
 use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
-use super::identity_forms::{phone_order, webhook_url, websocket_url};
-use super::{filter_mode_change_notice, json};
-use crate::caller::{Caller, Segments, uuid_segment};
+use super::identity_forms::{phone_order, url};
+use super::{filter_mode_change_notice, json as answer};
+use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
+use crate::code::Code;
 use crate::conditional::{expected_version, unless_current, unless_known};
 use crate::error::ApiError;
-use crate::form::{Body, Form, choice, parsed};
+use crate::form::reader::{choice, handle};
+use crate::form::{Form, ReadForm, Sent};
+use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, Reply, Source, Subject};
 
-/// `GET /phone/numbers`: newest first; released ones are gone.
-#[utoipa::path(
-    get,
-    path = "/api/v1/phone/numbers",
-    tag = "Phone numbers",
-    summary = "List phone numbers",
-    description = "Newest first; an agent sees its own.",
-    responses((status = 200, description = "The numbers", body = Vec<crate::openapi::schemas::PhoneNumber>)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": []}))),
-)]
-pub(crate) async fn list_phone_numbers(caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+/// List phone numbers
+///
+/// Newest first; an agent sees its own.
+#[utoipa::path(get, path = "/api/v1/phone/numbers", tag = "Phone numbers",
+    responses((status = 200, description = "The numbers", body = Vec<PhoneNumber>)))]
+pub(crate) async fn list_phone_numbers(
+    caller: Caller,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
         let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
         let mut numbers: Vec<PhoneNumber> =
             owners.into_iter().filter_map(|owner| owner.document.phone_number).collect();
         // All timestamps are written with the same width, so their texts sort as they do.
         numbers.sort_by(|one, other| (&other.created_at, other.id).cmp(&(&one.created_at, one.id)));
-        json(StatusCode::OK, &numbers)
+        answer(StatusCode::OK, &numbers)
     })
     .await
 }
 
-/// `POST /phone/numbers`: 201 with the number, which is bound to its identity for life.
-#[utoipa::path(
-    post,
-    path = "/api/v1/phone/numbers",
-    tag = "Phone numbers",
-    summary = "Provision a phone number",
-    description = "It is bound to its identity for life.",
-    responses((status = 201, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "no_phone_number_available", "phone_number_exists"], "body": "ProvisionPhoneNumber"}))),
-)]
+/// Provision a phone number
+///
+/// It is bound to its identity for life.
+#[utoipa::path(post, path = "/api/v1/phone/numbers", tag = "Phone numbers",
+    responses((status = 201, description = "The number", body = PhoneNumber)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::NoPhoneNumberAvailable, Code::PhoneNumberExists]))))]
 pub(crate) async fn provision_phone_number(
     caller: Caller,
-    headers: HeaderMap,
-    body: Body,
+    IfMatch(headers): IfMatch,
+    body: Sent<ProvisionForm>,
 ) -> Result<Response, ApiError> {
-    let mut form = Form::parse(&body)?;
-    if form.has("filter_mode") {
-        caller.admins_only("Setting a filter mode")?;
-    }
-    let handle = form.required("agent_handle", parsed(usize::MAX, Handle::parse));
-    let order = phone_order(&mut form, false);
-    let handle = form.finish(handle)?;
+    let ProvisionForm { handle, order } = body.read_if(caller.settings(), |form| {
+        if form.has("filter_mode") { caller.admins_only("Setting a filter mode") } else { Ok(()) }
+    })?;
     let owner = caller.find_own(handle.as_str()).await?;
     let expected = expected_version(&headers, &*owner)?;
     let reply = Number { status: StatusCode::CREATED, owner: caller.subject(owner.id) };
     let command = IdentityCommand::ProvisionPhone(order);
     caller.write(owner.id, Command::Identity(command), expected, reply).await
+}
+
+/// Body of `POST /phone/numbers`. Contract, section 6.2.
+#[derive(Debug)]
+pub(crate) struct ProvisionForm {
+    handle: Handle,
+    order: PhoneOrder,
+}
+
+impl ReadForm for ProvisionForm {
+    const NAME: &'static str = "ProvisionPhoneNumber";
+    const EXAMPLE: &'static str = r#"{ "agent_handle": "harbor-desk", "state": "NY" }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let handle = form.required("agent_handle", "Whose it becomes, for life", handle());
+        let order = phone_order(form, false);
+        Some(Self { handle: handle?, order })
+    }
 }
 
 /// Answers with a number, and with a notice when its filter mode really changed.
@@ -85,20 +96,14 @@ impl Reply for Number {
     }
 }
 
-/// `GET /phone/numbers/{id}`.
-#[utoipa::path(
-    get,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
-    summary = "Get a phone number",
-    description = "",
-    responses((status = 200, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-None-Match"], "errors": ["phone_number_not_found"]}))),
-)]
+/// Get a phone number
+#[utoipa::path(get, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
+    responses((status = 200, description = "The number", body = PhoneNumber)),
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn get_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
+    IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, phone) = find(&caller, id).await?;
@@ -114,56 +119,70 @@ async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError>
     owner.zip(phone).ok_or_else(ApiError::phone_number_not_found)
 }
 
-/// `PATCH /phone/numbers/{id}`: 200 with the number, and a notice when its filter mode really changed.
-#[utoipa::path(
-    patch,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
-    summary = "Change a phone number",
-    description = "What is absent stays.",
-    responses((status = 200, description = "The number", body = crate::openapi::schemas::PhoneNumber)),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["phone_number_not_found"], "body": "UpdatePhoneNumber"}))),
-)]
+/// Change a phone number
+///
+/// What is absent stays.
+#[utoipa::path(patch, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
+    responses((status = 200, description = "The number", body = PhoneNumber)),
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn update_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
-    body: Body,
+    IfMatch(headers): IfMatch,
+    body: Sent<UpdateForm>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, _) = find(&caller, id).await?;
-    let mut form = Form::parse(&body)?;
-    if form.has("filter_mode") {
-        caller.admins_only("Changing a filter mode")?;
-    }
-    let change = PhoneChange {
-        phone_number_id: id,
-        incoming_call_action: form.optional("incoming_call_action", choice),
-        client_websocket_url: form.nullable("client_websocket_url", websocket_url),
-        incoming_call_webhook_url: form.nullable("incoming_call_webhook_url", webhook_url),
-        filter_mode: form.optional("filter_mode", choice),
-    };
-    let change = form.finish(Some(change))?;
+    let UpdateForm(change) = body.read_if(caller.settings(), |form| {
+        if form.has("filter_mode") { caller.admins_only("Changing a filter mode") } else { Ok(()) }
+    })?;
+    let change = PhoneChange { phone_number_id: id, ..change };
     let expected = expected_version(&headers, &owner)?;
     let reply = Number { status: StatusCode::OK, owner: caller.subject(owner.document.id) };
     let command = IdentityCommand::ChangePhone(change);
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
 
-/// `DELETE /phone/numbers/{id}`: 204; it cannot be undone.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/phone/numbers/{phone_number_id}",
-    tag = "Phone numbers",
-    summary = "Release a phone number",
-    description = "It cannot be undone.",
+/// Body of `PATCH /phone/numbers/{id}`: a change of no number yet. Contract, section 6.4.
+#[derive(Debug)]
+pub(crate) struct UpdateForm(PhoneChange);
+
+impl ReadForm for UpdateForm {
+    const NAME: &'static str = "UpdatePhoneNumber";
+    const EXAMPLE: &'static str =
+        r#"{ "incoming_call_action": "webhook", "incoming_call_webhook_url": "https://example.com/calls" }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let action = "What happens to incoming calls. `auto_accept` needs a `client_websocket_url` and `webhook` an \
+            `incoming_call_webhook_url`, given now or earlier; 422 otherwise";
+        Some(Self(PhoneChange {
+            phone_number_id: Uuid::nil(),
+            incoming_call_action: form.optional("incoming_call_action", action, choice()),
+            client_websocket_url: form.nullable(
+                "client_websocket_url",
+                "A `wss://` address; null clears it",
+                url("wss"),
+            ),
+            incoming_call_webhook_url: form.nullable(
+                "incoming_call_webhook_url",
+                "An `https://` address; null clears it",
+                url("https"),
+            ),
+            filter_mode: form.optional("filter_mode", "Filter mode; for admins", choice()),
+        }))
+    }
+}
+
+/// Release a phone number
+///
+/// It cannot be undone.
+#[utoipa::path(delete, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["phone_number_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
 pub(crate) async fn release_phone_number(
     caller: Caller,
     Segments(id): Segments<String>,
-    headers: HeaderMap,
+    IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("phone_number_id", &id)?;
     let (owner, _) = find(&caller, id).await?;
@@ -171,20 +190,16 @@ pub(crate) async fn release_phone_number(
     release(&caller, owner.document.id, Some(id), expected).await
 }
 
-/// `DELETE /identities/{agent_handle}/phone_number`: 204.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/identities/{agent_handle}/phone_number",
-    tag = "Phone numbers",
-    summary = "Release the phone number of an identity",
-    description = "It cannot be undone.",
+/// Release the phone number of an identity
+///
+/// It cannot be undone.
+#[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}/phone_number", tag = "Phone numbers",
     responses((status = 204, description = "Done")),
-    extensions(("x-about" = json!({"key": "caller", "parameters": ["If-Match"], "errors": ["identity_not_found", "phone_number_not_found"]}))),
-)]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
 pub(crate) async fn release_phone_number_of_identity(
     caller: Caller,
     Segments(handle): Segments<String>,
-    headers: HeaderMap,
+    IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let owner = caller.find_own(&handle).await?;
     let expected = expected_version(&headers, &*owner)?;

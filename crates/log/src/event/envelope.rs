@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use crate::event::recorded::{Recorded, timestamp};
 
-/// The envelope of an event. It has the same members wherever an event is shown. The fields are sorted by name and the payload
-/// is already canonical, so `serde_json` writes the RFC 8785 canonical form.
+/// The envelope of an event. It has the same members wherever an event is shown. The fields are sorted by name and
+/// the payload is already canonical, so `serde_json` writes the RFC 8785 canonical form.
 #[derive(Debug, Serialize)]
 pub struct Envelope<'a> {
     aggregate_id: &'a str,

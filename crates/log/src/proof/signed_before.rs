@@ -1,5 +1,5 @@
-//! The last checkpoints of an organization, from the database and from the memory beside the key, and the checks that the log
-//! still continues them.
+//! The last checkpoints of an organization, from the database and from the memory beside the key, and the checks that
+//! the log still continues them.
 
 use identity_proof::tree::Question;
 use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
@@ -22,7 +22,8 @@ pub(super) struct SignedBefore {
 }
 
 impl SignedBefore {
-    /// The last checkpoints of the latest epoch in the database or the memory. Fails if they were signed with another key.
+    /// The last checkpoints of the latest epoch in the database or the memory. Fails if they were signed with another
+    /// key.
     pub(super) async fn find(
         connection: &mut PgConnection,
         key: &SigningKey,

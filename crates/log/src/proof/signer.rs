@@ -1,8 +1,8 @@
 //! The task that grows the trees and signs them.
 //!
-//! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares the log
-//! with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different, is refused until an
-//! operator begins a new epoch. Signers of several processes take a lock for each organization.
+//! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
+//! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
+//! is refused until an operator begins a new epoch. Signers of several processes take a lock for each organization.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -67,8 +67,8 @@ impl Signer {
         refusals.get(organization_id).cloned()
     }
 
-    /// The last checkpoint. If the database and the memory do not have the same one, the log is checked and signed first. Fails
-    /// if the log is refused.
+    /// The last checkpoint. If the database and the memory do not have the same one, the log is checked and signed
+    /// first. Fails if the log is refused.
     pub async fn last(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         if let Some(refusal) = self.refusal(organization_id) {
             return Err(refusal.into());
@@ -104,8 +104,8 @@ impl Signer {
         log_failed_round(self.sign_all().await);
     }
 
-    /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed, and a log
-    /// that has changed is noticed although nobody writes to it.
+    /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
+    /// and a log that has changed is noticed although nobody writes to it.
     pub async fn review(&self) -> Result<(), sqlx::Error> {
         let signed: Vec<(String, i64, i64)> = sqlx::query_as(
             "select organization_id, epoch, size
@@ -131,8 +131,8 @@ impl Signer {
         Ok(())
     }
 
-    /// Signs every log that has unsigned events, and tries every refused log again. Up to 4 logs are signed at the same time,
-    /// since each waits for the disk. A log that cannot be signed does not delay the others.
+    /// Signs every log that has unsigned events, and tries every refused log again. Up to 4 logs are signed at the
+    /// same time, since each waits for the disk. A log that cannot be signed does not delay the others.
     pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
         let behind: Vec<String> = sqlx::query_scalar(
             "select organization_id
@@ -246,8 +246,8 @@ impl Signer {
         }
     }
 
-    /// Stores a checkpoint, first in the memory and then in the database. If only the memory has it, the same checkpoint is
-    /// signed again. If only the database had it, restoring a backup would lose it.
+    /// Stores a checkpoint, first in the memory and then in the database. If only the memory has it, the same
+    /// checkpoint is signed again. If only the database had it, restoring a backup would lose it.
     async fn keep(
         &self,
         connection: &mut PgConnection,

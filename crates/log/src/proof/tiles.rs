@@ -1,5 +1,5 @@
-//! A Merkle tree in rows of `merkle_tiles`. A root or a proof reads the tiles that it needs; new leaves change the tiles at the
-//! right edge.
+//! A Merkle tree in rows of `merkle_tiles`. A root or a proof reads the tiles that it needs; new leaves change the
+//! tiles at the right edge.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

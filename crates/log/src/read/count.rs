@@ -7,8 +7,8 @@ use crate::error::ReadError;
 
 /// How many events of `kind` there are up to a position. A scan of all ranges must read as many.
 ///
-/// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type of an
-/// event is unknown, since no read model would fold that event.
+/// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type
+/// of an event is unknown, since no read model would fold that event.
 pub async fn count_events(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
     let (of_kind, of_all, unknown): (i64, i64, Option<i64>) = sqlx::query_as(
         "select count(*) filter (where aggregate_type = $1),

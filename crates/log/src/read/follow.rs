@@ -66,7 +66,8 @@ impl Follower {
                 },
                 Err(_elapsed) => None,
             };
-            // A notification of an append contains the position. After any other one, and after silence, the log is asked.
+            // A notification of an append contains the position. After any other one, and after silence, the log is
+            // asked.
             match position {
                 Some(position) => self.tell(position),
                 None => self.tell(pages::head(&self.pool).await?),

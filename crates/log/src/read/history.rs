@@ -83,13 +83,14 @@ macro_rules! statement {
 
 const FROM_ORGANIZATION: &str = statement!("events");
 
-/// Selects from the events of single aggregates. `offset 0` forces the planner to use the index by aggregate. It would otherwise
-/// read the organization in order until the limit is reached, which may be the whole history.
+/// Selects from the events of single aggregates. `offset 0` forces the planner to use the index by aggregate. It
+/// would otherwise read the organization in order until the limit is reached, which may be the whole history.
 const FROM_AGGREGATES: &str = statement!(
     "(select * from events where aggregate_type = any($9) and aggregate_id = any($10) offset 0) as events"
 );
 
-/// Removes values that contain NUL. They match nothing, since Postgres cannot store NUL, and Postgres refuses them as arguments.
+/// Removes values that contain NUL. They match nothing, since Postgres cannot store NUL, and Postgres refuses them as
+/// arguments.
 fn storable(values: Option<&Vec<String>>) -> Option<Vec<String>> {
     values.map(|values| values.iter().filter(|value| !value.contains('\0')).cloned().collect())
 }
@@ -104,8 +105,8 @@ pub async fn head(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
     Ok(sequence.unwrap_or_default())
 }
 
-/// The `organization_sequence` of the last event at or before `moment`; 0 if there is none. Times ascend with the sequence,
-/// so this is a binary search. A missing sequence is an error.
+/// The `organization_sequence` of the last event at or before `moment`; 0 if there is none. Times ascend with the
+/// sequence, so this is a binary search. A missing sequence is an error.
 pub async fn sequence_at(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
@@ -230,8 +231,9 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// Appends the [`Envelope`](crate::event::envelope::Envelope) as JSON text without a line break. Payload and metadata are
-    /// copied in the spelling of Postgres and not decoded. The leaf hash, if there is one, is an additional last member.
+    /// Appends the [`Envelope`](crate::event::envelope::Envelope) as JSON text without a line break. Payload and
+    /// metadata are copied in the spelling of Postgres and not decoded. The leaf hash, if there is one, is an
+    /// additional last member.
     pub fn write_envelope(&self, text: &mut Vec<u8>) {
         text.extend_from_slice(b"{\"organization_id\":");
         write_string(self.organization_id, text);

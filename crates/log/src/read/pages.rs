@@ -82,8 +82,8 @@ pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Re
     Ok(rows.into_iter().filter_map(change).collect())
 }
 
-/// The generation of the read models and the last sequence of an organization. Everything that is shown of the organization is
-/// unchanged as long as both are.
+/// The generation of the read models and the last sequence of an organization. Everything that is shown of the
+/// organization is unchanged as long as both are.
 pub async fn shown_history(
     executor: impl PgExecutor<'_>,
     organization_id: &str,

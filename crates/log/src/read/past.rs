@@ -1,5 +1,5 @@
-//! Queries about a moment in the past: which identity had a handle then, which identities were deleted by then, and whether
-//! an event to come can still have that moment.
+//! Queries about a moment in the past: which identity had a handle then, which identities were deleted by then, and
+//! whether an event to come can still have that moment.
 
 use std::time::Duration;
 
@@ -89,8 +89,8 @@ pub async fn last_holder(
     Ok(id)
 }
 
-/// Those of `identities` that were deleted by the sequence `upto`. A deletion is the last event of an identity, so one row for
-/// each identity is read.
+/// Those of `identities` that were deleted by the sequence `upto`. A deletion is the last event of an identity, so
+/// one row for each identity is read.
 pub async fn gone(
     executor: impl PgExecutor<'_>,
     identities: &[String],

@@ -1,5 +1,5 @@
-//! All events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an aggregate come
-//! together and in order, so a fold has one aggregate in memory at a time, however long the log is.
+//! All events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an
+//! aggregate come together and in order, so a fold has one aggregate in memory at a time, however long the log is.
 
 use bytes::Bytes;
 use futures::TryStreamExt;

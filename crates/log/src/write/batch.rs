@@ -82,8 +82,8 @@ impl Batch {
         Written::Committed(connection)
     }
 
-    /// Writes and commits with one statement. Returns false if nothing was written: the draft was not valid any more, or a
-    /// command was abandoned since it was drafted.
+    /// Writes and commits with one statement. Returns false if nothing was written: the draft was not valid any more,
+    /// or a command was abandoned since it was drafted.
     async fn write_in_one_statement(&mut self, deps: &Deps) -> Result<bool, NotWritten> {
         if !mark_as_sent(&self.jobs) {
             return Ok(false);

@@ -1,5 +1,5 @@
-//! Everything that the commands of a batch need to know. It is loaded once for the whole batch, and updated after each command,
-//! so a command sees what the commands before it in the same batch have done.
+//! Everything that the commands of a batch need to know. It is loaded once for the whole batch, and updated after
+//! each command, so a command sees what the commands before it in the same batch have done.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -25,7 +25,8 @@ use crate::read::pages;
 const MAX_CACHED_AGGREGATES: usize = 20_000;
 
 /// Whether everything that a command needs is looked up by key. All identities or all secrets of an organization and free
-/// phone numbers are not: they are read under the lock, because this process does not track how the last batch changes them.
+/// phone numbers are not: they are read under the lock, because this process does not track how the last batch
+/// changes them.
 pub(super) fn is_looked_up_by_key(append: &Append) -> bool {
     let Needs { all_identities, secrets, number, .. } = append.command.needs();
     !all_identities && !matches!(secrets, Some(SecretSelection::All)) && number.is_none()
@@ -43,14 +44,14 @@ pub(super) struct AggregateCache {
 }
 
 impl AggregateCache {
-    /// The states that do not hold events after `position`, which may never be committed.
+    /// The states without events after `position`, since those may never be committed.
     pub(super) fn up_to(mut self, position: i64) -> Self {
-        self.aggregates.retain(|_, known| known.as_of <= position);
+        self.aggregates.retain(|_, aggregate| aggregate.as_of <= position);
         self
     }
 
-    /// What stays valid after another process has written: the states of aggregates. The log ends at `position` now, and all
-    /// events up to it are committed.
+    /// What stays valid after another process has written: the states of aggregates. The log ends at `position` now,
+    /// and all events up to it are committed.
     pub(super) fn after_other_writers(self, position: i64) -> Self {
         Self { committed: position, claims: Claims::default(), ..self }
     }
@@ -319,8 +320,8 @@ impl BatchContext {
         aggregate.state.evolve(&recorded.event);
     }
 
-    /// The claims that this batch has changed, the phone numbers that it has taken, each with the identity that has it, and
-    /// the cache for the next batch. `base` is the last position before this batch.
+    /// The claims that this batch has changed, the phone numbers that it has taken, each with the identity that has
+    /// it, and the cache for the next batch. `base` is the last position before this batch.
     pub(super) fn into_changes(self, base: i64) -> (Vec<ChangedClaim>, Vec<(String, Uuid)>, AggregateCache) {
         let (changed, claims) = self.claims.into_changes();
         let cache = AggregateCache { aggregates: self.aggregates, claims, committed: base };

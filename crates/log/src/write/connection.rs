@@ -49,9 +49,9 @@ pub(super) async fn within<T>(
 /// **Time limits.** Every wait has an end, so that a lost client cannot keep `log_head` locked.
 ///
 /// **Plans.** Every statement of a batch selects rows by keys, and the best plan always goes through the index of those
-/// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown since from
-/// end to end, until the statistics are updated. Statements that join keys fix the order of the join themselves: the
-/// looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
+/// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown
+/// since from end to end, until the statistics are updated. Statements that join keys fix the order of the join
+/// themselves: the looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
 pub(super) fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("identityd committer").options([
         ("idle_in_transaction_session_timeout", "5s"),

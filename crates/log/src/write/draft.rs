@@ -40,8 +40,8 @@ impl Draft {
         self.drafted_on.is_valid_at(head)
     }
 
-    /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write nothing,
-    /// and so would not check that the log has not moved.
+    /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write
+    /// nothing, and so would not check that the log has not moved.
     pub(super) fn is_one_statement(&self, appends: &[&Append]) -> bool {
         let keeps_answers = appends
             .iter()
@@ -72,30 +72,8 @@ pub(super) async fn draft(
     context.load(connection, deps.carrier.as_ref(), drafted_on.position, appends).await?;
     let mut used = idempotency::used_keys(connection, appends).await?;
     used.extend(last_used);
-    let mut outcomes = Vec::with_capacity(appends.len());
-    let mut accepted = Vec::with_capacity(appends.len());
-    let mut used_keys = UsedKeys::new();
-    for append in appends {
-        if !context.may_act(append) {
-            outcomes.push(Err(AppendError::KeyRevoked));
-            continue;
-        }
-        let key = UsedKey::of(append);
-        if key.as_ref().is_some_and(|key| used.contains(key) || used_keys.contains(key)) {
-            outcomes.push(Err(AppendError::Repeated));
-            continue;
-        }
-        let outcome = decide(append, &mut context, &mut head, deps)?;
-        if outcome.is_ok() {
-            accepted.push(AcceptedCommand {
-                kind: append.command.kind(),
-                aggregate_id: append.aggregate_id.clone(),
-                position: head.position(),
-            });
-        }
-        used_keys.extend(key.filter(|_| outcome.is_ok()));
-        outcomes.push(outcome);
-    }
+    let Decided { mut outcomes, accepted, used_keys } =
+        decide_all(appends, &mut context, &mut head, deps, &used)?;
     let events: Vec<Recorded> =
         outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
     let (claims, numbers, aggregates) = context.into_changes(drafted_on.position);
@@ -118,6 +96,50 @@ pub(super) async fn draft(
     }
     let draft = Draft { drafted_on, outcomes, events, writes, numbers };
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
+}
+
+/// The decisions of a batch.
+struct Decided {
+    outcomes: Vec<Outcome>,
+    accepted: Vec<AcceptedCommand>,
+    /// The idempotency keys of the accepted commands.
+    used_keys: UsedKeys,
+}
+
+/// Decides the commands in order. Refuses a command whose actor may not act any more, or whose idempotency key was
+/// used before.
+fn decide_all(
+    appends: &[&Append],
+    context: &mut BatchContext,
+    head: &mut LogHead,
+    deps: &Deps,
+    used: &UsedKeys,
+) -> Result<Decided, BatchError> {
+    let mut outcomes = Vec::with_capacity(appends.len());
+    let mut accepted = Vec::with_capacity(appends.len());
+    let mut used_keys = UsedKeys::new();
+    for append in appends {
+        if !context.may_act(append) {
+            outcomes.push(Err(AppendError::KeyRevoked));
+            continue;
+        }
+        let key = UsedKey::of(append);
+        if key.as_ref().is_some_and(|key| used.contains(key) || used_keys.contains(key)) {
+            outcomes.push(Err(AppendError::Repeated));
+            continue;
+        }
+        let outcome = decide(append, context, head, deps)?;
+        if outcome.is_ok() {
+            accepted.push(AcceptedCommand {
+                kind: append.command.kind(),
+                aggregate_id: append.aggregate_id.clone(),
+                position: head.position(),
+            });
+        }
+        used_keys.extend(key.filter(|_| outcome.is_ok()));
+        outcomes.push(outcome);
+    }
+    Ok(Decided { outcomes, accepted, used_keys })
 }
 
 /// Decides one command. A refusal is the answer to this command and does not affect the others.

@@ -62,11 +62,11 @@ pub(crate) struct LogHead {
 }
 
 impl LogHead {
-    /// Begins a transaction and waits for the lock on the one row of `log_head`. The holder of this lock is the only writer
-    /// of the log.
+    /// Begins a transaction and waits for the lock on the one row of `log_head`. The holder of this lock is the only
+    /// writer of the log.
     ///
-    /// Both statements go to the server in one message, so they cannot be prepared statements and their values come back as
-    /// text. Times come back as whole microseconds, because the text form of a timestamp depends on settings.
+    /// Both statements go to the server in one message, so they cannot be prepared statements and their values come
+    /// back as text. Times come back as whole microseconds, because the text form of a timestamp depends on settings.
     pub(crate) async fn lock(connection: &mut PgConnection) -> Result<Self, BatchError> {
         let head = connection
             .fetch_one(
@@ -108,8 +108,8 @@ impl LogHead {
 
     /// Loads the heads of the organizations that a batch writes to.
     ///
-    /// This is a statement of its own after the lock is taken: a statement that began before would have an older snapshot.
-    /// The heads of the last batch stay cached, because that batch may not be committed yet.
+    /// This is a statement of its own after the lock is taken: a statement that began before would have an older
+    /// snapshot. The heads of the last batch stay cached, because that batch may not be committed yet.
     pub(crate) async fn load_organizations(
         &mut self,
         connection: &mut PgConnection,

@@ -1,5 +1,5 @@
-//! Idempotency keys. The answer to a write with a key is stored in the transaction of the write, so a repetition finds the
-//! answer if and only if the write was committed.
+//! Idempotency keys. The answer to a write with a key is stored in the transaction of the write, so a repetition
+//! finds the answer if and only if the write was committed.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -43,8 +43,8 @@ impl LastBatch {
         }
     }
 
-    /// The state after a rejected draft: only the states of aggregates that neither this draft nor a later one has changed
-    /// stay. `no_other_writer` stays true if only the 50 ms were exceeded.
+    /// The state after a rejected draft: only the states of aggregates that neither this draft nor a later one has
+    /// changed stay. `no_other_writer` stays true if only the 50 ms were exceeded.
     pub(super) fn after_rejected(last: Option<Self>, drafted_on: &DraftedOn, found: LogHead) -> Self {
         let no_other_writer = drafted_on.is_unchanged_at(&found);
         let aggregates = last

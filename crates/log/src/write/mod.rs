@@ -23,8 +23,9 @@
 //! ```
 //!
 //! A *draft* is a batch that is decided and not written: the answers, the events, and the SQL. A batch context
-//! ([`batch_context`]) contains what its commands need to know. [`last_batch`] carries over from one batch to the next: the
-//! head of the log, states of aggregates, claims on names, idempotency keys, and the folds of the read models.
+//! ([`batch_context`]) contains what its commands need to know. [`last_batch`] carries over from one batch to the
+//! next: the head of the log, states of aggregates, claims on names, idempotency keys, and the folds of the read
+//! models.
 //!
 //! # When a batch is drafted ahead
 //!
@@ -38,19 +39,21 @@
 //!
 //! # What invalidates a draft
 //!
-//! A draft is valid if all of this is true when it is written ([`DraftedOn`](head::DraftedOn); the SQL is in [`statement`]):
+//! A draft is valid if all of this is true when it is written ([`DraftedOn`](head::DraftedOn); the SQL is in
+//! [`statement`]):
 //!
 //! - `log_head.position` is unchanged, so nothing that the draft read has changed.
 //! - `log_head.generation` is unchanged, so no read model was rebuilt.
 //! - The database clock is less than 50 ms past the moment of the draft.
 //! - No caller of the batch has abandoned its command.
-//! - For the one statement: nobody else has `log_head` locked. The statement does not wait for the lock (`skip locked`): a
-//!   waiting statement would already hold locks on the tables that it writes. A cut-over locks `log_head` first and the
-//!   tables second, so waiting could deadlock.
+//! - For the one statement: nobody else has `log_head` locked. The statement does not wait for the lock
+//!   (`skip locked`): a waiting statement would already hold locks on the tables that it writes. A cut-over locks `log_head`
+//!   first and the tables second, so waiting could deadlock.
 //!
 //! # What is written under the lock
 //!
-//! These batches are written in a transaction that begins with `select … from log_head for update`, on the writer connection:
+//! These batches are written in a transaction that begins with `select … from log_head for update`, on the writer
+//! connection:
 //!
 //! - the first batches of a process, and every batch that cannot be drafted ahead;
 //! - a batch whose draft was not valid; it is drafted again under the lock;
@@ -77,9 +80,9 @@
 //!   has an answer.
 //! - while the statement or the transaction runs, before COMMIT: Postgres rolls back when the connection breaks. That
 //!   releases the lock on `log_head`.
-//! - after COMMIT, before the observers or the answers: the events are in the log. The cache is gone with the process. The
-//!   callers get no answer and cannot know whether the write was committed. They can repeat the request; with an
-//!   `Idempotency-Key` it is carried out once.
+//! - after COMMIT, before the observers or the answers: the events are in the log. The cache is gone with the
+//!   process. The callers get no answer and cannot know whether the write was committed. They can repeat the request;
+//!   with an `Idempotency-Key` it is carried out once.
 
 mod batch;
 mod batch_context;

@@ -1,4 +1,5 @@
-//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an identity.
+//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an
+//! identity.
 //!
 //! At most one identity has a name at a time. It has the name as its handle, which is also the name of its tunnel; as
 //! the local part of its mail address; or as both.
@@ -131,15 +132,15 @@ impl Claims {
         change(&mut cached.claim);
     }
 
-    /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch. Those
-    /// are the changed ones only: this batch may not be committed when the next one loads its claims.
+    /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch.
+    /// Those are the changed ones only: this batch may not be committed when the next one loads its claims.
     pub(super) fn into_changes(mut self) -> (Vec<ChangedClaim>, Self) {
         self.0.retain(|_, cached| cached.is_changed);
-        let changed = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
+        let change = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
             claim: claim.clone(),
             is_stored: *is_stored,
         };
-        let mut changes: Vec<ChangedClaim> = self.0.values().map(changed).collect();
+        let mut changes: Vec<ChangedClaim> = self.0.values().map(change).collect();
         changes.sort_unstable_by(|one, other| one.claim.name.cmp(&other.claim.name));
         for cached in self.0.values_mut() {
             (cached.is_stored, cached.is_changed) = (true, false);

@@ -18,8 +18,8 @@ use super::last_batch::LastBatch;
 use super::queue::{Job, answer_all, appends, mark_as_sent, refuse, remove_abandoned};
 use crate::error::{AppendError, BatchError};
 
-/// How many commands one transaction takes at most. More would spread the cost of a commit a little further, and make every
-/// caller of the batch wait longer.
+/// How many commands one transaction takes at most. More would spread the cost of a commit a little further, and make
+/// every caller of the batch wait longer.
 const MAX_BATCH_COMMANDS: usize = 256;
 
 /// How long an incomplete batch waits for further commands while no other batch is being written.
@@ -95,8 +95,8 @@ impl Pipeline {
         }
     }
 
-    /// Drafts a batch on the state that the batch in writing will leave. Returns `None` if that is not possible or fails; the
-    /// batch is then drafted under the lock.
+    /// Drafts a batch on the state that the batch in writing will leave. Returns `None` if that is not possible or
+    /// fails; the batch is then drafted under the lock.
     async fn draft_ahead(&mut self, jobs: &[Job]) -> Option<Draft> {
         let appends = appends(jobs);
         let last_batch = self.last_batch.take_if(|last_batch| last_batch.can_draft_ahead(&appends))?;
@@ -186,7 +186,8 @@ impl Pipeline {
         within(limit, async { Ok(open(idle, &self.options).await?) }).await
     }
 
-    /// Waits for the batch that is being written, if there is one. Returns whether a draft on top of it can still be valid.
+    /// Waits for the batch that is being written, if there is one. Returns whether a draft on top of it can still be
+    /// valid.
     pub(super) async fn finish(&mut self) -> bool {
         if self.writing.is_none() {
             return true;
@@ -223,9 +224,9 @@ impl Pipeline {
     }
 
     /// Handles a batch of which nothing was written. In an outage every caller gets an error. If Postgres refused a
-    /// statement, each command is tried alone under the lock, so that one command that cannot be written does not fail the
-    /// others. A batch of one command is tried again, too: another process may have used its idempotency key after it was
-    /// drafted ahead, and the lock shows that.
+    /// statement, each command is tried alone under the lock, so that one command that cannot be written does not
+    /// fail the others. A batch of one command is tried again, too: another process may have used its idempotency key
+    /// after it was drafted ahead, and the lock shows that.
     async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
         self.last_batch = None;
         if error.is_outage() {

@@ -37,9 +37,14 @@ pub(super) fn remove_abandoned(jobs: &mut Vec<Job>) {
     jobs.retain(|job| !job.reply.is_closed() && !job.append.fate.is_abandoned());
 }
 
-/// Marks all commands as on their way to Postgres. Returns false if one of them was abandoned before.
+/// Marks all commands as on their way to Postgres. Returns false if one of them was abandoned before; the others are
+/// marked all the same, since they are written without it.
 pub(super) fn mark_as_sent(jobs: &[Job]) -> bool {
-    jobs.iter().fold(true, |all, job| job.append.fate.send() && all)
+    let mut none_abandoned = true;
+    for job in jobs {
+        none_abandoned &= job.append.fate.send();
+    }
+    none_abandoned
 }
 
 /// Tells all callers that nothing was written.

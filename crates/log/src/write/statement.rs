@@ -1,7 +1,8 @@
 //! The SQL of a batch, gathered into one statement. Every further statement would be a round trip during which
 //! `log_head` stays locked.
 //!
-//! The statement has this form, where each `part` is an `insert`, `update` or `delete` that does nothing if `turn` is empty:
+//! The statement has this form, where each `part` is an `insert`, `update` or `delete` that does nothing if `turn` is
+//! empty:
 //!
 //! ```sql
 //! with turn as (update log_head … where <the draft is valid> returning position),
@@ -38,8 +39,8 @@ const ADVANCE_HEAD_IF_VALID: &str = "
     )
     returning position";
 
-/// The same update in a transaction that has the row locked, where only a defect can have moved the head. The deadline does
-/// not count: the draft was checked, or made, after the lock was taken.
+/// The same update in a transaction that has the row locked, where only a defect can have moved the head. The
+/// deadline does not count: the draft was checked, or made, after the lock was taken.
 const ADVANCE_LOCKED_HEAD: &str = "
     update log_head set position = $1, recorded_at = $2
     where position = $3 and generation = $4 and $5::timestamptz is not null
@@ -95,20 +96,20 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
-    /// The commands of the batch that were accepted, in their order.
+    /// The accepted commands of the batch, in order.
     commands: Vec<AcceptedCommand>,
-    /// Rows that read models have handed out, by the place of their command among all accepted ones.
+    /// The rows that read models hand out, by the index of their command among the accepted ones.
     made: HashMap<usize, Made>,
 }
 
-/// A command that a batch carries out, whether or not it changes something.
+/// A command that a batch accepts, whether or not it changes something.
 #[derive(Debug, Clone)]
 pub struct AcceptedCommand {
     /// The type of its aggregate.
     pub kind: Kind,
     /// Its aggregate.
     pub aggregate_id: String,
-    /// Where the log ends after it.
+    /// The last position of the log after the command.
     pub position: i64,
 }
 
@@ -126,28 +127,28 @@ impl Writes {
         Ok(writes)
     }
 
-    /// The same for a batch of these commands, whose read models hand rows out.
+    /// The writes of a batch with these accepted commands.
     pub(super) fn of_commands(self, commands: Vec<AcceptedCommand>) -> Self {
         Self { commands, ..self }
     }
 
-    /// The commands of the batch that were accepted, in their order. None in a job that catches up.
+    /// The accepted commands of the batch, in order. Empty in a job that catches a table up.
     pub fn commands(&self) -> &[AcceptedCommand] {
         &self.commands
     }
 
-    /// Hands out the row of an aggregate after the command at this place.
+    /// Hands out the row of an aggregate after the command with this index.
     pub fn hand_out(&mut self, command: usize, made: Made) {
         self.made.insert(command, made);
     }
 
-    /// The row that was handed out after the command at this place.
+    /// Takes the row that was handed out for the command with this index.
     pub(super) fn take_made(&mut self, command: usize) -> Option<Made> {
         self.made.remove(&command)
     }
 
-    /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned statement.
-    /// The SQL must write nothing if `turn` is empty.
+    /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned
+    /// statement. The SQL must write nothing if `turn` is empty.
     pub fn part(&mut self, sql: &str) -> &mut Statement {
         self.count += 1;
         self.parts.text.push_str(&[", part_", &self.count.to_string(), " as ("].concat());
@@ -190,7 +191,8 @@ impl Writes {
         self.execute_with(ADVANCE_LOCKED_HEAD, connection).await
     }
 
-    /// Writes and commits a batch that is one statement. Returns false if the draft is not valid; then nothing is written.
+    /// Writes and commits a batch that is one statement. Returns false if the draft is not valid; then nothing is
+    /// written.
     pub(super) async fn execute_if_valid(self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         self.execute_with(ADVANCE_HEAD_IF_VALID, connection).await
     }

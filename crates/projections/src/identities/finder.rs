@@ -1,5 +1,5 @@
-//! Looks up single identities for many callers at once. All lookups that arrive while a query runs are answered by the next query,
-//! because a round trip to Postgres costs as much as the lookup itself.
+//! Looks up single identities for many callers at once. All lookups that arrive while a query runs are answered by
+//! the next query, because a round trip to Postgres costs as much as the lookup itself.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Lists of identities, newest first (D22), page by page.
 //!
-//! The place of an identity in a list follows from its creation, so it never changes. A client that reads all pages meets every
-//! identity that exists throughout exactly once, whatever happens to the others in between.
+//! The place of an identity in a list follows from its creation, so it never changes. A client that reads all pages
+//! meets every identity that exists throughout exactly once, whatever happens to the others in between.
 
 use identity_domain::identity::Status;
 use sqlx::postgres::PgArguments;
@@ -102,7 +102,8 @@ pub async fn next(
     query.build_query_as().fetch_all(executor).await
 }
 
-/// Adds the conditions of the filter. A condition that is not asked for is left out, so that Postgres plans each combination separately.
+/// Adds the conditions of the filter. A condition that is not asked for is left out, so that Postgres plans each
+/// combination separately.
 fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, after: Option<Place>) {
     if let Some(place) = after {
         query.push(" and (created_at, id) < (").push_bind(place.created_at).push(", ");

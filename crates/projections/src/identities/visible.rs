@@ -1,9 +1,14 @@
 //! The rule of who may see an identity, and queries for single identities.
 
+use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Row as _};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Whose view a query takes.
+use crate::document::IdentityDocument;
+use crate::visibility::AccessDocument;
+
+/// Who reads: an organization is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
     /// An admin, who sees every identity and every access row.
@@ -22,7 +27,18 @@ impl Viewer {
     }
 }
 
-/// An identity as it is answered: its document and its access rows, as the JSON texts that are stored.
+// `IdentityBody::body` writes these members: it joins texts that are serialized already.
+/// An identity. Clients ignore members that they do not know.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Identity {
+    /// The document.
+    #[serde(flatten)]
+    pub document: IdentityDocument,
+    /// Who may see it; empty for an agent's key.
+    pub access: Vec<AccessDocument>,
+}
+
+/// An identity as it is answered: its document and its access rows, both as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct IdentityBody {
     /// Its id.
@@ -36,7 +52,8 @@ pub struct IdentityBody {
 }
 
 impl IdentityBody {
-    /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it is deleted.
+    /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it
+    /// is deleted.
     pub fn names_viewers(&self) -> bool {
         self.access.contains("\"viewer_identity_id\":\"")
     }
@@ -57,12 +74,12 @@ impl IdentityBody {
     }
 }
 
-/// The condition, in SQL, that a viewer may see an identity. The viewer is null for an admin. A paused identity sees no other
-/// identity, and no other agent sees it (D1).
+/// The condition, in SQL, that a viewer may see an identity. The viewer is null for an admin. A paused identity sees
+/// no other identity, and no other agent sees it (D1).
 ///
 /// - `seen!(one …)` is for a single identity: Postgres looks up the access rows of that identity.
-/// - `seen!(list …)` is for a list: Postgres may collect all targets of the viewer instead. Wildcard rows are restricted to the
-///   organization, so that Postgres does not collect those of other organizations.
+/// - `seen!(list …)` is for a list: Postgres may collect all targets of the viewer instead. Wildcard rows are
+///   restricted to the organization, so that Postgres does not collect those of other organizations.
 macro_rules! seen {
     (one, $organization:literal, $viewer:literal) => {
         seen!($organization, $viewer, " offset 0")
@@ -100,8 +117,8 @@ macro_rules! seen {
 }
 pub(super) use seen;
 
-/// SQL that selects the columns of [`IdentityBody`]. An access row that names a deleted viewer is left out (D26). `offset 0` makes
-/// Postgres look up each viewer by its key, however many it expects.
+/// SQL that selects the columns of [`IdentityBody`]. An access row that names a deleted viewer is left out (D26).
+/// `offset 0` makes Postgres look up each viewer by its key, however many it expects.
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(

@@ -5,8 +5,8 @@ use sqlx::postgres::PgConnectOptions;
 
 /// The options of a job that is called `what`, for the tables of `schema`.
 ///
-/// Postgres checks twice a second that the client is still connected, so the statements and locks of a killed job end with it. There
-/// are no time limits until a swap sets its own.
+/// Postgres checks twice a second that the client is still connected, so the statements and locks of a killed job end
+/// with it. There are no time limits until a swap sets its own.
 pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> PgConnectOptions {
     let search_path = format!("{schema},public");
     options

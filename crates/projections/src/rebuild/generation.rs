@@ -39,8 +39,8 @@ async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sql
         .await
 }
 
-/// Creates the next table, without keys and indexes: they are cheaper to add at the end. An unlogged table would be cheaper to
-/// fill, but it is empty after a crash of Postgres, and making it logged writes it a second time.
+/// Creates the next table, without keys and indexes: they are cheaper to add at the end. An unlogged table would be
+/// cheaper to fill, but it is empty after a crash of Postgres, and making it logged writes it a second time.
 pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
     give_up(connection, name).await?;
     let statement =
@@ -58,7 +58,8 @@ pub(super) async fn give_up(connection: &mut PgConnection, name: &str) -> Result
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-/// Drops the table that a swap has moved aside. This is not part of the swap: removing the files of a large table takes long.
+/// Drops the table that a swap has moved aside. This is not part of the swap: removing the files of a large table
+/// takes long.
 pub(super) async fn discard(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!("drop table if exists read_model_discarded.{name}");
     connection.execute(statement.as_str()).await.map(drop)
@@ -99,7 +100,8 @@ async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<String
     .await
 }
 
-/// The constraints of the live table except `not null`: the next table was created with those, and newer servers list them.
+/// The constraints of the live table except `not null`: the next table was created with those, and newer servers list
+/// them.
 async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "select format('alter table read_model_next.%I add constraint %I %s', $1, conname,

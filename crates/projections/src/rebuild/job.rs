@@ -32,8 +32,8 @@ pub async fn rebuild(
 
 /// Rebuilds one read model, reports on `progress`, and writes to the registry how the job ended.
 ///
-/// If `stop` completes first, the job ends with [`JobError::Interrupted`] and the live table is as it was. A commit of the
-/// cut-over that has begun is not interrupted, so it is always known which table is live.
+/// If `stop` completes first, the job ends with [`JobError::Interrupted`] and the live table is as it was. A commit
+/// of the cut-over that has begun is not interrupted, so it is always known which table is live.
 pub async fn rebuild_until(
     options: &PgConnectOptions,
     table: Arc<dyn Table>,
@@ -51,8 +51,8 @@ pub async fn rebuild_until(
     };
     let outcome = job.run(settings, stop.as_mut()).await;
     match &outcome {
-        // The work is committed, so an error here changes nothing. The lock is released explicitly, because Postgres takes a
-        // moment to notice that a connection was closed.
+        // The work is committed, so an error here changes nothing. The lock is released explicitly, because Postgres
+        // takes a moment to notice that a connection was closed.
         Ok(_) => {
             drop(generation::unlock(&mut job.connection, name).await);
             drop(job.connection.close().await);
@@ -141,7 +141,8 @@ impl<'a> Job<'a> {
         Ok(report)
     }
 
-    /// Does everything except the cut-over. Returns the totals of the first fold, and how far the table was caught up since.
+    /// Does everything except the cut-over. Returns the totals of the first fold, and how far the table was caught up
+    /// since.
     async fn build(&mut self, workers: usize) -> Result<(Totals, Reached), JobError> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;

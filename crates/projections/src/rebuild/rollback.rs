@@ -11,8 +11,8 @@ use crate::table::Table;
 
 /// Makes the retired table the live one again. Returns the position, and how long writers waited.
 ///
-/// The fold of this software catches the table up with the log. The live table becomes the retired one, so a rollback can be rolled
-/// back. All of it is one transaction: if the rollback is killed, both tables stay where they were.
+/// The fold of this software catches the table up with the log. The live table becomes the retired one, so a rollback
+/// can be rolled back. All of it is one transaction: if the rollback is killed, both tables stay where they were.
 pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(i64, Duration), JobError> {
     let what = format!("rollback of {}", table.name());
     let mut connection = connection::options(options, &what, "read_model_next").connect().await?;

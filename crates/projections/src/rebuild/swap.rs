@@ -14,17 +14,19 @@ use crate::table::Table;
 /// How many events are folded in one transaction while a table catches up.
 const EVENTS_PER_TRANSACTION: i64 = 2_000;
 
-/// A table has caught up when the last page had at most this many events. The rest is folded under the lock on `log_head`.
+/// A table has caught up when the last page had at most this many events. The rest is folded under the lock on
+/// `log_head`.
 const CAUGHT_UP_PAGE: usize = 100;
 
-/// How many events are folded under the lock at most. If there are more, the lock is released and the cut-over tried again.
+/// How many events are folded under the lock at most. If there are more, the lock is released and the cut-over tried
+/// again.
 const MAX_EVENTS_UNDER_LOCK: i64 = 1_000;
 
 /// How often a swap is tried before the job fails because of readers of the live table. That takes about three minutes.
 const MAX_ATTEMPTS: u32 = 60;
 
-/// By how much the delay after a failed attempt grows with each attempt, so that a slow reader does not delay writers again
-/// and again.
+/// By how much the delay after a failed attempt grows with each attempt, so that a slow reader does not delay writers
+/// again and again.
 const RETRY_DELAY_STEP: Duration = Duration::from_millis(100);
 
 /// A table that is to become the live one: the version of its fold, and the position up to which it is folded.
@@ -132,9 +134,10 @@ pub(super) struct Attempt {
 
 /// Swaps the tables in the caller's transaction. From then on writers wait until the caller commits.
 ///
-/// Before it locks `log_head`, each attempt cancels maintenance (autovacuum), moves the retired table aside, and folds the new
-/// events, since each of these may take long. Under the lock it waits 100 ms at most for readers of the tables. If a reader does
-/// not finish, or more than 1,000 events are left, the attempt is rolled back, which releases all its locks, and tried again.
+/// Before it locks `log_head`, each attempt cancels maintenance (autovacuum), moves the retired table aside, and
+/// folds the new events, since each of these may take long. Under the lock it waits 100 ms at most for readers of the
+/// tables. If a reader does not finish, or more than 1,000 events are left, the attempt is rolled back, which
+/// releases all its locks, and tried again.
 pub(super) async fn cut_over(
     connection: &mut PgConnection,
     table: &dyn Table,
@@ -177,8 +180,8 @@ async fn try_once(
     swap(connection, table, version, reached).await
 }
 
-/// Cancels maintenance of the tables, and moves the retired table aside. Writers do not wait for this. Postgres cancels an
-/// autovacuum when somebody has waited `deadlock_timeout` (1 s) for its lock, so the limit is 3 s.
+/// Cancels maintenance of the tables, and moves the retired table aside. Writers do not wait for this. Postgres
+/// cancels an autovacuum when somebody has waited `deadlock_timeout` (1 s) for its lock, so the limit is 3 s.
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "set local lock_timeout = '3s';
@@ -188,8 +191,8 @@ async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx:
     connection.execute(statement.as_str()).await.map(drop)
 }
 
-/// The time limits under the lock on `log_head`. Postgres ends the connection of a job that is stopped there, which releases the
-/// lock.
+/// The time limits under the lock on `log_head`. Postgres ends the connection of a job that is stopped there, which
+/// releases the lock.
 const SHORT_TIME_LIMITS: &str = "
     set local lock_timeout = '100ms';
     set local statement_timeout = '200ms';

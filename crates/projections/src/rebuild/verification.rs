@@ -22,7 +22,8 @@ pub struct Verified {
     pub differences: Vec<Difference>,
 }
 
-/// Compares a live table with the log, and writes the result to the registry. Both are read in one snapshot, so writes can go on.
+/// Compares a live table with the log, and writes the result to the registry. Both are read in one snapshot, so
+/// writes can go on.
 pub async fn verify(
     options: &PgConnectOptions,
     table: &dyn Table,
@@ -55,8 +56,8 @@ pub async fn verify(
     Ok(Verified { position, events, differences })
 }
 
-/// Begins a transaction on both connections with the same snapshot. The table is locked before the snapshot is taken, so that no
-/// swap comes between: a table that becomes live after the snapshot looks empty in it.
+/// Begins a transaction on both connections with the same snapshot. The table is locked before the snapshot is taken,
+/// so that no swap comes between: a table that becomes live after the snapshot looks empty in it.
 async fn share_snapshot(
     live: &mut PgConnection,
     source: &mut PgConnection,

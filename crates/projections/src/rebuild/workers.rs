@@ -27,8 +27,9 @@ pub(super) async fn ranges(
     Ok(scan::ranges(connection, kind, position, parts).await?)
 }
 
-/// Makes a connection read ranges through the index by aggregate. Postgres would otherwise collect the rows of a range page by page
-/// and sort them, which takes twice as long and delays the first row, or read the whole log for every range.
+/// Makes a connection read ranges through the index by aggregate. Postgres would otherwise collect the rows of a
+/// range page by page and sort them, which takes twice as long and delays the first row, or read the whole log for
+/// every range.
 pub(super) async fn read_in_order(source: &mut PgConnection) -> Result<(), sqlx::Error> {
     source.execute("set enable_bitmapscan = off; set enable_seqscan = off").await.map(drop)
 }

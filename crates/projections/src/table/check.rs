@@ -16,8 +16,8 @@ use crate::projection::Projection;
 /// The columns of a row's key, in the wire form.
 type Key = Vec<Vec<u8>>;
 
-/// Compares folded aggregates with the rows of a live table, row by row and byte for byte in the wire form. It keeps only the key
-/// and a checksum of every live row, so a range of any table fits into memory.
+/// Compares folded aggregates with the rows of a live table, row by row and byte for byte in the wire form. It keeps
+/// only the key and a checksum of every live row, so a range of any table fits into memory.
 #[derive(Default)]
 pub(super) struct Check {
     live: HashMap<Key, Totals>,

@@ -11,7 +11,8 @@ use crate::phone::{CallAction, UsState};
 
 pub(super) const TARGET: Uuid = Uuid::from_u128(1);
 
-/// How many names, viewers, numbers and secrets there are. There are few, so that commands often meet what earlier ones did.
+/// How many names, viewers, numbers and secrets there are. There are few, so that commands often meet what earlier
+/// ones did.
 const FEW: u128 = 4;
 
 fn id(kind: u128) -> impl Strategy<Value = Uuid> {

@@ -9,10 +9,10 @@ use crate::caller::Caller;
 use crate::routes::interruption::Interruption;
 
 /// The most events of a batch.
-const MOST_EVENTS: u32 = 2048;
+const MAX_BATCH_EVENTS: u32 = 2048;
 
 /// The size in bytes after which a batch takes no further event.
-const ENOUGH_TEXT: usize = 2 * 1024 * 1024;
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many leaf hashes are looked up at a time. A filter may leave one event of a tile, so this many tiles may be read.
 const LEAVES: usize = 256;
@@ -65,10 +65,10 @@ impl Reading {
         if query.after >= query.upto {
             return Ok(None);
         }
-        query.limit = Some(MOST_EVENTS);
+        query.limit = Some(MAX_BATCH_EVENTS);
         let mut connection = caller.pool().acquire().await?;
         let mut history = History::begin(&mut connection, query);
-        let mut batch = Batch { text: Vec::with_capacity(ENOUGH_TEXT), ..Batch::default() };
+        let mut batch = Batch { text: Vec::with_capacity(BATCH_BYTES), ..Batch::default() };
         let mut exhausted = true;
         while let Some(entry) = history.next().await? {
             write(&entry, &mut batch.text);
@@ -80,7 +80,7 @@ impl Reading {
             if entry.leaf_hash.is_some() {
                 batch.sealed.push((entry.organization_sequence, batch.text.len()));
             }
-            if batch.count == MOST_EVENTS || batch.text.len() >= ENOUGH_TEXT {
+            if batch.count == MAX_BATCH_EVENTS || batch.text.len() >= BATCH_BYTES {
                 exhausted = false;
                 break;
             }

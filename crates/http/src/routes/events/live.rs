@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::batch::Reading;
-use super::range::Range;
+use super::range::EventRange;
 use crate::caller::Caller;
 use crate::cursor;
 use crate::routes::interruption::Interruption;
@@ -44,7 +44,7 @@ struct Following {
 }
 
 /// Streams what there is and what comes.
-pub(super) fn follow(range: Range, caller: Caller) -> Response {
+pub(super) fn follow(range: EventRange, caller: Caller) -> Response {
     let news = News { head: caller.head(), silent_until: Instant::now() };
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
     let reading = Reading { caller, query: range.query };

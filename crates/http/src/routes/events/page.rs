@@ -7,15 +7,15 @@ use identity_log::history::{Entry, History};
 use identity_log::recorded::write_timestamp;
 use sqlx::PgPool;
 
-use super::range::Range;
+use super::range::EventRange;
 use crate::cursor;
 use crate::error::ApiError;
 
 /// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
-/// `{"events":[…],"next":cursor|null}`.
-pub(super) async fn json(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+/// Answers with an [`EventPage`](identity_projections::bodies::EventPage).
+pub(super) async fn json(range: EventRange, pool: &PgPool) -> Result<Response, ApiError> {
     let mut body = b"{\"events\":[".to_vec();
     let next = write(range, pool, &mut body, write_envelope).await?;
     body.extend_from_slice(b"],\"next\":");
@@ -26,8 +26,8 @@ pub(super) async fn json(range: Range, pool: &PgPool) -> Result<Response, ApiErr
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// An array of `CloudEvents`; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
-pub(super) async fn cloud_events(range: Range, pool: &PgPool) -> Result<Response, ApiError> {
+/// Answers with an array of [`CloudEvent`](identity_projections::bodies::CloudEvent)s; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
+pub(super) async fn cloud_events(range: EventRange, pool: &PgPool) -> Result<Response, ApiError> {
     let mut body = b"[".to_vec();
     let next = write(range, pool, &mut body, write_cloud_event).await?;
     body.push(b']');
@@ -45,7 +45,7 @@ fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
 
 /// Writes the page's events with commas between them, and gives the cursor behind the last if there are more.
 async fn write(
-    Range { mut query, limit, .. }: Range,
+    EventRange { mut query, limit, .. }: EventRange,
     pool: &PgPool,
     body: &mut Vec<u8>,
     write_one: fn(&Entry<'_>, &mut Vec<u8>),

@@ -4,24 +4,23 @@ use axum::http::HeaderMap;
 use identity_domain::Handle;
 use identity_log::history::{self, Query};
 use identity_log::past;
+use serde_json::json;
 use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
 use super::Representation;
-use crate::cursor;
+use crate::cursor as cursors;
 use crate::error::ApiError;
-use crate::form::Complaint;
-use crate::parameters::{Parameters, limit, moment};
+use crate::fault::Complaint;
+use crate::form::reader::{Reader, handle_schema};
+use crate::parameters::{Parameters, ReadQuery, cursor, limit, moment};
 
 /// How many events a page has, unless the client says.
 const USUAL_LIMIT: u32 = 100;
 
-/// How many aggregates or event types can be asked for at once.
-const MOST_VALUES: usize = 100;
-
 /// What a client asks for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct EventRequest {
     after: i64,
     limit: u32,
     handle: Option<Handle>,
@@ -32,40 +31,85 @@ pub(super) struct Wanted {
     leaf_hashes: bool,
 }
 
-impl Wanted {
-    /// Reads the parameters. Streams take the whole range, and a live one has no end.
-    pub(super) fn read(
-        query: Option<&str>,
+/// The parameters of an organization's history.
+#[derive(Debug)]
+pub(crate) struct EventQuery;
+
+impl ReadQuery for EventQuery {
+    fn describe(parameters: &mut Parameters) {
+        EventRequest::read(parameters, "", None);
+    }
+}
+
+/// The parameters of an identity's history: the same, but that the handle is in the path already.
+#[derive(Debug)]
+pub(crate) struct IdentityEventQuery;
+
+impl ReadQuery for IdentityEventQuery {
+    fn describe(parameters: &mut Parameters) {
+        EventRequest::read(parameters, "", None);
+        parameters.hide("agent_handle");
+    }
+}
+
+impl EventRequest {
+    /// Reads the parameters, and where a live stream goes on that broke off.
+    pub(super) fn of(
+        mut parameters: Parameters,
         headers: &HeaderMap,
         organization_id: &str,
         representation: Representation,
     ) -> Result<Self, ApiError> {
-        let mut parameters = Parameters::parse(query);
-        let paged = matches!(representation, Representation::Page | Representation::CloudEvents);
-        let limit = paged.then(|| parameters.one("limit", limit)).flatten();
-        let whole = representation == Representation::Lines;
-        let leaf_hashes = whole.then(|| parameters.one("leaf_hashes", yes_or_no)).flatten();
-        let live = representation == Representation::Live;
-        let until = (!live).then(|| parameters.one("until", moment)).flatten();
-        let after = parameters.one("after", |text| place(organization_id, text));
-        let seen =
-            headers.get("last-event-id").filter(|_| live).map(|value| value.to_str().unwrap_or_default());
-        let seen = seen.and_then(|text| {
-            let place = place(organization_id, text);
-            place.map_err(|complaint| parameters.fault("Last-Event-ID", complaint, text)).ok()
-        });
-        let wanted = Self {
-            after: seen.or(after).unwrap_or_default(),
-            limit: limit.unwrap_or(USUAL_LIMIT),
-            handle: parameters.one("agent_handle", handle),
-            aggregate_ids: some_of(&mut parameters, "aggregate_id"),
-            event_types: some_of(&mut parameters, "event_type"),
-            since: parameters.one("since", moment),
-            until,
-            leaf_hashes: leaf_hashes.unwrap_or_default(),
-        };
+        let mut request = Self::read(&mut parameters, organization_id, Some(representation));
+        let is_live = representation == Representation::Live;
+        if let Some(seen) = headers.get("last-event-id").filter(|_| is_live) {
+            let text = seen.to_str().unwrap_or_default();
+            match place(organization_id, text) {
+                Ok(place) => request.after = place,
+                Err(complaint) => parameters.fault("Last-Event-ID", complaint, text),
+            }
+        }
         parameters.finish()?;
-        Ok(wanted)
+        Ok(request)
+    }
+
+    /// Streams take the whole range, and a live one has no end. Without a representation, what any of them takes.
+    fn read(
+        parameters: &mut Parameters,
+        organization_id: &str,
+        representation: Option<Representation>,
+    ) -> Self {
+        let is_any_of = |some: &[Representation]| representation.is_none_or(|this| some.contains(&this));
+        let is_page = is_any_of(&[Representation::Page, Representation::CloudEvents]);
+        let is_whole = is_any_of(&[Representation::Lines]);
+        let is_live = representation == Some(Representation::Live);
+        let after = "Only what comes after this cursor, as a page or a live stream had it";
+        let leaf_hashes = "Whether each line has its leaf hash; for NDJSON";
+        Self {
+            limit: parameters
+                .one_if(is_page, "limit", "At most so many in a page", limit())
+                .unwrap_or(USUAL_LIMIT),
+            leaf_hashes: parameters
+                .one_if(is_whole, "leaf_hashes", leaf_hashes, yes_or_no())
+                .unwrap_or_default(),
+            until: parameters.one_if(
+                !is_live,
+                "until",
+                "Only what happened at this moment or earlier",
+                moment(),
+            ),
+            after: parameters
+                .one("after", after, cursor(|text| place(organization_id, text)))
+                .unwrap_or_default(),
+            handle: parameters.one(
+                "agent_handle",
+                "Only of identities that ever had this handle",
+                (read_handle, handle_schema),
+            ),
+            aggregate_ids: parameters.some("aggregate_id", "Only of these, by id"),
+            event_types: parameters.some("event_type", "Only events of these types"),
+            since: parameters.one("since", "Only what happened at this moment or later", moment()),
+        }
     }
 
     /// Of these aggregates only.
@@ -77,32 +121,26 @@ impl Wanted {
     }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, Complaint> {
-    text.parse().map_err(|_| Complaint::new("bool_parsing", "Input should be true or false"))
+fn yes_or_no() -> impl Reader<str, bool> {
+    let read = |text: &str| {
+        text.parse().map_err(|_| Complaint::new("bool_parsing", "Input should be true or false"))
+    };
+    (read, || json!({ "type": "boolean" }))
 }
 
 fn place(organization_id: &str, text: &str) -> Result<i64, Complaint> {
-    cursor::decode(organization_id, text).ok_or_else(|| {
+    cursors::decode(organization_id, text).ok_or_else(|| {
         Complaint::new("value_error", "Input should be a cursor of this organization's history")
     })
 }
 
-fn handle(text: &str) -> Result<Handle, Complaint> {
+fn read_handle(text: &str) -> Result<Handle, Complaint> {
     Handle::parse(text).map_err(|error| Complaint::new("value_error", error.to_string()))
-}
-
-/// The values of a parameter that may be repeated; all there are if it is absent.
-fn some_of(parameters: &mut Parameters, name: &str) -> Option<Vec<String>> {
-    let values = parameters.all(name);
-    if values.len() > MOST_VALUES {
-        parameters.fault(name, Complaint::new("too_long", "Parameter should be given at most 100 times"), "");
-    }
-    (!values.is_empty()).then_some(values)
 }
 
 /// The events that a client gets, as far as there are any yet.
 #[derive(Debug, Clone)]
-pub(super) struct Range {
+pub(super) struct EventRange {
     /// What is read; its limit is set by whoever reads.
     pub(super) query: Query,
     /// How many events a page has.
@@ -111,10 +149,10 @@ pub(super) struct Range {
     pub(super) is_bounded: bool,
 }
 
-impl Range {
+impl EventRange {
     /// Looks up what the wishes come to now.
     pub(super) async fn resolve(
-        mut wanted: Wanted,
+        mut wanted: EventRequest,
         pool: &PgPool,
         organization_id: &str,
     ) -> Result<Self, ApiError> {

@@ -13,7 +13,7 @@ use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::proof::{self, Refusal, SignError, Signed};
 
 use super::batch::Reading;
-use super::range::Range;
+use super::range::EventRange;
 use crate::caller::Caller;
 use crate::routes::interruption::Interruption;
 
@@ -35,8 +35,8 @@ struct Tied {
 }
 
 /// Streams what there is until it is signed; what happens from then on is not part of it.
-pub(super) fn lines(range: Range, caller: Caller) -> Response {
-    let Range { query, is_bounded, .. } = range;
+pub(super) fn lines(range: EventRange, caller: Caller) -> Response {
+    let EventRange { query, is_bounded, .. } = range;
     let sequence = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));

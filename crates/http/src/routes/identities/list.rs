@@ -14,10 +14,12 @@ use identity_projections::identities::Viewer;
 use identity_projections::identities::listing::{self, Filter, Listed, Place};
 use sqlx::PgPool;
 
+use super::ListQuery;
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
-use crate::form::{Complaint, choice};
-use crate::parameters::{Parameters, limit, moment};
+use crate::fault::Complaint;
+use crate::form::reader::{Reader, read_choice, schema_of};
+use crate::parameters::{Parameters, Query, cursor, limit, moment, text};
 use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
 
@@ -39,48 +41,74 @@ pub(super) const PARAMETERS: [&str; 7] =
 
 /// What a client asks for.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    filter: Filter,
-    page: Option<Page>,
+pub(super) struct Request {
+    filters: Filters,
     /// The filters as the client wrote them.
     given: [Option<String>; FILTERS.len()],
 }
 
-/// A part of the list.
+/// What the parameters say.
 #[derive(Debug)]
-struct Page {
-    limit: u32,
+pub(super) struct Filters {
+    filter: Filter,
+    limit: Option<u32>,
     after: Option<Place>,
 }
 
-impl Wanted {
-    /// Reads the parameters. Without any, the whole list is wanted.
-    pub(super) fn read(query: Option<&str>, caller: &Caller) -> Result<Self, ApiError> {
-        let given = given(query);
-        let mut parameters = Parameters::parse(query);
-        parameters.keep(&PARAMETERS);
-        let filter = Filter {
-            status: parameters.one("status", status),
-            handle_prefix: parameters.one("handle_prefix", text).map(|prefix| handle_prefix(&prefix)),
-            created_after: parameters.one("created_after", moment),
-            created_before: parameters.one("created_before", moment),
-            text: parameters.one("q", text),
+impl Filters {
+    /// Reads the parameters; `open` opens a cursor of this very list.
+    pub(super) fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
+        let place = |cursor: &str| {
+            let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
+            open(cursor).ok_or_else(complaint)
         };
-        let limit = parameters.one("limit", limit);
-        let after = parameters.one("cursor", |cursor| {
-            let place = caller.seal().open(&described(caller, &given), cursor);
-            place.ok_or_else(|| Complaint::new("value_error", "Input should be a cursor of this very list"))
-        });
+        Self {
+            filter: Filter {
+                status: parameters.one("status", "Only those of this status", status()),
+                handle_prefix: parameters
+                    .one("handle_prefix", "Only those whose handle begins so", text())
+                    .map(|prefix| handle_prefix(&prefix)),
+                created_after: parameters.one(
+                    "created_after",
+                    "Only those that were created later",
+                    moment(),
+                ),
+                created_before: parameters.one(
+                    "created_before",
+                    "Only those that were created earlier",
+                    moment(),
+                ),
+                text: parameters.one(
+                    "q",
+                    "Only those whose handle or display name contains this, in any case",
+                    text(),
+                ),
+            },
+            limit: parameters.one("limit", "At most so many: a page, and a link to the next", limit()),
+            after: parameters.one(
+                "cursor",
+                "Where to go on, as the link of a page says; needs the same filters",
+                cursor(place),
+            ),
+        }
+    }
+}
+
+impl Request {
+    /// Reads the parameters. Without any, the whole list is wanted.
+    pub(super) fn read(query: &Query<ListQuery>, caller: &Caller) -> Result<Self, ApiError> {
+        let given = given(query.parameters());
+        let mut parameters = query.parameters();
+        parameters.keep(&PARAMETERS);
+        let filters =
+            Filters::read(&mut parameters, |cursor| caller.seal().open(&described(caller, &given), cursor));
         parameters.finish()?;
-        let paged = limit.is_some() || after.is_some();
-        let page = paged.then(|| Page { limit: limit.unwrap_or(USUAL_LIMIT), after });
-        Ok(Self { filter, page, given })
+        Ok(Self { filters, given })
     }
 }
 
 /// The filters as they stand in the query.
-fn given(query: Option<&str>) -> [Option<String>; FILTERS.len()] {
-    let mut parameters = Parameters::parse(query);
+fn given(mut parameters: Parameters) -> [Option<String>; FILTERS.len()] {
     FILTERS.map(|name| parameters.all(name).pop())
 }
 
@@ -93,16 +121,8 @@ fn described<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str
     list
 }
 
-fn status(text: &str) -> Result<Status, Complaint> {
-    choice(&text.into())
-}
-
-/// Any text. Postgres cannot hold NUL, so nothing has one in it (D18).
-fn text(text: &str) -> Result<String, Complaint> {
-    if text.contains('\0') {
-        return Err(Complaint::new("value_error", "String should not contain NUL"));
-    }
-    Ok(text.to_owned())
+fn status() -> impl Reader<str, Status> {
+    (|text: &str| read_choice(&text.into()), schema_of::<Status>)
 }
 
 /// Handles are written in many ways and kept in one.
@@ -111,28 +131,26 @@ fn handle_prefix(text: &str) -> String {
 }
 
 /// Answers with a page, or with the whole.
-pub(super) async fn answer(wanted: Wanted, caller: &Caller) -> Result<Response, ApiError> {
-    let Wanted { filter, page, given } = wanted;
+pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response, ApiError> {
+    let Request { filters: Filters { filter, limit, after }, given } = request;
     let mut list = List {
         key: caller.key_check(),
         pool: caller.pool().clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
         filter,
-        after: None,
+        after,
     };
-    match page {
-        None => whole(list).await,
-        Some(Page { limit, after }) => {
-            list.after = after;
-            let (body, more) = list.page(limit).await?;
-            let response = json_text(StatusCode::OK, body);
-            Ok(match list.after.filter(|_| more) {
-                Some(place) => linked(response, &next(caller, &given, limit, place)),
-                None => response,
-            })
-        }
+    if limit.is_none() && after.is_none() {
+        return whole(list).await;
     }
+    let limit = limit.unwrap_or(USUAL_LIMIT);
+    let (body, more) = list.page(limit).await?;
+    let response = json_text(StatusCode::OK, body);
+    Ok(match list.after.filter(|_| more) {
+        Some(place) => linked(response, &next(caller, &given, limit, place)),
+        None => response,
+    })
 }
 
 /// Where the next page is: the same list from another place.

@@ -1,0 +1,99 @@
+//! What is wrong with a request, in the shape in which clients are told of it. Contract, section 0.5.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// The longest text that is echoed in a fault.
+const LONGEST_ECHO: usize = 256;
+
+/// What is wrong with a value.
+#[derive(Debug, Clone)]
+pub struct Complaint {
+    kind: &'static str,
+    message: String,
+}
+
+impl Complaint {
+    /// A complaint of a kind that clients know.
+    pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(crate) fn about(self, location: Vec<Step>, input: Value) -> Fault {
+        Fault { kind: self.kind, location, message: self.message, input }
+    }
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Fault {
+    /// The kind of fault.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Where: `body`, `path`, `query` or `header`, and the way from there.
+    #[serde(rename = "loc")]
+    location: Vec<Step>,
+    /// What should be there.
+    #[serde(rename = "msg")]
+    message: String,
+    /// What was there.
+    input: Value,
+}
+
+impl Fault {
+    /// A field of the body that a rule of the business refuses.
+    pub fn value(field: &str, message: &str) -> Self {
+        Complaint::new("value_error", message).about(steps(["body", field]), Value::Null)
+    }
+
+    /// A segment of the path that cannot be what it should be.
+    pub fn path(segment: &str, input: &str) -> Self {
+        let complaint = Complaint::new("uuid_parsing", "Input should be a valid UUID");
+        complaint.about(steps(["path", segment]), echo(&Value::from(input)))
+    }
+
+    /// A number in the path or the query that is none, is missing, or is out of range.
+    pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
+        let complaint = Complaint::new("int_parsing", "Input should be a valid number in range");
+        complaint.about(steps([place, name]), echo(&Value::from(input)))
+    }
+
+    /// A parameter of the query that cannot be granted.
+    pub fn parameter(name: &str, complaint: Complaint) -> Self {
+        complaint.about(steps(["query", name]), Value::Null)
+    }
+
+    /// A header that is needed.
+    pub fn header(name: &str) -> Self {
+        Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
+    }
+
+    /// A header that is not what it should be.
+    pub fn malformed_header(name: &str, message: &str) -> Self {
+        Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
+    }
+}
+
+pub(crate) fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
+    names.map(|name| Step::Name(name.to_owned())).to_vec()
+}
+
+/// A step on the way to a value: the name of a field, or a place in a list.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Step {
+    Name(String),
+    Place(usize),
+}
+
+/// A value as it is told back: whole when it is short, so that a client sees what we saw.
+pub(crate) fn echo(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LONGEST_ECHO => {
+            Value::from(format!("{}…", text.chars().take(LONGEST_ECHO).collect::<String>()))
+        }
+        Value::Array(_) | Value::Object(_) if value.to_string().len() > LONGEST_ECHO => Value::Null,
+        _ => value.clone(),
+    }
+}

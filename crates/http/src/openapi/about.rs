@@ -1,0 +1,129 @@
+//! What the signature of a handler says of its operation. Every extractor describes itself, so who may call, which
+//! parameters and headers count and what the body is can never differ between handler and document.
+
+use axum::Extension;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::Document;
+use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments};
+use crate::code::Code;
+use crate::form::{Form, ReadForm, Sent, insert};
+use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
+use crate::parameters::{Parameters, Query, ReadQuery};
+
+/// What is known of an operation from its handler's signature.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    /// Whose key is taken, in words; `None` if no key is needed.
+    pub(super) key: Option<&'static str>,
+    /// Query parameters, in full, and references to headers.
+    pub(super) parameters: Vec<Value>,
+    /// The body: the name of its schema, and the schema.
+    pub(super) body: Option<(&'static str, Value)>,
+    /// What can go wrong before the handler runs, or in what its extractors hand out.
+    pub(super) codes: Vec<Code>,
+}
+
+impl About {
+    /// Asks every extractor of a handler.
+    pub(crate) fn of<T>(handler: &impl DescribedHandler<T>) -> Self {
+        let mut about = Self::default();
+        handler.describe(&mut about);
+        about
+    }
+
+    /// Whether a parameter with this name is taken.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        let reference = component(name);
+        self.parameters.iter().any(|parameter| parameter["name"] == name || *parameter == reference)
+    }
+
+    fn needs_key(&mut self, whose: &'static str) {
+        self.key = Some(whose);
+        self.codes.extend([
+            Code::Unauthorized,
+            Code::RateLimited,
+            Code::Unavailable,
+            Code::Overloaded,
+            Code::Preparing,
+        ]);
+    }
+
+    /// The same, where a valid key of another scope is refused.
+    fn needs_one_of(&mut self, whose: &'static str) {
+        self.needs_key(whose);
+        self.codes.push(Code::Forbidden);
+    }
+}
+
+/// A reference to a parameter that many operations share.
+pub(super) fn component(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/parameters/{name}") })
+}
+
+/// An extractor that says what it takes.
+pub(crate) trait Describe {
+    /// Adds that to what is known of the operation.
+    fn describe(about: &mut About);
+}
+
+/// A handler whose extractors all say what they take.
+pub(crate) trait DescribedHandler<T> {
+    /// Adds what they say.
+    fn describe(&self, about: &mut About);
+}
+
+macro_rules! handlers {
+    ($(($($extractor:ident),*))*) => {
+        $(impl<F: Fn($($extractor),*) -> R, R, $($extractor: Describe),*> DescribedHandler<($($extractor,)*)> for F {
+            fn describe(&self, _about: &mut About) {
+                $($extractor::describe(_about);)*
+            }
+        })*
+    };
+}
+
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
+
+macro_rules! describe {
+    ($($extractor:ty $(where $generic:ident: $bound:path)?, |$about:ident| $body:block)*) => {
+        $(impl$(<$generic: $bound>)? Describe for $extractor {
+            fn describe($about: &mut About) $body
+        })*
+    };
+}
+
+describe! {
+    Holder, |about| { about.needs_key("any API key") }
+    Caller, |about| { about.needs_one_of("an admin's or an agent's API key") }
+    Admin, |about| { about.needs_one_of("an admin's API key") }
+    Historian, |about| { about.needs_one_of("an admin's or an auditor's API key") }
+    State<App>, |_about| {}
+    Extension<Document>, |_about| {}
+    IfMatch, |about| {
+        about.parameters.push(component("If-Match"));
+        about.codes.push(Code::PreconditionFailed);
+    }
+    IfNoneMatch, |about| { about.parameters.push(component("If-None-Match")) }
+    LastEventId, |about| {
+        about.parameters.push(component("Last-Event-ID"));
+        about.codes.push(Code::ValidationFailed);
+    }
+    // Which segments there are, the path says.
+    Segments<T> where T: Sized, |about| { about.codes.push(Code::NotFound) }
+    Query<T> where T: ReadQuery, |about| {
+        about.parameters.extend(Parameters::described::<T>());
+        about.codes.push(Code::ValidationFailed);
+    }
+    Sent<T> where T: ReadForm, |about| {
+        let settings = AppSettings { longest_description: USUAL_DESCRIPTION, ..AppSettings::default() };
+        let mut schema = Form::describe(|form| T::read(form, &settings));
+        let example: Value = serde_json::from_str(T::EXAMPLE).unwrap_or_default();
+        insert(&mut schema, json!({ "examples": [example] }));
+        about.body = Some((T::NAME, schema));
+    }
+}
+
+/// The longest description, in characters, unless the service is set otherwise.
+const USUAL_DESCRIPTION: usize = 10_000;

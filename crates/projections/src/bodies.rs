@@ -1,0 +1,376 @@
+//! Bodies of answers that are made of rows when they are asked for. What is stored as it is answered is in
+//! [`crate::document`].
+
+use std::collections::BTreeMap;
+
+use identity_domain::vault_secret::SecretType;
+use identity_log::recorded::timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::api_keys::{self, KeyScope};
+use crate::document::{Mailbox, Tunnel};
+use crate::identities;
+use crate::vault_access::AccessRule;
+use crate::vault_secrets;
+
+/// A reference to a vault secret; the secret itself lives elsewhere.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VaultSecret<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is called.
+    #[schema(example = "mail relay")]
+    pub name: &'a str,
+    /// What it holds.
+    #[schema(value_type = SecretType)]
+    pub secret_type: &'a str,
+    /// What it is for.
+    #[schema(required)]
+    pub description: Option<&'a str>,
+    /// Who may use it.
+    pub access: Vec<VaultAccessRule>,
+    /// When it was registered.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it last changed.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+}
+
+impl<'a> VaultSecret<'a> {
+    /// A secret with its rules.
+    pub fn of(row: &'a vault_secrets::Row, access: Vec<VaultAccessRule>) -> Self {
+        Self {
+            id: row.id,
+            name: &row.name,
+            secret_type: &row.secret_type,
+            description: row.description.as_deref(),
+            access,
+            created_at: timestamp(row.created_at),
+            updated_at: timestamp(row.created_at),
+        }
+    }
+}
+
+/// Who may use a vault secret.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct VaultAccessRule {
+    /// The rule's id.
+    pub id: Uuid,
+    /// The secret.
+    pub vault_secret_id: Uuid,
+    /// Who may use it.
+    pub identity_id: Uuid,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+}
+
+impl From<&AccessRule> for VaultAccessRule {
+    fn from(rule: &AccessRule) -> Self {
+        Self {
+            id: rule.access_id,
+            vault_secret_id: rule.vault_secret_id,
+            identity_id: rule.identity_id,
+            created_at: timestamp(rule.created_at),
+        }
+    }
+}
+
+/// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FullMailbox {
+    /// What is embedded, too.
+    #[serde(flatten)]
+    pub mailbox: Mailbox,
+    /// In bytes.
+    pub storage_used_bytes: u64,
+    /// In bytes; no limit if null.
+    #[schema(required)]
+    pub storage_limit_bytes: Option<u64>,
+}
+
+impl From<identities::Row> for FullMailbox {
+    fn from(owner: identities::Row) -> Self {
+        Self { mailbox: owner.document.mailbox, storage_used_bytes: 0, storage_limit_bytes: None }
+    }
+}
+
+/// A tunnel in full. What only a connected tunnel has is null: nothing connects to this control plane.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tunnel)]
+pub struct FullTunnel {
+    /// Its summary.
+    #[serde(flatten)]
+    pub summary: Tunnel,
+    /// Its organization.
+    pub organization_id: String,
+    /// The certificate.
+    #[schema(required, value_type = Option<String>)]
+    pub cert_pem: Option<()>,
+    /// Its fingerprint.
+    #[schema(required, value_type = Option<String>)]
+    pub cert_fingerprint_sha256: Option<()>,
+    /// Until when it is valid.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub cert_expires_at: Option<()>,
+    /// When it last connected.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub last_connected_at: Option<()>,
+    /// From where.
+    #[schema(required, value_type = Option<String>)]
+    pub last_connected_ip_addr: Option<()>,
+    /// When it last disconnected.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub last_disconnected_at: Option<()>,
+    /// Whether it is connected.
+    pub currently_connected: bool,
+    /// The owner's own object, as it was written.
+    #[schema(value_type = Object)]
+    pub metadata: Box<RawValue>,
+}
+
+impl FullTunnel {
+    /// The tunnel of an identity.
+    pub fn of(owner: identities::Row) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            summary: owner.document.tunnel,
+            organization_id: owner.document.organization_id,
+            cert_pem: None,
+            cert_fingerprint_sha256: None,
+            cert_expires_at: None,
+            last_connected_at: None,
+            last_connected_ip_addr: None,
+            last_disconnected_at: None,
+            currently_connected: false,
+            metadata: RawValue::from_string(owner.tunnel_metadata)?,
+        })
+    }
+}
+
+// In an envelope, since published clients expect one (D14).
+/// Tunnels, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TunnelList {
+    /// The tunnels.
+    pub tunnels: Vec<FullTunnel>,
+}
+
+/// Everything about an API key but its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiKey<'a> {
+    /// Its id, which is the beginning of its text.
+    #[schema(example = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11")]
+    pub id: String,
+    /// Its organization.
+    pub organization_id: &'a str,
+    /// The id of the key that made it, or `operator`.
+    #[schema(example = "operator")]
+    pub created_by: &'a str,
+    /// Who made it.
+    pub creator_type: CreatorType,
+    /// What it may do.
+    #[schema(value_type = KeyScope)]
+    pub scope: &'static str,
+    /// The identity it acts as, for an agent's key.
+    #[schema(required)]
+    pub scoped_identity_id: Option<Uuid>,
+    /// What it is called.
+    #[schema(example = "night watch")]
+    pub label: &'a str,
+    /// What it is for.
+    #[schema(required)]
+    pub description: Option<&'a str>,
+    /// Whether it still opens anything.
+    pub status: KeyStatus,
+    /// The last four characters of its text.
+    #[schema(example = "x7Qz")]
+    pub last4: &'a str,
+    /// The beginning of its text.
+    #[schema(example = "ApiKey_67e166e4")]
+    pub display_prefix: String,
+    /// Not tracked: always null.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub last_used_at: Option<()>,
+    /// Keys do not expire: always null.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub expires_at: Option<()>,
+    /// When it was revoked.
+    #[schema(required, format = DateTime)]
+    pub revoked_at: Option<String>,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it last changed.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+}
+
+/// Who made an API key: a person, or a key in a person's hands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CreatorType {
+    /// A person.
+    Human,
+}
+
+/// Whether an API key still opens anything. One whose identity is gone does not.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// It does.
+    Active,
+    /// It does not.
+    Revoked,
+}
+
+impl<'a> ApiKey<'a> {
+    /// A key whose identity is gone is as revoked as one that was ended by itself; when that was, its identity's
+    /// history says.
+    pub fn of(row: &'a api_keys::Row, id: String, orphaned: bool) -> Self {
+        Self {
+            display_prefix: id.chars().take("ApiKey_".len() + 8).collect(),
+            id,
+            organization_id: &row.organization_id,
+            created_by: &row.created_by,
+            creator_type: CreatorType::Human,
+            scope: row.scope.as_str(),
+            scoped_identity_id: row.identity_id,
+            label: &row.label,
+            description: row.description.as_deref(),
+            status: if orphaned || row.revoked_at.is_some() { KeyStatus::Revoked } else { KeyStatus::Active },
+            last4: &row.last4,
+            last_used_at: None,
+            expires_at: None,
+            revoked_at: row.revoked_at.map(timestamp),
+            created_at: timestamp(row.created_at),
+            updated_at: timestamp(row.revoked_at.unwrap_or(row.created_at)),
+        }
+    }
+}
+
+/// A new API key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedApiKey<'a> {
+    /// The key's text, shown this once; null when the request is repeated under its `Idempotency-Key`.
+    #[schema(required)]
+    pub api_key: Option<String>,
+    /// Everything else about it.
+    pub record: ApiKey<'a>,
+    /// Why the text is not shown again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'static str>,
+}
+
+/// The key that asks, and its organization.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Whoami<'a> {
+    /// Always `api_key`.
+    #[schema(example = "api_key")]
+    pub auth_type: &'static str,
+    /// `api_key.admin_scoped`, `api_key.agent_scoped.claimed` or `api_key.auditor_scoped`.
+    #[schema(example = "api_key.admin_scoped")]
+    pub auth_subtype: &'static str,
+    /// The organization.
+    pub organization_id: &'a str,
+    /// The id of the key that made this one, or `operator`.
+    #[schema(example = "operator")]
+    pub created_by: &'a str,
+    /// Who made it.
+    pub creator_type: CreatorType,
+    /// The key's id.
+    #[schema(example = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11")]
+    pub key_id: String,
+    /// What it is called.
+    #[schema(example = "first")]
+    pub label: &'a str,
+    /// What it is for.
+    #[schema(required)]
+    pub description: Option<&'a str>,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Not tracked: always null.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub last_used_at: Option<()>,
+    /// Keys do not expire: always null.
+    #[schema(required, value_type = Option<OffsetDateTime>)]
+    pub expires_at: Option<()>,
+    /// Always null.
+    #[schema(required, value_type = Option<String>)]
+    pub scope: Option<()>,
+    /// The identity it acts as, for an agent's key.
+    #[schema(required)]
+    pub scoped_identity_id: Option<Uuid>,
+}
+
+// The text of an event is written by `identity_log::history::Entry::write_envelope`.
+/// Something that happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// Whose history it belongs to.
+    pub organization_id: String,
+    /// Its place there: 1, 2, 3 …
+    #[schema(minimum = 1)]
+    pub organization_sequence: i64,
+    /// The type of what it happened to.
+    #[schema(example = "identity")]
+    pub aggregate_type: String,
+    /// What it happened to.
+    pub aggregate_id: String,
+    /// Its place there: 1, 2, 3 …
+    #[schema(minimum = 1)]
+    pub sequence: i64,
+    /// What happened.
+    #[schema(example = "identity.created")]
+    pub event_type: String,
+    /// The version of its shape.
+    #[schema(example = "1")]
+    pub event_version: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub recorded_at: String,
+    /// What exactly.
+    pub payload: BTreeMap<String, serde_json::Value>,
+    /// Who did it, in which request, with which software.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A page of history.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// The cursor of the next page, for `after`.
+    #[schema(required)]
+    pub next: Option<String>,
+}
+
+/// An event as `CloudEvents` 1.0 in structured mode.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    #[schema(example = "1.0")]
+    pub specversion: String,
+    /// The `organization_sequence`.
+    #[schema(example = "7")]
+    pub id: String,
+    /// `/organizations/` and the organization's id.
+    pub source: String,
+    /// What happened.
+    #[schema(example = "identity.created")]
+    pub r#type: String,
+    /// What it happened to: type and id.
+    pub subject: String,
+    /// Always `application/json`.
+    #[schema(example = "application/json")]
+    pub datacontenttype: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub time: String,
+    /// The event.
+    pub data: Event,
+}
