@@ -47,7 +47,7 @@ fn holder_of_key<'a>(world: &'a World, ending: Ending, number: usize) -> (Caller
 
 /// Every operation of the document that takes a body, as a method and a path that leads to something.
 fn operations_with_a_body() -> Vec<(String, String)> {
-    let document: Value = serde_json::from_str(identity_http::openapi::document()).unwrap();
+    let document: Value = serde_json::from_str(identity_http::document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();

@@ -50,8 +50,8 @@ const LOOKED_AT: i64 = 10_000;
 /// How often the log is looked at when nothing is heard of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How much rest there is between two looks, however much is heard.
-const SWEEP_PAUSE: Duration = Duration::from_millis(5);
+/// The least time between two looks, however much is heard.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long what is kept may be used after a look at the log: a database that stopped answering says nothing of keys
 /// that were revoked meanwhile.
@@ -353,7 +353,7 @@ impl Watch {
             if !looked {
                 self.state = None;
             }
-            tokio::time::sleep(SWEEP_PAUSE).await;
+            tokio::time::sleep(LOOK_PAUSE).await;
             if self.news(asked + LOOK_AGAIN).await.is_err() {
                 return self.cache.trust(None);
             }

@@ -35,10 +35,6 @@ struct Frame;
 /// A handler with what its signature and its attribute say.
 pub(crate) type Endpoint = (About, UtoipaMethodRouter<App>);
 
-/// Gives the text of the document, which is made when somebody asks for it first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Document(pub(crate) fn() -> &'static str);
-
 /// Collections that published clients write with a slash at the end. They are answered with and without it, since some
 /// clients do not follow redirects. Contract, section 0.2.
 pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];

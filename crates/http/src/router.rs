@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use crate::caller::App;
 use crate::error::ApiError;
-use crate::openapi::about::About;
-use crate::openapi::{self, Document, Endpoint, TWINS};
+use crate::openapi::about::{About, Document};
+use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
     access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
 };

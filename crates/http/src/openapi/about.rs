@@ -5,7 +5,6 @@ use axum::Extension;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::Document;
 use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments};
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
@@ -56,6 +55,10 @@ impl About {
         self.codes.push(Code::Forbidden);
     }
 }
+
+/// Gives the text of the document, which is made when somebody asks for it first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document(pub(crate) fn() -> &'static str);
 
 /// A reference to a parameter that many operations share.
 pub(super) fn component(name: &str) -> Value {

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use super::json_text;
 use crate::caller::Segments;
 use crate::error::ApiError;
-use crate::openapi::Document;
+use crate::openapi::about::Document;
 
 /// Scripts, styles and connections of our own, and nothing else. Swagger UI needs no more than that but images that stand in
 /// its style as `data:`.
