@@ -64,7 +64,7 @@ static RULES: [Rule; 19] = [
     rule!("encoding", Preparation, server::encoding),
     rule!("schema", Preparation, server::schema),
     rule!("writable", Preparation, server::writable),
-    rule!("log", Start, content::log),
+    rule!("log", No, content::log),
     rule!("read_models", Start, content::read_models),
     rule!("read_model_rows", No, content::read_model_rows),
     rule!("triggers", No, content::triggers),
@@ -125,6 +125,9 @@ pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
 
 /// Fails where something of a migrated database is missing.
 pub(crate) async fn refuse_incomplete(pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    refuse(Check::of("log", content::log_can_go_on(&mut connection).await))?;
+    drop(connection);
     refuse_all(AlsoAt::Start, pool).await
 }
 

@@ -7,7 +7,7 @@ use identityd::database::{Database, IfMissing};
 use identityd::doctor::{self, Check};
 use identityd::settings::DatabaseSettings;
 
-use super::output::{Output, is_terminal};
+use super::output::{Output, is_terminal, print_table};
 use super::table::{Table, Tone, plain};
 use super::with_database;
 
@@ -32,7 +32,7 @@ fn print(checks: &[Check], json: &Value, output: Output) -> anyhow::Result<()> {
         let verdict = if check.passed { ("ok", Tone::Good) } else { ("FAILED", Tone::Bad) };
         table.add([plain(check.name), (verdict.0.to_owned(), verdict.1), plain(&check.finding)]);
     }
-    table.print()
+    print_table(&table)
 }
 
 fn as_json(check: &Check) -> Value {

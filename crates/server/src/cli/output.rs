@@ -44,7 +44,7 @@ impl Output {
             return write_line(&escape::json(&Value::Array(json).to_string()));
         }
         if is_terminal() {
-            return table.print();
+            return print_table(table);
         }
         lines.iter().try_for_each(|fields| {
             let fields: Vec<_> = fields.iter().map(|field| escape::text(field)).collect();
@@ -58,8 +58,13 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Prints a table, unless it is empty.
+pub(super) fn print_table(table: &Table) -> anyhow::Result<()> {
+    table.text().map_or(Ok(()), |text| write_line(&text))
+}
+
 /// Writes text that was escaped.
-pub(super) fn write_line(text: &str) -> anyhow::Result<()> {
+fn write_line(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{text}").and_then(|()| output.flush()).context("cannot write to standard output")
 }

@@ -5,7 +5,6 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement};
 
 use time::{Duration, OffsetDateTime};
 
-use super::output::write_line;
 use crate::escape;
 
 /// The least width of a terminal, in columns, to which a table is fitted; below, its lines are as long as they are.
@@ -61,8 +60,9 @@ impl Table {
         }));
     }
 
-    pub(super) fn print(&self) -> anyhow::Result<()> {
-        if self.table.is_empty() { Ok(()) } else { write_line(&self.table.trim_fmt()) }
+    /// The lines of the table. Its cells are escaped, so they can be printed as they are; none if it has no row.
+    pub(super) fn text(&self) -> Option<String> {
+        (!self.table.is_empty()).then(|| self.table.trim_fmt())
     }
 }
 

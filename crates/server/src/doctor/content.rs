@@ -35,6 +35,14 @@ pub(super) async fn free_numbers(connection: &mut PgConnection) -> anyhow::Resul
     Ok(Finding { passed: free > 0, text: format!("{free} are left") })
 }
 
+/// Whether events can be appended. A log that lacks events behind its head can: it is served, and the signer refuses it.
+pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let query = "select exists (select from log_head
+                                where position >= (select coalesce(max(position), 0) from events))";
+    let can: bool = sqlx::query_scalar(query).fetch_one(&mut *connection).await?;
+    if can { Ok(Finding::good("events can be appended")) } else { log(connection).await }
+}
+
 /// One statement, so that all of it is of one moment while the service writes.
 pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     if let Some(missing) = missing_tables(connection, &["events", "log_head", "organization_heads"]).await? {

@@ -46,12 +46,12 @@ const CASES: [Case; 17] = [
     Case {
         check: "log",
         refuses: true,
-        breaks: "update log_head set position = position + 1",
-        heals: "update log_head set position = position - 1",
+        breaks: "update log_head set position = position - 1",
+        heals: "update log_head set position = position + 1",
     },
     Case {
         check: "log",
-        refuses: true,
+        refuses: false,
         breaks: "update organization_heads set sequence = sequence - 1",
         heals: "update organization_heads set sequence = sequence + 1",
     },
