@@ -37,7 +37,7 @@ fn write(page: &mut Page, field: &str, text: &str) {
         "var field = document.querySelector({field:?});
          var prototype = field.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;
          Object.getOwnPropertyDescriptor(prototype.prototype, 'value').set.call(field, {text:?});
-         ['input', 'change'].forEach(kind => field.dispatchEvent(new Event(kind, {{ bubbles: true }})))"
+         ['input', 'change', 'focusout'].forEach(kind => field.dispatchEvent(new Event(kind, {{ bubbles: true }})))"
     ));
 }
 
