@@ -159,6 +159,7 @@ impl Form {
     }
 
     /// A field that may be absent, but not null.
+    #[expect(clippy::needless_pass_by_value, reason = "readers are made where they are handed over")]
     pub(crate) fn optional<T>(
         &mut self,
         name: &str,
@@ -179,6 +180,7 @@ impl Form {
     }
 
     /// A field that may be absent, which is `None`, or null, which is `Some(None)`.
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     pub(crate) fn nullable<T>(
         &mut self,
         name: &str,

@@ -68,7 +68,7 @@ impl Serialize for Ordered<'_> {
 
 fn complete(endpoints: Vec<Endpoint>) -> Value {
     let mut document = to_value(&Frame::openapi());
-    let mut schemas = document["components"]["schemas"].take();
+    let mut schemas = document.pointer_mut("/components/schemas").map(Value::take).unwrap_or_default();
     for (_, (derived, ..)) in &endpoints {
         insert(&mut schemas, derived.iter().map(|(name, schema)| (name.clone(), to_value(schema))).collect());
     }
@@ -92,7 +92,9 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
     schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
     let mut components = components::all();
     insert(&mut components, json!({ "schemas": schemas }));
-    insert(&mut components["responses"], failures.into());
+    if let Some(responses) = components.get_mut("responses") {
+        insert(responses, failures.into());
+    }
     // Relative to where the document is, so that a prefix that a proxy puts before it counts for every path.
     let servers = json!([{ "url": "." }]);
     insert(
@@ -210,7 +212,9 @@ impl Operation<'_> {
         insert(response, json!({ "headers": references(&headers) }));
         let contents = response.get_mut("content").and_then(Value::as_object_mut);
         for (media_type, content) in contents.into_iter().flatten() {
-            if media_type.ends_with("json") && content["schema"]["type"] != "string" {
+            if media_type.ends_with("json")
+                && content.pointer("/schema/type").is_none_or(|kind| kind != "string")
+            {
                 let example = examples::of(&content["schema"], schemas);
                 insert(content, json!({ "example": example }));
             }

@@ -94,6 +94,7 @@ impl Parameters {
     }
 
     /// The same, where it means something; elsewhere it is one that nobody asks for.
+    #[expect(clippy::needless_pass_by_value, reason = "readers are made where they are handed over")]
     pub(crate) fn one_if<T>(
         &mut self,
         is_asked: bool,

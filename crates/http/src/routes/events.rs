@@ -62,7 +62,7 @@ impl Representation {
 
 /// Read history
 ///
-/// Oldest first. `Accept` chooses the form: a page as JSON or as CloudEvents, the whole as NDJSON with a trailer, or a
+/// Oldest first. `Accept` chooses the form: a page as JSON or as `CloudEvents`, the whole as NDJSON with a trailer, or a
 /// live stream of server-sent events.
 #[utoipa::path(get, path = "/api/v1/events", tag = "History",
     responses((status = 200, description = "A page; or the whole", content(

@@ -108,6 +108,7 @@ impl Reply for Changed {
 /// Body of `PATCH /tunnels/{id}`: whether there is metadata, and whether it is an object. Its text is taken from the body as
 /// it came.
 #[derive(Debug)]
+#[expect(clippy::option_option, reason = "absent, null and an object are three things")]
 pub(crate) struct Metadata(Option<Option<()>>);
 
 impl ReadForm for Metadata {
