@@ -33,6 +33,7 @@ fn authorize(page: &mut Page, key: &str) {
 
 /// Writes into a field as a person does, so that the page takes notice.
 fn write(page: &mut Page, field: &str, text: &str) {
+    page.becomes(&format!("document.querySelector({field:?}) !== null"));
     page.evaluate(&format!(
         "var field = document.querySelector({field:?});
          var prototype = field.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;
