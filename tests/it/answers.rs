@@ -187,31 +187,3 @@ fn what_is_not_kept_by_version_is_answered_from_its_own_event() {
         assert_eq!(answer.json()["code"], "identity_not_found", "{answer}");
     }
 }
-
-// Otherwise whoever writes to an identity with a long history makes everybody wait while that is read.
-#[test]
-fn no_answer_reads_the_history_of_what_it_shows() {
-    let world = World::new();
-    let admin = world.admin();
-    let [alpha, viewer] = world.agents(["alpha", "viewer"]);
-    admin.grant("alpha", &viewer.id).created();
-    let tunnel = format!("/tunnels/{}", text(&admin.identity("alpha")["tunnel"]["id"]));
-    let number = format!("/phone/numbers/{}", text(&admin.provision("alpha")["id"]));
-    world.database().execute("alter table events disable trigger events_are_immutable");
-    world.database().execute("update events set payload = '{}' where aggregate_type = 'identity'");
-    let change = |turn: usize| {
-        let by: &Caller = if turn.is_multiple_of(2) { &alpha } else { &admin };
-        match turn % 4 {
-            0 => write(by, Method::PATCH, tunnel.clone(), json!({ "metadata": { "turn": turn } })),
-            1 => write(by, Method::PATCH, "/mail/mailboxes/alpha", json!({ "filter_mode": "whitelist" })),
-            2 => write(by, Method::PATCH, number.clone(), json!({ "incoming_call_action": "hosted_agent" })),
-            _ => write(by, Method::PATCH, "/identities/alpha", json!({ "description": turn.to_string() })),
-        }
-    };
-    let mut writes: Vec<Write<'_>> = (0..16).map(change).collect();
-    writes.push(write(&alpha, Method::PATCH, "/identities/alpha", json!({ "description": "by itself" })));
-    let writes = some_repeatable(writes.into_iter());
-    for (write, answer) in writes.iter().zip(together(&world, &writes)) {
-        assert_eq!(answer.status, 200, "{} {answer}", write.path);
-    }
-}

@@ -4,6 +4,8 @@ use identity_domain::Namespace;
 use identity_domain::api_key::{self, ApiKeyError};
 use identity_domain::identity::{IdentityError, Update};
 
+use identity_projections::identities::Row;
+
 use super::*;
 
 const UNAVAILABLE: IdentityError = IdentityError::HandleUnavailable(Namespace::Identities);
@@ -148,4 +150,31 @@ fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
         };
         futures::join!(work, committer.run(), other_committer.run());
     });
+}
+
+// So that no answer has to read or to fold the history of what it shows, however long that is.
+#[test]
+fn every_answer_has_the_row_as_its_own_command_left_it() {
+    let history = History::new();
+    let [desk, viewer] = [ids::mint(), ids::mint()];
+    history.append(create(viewer, "front-desk"));
+    let answers = history.in_one_batch([
+        create(desk, "harbor-desk"),
+        describe(desk, "first"),
+        describe(desk, "first"),
+        grant(desk, viewer),
+        describe(desk, "second"),
+    ]);
+    let rows = answers.map(|answer| {
+        let made = answer.unwrap().made.expect("the row is handed out");
+        let row: &Row = made.row().expect("it is the row of an identity");
+        (row.version, row.access_version, row.document.description.clone())
+    });
+    let text = |text: &str| Some(text.to_owned());
+    let expected = [(1, 0, None), (2, 0, text("first")), (2, 0, text("first")), (3, 3, text("first"))];
+    assert_eq!(rows[..4], expected);
+    assert_eq!(rows[4], (4, 3, text("second")));
+    let [unchanged] = history.in_one_batch([describe(desk, "second")]);
+    let made = unchanged.unwrap().made.expect("the row is handed out where nothing changes, too");
+    assert_eq!(made.row::<Row>().map(|row| row.version), Some(4));
 }

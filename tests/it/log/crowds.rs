@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// How many may see one identity.
-const VIEWERS: i64 = 100_000;
+const VIEWERS: i64 = 40_000;
+
+/// How many secrets an identity may be created with.
+const SECRETS: usize = 5_000;
 
 /// Claims on names, as if so many identities lived in the organization: a wildcard that is narrowed names all of them.
 fn crowd(history: &History) {
@@ -52,10 +55,10 @@ fn a_batch_of_revocations_lists_a_large_organization_once() {
     let history = History::new();
     let desk = ids::mint();
     history.append(create(desk, "harbor-desk"));
-    let viewers: [Uuid; 64] = std::array::from_fn(|_| ids::mint());
+    let viewers: [Uuid; 16] = std::array::from_fn(|_| ids::mint());
     let births: Vec<Append> =
         viewers.iter().enumerate().map(|(number, id)| create(*id, &format!("viewer-{number}"))).collect();
-    let births: [Append; 64] =
+    let births: [Append; 16] =
         births.try_into().unwrap_or_else(|_| unreachable!("as many as there are viewers"));
     let births = history.in_one_batch(births);
     assert!(births.iter().all(Result::is_ok), "{births:?}");
@@ -75,14 +78,14 @@ fn a_create_may_use_very_many_secrets() {
          select number, '{HARBOR}', number, 'vault_secret', gen_random_uuid()::text, 1, 'vault_secret.registered', '1',
                 '{{\"type\": \"vault_secret.registered\", \"name\": \"s\", \"secret_type\": \"other\", \"description\": null}}',
                 '{{}}', now(), sha256('')
-         from generate_series(1, 20000) as number"
+         from generate_series(1, {SECRETS}) as number"
     ));
-    history.database.execute("update log_head set position = 20000");
-    history.database.execute(&format!("insert into organization_heads values ('{HARBOR}', 20000)"));
+    history.database.execute(&format!("update log_head set position = {SECRETS}"));
+    history.database.execute(&format!("insert into organization_heads values ('{HARBOR}', {SECRETS})"));
     let desk = ids::mint();
     let all = Create { secrets: Some(identity_domain::SecretSelection::All), ..birth(desk, "harbor-desk") };
     let born = history.append(born(all));
-    assert_eq!(born.events.len(), 20_001);
+    assert_eq!(born.events.len(), SECRETS + 1);
     history.append(delete(desk));
     assert_eq!(history.database.number("select count(*) from read_model.vault_access"), 0);
 }
