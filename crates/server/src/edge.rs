@@ -1,5 +1,6 @@
 //! Optional layers around the routes: compression and CORS.
 
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::map_response;
@@ -7,8 +8,6 @@ use axum::response::Response;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
-
-use crate::settings::{Cors, WireSettings};
 
 /// The least size in bytes at which compression is worth its time.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
@@ -25,12 +24,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(router: Router, settings: &WireSettings) -> Self {
-        let plain = match cors(&settings.cors) {
+    pub(crate) fn new(router: Router, origins: &Cors, compresses: bool) -> Self {
+        let plain = match cors(origins) {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        let compressing = settings.compression.then(|| {
+        let compressing = compresses.then(|| {
             plain.clone().layer(compression()).layer(map_response(async |response| weaken_tag(response)))
         });
         Self { plain, compressing }
@@ -125,4 +124,31 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
         ])
         .max_age(std::time::Duration::from_secs(PREFLIGHT_CACHE_SECONDS));
     Some(layer)
+}
+
+/// Origins whose scripts may call the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// Those of these origins; none if there are none.
+    Of(Vec<HeaderValue>),
+    /// All.
+    Any,
+}
+
+impl Cors {
+    /// Reads the origins of a setting.
+    pub(crate) fn parse(origins: &[String]) -> anyhow::Result<Self> {
+        if origins.iter().any(|origin| origin == "*") {
+            return Ok(Self::Any);
+        }
+        let origin = |origin: &String| {
+            let bare = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            ensure!(
+                bare.is_some_and(|host| !host.is_empty() && !host.contains('/')),
+                "cors_origins has {origin:?}, which is no origin such as https://app.example"
+            );
+            HeaderValue::from_str(origin).with_context(|| format!("cors_origins has {origin:?}"))
+        };
+        origins.iter().map(origin).collect::<anyhow::Result<_>>().map(Self::Of)
+    }
 }

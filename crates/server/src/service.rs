@@ -231,11 +231,13 @@ impl Listeners {
         };
         match self.metrics {
             Some(listener) => vec![
-                run(self.api, tls.cloned(), Edge::new(api, wire)),
+                run(self.api, tls.cloned(), Edge::new(api, &wire.cors, wire.compression)),
                 // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
                 run(listener, None, Edge::bare(metrics)),
             ],
-            None => vec![run(self.api, tls.cloned(), Edge::new(api.merge(metrics), wire))],
+            None => {
+                vec![run(self.api, tls.cloned(), Edge::new(api.merge(metrics), &wire.cors, wire.compression))]
+            }
         }
     }
 }

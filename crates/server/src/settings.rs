@@ -17,7 +17,8 @@ use serde::Deserialize;
 
 use crate::signing::{GivenKey, SigningSettings};
 
-pub use wire::{Cors, HeaderName, WireLayer, WireSettings};
+pub use crate::edge::Cors;
+pub use wire::{HeaderName, WireLayer, WireSettings};
 
 /// How many connections read for clients. Writes share the one of the committer.
 pub const CONNECTIONS: u32 = 16;

@@ -5,8 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use axum::http::HeaderValue;
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use identity_http::client::{ForwardedHeader, TrustedProxies};
 use identity_http::limits;
@@ -14,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::connections::ConnectionSettings;
+use crate::edge::Cors;
 use crate::tls::TlsSettings;
 
 const DEFAULT_CLIENT_TIMEOUT_SECONDS: u64 = 30;
@@ -121,15 +121,6 @@ pub struct WireSettings {
     pub tls: Option<TlsSettings>,
 }
 
-/// Origins whose scripts may call the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cors {
-    /// Those of these origins; none if there are none.
-    Of(Vec<HeaderValue>),
-    /// All.
-    Any,
-}
-
 impl WireLayer {
     /// Values of this layer, and for those that it does not set the values of the layer below.
     #[must_use]
@@ -219,22 +210,5 @@ fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Opt
         (None, None) => Ok(None),
         (Some(_), None) => bail!("tls_certificate is set and tls_key is not"),
         (None, Some(_)) => bail!("tls_key is set and tls_certificate is not"),
-    }
-}
-
-impl Cors {
-    fn parse(origins: &[String]) -> anyhow::Result<Self> {
-        if origins.iter().any(|origin| origin == "*") {
-            return Ok(Self::Any);
-        }
-        let origin = |origin: &String| {
-            let bare = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            ensure!(
-                bare.is_some_and(|host| !host.is_empty() && !host.contains('/')),
-                "cors_origins has {origin:?}, which is no origin such as https://app.example"
-            );
-            HeaderValue::from_str(origin).with_context(|| format!("cors_origins has {origin:?}"))
-        };
-        origins.iter().map(origin).collect::<anyhow::Result<_>>().map(Self::Of)
     }
 }

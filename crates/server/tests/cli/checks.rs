@@ -224,7 +224,7 @@ fn the_doctor_finds_an_empty_database_ill() {
     postgres.close().unwrap();
 }
 
-/// PgBouncer before the Postgres of a place. Ended with the test.
+/// `PgBouncer` before the Postgres of a place. Ended with the test.
 struct Pooler {
     child: Child,
     url: String,
