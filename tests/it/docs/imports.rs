@@ -38,7 +38,7 @@ const KNOWN: [(&[&str], &str); 6] = [
         "The parts of a verification use the types of its result.",
     ),
     (
-        &["server/src/connections", "server/src/front", "server/src/settings", "server/src/settings/wire"],
+        &["server/src/connections", "server/src/edge", "server/src/settings", "server/src/settings/wire"],
         "Settings are made of the settings of the parts, and the parts are opened from all settings.",
     ),
     (
