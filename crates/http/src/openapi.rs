@@ -1,5 +1,5 @@
 //! The OpenAPI 3.1 document, from the endpoints of the router. The attribute above a handler says what is its own: path,
-//! words, answers, errors. What its extractors take is in [`about`]. What follows from both (headers, general errors,
+//! words, answers, errors. What its extractors take is in `about`. What follows from both (headers, general errors,
 //! examples) is added here.
 
 pub(crate) mod about;

@@ -4,13 +4,11 @@
 //! no spaces. Numbers that it does spell in a way of its own are left to the library that knows the whole of it, and so
 //! is everything where time does not matter.
 
-mod check;
+pub mod check;
 
 use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
-
-pub use check::{NotCanonical, check, is_exact, is_exact_integer};
 
 /// The largest whole number that a double holds, and all below it.
 const LARGEST_EXACT: u64 = 1 << 53;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::canonical::{self, NotCanonical};
+use crate::canonical::check::{NotCanonical, check};
 use crate::tree::Hash;
 
 /// What sets a leaf apart from an inner node, so that neither can be passed off as the other.
@@ -16,7 +16,7 @@ pub fn of<T: Serialize>(envelope: &T) -> Result<Hash, serde_json::Error> {
 
 /// The same of text, which must be canonical: two texts of one value do not both have a leaf.
 pub fn of_text(text: &[u8]) -> Result<Hash, NotCanonical> {
-    canonical::check(text)?;
+    check(text)?;
     Ok(of_canonical(&[text]))
 }
 

@@ -161,7 +161,7 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
     let options = options.log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
     let connected = connecting.await.context("no answer").and_then(|connected| {
-        connected.map_err(|error| match doctor::explain_pooler(&error) {
+        connected.map_err(|error| match doctor::pooler::explain(&error) {
             Some(advice) => anyhow!(advice),
             None => error.into(),
         })

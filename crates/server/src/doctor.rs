@@ -4,14 +4,12 @@
 //! also asked when the service starts, so that it ends with one line that says what to do.
 
 mod content;
-mod pooler;
+pub(crate) mod pooler;
 mod server;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
-
-pub(crate) use pooler::explain as explain_pooler;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

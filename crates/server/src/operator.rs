@@ -1,6 +1,6 @@
 //! The work of operators: organizations, keys, identities. Called by the command line.
 
-mod identities;
+pub mod identities;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,6 @@ use identity_projections::organizations;
 use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
-
-pub use identities::Access;
 
 /// The longest label of a key and name of an organization, in characters.
 const MAX_NAME_CHARACTERS: usize = 255;

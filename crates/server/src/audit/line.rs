@@ -3,7 +3,7 @@
 use identity_log::history::Entry;
 pub use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::recorded::timestamp;
-use identity_proof::canonical::is_exact_integer;
+use identity_proof::canonical::check::is_exact_integer;
 use identity_proof::{Hash, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

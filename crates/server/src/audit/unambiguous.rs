@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Formatter};
 
-use identity_proof::canonical::{is_exact, is_exact_integer};
+use identity_proof::canonical::check::{is_exact, is_exact_integer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Any value, of which nothing is kept.
