@@ -1,6 +1,6 @@
 //! What an operator would check by hand when something is wrong with the database. Changes nothing.
 //!
-//! Every check is a function of its own in [`RULES`]. Those that tell of a database which cannot be served at all are
+//! Every check is a function of its own in `RULES`. Those that tell of a database which cannot be served at all are
 //! also asked when the service starts, so that it ends with one line that says what to do.
 
 mod content;
