@@ -11,22 +11,20 @@
 
 mod deaths;
 mod packed;
+pub mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use identity_domain::{Event, Kind, identity};
-use identity_log::follow::Head;
-use identity_log::read::{self, Change, LogState};
-use identity_log::{Observer, ReadError, Recorded};
+use identity_log::read::Change;
+use identity_log::{Observer, Recorded};
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::identities::IdentityBody;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{Equivalent, Weighter};
-use sqlx::PgPool;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use deaths::Deaths;
@@ -43,19 +41,6 @@ const OVERHEAD: usize = 300;
 
 /// How many drops are remembered one by one. Whoever asked the database before that keeps nothing.
 const REMEMBERED: usize = 4096;
-
-/// The most events of other processes that are looked at one by one.
-const LOOKED_AT: i64 = 10_000;
-
-/// How often the log is looked at when nothing is heard of it.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
-/// The least time between two looks, however much is heard.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
-
-/// How long what is kept may be used after a look at the log: a database that stopped answering says nothing of keys
-/// that were revoked meanwhile.
-const TRUST: Duration = Duration::from_secs(1);
 
 /// What is kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -152,7 +137,7 @@ impl Drops {
 }
 
 impl Cache {
-    /// An empty cache. Until its [`Watch`] runs, nothing is answered from it.
+    /// An empty cache. Until its [`Watch`](watch::Watch) runs, nothing is answered from it.
     pub fn new() -> Self {
         let average = OVERHEAD + 250;
         let identities = usize::try_from(BYTES).unwrap_or(usize::MAX) / average;
@@ -254,7 +239,7 @@ impl Cache {
 
     /// Drops what these changes changed.
     fn forget(&self, drops: &mut Drops, changes: impl Iterator<Item = Change>) {
-        let mut ended = Vec::new();
+        let mut ended = HashSet::new();
         for change in changes {
             let number = self.0.clock.fetch_add(1, Ordering::AcqRel) + 1;
             drops.recent.push_back(Dropped { number, id: change.id, version: change.version });
@@ -268,7 +253,7 @@ impl Cache {
                     }
                     if let Some(organization_id) = change.ended_in {
                         self.0.deaths.note(&organization_id, Ticket(number));
-                        ended.push(change.id);
+                        ended.insert(change.id);
                     }
                 }
                 Kind::Organization | Kind::VaultSecret => {}
@@ -326,76 +311,4 @@ fn change(recorded: &Recorded) -> Option<Change> {
         version: recorded.sequence,
         ended_in: ended.then(|| recorded.organization_id.clone()),
     })
-}
-
-/// The task that keeps a cache honest. Run it with [`Watch::run`].
-#[derive(Debug)]
-pub struct Watch {
-    cache: Cache,
-    pool: PgPool,
-    head: watch::Receiver<Head>,
-    state: Option<LogState>,
-}
-
-impl Watch {
-    /// Watches over `cache` as long as somebody tells `head` where the log ends.
-    pub fn new(cache: Cache, pool: PgPool, head: watch::Receiver<Head>) -> Self {
-        Self { cache, pool, head, state: None }
-    }
-
-    /// Watches until nobody tells how far the log reaches any more.
-    pub async fn run(mut self) {
-        loop {
-            let asked = Instant::now();
-            let following = self.head.borrow_and_update().following;
-            let looked = following && self.look().await;
-            self.cache.trust(looked.then(|| asked + TRUST));
-            if !looked {
-                self.state = None;
-            }
-            tokio::time::sleep(LOOK_PAUSE).await;
-            if self.news(asked + LOOK_AGAIN).await.is_err() {
-                return self.cache.trust(None);
-            }
-        }
-    }
-
-    /// Waits until there is an event that this process has not seen, but no longer than this. An error means that nobody
-    /// tells any more.
-    async fn news(&mut self, until: Instant) -> Result<(), watch::error::RecvError> {
-        let cache = &self.cache;
-        let is_news = |head: &Head| head.following && head.position > cache.0.seen.load(Ordering::Acquire);
-        match tokio::time::timeout_at(until.into(), self.head.wait_for(is_news)).await {
-            Ok(Err(gone)) => Err(gone),
-            Ok(Ok(_)) | Err(_) => Ok(()),
-        }
-    }
-
-    async fn look(&mut self) -> bool {
-        match tokio::time::timeout(TRUST, self.catch_up()).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
-                false
-            }
-            Err(_elapsed) => false,
-        }
-    }
-
-    /// Where nothing was seen yet, all that is kept goes, after it is known from where on the log will be looked at:
-    /// what is read later misses nothing. The same where a read model was made anew.
-    async fn catch_up(&mut self) -> Result<(), ReadError> {
-        let state = read::state(&self.pool).await?;
-        let seen = self.cache.0.seen.load(Ordering::Acquire);
-        let known = self.state.as_ref().is_some_and(|known| known.read_models == state.read_models);
-        if !known || state.position - seen > LOOKED_AT {
-            self.cache.0.seen.store(state.position, Ordering::Release);
-            self.cache.forget_all();
-        } else if state.position > seen {
-            let changes = read::changes(&self.pool, seen, state.position).await?;
-            self.cache.learn(seen, state.position, changes.into_iter());
-        }
-        self.state = Some(state);
-        Ok(())
-    }
 }

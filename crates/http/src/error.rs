@@ -1,23 +1,16 @@
 //! Every way a request can fail, and what the client is told. Contract, section 0.5.
 
+mod conversions;
+
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use identity_domain::api_key::ApiKeyError;
-use identity_domain::identity::IdentityError;
-use identity_domain::organization::OrganizationError;
-use identity_domain::vault_secret::VaultSecretError;
-use identity_domain::{Namespace, Rejection};
 use identity_log::idempotency::NotComposed;
-use identity_log::proof::{Refusal, SignError, TreeError};
-use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
-use identity_projections::identities::finder::FindError;
-use identity_projections::past::PastError;
+use identity_log::proof::Refusal;
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::code::Code;
 use crate::conditional::Revision;
@@ -314,186 +307,4 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
-}
-
-impl From<sqlx::Error> for ApiError {
-    fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::unavailable(&error) } else { Self::internal(chain(&error)) }
-    }
-}
-
-impl From<FindError> for ApiError {
-    fn from(error: FindError) -> Self {
-        match &error {
-            FindError::Database(cause) if !is_outage(cause) => Self::internal(chain(&error)),
-            FindError::Database(_) | FindError::Late | FindError::Stopped => Self::unavailable(&error),
-        }
-    }
-}
-
-impl From<ReadModelFailure> for ApiError {
-    fn from(failure: ReadModelFailure) -> Self {
-        match failure {
-            ReadModelFailure::Database(error) => error.into(),
-            ReadModelFailure::Document(_) | ReadModelFailure::NotAnId(_) => Self::internal(chain(&failure)),
-        }
-    }
-}
-
-impl From<SignError> for ApiError {
-    fn from(error: SignError) -> Self {
-        match error {
-            SignError::Refused(refusal) => Self::log_refused(&refusal),
-            SignError::Tree(error) => error.into(),
-            SignError::Memory(_) => Self::internal(chain(&error)),
-        }
-    }
-}
-
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Database(error) => error.into(),
-            ReadError::Copy(_)
-            | ReadError::Undecodable { .. }
-            | ReadError::Missing { .. }
-            | ReadError::UnknownAggregate { .. }
-            | ReadError::Torn { .. } => Self::internal(chain(&error)),
-        }
-    }
-}
-
-impl From<TreeError> for ApiError {
-    fn from(error: TreeError) -> Self {
-        match error {
-            TreeError::Database(error) => error.into(),
-            TreeError::Proof(_) | TreeError::Note(_) | TreeError::Tile => Self::internal(chain(&error)),
-        }
-    }
-}
-
-impl From<PastError> for ApiError {
-    fn from(error: PastError) -> Self {
-        match error {
-            PastError::Read(error) => error.into(),
-            PastError::Database(error) => error.into(),
-            PastError::Document(error) => error.into(),
-        }
-    }
-}
-
-impl From<serde_json::Error> for ApiError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::internal(chain(&error))
-    }
-}
-
-impl ApiError {
-    /// Why a command to this aggregate was not carried out.
-    pub(crate) fn of_append(aggregate_id: Uuid, error: AppendError) -> Self {
-        match error {
-            AppendError::Rejected(rejection) => rejection.into(),
-            AppendError::VersionConflict { actual } => {
-                Self::precondition_failed(Revision { id: aggregate_id, version: actual })
-            }
-            AppendError::KeyRevoked => Self::unauthorized(),
-            AppendError::Repeated => Self::repetition(),
-            AppendError::Unavailable(cause) => Self::unavailable(&*cause),
-            AppendError::OutcomeUnknown(cause) => Self::outcome_unknown(&*cause),
-            AppendError::Failed(cause) => Self::internal(chain(&*cause)),
-        }
-    }
-}
-
-impl From<Rejection> for ApiError {
-    fn from(rejection: Rejection) -> Self {
-        match rejection {
-            Rejection::Identity(error) => error.into(),
-            Rejection::ApiKey(error) => error.into(),
-            Rejection::Organization(error) => error.into(),
-            Rejection::VaultSecret(error) => error.into(),
-        }
-    }
-}
-
-impl From<IdentityError> for ApiError {
-    fn from(error: IdentityError) -> Self {
-        match error {
-            IdentityError::NotFound => Self::identity_not_found(),
-            IdentityError::AlreadyCreated => Self::new(Code::IdentityExists, "Identity id is in use"),
-            IdentityError::HandleUnavailable(namespace) => handle_unavailable(namespace),
-            IdentityError::ViewerIsTarget => {
-                Self::invalid_field("viewer_identity_id", "An identity always sees itself")
-            }
-            IdentityError::ViewerNotFound => Self::new(Code::ViewerNotFound, "Viewer identity not found"),
-            IdentityError::AlreadyGranted => Self::new(Code::AccessAlreadyGranted, "Access already granted"),
-            IdentityError::RedundantGrant => redundant_grant(),
-            IdentityError::NotGranted => Self::new(Code::AccessNotFound, "Access not found"),
-            IdentityError::PhoneExists => Self::new(Code::PhoneNumberExists, "Identity has a phone number"),
-            IdentityError::NoPhone => Self::phone_number_not_found(),
-            IdentityError::NoNumberAvailable => {
-                Self::new(Code::NoPhoneNumberAvailable, "No phone number is available")
-            }
-            IdentityError::CallAddressMissing(field) => {
-                Self::invalid_field(field, "Field required by this incoming_call_action")
-            }
-            IdentityError::PhoneFilterWithoutPhone => {
-                Self::invalid_field("phone_filter_mode", "The identity has no phone number")
-            }
-            IdentityError::SecretNotFound(_) => Self::vault_secret_not_found(),
-            IdentityError::VaultAccessExists => {
-                Self::new(Code::VaultAccessExists, "Identity has access to this vault secret")
-            }
-            IdentityError::VaultAccessMissing => {
-                Self::new(Code::VaultAccessNotFound, "Access rule not found")
-            }
-        }
-    }
-}
-
-/// The one conflict that published clients know by its code; they need the namespace beside it.
-fn handle_unavailable(namespace: Namespace) -> ApiError {
-    let code = Code::AgentHandleUnavailable;
-    let message = "This agent handle is unavailable";
-    ApiError::new(code, json!({ "code": code.as_str(), "message": message, "blocking_namespace": namespace }))
-}
-
-/// Clients recognize it by `error` inside `detail`, and print the inner `detail`.
-fn redundant_grant() -> ApiError {
-    let text = "Every active identity already sees this one; revoke access first to narrow it";
-    ApiError::new(
-        Code::RedundantGrant,
-        json!({ "error": Code::RedundantGrant.as_str(), "detail": text, "message": text }),
-    )
-}
-
-impl From<ApiKeyError> for ApiError {
-    fn from(error: ApiKeyError) -> Self {
-        match error {
-            ApiKeyError::NotFound => Self::api_key_not_found(),
-            ApiKeyError::AlreadyIssued => Self::new(Code::ApiKeyExists, "API key id is in use"),
-            ApiKeyError::IdentityNotFound => Self::identity_not_found(),
-        }
-    }
-}
-
-impl From<OrganizationError> for ApiError {
-    fn from(error: OrganizationError) -> Self {
-        match error {
-            OrganizationError::AlreadyCreated => {
-                Self::new(Code::OrganizationExists, "Organization id is in use")
-            }
-        }
-    }
-}
-
-impl From<VaultSecretError> for ApiError {
-    fn from(error: VaultSecretError) -> Self {
-        match error {
-            VaultSecretError::NotFound => Self::vault_secret_not_found(),
-            VaultSecretError::AlreadyRegistered => {
-                Self::new(Code::VaultSecretExists, "Vault secret id is in use")
-            }
-        }
-    }
 }

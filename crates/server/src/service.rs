@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use identity_http::cache::{Cache, Watch};
+use identity_http::cache::Cache;
+use identity_http::cache::watch::Watch;
 use identity_http::{App, AppSettings, Parts, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::follow::Follower;
