@@ -90,7 +90,7 @@ pub trait RowModel: Projection<Row = BTreeMap<Self::Key, Self::Value>> {
     /// What an event does to the rows of its aggregate.
     fn effect(event: &Recorded) -> Effect<Self::Key, Self::Value>;
 
-    /// Adds the writes that apply the changes to the table.
+    /// Adds the writes that remove and put single rows. The rows that are replaced are deleted already.
     fn write(
         changes: &HashMap<Uuid, RowChanges<Self::Key, Self::Value>>,
         writes: &mut Writes,
@@ -114,8 +114,10 @@ impl<M: RowModel> Fold for RowFold<M> {
         events: &[Recorded],
         writes: &mut Writes,
     ) -> Result<(), ReadModelError> {
-        let written = changes::<M>(events)
-            .and_then(|changes| if changes.is_empty() { Ok(()) } else { M::write(&changes, writes) });
+        let written = changes::<M>(events).and_then(|changes| {
+            delete_replaced::<M>(&changes, writes)?;
+            M::write(&changes, writes)
+        });
         written.map_err(|source| ReadModelError { read_model: M::NAME, source })
     }
 }
@@ -131,4 +133,16 @@ fn changes<M: RowModel>(events: &[Recorded]) -> Result<Changes<M>, ReadModelFail
         }
     }
     Ok(changes)
+}
+
+/// Deletes all rows of the aggregates whose rows are replaced.
+fn delete_replaced<M: RowModel>(changes: &Changes<M>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
+    let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
+    let replaced: Vec<Uuid> = replaced.map(|(aggregate, _)| *aggregate).collect();
+    let Some(aggregate_id) = M::COLUMNS.first().filter(|_| !replaced.is_empty()) else { return Ok(()) };
+    let table = M::NAME;
+    writes
+        .part(&format!("delete from {table} where {aggregate_id} = any(?) and exists (select from turn)"))
+        .bind(replaced)?;
+    Ok(())
 }

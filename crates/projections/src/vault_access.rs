@@ -92,25 +92,12 @@ impl RowModel for VaultAccess {
     }
 
     fn write(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        delete_all(changes, writes)?;
         delete(changes, writes)?;
         insert(changes, writes)
     }
 }
 
 type Changes = RowChanges<Uuid, Rule>;
-
-/// Deletes all rules of identities whose rules are replaced.
-fn delete_all(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
-    let identities: Vec<Uuid> = replaced.map(|(identity, _)| *identity).collect();
-    if !identities.is_empty() {
-        writes
-            .part("delete from vault_access where identity_id = any(?) and exists (select from turn)")
-            .bind(identities)?;
-    }
-    Ok(())
-}
 
 /// Deletes single rules. A rule that was revoked and granted again is overwritten by [`insert`]: one statement must not
 /// delete and insert a row of the same key.

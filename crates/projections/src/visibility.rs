@@ -159,25 +159,12 @@ impl RowModel for VisibilityRows {
     }
 
     fn write(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        delete_all(changes, writes)?;
         delete(changes, writes)?;
         insert(changes, writes)
     }
 }
 
 type Changes = RowChanges<Option<Uuid>, AccessRow>;
-
-/// Deletes all rows of targets whose rows are replaced.
-fn delete_all(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
-    let targets: Vec<Uuid> = replaced.map(|(target, _)| *target).collect();
-    if !targets.is_empty() {
-        writes
-            .part("delete from visibility where target_id = any(?) and exists (select from turn)")
-            .bind(targets)?;
-    }
-    Ok(())
-}
 
 /// Deletes single rows. Each is looked up by its viewer and target, however many viewers the target has.
 fn delete(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
