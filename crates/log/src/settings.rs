@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::write::recent::MAX_REMEMBERED;
+
 /// How long the committer waits for an answer of Postgres, unless the settings say otherwise.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -10,6 +12,8 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(12);
 pub struct Settings {
     /// How long a name stays reserved after its holder gave it up.
     pub name_hold: Duration,
+    /// What one identity may use up of what belongs to all.
+    pub quotas: Quotas,
     /// How long the committer waits for an answer of Postgres before it drops the connection. Postgres itself ends a
     /// statement after 10 s, so this limit is for a host that does not answer at all.
     pub database_timeout: Duration,
@@ -18,6 +22,28 @@ pub struct Settings {
 impl Settings {
     /// The default settings with this hold on names.
     pub fn with_name_hold(name_hold: Duration) -> Self {
-        Self { name_hold, database_timeout: DATABASE_TIMEOUT }
+        Self { name_hold, quotas: Quotas::default(), database_timeout: DATABASE_TIMEOUT }
+    }
+}
+
+/// What one identity may use up of what belongs to all: names and phone numbers. 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Phone numbers that it gets within a day.
+    pub numbers_per_day: u32,
+    /// Times that it is renamed within a day.
+    pub renames_per_day: u32,
+    /// Names that it gave up and that nobody else may have yet. If it gives up more, the oldest is free.
+    pub names_held: u32,
+}
+
+impl Quotas {
+    /// The largest daily limit: so many moments are remembered.
+    pub const MAX_PER_DAY: u32 = MAX_REMEMBERED;
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { numbers_per_day: 5, renames_per_day: 10, names_held: 10 }
     }
 }
