@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identityd::settings::{WireLayer, WireSettings};
+use identityd::settings::{QuotaLayer, QuotaSettings, WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
@@ -88,6 +88,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         description_limit: 10_000,
         signing,
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
+        quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
         connections: CONNECTIONS,

@@ -103,13 +103,11 @@ async fn return_rested(
     connection: &mut PgConnection,
     rested_since: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update phone_number_pool set claimed_by = null, released_at = null where released_at <= $1",
-    )
-    .bind(rested_since)
-    .execute(connection)
-    .await
-    .map(drop)
+    sqlx::query("update phone_number_pool set claimed_by = null, released_at = null where released_at <= $1")
+        .bind(rested_since)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 fn offer(row: &sqlx::postgres::PgRow) -> Result<Offer, sqlx::Error> {

@@ -153,8 +153,12 @@ impl Claims {
             mail_released_at: Some(recorded.recorded_at),
         };
         let cached = self.0.entry(name.to_owned());
-        let cached =
-            cached.or_insert_with(|| CachedClaim { claim: fresh(), is_stored: false, is_changed: true, given_up_later: 0 });
+        let cached = cached.or_insert_with(|| CachedClaim {
+            claim: fresh(),
+            is_stored: false,
+            is_changed: true,
+            given_up_later: 0,
+        });
         if cached.claim.identity_id != identity_id {
             cached.claim = fresh();
         }

@@ -67,7 +67,8 @@ mod tests {
         for hours in [0, 1, 2] {
             moments.add(start + hours.hours());
         }
-        let wait = |limit, now: i64| moments.wait(limit, start + now.hours()).map(|wait| wait.as_secs() / 3600);
+        let wait =
+            |limit, now: i64| moments.wait(limit, start + now.hours()).map(|wait| wait.as_secs() / 3600);
         assert_eq!(wait(4, 3), None);
         assert_eq!(wait(3, 3), Some(21));
         assert_eq!(wait(2, 3), Some(22));

@@ -127,6 +127,7 @@ fn service_settings(
         name_hold,
         description_limit,
         wire,
+        quotas,
         idempotency_retention,
     } = settings.clone();
     let database_url = database.url().clone();
@@ -139,6 +140,7 @@ fn service_settings(
         description_limit,
         signing,
         wire,
+        quotas,
         idempotency_retention,
         heartbeat: HEARTBEAT,
         connections: CONNECTIONS,

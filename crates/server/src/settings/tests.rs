@@ -209,6 +209,7 @@ fn no_password_is_shown_by_accident() {
         tunnel_zone: served.tunnel_zone,
         name_hold: served.name_hold,
         description_limit: served.description_limit,
+        quotas: served.quotas,
         idempotency_retention: Duration::from_hours(24),
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
         wire: served.wire,

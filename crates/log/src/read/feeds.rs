@@ -1,0 +1,112 @@
+//! News of single organizations. Whoever follows one is woken by its events alone, and one query in each wake of the log
+//! asks how far all followed organizations go, however many follow them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+
+use super::follow::Head;
+
+/// How long to wait before the database is asked again after it failed.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// The last sequence of each organization that is followed, as far as is known; nothing after the service was stopped.
+type Heads = Option<HashMap<String, watch::Sender<i64>>>;
+
+/// Where followers wait. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    heads: Arc<Mutex<Heads>>,
+    wanted: Arc<Notify>,
+}
+
+/// The task that wakes the followers of [`Feeds`]. Run it with [`Feeding::run`].
+#[derive(Debug)]
+pub struct Feeding {
+    feeds: Feeds,
+    pool: PgPool,
+    head: watch::Receiver<Head>,
+}
+
+impl Feeds {
+    /// Feeds of a log whose head is told by `head`, and the task that feeds them.
+    pub fn new(pool: PgPool, head: watch::Receiver<Head>) -> (Self, Feeding) {
+        let feeds = Self { heads: Arc::new(Mutex::new(Some(HashMap::new()))), wanted: Arc::default() };
+        (feeds.clone(), Feeding { feeds, pool, head })
+    }
+
+    /// The last sequence of an organization, as it grows; 0 until it is known. The channel is closed when the service
+    /// stops.
+    pub fn follow(&self, organization_id: &str) -> watch::Receiver<i64> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(heads) = heads.as_mut() else { return watch::channel(0).1 };
+        if let Some(sender) = heads.get(organization_id) {
+            return sender.subscribe();
+        }
+        let (sender, receiver) = watch::channel(0);
+        heads.insert(organization_id.to_owned(), sender);
+        self.wanted.notify_one();
+        receiver
+    }
+
+    /// The organizations that are followed. Those that nobody follows any more are forgotten.
+    fn followed(&self) -> Vec<String> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(heads) = heads.as_mut() else { return vec![] };
+        heads.retain(|_, sender| sender.receiver_count() > 0);
+        heads.keys().cloned().collect()
+    }
+
+    fn tell(&self, known: Vec<(String, i64)>) {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        for (organization_id, sequence) in known {
+            if let Some(sender) = heads.as_ref().and_then(|heads| heads.get(&organization_id)) {
+                sender.send_if_modified(|told| std::mem::replace(told, sequence) != sequence);
+            }
+        }
+    }
+
+    fn close(&self) {
+        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Feeding {
+    /// Feeds until nobody tells of the log any more.
+    pub async fn run(mut self) {
+        loop {
+            let is_over = tokio::select! {
+                changed = self.head.changed() => changed.is_err(),
+                () = self.feeds.wanted.notified() => false,
+            };
+            if is_over {
+                return self.feeds.close();
+            }
+            while let Err(error) = self.feed().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot tell followers of history");
+                if self.head.has_changed().is_err() {
+                    break;
+                }
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+
+    async fn feed(&self) -> Result<(), sqlx::Error> {
+        let followed = self.feeds.followed();
+        if followed.is_empty() {
+            return Ok(());
+        }
+        let known = sqlx::query_as(
+            "select organization_id, sequence from organization_heads where organization_id = any($1)",
+        )
+        .bind(&followed)
+        .fetch_all(&self.pool)
+        .await?;
+        self.feeds.tell(known);
+        Ok(())
+    }
+}
