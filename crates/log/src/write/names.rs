@@ -109,8 +109,9 @@ impl Claims {
     /// How many names the last holder of a name gave up later than this one.
     fn given_up_later(&self, cached: &CachedClaim) -> i64 {
         let claim = &cached.claim;
+        let Some(given_up_at) = claim.given_up_at() else { return 0 };
         let loaded = self.0.values().map(|other| &other.claim).filter(|other| {
-            other.identity_id == claim.identity_id && other.given_up_at() > claim.given_up_at()
+            other.identity_id == claim.identity_id && other.given_up_at() > Some(given_up_at)
         });
         cached.given_up_later.saturating_add(i64::try_from(loaded.count()).unwrap_or(i64::MAX))
     }
