@@ -1,7 +1,6 @@
 //! Who asks. A handler gets at the log and at the database only through its caller, so no handler can forget to ask
 //! for a key: without one it has nothing to work with.
 
-mod admission;
 mod app;
 
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
-use identity_projections::finder::FindError;
 use identity_projections::identities::{IdentityBody, Viewer};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
@@ -34,7 +32,7 @@ use crate::idempotency::Idempotency;
 use crate::limits::HolderShare;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
-pub(crate) use admission::Admission;
+pub(crate) use app::{Admission, KeyCheck};
 pub use app::{App, AppSettings, Parts};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -53,20 +51,6 @@ pub struct Caller {
     admission: Admission,
     /// When the request began: all that it reads is read later.
     began: Ticket,
-}
-
-/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyCheck {
-    app: App,
-    key: Uuid,
-}
-
-impl KeyCheck {
-    /// Whether the key is still valid.
-    pub(crate) async fn is_valid(&self) -> Result<bool, FindError> {
-        Ok(self.app.key(self.key).await?.is_some())
-    }
 }
 
 /// Somebody with an admin's key.
@@ -206,7 +190,7 @@ impl Caller {
 
     /// What looks at the key again.
     pub(crate) fn key_check(&self) -> KeyCheck {
-        KeyCheck { app: self.app.clone(), key: self.key.id }
+        KeyCheck::new(&self.app, self.key.id)
     }
 
     /// How the caller is named in history.

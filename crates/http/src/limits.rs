@@ -23,8 +23,9 @@ use identity_projections::api_keys::Row as KeyRow;
 use uuid::Uuid;
 
 use self::buckets::Limit;
-use self::daily::Daily;
+use self::daily::{Daily, UsedUp};
 use self::refused_keys::RefusedKeys;
+use crate::client::network;
 use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
@@ -155,7 +156,9 @@ impl Limits {
     /// Counts a refused key against its address, and gives the error that says so.
     pub(crate) fn refused(&self, address: Option<IpAddr>) -> ApiError {
         match (&self.refused_keys, address) {
-            (Some(refused), Some(address)) => refused.count(address),
+            (Some(refused), Some(address)) => refused
+                .count(address)
+                .map_or_else(ApiError::too_many_refused_keys, |()| ApiError::unauthorized()),
             _ => ApiError::unauthorized(),
         }
     }
@@ -182,15 +185,8 @@ impl Limits {
 
     /// Takes what a command uses up of the quotas of a day.
     pub(crate) fn daily(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
-        self.daily.take(key, command, is_repeatable)
-    }
-}
-
-/// Whoever has one IPv6 address has a network of them.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        let taken = self.daily.take(key, command, is_repeatable);
+        taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the service works with, as callers get at it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use uuid::Uuid;
 
 use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
-use crate::context::Context;
+use crate::context::{Context, ShareSlot};
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
-use crate::limits::{self, Limits};
+use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::Metrics;
 use crate::readiness::{Probe, Readiness};
 
@@ -212,5 +213,57 @@ impl App {
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), Arc<sqlx::Error>> {
         self.0.probe.ask(&self.0.parts.probe_pool).await
+    }
+}
+
+/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyCheck {
+    app: App,
+    key: Uuid,
+}
+
+impl KeyCheck {
+    pub(super) fn new(app: &App, key: Uuid) -> Self {
+        Self { app: app.clone(), key }
+    }
+
+    /// Whether the key is still valid.
+    pub(crate) async fn is_valid(&self) -> Result<bool, FindError> {
+        Ok(self.app.key(self.key).await?.is_some())
+    }
+}
+
+/// What a request with a good key needs to take its shares.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    app: App,
+    key: Arc<KeyRow>,
+    client: Option<IpAddr>,
+    slot: ShareSlot,
+}
+
+impl Admission {
+    pub(super) fn new(app: &App, key: &Arc<KeyRow>, context: &Context) -> Self {
+        let (client, slot) = (context.client, context.share.clone());
+        Self { app: app.clone(), key: Arc::clone(key), client, slot }
+    }
+
+    /// Lets the request in: it counts from now on. Again and again, and it counts once.
+    pub(crate) fn enter(&self) -> Result<(), ApiError> {
+        self.slot.fill(|| self.app.0.limits.request(&self.key))
+    }
+
+    /// Takes the share of a body that is awaited.
+    pub(crate) fn await_body(&self) -> Result<BodyShare, ApiError> {
+        self.app.0.limits.body(&self.key, self.client)
+    }
+
+    /// Lets the request in when its body has arrived, if its key is still valid.
+    pub(crate) async fn enter_with_body(&self) -> Result<(), ApiError> {
+        if !KeyCheck::new(&self.app, self.key.id).is_valid().await? {
+            return Err(ApiError::unauthorized());
+        }
+        self.enter()
     }
 }

@@ -11,7 +11,6 @@ use identity_projections::api_keys::Row as KeyRow;
 use uuid::Uuid;
 
 use super::buckets::{Buckets, quota, take};
-use crate::error::ApiError;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -32,6 +31,14 @@ pub struct DailySettings {
     pub grants_of_key: u32,
     /// Writes with an `Idempotency-Key` with one key.
     pub repeatable_writes_of_key: u32,
+}
+
+/// A quota that is used up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UsedUp {
+    pub(super) of_what: &'static str,
+    /// In how many seconds to come again.
+    pub(super) seconds: u32,
 }
 
 /// The buckets of a process.
@@ -64,9 +71,9 @@ impl<K: Hash + Eq + Clone> Quota<K> {
         Self { of_what, buckets: quota.map(|quota| RateLimiter::dashmap(quota).with_middleware()) }
     }
 
-    fn take(&self, key: &K) -> Result<(), ApiError> {
+    fn take(&self, key: &K) -> Result<(), UsedUp> {
         let Some(buckets) = &self.buckets else { return Ok(()) };
-        take(buckets, key).map(drop).map_err(|seconds| ApiError::quota_used_up(self.of_what, seconds))
+        take(buckets, key).map(drop).map_err(|seconds| UsedUp { of_what: self.of_what, seconds })
     }
 }
 
@@ -90,7 +97,7 @@ impl Daily {
     }
 
     /// Takes what this command uses up, whether it is accepted later or not.
-    pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
+    pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
         if is_repeatable {
             self.repeatable_writes.take(&key.id)?;
         }
@@ -104,7 +111,7 @@ impl Daily {
         }
     }
 
-    fn take_for_identity(&self, key: &KeyRow, command: &IdentityCommand) -> Result<(), ApiError> {
+    fn take_for_identity(&self, key: &KeyRow, command: &IdentityCommand) -> Result<(), UsedUp> {
         match command {
             IdentityCommand::Create(create) => {
                 self.identities.take(&key.organization_id)?;

@@ -8,8 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use governor::{Quota, RateLimiter};
 
 use super::buckets::{Buckets, MINUTE, quota, take};
-use super::network;
-use crate::error::ApiError;
+use crate::client::network;
 
 /// Addresses that are remembered before those that have their whole budget again are forgotten.
 pub(super) const MAX_REMEMBERED: usize = 65_536;
@@ -26,14 +25,11 @@ impl RefusedKeys {
         Some(Self { quota, buckets: RwLock::new(RateLimiter::dashmap(quota).with_middleware()) })
     }
 
-    /// Counts a refused key. Gives what its holder is told.
-    pub(super) fn count(&self, address: IpAddr) -> ApiError {
+    /// Counts a refused key. Fails with the number of seconds to wait if the budget of the address is spent.
+    pub(super) fn count(&self, address: IpAddr) -> Result<(), u32> {
         self.make_room();
         let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        match take(&buckets, &network(address)) {
-            Ok(_) => ApiError::unauthorized(),
-            Err(seconds) => ApiError::too_many_refused_keys(seconds),
-        }
+        take(&buckets, &network(address)).map(drop)
     }
 
     /// Forgets addresses that have all of their budget again; all of them, if too many have not.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use identity_http::client::TrustedProxies;
-use identity_http::limits::{Share, Shares, network};
+use identity_http::client::{TrustedProxies, network};
+use identity_http::limits::{Share, Shares};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How long a connection must have been idle to be cut off at once. The end of its last answer may be on its way before.

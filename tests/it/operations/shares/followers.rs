@@ -45,7 +45,7 @@ fn all_followers_are_told_of_what_happens() {
         world.other_admin();
         for stream in &mut streams {
             let seen = read_until(stream, handle);
-            assert_eq!(seen.matches(&format!("\"agent_handle\":\"{handle}\"")).count(), 1, "{seen}");
+            assert_eq!(seen.matches(&format!("{handle}@")).count(), 1, "{seen}");
         }
     }
 }

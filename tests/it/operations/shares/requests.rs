@@ -39,7 +39,8 @@ fn heads_without_bodies_cost_nobody_anything() {
     victim.create("victim");
     hostile.get("/identities/").must_be(200);
     world.stranger().raw("GET", "/readyz", b"").must_be(200);
-    let refused = "identityd_http_requests_total{method=\"POST\",route=\"/api/v1/identities/\",status=\"429\"}";
+    let refused =
+        "identityd_http_requests_total{method=\"POST\",route=\"/api/v1/identities/\",status=\"429\"}";
     world.stranger().metrics().has(refused, 14.0);
     drop(lines);
 }
