@@ -6,6 +6,9 @@
 mod content;
 pub(crate) mod pooler;
 mod server;
+mod serving;
+
+pub use serving::examine_settings;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;

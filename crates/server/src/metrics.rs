@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::tls::Tls;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     pool: PgPool,
     /// Of which the database is asked.
     probe_pool: PgPool,
+    tls: Option<Tls>,
     free_numbers: FreeNumbers,
 }
 
@@ -52,20 +54,29 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool, probe_pool: PgPool) -> (Self, Counters) {
+    pub(crate) fn new(pool: PgPool, probe_pool: PgPool, tls: Option<Tls>) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
-        (Self { registry, pool, probe_pool, free_numbers }, Counters { requests, commits })
+        (Self { registry, pool, probe_pool, tls, free_numbers }, Counters { requests, commits })
     }
 
     /// All of it as text.
     async fn show(&self) -> Result<String, std::fmt::Error> {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
+        if let Some(expires_at) = self.tls.as_ref().and_then(Tls::expires_at) {
+            let help = "When the TLS certificate expires";
+            gauge(
+                &mut present,
+                "tls_certificate_expires_timestamp_seconds",
+                help,
+                expires_at.unix_timestamp(),
+            );
+        }
         let seen = tokio::time::timeout(DATABASE_TIMEOUT, self.look()).await;
         // The request that needed the database has logged why it is away.
         let seen = seen.ok().and_then(Result::ok);

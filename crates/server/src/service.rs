@@ -98,6 +98,7 @@ impl Service {
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
         let wire = settings.wire.clone();
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
+        warn_of_equal_domains(&settings);
         let listeners = Listeners::open(settings.listen, &wire).await?;
         let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
@@ -105,7 +106,7 @@ impl Service {
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
         let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
-        let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone());
+        let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), tls.clone());
         let (log, committer) = Log::open(
             identity_log::connect_options(&pool),
             identity_projections::all(),
@@ -217,6 +218,13 @@ impl Service {
         self.probe_pool.close().await;
         self.pool.close().await;
         Ok(())
+    }
+}
+
+/// With one name for both, a tunnel can have the address of a host of the mail domain.
+fn warn_of_equal_domains(settings: &ServiceSettings) {
+    if settings.mail_domain == settings.tunnel_zone {
+        tracing::warn!(domain = settings.mail_domain, "mail_domain and tunnel_zone are the same: use two");
     }
 }
 
