@@ -23,7 +23,7 @@ pub(crate) struct Piece {
 /// The followers of a process.
 pub(crate) struct Followers {
     feeds: Feeds,
-    pieces: Cache<Query, Arc<Piece>>,
+    pieces: Cache<(u64, Query), Arc<Piece>>,
 }
 
 impl fmt::Debug for Followers {
@@ -43,12 +43,13 @@ impl Followers {
     }
 
     /// What a query finds: as somebody else has read it, or is reading it, or read now. Events never change, so what was
-    /// found once stays right.
+    /// found once stays right, unless the history was set back.
     pub(crate) async fn read<E>(
         &self,
         query: &Query,
         read: impl Future<Output = Result<Piece, E>>,
     ) -> Result<Arc<Piece>, E> {
-        self.pieces.get_or_insert_async(query, async { read.await.map(Arc::new) }).await
+        let key = (self.feeds.set_backs(), query.clone());
+        self.pieces.get_or_insert_async(&key, async { read.await.map(Arc::new) }).await
     }
 }

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use identity_http::context;
+use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
 use identity_projections::{Table, tables};
@@ -44,6 +45,7 @@ pub(crate) struct Metrics {
     probe_pool: PgPool,
     tls: Option<Tls>,
     free_numbers: FreeNumbers,
+    signer: Signer,
 }
 
 /// Counters that other parts of the service write.
@@ -54,28 +56,30 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool, probe_pool: PgPool, tls: Option<Tls>) -> (Self, Counters) {
+    pub(crate) fn new(
+        pool: PgPool,
+        probe_pool: PgPool,
+        signer: Signer,
+        tls: Option<Tls>,
+    ) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
-        (Self { registry, pool, probe_pool, tls, free_numbers }, Counters { requests, commits })
+        (Self { registry, pool, probe_pool, tls, free_numbers, signer }, Counters { requests, commits })
     }
 
     /// All of it as text.
     async fn show(&self) -> Result<String, std::fmt::Error> {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
+        register_signer(&mut present, &self.signer);
         if let Some(expires_at) = self.tls.as_ref().and_then(Tls::expires_at) {
-            let help = "When the TLS certificate expires";
-            gauge(
-                &mut present,
-                "tls_certificate_expires_timestamp_seconds",
-                help,
-                expires_at.unix_timestamp(),
-            );
+            let (name, help) =
+                ("tls_certificate_expires_timestamp_seconds", "When the TLS certificate expires");
+            gauge(&mut present, name, help, expires_at.unix_timestamp());
         }
         let seen = tokio::time::timeout(DATABASE_TIMEOUT, self.look()).await;
         // The request that needed the database has logged why it is away.
@@ -146,6 +150,24 @@ fn register_pool(registry: &mut Registry, pool: &PgPool) {
     registry.register("pool_connections", "Connections to the database that read for clients", connections);
     let largest = i64::from(pool.options().get_max_connections());
     gauge(registry, "pool_connections_limit", "The most of them there may be", largest);
+}
+
+fn register_signer(registry: &mut Registry, signer: &Signer) {
+    let (refused, unsigned) = signer.counts();
+    for (name, help, count) in [
+        (
+            "logs_refused",
+            "Logs of organizations that are not signed any more, until an operator has looked",
+            refused,
+        ),
+        (
+            "logs_unsigned",
+            "Logs that could not be signed to their end in the last round, the refused ones included",
+            unsigned,
+        ),
+    ] {
+        gauge(registry, name, help, i64::try_from(count).unwrap_or(i64::MAX));
+    }
 }
 
 /// Facts from the database.

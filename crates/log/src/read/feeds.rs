@@ -2,6 +2,7 @@
 //! asks how far all followed organizations go, however many follow them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ type Heads = Option<HashMap<String, watch::Sender<i64>>>;
 pub struct Feeds {
     heads: Arc<Mutex<Heads>>,
     wanted: Arc<Notify>,
+    set_backs: Arc<AtomicU64>,
 }
 
 /// The task that wakes the followers of [`Feeds`]. Run it with [`Feeding::run`].
@@ -34,7 +36,11 @@ pub struct Feeding {
 impl Feeds {
     /// Feeds of a log whose head is told by `head`, and the task that feeds them.
     pub fn new(pool: PgPool, head: watch::Receiver<Head>) -> (Self, Feeding) {
-        let feeds = Self { heads: Arc::new(Mutex::new(Some(HashMap::new()))), wanted: Arc::default() };
+        let feeds = Self {
+            heads: Arc::new(Mutex::new(Some(HashMap::new()))),
+            wanted: Arc::default(),
+            set_backs: Arc::default(),
+        };
         (feeds.clone(), Feeding { feeds, pool, head })
     }
 
@@ -52,6 +58,11 @@ impl Feeds {
         receiver
     }
 
+    /// How often a history was found to be shorter than it was.
+    pub fn set_backs(&self) -> u64 {
+        self.set_backs.load(Ordering::Acquire)
+    }
+
     /// The organizations that are followed. Those that nobody follows any more are forgotten.
     fn followed(&self) -> Vec<String> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +75,13 @@ impl Feeds {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         for (organization_id, sequence) in known {
             if let Some(sender) = heads.as_ref().and_then(|heads| heads.get(&organization_id)) {
-                sender.send_if_modified(|told| std::mem::replace(told, sequence) != sequence);
+                sender.send_if_modified(|told| {
+                    let before = std::mem::replace(told, sequence);
+                    if sequence < before {
+                        self.set_backs.fetch_add(1, Ordering::Release);
+                    }
+                    sequence != before
+                });
             }
         }
     }
@@ -108,5 +125,32 @@ impl Feeding {
         .await?;
         self.feeds.tell(known);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgPoolOptions;
+    use tokio::sync::watch;
+
+    use super::Feeds;
+    use crate::follow::Head;
+
+    #[tokio::test]
+    async fn only_followers_of_an_organization_are_woken_by_its_events() {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost/nowhere").unwrap();
+        let (_teller, head) = watch::channel(Head { position: 0, following: true });
+        let (feeds, _feeding) = Feeds::new(pool, head);
+        let [mut busy, silent] = ["busy", "silent"].map(|organization| feeds.follow(organization));
+        assert_eq!(feeds.followed().len(), 2);
+        feeds.tell(vec![("busy".to_owned(), 7), ("silent".to_owned(), 0), ("unheard-of".to_owned(), 1)]);
+        assert!(busy.has_changed().unwrap() && !silent.has_changed().unwrap());
+        assert_eq!(*busy.borrow_and_update(), 7);
+        feeds.tell(vec![("busy".to_owned(), 5)]);
+        assert_eq!((*busy.borrow(), feeds.set_backs()), (5, 1));
+        drop(busy);
+        assert_eq!(feeds.followed(), ["silent"], "nobody asks for what nobody follows");
+        feeds.close();
+        assert!(silent.has_changed().is_err() && feeds.follow("late").has_changed().is_err());
     }
 }

@@ -9,19 +9,25 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::{TryStreamExt as _, stream};
-use identity_log::history::Entry;
+use identity_log::history::{self, Entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
-use crate::cursor;
+use crate::cursor::{self, HistoryPlace};
 use crate::error::ApiError;
 use crate::limits::HolderShare;
 use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The headers of a stream. nginx keeps an answer until it ends unless it is told not to.
+const HEADERS: [(HeaderName, HeaderValue); 2] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+    (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
+];
 
 /// How many events are looked through at a time for those that fit a filter, so that a client whose filter fits few of
 /// many hears in between that it is not forgotten.
@@ -32,6 +38,10 @@ const OPENING: &[u8] = b"retry: 1000\n\n";
 
 /// What a client hears when nothing has happened for it.
 const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
+
+/// What a client hears whose place is not in the history any more. The empty `id` makes it begin anew when it connects
+/// again.
+const HISTORY_CHANGED: &[u8] = b"event: history_changed\nid\ndata: {\"code\":\"history_changed\"}\n\n";
 
 /// A client that follows.
 #[derive(Debug)]
@@ -44,6 +54,8 @@ struct Following {
     news: News,
     heartbeat: Duration,
     opened: bool,
+    /// Whether the client was told that the history has changed.
+    ended: bool,
     _share: HolderShare,
 }
 
@@ -54,20 +66,29 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiE
     let news = News { sequence, silent_until: Instant::now() };
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
     let reading = Reading { caller, query: range.query };
-    let following =
-        Following { reading, upto, is_up_to_date: false, news, heartbeat, opened: false, _share: share };
+    let following = Following {
+        reading,
+        upto,
+        is_up_to_date: false,
+        news,
+        heartbeat,
+        opened: false,
+        ended: false,
+        _share: share,
+    };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
         following.reading.check_key().await?;
         following.news.silent_until = Instant::now() + following.heartbeat;
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx keeps an answer until it ends unless it is told not to.
-        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
-    ];
-    Ok((headers, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
+    Ok((HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
+}
+
+/// Tells a client that its place is not in the history, and ends.
+pub(super) fn history_changed() -> Response {
+    let body = [OPENING, HISTORY_CHANGED].concat();
+    (HEADERS, body).into_response()
 }
 
 impl Following {
@@ -77,11 +98,17 @@ impl Following {
             self.opened = true;
             return Ok(Some(Bytes::from_static(OPENING)));
         }
+        if self.ended {
+            return Ok(None);
+        }
         loop {
             if self.news.have_ended() {
                 return Ok(None);
             }
-            self.upto = self.upto.max(self.news.sequence());
+            if self.is_set_back().await? {
+                self.ended = true;
+                return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
+            }
             let text = self.read().await?;
             if !text.is_empty() {
                 return Ok(Some(text));
@@ -98,6 +125,20 @@ impl Following {
                 Wake::End => return Ok(None),
             }
         }
+    }
+
+    /// Notes how far the history goes by now, and returns whether that is less far than it went before. News may be of a
+    /// moment before the client came, so the log itself is asked whenever they tell of less than is known.
+    async fn is_set_back(&mut self) -> Result<bool, Interruption> {
+        match self.news.sequence() {
+            0 => return Ok(false),
+            told if told >= self.upto => self.upto = told,
+            _ => {
+                let Reading { caller, query } = &self.reading;
+                return Ok(history::head(caller.pool(), &query.organization_id).await? < self.upto);
+            }
+        }
+        Ok(false)
     }
 
     /// The next events of the stretch; empty if there are none.
@@ -171,7 +212,7 @@ impl News {
 /// An envelope has no line breaks, so it is one line of data.
 fn write_event(entry: &Entry<'_>, text: &mut Vec<u8>) {
     text.extend_from_slice(b"id: ");
-    text.extend(cursor::encode(entry.organization_id, entry.organization_sequence).bytes());
+    text.extend(cursor::encode(entry.organization_id, HistoryPlace::behind(entry)).bytes());
     text.extend_from_slice(b"\ndata: ");
     entry.write_envelope(text);
     text.extend_from_slice(b"\n\n");
