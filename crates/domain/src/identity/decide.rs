@@ -94,6 +94,7 @@ fn renamed(live: &Live, wanted: Option<&Handle>, facts: &Facts) -> Result<Option
         return Ok(None);
     };
     name_is_free(&agent_handle, facts)?;
+    facts.wait_for_rename.map_or(Ok(()), |wait| Err(IdentityError::RenamedTooOften(wait)))?;
     Ok(Some(Event::Renamed { previous_agent_handle: live.handle.clone(), agent_handle }))
 }
 
@@ -154,6 +155,7 @@ fn provision_phone(live: &Live, order: &PhoneOrder, facts: &Facts) -> Decision {
 
 fn phone_provisioned(order: &PhoneOrder, facts: &Facts) -> Result<Event, IdentityError> {
     calls_are_complete(&order.calls)?;
+    facts.wait_for_number.map_or(Ok(()), |wait| Err(IdentityError::TooManyNumbers(wait)))?;
     let offer = facts.number.clone().ok_or(IdentityError::NoNumberAvailable)?;
     let phone = Phone { id: order.id, number: offer.number, state: offer.state, calls: order.calls.clone() };
     Ok(Event::PhoneProvisioned { phone, filter_mode: order.filter_mode })
