@@ -150,6 +150,17 @@ impl Ours {
         Ok(seeded)
     }
 
+    /// Creates identities of another organization.
+    pub(crate) async fn seed_of(
+        &self,
+        organization_id: &str,
+        prefix: &str,
+        count: usize,
+    ) -> anyhow::Result<Seeded> {
+        let create = async |seeder: &Seeder| seeder.create(prefix, count).await;
+        Seeder::with(&self.pool, &self.signing, organization_id, create).await
+    }
+
     /// Agent keys of the first identities of `seeded`, with the numbers of those identities.
     pub(crate) async fn agents(&self, seeded: &Seeded, count: usize) -> anyhow::Result<Vec<(usize, String)>> {
         let operator = Operator::new(self.pool.clone(), self.signing.clone());
@@ -170,11 +181,26 @@ impl Ours {
     }
 }
 
+/// The workloads do in seconds what organizations do in days.
+const WITHOUT_QUOTAS: [&str; 6] = [
+    "--organization-identities-per-day=0",
+    "--organization-secrets-per-day=0",
+    "--key-keys-per-day=0",
+    "--key-openings-per-day=0",
+    "--key-grants-per-day=0",
+    "--identity-renames-per-day=0",
+];
+
 /// Starts the service over an existing database.
 pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Server> {
     let (url, data_dir) = (arena.url(database), data_dir(arena));
     let place = ["--database-url", &url, "--data-dir", &data_dir];
-    arena.serve("identityd", &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &place].concat()).await
+    arena
+        .serve(
+            "identityd",
+            &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &WITHOUT_QUOTAS, &place].concat(),
+        )
+        .await
 }
 
 fn signing(arena: &Arena) -> SigningSettings {

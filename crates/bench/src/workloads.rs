@@ -8,6 +8,7 @@ mod get;
 mod growth;
 mod list;
 mod mixed;
+mod neighbour;
 mod rebuild;
 mod revocation;
 
@@ -49,6 +50,8 @@ pub(crate) enum Workload {
     Append,
     /// Creates and gets while the data grows, memory, and start time.
     Growth,
+    /// A victim beside a hostile key.
+    Neighbour,
 }
 
 impl Workload {
@@ -65,6 +68,7 @@ impl Workload {
             Self::Export => export::run(arena, scale, results).await,
             Self::Append => append::run(arena, scale, results).await,
             Self::Growth => growth::run(arena, scale, results).await,
+            Self::Neighbour => neighbour::run(arena, scale, results).await,
         }
     }
 }

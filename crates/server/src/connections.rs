@@ -295,10 +295,10 @@ impl ConnectionConfig {
         });
         if is_http2 {
             let connection = self.http2.serve_connection(stream, service);
-            drive(connection, |connection| connection.graceful_shutdown(), occupant, stop).await
+            drive(connection, http2::Connection::graceful_shutdown, occupant, stop).await
         } else {
             let connection = self.http1.serve_connection(stream, service);
-            drive(connection, |connection| connection.graceful_shutdown(), occupant, stop).await
+            drive(connection, http1::Connection::graceful_shutdown, occupant, stop).await
         }
     }
 

@@ -14,7 +14,8 @@ use identity_http::{App, AppSettings, Parts, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::Follower;
-use identity_log::{Log, Settings as LogSettings};
+use identity_log::proof::signer::Signer;
+use identity_log::{Committer, Log, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
@@ -109,15 +110,7 @@ impl Service {
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
         let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
         let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), signer.clone(), tls.clone());
-        let (log, committer) = Log::open(
-            identity_log::connect_options(&pool),
-            identity_projections::all(),
-            Arc::new(NumberPool),
-            LogSettings {
-                quotas: settings.quotas.of_identity,
-                ..LogSettings::new(settings.name_hold, signer.key().seal_key())
-            },
-        );
+        let (log, committer) = open_log(&pool, &settings, &signer);
         let cache = Cache::new();
         let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
@@ -221,6 +214,15 @@ impl Service {
         self.pool.close().await;
         Ok(())
     }
+}
+
+fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer) -> (Log, Committer) {
+    let log_settings = LogSettings {
+        quotas: settings.quotas.of_identity,
+        ..LogSettings::new(settings.name_hold, signer.key().seal_key())
+    };
+    let options = identity_log::connect_options(pool);
+    Log::open(options, identity_projections::all(), Arc::new(NumberPool), log_settings)
 }
 
 /// With one name for both, a tunnel can have the address of a host of the mail domain.

@@ -67,6 +67,15 @@ pub(crate) fn expiry(settings: &TlsSettings) -> anyhow::Result<Option<OffsetDate
     Ok(certificates(&settings.certificate)?.first().and_then(|first| valid_until(first)))
 }
 
+/// The moment by which it is judged whether a certificate has expired.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "clients judge a certificate by the clock of a machine, not by the database's"
+)]
+pub(crate) fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
 fn valid_until(certificate: &[u8]) -> Option<OffsetDateTime> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(parsed.validity().not_after.to_datetime())
@@ -76,7 +85,7 @@ fn valid_until(certificate: &[u8]) -> Option<OffsetDateTime> {
 fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
     let certificates = certificates(&settings.certificate)?;
     let expires_at = certificates.first().and_then(|first| valid_until(first));
-    if expires_at.is_some_and(|expires_at| expires_at <= OffsetDateTime::now_utc()) {
+    if expires_at.is_some_and(|expires_at| expires_at <= now()) {
         let certificate = settings.certificate.display();
         tracing::error!(%certificate, expires_at = ?expires_at, "the TLS certificate has expired");
     }

@@ -21,6 +21,9 @@ const PIECE: u32 = 512;
 /// How large a piece is, in bytes: no further row is added to it.
 pub(crate) const PIECE_BYTES: usize = 256 * 1024;
 
+/// How large a page is, in bytes: no further row is added to it, and it says how to go on.
+pub(crate) const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// A list that is read piece by piece.
 pub(crate) trait Pieces: Send + 'static {
     /// Writes the next piece, of at most `limit` rows, behind `body`. Returns whether it was the last.

@@ -56,11 +56,11 @@ impl HttpBody for LentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(|body| body.size_hint()).unwrap_or_default()
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
 }
 

@@ -54,6 +54,9 @@ struct Activity {
     next_answer: u64,
 }
 
+/// An address has as many connections as it may.
+struct UsedUp;
+
 /// What a connection is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -88,14 +91,14 @@ impl Places {
     /// A place for a connection from this address, as soon as there is one; nothing if the address has as many as it may
     /// and none of them is idle.
     pub(super) async fn take(&self, peer: IpAddr) -> Option<Place> {
-        let share = self.share(peer)?;
+        let share = self.share(peer).ok()?;
         let permit = self.permit().await?;
         Some(self.occupy(peer, share, permit))
     }
 
     /// The same without waiting.
     pub(super) fn try_take(&self, peer: IpAddr) -> Option<Place> {
-        let share = self.share(peer)?;
+        let share = self.share(peer).ok()?;
         let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
         Some(self.occupy(peer, share, permit))
     }
@@ -107,17 +110,17 @@ impl Places {
         Place { id, places: self.clone(), occupant, _permit: permit }
     }
 
-    /// A share of the address. Trusted proxies need none: they speak for many.
-    fn share(&self, peer: IpAddr) -> Option<Option<Share<IpAddr>>> {
+    /// A share of the address; an error if it has no more. Trusted proxies need none: they speak for many.
+    fn share(&self, peer: IpAddr) -> Result<Option<Share<IpAddr>>, UsedUp> {
         if self.0.proxies.trusts(peer.to_canonical()) {
-            return Some(None);
+            return Ok(None);
         }
         let address = network(peer);
         let share = self.0.addresses.take(&address).or_else(|| {
             self.make_room(|occupant| occupant.address == address && occupant.has_share());
             self.0.addresses.take(&address)
         });
-        share.map(Some)
+        share.map(Some).ok_or(UsedUp)
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {

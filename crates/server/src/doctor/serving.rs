@@ -13,7 +13,7 @@ const RENEWAL_DAYS: i64 = 14;
 pub fn examine_settings(settings: &ServeSettings) -> Vec<Check> {
     let certificate = settings.wire.tls.as_ref().map(|files| {
         let expires_at = tls::expiry(files);
-        Check::of("tls_certificate", expires_at.map(|at| certificate(at, OffsetDateTime::now_utc())))
+        Check::of("tls_certificate", expires_at.map(|at| certificate(at, tls::now())))
     });
     [certificate, Some(Check::of("domains", Ok(domains(settings))))].into_iter().flatten().collect()
 }

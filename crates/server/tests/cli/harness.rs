@@ -209,7 +209,8 @@ impl Serving {
         let expected = ["listening on http://127.0.0.1:", "listening on https://127.0.0.1:"];
         assert!(expected.iter().any(|start| line.starts_with(start)), "{line:?}");
         line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
-        serving.metrics = serving.line().trim_end().strip_prefix("metrics on ").unwrap().to_owned();
+        let line = serving.line();
+        line.trim_end().strip_prefix("metrics on ").unwrap().clone_into(&mut serving.metrics);
         serving
     }
 

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use super::range::EventRange;
 use crate::cursor::{self, HistoryPlace};
 use crate::error::ApiError;
+use crate::routes::pieces::PAGE_BYTES;
 
 /// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -56,9 +57,9 @@ async fn write(
     let mut history = History::begin(&mut connection, &query);
     let (mut count, mut last, mut more) = (0, HistoryPlace::default(), false);
     while let Some(entry) = history.next().await? {
-        if count == limit {
+        if count == limit || body.len() >= PAGE_BYTES {
             more = true;
-            continue;
+            break;
         }
         if count > 0 {
             body.push(b',');

@@ -16,7 +16,7 @@ use crate::form::reader::{Reader, read_choice, schema_of};
 use crate::parameters::{Parameters, Query, cursor, limit, moment, text};
 use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
-use crate::routes::pieces::{self, PIECE_BYTES, Pieces};
+use crate::routes::pieces::{self, PAGE_BYTES, PIECE_BYTES, Pieces};
 
 /// How many identities a page has, unless the client says.
 const USUAL_LIMIT: u32 = 100;
@@ -190,13 +190,12 @@ impl List {
 
     /// One more than the page holds tells whether there is a next page.
     async fn page(&mut self, limit: u32) -> Result<(String, bool), sqlx::Error> {
-        let (mut listed, _) = self.next(limit + 1, usize::MAX).await?;
-        let more = listed.len() > limit as usize;
+        let (mut listed, is_last) = self.next(limit + 1, PAGE_BYTES).await?;
         listed.truncate(limit as usize);
         let mut body = String::from("[");
         self.write(&listed, &mut body);
         body.push(']');
-        Ok((body, more))
+        Ok((body, !is_last))
     }
 }
 

@@ -1,0 +1,136 @@
+//! A victim beside a hostile key: gets of one organization while a key of another does its worst, in one way after the
+//! other. The victim's 95th percentile stays within five times its quiet value, and it is refused nothing.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use identityd::operator::{NewOrganization, Operator};
+use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::arena::Arena;
+use crate::load::{self, Load};
+use crate::ours::Ours;
+use crate::requests::{Choice, Gets};
+use crate::results::{Bound, Results, milliseconds};
+use crate::scale::Scale;
+
+/// How many connections the victim has.
+const VICTIM_CONNECTIONS: usize = 8;
+
+/// How many identities the victim asks for.
+const VICTIM_IDENTITIES: usize = 100;
+
+/// What the hostile key does on each connection, and over how many.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Announces a body that does not come.
+    Heads,
+    /// Changes one identity again and again.
+    Changes,
+    /// Asks for the whole list and reads nothing of it.
+    Lists,
+    /// Follows a silent history.
+    Followers,
+    /// Opens a connection and says nothing.
+    Silence,
+    /// Guesses keys.
+    Guesses,
+}
+
+impl Way {
+    const ALL: [Self; 6] =
+        [Self::Heads, Self::Changes, Self::Lists, Self::Followers, Self::Silence, Self::Guesses];
+
+    const fn connections(self) -> usize {
+        match self {
+            Self::Heads | Self::Followers | Self::Silence => 1_000,
+            Self::Lists => 60,
+            Self::Changes | Self::Guesses => 48,
+        }
+    }
+
+    /// The request of a connection.
+    fn request(self, key: &str) -> String {
+        let body = r#"{"description":"changed"}"#;
+        let (line, further, key) = match self {
+            Self::Heads => ("POST /api/v1/identities", "content-length: 100\r\n\r\n".to_owned(), key),
+            Self::Changes => (
+                "PATCH /api/v1/identities/agent-0",
+                format!("content-length: {}\r\n\r\n{body}", body.len()),
+                key,
+            ),
+            Self::Lists => ("GET /api/v1/identities", "\r\n".to_owned(), key),
+            Self::Followers => ("GET /api/v1/events", "accept: text/event-stream\r\n\r\n".to_owned(), key),
+            Self::Silence => return String::new(),
+            Self::Guesses => ("GET /api/v1/identities", "\r\n".to_owned(), "ApiKey_guess"),
+        };
+        let mut request = String::new();
+        // Writing to memory cannot fail.
+        let _ = write!(request, "{line} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n{further}");
+        request
+    }
+
+    /// Whether an answer is read and the request sent again.
+    const fn repeats(self) -> bool {
+        matches!(self, Self::Changes | Self::Guesses)
+    }
+}
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let ours = Ours::start(arena, "ours").await?;
+    ours.seed("agent", scale.listed).await?;
+    let operator = Operator::new(ours.pool.clone(), ours.signing.clone());
+    let NewOrganization { organization_id, api_key } = operator.create_organization("victim").await?;
+    ours.seed_of(&organization_id, "victim", VICTIM_IDENTITIES).await?;
+    let victim = api_key.expose_secret();
+    let quiet = percentile_95(&ours, victim, scale).await?;
+    for way in Way::ALL {
+        let hostile = attack(ours.server.address, way, &ours.key).await;
+        let beside = percentile_95(&ours, victim, scale).await?;
+        drop(hostile);
+        let claim = format!("{way:?}: the victim's 95th percentile, by its quiet {quiet:.2} ms");
+        results.judge(claim, beside / quiet, Bound::AtMost(5.0));
+    }
+    ours.stop().await
+}
+
+/// The 95th percentile of the victim's gets in milliseconds. Fails if the victim is refused.
+async fn percentile_95(ours: &Ours, key: &str, scale: Scale) -> anyhow::Result<f64> {
+    let choice = Choice::uniform(VICTIM_IDENTITIES)?;
+    let gets = Gets { key: key.to_owned(), prefix: "victim".to_owned(), choice };
+    let load = Load { address: ours.server.address, connections: VICTIM_CONNECTIONS, time: scale.turn };
+    let measured = load::run(load, Arc::new(gets)).await?;
+    anyhow::ensure!(measured.refused == 0, "the victim was refused {} times", measured.refused);
+    Ok(milliseconds(&measured.latencies, 95))
+}
+
+/// The connections of the hostile key, which are closed when this is dropped.
+async fn attack(address: SocketAddr, way: Way, key: &str) -> JoinSet<()> {
+    let request: Arc<str> = way.request(key).into();
+    let mut hostile = JoinSet::new();
+    for _ in 0..way.connections() {
+        // A connection that is refused is what a hostile client may get.
+        let Ok(stream) = TcpStream::connect(address).await else { continue };
+        let request = Arc::clone(&request);
+        hostile.spawn(async move { drop(misbehave(stream, way, &request).await) });
+    }
+    hostile
+}
+
+async fn misbehave(mut stream: TcpStream, way: Way, request: &str) -> std::io::Result<()> {
+    let mut answer = vec![0; 64 * 1024];
+    loop {
+        stream.write_all(request.as_bytes()).await?;
+        if !way.repeats() {
+            return std::future::pending().await;
+        }
+        // Answers are small, and come in one piece.
+        if stream.read(&mut answer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
