@@ -31,6 +31,7 @@ mod proof;
 mod rebuild;
 mod restart;
 mod schema;
+mod signing_keys;
 mod tunnels;
 mod vault;
 mod visibility;

@@ -153,6 +153,15 @@ impl Event {
         }
     }
 
+    /// Whether it ends its aggregate, which then refuses every command.
+    pub const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(identity::Event::Deleted { .. })
+                | Self::VaultSecret(vault_secret::Event::Deleted {})
+        )
+    }
+
     /// Its event version.
     pub fn version(&self) -> String {
         match self {

@@ -62,6 +62,7 @@ codes! {
     AccessAlreadyGranted = "access_already_granted", CONFLICT, "this viewer was granted access before";
     PhoneNumberExists = "phone_number_exists", CONFLICT, "the identity has a phone number";
     VaultAccessExists = "vault_access_exists", CONFLICT, "the identity has access to this vault secret";
+    SigningKeyOfNobody = "signing_key_of_nobody", CONFLICT, "an admin's key is bound to no identity: create the signing key at `/api/v1/identities/{agent_handle}/signing-key`";
     IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
     IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; come again after `Retry-After`";
     IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";

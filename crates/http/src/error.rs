@@ -63,6 +63,8 @@ plain_errors! {
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
     /// No dedicated iMessage number is there to be attached (D24).
     imessage_number_not_found = ImessageNumberNotFound, "iMessage number not found";
+    /// An admin's key is bound to no identity that could get a signing key.
+    signing_key_of_nobody = SigningKeyOfNobody, "An admin-scoped API key is bound to no identity: use POST /api/v1/identities/{agent_handle}/signing-key";
     /// What is asked for is not signed yet, or never will be.
     not_signed = NotSigned, "Not covered by a signed checkpoint";
     /// There was no organization yet.

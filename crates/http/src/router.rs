@@ -15,7 +15,8 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+    access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, signing_keys, tunnels,
+    vault, whoami,
 };
 use crate::{context, idempotency};
 
@@ -49,6 +50,10 @@ fn endpoints() -> Vec<Endpoint> {
         mailboxes::list_mailboxes,
         mailboxes::get_mailbox,
         mailboxes::update_mailbox,
+        signing_keys::get_signing_key,
+        signing_keys::create_signing_key,
+        signing_keys::get_any_signing_key,
+        signing_keys::create_own_signing_key,
         api_keys::list_api_keys,
         api_keys::create_api_key,
         api_keys::get_own_api_key,

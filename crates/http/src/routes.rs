@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod mailboxes;
 pub(crate) mod past;
 pub(crate) mod phone_numbers;
+pub(crate) mod signing_keys;
 pub(crate) mod tunnels;
 pub(crate) mod vault;
 pub(crate) mod whoami;

@@ -1,6 +1,8 @@
 //! Bodies of answers that are made of rows when they are asked for. What is stored as it is answered is in
 //! [`crate::document`].
 
+mod signing_keys;
+
 use std::collections::BTreeMap;
 
 use identity_domain::vault_secret::SecretType;
@@ -15,6 +17,8 @@ use crate::document::{Mailbox, Tunnel};
 use crate::identities;
 use crate::vault_access::AccessRule;
 use crate::vault_secrets;
+
+pub use signing_keys::{CreatedSigningKey, SigningKeyStatus};
 
 /// A reference to a vault secret; the secret itself lives elsewhere.
 #[derive(Debug, Serialize, ToSchema)]

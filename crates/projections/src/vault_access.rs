@@ -87,7 +87,8 @@ impl RowModel for VaultAccess {
             | Event::PhoneProvisioned { .. }
             | Event::PhoneChanged { .. }
             | Event::PhoneReleased { .. }
-            | Event::TunnelMetadataChanged { .. } => Effect::Nothing,
+            | Event::TunnelMetadataChanged { .. }
+            | Event::SigningKeySet { .. } => Effect::Nothing,
         }
     }
 

@@ -30,8 +30,9 @@ use tracing::level_filters::LevelFilter;
 use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
+use identityd::secrets::SecretsSettings;
 use identityd::settings::{
-    DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
+    DatabaseFlags, DatabaseSettings, SecretsFlags, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
 };
 use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
@@ -50,6 +51,8 @@ pub(crate) struct Arguments {
     database: DatabaseFlags,
     #[command(flatten)]
     signing: SigningFlags,
+    #[command(flatten)]
+    secrets: SecretsFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -133,7 +136,7 @@ enum Command {
 
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { common, database, signing, command } = arguments;
+    let Arguments { common, database, signing, secrets, command } = arguments;
     // These look at nothing but the command line itself.
     match &command {
         Command::Man(flags) => return manual::man(flags),
@@ -151,13 +154,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             "everybody on this machine can read the value of --signing-key; use --signing-key-file, or the environment"
         );
     }
+    let secrets = SecretsSettings::resolve(secrets, &database, &file);
     let signing = SigningSettings::resolve(signing, &database, &file)?;
     let database = DatabaseSettings::resolve(database, &file);
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
             let settings = ServeSettings::resolve(*flags, file)?;
-            let outcome = serve::run(&settings, signing, &database, output, demo).await;
+            let outcome = serve::run(&settings, signing, secrets, &database, output, demo).await;
             if let Some(traces) = traces {
                 tokio::task::spawn_blocking(move || traces.close()).await?;
             }
@@ -171,7 +175,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Numbers(command) => numbers::run(command, &database, output).await,
         Command::Projections(command) => projections::run(command, &database, output).await,
         Command::Audit(command) => audit::run(command, &database, &signing, output).await,
-        Command::Doctor => doctor::run(&database, output).await,
+        Command::Doctor => doctor::run(&database, &secrets, output).await,
         Command::Man(_) | Command::Completions { .. } => Ok(()),
         Command::Openapi => openapi::run(output),
     }

@@ -11,6 +11,8 @@ use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
+use crate::secrets::SecretsSettings;
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -101,7 +103,7 @@ impl Check {
 }
 
 /// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
-pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
+pub async fn examine(pool: &PgPool, secrets: &SecretsSettings) -> anyhow::Result<Vec<Check>> {
     let pooler = Check::of("pooler", pooler::pooler(&pool.connect_options()).await);
     if !pooler.passed {
         return Ok(vec![Check::reachable(Ok(())), pooler]);
@@ -111,6 +113,7 @@ pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
     for rule in &RULES {
         checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
     }
+    checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     checks.push(pooler);
     Ok(checks)
 }

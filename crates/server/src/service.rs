@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
+use crate::secrets::SecretsSettings;
 use crate::settings::WireSettings;
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
@@ -52,6 +53,8 @@ pub struct ServiceSettings {
     pub description_limit: usize,
     /// The key that signs the log.
     pub signing: SigningSettings,
+    /// The key under which signing keys of identities are sealed.
+    pub secrets: SecretsSettings,
     /// Settings of connections and requests.
     pub wire: WireSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
@@ -92,6 +95,7 @@ impl Service {
         let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
+        let secrets_key = settings.secrets.load(&pool).await?;
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
         let (metrics, counters) = Metrics::new(pool.clone());
@@ -111,6 +115,7 @@ impl Service {
             pool: pool.clone(),
             log,
             signer: signer.clone(),
+            secrets_key,
             head: head.clone(),
             settings: app_settings(settings),
             readiness: readiness.clone(),

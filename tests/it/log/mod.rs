@@ -4,6 +4,7 @@ mod ahead;
 mod authority;
 mod batch_order;
 mod batches;
+mod ciphertexts;
 mod crowds;
 mod outages;
 mod processes;
@@ -113,6 +114,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,
+        ciphertexts: vec![],
         fate: Fate::default(),
     }
 }

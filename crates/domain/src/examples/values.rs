@@ -31,7 +31,7 @@ pub(super) fn one_of_each() -> Vec<Event> {
     all
 }
 
-fn of_identity() -> [identity::Event; 18] {
+fn of_identity() -> [identity::Event; 19] {
     use identity::Event;
     values! {
         Event::Created { .. } => created(),
@@ -75,6 +75,9 @@ fn of_identity() -> [identity::Event; 18] {
         },
         Event::VaultAccessRevoked { .. } => Event::VaultAccessRevoked {
             vault_secret_id: id("0198c3be-19b4-7d6c-93ea-05c2f1478b66"),
+        },
+        Event::SigningKeySet { .. } => Event::SigningKeySet {
+            secret_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         },
         Event::Deleted { .. } => Event::Deleted {
             agent_handle: handle("front-desk"),

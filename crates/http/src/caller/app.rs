@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use identity_log::Log;
 use identity_log::follow::Head;
 use identity_log::proof::signer::Signer;
+use identity_log::signing_keys::SecretsKey;
 use identity_projections::api_keys::{self, Row as KeyRow};
 use identity_projections::identities::finder::Finder;
 use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
@@ -45,6 +46,8 @@ pub struct Parts {
     pub log: Log,
     /// Whoever signs it.
     pub signer: Signer,
+    /// What seals signing keys of identities.
+    pub secrets_key: SecretsKey,
     /// How far it reaches. When nobody tells any more the service is stopping, and answers that follow the log end.
     pub head: watch::Receiver<Head>,
     /// The settings.

@@ -7,6 +7,7 @@ use identity_domain::organization::OrganizationError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::proof::{SignError, TreeError};
+use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::identities::finder::FindError;
 use identity_projections::past::PastError;
@@ -60,6 +61,17 @@ impl From<ReadError> for ApiError {
             | ReadError::Missing { .. }
             | ReadError::UnknownAggregate { .. }
             | ReadError::Torn { .. } => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<SigningKeyError> for ApiError {
+    fn from(error: SigningKeyError) -> Self {
+        match error {
+            SigningKeyError::Database(error) => error.into(),
+            SigningKeyError::NoRandomness(_) | SigningKeyError::Unsealable | SigningKeyError::Sealed(_) => {
+                Self::internal(chain(&error))
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn tags() -> Value {
         { "name": "Tunnels", "description": "Created and deleted with their identities" },
         { "name": "Mailboxes", "description": "Created and deleted with their identities" },
         { "name": "API keys", "description": "Keys of an organization, and the one that asks" },
+        { "name": "Signing keys", "description": "Keys with which webhooks of identities are signed" },
         { "name": "Vault", "description": "References to secrets, and who may use them" },
         { "name": "History", "description": "Every event, and the proof of it; for admins and auditors" },
         { "name": "Operation", "description": "For operators of the service; without a key" },

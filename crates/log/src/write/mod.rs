@@ -88,6 +88,7 @@ mod batch;
 mod batch_context;
 mod batch_needs;
 pub mod carrier;
+mod ciphertexts;
 pub(crate) mod committer;
 mod connection;
 mod deps;

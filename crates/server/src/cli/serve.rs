@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use identityd::database::{Database, IfMissing};
+use identityd::secrets::SecretsSettings;
 use identityd::settings::{DatabaseSettings, ServeSettings};
 use identityd::signing::SigningSettings;
 use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
@@ -22,6 +23,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 pub(super) async fn run(
     settings: &ServeSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
     database: &DatabaseSettings,
     output: Output,
     with_demo: bool,
@@ -36,7 +38,7 @@ pub(super) async fn run(
         Err(error) => return Err(error),
     };
     let outcome = tokio::select! {
-        started = start(settings, signing, &database, output) => started.map(Some),
+        started = start(settings, signing, secrets, &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
     let outcome = match outcome {
@@ -54,10 +56,11 @@ pub(super) async fn run(
 async fn start(
     settings: &ServeSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
     database: &Database,
     output: Output,
 ) -> anyhow::Result<Service> {
-    let service = Service::start(service_settings(settings, signing, database)).await?;
+    let service = Service::start(service_settings(settings, signing, secrets, database)).await?;
     let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
     let mut lines = vec![format!("listening on {base}")];
@@ -118,6 +121,7 @@ async fn drain(service: Service) -> anyhow::Result<()> {
 fn service_settings(
     settings: &ServeSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
     database: &Database,
 ) -> ServiceSettings {
     let ServeSettings {
@@ -138,6 +142,7 @@ fn service_settings(
         name_hold,
         description_limit,
         signing,
+        secrets,
         wire,
         idempotency_retention,
         heartbeat: HEARTBEAT,

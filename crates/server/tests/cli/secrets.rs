@@ -63,6 +63,12 @@ fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
     let issue = json!({ "label": "k", "scoped_identity_id": alpha["id"] });
     let (status, issued) = call(&mut Seen::default(), base, key, &Method::POST, "/api/v1/api-keys", &issue);
     assert_eq!(status, 201);
+    let rotate = "/api/v1/identities/alpha/signing-key";
+    let (status, signing) = call(&mut Seen::default(), base, key, &Method::POST, rotate, &json!({}));
+    assert_eq!(status, 201);
+    assert_eq!(call(seen, base, key, &Method::POST, rotate, &json!({})).0, 201, "repeated");
+    assert_eq!(call(seen, base, key, &Method::GET, rotate, &json!({})).0, 200);
+    let signing = signing["signing_key"].as_str().unwrap().trim_start_matches("whsec_").to_owned();
     let agent = issued["api_key"].as_str().unwrap().to_owned();
     assert_eq!(call(seen, base, key, &Method::POST, "/api/v1/api-keys", &issue).0, 201, "repeated");
     assert_eq!(call(seen, base, &agent, &Method::GET, "/api/whoami", &json!({})).0, 200);
@@ -76,7 +82,7 @@ fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
         call(seen, base, key, &Method::POST, "/api/v1/identities", &json!({ "agent_handle": 7 })).0,
         409
     );
-    vec![secret_of(&agent)]
+    vec![secret_of(&agent), signing]
 }
 
 fn secret_of(key: &str) -> String {

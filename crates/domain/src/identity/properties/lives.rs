@@ -156,6 +156,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => text().prop_map(|metadata| Command::ReplaceTunnelMetadata { metadata }),
         3 => secret().prop_map(|vault_secret_id| Command::GrantVaultAccess { vault_secret_id }),
         3 => secret().prop_map(|vault_secret_id| Command::RevokeVaultAccess { vault_secret_id }),
+        1 => Just(Command::SetSigningKey { secret_sha256: "9f86d081".to_owned() }),
         1 => Just(Command::Delete),
     ]
 }
