@@ -256,7 +256,7 @@ impl Cache {
                         ended.insert(change.id);
                     }
                 }
-                Kind::Organization | Kind::VaultSecret => {}
+                Kind::Organization | Kind::Vault | Kind::VaultSecret => {}
             }
         }
         while drops.recent.len() > REMEMBERED {

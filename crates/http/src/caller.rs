@@ -189,6 +189,11 @@ impl Caller {
         &self.app.0.parts.secrets_key
     }
 
+    /// Counts an attempt to open the vault: a hash that is guessed costs as much as one that is right.
+    pub(crate) fn charge_vault_attempt(&self) -> Result<(), ApiError> {
+        self.app.charge_vault_attempt(self.key.id)
+    }
+
     /// What closes and opens cursors of lists.
     pub(crate) fn seal(&self) -> &Seal {
         &self.app.0.seal

@@ -17,6 +17,7 @@ use crate::conditional::Revision;
 use crate::fault::{Complaint, Fault};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
+use crate::unserved;
 
 /// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"identityd\", header=\"X-API-Key\"");
@@ -61,6 +62,10 @@ plain_errors! {
     api_key_not_found = ApiKeyNotFound, "API key not found";
     /// No such secret in the organization.
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
+    /// The organization has no vault yet.
+    vault_not_initialized = VaultNotInitialized, "Vault not initialized";
+    /// No vault key has this hash.
+    vault_key_not_found = VaultKeyNotFound, "Vault key not found";
     /// No dedicated iMessage number is there to be attached (D24).
     imessage_number_not_found = ImessageNumberNotFound, "iMessage number not found";
     /// An admin's key is bound to no identity that could get a signing key.
@@ -102,6 +107,11 @@ impl ApiError {
     fn because(mut self, cause: String) -> Self {
         self.0.cause = Some(cause);
         self
+    }
+
+    /// Nothing is served at this path; where the hosted API has something there, a sentence says that it is not here (D20).
+    pub(crate) fn unserved(path: &str) -> Self {
+        unserved::reason(path).map_or_else(Self::unknown_route, |reason| Self::new(Code::NotFound, reason))
     }
 
     /// The key is good, but not for this.
@@ -229,6 +239,12 @@ impl ApiError {
     /// The address has presented too many keys that open nothing.
     pub fn too_many_refused_keys(seconds: u32) -> Self {
         let detail = "Too many invalid API keys from this address, please retry later";
+        Self::new(Code::RateLimited, detail).retry_after(seconds)
+    }
+
+    /// The key has tried to open the vault too often.
+    pub fn too_many_vault_attempts(seconds: u32) -> Self {
+        let detail = "Too many attempts to open the vault with this API key, please retry later";
         Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 

@@ -40,7 +40,7 @@ pub struct Settings {
     pub key: Option<NonZeroU32>,
     /// Of all keys of an organization together.
     pub organization: Option<NonZeroU32>,
-    /// With keys that open nothing, from one address.
+    /// With keys that open nothing, from one address. An API key may try to open the vault as often.
     pub refused_keys: Option<NonZeroU32>,
 }
 
@@ -51,6 +51,8 @@ pub(crate) struct Limits {
     keys: Option<Limit<Uuid>>,
     organizations: Option<Limit<String>>,
     refused_keys: Option<RefusedKeys>,
+    /// Attempts to open a vault, by API key.
+    vault_attempts: Option<Limit<Uuid>>,
 }
 
 /// One quota, and a bucket for each of those it binds.
@@ -79,6 +81,7 @@ impl Limits {
             keys: settings.key.and_then(|quota| Limit::new("key", quota)),
             organizations: settings.organization.and_then(|quota| Limit::new("organization", quota)),
             refused_keys: settings.refused_keys.and_then(RefusedKeys::new),
+            vault_attempts: settings.refused_keys.and_then(|quota| Limit::new("vault", quota)),
         }
     }
 
@@ -115,6 +118,13 @@ impl Limits {
             (Some(refused), Some(address)) => refused.count(address),
             _ => ApiError::unauthorized(),
         }
+    }
+
+    /// Counts an attempt to open the vault with this API key, whether or not it succeeds.
+    pub(crate) fn take_vault_attempt(&self, key: Uuid) -> Result<(), ApiError> {
+        let limit = self.vault_attempts.as_ref();
+        let wait = limit.and_then(|limit| limit.take(&key, &mut Standing::default()));
+        wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_vault_attempts(seconds)))
     }
 
     /// Remembers a key that was good.

@@ -2,11 +2,13 @@
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
+pub(crate) mod directory;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod identities;
 pub(crate) mod identity_forms;
+pub(crate) mod imessage;
 pub(crate) mod interruption;
 pub(crate) mod log;
 pub(crate) mod mailboxes;

@@ -56,22 +56,22 @@ impl fmt::Debug for Ciphertext {
     }
 }
 
-/// The ciphertexts of an aggregate of an organization, in order of their names.
-pub async fn of_aggregate(
+/// The ciphertexts of aggregates of an organization, in order of their names.
+pub async fn of_aggregates(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     kind: Kind,
-    aggregate_id: &str,
+    aggregate_ids: &[String],
 ) -> Result<Vec<Ciphertext>, sqlx::Error> {
     sqlx::query_as(
         "select aggregate_id, name, ciphertext, recorded_at
          from ciphertexts
-         where aggregate_type = $2 and aggregate_id = $3 and organization_id = $1
-         order by name",
+         where aggregate_type = $2 and aggregate_id = any($3) and organization_id = $1
+         order by name, aggregate_id",
     )
     .bind(organization_id)
     .bind(kind.as_str())
-    .bind(aggregate_id)
+    .bind(aggregate_ids)
     .fetch_all(executor)
     .await
 }

@@ -1,7 +1,9 @@
 //! Bodies of answers that are made of rows when they are asked for. What is stored as it is answered is in
 //! [`crate::document`].
 
+mod directory;
 mod signing_keys;
+mod vault;
 
 use std::collections::BTreeMap;
 
@@ -18,9 +20,11 @@ use crate::identities;
 use crate::vault_access::AccessRule;
 use crate::vault_secrets;
 
+pub use directory::{Card, Directory, DirectoryEntry, DirectoryVisibility, ImessageNumber};
 pub use signing_keys::{CreatedSigningKey, SigningKeyStatus};
+pub use vault::{InitializedVault, UnlockedVault, Vault, VaultKey, VaultSecretDetail};
 
-/// A reference to a vault secret; the secret itself lives elsewhere.
+/// A vault secret without its content.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VaultSecret<'a> {
     /// Its id.
@@ -54,7 +58,7 @@ impl<'a> VaultSecret<'a> {
             description: row.description.as_deref(),
             access,
             created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.created_at),
+            updated_at: timestamp(row.updated_at),
         }
     }
 }

@@ -179,7 +179,7 @@ fn register(id: Uuid, name: &str) -> Append {
         secret_type: vault_secret::SecretType::Other,
         description: None,
     };
-    ask(&id, Command::VaultSecret(vault_secret::Command::Register(registration)))
+    ask(&id, Command::VaultSecret(vault_secret::Command::Register { registration, content_sha256: None }))
 }
 
 /// A refusal by the rules.

@@ -144,6 +144,11 @@ impl App {
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
     }
 
+    /// Counts an attempt to open the vault.
+    pub(super) fn charge_vault_attempt(&self, key: Uuid) -> Result<(), ApiError> {
+        self.0.limits.take_vault_attempt(key)
+    }
+
     /// The key with this id, if it is good.
     pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, sqlx::Error> {
         let Parts { pool, cache, metrics, .. } = &self.0.parts;

@@ -233,6 +233,7 @@ impl BatchContext {
         let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
+            id_is_taken: self.id_is_taken(append),
             blocked: name
                 .and_then(|name| self.claims.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
             identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
@@ -244,6 +245,12 @@ impl BatchContext {
             secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
             number: number.and_then(|wish| self.offer(&wish)),
         }
+    }
+
+    /// Whether another organization has an aggregate of this type and id.
+    fn id_is_taken(&self, append: &Append) -> bool {
+        let found = self.aggregates.get(&(append.command.kind(), append.aggregate_id.clone()));
+        found.is_some_and(|aggregate| aggregate.organization_id != append.organization_id)
     }
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
@@ -267,7 +274,7 @@ impl BatchContext {
 
     fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
         self.aggregate(organization, Kind::VaultSecret, secret.to_string())
-            .is_some_and(|aggregate| aggregate.state == State::VaultSecret(VaultSecret::Live))
+            .is_some_and(|aggregate| matches!(aggregate.state, State::VaultSecret(VaultSecret::Live(_))))
     }
 
     fn offer(&self, wish: &NumberWish) -> Option<Offer> {
@@ -301,7 +308,7 @@ impl BatchContext {
                     registered.insert(id);
                 }
             }
-            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) => {}
+            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) | Event::Vault(_) => {}
         }
     }
 

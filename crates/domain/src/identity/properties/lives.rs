@@ -192,6 +192,7 @@ impl Elsewhere {
         // The ids of rows only have to differ.
         let with_row = |id: Uuid| (id, Uuid::from_u128(id.as_u128() | 1 << 100));
         Facts {
+            id_is_taken: false,
             blocked: needs.name.as_ref().and(self.blocked),
             identity_is_live: needs.identity.is_some_and(|identity| self.live.contains(&identity)),
             identities: self.live.iter().copied().filter(|_| needs.all_identities).map(with_row).collect(),
