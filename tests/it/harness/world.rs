@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use identityd::operator::Operator;
 use identityd::settings::WireLayer;
+use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::PgPool;
@@ -48,8 +49,8 @@ pub(crate) struct Organization {
 
 impl Organization {
     /// The only place that knows how an operator makes one.
-    pub(crate) fn create(pool: &PgPool, name: &str) -> Self {
-        let made = wait(Operator::new(pool.clone()).create_organization(name));
+    pub(crate) fn create(pool: &PgPool, signing: SigningSettings, name: &str) -> Self {
+        let made = wait(Operator::new(pool.clone(), signing).create_organization(name));
         let made = made.expect("the operator can make an organization");
         Self { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
     }
@@ -117,7 +118,9 @@ impl World {
 
     /// The admin of another organization on the same service.
     pub(crate) fn other_admin(&self) -> Caller {
-        let other = self.other.get_or_init(|| Organization::create(self.database.pool(), "other"));
+        let other = self
+            .other
+            .get_or_init(|| Organization::create(self.database.pool(), self.database.signing(), "other"));
         self.holder_of(&other.key)
     }
 

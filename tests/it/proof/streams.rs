@@ -157,7 +157,7 @@ fn a_part_of_a_log_that_lost_its_end_is_tied_to_nothing() {
     assert!(fault.what.starts_with(expected), "{fault}");
     let (range, mut nowhere) = (Range { after: 0, until: Some(8) }, Lines(std::io::sink()));
     let (pool, organization_id) = (world.database().pool(), world.organization_id());
-    let exporting = export::run(pool, organization_id, &range, &mut nowhere, |_, _| ());
+    let exporting = export::run(pool, organization_id, &range, None, &mut nowhere, |_, _| ());
     let refused = wait(exporting).unwrap_err().to_string();
     assert!(refused.starts_with(&format!("event {signed} was signed and is missing")), "{refused}");
 }

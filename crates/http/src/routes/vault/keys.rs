@@ -12,8 +12,8 @@ use identity_projections::bodies::{InitializedVault, UnlockedVault, Vault, Vault
 use identity_projections::vault_secrets;
 use uuid::Uuid;
 
-use super::kept::{self, KeptKey, NewKey, auth_hash, auth_hash_parameter, new_key, new_keys, wrapped};
 use super::Contents;
+use super::kept::{self, KeptKey, NewKey, auth_hash, auth_hash_parameter, new_key, new_keys, wrapped};
 use crate::caller::{Admin, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
