@@ -1,11 +1,14 @@
-//! Bodies of the vault and of its keys. Secrets are in the file above.
+//! Bodies of the vault: its keys, its secrets, and who may use them.
 
 use identity_domain::vault::KeyType;
+use identity_domain::vault_secret::SecretType;
+use identity_log::recorded::timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::VaultSecret;
+use crate::vault_access::AccessRule;
+use crate::vault_secrets;
 
 /// The vault of an organization.
 #[derive(Debug, Serialize, ToSchema)]
@@ -65,6 +68,70 @@ pub struct UnlockedVault<'a> {
     pub wrapped_org_encryption_key: Option<&'a str>,
     /// Every secret with content that the API key may use.
     pub encrypted_secrets: Vec<VaultSecretDetail<'a>>,
+}
+
+/// A vault secret without its content.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VaultSecret<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is called.
+    #[schema(example = "mail relay")]
+    pub name: &'a str,
+    /// What it holds.
+    #[schema(value_type = SecretType)]
+    pub secret_type: &'a str,
+    /// What it is for.
+    #[schema(required)]
+    pub description: Option<&'a str>,
+    /// Who may use it.
+    pub access: Vec<VaultAccessRule>,
+    /// When it was registered.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it last changed.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+}
+
+impl<'a> VaultSecret<'a> {
+    /// A secret with its rules.
+    pub fn of(row: &'a vault_secrets::Row, access: Vec<VaultAccessRule>) -> Self {
+        Self {
+            id: row.id,
+            name: &row.name,
+            secret_type: &row.secret_type,
+            description: row.description.as_deref(),
+            access,
+            created_at: timestamp(row.created_at),
+            updated_at: timestamp(row.updated_at),
+        }
+    }
+}
+
+/// Who may use a vault secret.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct VaultAccessRule {
+    /// The rule's id.
+    pub id: Uuid,
+    /// The secret.
+    pub vault_secret_id: Uuid,
+    /// Who may use it.
+    pub identity_id: Uuid,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+}
+
+impl From<&AccessRule> for VaultAccessRule {
+    fn from(rule: &AccessRule) -> Self {
+        Self {
+            id: rule.access_id,
+            vault_secret_id: rule.vault_secret_id,
+            identity_id: rule.identity_id,
+            created_at: timestamp(rule.created_at),
+        }
+    }
 }
 
 /// A vault secret with its content.
