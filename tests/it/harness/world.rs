@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use identity_http::cursor::{self, HistoryPlace};
+use identity_log::history;
 use identityd::operator::Operator;
 use identityd::settings::WireLayer;
 use identityd::signing::SigningSettings;
@@ -187,6 +189,13 @@ impl World {
     /// How many events there are.
     pub(crate) fn events(&self) -> i64 {
         self.database.number("select count(*) from events")
+    }
+
+    /// The cursor behind the event with this sequence; the beginning for 0.
+    pub(crate) fn cursor(&self, sequence: i64) -> String {
+        let (pool, id) = (self.database.pool(), self.organization_id());
+        let leaf_start = wait(history::leaf_start_of(pool, id, sequence)).unwrap().unwrap_or_default();
+        cursor::encode(id, HistoryPlace { sequence, leaf_start })
     }
 
     /// How many phone numbers nobody ever had.
