@@ -85,8 +85,8 @@ pub(super) async fn load(caller: &Caller) -> Result<Vec<Found>, ApiError> {
 /// The key with this hash. Every key is compared, each in constant time.
 pub(super) fn with_hash<'a>(keys: &'a [Found], hash: &str) -> Option<&'a Found> {
     let digest = sha256(hash);
-    let is_it = |key: &&Found| bool::from(key.kept.auth_hash_sha256.as_bytes().ct_eq(digest.as_bytes()));
-    keys.iter().filter(is_it).last()
+    let is_it = |key: &Found| bool::from(key.kept.auth_hash_sha256.as_bytes().ct_eq(digest.as_bytes()));
+    keys.iter().fold(None, |found, key| if is_it(key) { Some(key) } else { found })
 }
 
 /// A new vault key, as a client sends it.
