@@ -46,9 +46,10 @@ fn a_command_that_is_refused_or_changes_nothing_stores_nothing() {
     let history = History::new();
     let id = ids::mint();
     history.append(create(id, "harbor-desk"));
-    let [unchanged, refused] = history.in_one_batch([
+    let [unchanged, refused, _] = history.in_one_batch([
         with(rename(id, "harbor-desk"), [put("a", "text")]),
         with(at_version(7, describe(id, "new")), [put("a", "text")]),
+        describe(id, "so that the batch writes something"),
     ]);
     assert!(unchanged.unwrap().events.is_empty() && refused.is_err());
     assert_eq!(stored(&history, id), []);
