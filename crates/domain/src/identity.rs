@@ -205,7 +205,8 @@ impl Live {
             Event::VaultAccessRevoked { vault_secret_id } => {
                 self.secrets.remove(vault_secret_id);
             }
-            Event::Created { .. } | Event::Deleted { .. } => {}
+            // No decision depends on the signing key.
+            Event::SigningKeySet { .. } | Event::Created { .. } | Event::Deleted { .. } => {}
         }
     }
 }

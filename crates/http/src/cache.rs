@@ -260,7 +260,7 @@ impl Cache {
                         ended.insert(change.id);
                     }
                 }
-                Kind::Organization | Kind::VaultSecret => {}
+                Kind::Organization | Kind::Vault | Kind::VaultSecret => {}
             }
         }
         while invalidations.recent.len() > MAX_RECENT_INVALIDATIONS {

@@ -49,6 +49,9 @@ pub(super) fn change(live: &Live, command: &Command, facts: &Facts) -> Decision 
         Command::ReplaceTunnelMetadata { metadata } => Ok(replace_tunnel_metadata(live, metadata)),
         Command::GrantVaultAccess { vault_secret_id } => grant_vault_access(live, *vault_secret_id, facts),
         Command::RevokeVaultAccess { vault_secret_id } => revoke_vault_access(live, *vault_secret_id),
+        Command::SetSigningKey { secret_sha256 } => {
+            Ok(vec![Event::SigningKeySet { secret_sha256: secret_sha256.clone() }])
+        }
         Command::Delete => Ok(delete(live)),
     }
 }
