@@ -85,8 +85,10 @@ impl fmt::Display for Handle {
     }
 }
 
-/// The reserved names, without hyphens. As the name of an agent, a mail address or a host they would mislead people.
+/// The reserved names, without hyphens. As the name of an agent, a mail address or a host they would mislead people. `a2a` is
+/// a part of paths that published clients ask for.
 const RESERVED: &[&str] = &[
+    "a2a",
     "abuse",
     "account",
     "accounts",

@@ -299,9 +299,10 @@ pub struct Whoami<'a> {
     /// Keys do not expire: always null.
     #[schema(required, value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<()>,
-    /// Always null.
-    #[schema(required, value_type = Option<String>)]
-    pub scope: Option<()>,
+    // By this, published clients recognize the key of an identity.
+    /// `agent_identity:` and the id of the identity it acts as, or `organization:` and the id of the organization.
+    #[schema(example = "organization:org_local")]
+    pub scope: String,
     /// The identity it acts as, for an agent's key.
     #[schema(required)]
     pub scoped_identity_id: Option<Uuid>,

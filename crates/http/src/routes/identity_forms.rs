@@ -1,4 +1,5 @@
-//! Bodies of identity requests. Unknown fields are ignored: clients of other versions send some (D16).
+//! Bodies of identity requests. Fields that no client knows are ignored; a field that some release of a published client
+//! sends is honoured or refused (D16).
 
 use identity_domain::Handle;
 use identity_domain::identity::{Create, Mailbox, PhoneOrder, TlsMode, Tunnel, Update};
@@ -24,13 +25,21 @@ const LONGEST_DISPLAY_NAME: usize = 255;
 const LONGEST_URL: usize = 2048;
 
 /// Fields that an agent may not change, not even on itself (D6).
-pub(crate) const ADMIN_FIELDS: [&str; 6] = [
+pub(crate) const ADMIN_FIELDS: [&str; 14] = [
     "imessage_filter_mode",
     "mail_filter_mode",
     "phone_filter_mode",
     "status",
     "imessage_number_id",
     "imessage_number_type",
+    "claim_imessage_number",
+    "mail_inbound_filter_mode",
+    "mail_outbound_filter_mode",
+    "phone_inbound_filter_mode",
+    "phone_outbound_filter_mode",
+    "slack_filter_mode",
+    "slack_inbound_filter_mode",
+    "slack_outbound_filter_mode",
 ];
 
 /// The kind of a dedicated iMessage number.
@@ -81,10 +90,13 @@ impl ReadForm for CreateForm {
         let imessage_enabled = form
             .optional("imessage_enabled", "Whether it is reachable over iMessage; false if absent", boolean())
             .unwrap_or(false);
-        let imessage_number = form.lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type());
-        if imessage_number.is_some() && !imessage_enabled {
-            form.refuse("imessage_number_type", "Needs imessage_enabled to be true");
+        let imessage_number = claimed_number(form);
+        for field in ["imessage_number_type", "claim_imessage_number"] {
+            if !imessage_enabled && form.is_set(field) {
+                form.refuse(field, "Needs imessage_enabled to be true");
+            }
         }
+        no_contact_sharing_switch(form);
         form.nested("mailbox", "Wishes for the mailbox, which is on the platform's domain", |mailbox| {
             check_mailbox(mailbox, handle.as_ref(), settings);
         });
@@ -125,6 +137,36 @@ pub(crate) const DESCRIPTION: &str =
 
 const NO_NUMBERS_YET: &str = "`dedicated_inbound` or `dedicated_outbound` are known, and answered with 503 \
     `dedicated_imessage_number_inventory_pending`: there are no such numbers yet, so nothing but null is of use";
+
+const CLAIM: &str = "A new dedicated iMessage number: `true`, which needs `imessage_enabled`, is answered with 503 \
+    `dedicated_imessage_number_inventory_pending`, since there are no such numbers yet";
+
+/// The dedicated iMessage number that is claimed: by its type, as clients before 0.6.0 do, or by `claim_imessage_number`.
+fn claimed_number(form: &mut Form) -> Option<ImessageNumberType> {
+    let by_type = form.lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type());
+    let claim = form.lenient("claim_imessage_number", CLAIM, only_true());
+    if claim.is_some() && form.is_set("imessage_number_type") {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_number_type");
+    }
+    by_type.or(claim.map(|()| ImessageNumberType::DedicatedOutbound))
+}
+
+/// `true`. The schema has null alone: a claim is always in vain.
+fn only_true() -> impl Reader<Value, ()> {
+    let read = |value: &Value| match value {
+        Value::Bool(true) => Ok(()),
+        _ => Err(Complaint::new("literal_error", "Input should be true")),
+    };
+    (read, || json!({ "type": "null" }))
+}
+
+/// Contact sharing is always on.
+fn no_contact_sharing_switch(form: &mut Form) {
+    let about = "Whether a dedicated iMessage number shares the contact; always true";
+    if form.optional("contact_sharing_enabled", about, boolean()) == Some(false) {
+        form.refuse("contact_sharing_enabled", "Contact sharing cannot be switched off here");
+    }
+}
 
 /// A kind of number. The schema has none of them: asking for one is always in vain.
 fn imessage_number_type() -> impl Reader<Value, ImessageNumberType> {
@@ -177,11 +219,21 @@ pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
             "Field required by this incoming_call_action",
         );
     }
+    no_forwarding(form);
     PhoneOrder {
         id: ids::mint(),
         wish: NumberWish { state },
         calls,
         filter_mode: filter_mode.unwrap_or_default(),
+    }
+}
+
+/// Calls are not forwarded. Null is what a client sends that clears what was never there.
+pub(crate) fn no_forwarding(form: &mut Form) {
+    for field in ["forwarding_target_type", "forwarding_phone_number", "forwarding_sip_uri"] {
+        if form.is_set(field) {
+            form.refuse(field, "Calls are not forwarded here");
+        }
     }
 }
 
@@ -261,9 +313,31 @@ impl ReadForm for UpdateForm {
         };
         let about = "A dedicated iMessage number; there are none yet, so any is not found";
         let owned = form.lenient("imessage_number_id", about, uuid()).map(ImessageNumber::Owned);
-        let claimed = form
-            .lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type())
-            .map(ImessageNumber::Claimed);
+        let claimed = claimed_number(form).map(ImessageNumber::Claimed);
+        check_claim(form, update.imessage_enabled);
+        no_contact_sharing_switch(form);
+        for channel in ["mail", "phone"] {
+            for side in ["inbound", "outbound"] {
+                let field = format!("{channel}_{side}_filter_mode");
+                form.unserved(&field, "One filter mode for both directions is kept here");
+            }
+        }
+        for field in ["slack_filter_mode", "slack_inbound_filter_mode", "slack_outbound_filter_mode"] {
+            form.unserved(field, "Slack is not served here");
+        }
         Some(Self { update, imessage_number: owned.or(claimed) })
+    }
+}
+
+/// What a claim in an update cannot be combined with.
+fn check_claim(form: &mut Form, imessage_enabled: Option<bool>) {
+    if !form.is_set("claim_imessage_number") {
+        return;
+    }
+    if form.has("imessage_number_id") {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_number_id");
+    }
+    if imessage_enabled == Some(false) {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_enabled false");
     }
 }

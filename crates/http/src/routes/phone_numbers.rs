@@ -10,7 +10,7 @@ use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
-use super::identity_forms::{phone_order, url};
+use super::identity_forms::{no_forwarding, phone_order, url};
 use super::{filter_mode_change_notice, json as answer};
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
@@ -155,6 +155,7 @@ impl ReadForm for UpdateForm {
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let action = "What happens to incoming calls. `auto_accept` needs a `client_websocket_url` and `webhook` an \
             `incoming_call_webhook_url`, given now or earlier; 422 otherwise";
+        no_forwarding(form);
         Some(Self(PhoneChange {
             phone_number_id: Uuid::nil(),
             incoming_call_action: form.optional("incoming_call_action", action, choice()),
