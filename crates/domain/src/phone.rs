@@ -1,9 +1,16 @@
 //! Values of phone numbers: the US state of a number, and what happens to an incoming call.
 
+mod forwarding;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use forwarding::{
+    ForwardingChange, ForwardingTargetType, LONGEST_SIP_URI, NumberError, SipError, check_number,
+    check_sip_uri,
+};
 
 /// A two-letter US state code, upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,9 +70,12 @@ pub enum CallAction {
     Webhook,
     /// An agent that the platform hosts answers the call.
     HostedAgent,
+    /// The call is forwarded to a phone number or an address of SIP.
+    Forward,
 }
 
-/// How a number treats incoming calls: the action, and the addresses that it needs.
+/// How a number treats incoming calls: the action, and the addresses that it needs. Events that were stored before there
+/// was forwarding have none of its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct CallHandling {
     /// The action.
@@ -76,6 +86,18 @@ pub struct CallHandling {
     /// The `https://` address for `webhook`.
     #[schema(required)]
     pub incoming_call_webhook_url: Option<String>,
+    /// The kind of target for `forward`; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_target_type: Option<ForwardingTargetType>,
+    /// The phone number to which calls are forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_phone_number: Option<String>,
+    /// The address of SIP to which calls are forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_sip_uri: Option<String>,
 }
 
 impl CallHandling {
@@ -86,10 +108,12 @@ impl CallHandling {
             CallAction::Webhook if self.incoming_call_webhook_url.is_none() => {
                 Some("incoming_call_webhook_url")
             }
+            CallAction::Forward if self.forwarding_target_type.is_none() => Some("forwarding_target_type"),
             CallAction::AutoAccept
             | CallAction::AutoReject
             | CallAction::Webhook
-            | CallAction::HostedAgent => None,
+            | CallAction::HostedAgent
+            | CallAction::Forward => None,
         }
     }
 }
