@@ -253,6 +253,11 @@ impl Form {
         }
     }
 
+    /// Whether no field was refused yet.
+    pub fn is_valid(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// Reports a rule that no schema says.
     pub fn refuse(&mut self, name: &str, message: &str) {
         self.complain(name, Complaint::new("value_error", message));

@@ -44,6 +44,7 @@ pub mod error;
 pub mod fault;
 pub mod form;
 mod headers;
+mod html;
 mod idempotency;
 pub mod limits;
 pub mod metrics;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use identity_domain::phone::CallHandling;
 use identity_domain::vault_secret::SecretType;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
@@ -97,6 +98,16 @@ impl From<identities::Row> for FullMailbox {
     fn from(owner: identities::Row) -> Self {
         Self { mailbox: owner.document.mailbox, storage_used_bytes: 0, storage_limit_bytes: None }
     }
+}
+
+/// What happens to incoming calls of an identity.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IncomingCalls {
+    /// The identity.
+    pub agent_identity_id: Uuid,
+    /// What happens to its calls.
+    #[serde(flatten)]
+    pub calls: CallHandling,
 }
 
 /// A tunnel in full. What only a connected tunnel has is null: nothing connects to this control plane.

@@ -2,45 +2,31 @@
 //! sends is honoured or refused (D16).
 
 use identity_domain::Handle;
-use identity_domain::identity::{Create, Mailbox, PhoneOrder, TlsMode, Tunnel, Update};
-use identity_domain::phone::{CallAction, CallHandling, UsState};
-use identity_domain::{NumberWish, SecretSelection, url};
+use identity_domain::SecretSelection;
+use identity_domain::identity::{Create, Mailbox, SignatureChange, TlsMode, Tunnel, Update};
 use identity_log::ids;
-use identity_projections::document::NumberType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::filter_forms::{FILTER_FIELDS, FilterModes};
+use super::phone_forms::phone_order;
 use crate::caller::AppSettings;
 use crate::fault::Complaint;
-use crate::form::reader::{
-    Reader, boolean, choice, handle, parsed, read_choice, read_uuid, schema_of, text, uuid,
-};
+use crate::form::reader::{Reader, boolean, choice, handle, read_choice, read_uuid, text, uuid};
 use crate::form::{Form, ReadForm};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
 
-/// The longest address, in characters.
-const LONGEST_URL: usize = 2048;
+/// Fields that an agent may not change, not even on itself (D6): these, and filter modes.
+const ADMIN_FIELDS: [&str; 4] =
+    ["status", "imessage_number_id", "imessage_number_type", "claim_imessage_number"];
 
-/// Fields that an agent may not change, not even on itself (D6).
-pub(crate) const ADMIN_FIELDS: [&str; 14] = [
-    "imessage_filter_mode",
-    "mail_filter_mode",
-    "phone_filter_mode",
-    "status",
-    "imessage_number_id",
-    "imessage_number_type",
-    "claim_imessage_number",
-    "mail_inbound_filter_mode",
-    "mail_outbound_filter_mode",
-    "phone_inbound_filter_mode",
-    "phone_outbound_filter_mode",
-    "slack_filter_mode",
-    "slack_inbound_filter_mode",
-    "slack_outbound_filter_mode",
-];
+/// Whether an update has a field that is for admins.
+pub(crate) fn is_for_admins(form: &Form) -> bool {
+    ADMIN_FIELDS.iter().chain(&FILTER_FIELDS).any(|field| form.has(field))
+}
 
 /// The kind of a dedicated iMessage number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -96,7 +82,8 @@ impl ReadForm for CreateForm {
                 form.refuse(field, "Needs imessage_enabled to be true");
             }
         }
-        no_contact_sharing_switch(form);
+        let contact_sharing_enabled =
+            form.optional("contact_sharing_enabled", CONTACT_SHARING, boolean()).unwrap_or(true);
         form.nested("mailbox", "Wishes for the mailbox, which is on the platform's domain", |mailbox| {
             check_mailbox(mailbox, handle.as_ref(), settings);
         });
@@ -114,6 +101,7 @@ impl ReadForm for CreateForm {
             display_name,
             description,
             imessage_enabled,
+            contact_sharing_enabled,
             mailbox: Mailbox {
                 id: ids::mint(),
                 email_address: format!("{agent_handle}@{}", settings.mail_domain),
@@ -130,6 +118,9 @@ impl ReadForm for CreateForm {
         Some(Self { create, imessage_number })
     }
 }
+
+const CONTACT_SHARING: &str =
+    "Whether a dedicated iMessage number shares the contact; true if it was never set";
 
 /// What is said of a description, wherever there is one.
 pub(crate) const DESCRIPTION: &str =
@@ -160,14 +151,6 @@ fn only_true() -> impl Reader<Value, ()> {
     (read, || json!({ "type": "null" }))
 }
 
-/// Contact sharing is always on.
-fn no_contact_sharing_switch(form: &mut Form) {
-    let about = "Whether a dedicated iMessage number shares the contact; always true";
-    if form.optional("contact_sharing_enabled", about, boolean()) == Some(false) {
-        form.refuse("contact_sharing_enabled", "Contact sharing cannot be switched off here");
-    }
-}
-
 /// A kind of number. The schema has none of them: asking for one is always in vain.
 fn imessage_number_type() -> impl Reader<Value, ImessageNumberType> {
     (read_choice, || json!({ "type": "null" }))
@@ -186,78 +169,6 @@ fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSetting
     if domain.is_some_and(|domain| !domain.eq_ignore_ascii_case(&settings.mail_domain)) {
         form.refuse("sending_domain", "Not a verified sending domain of this organization");
     }
-}
-
-/// A phone number that is ordered. Contract, sections 2.2 and 6.2.
-pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
-    form.lenient("type", "Always `local`", number_type());
-    let state = form.lenient("state", "A US state; any if absent", parsed(2, UsState::parse, state_schema));
-    let action = "What happens to incoming calls; `auto_reject` if absent. `auto_accept` needs a `client_websocket_url`, and \
-        `webhook` an `incoming_call_webhook_url`";
-    let calls = CallHandling {
-        incoming_call_action: form
-            .lenient("incoming_call_action", action, choice())
-            .unwrap_or(CallAction::AutoReject),
-        client_websocket_url: form.lenient("client_websocket_url", "A `wss://` address", url("wss")),
-        incoming_call_webhook_url: form.lenient(
-            "incoming_call_webhook_url",
-            "An `https://` address",
-            url("https"),
-        ),
-    };
-    let filter_mode = if nested {
-        None
-    } else {
-        form.lenient("filter_mode", "`blacklist` if absent; for admins", choice())
-    };
-    for (action, address) in
-        [("auto_accept", "client_websocket_url"), ("webhook", "incoming_call_webhook_url")]
-    {
-        form.requires(
-            ("incoming_call_action", action),
-            address,
-            "Field required by this incoming_call_action",
-        );
-    }
-    no_forwarding(form);
-    PhoneOrder {
-        id: ids::mint(),
-        wish: NumberWish { state },
-        calls,
-        filter_mode: filter_mode.unwrap_or_default(),
-    }
-}
-
-/// Calls are not forwarded. Null is what a client sends that clears what was never there.
-pub(crate) fn no_forwarding(form: &mut Form) {
-    for field in ["forwarding_target_type", "forwarding_phone_number", "forwarding_sip_uri"] {
-        if form.is_set(field) {
-            form.refuse(field, "Calls are not forwarded here");
-        }
-    }
-}
-
-fn number_type() -> impl Reader<Value, NumberType> {
-    let read = |value: &Value| {
-        let is_local = value == "local";
-        is_local.then_some(NumberType::Local).ok_or_else(|| Complaint::new("enum", "Input should be 'local'"))
-    };
-    (read, schema_of::<NumberType>)
-}
-
-fn state_schema() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z]{2}$" })
-}
-
-/// An absolute address with this scheme.
-pub(crate) fn url(scheme: &'static str) -> impl Reader<Value, String> {
-    let parse = move |text: &str| url::check(scheme, text).map(|()| text.to_owned());
-    let pattern = move || format!("^{scheme}://[A-Za-z0-9][!-~]*$");
-    parsed(
-        LONGEST_URL,
-        parse,
-        move || json!({ "type": "string", "maxLength": LONGEST_URL, "pattern": pattern() }),
-    )
 }
 
 /// One id, a list of ids, or all. Contract, section 2.3.
@@ -285,6 +196,7 @@ impl ReadForm for UpdateForm {
     const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "status": "paused" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
+        let modes = FilterModes::read(form);
         let update = Update {
             agent_handle: form.optional(
                 "agent_handle",
@@ -298,33 +210,19 @@ impl ReadForm for UpdateForm {
                 "Whether it is reachable over iMessage",
                 boolean(),
             ),
-            imessage_filter_mode: form.optional(
-                "imessage_filter_mode",
-                "Filter mode of iMessage; for admins",
-                choice(),
-            ),
-            mail_filter_mode: form.optional("mail_filter_mode", "Filter mode of mail; for admins", choice()),
-            phone_filter_mode: form.optional(
-                "phone_filter_mode",
-                "Filter mode of the phone; for admins; 422 without a phone number",
-                choice(),
-            ),
+            contact_sharing_enabled: form.optional("contact_sharing_enabled", CONTACT_SHARING, boolean()),
+            imessage_filter_mode: modes.imessage,
+            mail_filter_mode: modes.mail,
+            mail_directions: modes.mail_directions,
+            phone_filter_mode: modes.phone,
+            phone_directions: modes.phone_directions,
+            signature: SignatureChange::default(),
             status: form.optional("status", "For admins", choice()),
         };
         let about = "A dedicated iMessage number; there are none yet, so any is not found";
         let owned = form.lenient("imessage_number_id", about, uuid()).map(ImessageNumber::Owned);
         let claimed = claimed_number(form).map(ImessageNumber::Claimed);
         check_claim(form, update.imessage_enabled);
-        no_contact_sharing_switch(form);
-        for channel in ["mail", "phone"] {
-            for side in ["inbound", "outbound"] {
-                let field = format!("{channel}_{side}_filter_mode");
-                form.unserved(&field, "One filter mode for both directions is kept here");
-            }
-        }
-        for field in ["slack_filter_mode", "slack_inbound_filter_mode", "slack_outbound_filter_mode"] {
-            form.unserved(field, "Slack is not served here");
-        }
         Some(Self { update, imessage_number: owned.or(claimed) })
     }
 }
