@@ -11,6 +11,7 @@ mod answers;
 mod api_keys;
 mod authority;
 mod bad_input;
+mod clients;
 mod concurrency;
 mod conditional;
 mod docs;

@@ -118,5 +118,51 @@ impl CallHandling {
     }
 }
 
+/// Forwarding.
+impl CallHandling {
+    /// How calls are treated after the change. Without a target there is no kind of target either.
+    pub(crate) fn forwarded(mut self, change: &ForwardingChange) -> Self {
+        if let Some(target_type) = change.target_type {
+            self.give_up_targets_but(target_type);
+        }
+        if let Some(phone_number) = &change.phone_number {
+            self.forwarding_phone_number.clone_from(phone_number);
+        }
+        if let Some(sip_uri) = &change.sip_uri {
+            self.forwarding_sip_uri.clone_from(sip_uri);
+        }
+        let has_target = self.forwarding_phone_number.is_some() || self.forwarding_sip_uri.is_some();
+        if change.target_type.is_none() && !has_target {
+            self.forwarding_target_type = None;
+        }
+        self
+    }
+
+    fn give_up_targets_but(&mut self, kept: Option<ForwardingTargetType>) {
+        self.forwarding_target_type = kept;
+        if kept != Some(ForwardingTargetType::Phone) {
+            self.forwarding_phone_number = None;
+        }
+        if kept != Some(ForwardingTargetType::Sip) {
+            self.forwarding_sip_uri = None;
+        }
+    }
+
+    /// The field that does not agree with the others. They agree if there is no target and no kind of target, or one
+    /// target, of the kind that is said.
+    pub fn unclear_target(&self) -> Option<&'static str> {
+        let has_number = self.forwarding_phone_number.is_some();
+        let has_address = self.forwarding_sip_uri.is_some();
+        match self.forwarding_target_type {
+            None if has_number || has_address => Some("forwarding_target_type"),
+            Some(ForwardingTargetType::Phone) if !has_number => Some("forwarding_phone_number"),
+            Some(ForwardingTargetType::Phone) if has_address => Some("forwarding_sip_uri"),
+            Some(ForwardingTargetType::Sip) if !has_address => Some("forwarding_sip_uri"),
+            Some(ForwardingTargetType::Sip) if has_number => Some("forwarding_phone_number"),
+            None | Some(ForwardingTargetType::Phone | ForwardingTargetType::Sip) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

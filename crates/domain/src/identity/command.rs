@@ -119,7 +119,7 @@ impl PhoneChange {
     /// How calls are treated after the change.
     pub fn calls_after(&self, present: &CallHandling) -> CallHandling {
         let Self { incoming_call_action, client_websocket_url, incoming_call_webhook_url, .. } = self;
-        self.forwarding.after(CallHandling {
+        let calls = CallHandling {
             incoming_call_action: incoming_call_action.unwrap_or(present.incoming_call_action),
             client_websocket_url: client_websocket_url
                 .as_ref()
@@ -130,7 +130,8 @@ impl PhoneChange {
                 .unwrap_or(&present.incoming_call_webhook_url)
                 .clone(),
             ..present.clone()
-        })
+        };
+        calls.forwarded(&self.forwarding)
     }
 }
 

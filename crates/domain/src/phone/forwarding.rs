@@ -5,8 +5,6 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::CallHandling;
-
 /// The longest SIP address, in characters.
 pub const LONGEST_SIP_URI: usize = 2048;
 
@@ -29,53 +27,6 @@ pub struct ForwardingChange {
     pub phone_number: Option<Option<String>>,
     /// The address of SIP.
     pub sip_uri: Option<Option<String>>,
-}
-
-impl ForwardingChange {
-    /// How calls are treated after the change. Without a target there is no kind of target either.
-    pub(crate) fn after(&self, mut calls: CallHandling) -> CallHandling {
-        if let Some(target_type) = self.target_type {
-            calls.give_up_targets_but(target_type);
-        }
-        if let Some(phone_number) = &self.phone_number {
-            calls.forwarding_phone_number.clone_from(phone_number);
-        }
-        if let Some(sip_uri) = &self.sip_uri {
-            calls.forwarding_sip_uri.clone_from(sip_uri);
-        }
-        let has_target = calls.forwarding_phone_number.is_some() || calls.forwarding_sip_uri.is_some();
-        if self.target_type.is_none() && !has_target {
-            calls.forwarding_target_type = None;
-        }
-        calls
-    }
-}
-
-impl CallHandling {
-    fn give_up_targets_but(&mut self, kept: Option<ForwardingTargetType>) {
-        self.forwarding_target_type = kept;
-        if kept != Some(ForwardingTargetType::Phone) {
-            self.forwarding_phone_number = None;
-        }
-        if kept != Some(ForwardingTargetType::Sip) {
-            self.forwarding_sip_uri = None;
-        }
-    }
-
-    /// The field that does not agree with the others. They agree if there is no target and no kind of target, or one
-    /// target, of the kind that is said.
-    pub fn unclear_target(&self) -> Option<&'static str> {
-        let has_number = self.forwarding_phone_number.is_some();
-        let has_address = self.forwarding_sip_uri.is_some();
-        match self.forwarding_target_type {
-            None if has_number || has_address => Some("forwarding_target_type"),
-            Some(ForwardingTargetType::Phone) if !has_number => Some("forwarding_phone_number"),
-            Some(ForwardingTargetType::Phone) if has_address => Some("forwarding_sip_uri"),
-            Some(ForwardingTargetType::Sip) if !has_address => Some("forwarding_sip_uri"),
-            Some(ForwardingTargetType::Sip) if has_number => Some("forwarding_phone_number"),
-            None | Some(ForwardingTargetType::Phone | ForwardingTargetType::Sip) => None,
-        }
-    }
 }
 
 /// The text is no phone number in E.164.

@@ -90,12 +90,13 @@ fn signature() -> impl Strategy<Value = SignatureChange> {
 fn order() -> impl Strategy<Value = PhoneOrder> {
     (phone_id(), call_action(), websocket(), webhook(), forwarding(), option::of(filter_mode())).prop_map(
         |(id, incoming_call_action, client_websocket_url, webhook, forwarding, filter_mode)| {
-            let calls = forwarding.after(CallHandling {
+            let calls = CallHandling {
                 incoming_call_action,
                 client_websocket_url,
                 incoming_call_webhook_url: webhook,
                 ..CallHandling::default()
-            });
+            }
+            .forwarded(&forwarding);
             PhoneOrder { id, wish: NumberWish::default(), calls, filter_mode }
         },
     )
