@@ -2,3 +2,5 @@
 
 mod fields;
 mod modes;
+mod next;
+mod python;

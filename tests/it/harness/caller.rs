@@ -16,11 +16,13 @@ pub(crate) struct Caller {
     base_url: String,
     key: Option<String>,
     client: OnceLock<Arc<Inkbox>>,
+    next: OnceLock<Arc<inkbox_next::Inkbox>>,
 }
 
 impl Caller {
     pub(super) fn new(base_url: &str, key: Option<&str>) -> Self {
-        Self { base_url: base_url.to_owned(), key: key.map(str::to_owned), client: OnceLock::new() }
+        let (client, next) = (OnceLock::new(), OnceLock::new());
+        Self { base_url: base_url.to_owned(), key: key.map(str::to_owned), client, next }
     }
 
     /// The published client, unmodified, pointed at the service.
@@ -31,12 +33,24 @@ impl Caller {
         })
     }
 
+    /// The newest published client, likewise.
+    pub(crate) fn next(&self) -> &Arc<inkbox_next::Inkbox> {
+        self.next.get_or_init(|| {
+            let key = self.key.as_deref().unwrap_or_default();
+            inkbox_next::Inkbox::builder(key).base_url(&self.base_url).build().unwrap()
+        })
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path).send()
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.call(Method::POST, path).json(body).send()
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PUT, path).json(body).send()
     }
 
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {
