@@ -30,6 +30,7 @@ use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::headers;
 use crate::idempotency::Idempotency;
+use crate::notices::noticed;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
 pub use app::{App, AppSettings, Parts};
@@ -248,10 +249,9 @@ impl Caller {
             let name = NameRef { organization_id: self.organization_id(), handle };
             self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
-        Ok(reply
-            .reveal(answer)?
-            .of_revision(Revision { id: aggregate_id, version: committed.version })
-            .into_response())
+        let revision = Revision { id: aggregate_id, version: committed.version };
+        let response = reply.reveal(answer)?.of_revision(revision).into_response();
+        Ok(noticed(response, &committed.events))
     }
 
     /// What history says of the caller and of this request.

@@ -48,6 +48,7 @@ mod html;
 mod idempotency;
 pub mod limits;
 pub mod metrics;
+mod notices;
 pub mod openapi;
 mod parameters;
 mod problem;

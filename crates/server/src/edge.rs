@@ -117,6 +117,7 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
             header::LINK,
             header::RETRY_AFTER,
             named("idempotent-replayed"),
+            named("inkbox-notices"),
             named("ratelimit"),
             named("ratelimit-policy"),
             named("x-next-cursor"),

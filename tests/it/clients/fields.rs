@@ -239,6 +239,30 @@ fn every_field_of_these_routes_has_a_row() {
     }
 }
 
+// Section 0.1.
+#[test]
+fn what_is_kept_without_an_effect_is_told_of() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    admin.provision("alpha");
+    let notices = |answer: Answer| -> Vec<String> {
+        let header = answer.headers.get("inkbox-notices").map_or("[]", String::as_str);
+        let notices: Vec<Value> = serde_json::from_str(header).unwrap();
+        assert!(notices.iter().all(|notice| notice["level"] == "info" && notice["message"].is_string()));
+        notices.iter().map(|notice| text(&notice["code"])).collect()
+    };
+    let sign = || admin.patch("/mail/mailboxes/alpha", &json!({"signature_enabled": true}));
+    assert_eq!(notices(sign()), ["signature_not_used"]);
+    assert!(notices(sign()).is_empty(), "nothing has changed");
+    let share = admin.change("alpha", &json!({"contact_sharing_enabled": false}));
+    assert_eq!(notices(share), ["contact_sharing_not_used"]);
+    let forward = json!({"agent_identity_id": admin.identity("alpha")["id"], "incoming_call_action": "forward",
+        "forwarding_target_type": "phone", "forwarding_phone_number": "+12125550199"});
+    assert_eq!(notices(admin.put("/phone/incoming-call-action", &forward)), ["call_forwarding_not_used"]);
+    assert!(notices(admin.change("alpha", &json!({"display_name": "A"}))).is_empty());
+}
+
 // Decision D16.
 #[test]
 fn what_no_client_sends_is_ignored() {
