@@ -24,7 +24,7 @@ enum Ending {
 const ENDINGS: [Ending; 3] = [Ending::AdminKeyRevoked, Ending::AgentKeyRevoked, Ending::IdentityDeleted];
 
 fn another_admin(world: &World) -> NewKey {
-    let operator = Operator::new(world.database().pool().clone());
+    let operator = Operator::new(world.database().pool().clone(), world.database().signing());
     wait(operator.issue_key(world.organization_id(), "another", Purpose::Admin)).unwrap()
 }
 

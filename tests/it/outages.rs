@@ -65,10 +65,96 @@ fn a_database_that_only_reads_or_that_broke_a_deadlock_will_do_later() {
         let statement = format!("do $$ begin raise exception using errcode = '{state}'; end $$");
         wait(sqlx::query(&statement).execute(world.database().pool())).unwrap_err()
     };
-    for outage in ["08006", "25006", "25P03", "40P01", "53300", "55P03", "57P01"] {
+    for outage in [
+        "08006", "0A000", "25006", "25P03", "28000", "28P01", "3D000", "40001", "40P01", "42501", "53100",
+        "53300", "54000", "55006", "55P03", "57P01", "58030", "72000",
+    ] {
         assert!(identity_log::is_outage(&raised(outage)), "{outage}");
     }
-    for defect in ["22012", "23505", "25001", "42P01"] {
+    for defect in ["22012", "23505", "25001", "42703", "42P01", "XX001"] {
         assert!(!identity_log::is_outage(&raised(defect)), "{defect}");
+    }
+}
+
+/// Lets the next inserts of events fail with a state of Postgres, as many as given.
+fn inserts_fail(world: &World, state: &str, times: u32) {
+    world.database().execute(&format!(
+        "do $$ begin
+             create sequence if not exists failures;
+             perform setval('failures', 1, false);
+             create or replace function fail() returns trigger language plpgsql as $f$
+             begin
+                 -- Unlike a row, the value of a sequence stays when the transaction is rolled back.
+                 if nextval('failures') <= {times} then raise exception 'failed' using errcode = '{state}'; end if;
+                 return null;
+             end $f$;
+             create or replace trigger fails after insert on events for each statement execute function fail();
+         end $$"
+    ));
+}
+
+#[test]
+fn a_write_that_a_state_of_postgres_stops_will_do_later() {
+    let world = World::new();
+    let admin = world.admin();
+    for (number, state) in ["54000", "53100", "58030", "42501", "40001", "0A000"].into_iter().enumerate() {
+        inserts_fail(&world, state, 1_000_000);
+        let handle = format!("desk-{number}");
+        let answer = admin.call(Method::POST, "/identities").json(&json!({"agent_handle": handle})).send();
+        let answer = answer.must_be(503);
+        assert_eq!(answer.json()["code"], "unavailable", "{state}");
+        assert!(answer.headers.contains_key("retry-after"), "{state}");
+        inserts_fail(&world, state, 0);
+        admin.create(&handle);
+    }
+}
+
+/// A transaction that was ended for another one is carried out again, and nobody hears of it.
+#[test]
+fn a_write_that_only_came_at_a_bad_moment_is_carried_out() {
+    let world = World::new();
+    for (number, state) in ["40001", "40P01", "0A000"].into_iter().enumerate() {
+        inserts_fail(&world, state, 1);
+        world.admin().create(&format!("desk-{number}"));
+    }
+}
+
+/// A default of the role is meant for people. The service has settings of its own.
+#[test]
+fn defaults_of_the_database_do_not_matter() {
+    let world = World::new().restarted_after(|database| {
+        let name = database.text("select current_database()::text");
+        for setting in [
+            "default_transaction_isolation = 'serializable'",
+            "statement_timeout = 1",
+            "idle_session_timeout = 1",
+            "idle_in_transaction_session_timeout = 1",
+        ] {
+            database.execute(&format!("alter database {name} set {setting}"));
+        }
+    });
+    let admin = world.admin();
+    for number in 0..8 {
+        admin.create(&format!("desk-{number}"));
+        assert_eq!(admin.get("/identities").ok().as_array().unwrap().len(), number + 1);
+    }
+}
+
+/// A pooler, a firewall, or an operator closes connections that do nothing.
+#[test]
+fn idle_connections_that_somebody_closed_are_noticed_before_they_are_used() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    let idle = "from pg_stat_activity
+                where datname = current_database() and application_name in ('identityd', 'identityd committer')";
+    for round in 0..4 {
+        let busy = format!("select count(*) {idle} and state_change > clock_timestamp() - interval '20 ms'");
+        while world.database().number(&busy) > 0 {
+            thread::yield_now();
+        }
+        world.database().number(&format!("select count(pg_terminate_backend(pid)) {idle}"));
+        admin.get("/identities").must_be(200);
+        admin.create(&format!("after-{round}"));
     }
 }

@@ -93,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let scale = if arguments.smoke { Scale::SMOKE } else { Scale::FULL };
     let arena = Arena::open(&arguments.folder).await?;
-    let outcome = measure_in(&arena, arguments, scale).await;
+    let outcome = Box::pin(measure_in(&arena, arguments, scale)).await;
     let closed = arena.close().await;
     outcome.and(closed)
 }

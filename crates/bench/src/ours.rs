@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use identityd::operator::{NewOrganization, Operator, Purpose};
+use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,6 +32,8 @@ pub(crate) struct Ours {
     database: String,
     /// Its database.
     pub(crate) pool: PgPool,
+    /// The key of the service.
+    pub(crate) signing: SigningSettings,
     /// The organization.
     pub(crate) organization_id: String,
     /// Its admin key.
@@ -42,10 +45,11 @@ impl Ours {
     pub(crate) async fn start(arena: &Arena, database: &str) -> anyhow::Result<Self> {
         let pool = arena.database(database).await?;
         let server = serve(arena, database).await?;
+        let signing = signing(arena);
         let NewOrganization { organization_id, api_key } =
-            Operator::new(pool.clone()).create_organization("bench").await?;
+            Operator::new(pool.clone(), signing.clone()).create_organization("bench").await?;
         let key = api_key.expose_secret().to_owned();
-        Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
+        Ok(Self { server, database: database.to_owned(), pool, signing, organization_id, key })
     }
 
     /// Starts the service over a long history: each identity of the scale was created and then changed four times.
@@ -60,7 +64,7 @@ impl Ours {
         }
         let ours = Self::start(arena, HISTORY).await?;
         let started = Instant::now();
-        Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
+        ours.seeding(async |seeder| {
             let seeded = seeder.create("rebuilt", scale.rebuilt).await?;
             seeder.describe(&seeded, TURNS).await
         })
@@ -79,9 +83,11 @@ impl Ours {
         let server = serve(arena, database).await?;
         let organization_id: String =
             sqlx::query_scalar("select id from read_model.organizations").fetch_one(&pool).await?;
-        let key = Operator::new(pool.clone()).issue_key(&organization_id, "bench", Purpose::Admin).await?;
+        let signing = signing(arena);
+        let operator = Operator::new(pool.clone(), signing.clone());
+        let key = operator.issue_key(&organization_id, "bench", Purpose::Admin).await?;
         let key = key.api_key.expose_secret().to_owned();
-        Ok(Self { server, database: database.to_owned(), pool, organization_id, key })
+        Ok(Self { server, database: database.to_owned(), pool, signing, organization_id, key })
     }
 
     /// Stops the service and starts it again.
@@ -129,19 +135,24 @@ impl Ours {
         Ok(stream)
     }
 
+    /// Runs `work` with a seeder for the organization.
+    pub(crate) async fn seeding<T>(
+        &self,
+        work: impl AsyncFnOnce(&Seeder) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        Seeder::with(&self.pool, &self.signing, &self.organization_id, work).await
+    }
+
     /// Creates identities, and then runs vacuum and a checkpoint.
     pub(crate) async fn seed(&self, prefix: &str, count: usize) -> anyhow::Result<Seeded> {
-        let seeded = Seeder::with(&self.pool, &self.organization_id, async |seeder| {
-            seeder.create(prefix, count).await
-        })
-        .await?;
+        let seeded = self.seeding(async |seeder| seeder.create(prefix, count).await).await?;
         tidy(&self.pool).await?;
         Ok(seeded)
     }
 
     /// Agent keys of the first identities of `seeded`, with the numbers of those identities.
     pub(crate) async fn agents(&self, seeded: &Seeded, count: usize) -> anyhow::Result<Vec<(usize, String)>> {
-        let operator = Operator::new(self.pool.clone());
+        let operator = Operator::new(self.pool.clone(), self.signing.clone());
         let mut keys = Vec::with_capacity(count);
         for number in 0..count.min(seeded.ids.len()) {
             let handle = seeded.handle(number);
@@ -164,6 +175,10 @@ pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Serve
     let (url, data_dir) = (arena.url(database), data_dir(arena));
     let place = ["--database-url", &url, "--data-dir", &data_dir];
     arena.serve("identityd", &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &place].concat()).await
+}
+
+fn signing(arena: &Arena) -> SigningSettings {
+    SigningSettings { data_dir: arena.file("service"), key: None }
 }
 
 /// The data folder of the service, for its signing key. The database is not in it.

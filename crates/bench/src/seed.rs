@@ -11,6 +11,7 @@ use identity_domain::identity::{Command, Create, Mailbox, TlsMode, Tunnel, Updat
 use identity_domain::{Command as AnyCommand, Handle};
 use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
+use identityd::signing::SigningSettings;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -42,9 +43,10 @@ pub(crate) struct Seeder {
 }
 
 impl Seeder {
-    /// Runs `work` with a seeder for an organization, while its committer runs.
+    /// Runs `work` with a seeder for an organization, which seals like the service, while its committer runs.
     pub(crate) async fn with<T>(
         pool: &PgPool,
+        signing: &SigningSettings,
         organization_id: &str,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
@@ -52,7 +54,7 @@ impl Seeder {
             connect_options(pool),
             identity_projections::all(),
             Arc::new(NumberPool),
-            Settings::with_name_hold(Duration::ZERO),
+            Settings::new(Duration::ZERO, signing.seal_key(pool).await?),
         );
         let seeder = Self { log, organization_id: organization_id.to_owned() };
         let committing = tokio::spawn(committer.run());

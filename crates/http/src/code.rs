@@ -64,6 +64,7 @@ codes! {
     VaultAccessExists = "vault_access_exists", CONFLICT, "the identity has access to this vault secret";
     IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
     IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; come again after `Retry-After`";
+    HistoryChanged = "history_changed", CONFLICT, "the history is not the one that the cursor was made for, since a backup was restored; read it again from the beginning";
     IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";
     ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id that was minted for a vault secret is in use; send the request again";

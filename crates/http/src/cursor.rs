@@ -1,8 +1,10 @@
 //! Cursors: opaque text that names a place, in one organization's history or in one of its lists.
 //!
-//! A place in history is public: 32 hexadecimal digits: the shard of the log (always 0 today), the `organization_sequence`, and a checksum that is
-//! taken together with the organization's id. A cursor that was mangled, or that is another organization's, is known
-//! as such and refused; a place out of thin air would silently skip events.
+//! A place in history is public. It is 44 hexadecimal digits: the shard of the log (always 0 today), the
+//! `organization_sequence`, the first bytes of the leaf hash of that event, and a checksum that is taken together with
+//! the organization's id. A cursor that was mangled, or that is another organization's, is known as such and refused: a
+//! place out of thin air would silently skip events. The leaf hash tells whether the history still is the one that the
+//! cursor was made for, which it is not after a backup was restored.
 //!
 //! A place in a list is sealed by `Seal`, with a key that only the installation has, together with whose list it is and
 //! how it was narrowed.
@@ -10,8 +12,11 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
+use identity_log::ReadError;
+use identity_log::history::{self, Entry, LeafStart};
 use identity_projections::identities::listing::Place;
 use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -23,24 +28,56 @@ const CODE_LENGTH: usize = 16;
 /// The only shard there is.
 const SHARD: u16 = 0;
 
-/// The cursor behind the event of this sequence.
-pub fn encode(organization_id: &str, sequence: i64) -> String {
-    let check = checksum(organization_id, sequence);
+/// A place in an organization's history: behind an event. The default is the beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HistoryPlace {
+    /// The organization sequence of the event.
+    pub sequence: i64,
+    /// How its leaf hash begins.
+    pub leaf_start: LeafStart,
+}
+
+impl HistoryPlace {
+    /// The place behind an event.
+    pub(crate) fn behind(entry: &Entry<'_>) -> Self {
+        Self { sequence: entry.organization_sequence, leaf_start: entry.leaf_start }
+    }
+
+    /// Whether the history has this place.
+    pub(crate) async fn is_in(self, pool: &PgPool, organization_id: &str) -> Result<bool, ReadError> {
+        if self == Self::default() {
+            return Ok(true);
+        }
+        let found = history::leaf_start_of(pool, organization_id, self.sequence).await?;
+        Ok(found == Some(self.leaf_start))
+    }
+}
+
+/// The cursor of a place in an organization's history.
+pub fn encode(organization_id: &str, place: HistoryPlace) -> String {
+    let HistoryPlace { sequence, leaf_start } = place;
+    let check = checksum(organization_id, place);
     let mut text = format!("{SHARD:04x}{sequence:016x}");
-    text.extend(check.iter().map(|byte| format!("{byte:02x}")));
+    text.extend(leaf_start.iter().chain(&check).map(|byte| format!("{byte:02x}")));
     text
 }
 
-/// The sequence that a cursor of this organization names.
-pub fn decode(organization_id: &str, text: &str) -> Option<i64> {
+/// The place that a cursor of this organization names.
+pub fn decode(organization_id: &str, text: &str) -> Option<HistoryPlace> {
     let sequence = i64::from_str_radix(text.get(4..20)?, 16).ok()?;
-    (encode(organization_id, sequence) == text).then_some(sequence)
+    let mut leaf_start = LeafStart::default();
+    for (byte, place) in leaf_start.iter_mut().zip((20..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(place..place + 2)?, 16).ok()?;
+    }
+    let place = HistoryPlace { sequence, leaf_start };
+    (encode(organization_id, place) == text).then_some(place)
 }
 
-fn checksum(organization_id: &str, sequence: i64) -> [u8; 6] {
+fn checksum(organization_id: &str, HistoryPlace { sequence, leaf_start }: HistoryPlace) -> [u8; 6] {
     let digest = Sha256::new_with_prefix(b"identityd cursor\0")
         .chain_update(SHARD.to_be_bytes())
         .chain_update(sequence.to_be_bytes())
+        .chain_update(leaf_start)
         .chain_update(organization_id)
         .finalize();
     let mut check = [0; 6];
@@ -110,18 +147,22 @@ mod tests {
     use time::OffsetDateTime;
     use uuid::Uuid;
 
-    use super::{Seal, decode, encode};
+    use super::{HistoryPlace, Seal, decode, encode};
+
+    fn place(sequence: i64) -> HistoryPlace {
+        HistoryPlace { sequence, leaf_start: [7; 6] }
+    }
 
     #[test]
     fn a_cursor_leads_back_to_its_place() {
         for sequence in [0, 1, 255, i64::MAX] {
-            assert_eq!(decode("org_a", &encode("org_a", sequence)), Some(sequence));
+            assert_eq!(decode("org_a", &encode("org_a", place(sequence))), Some(place(sequence)));
         }
     }
 
     #[test]
     fn a_mangled_or_foreign_cursor_leads_nowhere() {
-        let cursor = encode("org_a", 77);
+        let cursor = encode("org_a", place(77));
         assert_eq!(decode("org_b", &cursor), None);
         for place in 0..cursor.len() {
             let mut mangled = cursor.clone().into_bytes();

@@ -128,10 +128,12 @@ impl ApiError {
         Self::new(code, json!({ "code": code.as_str(), "message": message })).retry_after(RETRY_AFTER_SECONDS)
     }
 
-    /// A cursor that was good once, of a history that reaches less far than the cursor does.
-    pub fn cursor_beyond_history() -> Self {
-        let complaint = Complaint::new("value_error", "The cursor is beyond the end of this history");
-        Self::invalid(vec![Fault::parameter("after", complaint)])
+    /// 409: the place that a cursor names is not in the history any more.
+    pub fn history_changed() -> Self {
+        Self::new(
+            Code::HistoryChanged,
+            "This history is not the one that the cursor was made for: read it again from the beginning",
+        )
     }
 
     /// Nobody knows yet.

@@ -82,21 +82,46 @@ impl BatchError {
             Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Moved | Self::Clock => false,
         }
     }
+
+    /// Whether the commands of the batch are to be tried one by one, on a new connection.
+    pub(crate) fn is_worth_another_attempt(&self) -> bool {
+        match self {
+            Self::Database(error)
+            | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
+            | Self::Read(ReadError::Database(error)) => !is_outage(error) || is_worth_another_attempt(error),
+            _ => !self.is_outage(),
+        }
+    }
 }
 
-/// Whether an error is temporary, so that the same statement can succeed later:
-///
-/// - Postgres cannot be reached, is starting or stopping (`SQLSTATE` classes 08 and 57), or lacks resources (class 53);
-/// - it accepts no writes at present (25006);
-/// - it ended our transaction to break a deadlock (40P01);
-/// - one of our time limits was reached (25P03, 55P03, and 57014 of class 57).
+/// The classes of `SQLSTATE` that tell of a state of Postgres and not of a statement.
+const OUTAGE_CLASSES: [&str; 8] = [
+    "08", // the connection is broken
+    "28", // the role may not log in
+    "3D", // the database is not there
+    "40", // our transaction was ended for another one: a deadlock, a serialization failure
+    "53", // resources are short: connections, memory, disk space
+    "54", // a limit is reached: transaction ids near wraparound, a full queue of notifications
+    "57", // it starts or stops, or one of our time limits was reached
+    "58", // its machine fails: an input or output error, a missing file
+];
+
+/// Single states: it accepts no writes at present, we were idle in a transaction for too long, a column got another type
+/// since the plan was made, a privilege was taken away, an object is in use, a lock was not to be had, a snapshot is gone.
+const OUTAGE_STATES: [&str; 7] = ["25006", "25P03", "0A000", "42501", "55006", "55P03", "72000"];
+
+/// Whether another attempt can succeed at once, or one command alone may have caused the error: the transaction was ended
+/// for another one, a plan is out of date, or a limit is reached, which may be the size of an index entry.
+fn is_worth_another_attempt(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "0A000" || code.starts_with("40") || code.starts_with("54"))
+}
+
+/// Whether an error tells of a state of Postgres, so that the same statement can succeed later.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || code.starts_with("53")
-                || code.starts_with("57")
-                || matches!(&*code, "25006" | "25P03" | "40P01" | "55P03")
+            OUTAGE_STATES.contains(&&*code) || OUTAGE_CLASSES.iter().any(|class| code.starts_with(class))
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use identity_proof::SealKey;
+
 /// How long the committer waits for an answer of Postgres, unless the settings say otherwise.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -13,11 +15,13 @@ pub struct Settings {
     /// How long the committer waits for an answer of Postgres before it drops the connection. Postgres itself ends a
     /// statement after 10 s, so this limit is for a host that does not answer at all.
     pub database_timeout: Duration,
+    /// The key that seals events. The signer refuses an event that it has not sealed.
+    pub seal_key: SealKey,
 }
 
 impl Settings {
-    /// The default settings with this hold on names.
-    pub fn with_name_hold(name_hold: Duration) -> Self {
-        Self { name_hold, database_timeout: DATABASE_TIMEOUT }
+    /// The default settings with this hold on names and this key.
+    pub fn new(name_hold: Duration, seal_key: SealKey) -> Self {
+        Self { name_hold, database_timeout: DATABASE_TIMEOUT, seal_key }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`tree`]: from leaf hashes to roots and proofs, and the checking of proofs.
 //! - [`tile`]: in what pieces a tree is kept, so that a proof reads a handful of rows.
 //! - [`checkpoint`]: size and root as a signed note, and the keys that sign and verify it.
+//! - [`seal`]: the code that says that an event was written by an installation with the signing key.
 //!
 //! # What is ours and what is not
 //! Proofs are computed and checked by `tlog_tiles`, notes written and read by `signed_note`: Cloudflare's ports of the
@@ -22,8 +23,10 @@
 pub mod canonical;
 pub mod checkpoint;
 pub mod leaf;
+pub mod seal;
 pub mod tile;
 pub mod tree;
 
 pub use checkpoint::{Checkpoint, NoteError, SigningKey};
+pub use seal::SealKey;
 pub use tree::{Frontier, Hash, ProofError};

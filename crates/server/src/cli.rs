@@ -152,29 +152,35 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
     }
     let signing = SigningSettings::resolve(signing, &database, &file)?;
-    let database = DatabaseSettings::resolve(database, &file);
+    let installation = Installation { database: DatabaseSettings::resolve(database, &file), signing };
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
             let settings = ServeSettings::resolve(*flags, file)?;
-            let outcome = serve::run(&settings, signing, &database, output, demo).await;
+            let outcome = Box::pin(serve::run(&settings, &installation, output, demo)).await;
             if let Some(traces) = traces {
                 tokio::task::spawn_blocking(move || traces.close()).await?;
             }
             outcome
         }
-        Command::Migrate => migrate::run(&database, output).await,
-        Command::Org(command) => org::run(command, &database, output).await,
-        Command::Key(command) => key::run(command, &database, output).await,
-        Command::Identity(command) => identity::run(command, &database, output).await,
-        Command::Access(command) => access::run(command, &database, output).await,
-        Command::Numbers(command) => numbers::run(command, &database, output).await,
-        Command::Projections(command) => projections::run(command, &database, output).await,
-        Command::Audit(command) => audit::run(command, &database, &signing, output).await,
-        Command::Doctor => doctor::run(&database, output).await,
+        Command::Migrate => migrate::run(&installation.database, output).await,
+        Command::Org(command) => org::run(command, &installation, output).await,
+        Command::Key(command) => key::run(command, &installation, output).await,
+        Command::Identity(command) => identity::run(command, &installation, output).await,
+        Command::Access(command) => access::run(command, &installation, output).await,
+        Command::Numbers(command) => numbers::run(command, &installation.database, output).await,
+        Command::Projections(command) => projections::run(command, &installation.database, output).await,
+        Command::Audit(command) => audit::run(command, &installation, output).await,
+        Command::Doctor => doctor::run(&installation, output).await,
         Command::Man(_) | Command::Completions { .. } => Ok(()),
         Command::Openapi => openapi::run(output),
     }
+}
+
+/// Where the history is, and the key that it is sealed and signed with.
+struct Installation {
+    database: DatabaseSettings,
+    signing: SigningSettings,
 }
 
 /// Whether the key was given as a flag, which the list of processes shows to every user.
@@ -221,12 +227,12 @@ fn bailed_out<T>() -> anyhow::Result<T> {
 
 /// Does some work as the operator of a database that is there.
 async fn as_operator<T>(
-    settings: &DatabaseSettings,
+    installation: &Installation,
     work: impl AsyncFnOnce(&Operator) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    with_database(settings, IfMissing::Refuse, async |database| {
+    with_database(&installation.database, IfMissing::Refuse, async |database| {
         migrations::run_if_begun(database.pool()).await?;
-        work(&Operator::new(database.pool().clone())).await
+        work(&Operator::new(database.pool().clone(), installation.signing.clone())).await
     })
     .await
 }

@@ -5,11 +5,14 @@
 
 mod content;
 pub(crate) mod pooler;
+mod proof;
 mod server;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
+
+use crate::signing::SigningSettings;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ impl Check {
 }
 
 /// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
-pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
+pub async fn examine(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result<Vec<Check>> {
     let pooler = Check::of("pooler", pooler::pooler(&pool.connect_options()).await);
     if !pooler.passed {
         return Ok(vec![Check::reachable(Ok(())), pooler]);
@@ -111,6 +114,10 @@ pub async fn examine(pool: &PgPool) -> anyhow::Result<Vec<Check>> {
     for rule in &RULES {
         checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
     }
+    drop(connection);
+    let is_whole = checks.iter().any(|check| check.name == "log" && check.passed);
+    let signatures = if is_whole { proof::signatures(pool, signing).await } else { Ok(proof::not_asked()) };
+    checks.push(Check::of("signatures", signatures));
     checks.push(pooler);
     Ok(checks)
 }

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use identity_http::context;
+use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
 use identity_projections::{Table, tables};
@@ -34,6 +35,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Metrics {
     registry: Registry,
     pool: PgPool,
+    signer: Signer,
 }
 
 /// Counters that other parts of the service write.
@@ -44,19 +46,20 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool) -> (Self, Counters) {
+    pub(crate) fn new(pool: PgPool, signer: Signer) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
-        (Self { registry, pool }, Counters { requests, commits })
+        (Self { registry, pool, signer }, Counters { requests, commits })
     }
 
     /// All of it as text.
     async fn show(&self) -> Result<String, std::fmt::Error> {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
+        register_signer(&mut present, &self.signer);
         let seen = tokio::time::timeout(DATABASE_TIMEOUT, Seen::look(&self.pool)).await;
         // The request that needed the database has logged why it is away.
         let seen = seen.ok().and_then(Result::ok);
@@ -108,6 +111,24 @@ fn register_pool(registry: &mut Registry, pool: &PgPool) {
     registry.register("pool_connections", "Connections to the database that read for clients", connections);
     let largest = i64::from(pool.options().get_max_connections());
     gauge(registry, "pool_connections_limit", "The most of them there may be", largest);
+}
+
+fn register_signer(registry: &mut Registry, signer: &Signer) {
+    let (refused, unsigned) = signer.counts();
+    for (name, help, count) in [
+        (
+            "logs_refused",
+            "Logs of organizations that are not signed any more, until an operator has looked",
+            refused,
+        ),
+        (
+            "logs_unsigned",
+            "Logs that could not be signed to their end in the last round, the refused ones included",
+            unsigned,
+        ),
+    ] {
+        gauge(registry, name, help, i64::try_from(count).unwrap_or(i64::MAX));
+    }
 }
 
 /// Facts from the database.

@@ -17,6 +17,8 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 
+use crate::signing::SigningSettings;
+
 /// The longest label of a key and name of an organization, in characters.
 const MAX_NAME_CHARACTERS: usize = 255;
 
@@ -24,6 +26,7 @@ const MAX_NAME_CHARACTERS: usize = 255;
 #[derive(Debug, Clone)]
 pub struct Operator {
     pool: PgPool,
+    signing: SigningSettings,
 }
 
 /// An organization that was just made.
@@ -86,9 +89,9 @@ pub struct Key {
 }
 
 impl Operator {
-    /// An operator of this database.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    /// An operator of this database, whose history is sealed with the key of these settings.
+    pub fn new(pool: PgPool, signing: SigningSettings) -> Self {
+        Self { pool, signing }
     }
 
     /// Makes an organization of this name and its first admin key.
@@ -172,7 +175,8 @@ impl Operator {
     /// Appends through a committer that lives for this one command. Beside a running service the two wait for each
     /// other at the head of the log.
     async fn appending<T>(&self, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let settings = Settings::with_name_hold(Duration::MAX);
+        let seal_key = self.signing.seal_key(&self.pool).await?;
+        let settings = Settings::new(Duration::MAX, seal_key);
         let (log, committer) = Log::open(
             connect_options(&self.pool),
             identity_projections::all(),

@@ -16,7 +16,7 @@ use identity_log::{Log, Settings as LogSettings};
 use identity_projections::identities::finder::Finder;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -31,6 +31,9 @@ use crate::{database, preparation, retention};
 
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
+const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -94,12 +97,12 @@ impl Service {
         let signer = settings.signing.signer(pool.clone())?;
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
-        let (metrics, counters) = Metrics::new(pool.clone());
+        let (metrics, counters) = Metrics::new(pool.clone(), signer.clone());
         let (log, committer) = Log::open(
             identity_log::connect_options(&pool),
             identity_projections::all(),
             Arc::new(NumberPool),
-            LogSettings::with_name_hold(settings.name_hold),
+            LogSettings::new(settings.name_hold, signer.key().seal_key()),
         );
         let cache = Cache::new();
         let committer = committer.observed_by(Arc::new(cache.clone()));
@@ -255,12 +258,25 @@ fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool>
     let options = options
         .application_name("identityd")
         .options([("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")])
+        // What a role or a database is given as default is meant for people, and would break exports.
+        .options([
+            ("default_transaction_isolation", r"read\ committed"),
+            ("idle_in_transaction_session_timeout", "0"),
+            ("idle_session_timeout", "0"),
+            ("statement_timeout", "0"),
+        ])
         .disable_statement_logging();
-    // A connection is looked at when it is given back; looking again when it is taken costs a round trip a request.
+    // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
+    // connection was idle for a while and somebody may have closed it.
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
-        .test_before_acquire(false);
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(
+                async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
+            )
+        });
     Ok(pool.connect_lazy_with(options))
 }
 

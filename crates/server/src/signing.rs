@@ -6,10 +6,10 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::memory::Memory;
 use identity_log::proof::signer::Signer;
-use identity_proof::SigningKey;
+use identity_proof::{SealKey, SigningKey};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,6 +53,28 @@ impl SigningSettings {
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
         let key = self.existing_key()?;
         Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
+    }
+
+    /// The key that seals the events of a command line. It must be the key of the service, since the signer refuses a
+    /// history with the seals of another one. A new key is made only for a database without events.
+    pub async fn seal_key(&self, pool: &PgPool) -> anyhow::Result<SealKey> {
+        let is_empty = identity_log::proof::is_empty(pool).await.context("cannot look at the history")?;
+        let key = match self.existing_key()? {
+            Some(key) => key,
+            None if is_empty => self.make_key()?,
+            None => bail!(
+                "there is no signing key in {}: what is written must be sealed with the key of the service; give its \
+                 --data-dir or --signing-key-file",
+                self.folder().display()
+            ),
+        };
+        let is_ours = identity_log::proof::is_of(pool, &key).await.context("cannot look at the history")?;
+        ensure!(
+            is_ours,
+            "the history of this database is sealed with another key than the one given; give the --data-dir or \
+             --signing-key-file of the service"
+        );
+        Ok(key.seal_key())
     }
 
     fn folder(&self) -> PathBuf {

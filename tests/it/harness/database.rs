@@ -37,7 +37,7 @@ impl Database {
         wait(postgres::shared().create(&name, template));
         let url = postgres::shared().url_of(&name);
         let pool = wait(PgPoolOptions::new().max_connections(2).connect(&url)).unwrap();
-        Self { name, url, pool, data_dir: TempDir::new().unwrap() }
+        Self { name, url, pool, data_dir: postgres::data_dir() }
     }
 
     pub(crate) fn url(&self) -> &str {

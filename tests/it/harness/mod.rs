@@ -34,6 +34,7 @@ pub(crate) use answer::Answer;
 pub(crate) use caller::Caller;
 pub(crate) use database::Database;
 pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
+pub(crate) use postgres::write_signing_key;
 pub(crate) use published::{Change, Refusal, Wish};
 pub(crate) use world::{Agent, World};
 

@@ -1,9 +1,13 @@
 //! The one Postgres that all tests of this process share, and the templates that every database is copied from.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use identity_proof::SigningKey;
 use identityd::signing::SigningSettings;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
@@ -104,13 +108,13 @@ impl Postgres {
         wait(run(&self.copier, &format!("create database {empty}")));
         let url = self.url_of(empty);
         wait(migrate(&url));
-        let data_dir = TempDir::new().unwrap();
+        let data_dir = data_dir();
         let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
-        drop(Server::start(&url, signing, std::time::Duration::ZERO));
+        drop(Server::start(&url, signing.clone(), std::time::Duration::ZERO));
         self.leave_alone(empty);
         wait(self.create(home, Template::Empty));
         let pool = wait(PgPool::connect(&self.url_of(home))).unwrap();
-        self.home.get_or_init(|| Organization::create(&pool, "home"));
+        self.home.get_or_init(|| Organization::create(&pool, signing, "home"));
         wait(pool.close());
         self.leave_alone(home);
     }
@@ -121,6 +125,22 @@ impl Postgres {
             format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{template}'");
         wait(run(&self.copier, &rest));
     }
+}
+
+/// A data directory with the signing key of the templates: the history of the organization is sealed with it.
+pub(super) fn data_dir() -> TempDir {
+    let data_dir = TempDir::new().unwrap();
+    write_signing_key(data_dir.path());
+    data_dir
+}
+
+/// Writes the signing key of the templates into a data directory.
+pub(crate) fn write_signing_key(data_dir: &Path) {
+    let folder = data_dir.join("signing");
+    DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("key")).unwrap();
+    writeln!(file, "{}", SigningKey::from_seed(&[7; 32]).expose()).unwrap();
 }
 
 async fn connect(url: &str) -> PgConnection {

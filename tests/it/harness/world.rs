@@ -5,8 +5,11 @@ use std::ops::Deref;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use identity_http::cursor::{self, HistoryPlace};
+use identity_log::history;
 use identityd::operator::Operator;
 use identityd::settings::WireLayer;
+use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::PgPool;
@@ -48,8 +51,8 @@ pub(crate) struct Organization {
 
 impl Organization {
     /// The only place that knows how an operator makes one.
-    pub(crate) fn create(pool: &PgPool, name: &str) -> Self {
-        let made = wait(Operator::new(pool.clone()).create_organization(name));
+    pub(crate) fn create(pool: &PgPool, signing: SigningSettings, name: &str) -> Self {
+        let made = wait(Operator::new(pool.clone(), signing).create_organization(name));
         let made = made.expect("the operator can make an organization");
         Self { id: made.organization_id, key: made.api_key.expose_secret().to_owned() }
     }
@@ -117,7 +120,9 @@ impl World {
 
     /// The admin of another organization on the same service.
     pub(crate) fn other_admin(&self) -> Caller {
-        let other = self.other.get_or_init(|| Organization::create(self.database.pool(), "other"));
+        let other = self
+            .other
+            .get_or_init(|| Organization::create(self.database.pool(), self.database.signing(), "other"));
         self.holder_of(&other.key)
     }
 
@@ -184,6 +189,13 @@ impl World {
     /// How many events there are.
     pub(crate) fn events(&self) -> i64 {
         self.database.number("select count(*) from events")
+    }
+
+    /// The cursor behind the event with this sequence; the beginning for 0.
+    pub(crate) fn cursor(&self, sequence: i64) -> String {
+        let (pool, id) = (self.database.pool(), self.organization_id());
+        let leaf_start = wait(history::leaf_start_of(pool, id, sequence)).unwrap().unwrap_or_default();
+        cursor::encode(id, HistoryPlace { sequence, leaf_start })
     }
 
     /// How many phone numbers nobody ever had.

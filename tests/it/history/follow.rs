@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use identity_http::cursor;
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
@@ -132,11 +131,26 @@ fn before_the_first_event(stream: BufReader<Response>) -> Vec<String> {
 #[test]
 fn a_silent_stream_says_that_it_is_still_there() {
     let world = World::with_heartbeat(Duration::from_millis(1));
-    let head = cursor::encode(world.organization_id(), head(&world));
+    let head = world.cursor(head(&world));
     let stream = Follower::default().connect(&world.admin(), &format!("/events?after={head}"));
     let said: Vec<String> =
         stream.lines().map(Result::unwrap).filter(|line| !line.is_empty()).take(4).collect();
     assert_eq!(said, ["retry: 1000", SIGN_OF_LIFE, SIGN_OF_LIFE, SIGN_OF_LIFE]);
+}
+
+/// A backup is restored under a running service.
+#[test]
+fn a_follower_hears_that_the_history_was_set_back() {
+    let world = World::with_heartbeat(Duration::ZERO);
+    world.database().back_up();
+    world.admin().create("lost");
+    let last = world.cursor(head(&world));
+    let stream = Follower::default().connect(&world.admin(), &format!("/events?after={last}"));
+    let mut lines = stream.lines().map(Result::unwrap).filter(|line| !line.is_empty());
+    assert_eq!(lines.next().as_deref(), Some("retry: 1000"));
+    world.database().restore();
+    let said: Vec<String> = lines.skip_while(|line| line == SIGN_OF_LIFE).collect();
+    assert_eq!(said, ["event: history_changed", "id", "data: {\"code\":\"history_changed\"}"]);
 }
 
 /// What fits is behind more events than are looked through at once, none of which fits.
@@ -156,7 +170,7 @@ fn a_stream_that_looks_for_what_fits_says_that_it_is_still_there() {
          update log_head set position = position + 60000",
     );
     world.admin().create("bravo");
-    let first = cursor::encode(world.organization_id(), 4);
+    let first = world.cursor(4);
     let path = format!("/events?event_type=identity.created&after={first}");
     let said = before_the_first_event(Follower::default().connect(&world.admin(), &path));
     assert_eq!(said, ["retry: 1000", SIGN_OF_LIFE]);

@@ -176,7 +176,7 @@ fn an_admin_mints_auditors_keys_and_nobody_else_does() {
 #[test]
 fn the_operator_issues_auditors_keys_too() {
     let world = World::new();
-    let operator = Operator::new(world.database().pool().clone());
+    let operator = Operator::new(world.database().pool().clone(), world.database().signing());
     let issued = wait(operator.issue_key(world.organization_id(), "audit", Purpose::Auditor)).unwrap();
     let auditor = world.holder_of(issued.api_key.expose_secret());
     assert_eq!(auditor.events("").len(), 3);

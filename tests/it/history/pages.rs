@@ -1,10 +1,11 @@
 //! Pages of history: every event once, in order, as it was hashed; and cursors, which lead nowhere else.
 
-use identity_http::cursor;
+use identity_http::cursor::{self, HistoryPlace};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{sequences, with_a_past};
-use crate::harness::{World, text};
+use crate::harness::{Database, World, text};
 
 const MEMBERS: [&str; 10] = [
     "organization_id",
@@ -90,13 +91,48 @@ fn what_is_no_cursor_of_this_history_is_refused() {
     let good = text(&auditor.get("/events?limit=2").ok()["next"]);
     assert_eq!(sequences(&auditor.events(&format!("after={good}")))[0], 3);
     let mangled = good.replacen("0002", "0003", 1);
-    let foreign = cursor::encode("org_of_somebody_else", 2);
-    let beyond = cursor::encode(world.organization_id(), 1_000_000);
-    for cursor in [&mangled, &foreign, &beyond, "", "2", "%00", &good[1..]] {
+    let foreign =
+        cursor::encode("org_of_somebody_else", HistoryPlace { sequence: 2, ..HistoryPlace::default() });
+    for cursor in [&mangled, &foreign, "", "2", "%00", &good[1..]] {
         auditor.get(&format!("/events?after={cursor}")).invalid_at(&["query", "after"]);
     }
-    let end = cursor::encode(world.organization_id(), world.events());
+    let end = world.cursor(world.events());
     assert!(auditor.events(&format!("after={end}")).is_empty());
+}
+
+/// A backup is restored, and others events are written in place of those that are lost. Whoever goes on from a place in
+/// the lost history would keep events that never were, and never see the ones that are.
+#[test]
+fn a_cursor_of_a_history_that_was_set_back_is_refused() {
+    let world = with_a_past();
+    world.database().back_up();
+    let kept = world.cursor(world.events());
+    world.admin().create("lost-one");
+    world.admin().create("lost-two");
+    let [lost, end] = [world.cursor(world.events() - 1), world.cursor(world.events())];
+    let world = world.restarted_after(Database::restore);
+    let admin = world.admin();
+    for written in ["found-one", "found-two", "found-three"] {
+        for cursor in [&lost, &end] {
+            for accept in ["application/json", "application/cloudevents-batch+json", "application/x-ndjson"] {
+                let call =
+                    admin.call(Method::GET, &format!("/events?after={cursor}")).header("Accept", accept);
+                assert_eq!(call.send().must_be(409).json()["code"], "history_changed");
+            }
+            let call = admin.call(Method::GET, "/events").header("Accept", "text/event-stream");
+            let told = call.header("Last-Event-ID", cursor).open().unwrap().text().unwrap();
+            assert_eq!(
+                told,
+                "retry: 1000\n\nevent: history_changed\nid\ndata: {\"code\":\"history_changed\"}\n\n"
+            );
+        }
+        admin.create(written);
+    }
+    assert_eq!(admin.events(&format!("after={kept}")).len(), 3);
+    assert_eq!(
+        admin.events(&format!("after={}", world.cursor(0))).len(),
+        usize::try_from(world.events()).unwrap()
+    );
 }
 
 #[test]

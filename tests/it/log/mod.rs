@@ -22,6 +22,7 @@ use identity_log::{
     Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
     connect_options, ids, read,
 };
+use identity_proof::SigningKey;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
@@ -81,7 +82,12 @@ impl History {
 }
 
 fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
-    Log::open(options, identity_projections::all(), Arc::new(NumberPool), Settings::with_name_hold(name_hold))
+    Log::open(
+        options,
+        identity_projections::all(),
+        Arc::new(NumberPool),
+        Settings::new(name_hold, SigningKey::from_seed(&[7; 32]).seal_key()),
+    )
 }
 
 /// Puts all commands into the queue before it waits for the first answer; then the log is closed, so that its

@@ -138,7 +138,7 @@ fn a_table_has_a_row_for_every_event_and_is_not_taken_for_a_proof() {
     let mut table = Table::begin(file.reopen().unwrap()).unwrap();
     let all = Range::default();
     let exporting =
-        export::run(world.database().pool(), world.organization_id(), &all, &mut table, |_, _| ());
+        export::run(world.database().pool(), world.organization_id(), &all, None, &mut table, |_, _| ());
     wait(exporting).unwrap();
     let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();

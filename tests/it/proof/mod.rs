@@ -9,6 +9,7 @@ mod second_history;
 mod streams;
 mod tampering;
 mod unproved;
+mod unsealed;
 
 use std::fs;
 use std::io::BufWriter;
@@ -62,7 +63,7 @@ fn export_range(world: &World, range: &Range) -> (NamedTempFile, Trailer) {
     let file = NamedTempFile::new().unwrap();
     let mut writer = Lines(BufWriter::new(file.reopen().unwrap()));
     let exporting =
-        export::run(world.database().pool(), world.organization_id(), range, &mut writer, |_, _| ());
+        export::run(world.database().pool(), world.organization_id(), range, None, &mut writer, |_, _| ());
     let trailer = wait(exporting).unwrap();
     (file, trailer)
 }

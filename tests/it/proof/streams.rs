@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read as _;
 use std::thread;
 
-use identity_http::cursor;
 use identity_proof::Checkpoint;
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
@@ -107,7 +106,7 @@ fn a_change_with_the_leaf_hash_that_fits_it_is_named_from_what_the_service_strea
     let fits =
         format!("update events set leaf_hash = decode('{leaf}', 'base64') where organization_sequence = 6");
     world.database().execute(&format!("do $$ begin {changed}; {fits}; end $$"));
-    let after = cursor::encode(world.organization_id(), 3);
+    let after = world.cursor(3);
     for (after, line) in [(String::new(), 6), (format!("&after={after}"), 3)] {
         let streamed = answered(&admin, &format!("/events?leaf_hashes=true{after}"));
         let fault = verify(streamed, &verifier_key(&world), None).unwrap_err();
@@ -157,7 +156,7 @@ fn a_part_of_a_log_that_lost_its_end_is_tied_to_nothing() {
     assert!(fault.what.starts_with(expected), "{fault}");
     let (range, mut nowhere) = (Range { after: 0, until: Some(8) }, Lines(std::io::sink()));
     let (pool, organization_id) = (world.database().pool(), world.organization_id());
-    let exporting = export::run(pool, organization_id, &range, &mut nowhere, |_, _| ());
+    let exporting = export::run(pool, organization_id, &range, None, &mut nowhere, |_, _| ());
     let refused = wait(exporting).unwrap_err().to_string();
     assert!(refused.starts_with(&format!("event {signed} was signed and is missing")), "{refused}");
 }
@@ -184,10 +183,10 @@ fn an_open_end_is_where_the_checkpoint_ends() {
 fn a_range_without_events_accuses_nobody() {
     let world = with_a_history();
     let (admin, key) = (world.admin(), verifier_key(&world));
-    let head = cursor::encode(world.organization_id(), world.events());
+    let head = world.cursor(world.events());
     let report = verify(answered(&admin, &format!("/events?after={head}")), &key, None).unwrap();
     assert_eq!((report.events, report.after, report.unproved), (0, report.checkpoint.size, vec![]));
-    let first = cursor::encode(world.organization_id(), 1);
+    let first = world.cursor(1);
     let nothing = format!("/events?after={first}&until=2000-01-01T00:00:00Z");
     let report = verify(answered(&admin, &nothing), &key, None).unwrap();
     assert_eq!((report.events, report.after, report.unproved), (0, 1, vec![]));

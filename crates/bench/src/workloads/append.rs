@@ -29,7 +29,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     for round in 0..scale.rounds {
         let seeder =
             async |seeder: &Seeder| seeder.append_for(&format!("r{round}"), WRITERS, scale.turn).await;
-        let measured = Seeder::with(&ours.pool, &ours.organization_id, seeder).await?;
+        let measured = ours.seeding(seeder).await?;
         appended.push(Round::of(&measured));
         for (peer, program, rounds) in &mut peers {
             rounds.push(ask(arena, peer, program, scale.turn).await?);

@@ -17,11 +17,10 @@ use crate::ours::{self, HISTORY, Ours};
 use crate::requests::{self, Same};
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
-use crate::seed::Seeder;
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::with_history(arena, scale, results).await?;
-    Seeder::with(&ours.pool, &ours.organization_id, async |seeder| {
+    ours.seeding(async |seeder| {
         let long = seeder.create("long", 1).await?;
         seeder.describe(&long, scale.long - 1).await
     })

@@ -71,7 +71,7 @@ impl Representation {
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::HistoryChanged]))))]
 pub(crate) async fn list_events(
     Historian(caller): Historian,
     LastEventId(headers): LastEventId,
@@ -79,8 +79,7 @@ pub(crate) async fn list_events(
 ) -> Result<Response, ApiError> {
     let representation = Representation::negotiate(&headers);
     let wanted = EventRequest::of(query.parameters(), &headers, caller.organization_id(), representation)?;
-    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
-    answer(representation, range, caller).await
+    answer(representation, wanted, caller).await
 }
 
 /// Read the history of an identity
@@ -93,7 +92,7 @@ pub(crate) async fn list_events(
         (String = "application/x-ndjson"),
         (String = "text/event-stream"),
     ))),
-    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::HistoryChanged]))))]
 pub(crate) async fn list_identity_events(
     Historian(caller): Historian,
     Segments(handle): Segments<String>,
@@ -109,15 +108,21 @@ pub(crate) async fn list_identity_events(
         return Err(ApiError::identity_not_found());
     }
     wanted.only(holders);
-    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await?;
-    answer(representation, range, caller).await
+    answer(representation, wanted, caller).await
 }
 
 async fn answer(
     representation: Representation,
-    range: EventRange,
+    wanted: EventRequest,
     caller: Caller,
 ) -> Result<Response, ApiError> {
+    let range = match EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await {
+        // A client that follows connects again by itself, so it is told in an event.
+        Err(error) if error.code() == Code::HistoryChanged && representation == Representation::Live => {
+            return Ok(accept::negotiated(live::history_changed()));
+        }
+        range => range?,
+    };
     let response = match representation {
         Representation::Page => page::json(range, caller.pool()).await?,
         Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,

@@ -1,4 +1,5 @@
-//! The last checkpoint of each organization, in one file each beside the signing key.
+//! The last checkpoint of each organization, in one file each beside the signing key, and the position from which on
+//! every event is sealed.
 //!
 //! A database that was restored from a backup does not contain what was signed since. These files do, so the signer
 //! notices a second history before it signs it.
@@ -10,6 +11,10 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
 use super::signed::Signed;
+use crate::event::ids;
+
+/// The file with the position from which on every event is sealed. Files of organizations end in `.note`.
+const SEALED_FROM: &str = "sealed-from";
 
 /// The folder of these files.
 #[derive(Debug, Clone)]
@@ -36,14 +41,45 @@ impl Memory {
 
     /// Stores a checkpoint. When this returns, the file survives a crash.
     pub async fn remember(&self, organization_id: &str, signed: &Signed) -> std::io::Result<()> {
-        fs::create_dir_all(&self.folder).await?;
         let file = self.file(organization_id);
         let draft = file.with_extension("draft");
-        let mut writer = fs::File::create(&draft).await?;
-        writer.write_all(signed.note.as_bytes()).await?;
-        writer.sync_all().await?;
+        self.write(&draft, &signed.note).await?;
         fs::rename(&draft, &file).await?;
         sync_folder(&self.folder).await
+    }
+
+    /// The position from which on every event is sealed, if it was stored.
+    pub(super) async fn sealed_from(&self) -> std::io::Result<Option<i64>> {
+        match fs::read_to_string(self.folder.join(SEALED_FROM)).await {
+            Ok(text) => {
+                let position = text.trim().parse();
+                position.map(Some).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores the position from which on every event is sealed, unless another process was faster: the one that links its
+    /// file first has stored the position of both.
+    pub(super) async fn remember_sealed_from(&self, position: i64) -> std::io::Result<()> {
+        let draft = self.folder.join(format!("{SEALED_FROM}.{}", ids::mint()));
+        self.write(&draft, &format!("{position}\n")).await?;
+        let linked = fs::hard_link(&draft, self.folder.join(SEALED_FROM)).await;
+        fs::remove_file(&draft).await?;
+        if let Err(error) = linked
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        sync_folder(&self.folder).await
+    }
+
+    async fn write(&self, file: &Path, text: &str) -> std::io::Result<()> {
+        fs::create_dir_all(&self.folder).await?;
+        let mut writer = fs::File::create(file).await?;
+        writer.write_all(text.as_bytes()).await?;
+        writer.sync_all().await
     }
 
     fn file(&self, organization_id: &str) -> PathBuf {

@@ -2,6 +2,8 @@
 //!
 //! - [`signer`]: the task that grows the trees and signs them.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
+//! - `unsigned`: the events that are to be signed, and whether they are sealed.
+//! - `owner`: whether a history is of the installation with this key.
 //! - [`tiles`]: a tree in rows.
 //! - [`trailer`]: the last line of an export, which ties its events to a checkpoint.
 //! - [`memory`]: the last checkpoint, kept outside the database, because a restored database has forgotten it.
@@ -10,6 +12,7 @@
 
 mod error;
 pub mod memory;
+mod owner;
 mod refusal;
 mod signed;
 mod signed_before;
@@ -17,8 +20,10 @@ pub mod signer;
 mod stored;
 pub mod tiles;
 pub mod trailer;
+mod unsigned;
 
 pub use error::{SignError, TreeError};
+pub use owner::{is_empty, is_of};
 pub use refusal::Refusal;
 pub use signed::Signed;
 pub use stored::{answer, last, leaf, leaves, node};

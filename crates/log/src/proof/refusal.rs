@@ -23,6 +23,12 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
+    /// An event has no seal of this installation: somebody without the signing key wrote it.
+    #[error("event {sequence} was not written by this installation: its seal is missing or of another key")]
+    Unsealed {
+        /// Its organization sequence.
+        sequence: u64,
+    },
     /// The last checkpoint was signed with another key.
     #[error("the last checkpoint was signed with another key")]
     OtherKey,

@@ -10,7 +10,8 @@ use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
 use super::stored::{answer, last, leaf};
-use super::tiles::{Growing, bigint};
+use super::tiles::Growing;
+use super::unsigned::next_events;
 
 /// The last checkpoints of one epoch of an organization.
 pub(super) struct SignedBefore {
@@ -105,8 +106,12 @@ impl SignedBefore {
         }
         let Some(index) = size.checked_sub(1) else { return Ok(()) };
         let signed = leaf(connection, organization_id, self.epoch, index).await?;
-        let present = next_leaves(connection, organization_id, index, 1).await?;
-        if present == [signed] { Ok(()) } else { Err(Refusal::Different { signed: size }.into()) }
+        let present = next_events(connection, organization_id, index, 1).await?;
+        if present.iter().map(|event| event.leaf).eq([signed]) {
+            Ok(())
+        } else {
+            Err(Refusal::Different { signed: size }.into())
+        }
     }
 
     /// Checks, when the growing tree has the size of the checkpoint in the memory, that it also has its root.
@@ -132,36 +137,4 @@ pub(super) async fn lock(connection: &mut PgConnection, organization_id: &str) -
             .fetch_optional(connection)
             .await?;
     Ok(head.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
-}
-
-/// The leaf hashes of up to `limit` events after the sequence `after`.
-pub(super) async fn next_leaves(
-    connection: &mut PgConnection,
-    organization_id: &str,
-    after: u64,
-    limit: u64,
-) -> Result<Vec<Hash>, SignError> {
-    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-        "select organization_sequence, leaf_hash
-         from events
-         where organization_id = $1 and organization_sequence > $2
-         order by organization_sequence
-         limit $3",
-    )
-    .bind(organization_id)
-    .bind(bigint(after))
-    .bind(bigint(limit))
-    .fetch_all(connection)
-    .await?;
-    if rows.is_empty() {
-        return Err(Refusal::Gap { sequence: after + 1 }.into());
-    }
-    (after + 1..).zip(rows).map(|(expected, (found, hash))| in_place(expected, found, &hash)).collect()
-}
-
-fn in_place(expected: u64, found: i64, hash: &[u8]) -> Result<Hash, SignError> {
-    if found != bigint(expected) {
-        return Err(Refusal::Gap { sequence: expected }.into());
-    }
-    Ok(Hash(hash.try_into().map_err(|_| TreeError::Tile)?))
 }

@@ -2,25 +2,28 @@
 //!
 //! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
 //! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
-//! is refused until an operator begins a new epoch. Signers of several processes take a lock for each organization.
+//! is refused until an operator begins a new epoch. So is a log with an event that nobody with the signing key wrote.
+//! Signers of several processes take a lock for each organization.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use identity_proof::{Checkpoint, SigningKey, checkpoint};
+use identity_proof::{Checkpoint, SealKey, SigningKey, checkpoint};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
 use super::error::SignError;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
-use super::signed_before::{SignedBefore, lock, next_leaves};
+use super::signed_before::{SignedBefore, lock};
 use super::stored::last;
 use super::tiles::bigint;
+use super::unsigned::{Accepted, next_events, sealed_from};
 use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
@@ -46,14 +49,21 @@ pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
 pub struct Signer {
     pool: PgPool,
     key: SigningKey,
+    seal_key: SealKey,
+    /// The position from which on every event must be sealed.
+    sealed_from: Arc<OnceCell<i64>>,
     memory: Memory,
     refusals: Refusals,
+    /// How many logs had events in the last round that could not be signed.
+    unsigned: Arc<AtomicUsize>,
 }
 
 impl Signer {
     /// A signer over a migrated database.
     pub fn new(pool: PgPool, key: SigningKey, memory: Memory) -> Self {
-        Self { pool, key, memory, refusals: Refusals::default() }
+        let seal_key = key.seal_key();
+        let (sealed_from, refusals, unsigned) = Default::default();
+        Self { pool, key, seal_key, sealed_from, memory, refusals, unsigned }
     }
 
     /// The signing key.
@@ -65,6 +75,11 @@ impl Signer {
     pub fn refusal(&self, organization_id: &str) -> Option<Refusal> {
         let refusals = self.refusals.read().unwrap_or_else(PoisonError::into_inner);
         refusals.get(organization_id).cloned()
+    }
+
+    /// How many logs are refused, and how many could not be signed to their end in the last round.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.refused().len(), self.unsigned.load(Ordering::Relaxed))
     }
 
     /// The last checkpoint. If the database and the memory do not have the same one, the log is checked and signed
@@ -145,12 +160,12 @@ impl Signer {
         )
         .fetch_all(&self.pool)
         .await?;
-        let refused = self.refused().into_keys();
-        let due = stream::iter(behind.into_iter().chain(refused));
-        due.for_each_concurrent(MAX_CONCURRENT_LOGS, async |organization_id| {
-            self.sign_one(&organization_id).await;
-        })
-        .await;
+        let due: HashSet<String> = behind.into_iter().chain(self.refused().into_keys()).collect();
+        let signed = stream::iter(due)
+            .map(async |organization_id| self.sign_one(&organization_id).await)
+            .buffer_unordered(MAX_CONCURRENT_LOGS);
+        let unsigned = signed.filter(|signed| std::future::ready(!signed)).count().await;
+        self.unsigned.store(unsigned, Ordering::Relaxed);
         Ok(())
     }
 
@@ -159,15 +174,18 @@ impl Signer {
         self.refusals.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn sign_one(&self, organization_id: &str) {
+    /// Signs one log, and remembers whether it is refused. Returns whether it is signed.
+    async fn sign_one(&self, organization_id: &str) -> bool {
         let refusal = match self.sign(organization_id).await {
             Ok(_) => None,
             Err(SignError::Refused(refusal)) => Some(refusal),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                return tracing::warn!(organization_id, error, "not signed, trying again");
+                tracing::warn!(organization_id, error, "not signed, trying again");
+                return false;
             }
         };
+        let is_refused = refusal.is_some();
         let mut refusals = self.refusals.write().unwrap_or_else(PoisonError::into_inner);
         let before = match &refusal {
             Some(refusal) => refusals.insert(organization_id.to_owned(), refusal.clone()),
@@ -176,14 +194,45 @@ impl Signer {
         if let Some(refusal) = refusal.filter(|refusal| before.as_ref() != Some(refusal)) {
             log_refusal(organization_id, &refusal);
         }
+        !is_refused
+    }
+
+    /// Checks a log as signing it would, without signing it. Fails if it is refused.
+    pub async fn check(&self, organization_id: &str) -> Result<(), SignError> {
+        // Nothing is committed.
+        let mut transaction = self.pool.begin().await?;
+        let head = lock(&mut transaction, organization_id).await?;
+        let before = SignedBefore::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
+        if head < before.size() {
+            return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
+        }
+        let tree = before.tree(&mut transaction, organization_id).await?;
+        before.check(&mut transaction, organization_id).await?;
+        let accepted = self.accepted().await?;
+        let mut size = tree.frontier.size();
+        while size < head {
+            let limit = LEAVES_PER_READ.min(head - size);
+            for event in next_events(&mut transaction, organization_id, size, limit).await? {
+                accepted.check(&event)?;
+                size += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which events may be signed.
+    async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
+        let from = *self.sealed_from.get_or_try_init(|| sealed_from(&self.pool, &self.memory)).await?;
+        Ok(Accepted::Sealed { key: &self.seal_key, from })
     }
 
     /// Signs a log up to its last event. Returns its last checkpoint; `None` if it has no events.
     pub async fn sign(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
+        let accepted = self.accepted().await?;
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         let before = SignedBefore::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
-        let signed = self.extend(&mut transaction, organization_id, before, head).await?;
+        let signed = self.extend(&mut transaction, organization_id, before, head, &accepted).await?;
         transaction.commit().await?;
         Ok(signed)
     }
@@ -194,7 +243,7 @@ impl Signer {
         let head = lock(&mut transaction, organization_id).await?;
         let before = SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id).await?;
         let epoch = before.epoch;
-        let signed = self.extend(&mut transaction, organization_id, before, head).await?;
+        let signed = self.extend(&mut transaction, organization_id, before, head, &Accepted::All).await?;
         // The trees of earlier epochs prove nothing about this one.
         sqlx::query("delete from merkle_tiles where organization_id = $1 and epoch < $2")
             .bind(organization_id)
@@ -212,6 +261,7 @@ impl Signer {
         organization_id: &str,
         before: SignedBefore,
         head: u64,
+        accepted: &Accepted<'_>,
     ) -> Result<Option<Signed>, SignError> {
         if head < before.size() {
             return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
@@ -225,9 +275,10 @@ impl Signer {
         while tree.frontier.size() < head {
             // Not beyond the head: events that were committed after the head was read are not part of this checkpoint.
             let limit = LEAVES_PER_READ.min(head - tree.frontier.size());
-            let leaves = next_leaves(connection, organization_id, tree.frontier.size(), limit).await?;
-            for leaf in leaves {
-                tree.append(leaf);
+            let events = next_events(connection, organization_id, tree.frontier.size(), limit).await?;
+            for event in events {
+                accepted.check(&event)?;
+                tree.append(event.leaf);
                 before.check_at(tree.frontier.size(), || tree.frontier.root())?;
             }
             tree.write(connection).await?;

@@ -29,6 +29,9 @@ pub struct Trailer {
     /// Why the log is not signed any more, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// How many events of the log were not signed when the file was written, and are not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<u64>,
     /// Whether a filter left out events of the range. Such a file proves nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub filtered: bool,

@@ -67,7 +67,8 @@ macro_rules! statement {
     ($source:literal) => {
         concat!(
             "select position, organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version,
-                    recorded_at, payload, case when $8 then metadata else '{}' end, case when $7 then leaf_hash end
+                    recorded_at, payload, case when $8 then metadata else '{}' end, case when $7 then leaf_hash end,
+                    substring(leaf_hash for 6)
              from ",
             $source,
             " where organization_id = $1
@@ -93,6 +94,25 @@ const FROM_AGGREGATES: &str = statement!(
 /// arguments.
 fn storable(values: Option<&Vec<String>>) -> Option<Vec<String>> {
     values.map(|values| values.iter().filter(|value| !value.contains('\0')).cloned().collect())
+}
+
+/// The first bytes of a leaf hash. They tell the events of two histories with the same sequence apart.
+pub type LeafStart = [u8; 6];
+
+/// How the leaf hash of an event begins; `None` if there is no event with this `organization_sequence`.
+pub async fn leaf_start_of(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    sequence: i64,
+) -> Result<Option<LeafStart>, ReadError> {
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
+        "select substring(leaf_hash for 6) from events where organization_id = $1 and organization_sequence = $2",
+    )
+    .bind(organization_id)
+    .bind(sequence)
+    .fetch_optional(executor)
+    .await?;
+    bytes.as_deref().map(leaf_start).transpose()
 }
 
 /// The `organization_sequence` of an organization's last event; 0 when there is none.
@@ -211,6 +231,8 @@ pub struct Entry<'a> {
     pub metadata: &'a [u8],
     /// The leaf hash that was stored with the event, if the query asks for it.
     pub leaf_hash: Option<Hash>,
+    /// How the leaf hash begins.
+    pub leaf_start: LeafStart,
 }
 
 impl<'a> Entry<'a> {
@@ -228,6 +250,7 @@ impl<'a> Entry<'a> {
             payload: json_text(row, 8)?,
             metadata: json_text(row, 9)?,
             leaf_hash: leaf_hash(row, 10)?,
+            leaf_start: leaf_start(row.try_get(11)?)?,
         })
     }
 
@@ -303,6 +326,10 @@ fn leaf_hash(row: &PgRow, column: usize) -> Result<Option<Hash>, ReadError> {
     let bytes: Option<&[u8]> = row.try_get(column)?;
     let hash = bytes.map(|bytes| bytes.try_into().map(Hash)).transpose();
     Ok(hash.map_err(|_| CopyError("leaf hash of another size"))?)
+}
+
+fn leaf_start(bytes: &[u8]) -> Result<LeafStart, ReadError> {
+    Ok(bytes.try_into().map_err(|_| CopyError("leaf hash of another size"))?)
 }
 
 fn write_string(value: &str, text: &mut Vec<u8>) {

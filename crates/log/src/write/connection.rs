@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::error::BatchError;
 
-/// A connection that was idle for longer is pinged before it is used.
-const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
+const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
 /// A connection that no batch uses at present.
 pub(super) struct IdleConnection {
@@ -22,7 +22,7 @@ impl IdleConnection {
     }
 }
 
-/// The idle connection, or a new one. A connection that was idle for more than 1 s may have been closed from outside, so
+/// The idle connection, or a new one. A connection that was idle may have been closed from outside, so
 /// it is pinged first: otherwise a batch would fail with it.
 pub(super) async fn open(
     idle: Option<IdleConnection>,
@@ -54,7 +54,9 @@ pub(super) async fn within<T>(
 /// themselves: the looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
 pub(super) fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("identityd committer").options([
+        ("default_transaction_isolation", r"read\ committed"),
         ("idle_in_transaction_session_timeout", "5s"),
+        ("idle_session_timeout", "0"),
         ("statement_timeout", "10s"),
         ("lock_timeout", "5s"),
         ("tcp_keepalives_idle", "5"),

@@ -81,7 +81,7 @@ pub(super) async fn draft(
     let mut writes =
         Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
     if !events.is_empty() {
-        record(&events, &head, &claims, &mut writes)?;
+        record(&events, &head, &claims, &deps.settings.seal_key, &mut writes)?;
     }
     if has_accepted {
         if folds.is_empty() {

@@ -223,13 +223,13 @@ impl Pipeline {
         false
     }
 
-    /// Handles a batch of which nothing was written. In an outage every caller gets an error. If Postgres refused a
-    /// statement, each command is tried alone under the lock, so that one command that cannot be written does not
+    /// Handles a batch of which nothing was written. In an outage every caller gets an error. If another attempt may
+    /// succeed, or Postgres refused a statement, each command is tried alone under the lock, so that one command that cannot be written does not
     /// fail the others. A batch of one command is tried again, too: another process may have used its idempotency key
     /// after it was drafted ahead, and the lock shows that.
     async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
         self.last_batch = None;
-        if error.is_outage() {
+        if !error.is_worth_another_attempt() {
             return refuse(jobs, error);
         }
         tracing::warn!(

@@ -1,4 +1,6 @@
-//! The rows of the log itself that a batch writes: events, heads of organizations, and claims on names.
+//! The rows of the log itself that a batch writes: events with their seals, heads of organizations, and claims on names.
+
+use identity_proof::{Hash, SealKey};
 
 use super::head::LogHead;
 use super::names::ChangedClaim;
@@ -7,14 +9,15 @@ use crate::error::BatchError;
 use crate::event::envelope::{Envelope, Payload};
 use crate::event::recorded::Recorded;
 
-/// Adds the rows of a batch to `writes`. Encodes every event and computes its leaf hash.
+/// Adds the rows of a batch to `writes`. Encodes every event, computes its leaf hash and seals it.
 pub(super) fn record(
     events: &[Recorded],
     head: &LogHead,
     claims: &[ChangedClaim],
+    seal_key: &SealKey,
     writes: &mut Writes,
 ) -> Result<(), BatchError> {
-    record_events(events, writes)?;
+    record_events(events, seal_key, writes)?;
     record_organizations(head, writes)?;
     // Most names were never claimed before. A plain insert is cheaper than one with `on conflict`.
     let (changed, new): (Vec<&ChangedClaim>, Vec<&ChangedClaim>) =
@@ -23,24 +26,26 @@ pub(super) fn record(
     record_claims(&changed, REPLACE_CLAIM, writes)
 }
 
-fn record_events(events: &[Recorded], writes: &mut Writes) -> Result<(), BatchError> {
-    let (mut payloads, mut metadata, mut leaf_hashes) = (vec![], vec![], vec![]);
+fn record_events(events: &[Recorded], seal_key: &SealKey, writes: &mut Writes) -> Result<(), BatchError> {
+    let (mut payloads, mut metadata, mut leaf_hashes, mut seals) = (vec![], vec![], vec![], vec![]);
     for event in events {
         let payload = Payload::of(&event.event.encode()?)?;
-        leaf_hashes.push(Envelope::of(event, &payload).leaf_hash()?.to_vec());
+        let leaf = Hash(Envelope::of(event, &payload).leaf_hash()?);
+        leaf_hashes.push(leaf.0);
+        seals.push(seal_key.seal(&leaf));
         metadata.push(serde_json::to_string(&event.metadata.0)?);
         payloads.push(payload.into_text());
     }
     writes
         .part(
             "insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
-                                 event_type, event_version, payload, metadata, recorded_at, leaf_hash)
+                                 event_type, event_version, payload, metadata, recorded_at, leaf_hash, seal)
              select position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
-                    event_type, event_version, payload::jsonb, metadata::jsonb, recorded_at, leaf_hash
+                    event_type, event_version, payload::jsonb, metadata::jsonb, recorded_at, leaf_hash, seal
              from unnest(?::bigint[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::bigint[],
-                         ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::bytea[])
+                         ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::bytea[], ?::bytea[])
                   as batch (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
-                            event_type, event_version, payload, metadata, recorded_at, leaf_hash)
+                            event_type, event_version, payload, metadata, recorded_at, leaf_hash, seal)
              where exists (select from turn)",
         )
         .bind(column(events, |event| event.position))?
@@ -54,7 +59,8 @@ fn record_events(events: &[Recorded], writes: &mut Writes) -> Result<(), BatchEr
         .bind(payloads)?
         .bind(metadata)?
         .bind(column(events, |event| event.recorded_at))?
-        .bind(leaf_hashes)?;
+        .bind(leaf_hashes)?
+        .bind(seals)?;
     Ok(())
 }
 

@@ -21,9 +21,11 @@ pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> P
             // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
             ("default_statistics_target", "30"),
             ("client_connection_check_interval", "500ms"),
+            ("default_transaction_isolation", r"read\ committed"),
             ("statement_timeout", "0"),
             ("lock_timeout", "0"),
             ("idle_in_transaction_session_timeout", "0"),
+            ("idle_session_timeout", "0"),
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),

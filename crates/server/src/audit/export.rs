@@ -1,11 +1,12 @@
 //! Writes the history of an organization to a file that can be verified without the service.
 //!
-//! An export ends where the last checkpoint ends, since nothing can be proved of what comes after. Events are written
+//! An export ends where the last checkpoint ends, since nothing can be proved of what comes after; its trailer says how
+//! many events those are. An export of a log that is refused goes on to the end of the log. Events are written
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
 use anyhow::{Context as _, ensure};
 use identity_log::history::{History, Query};
-use identity_log::proof::{self, tiles};
+use identity_log::proof::{self, Refusal, tiles};
 use identity_proof::Hash;
 use identity_proof::tile::WIDTH;
 use sqlx::{PgConnection, PgPool};
@@ -28,23 +29,27 @@ pub async fn run(
     pool: &PgPool,
     organization_id: &str,
     range: &Range,
+    refusal: Option<&Refusal>,
     output: &mut impl Form,
     mut progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Trailer> {
     let mut connections = (pool.acquire().await?, pool.acquire().await?);
     let signed = proof::last(&mut *connections.0, organization_id).await?;
     let signed = signed.context("nothing of this history is signed yet: let the service run for a moment")?;
-    let until = range.until.unwrap_or(u64::MAX).min(signed.checkpoint.size);
-    ensure!(
-        range.after < until,
-        "there are no signed events in this range: {} are signed",
-        signed.checkpoint.size
-    );
+    let (size, head) = (signed.checkpoint.size, head(&mut connections.0, organization_id).await?);
+    let end = if refusal.is_some() { head.max(size) } else { size };
+    let until = range.until.unwrap_or(u64::MAX).min(end);
+    ensure!(range.after < until, "there are no signed events in this range: {size} are signed");
     let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
     if range.until.is_some() {
-        check_whole(&mut connections.0, organization_id, signed.checkpoint.size).await?;
+        check_whole(&mut connections.0, organization_id, size).await?;
     }
-    let mut trailer = Trailer::of_range(range.after, range.until.map(|_| until));
+    let unsigned = head.saturating_sub(end);
+    let mut trailer = Trailer {
+        refused: refusal.map(ToString::to_string),
+        unsigned: Some(unsigned).filter(|unsigned| *unsigned > 0 && range.until.is_none()),
+        ..Trailer::of_range(range.after, range.until.map(|_| until))
+    };
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
     let mut history = History::begin(&mut connections.0, &query);
     while let Some(entry) = history.next().await? {
@@ -55,9 +60,22 @@ pub async fn run(
         trailer.add(1, sequence, sequence);
         progress(trailer.count, until - range.after);
     }
-    trailer.tie(&mut connections.1, organization_id, &signed).await?;
+    // A part of a log that is refused is tied to nothing: events may be missing right behind the part.
+    if refusal.is_none() || range.until.is_none() {
+        trailer.tie(&mut connections.1, organization_id, &signed).await?;
+    }
     output.trailer(&trailer)?;
     Ok(trailer)
+}
+
+/// How many events the log of an organization has.
+async fn head(connection: &mut PgConnection, organization_id: &str) -> anyhow::Result<u64> {
+    let head: Option<i64> =
+        sqlx::query_scalar("select sequence from organization_heads where organization_id = $1")
+            .bind(organization_id)
+            .fetch_optional(connection)
+            .await?;
+    Ok(u64::try_from(head.unwrap_or_default())?)
 }
 
 /// Checks that no signed event is missing at the end of the log. A verifier of a part could not see that, since the

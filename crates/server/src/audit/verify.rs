@@ -54,6 +54,8 @@ pub struct Report {
     pub unproved: Vec<Fault>,
     /// Why the service does not sign this log any more, if it says so.
     pub refused: Option<String>,
+    /// How many events were not signed when the file was written, and are not in it.
+    pub unsigned: u64,
 }
 
 /// Verifies an export against the key of its history, and against an earlier checkpoint of it. What is not proved is in

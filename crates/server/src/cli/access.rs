@@ -3,11 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use identityd::settings::DatabaseSettings;
-
-use super::as_operator;
 use super::output::Output;
 use super::table::{Table, plain};
+use super::{Installation, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -41,18 +39,18 @@ pub(super) struct Grant {
     viewer: String,
 }
 
-pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::List(target) => list(&target, database, output).await,
-        Command::Grant(grant) => change(&grant, true, database, output).await,
-        Command::GrantEveryone(target) => grant_everyone(&target, database, output).await,
-        Command::Revoke(grant) => change(&grant, false, database, output).await,
+        Command::List(target) => list(&target, installation, output).await,
+        Command::Grant(grant) => change(&grant, true, installation, output).await,
+        Command::GrantEveryone(target) => grant_everyone(&target, installation, output).await,
+        Command::Revoke(grant) => change(&grant, false, installation, output).await,
     }
 }
 
-async fn list(target: &Target, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+async fn list(target: &Target, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let Target { handle, org } = target;
-    let rows = as_operator(database, async |operator| operator.list_access(org, handle).await).await?;
+    let rows = as_operator(installation, async |operator| operator.list_access(org, handle).await).await?;
     let mut table = Table::new(&["VIEWER", "SINCE", "ACCESS"]);
     let mut lines = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -67,11 +65,11 @@ async fn list(target: &Target, database: &DatabaseSettings, output: Output) -> a
 async fn change(
     grant: &Grant,
     grants: bool,
-    database: &DatabaseSettings,
+    installation: &Installation,
     output: Output,
 ) -> anyhow::Result<()> {
     let Grant { target: Target { handle, org }, viewer } = grant;
-    as_operator(database, async |operator| {
+    as_operator(installation, async |operator| {
         if grants {
             operator.grant_access(org, handle, viewer).await
         } else {
@@ -84,9 +82,10 @@ async fn change(
     output.print(&json, &format!("{viewer} {may} {handle}"))
 }
 
-async fn grant_everyone(target: &Target, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+async fn grant_everyone(target: &Target, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let Target { handle, org } = target;
-    let is_new = as_operator(database, async |operator| operator.grant_everyone(org, handle).await).await?;
+    let is_new =
+        as_operator(installation, async |operator| operator.grant_everyone(org, handle).await).await?;
     let (status, already) = if is_new { ("granted", "") } else { ("unchanged", " already") };
     let json = json!({ "agent_handle": handle, "viewer": null, "status": status });
     output.print(&json, &format!("every active identity{already} may see {handle}"))

@@ -11,17 +11,17 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use identity_log::proof::{Refusal, SignError};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
 use identityd::audit::verify::{self, Report};
 use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
-use identityd::settings::DatabaseSettings;
 use identityd::signing::SigningSettings;
 
 use super::output::{Output, is_terminal};
-use super::with_database;
+use super::{Installation, with_database};
 use crate::escape::EscapingLines;
 use progress::Progress;
 
@@ -91,12 +91,8 @@ pub(super) struct VerifyFlags {
     allow_unproved: bool,
 }
 
-pub(super) async fn run(
-    command: Command,
-    database: &DatabaseSettings,
-    signing: &SigningSettings,
-    output: Output,
-) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let Installation { database, signing } = installation;
     match command {
         Command::Export(flags) => {
             with_database(database, IfMissing::Refuse, async |database| {
@@ -105,7 +101,7 @@ pub(super) async fn run(
             .await
         }
         Command::Verify(flags) => verify(&flags, output),
-        Command::Replay(flags) => replay::run(&flags, database, output).await,
+        Command::Replay(flags) => replay::run(&flags, installation, output).await,
         Command::NewEpoch { org } => {
             with_database(database, IfMissing::Refuse, async |database| {
                 new_epoch(&org, database, signing, output).await
@@ -117,8 +113,9 @@ pub(super) async fn run(
 
 async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
     migrations::run_if_begun(database.pool()).await?;
-    let organization_id = Operator::new(database.pool().clone()).find_organization(&flags.org).await?;
-    sign(&organization_id, database, signing).await?;
+    let organization_id =
+        Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
+    let refusal = sign(&organization_id, database, signing).await?;
     let range = Range { after: flags.after, until: flags.until };
     let mut file: Box<dyn Write + Send> = match &flags.output {
         Some(path) => {
@@ -130,12 +127,13 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     let file = BufWriter::new(&mut file);
     let mut progress = Progress::start("export");
     let reached = |done, total| progress.reached(done, Some(total));
+    let (pool, refusal) = (database.pool(), refusal.as_ref());
     match flags.format {
         ExportFormat::Ndjson => {
-            export::run(database.pool(), &organization_id, &range, &mut Lines(file), reached).await?
+            export::run(pool, &organization_id, &range, refusal, &mut Lines(file), reached).await?
         }
         ExportFormat::Csv => {
-            export::run(database.pool(), &organization_id, &range, &mut Table::begin(file)?, reached).await?
+            export::run(pool, &organization_id, &range, refusal, &mut Table::begin(file)?, reached).await?
         }
     };
     progress.finish();
@@ -143,14 +141,21 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
 }
 
 /// If the signing key is available, signs the latest events before the export. A log that the signer refuses is exported
-/// up to its last checkpoint, since that export shows where the log differs.
-async fn sign(organization_id: &str, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
-    if let Some(signer) = signing.existing_signer(database.pool().clone())?
-        && let Err(error) = signer.sign(organization_id).await
-    {
-        tracing::warn!(%error, "this log is not signed any more, exporting what was signed before");
+/// to its end with its last checkpoint, since that export shows where the log differs.
+async fn sign(
+    organization_id: &str,
+    database: &Database,
+    signing: &SigningSettings,
+) -> anyhow::Result<Option<Refusal>> {
+    let Some(signer) = signing.existing_signer(database.pool().clone())? else { return Ok(None) };
+    match signer.sign(organization_id).await {
+        Ok(_) => Ok(None),
+        Err(SignError::Refused(refusal)) => {
+            tracing::warn!(%refusal, "this log is not signed any more; the export says so, and ends with the log");
+            Ok(Some(refusal))
+        }
+        Err(error) => Err(error).context("cannot sign the latest events"),
     }
-    Ok(())
 }
 
 fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
@@ -175,6 +180,7 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
         "absent": report.absent,
         "unproved": unproved,
         "refused": report.refused,
+        "unsigned": report.unsigned,
     });
     output.print_lines(&json, &words(&report))
 }
@@ -198,8 +204,12 @@ fn words(report: &Report) -> Vec<String> {
     let absent = report.absent.iter().filter(|_| report.events > 0);
     lines.extend(absent.map(|(first, last)| format!("not in this file: events {first} to {last}")));
     lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
-    let refused = report.refused.iter();
-    lines.extend(refused.map(|why| format!("the service does not sign this log any more: {why}")));
+    if report.unsigned > 0 {
+        lines.push(format!(
+            "not in this file: {} events that were not signed when it was written",
+            report.unsigned
+        ));
+    }
     lines
 }
 
@@ -220,7 +230,8 @@ async fn new_epoch(
     output: Output,
 ) -> anyhow::Result<()> {
     migrations::run_if_begun(database.pool()).await?;
-    let organization_id = Operator::new(database.pool().clone()).find_organization(org).await?;
+    let organization_id =
+        Operator::new(database.pool().clone(), signing.clone()).find_organization(org).await?;
     let signer = signing.signer(database.pool().clone())?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;

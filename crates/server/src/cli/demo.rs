@@ -7,7 +7,6 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use identityd::Service;
-use identityd::database::Database;
 use identityd::operator::{NewOrganization, Operator};
 
 use super::org;
@@ -18,8 +17,7 @@ const NAME: &str = "demo";
 
 /// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says
 /// how to get another key.
-pub(super) async fn introduce(database: &Database, service: &Service, output: Output) -> anyhow::Result<()> {
-    let operator = Operator::new(database.pool().clone());
+pub(super) async fn introduce(operator: &Operator, service: &Service, output: Output) -> anyhow::Result<()> {
     let organizations = operator.list_organizations().await?;
     if let Some(first) = organizations.first() {
         return remind(&first.name, output);

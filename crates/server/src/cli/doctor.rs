@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 
 use identityd::database::{Database, IfMissing};
 use identityd::doctor::{self, Check};
-use identityd::settings::DatabaseSettings;
 
 use super::output::{Output, is_terminal, print_table};
 use super::table::{Table, Tone, plain};
-use super::with_database;
+use super::{Installation, with_database};
 
-pub(super) async fn run(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let Installation { database, signing } = installation;
     let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
-        doctor::examine(database.pool()).await
+        doctor::examine(database.pool(), signing).await
     });
     let checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
     let failed = checks.iter().filter(|check| !check.passed).count();

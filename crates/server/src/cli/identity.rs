@@ -5,11 +5,10 @@ use identity_projections::identities::Row;
 use serde_json::{Value, json};
 
 use identityd::audit::replay;
-use identityd::settings::DatabaseSettings;
 
-use super::as_operator;
 use super::output::{Output, timestamp};
 use super::table::{Table, Tone, ago, plain};
+use super::{Installation, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -30,15 +29,15 @@ pub(super) enum Command {
     },
 }
 
-pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::List { org } => list(&org, database, output).await,
-        Command::Show { handle, org } => show(&org, &handle, database, output).await,
+        Command::List { org } => list(&org, installation, output).await,
+        Command::Show { handle, org } => show(&org, &handle, installation, output).await,
     }
 }
 
-async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let rows = as_operator(database, async |operator| operator.list_identities(org).await).await?;
+async fn list(org: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let rows = as_operator(installation, async |operator| operator.list_identities(org).await).await?;
     let mut table = Table::new(&["HANDLE", "NAME", "STATUS", "MAIL", "PHONE", "CREATED", "ID"]);
     for row in &rows {
         let [id, handle, name, status, mail, phone, _] = fields(row);
@@ -66,8 +65,9 @@ fn fields(row: &Row) -> [String; 7] {
     ]
 }
 
-async fn show(org: &str, handle: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let identity = as_operator(database, async |operator| operator.show_identity(org, handle).await).await?;
+async fn show(org: &str, handle: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let identity =
+        as_operator(installation, async |operator| operator.show_identity(org, handle).await).await?;
     let line = |(pointer, value): (String, Value)| format!("{}: {value}", pointer.trim_start_matches('/'));
     let lines: Vec<String> = replay::fields(&identity).into_iter().map(line).collect();
     output.print_lines(&json!(identity), &lines)

@@ -7,11 +7,10 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use identityd::operator::{Key, NewKey, Purpose};
-use identityd::settings::DatabaseSettings;
 
 use super::output::{Output, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
-use super::{Arguments, as_operator};
+use super::{Arguments, Installation, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -77,18 +76,18 @@ impl IssueFlags {
     }
 }
 
-pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::Issue(flags) => issue(&flags, database, output).await,
-        Command::List { org } => list(&org, database, output).await,
-        Command::Revoke { key_id } => revoke(&key_id, database, output).await,
+        Command::Issue(flags) => issue(&flags, installation, output).await,
+        Command::List { org } => list(&org, installation, output).await,
+        Command::Revoke { key_id } => revoke(&key_id, installation, output).await,
     }
 }
 
-async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+async fn issue(flags: &IssueFlags, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let IssueFlags { org, label, .. } = flags;
     let purpose = flags.purpose().unwrap_or_else(|mistake| mistake.exit());
-    let issuing = as_operator(database, async |operator| operator.issue_key(org, label, purpose).await);
+    let issuing = as_operator(installation, async |operator| operator.issue_key(org, label, purpose).await);
     let NewKey { key_id, api_key } = issuing.await?;
     let key = api_key.expose_secret();
     let lines = [format!("key id {key_id}"), format!("key    {key}")];
@@ -101,8 +100,8 @@ async fn issue(flags: &IssueFlags, database: &DatabaseSettings, output: Output) 
     })
 }
 
-async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let keys = as_operator(database, async |operator| operator.list_keys(org).await).await?;
+async fn list(org: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let keys = as_operator(installation, async |operator| operator.list_keys(org).await).await?;
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
     let mut table = Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "STATE"]);
@@ -112,8 +111,8 @@ async fn list(org: &str, database: &DatabaseSettings, output: Output) -> anyhow:
     output.print_list(json, &lines, &table)
 }
 
-async fn revoke(key_id: &str, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    as_operator(database, async |operator| operator.revoke_key(key_id).await).await?;
+async fn revoke(key_id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    as_operator(installation, async |operator| operator.revoke_key(key_id).await).await?;
     output.print(&json!({ "key_id": key_id, "status": "revoked" }), &format!("revoked {key_id}"))
 }
 

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use identityd::database::{self, IfMissing};
 use identityd::operator::{NewOrganization, Operator, Organization};
-use identityd::settings::DatabaseSettings;
 
 use super::output::{Output, timestamp};
 use super::table::{Table, ago, plain};
-use super::{as_operator, with_database};
+use super::{Installation, as_operator, with_database};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,17 +23,17 @@ pub(super) enum Command {
     List,
 }
 
-pub(super) async fn run(command: Command, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::Create { name } => create(&name, database, output).await,
-        Command::List => list(database, output).await,
+        Command::Create { name } => create(&name, installation, output).await,
+        Command::List => list(installation, output).await,
     }
 }
 
-async fn create(name: &str, settings: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let created = with_database(settings, IfMissing::Create, async |open| {
+async fn create(name: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let created = with_database(&installation.database, IfMissing::Create, async |open| {
         database::migrate(open.pool()).await?;
-        Operator::new(open.pool().clone()).create_organization(name).await
+        Operator::new(open.pool().clone(), installation.signing.clone()).create_organization(name).await
     })
     .await?;
     let NewOrganization { organization_id, api_key } = created;
@@ -52,8 +51,9 @@ pub(super) fn unseen(organization_id: &str) -> String {
     )
 }
 
-async fn list(database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let organizations = as_operator(database, async |operator| operator.list_organizations().await).await?;
+async fn list(installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let organizations =
+        as_operator(installation, async |operator| operator.list_organizations().await).await?;
     let json = organizations.iter().map(as_json).collect();
     let lines: Vec<_> = organizations.iter().map(as_line).collect();
     let mut table = Table::new(&["ORGANIZATION", "NAME", "CREATED"]);

@@ -6,10 +6,12 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use identityd::database::{Database, IfMissing};
-use identityd::settings::{DatabaseSettings, ServeSettings};
+use identityd::operator::Operator;
+use identityd::settings::ServeSettings;
 use identityd::signing::SigningSettings;
 use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
 
+use super::Installation;
 use super::demo;
 use super::interruption::{Hangup, Interruption};
 use super::output::Output;
@@ -21,11 +23,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 
 pub(super) async fn run(
     settings: &ServeSettings,
-    signing: SigningSettings,
-    database: &DatabaseSettings,
+    installation: &Installation,
     output: Output,
     with_demo: bool,
 ) -> anyhow::Result<()> {
+    let Installation { database, signing } = installation;
     // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
     let reloads = settings.wire.tls.is_some() || Supervisor::is_there();
     let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
@@ -36,12 +38,13 @@ pub(super) async fn run(
         Err(error) => return Err(error),
     };
     let outcome = tokio::select! {
-        started = start(settings, signing, &database, output) => started.map(Some),
+        started = start(settings, signing.clone(), &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
+    let demo = with_demo.then(|| Operator::new(database.pool().clone(), signing.clone()));
     let outcome = match outcome {
         Ok(Some(service)) => tokio::select! {
-            outcome = run_until_told(interruption, service, &database, output, with_demo) => outcome,
+            outcome = run_until_told(interruption, service, output, demo) => outcome,
             never = database.look_after() => match never {},
         },
         Ok(None) => Ok(()),
@@ -73,13 +76,12 @@ async fn start(
 async fn run_until_told(
     mut interruption: Interruption,
     service: Service,
-    database: &Database,
     output: Output,
-    with_demo: bool,
+    demo: Option<Operator>,
 ) -> anyhow::Result<()> {
     let mut supervisor = Supervisor::greet(interruption.reloads());
     let outcome = tokio::select! {
-        outcome = wait_until_told(&mut interruption, &service, database, output, with_demo) => outcome,
+        outcome = wait_until_told(&mut interruption, &service, output, demo) => outcome,
         never = supervisor.attend(&service) => match never {},
     };
     outcome.and(drain(service).await)
@@ -88,21 +90,22 @@ async fn run_until_told(
 async fn wait_until_told(
     interruption: &mut Interruption,
     service: &Service,
-    database: &Database,
     output: Output,
-    with_demo: bool,
+    demo: Option<Operator>,
 ) -> anyhow::Result<()> {
-    tokio::select! {
-        introduced = introduce(service, database, output), if with_demo => introduced?,
-        () = interruption.arrives() => return Ok(()),
+    if let Some(operator) = demo {
+        tokio::select! {
+            introduced = introduce(service, &operator, output) => introduced?,
+            () = interruption.arrives() => return Ok(()),
+        }
     }
     interruption.arrives().await;
     Ok(())
 }
 
-async fn introduce(service: &Service, database: &Database, output: Output) -> anyhow::Result<()> {
+async fn introduce(service: &Service, operator: &Operator, output: Output) -> anyhow::Result<()> {
     service.ready().await;
-    demo::introduce(database, service, output).await.context("cannot prepare the demo")
+    demo::introduce(operator, service, output).await.context("cannot prepare the demo")
 }
 
 async fn drain(service: Service) -> anyhow::Result<()> {

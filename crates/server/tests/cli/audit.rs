@@ -5,8 +5,9 @@ use std::fs;
 use reqwest::Method;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Finished, Place, Serving, bare, run};
+use crate::harness::{Finished, Place, Serving, bare, eventually, run};
 
 /// A running service with an organization that has a past.
 struct Scene {
@@ -345,4 +346,52 @@ fn a_file_without_lines_takes_little_memory() {
     assert!(with_little_memory(&previous).error().ends_with("is too long for a checkpoint"));
     let device = with_little_memory(&["audit", "verify", "/dev/zero", "--key", &key]);
     assert_eq!(device.error(), "/dev/zero is not a file");
+}
+
+/// A row that somebody with the password of the database writes in an admin's name.
+const FORGED: &str = "
+    with made as (
+        insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
+                            event_type, event_version, payload, metadata, recorded_at, leaf_hash)
+        select position + 1, organization_id, organization_sequence + 1, aggregate_type, aggregate_id, sequence + 1,
+               event_type, event_version, payload, metadata, recorded_at, sha256('forged')
+        from events order by position desc limit 1
+        returning organization_id
+    ), moved as (update organization_heads set sequence = sequence + 1 where organization_id in (table made))
+    update log_head set position = position + 1";
+
+fn execute(place: &Place, statement: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut database = PgConnection::connect(&place.database_url()).await.unwrap();
+        database.execute(statement).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+/// The export goes on to the forged event, says why it is not signed, and is not verified. So say doctor and metrics.
+#[test]
+fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
+    let scene = Scene::new();
+    let key = scene.verifier_key();
+    // The service signs what there is before it gives a checkpoint.
+    scene.checkpoint();
+    execute(&scene.place, FORGED);
+    let file = scene.place.file("export", "");
+    let file = file.to_str().unwrap();
+    let why = "event 7 was not written by this installation: its seal is missing or of another key";
+    let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file]);
+    assert!(exported.succeeded().stderr.contains(why));
+    let verified = verify(file, &key, &[]);
+    let fault = verified.error();
+    assert!(fault.starts_with("line 7: event 7 is not proved"), "{fault}");
+    let said = verify(file, &key, &["--allow-unproved"]).succeeded().stdout;
+    assert!(said.contains(&format!("the service does not sign it any more: {why}")), "{said}");
+    let checked = scene.place.run(&["doctor"]);
+    assert!(checked.stdout.contains(&format!("is not signed any more: {why}")), "{}", checked.stdout);
+    assert_eq!(checked.status.code(), Some(1));
+    let url = format!("{}/metrics", scene.service.base());
+    eventually("the metric tells of it", || {
+        Client::new().get(&url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
+    });
 }

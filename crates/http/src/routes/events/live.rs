@@ -17,10 +17,16 @@ use tokio::time::{Instant, timeout_at};
 use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
-use crate::cursor;
+use crate::cursor::{self, HistoryPlace};
 use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The headers of a stream. nginx keeps an answer until it ends unless it is told not to.
+const HEADERS: [(HeaderName, HeaderValue); 2] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+    (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
+];
 
 /// How many events are looked through at a time for those that fit a filter, so that a client whose filter fits few of
 /// many hears in between that it is not forgotten.
@@ -32,6 +38,10 @@ const OPENING: &[u8] = b"retry: 1000\n\n";
 /// What a client hears when nothing has happened for it.
 const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
 
+/// What a client hears whose place is not in the history any more. The empty `id` makes it begin anew when it connects
+/// again.
+const HISTORY_CHANGED: &[u8] = b"event: history_changed\nid\ndata: {\"code\":\"history_changed\"}\n\n";
+
 /// A client that follows.
 #[derive(Debug)]
 struct Following {
@@ -41,6 +51,8 @@ struct Following {
     news: News,
     heartbeat: Duration,
     opened: bool,
+    /// Whether the client was told that the history has changed.
+    ended: bool,
 }
 
 /// Streams what there is and what comes.
@@ -48,19 +60,20 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Response {
     let news = News { head: caller.head(), silent_until: Instant::now() };
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
     let reading = Reading { caller, query: range.query };
-    let following = Following { reading, upto, news, heartbeat, opened: false };
+    let following = Following { reading, upto, news, heartbeat, opened: false, ended: false };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
         following.reading.check_key().await?;
         following.news.silent_until = Instant::now() + following.heartbeat;
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx keeps an answer until it ends unless it is told not to.
-        (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
-    ];
-    (headers, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
+    (HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
+}
+
+/// Tells a client that its place is not in the history, and ends.
+pub(super) fn history_changed() -> Response {
+    let body = [OPENING, HISTORY_CHANGED].concat();
+    (HEADERS, body).into_response()
 }
 
 impl Following {
@@ -69,6 +82,9 @@ impl Following {
         if !self.opened {
             self.opened = true;
             return Ok(Some(OPENING.to_vec()));
+        }
+        if self.ended {
+            return Ok(None);
         }
         loop {
             if self.news.have_ended() {
@@ -91,6 +107,10 @@ impl Following {
             if upto > self.upto {
                 self.upto = upto;
                 continue;
+            }
+            if upto < self.upto {
+                self.ended = true;
+                return Ok(Some(HISTORY_CHANGED.to_vec()));
             }
             match self.news.wait().await {
                 Wake::News => {}
@@ -153,7 +173,7 @@ impl News {
 /// An envelope has no line breaks, so it is one line of data.
 fn write_event(entry: &Entry<'_>, text: &mut Vec<u8>) {
     text.extend_from_slice(b"id: ");
-    text.extend(cursor::encode(entry.organization_id, entry.organization_sequence).bytes());
+    text.extend(cursor::encode(entry.organization_id, HistoryPlace::behind(entry)).bytes());
     text.extend_from_slice(b"\ndata: ");
     entry.write_envelope(text);
     text.extend_from_slice(b"\n\n");

@@ -8,7 +8,7 @@ use identity_log::recorded::write_timestamp;
 use sqlx::PgPool;
 
 use super::range::EventRange;
-use crate::cursor;
+use crate::cursor::{self, HistoryPlace};
 use crate::error::ApiError;
 
 /// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
@@ -54,7 +54,7 @@ async fn write(
     query.limit = Some(limit + 1);
     let mut connection = pool.acquire().await?;
     let mut history = History::begin(&mut connection, &query);
-    let (mut count, mut last, mut more) = (0, query.after, false);
+    let (mut count, mut last, mut more) = (0, HistoryPlace::default(), false);
     while let Some(entry) = history.next().await? {
         if count == limit {
             more = true;
@@ -64,7 +64,7 @@ async fn write(
             body.push(b',');
         }
         write_one(&entry, body);
-        (count, last) = (count + 1, entry.organization_sequence);
+        (count, last) = (count + 1, HistoryPlace::behind(&entry));
     }
     Ok(more.then(|| cursor::encode(&query.organization_id, last)))
 }

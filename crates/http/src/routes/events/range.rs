@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
 use super::Representation;
-use crate::cursor as cursors;
+use crate::cursor::{self as cursors, HistoryPlace};
 use crate::error::ApiError;
 use crate::fault::Complaint;
 use crate::form::reader::{Reader, handle_schema};
@@ -21,7 +21,7 @@ const USUAL_LIMIT: u32 = 100;
 /// What a client asks for.
 #[derive(Debug)]
 pub(super) struct EventRequest {
-    after: i64,
+    after: HistoryPlace,
     limit: u32,
     handle: Option<Handle>,
     aggregate_ids: Option<Vec<String>>,
@@ -128,7 +128,7 @@ fn yes_or_no() -> impl Reader<str, bool> {
     (read, || json!({ "type": "boolean" }))
 }
 
-fn place(organization_id: &str, text: &str) -> Result<i64, Complaint> {
+fn place(organization_id: &str, text: &str) -> Result<HistoryPlace, Complaint> {
     cursors::decode(organization_id, text).ok_or_else(|| {
         Complaint::new("value_error", "Input should be a cursor of this organization's history")
     })
@@ -163,11 +163,11 @@ impl EventRange {
             }
             wanted.only(holders);
         }
-        let mut query =
-            Query::range(organization_id, wanted.after, history::head(pool, organization_id).await?);
-        if query.after > query.upto {
-            return Err(ApiError::cursor_beyond_history());
+        if !wanted.after.is_in(pool, organization_id).await? {
+            return Err(ApiError::history_changed());
         }
+        let head = history::head(pool, organization_id).await?;
+        let mut query = Query::range(organization_id, wanted.after.sequence, head);
         if let Some(since) = wanted.since {
             let before = history::sequence_at(pool, organization_id, since - Duration::NANOSECOND).await?;
             query.after = query.after.max(before);

@@ -36,6 +36,7 @@ fn the_text_of_an_entry_is_the_envelope_member_by_member() {
         payload: payload_text.as_bytes(),
         metadata: &metadata,
         leaf_hash: None,
+        leaf_start: [7; 6],
     };
     let mut text = Vec::new();
     entry.write_envelope(&mut text);

@@ -169,6 +169,7 @@ impl History {
         }
         unproved.extend(self.unproved_event());
         unproved.extend(self.unproved_previous());
+        unproved.extend(trailer.refused.as_deref().map(unproved_end));
         Ok(Report {
             events: self.lines,
             proved: self.proved(),
@@ -179,6 +180,7 @@ impl History {
             checkpoint: self.signed.checkpoint,
             unproved,
             refused: trailer.refused,
+            unsigned: trailer.unsigned.unwrap_or_default(),
         })
     }
 
@@ -263,6 +265,13 @@ impl History {
         let runs = [(1, self.after), (self.last + 1, self.signed.size())];
         runs.into_iter().filter(|(first, last)| !self.is_filtered && first <= last).collect()
     }
+}
+
+/// A log that is refused may have lost events that were signed, and nobody signs what was added.
+fn unproved_end(why: &str) -> Fault {
+    Fault::file(format!(
+        "that this is all of the history is not proved: the service does not sign it any more: {why}"
+    ))
 }
 
 fn hashes(texts: &[String]) -> Option<Vec<Hash>> {

@@ -11,10 +11,9 @@ use identityd::audit::replay::{self, Presence, Replay, Step};
 use identityd::database::IfMissing;
 use identityd::migrations;
 use identityd::operator::Operator;
-use identityd::settings::DatabaseSettings;
 
 use super::super::output::{Output, note};
-use super::super::with_database;
+use super::super::{Installation, with_database};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayFlags {
@@ -37,7 +36,7 @@ pub(crate) struct ReplayFlags {
 
 pub(super) async fn run(
     flags: &ReplayFlags,
-    database: &DatabaseSettings,
+    installation: &Installation,
     output: Output,
 ) -> anyhow::Result<()> {
     let until = flags.until.as_deref().map(moment).transpose()?;
@@ -45,9 +44,11 @@ pub(super) async fn run(
         (Some(file), _) => replay::file(file, &flags.identity, until)?,
         (None, org) => {
             let org = org.as_deref().unwrap_or_default();
-            with_database(database, IfMissing::Refuse, async |database| {
+            with_database(&installation.database, IfMissing::Refuse, async |database| {
                 migrations::run_if_begun(database.pool()).await?;
-                let id = Operator::new(database.pool().clone()).find_organization(org).await?;
+                let id = Operator::new(database.pool().clone(), installation.signing.clone())
+                    .find_organization(org)
+                    .await?;
                 replay::database(database.pool(), &id, &flags.identity, until).await
             })
             .await?

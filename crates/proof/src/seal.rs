@@ -1,0 +1,55 @@
+//! The seal of an event: a code over its leaf hash that only an installation with the signing key can make.
+//!
+//! A checkpoint says what the log is. A seal says who wrote an event: whoever can write to the database but has no
+//! signing key can insert a row, but cannot seal it, and what has no seal is not signed.
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use crate::checkpoint::SigningKey;
+use crate::tree::Hash;
+
+/// The key that seals events. It is derived from the signing key, so all processes of an installation have the same.
+#[derive(Clone)]
+pub struct SealKey(Hmac<Sha256>);
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SealKey").finish_non_exhaustive()
+    }
+}
+
+impl SealKey {
+    /// The seal of the event with this leaf hash: HMAC-SHA-256 (RFC 2104).
+    pub fn seal(&self, leaf: &Hash) -> [u8; 32] {
+        self.0.clone().chain_update(leaf.0).finalize().into_bytes().into()
+    }
+
+    /// Whether this is the seal of the event with this leaf hash. Compares in constant time.
+    pub fn has_sealed(&self, leaf: &Hash, seal: &[u8]) -> bool {
+        self.0.clone().chain_update(leaf.0).verify_slice(seal).is_ok()
+    }
+}
+
+impl SigningKey {
+    /// The key that seals events.
+    pub fn seal_key(&self) -> SealKey {
+        SealKey(self.authenticator("identityd seal of an event v1"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_belongs_to_one_event_and_one_key() {
+        let key = |byte| SigningKey::from_seed(&[byte; 32]).seal_key();
+        let seal = key(1).seal(&Hash([7; 32]));
+        assert!(key(1).has_sealed(&Hash([7; 32]), &seal));
+        assert!(!key(1).has_sealed(&Hash([8; 32]), &seal));
+        assert!(!key(2).has_sealed(&Hash([7; 32]), &seal));
+        assert!(!key(1).has_sealed(&Hash([7; 32]), &seal[..31]));
+        assert!(!key(1).has_sealed(&Hash([7; 32]), &[]));
+    }
+}
