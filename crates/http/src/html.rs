@@ -77,16 +77,13 @@ fn decoded(source: &str) -> String {
     while let Some((before, after)) = rest.split_once('&') {
         text.push_str(before);
         let found = after.split_once(';').and_then(|(name, rest)| Some((character(name)?, rest)));
-        rest = match found {
-            Some((character, rest)) => {
-                text.push(character);
-                rest
-            }
-            None => {
-                text.push('&');
-                after
-            }
-        };
+        if let Some((character, rest_after)) = found {
+            text.push(character);
+            rest = rest_after;
+        } else {
+            text.push('&');
+            rest = after;
+        }
     }
     text.push_str(rest);
     text

@@ -158,7 +158,7 @@ fn hold(world: &World, desk: &Desk, caller: &Caller, status: u16, code: Option<&
     assert_eq!(answer.status, status, "{row:?}: {answer}");
     if status >= 300 {
         assert_eq!(world.events(), before, "{row:?} was refused and has stored something");
-        assert_eq!(code.is_none_or(|code| answer.json()["code"] == code), true, "{row:?}: {answer}");
+        assert!(code.is_none_or(|code| answer.json()["code"] == code), "{row:?}: {answer}");
         assert!(status != 422 || answer.detail().to_string().contains(row.field), "{row:?}: {answer}");
         return;
     }

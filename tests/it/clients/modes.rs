@@ -118,13 +118,15 @@ impl Write {
         };
         for (shared, directions) in [("mail_filter_mode", MAIL), ("phone_filter_mode", PHONE)] {
             if let Some(mode) = wishes.get(shared) {
-                [shared, directions[0], directions[1]].into_iter().for_each(|name| set(name, mode));
+                for name in [shared, directions[0], directions[1]] {
+                    set(name, mode);
+                }
             }
-            let wished = directions.map(|name| wishes.get(name));
-            if wished == [None, None] {
+            let by_direction = directions.map(|name| wishes.get(name));
+            if by_direction == [None, None] {
                 continue;
             }
-            let [inbound, outbound] = [0, 1].map(|side| wished[side].unwrap_or(&all[directions[side]]));
+            let [inbound, outbound] = [0, 1].map(|side| by_direction[side].unwrap_or(&all[directions[side]]));
             set(directions[0], inbound);
             set(directions[1], outbound);
             if inbound == outbound {

@@ -32,7 +32,7 @@ pub(super) fn create(create: &Create, facts: &Facts) -> Decision {
         events.push(Event::ContactSharingChanged { contact_sharing_enabled: false });
     }
     if let Some(order) = &create.phone {
-        events.extend(phone_provisioned(order, &Filters::default(), facts)?);
+        events.extend(phone_provisioned(order, Filters::default(), facts)?);
     }
     if let Some(selection) = &create.secrets {
         events.extend(secrets_granted(selection, facts)?);
@@ -192,11 +192,11 @@ fn provision_phone(live: &Live, order: &PhoneOrder, facts: &Facts) -> Decision {
     if live.phone.is_some() {
         return Err(IdentityError::PhoneExists);
     }
-    phone_provisioned(order, &live.filters, facts)
+    phone_provisioned(order, live.filters, facts)
 }
 
 /// A new number gets the modes that the identity has for its phone, unless the order says another one.
-fn phone_provisioned(order: &PhoneOrder, filters: &Filters, facts: &Facts) -> Decision {
+fn phone_provisioned(order: &PhoneOrder, filters: Filters, facts: &Facts) -> Decision {
     calls_are_complete(&order.calls)?;
     let offer = facts.number.clone().ok_or(IdentityError::NoNumberAvailable)?;
     let phone = Phone { id: order.id, number: offer.number, state: offer.state, calls: order.calls.clone() };

@@ -54,11 +54,13 @@ impl ChannelModes {
     }
 
     /// These modes by direction. The shared mode stays if they differ.
+    #[must_use]
     pub fn directed(self, inbound: FilterMode, outbound: FilterMode) -> Self {
         if inbound == outbound { Self::both(inbound) } else { Self { inbound, outbound, ..self } }
     }
 
     /// The modes after a wish. What is said by direction goes before what is said for both.
+    #[must_use]
     pub fn after(self, shared: Option<FilterMode>, directions: Directions) -> Self {
         let inbound = directions.inbound.or(shared).unwrap_or(self.inbound);
         let outbound = directions.outbound.or(shared).unwrap_or(self.outbound);
