@@ -81,3 +81,52 @@ impl IdentityDocument {
 fn modes(shared: FilterMode, inbound: Option<FilterMode>, outbound: Option<FilterMode>) -> ChannelModes {
     ChannelModes { shared, inbound: inbound.unwrap_or(shared), outbound: outbound.unwrap_or(shared) }
 }
+
+#[cfg(test)]
+mod tests {
+    use identity_domain::identity::{Channel, FilterMode};
+    use serde_json::json;
+
+    use crate::document::IdentityDocument;
+
+    const MOMENT: &str = "2026-01-02T03:04:05.678901Z";
+
+    /// A document as it was stored before there were directions.
+    fn older() -> IdentityDocument {
+        let id = "0b0f6a3e-5c1b-4d0e-9b1a-6f0c2f1d9a01";
+        let document = json!({
+            "id": id, "organization_id": "org_local", "agent_handle": "harbor-desk", "display_name": null,
+            "description": null, "email_address": "harbor-desk@agents.localhost", "imessage_enabled": false,
+            "imessage_filter_mode": "blacklist", "mail_filter_mode": "whitelist", "phone_filter_mode": "blacklist",
+            "signing_key_configured": false, "signing_key_created_at": null, "status": "active",
+            "created_at": MOMENT, "updated_at": MOMENT,
+            "mailbox": {
+                "id": id, "email_address": "harbor-desk@agents.localhost", "sending_domain": "agents.localhost",
+                "filter_mode": "whitelist", "agent_identity_id": id, "filter_mode_change_notice": null,
+                "created_at": MOMENT, "updated_at": MOMENT,
+            },
+            "phone_number": null, "imessage_number": null,
+            "tunnel": {
+                "id": id, "tunnel_name": "harbor-desk", "agent_identity_id": id, "tls_mode": "edge",
+                "status": "active", "public_host": "harbor-desk.tunnels.localhost", "zone": "tunnels.localhost",
+                "created_at": MOMENT, "updated_at": MOMENT,
+            },
+        });
+        serde_json::from_value(document).unwrap()
+    }
+
+    // A read model may be rolled back to a table that an older version of the software has built.
+    #[test]
+    fn a_document_without_directions_has_the_shared_mode_in_both() {
+        let mut document = older();
+        assert!(document.contact_sharing_enabled && !document.mailbox.signature_enabled);
+        document.split_filter_modes(Channel::Mail, FilterMode::Whitelist, FilterMode::Blacklist, MOMENT);
+        assert_eq!(document.mail_filter_mode, FilterMode::Whitelist);
+        assert_eq!(document.mail_inbound_filter_mode, Some(FilterMode::Whitelist));
+        assert_eq!(document.mailbox.outbound_filter_mode, Some(FilterMode::Blacklist));
+        document.set_filter_mode(Channel::Imessage, FilterMode::Whitelist, MOMENT);
+        assert_eq!(document.phone_inbound_filter_mode, None);
+        document.set_filter_mode(Channel::Imessage, FilterMode::Blacklist, MOMENT);
+        assert_eq!(document.phone_outbound_filter_mode, Some(FilterMode::Blacklist));
+    }
+}
