@@ -67,6 +67,7 @@
 //! |---|---|
 //! | Drafting ahead fails | The batch is drafted under the lock. |
 //! | The one statement finds an invalid draft | Nothing is written. The batch is drafted again under the lock. |
+//! | The clock of the database has jumped ahead (`clock_guard.rs`), seen under the lock | Every caller of the batch gets `Unavailable`. |
 //! | Postgres is unavailable, or a time limit is reached, before the commit is sent | Every caller of the batch gets `Unavailable`. The next batch opens a new connection. |
 //! | The connection breaks, or a time limit is reached, after the commit is sent | Every caller of the batch gets `OutcomeUnknown`. |
 //! | Postgres refuses a statement | Nothing is committed. Each command is tried alone under the lock. A command that fails alone gets `Failed`. |
@@ -88,6 +89,7 @@ mod batch;
 mod batch_context;
 mod batch_needs;
 pub mod carrier;
+mod clock_guard;
 pub(crate) mod committer;
 mod connection;
 mod deps;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::batch::{Batch, Written};
+use super::clock_guard::ClockGuard;
 use super::connection::{IdleConnection, open, within};
 use super::deps::Deps;
 use super::draft::{Draft, draft};
@@ -36,12 +37,14 @@ pub(super) struct Pipeline {
     /// The connection on which batches are drafted ahead.
     reader: Option<IdleConnection>,
     last_batch: Option<LastBatch>,
+    clock_guard: ClockGuard,
 }
 
 impl Pipeline {
     pub(super) fn new(options: PgConnectOptions, deps: Deps) -> Self {
         let deps = Arc::new(deps);
-        Self { options, deps, writing: None, writer: None, reader: None, last_batch: None }
+        let clock_guard = ClockGuard::new(deps.settings.max_clock_jump);
+        Self { options, deps, writing: None, writer: None, reader: None, last_batch: None, clock_guard }
     }
 
     /// Waits for the commands of the next batch. Returns an empty batch once the queue is closed and empty.
@@ -163,6 +166,7 @@ impl Pipeline {
         let mut connection = self.writer().await?;
         let begun = Instant::now();
         let found = LogHead::lock(&mut connection).await?;
+        self.clock_guard.check(found.clock())?;
         let nothing_abandoned = mark_as_sent(jobs);
         let (draft, last_batch) = match (ahead, self.last_batch.take()) {
             (Some(draft), Some(last_batch)) if nothing_abandoned && draft.is_valid_at(&found) => {
