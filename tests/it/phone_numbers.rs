@@ -1,13 +1,14 @@
-//! Phone numbers: claimed for an identity, routed, released for good.
+//! Phone numbers: claimed for an identity, routed, released.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use inkbox::phone::{FilterMode, SmsStatus};
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, NOBODY, Refusal, World, text};
+use crate::harness::{Answer, Caller, NOBODY, Refusal, World, text};
 
-fn route(caller: &Caller, id: &str, change: &Value) -> crate::harness::Answer {
+fn route(caller: &Caller, id: &str, change: &Value) -> Answer {
     caller.patch(&format!("/phone/numbers/{id}"), change)
 }
 
@@ -140,21 +141,46 @@ fn a_number_may_be_released_by_its_id() {
     world.stores_nothing(|| admin.delete("/identities/alpha/phone_number").refused(404));
 }
 
-// Section 5: a released number cannot be reassigned. Wyoming has one area code, so its numbers soon run out.
+/// A number of Wyoming for this identity. Wyoming has one area code, so its numbers soon run out.
+fn from_wyoming(admin: &Caller, handle: &str) -> Answer {
+    admin.post("/phone/numbers", &json!({"agent_handle": handle, "state": "WY"}))
+}
+
+// Section 5: a released number rests.
 #[test]
-fn a_released_number_never_comes_back() {
+fn a_released_number_does_not_come_back_while_it_rests() {
     let world = World::new();
     let admin = world.admin();
-    admin.create("alpha");
     let stock = world.database().number("select count(*) from phone_number_pool where state = 'WY'");
     let mut seen = BTreeSet::new();
-    for _ in 0..stock {
-        let phone = admin.post("/phone/numbers", &json!({"agent_handle": "alpha", "state": "WY"})).created();
+    for place in 0..stock {
+        let handle = format!("alpha-{place}");
+        admin.create(&handle);
+        let phone = from_wyoming(&admin, &handle).created();
         assert!(seen.insert(text(&phone["number"])), "{} came back", phone["number"]);
-        admin.delete("/identities/alpha/phone_number").no_content();
+        admin.delete(&format!("/identities/{handle}/phone_number")).no_content();
     }
     assert!(!seen.is_empty());
-    admin.post("/phone/numbers", &json!({"agent_handle": "alpha", "state": "WY"})).refused(404);
+    admin.create("last");
+    from_wyoming(&admin, "last").refused(404);
+}
+
+// Section 5: the rest is as long as names are held, here no time at all.
+#[test]
+fn a_number_that_has_rested_is_somebody_elses() {
+    let world = World::with_name_hold(Duration::ZERO);
+    let admin = world.admin();
+    world.database().execute("delete from phone_number_pool where state <> 'WY' or number <> (select min(number) from phone_number_pool where state = 'WY')");
+    for handle in ["alpha", "bravo"] {
+        admin.create(handle);
+    }
+    let number = from_wyoming(&admin, "alpha").created()["number"].clone();
+    from_wyoming(&admin, "bravo").refused(404);
+    admin.delete("/identities/alpha/phone_number").no_content();
+    assert_eq!(from_wyoming(&admin, "bravo").created()["number"], number);
+    // A deleted identity releases its number, too.
+    admin.remove("bravo");
+    assert_eq!(from_wyoming(&admin, "alpha").created()["number"], number);
 }
 
 // Decision D25.

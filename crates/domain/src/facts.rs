@@ -5,6 +5,7 @@
 //! again.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -99,4 +100,8 @@ pub struct Facts {
     pub secrets: Vec<(Uuid, Uuid)>,
     /// The number that the carrier offers; `None` if it has none of this kind.
     pub number: Option<Offer>,
+    /// How long the identity has to wait until it may get another handle; `None` if it may now.
+    pub wait_for_rename: Option<Duration>,
+    /// How long the identity has to wait until it may get another phone number; `None` if it may now.
+    pub wait_for_number: Option<Duration>,
 }

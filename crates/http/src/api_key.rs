@@ -85,11 +85,6 @@ impl Presented {
         (rest == checksum(random)).then(|| Self { id, sha256: digest(secret) })
     }
 
-    /// SHA-256 of its secret.
-    pub(crate) fn sha256(&self) -> &[u8; 32] {
-        &self.sha256
-    }
-
     /// Whether the secret is the one whose SHA-256 was kept. Takes the same time for every wrong secret.
     pub fn matches(&self, kept: &[u8]) -> bool {
         self.sha256.ct_eq(kept).into()

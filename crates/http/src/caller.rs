@@ -11,7 +11,6 @@ use axum::http::request;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle, Kind};
-use identity_log::follow::Head;
 use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
 use identity_log::{Actor, Append, Fate, Metadata, read};
@@ -19,7 +18,6 @@ use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::cache::{NameRef, Ticket};
@@ -28,11 +26,14 @@ use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::fault::Fault;
+use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
+use crate::limits::HolderShare;
 use crate::notices::noticed;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
+pub(crate) use app::{Admission, KeyCheck};
 pub use app::{App, AppSettings, Parts};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -47,23 +48,10 @@ pub struct Caller {
     idempotency: Option<Idempotency>,
     /// What becomes of the command of this request, if it asks for one.
     fate: Fate,
+    /// By which it is let in.
+    admission: Admission,
     /// When the request began: all that it reads is read later.
     began: Ticket,
-}
-
-/// The key of a request that takes long. The key is looked at again when the body has arrived, and before every piece of a
-/// long answer: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
-#[derive(Debug, Clone)]
-pub(crate) struct KeyCheck {
-    app: App,
-    key: Uuid,
-}
-
-impl KeyCheck {
-    /// Whether the key is still valid.
-    pub(crate) async fn is_valid(&self) -> Result<bool, sqlx::Error> {
-        Ok(self.app.key(self.key).await?.is_some())
-    }
 }
 
 /// Somebody with an admin's key.
@@ -91,10 +79,13 @@ impl FromRequestParts<App> for Holder {
         context.identify(&key);
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
+        let admission = Admission::new(app, &key, &context);
+        if !context.awaits_body {
+            admission.enter()?;
+        }
+        parts.extensions.insert(admission.clone());
         let Context { request_id, fate, .. } = context;
-        let caller = Caller { app: app.clone(), key, request_id, idempotency, fate, began };
-        parts.extensions.insert(caller.key_check());
-        Ok(Self(caller))
+        Ok(Self(Caller { app: app.clone(), key, request_id, idempotency, fate, admission, began }))
     }
 }
 
@@ -188,9 +179,9 @@ impl Caller {
         &self.app.0.seal
     }
 
-    /// How far the log reaches, as it grows.
-    pub fn head(&self) -> watch::Receiver<Head> {
-        self.app.0.parts.head.clone()
+    /// What followers of history share.
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.app.0.followers
     }
 
     /// The settings.
@@ -200,7 +191,7 @@ impl Caller {
 
     /// What looks at the key again.
     pub(crate) fn key_check(&self) -> KeyCheck {
-        KeyCheck { app: self.app.clone(), key: self.key.id }
+        KeyCheck::new(&self.app, self.key.id)
     }
 
     /// How the caller is named in history.
@@ -213,6 +204,16 @@ impl Caller {
         }
     }
 
+    /// By which the request is let in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Takes the share of an answer that is written piece by piece.
+    pub(crate) fn stream(&self) -> Result<HolderShare, ApiError> {
+        self.app.0.limits.stream(&self.key)
+    }
+
     /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`
     /// makes of it.
     pub(crate) async fn write(
@@ -222,6 +223,8 @@ impl Caller {
         expected_version: Option<i64>,
         reply: impl Reply,
     ) -> Result<Response, ApiError> {
+        self.admission.enter()?;
+        self.app.0.limits.daily(&self.key, &command, self.idempotency.is_some())?;
         let reply = Arc::new(reply);
         let append = Append {
             organization_id: self.key.organization_id.clone(),

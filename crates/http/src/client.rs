@@ -50,7 +50,8 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a proxy at this address is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
@@ -81,6 +82,14 @@ fn address(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     let address: Option<IpAddr> = bare.parse().ok();
     address.or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip())).map(|ip| ip.to_canonical())
+}
+
+/// Whoever has one IPv6 address has a network of them.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+    }
 }
 
 #[cfg(test)]

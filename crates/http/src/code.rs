@@ -40,6 +40,7 @@ macro_rules! codes {
 
 codes! {
     BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke, or was too slow, while the body was read";
+    HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one";
     Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that opens the door; which of these is not said";
     Forbidden = "forbidden", FORBIDDEN, "the key is good, but not for this; `detail` says for whom it is";
     NotFound = "not_found", NOT_FOUND, "nothing is served at this path";
@@ -74,6 +75,8 @@ codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
+    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies under way as it may; come again after `Retry-After`";
+    QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "an identity, a key or an organization has used up what it may use up in a day; `detail` says of what; come again after `Retry-After`";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; nothing was written, and nothing will be; come again after `Retry-After`";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time: it may have been carried out; look before you send it again, or send it with the same `Idempotency-Key`";

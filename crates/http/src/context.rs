@@ -1,9 +1,10 @@
 //! What surrounds every request: its id, its one log line, and the body of its error.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -17,7 +18,7 @@ use crate::api_key::public_id;
 use crate::caller::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
-use crate::limits::{self, Standing};
+use crate::limits::{RequestShare, Standing};
 use crate::metrics::{InFlight, Route};
 use crate::problem::{self, ErrorForm};
 
@@ -37,8 +38,31 @@ pub struct Context {
     pub(crate) standing: Arc<OnceLock<Standing>>,
     /// What becomes of the command of this request, if it asks for one.
     pub(crate) fate: Fate,
+    /// Whether it is carried out only once its body has arrived.
+    pub(crate) awaits_body: bool,
+    /// Its share of the requests that are being answered.
+    pub(crate) share: ShareSlot,
     /// Whose key was presented, once it is known to be good.
     holder: Arc<OnceLock<Holder>>,
+}
+
+/// The share of a request, once it has one. The share is given back when the answer begins, whoever still has the slot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
+
+impl ShareSlot {
+    /// Takes a share unless there is one.
+    pub(crate) fn fill(&self, take: impl FnOnce() -> Result<RequestShare, ApiError>) -> Result<(), ApiError> {
+        let mut share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if share.is_none() {
+            *share = Some(take()?);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 /// A key, as the log names it.
@@ -52,7 +76,15 @@ impl Context {
     fn new(request: &Request) -> Self {
         let client = request.extensions().get().map(|ClientAddress(address)| *address);
         let request_id = request_id(request.headers());
-        Self { request_id, client, standing: Arc::default(), fate: Fate::default(), holder: Arc::default() }
+        Self {
+            request_id,
+            client,
+            standing: Arc::default(),
+            fate: Fate::default(),
+            awaits_body: has_body(request),
+            share: ShareSlot::default(),
+            holder: Arc::default(),
+        }
     }
 
     /// Says whose key it is. The first to say so is believed: a request has one key.
@@ -71,14 +103,9 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     request.extensions_mut().insert(context.clone());
     let form = ErrorForm::accepted(request.headers());
     let is_keyed = request.uri().path().starts_with("/api");
-    let is_excessive =
-        limits::is_excessive(line.in_flight.before, app.settings().most_requests, line.route.as_str());
-    let response = if is_excessive {
-        ApiError::overloaded().into_response()
-    } else {
-        let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
-        answer.unwrap_or_else(|elapsed| out_of_time(&context.fate, &elapsed).into_response())
-    };
+    let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
+    let response = answer.unwrap_or_else(|elapsed| out_of_time(&context.fate, &elapsed).into_response());
+    context.share.give_back();
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
         Some(error) => problem::render(error, response, &context.request_id, form),
@@ -96,6 +123,12 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     response
 }
 
+/// Whether a body is still to be read. Those of other methods mean nothing and are never read.
+fn has_body(request: &Request) -> bool {
+    let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    may_have_body && !request.body().is_end_stream()
+}
+
 /// The answer to a request that took too long. Its command is not carried out any more, unless it is on its way to
 /// Postgres already.
 fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
@@ -104,8 +137,19 @@ fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
 
 /// The answer to a method that is not served, for routes that a server puts beside those of the API.
 pub fn method_not_allowed(headers: &HeaderMap) -> Response {
-    let (error, request_id) = (ApiError::method_not_allowed(), request_id(headers));
-    let rendered = problem::render(&error, Response::default(), &request_id, ErrorForm::accepted(headers));
+    refusal(&ApiError::method_not_allowed(), headers)
+}
+
+/// The answer to a request of HTTP/1.1 that does not have one `Host`.
+pub fn host_required(headers: &HeaderMap) -> Response {
+    let mut response = refusal(&ApiError::host_required(), headers);
+    keep_from_caches(response.headers_mut());
+    response
+}
+
+fn refusal(error: &ApiError, headers: &HeaderMap) -> Response {
+    let request_id = request_id(headers);
+    let rendered = problem::render(error, Response::default(), &request_id, ErrorForm::accepted(headers));
     named(rendered, &request_id)
 }
 
@@ -147,7 +191,7 @@ struct Line {
     status: u16,
     error: Option<Arc<ApiError>>,
     app: App,
-    in_flight: InFlight,
+    _in_flight: InFlight,
 }
 
 impl Line {
@@ -160,7 +204,7 @@ impl Line {
             status: CLIENT_GONE,
             error: None,
             app: app.clone(),
-            in_flight: app.metrics().begin(),
+            _in_flight: app.metrics().begin(),
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::code::Code;
 use crate::conditional::Revision;
-use crate::fault::{Complaint, Fault};
+use crate::fault::{Complaint, Fault, MAX_FAULTS};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
 
@@ -75,6 +75,8 @@ plain_errors! {
     body_too_large = BodyTooLarge, "Request body is larger than 1 MiB";
     /// The connection broke, or was too slow, while the body was read.
     body_unreadable = BodyUnreadable, "Request body could not be read";
+    /// RFC 9112, section 3.2.
+    host_required = HostRequired, "HTTP/1.1 requires exactly one Host header";
     /// The client took too long to send the body.
     body_too_slow = BodyTooSlow, "Request body took too long to arrive";
 }
@@ -142,8 +144,9 @@ impl ApiError {
         Self::invalid(vec![Fault::parameter("as_of", complaint)])
     }
 
-    /// The request is understood and not valid; every fault is named.
-    pub fn invalid(faults: Vec<Fault>) -> Self {
+    /// The request is understood and not valid; the first faults are named.
+    pub fn invalid(mut faults: Vec<Fault>) -> Self {
+        faults.truncate(MAX_FAULTS);
         Self::new(Code::ValidationFailed, Detail::Faults(faults))
     }
 
@@ -230,6 +233,18 @@ impl ApiError {
     pub fn too_many_refused_keys(seconds: u32) -> Self {
         let detail = "Too many invalid API keys from this address, please retry later";
         Self::new(Code::RateLimited, detail).retry_after(seconds)
+    }
+
+    /// The key, its organization or the address has as much under way as it may.
+    pub fn share_used_up() -> Self {
+        let detail = "Too many requests, streams or bodies at the same time, please retry later";
+        Self::new(Code::ShareUsedUp, detail).retry_after(1)
+    }
+
+    /// What may be used up in a day is used up.
+    pub fn quota_used_up(of_what: &str, seconds: u32) -> Self {
+        let detail = format!("The daily quota of {of_what} is used up, please retry later");
+        Self::new(Code::QuotaUsedUp, detail.as_str()).retry_after(seconds)
     }
 
     /// As many requests as there may be are being answered.

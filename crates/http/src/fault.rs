@@ -4,8 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// The longest text that is echoed in a fault.
+/// The longest text that is echoed in a fault, in characters.
 const LONGEST_ECHO: usize = 256;
+
+/// The most faults of one request that are told.
+pub(crate) const MAX_FAULTS: usize = 64;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone)]
@@ -21,7 +24,8 @@ impl Complaint {
     }
 
     pub(crate) fn about(self, location: Vec<Step>, input: Value) -> Fault {
-        Fault { kind: self.kind, location, message: self.message, input }
+        let location = location.into_iter().map(Step::clipped).collect();
+        Fault { kind: self.kind, location, message: clipped(self.message), input }
     }
 }
 
@@ -87,12 +91,27 @@ pub(crate) enum Step {
     Place(usize),
 }
 
+impl Step {
+    fn clipped(self) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(clipped(name)),
+            Self::Place(place) => Self::Place(place),
+        }
+    }
+}
+
+/// A text that may be the client's, at the length at which it is told back.
+fn clipped(text: String) -> String {
+    match text.char_indices().nth(LONGEST_ECHO) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
 /// A value as it is told back: whole when it is short, so that a client sees what we saw.
 pub(crate) fn echo(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.len() > LONGEST_ECHO => {
-            Value::from(format!("{}…", text.chars().take(LONGEST_ECHO).collect::<String>()))
-        }
+        Value::String(text) => Value::from(clipped(text.clone())),
         Value::Array(_) | Value::Object(_) if value.to_string().len() > LONGEST_ECHO => Value::Null,
         _ => value.clone(),
     }

@@ -5,22 +5,25 @@ pub(crate) mod reader;
 
 use std::error::Error;
 use std::marker::PhantomData;
+use std::pin::pin;
+use std::task::Poll;
 
-use axum::body::to_bytes;
+use axum::body::{Body as HttpBody, HttpBody as _, to_bytes};
 use axum::extract::{FromRequest, Request};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value, json};
 use tower_http::timeout::TimeoutError;
 
 use self::reader::{Reader, nullable, object_fields, or_null};
-use crate::caller::{AppSettings, KeyCheck};
+use crate::caller::{Admission, AppSettings};
 use crate::error::ApiError;
-use crate::fault::{Complaint, Fault, Step, echo, steps};
+use crate::fault::{Complaint, Fault, MAX_FAULTS, Step, echo, steps};
 
 /// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// The bytes of a body, at most 1 MiB of them. When they have arrived, the key of the request is still valid.
+/// The bytes of a body, at most 1 MiB of them. When they have arrived, the key of the request is still valid, and the
+/// request counts as one that is being answered.
 #[derive(Debug)]
 pub struct Body(pub Vec<u8>);
 
@@ -29,12 +32,29 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = to_bytes(body, LARGEST_BODY).await.map_err(|error| unreadable(&error))?;
-        match parts.extensions.get::<KeyCheck>() {
-            Some(key) if !key.is_valid().await? => Err(ApiError::unauthorized()),
-            Some(_) | None => Ok(Self(bytes.into())),
+        let admission = parts.extensions.get::<Admission>();
+        let bytes = arrived(body, admission).await?;
+        if let Some(admission) = admission {
+            admission.enter_with_body().await?;
         }
+        Ok(Self(bytes))
     }
+}
+
+/// A body as soon as all of it is there. One that came with its head is not waited for and takes no share.
+async fn arrived(body: HttpBody, admission: Option<&Admission>) -> Result<Vec<u8>, ApiError> {
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(ApiError::body_too_large());
+    }
+    let mut reading = pin!(to_bytes(body, LARGEST_BODY));
+    let read = match futures::poll!(reading.as_mut()) {
+        Poll::Ready(read) => read,
+        Poll::Pending => {
+            let _share = admission.map(Admission::await_body).transpose()?;
+            reading.await
+        }
+    };
+    read.map(Into::into).map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &axum::Error) -> ApiError {
@@ -224,8 +244,8 @@ impl Form {
         if let Some(shape) = &mut self.shape {
             shape.is_closed = true;
         }
-        let others: Vec<String> =
-            self.fields.keys().filter(|name| !known.contains(&name.as_str())).cloned().collect();
+        let others = self.fields.keys().filter(|name| !known.contains(&name.as_str()));
+        let others: Vec<String> = others.take(MAX_FAULTS).cloned().collect();
         for name in others {
             self.complain(&name, Complaint::new("extra_forbidden", message));
         }

@@ -91,7 +91,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     let caller = <Caller as FromRequestParts<App>>::from_request_parts(&mut parts, app).await?;
     let key = key_of(&parts)?;
     let mut unread = Request::new(body);
-    unread.extensions_mut().insert(caller.key_check());
+    unread.extensions_mut().insert(caller.admission().clone());
     let Body(body) = Body::from_request(unread, &()).await?;
     let fingerprint = fingerprint(&parts, &body, &caller);
     let scoped = ScopedKey::new(&caller, &key);

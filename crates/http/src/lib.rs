@@ -11,7 +11,7 @@
 //!   single values, which know their schemas.
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
 //!   form.
-//! - [`client`]: where a request comes from; [`limits`]: how often somebody may ask.
+//! - [`client`]: where a request comes from; [`limits`]: what somebody may cost; `followers`: what followers of history share.
 //! - [`cache`]: keys and identities as they were read a moment ago, `cache/packed` how they are kept.
 //! - `headers`: headers in more than one line, and those that mean something to a handler; `accept`: in which form an
 //!   answer is wanted.
@@ -42,6 +42,7 @@ pub mod context;
 pub mod cursor;
 pub mod error;
 pub mod fault;
+mod followers;
 pub mod form;
 mod headers;
 mod html;

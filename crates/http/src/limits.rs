@@ -1,70 +1,117 @@
-//! How often somebody may ask: token buckets for keys and organizations, off unless they are set, and a small budget of
-//! refused keys for each address.
+//! What somebody may cost: one place that says who has which share of what.
 //!
-//! Answers under a limit say where they stand with the fields `RateLimit-Policy` and `RateLimit` of
+//! - [`buckets`]: how often somebody may ask, off unless it is set.
+//! - [`refused_keys`]: what is told to whoever guesses keys.
+//! - [`shares`]: how much somebody has at the same time. A request takes its share when its body has arrived, so that
+//!   whoever sends heads without bodies has nothing that others need.
+//! - [`daily`]: what somebody uses up in a day. What single identities use up is decided with the command, in the log.
+//!
+//! Answers under a limit of requests say where they stand with the fields `RateLimit-Policy` and `RateLimit` of
 //! draft-ietf-httpapi-ratelimit-headers: the quota and its window, what remains, and in how many seconds all of it will
 //! be there again.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
-use std::hash::Hash;
+pub(crate) mod buckets;
+mod daily;
+mod refused_keys;
+mod shares;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use identity_domain::Command;
 use identity_projections::api_keys::Row as KeyRow;
 use uuid::Uuid;
 
+use self::buckets::Limit;
+use self::daily::{Daily, UsedUp};
+use self::refused_keys::RefusedKeys;
+use crate::client::network;
 use crate::error::ApiError;
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STANDING: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) use self::buckets::Standing;
+pub use self::daily::DailySettings;
+pub use self::shares::{Share, Shares};
 
-/// The window of every quota.
-const WINDOW: Duration = Duration::from_mins(1);
-
-/// Addresses and keys that are remembered before those that do not matter any more are looked for.
-const MAX_REMEMBERED: usize = 65_536;
-
-/// How many requests a minute are answered. Each is the size of a bucket as well, so all of them may come at once.
+/// What somebody may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// Of one key.
+    /// Requests a minute of one key. All of them may come at once.
     pub key: Option<NonZeroU32>,
-    /// Of all keys of an organization together.
+    /// Requests a minute of all keys of an organization together.
     pub organization: Option<NonZeroU32>,
-    /// With keys that open nothing, from one address.
+    /// Requests a minute with keys that open nothing, from one address.
     pub refused_keys: Option<NonZeroU32>,
+    /// Requests that are answered at the same time.
+    pub requests: usize,
+    /// Requests at the same time of a key, and of an organization.
+    pub requests_of: OfHolders,
+    /// Streams at the same time of a key, and of an organization.
+    pub streams_of: OfHolders,
+    /// Bodies that are awaited at the same time from one address.
+    pub bodies_of_address: usize,
+    /// What is used up in a day.
+    pub daily: DailySettings,
 }
 
-type Buckets<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformationMiddleware>;
+/// How much a key, and all keys of an organization together, have at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OfHolders {
+    /// A key.
+    pub key: usize,
+    /// An organization.
+    pub organization: usize,
+}
 
-/// The buckets of a process.
+/// The limits of a process, and what is used of them.
 pub(crate) struct Limits {
     keys: Option<Limit<Uuid>>,
     organizations: Option<Limit<String>>,
     refused_keys: Option<RefusedKeys>,
+    requests: Shares<()>,
+    requests_of: HolderShares,
+    streams_of: HolderShares,
+    bodies: Shares<IpAddr>,
+    bodies_of: HolderShares,
+    daily: Daily,
 }
 
-/// One quota, and a bucket for each of those it binds.
-struct Limit<K: Hash + Eq + Clone> {
-    name: &'static str,
-    quota: NonZeroU32,
-    buckets: Buckets<K>,
+/// Shares of keys and of organizations.
+struct HolderShares {
+    keys: Shares<Uuid>,
+    organizations: Shares<String>,
 }
 
-/// Where a request stands under the limits that bind it.
-#[derive(Debug, Default)]
-pub(crate) struct Standing {
-    policy: String,
-    standing: String,
+/// The share of a key and of its organization.
+#[derive(Debug)]
+pub(crate) struct HolderShare {
+    _key: Share<Uuid>,
+    _organization: Share<String>,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(crate) struct RequestShare {
+    _all: Share<()>,
+    _of: HolderShare,
+}
+
+/// A body that is awaited.
+#[derive(Debug)]
+pub(crate) struct BodyShare {
+    _address: Option<Share<IpAddr>>,
+    _of: HolderShare,
+}
+
+impl HolderShares {
+    fn new(most: OfHolders) -> Self {
+        Self { keys: Shares::new(most.key), organizations: Shares::new(most.organization) }
+    }
+
+    fn take(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
+        let taken = self.keys.take(&key.id).zip(self.organizations.take(&key.organization_id));
+        let (of_key, of_organization) = taken.ok_or_else(ApiError::share_used_up)?;
+        Ok(HolderShare { _key: of_key, _organization: of_organization })
+    }
 }
 
 impl std::fmt::Debug for Limits {
@@ -79,6 +126,12 @@ impl Limits {
             keys: settings.key.and_then(|quota| Limit::new("key", quota)),
             organizations: settings.organization.and_then(|quota| Limit::new("organization", quota)),
             refused_keys: settings.refused_keys.and_then(RefusedKeys::new),
+            requests: Shares::new(settings.requests),
+            requests_of: HolderShares::new(settings.requests_of),
+            streams_of: HolderShares::new(settings.streams_of),
+            bodies: Shares::new(settings.bodies_of_address),
+            bodies_of: HolderShares::new(settings.requests_of),
+            daily: Daily::new(settings.daily),
         }
     }
 
@@ -100,177 +153,40 @@ impl Limits {
         Some((standing, wait))
     }
 
-    /// Refuses an address whose budget of refused keys is spent, before anything is looked up. A key that was good
-    /// before is let through: others may share its address.
-    pub(crate) fn may_try(&self, address: Option<IpAddr>, digest: Option<&[u8; 32]>) -> Result<(), ApiError> {
-        match (&self.refused_keys, address) {
-            (Some(refused), Some(address)) => refused.may_try(address, digest),
-            _ => Ok(()),
-        }
-    }
-
     /// Counts a refused key against its address, and gives the error that says so.
     pub(crate) fn refused(&self, address: Option<IpAddr>) -> ApiError {
         match (&self.refused_keys, address) {
-            (Some(refused), Some(address)) => refused.count(address),
+            (Some(refused), Some(address)) => refused
+                .count(address)
+                .map_or_else(ApiError::too_many_refused_keys, |()| ApiError::unauthorized()),
             _ => ApiError::unauthorized(),
         }
     }
 
-    /// Remembers a key that was good.
-    pub(crate) fn good(&self, digest: &[u8; 32]) {
-        if let Some(refused) = &self.refused_keys {
-            refused.remember(digest);
-        }
-    }
-}
-
-fn quota(tokens: NonZeroU32) -> Option<Quota> {
-    Some(Quota::with_period(WINDOW / tokens.get())?.allow_burst(tokens))
-}
-
-impl<K: Hash + Eq + Clone> Limit<K> {
-    fn new(name: &'static str, tokens: NonZeroU32) -> Option<Self> {
-        let buckets = RateLimiter::dashmap(quota(tokens)?).with_middleware();
-        Some(Self { name, quota: tokens, buckets })
+    /// Takes the share of a request that is carried out from now on.
+    pub(crate) fn request(&self, key: &KeyRow) -> Result<RequestShare, ApiError> {
+        let of = self.requests_of.take(key)?;
+        let all = self.requests.take(&()).ok_or_else(ApiError::overloaded)?;
+        Ok(RequestShare { _all: all, _of: of })
     }
 
-    /// Takes a token, says where that leaves the bucket, and in how many seconds to come again if it was empty.
-    fn take(&self, key: &K, standing: &mut Standing) -> Option<u32> {
-        let (remaining, wait) = match self.buckets.check_key(key) {
-            Ok(state) => (state.remaining_burst_capacity(), None),
-            Err(refusal) => (0, Some(refusal.wait_time_from(DefaultClock::default().now()))),
-        };
-        standing.add(self.name, self.quota, remaining);
-        wait.map(whole_seconds)
-    }
-}
-
-impl Standing {
-    fn add(&mut self, name: &str, quota: NonZeroU32, remaining: u32) {
-        let window = WINDOW.as_secs();
-        let gone = u64::from(quota.get().saturating_sub(remaining));
-        let full_in = (gone * window).div_ceil(u64::from(quota.get()));
-        let comma = if self.policy.is_empty() { "" } else { ", " };
-        // Writing to a string does not fail.
-        let _: Result<(), _> = write!(self.policy, "{comma}\"{name}\";q={quota};w={window}");
-        let _: Result<(), _> = write!(self.standing, "{comma}\"{name}\";r={remaining};t={full_in}");
+    /// Takes the share of a body that has not arrived yet.
+    pub(crate) fn body(&self, key: &KeyRow, address: Option<IpAddr>) -> Result<BodyShare, ApiError> {
+        let of = self.bodies_of.take(key)?;
+        let address = address.map(|address| self.bodies.take(&network(address)));
+        let address = address.map(|share| share.ok_or_else(ApiError::share_used_up)).transpose()?;
+        Ok(BodyShare { _address: address, _of: of })
     }
 
-    /// The fields of an answer.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        for (name, value) in [(POLICY, &self.policy), (STANDING, &self.standing)] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
-/// The least number of seconds that is not too short.
-fn whole_seconds(wait: Duration) -> u32 {
-    u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
-}
-
-/// Whether `others`, the requests that are being answered already, are as many as there may be. Probes are answered all the
-/// same.
-pub(crate) fn is_excessive(others: usize, most: usize, route: &str) -> bool {
-    others >= most && route.starts_with("/api")
-}
-
-/// Refused keys by address.
-struct RefusedKeys {
-    quota: Quota,
-    buckets: RwLock<Buckets<IpAddr>>,
-    /// Addresses whose bucket is empty, and until when.
-    spent: RwLock<HashMap<IpAddr, Instant>>,
-    /// Whether there is any. Nearly always there is none, and then nobody has to look.
-    any_spent: AtomicBool,
-    /// Digests of keys that were good.
-    good: RwLock<HashSet<[u8; 32]>>,
-}
-
-impl RefusedKeys {
-    fn new(tokens: NonZeroU32) -> Option<Self> {
-        let quota = quota(tokens)?;
-        Some(Self {
-            quota,
-            buckets: RwLock::new(RateLimiter::dashmap(quota).with_middleware()),
-            spent: RwLock::default(),
-            any_spent: AtomicBool::new(false),
-            good: RwLock::default(),
-        })
+    /// Takes the share of an answer that is written piece by piece.
+    pub(crate) fn stream(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
+        self.streams_of.take(key)
     }
 
-    fn may_try(&self, address: IpAddr, digest: Option<&[u8; 32]>) -> Result<(), ApiError> {
-        if !self.any_spent.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let until = self.spent.read().unwrap_or_else(PoisonError::into_inner).get(&network(address)).copied();
-        let wait = until.and_then(|until| until.checked_duration_since(Instant::now()));
-        match wait {
-            Some(wait) if !digest.is_some_and(|digest| self.knows(digest)) => {
-                Err(ApiError::too_many_refused_keys(whole_seconds(wait)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Forgets addresses that have all of their budget again. Where too many have not, all are forgotten: whoever has spent
-    /// the budget stays shut out all the same.
-    fn make_room(&self) {
-        if self.buckets.read().unwrap_or_else(PoisonError::into_inner).len() < MAX_REMEMBERED {
-            return;
-        }
-        let mut buckets = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-        buckets.retain_recent();
-        if buckets.len() > MAX_REMEMBERED / 2 {
-            *buckets = RateLimiter::dashmap(self.quota).with_middleware();
-        }
-    }
-
-    fn count(&self, address: IpAddr) -> ApiError {
-        let address = network(address);
-        self.make_room();
-        let Err(refusal) = self.buckets.read().unwrap_or_else(PoisonError::into_inner).check_key(&address)
-        else {
-            return ApiError::unauthorized();
-        };
-        let wait = refusal.wait_time_from(DefaultClock::default().now());
-        self.spend(address, Instant::now() + wait);
-        ApiError::too_many_refused_keys(whole_seconds(wait))
-    }
-
-    /// Notes that the budget of an address is spent, and forgets those of whom that is not true any more.
-    fn spend(&self, address: IpAddr, until: Instant) {
-        let mut spent = self.spent.write().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        spent.retain(|_, until| *until > now);
-        spent.insert(address, until);
-        self.any_spent.store(true, Ordering::Release);
-    }
-
-    fn knows(&self, digest: &[u8; 32]) -> bool {
-        self.good.read().unwrap_or_else(PoisonError::into_inner).contains(digest)
-    }
-
-    fn remember(&self, digest: &[u8; 32]) {
-        if self.knows(digest) {
-            return;
-        }
-        let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
-        if good.len() >= MAX_REMEMBERED {
-            good.clear();
-        }
-        good.insert(*digest);
-    }
-}
-
-/// Whoever has one IPv6 address has a network of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+    /// Takes what a command uses up of the quotas of a day.
+    pub(crate) fn daily(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
+        let taken = self.daily.take(key, command, is_repeatable);
+        taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
     }
 }
 

@@ -95,8 +95,6 @@ impl EncodeLabelValue for Route {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     gauge: Gauge,
-    /// How many there were before it.
-    pub(crate) before: usize,
 }
 
 impl Drop for InFlight {
@@ -139,8 +137,8 @@ impl Metrics {
     /// Counts a request until what this returns is dropped.
     pub(crate) fn begin(&self) -> InFlight {
         let gauge = self.in_flight.clone();
-        let before = usize::try_from(gauge.inc()).unwrap_or(0);
-        InFlight { gauge, before }
+        gauge.inc();
+        InFlight { gauge }
     }
 
     /// Counts a look into memory.

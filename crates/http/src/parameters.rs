@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::ApiError;
-use crate::fault::{Complaint, Fault, echo, steps};
+use crate::fault::{Complaint, Fault, MAX_FAULTS, echo, steps};
 use crate::form::insert;
 use crate::form::reader::{Reader, without_nul};
 
@@ -46,6 +46,8 @@ impl<T> Query<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
+    /// Those that are no text. They are faults wherever their names mean something.
+    broken: Vec<(String, String)>,
     faults: Vec<Fault>,
     described: Option<Vec<Value>>,
 }
@@ -53,8 +55,18 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// Takes a query apart.
     pub(crate) fn parse(query: Option<&str>) -> Self {
-        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self { pairs: pairs.into_owned().collect(), ..Self::default() }
+        let mut parameters = Self::default();
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).into_owned().next() else {
+                continue;
+            };
+            if is_text(pair) {
+                parameters.pairs.push((name, value));
+            } else {
+                parameters.broken.push((name, value));
+            }
+        }
+        parameters
     }
 
     /// Every parameter that `T` asks for, as the OpenAPI document has them.
@@ -80,12 +92,13 @@ impl Parameters {
 
     /// Whether a parameter is there.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.pairs.iter().any(|(known, _)| known == name)
+        self.pairs.iter().chain(&self.broken).any(|(known, _)| known == name)
     }
 
     /// Forgets all but these. Where queries meant nothing once, whoever sends what nobody asks for is not refused.
     pub(crate) fn keep(&mut self, names: &[&str]) {
         self.pairs.retain(|(known, _)| names.contains(&known.as_str()));
+        self.broken.retain(|(known, _)| names.contains(&known.as_str()));
     }
 
     /// A parameter that is there at most once.
@@ -156,11 +169,19 @@ impl Parameters {
 
     /// Ends reading. What was not asked for is a fault.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
-        for (name, value) in std::mem::take(&mut self.pairs) {
+        for (name, value) in std::mem::take(&mut self.broken) {
+            self.fault(&name, Complaint::new("value_error", "Input should be UTF-8"), &value);
+        }
+        for (name, value) in std::mem::take(&mut self.pairs).into_iter().take(MAX_FAULTS) {
             self.fault(&name, Complaint::new("extra_forbidden", "Unknown parameter"), &value);
         }
         if self.faults.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.faults)) }
     }
+}
+
+/// Whether a part of a query is UTF-8 behind its percent signs. What is not would be read as another text.
+fn is_text(part: &str) -> bool {
+    percent_encoding::percent_decode_str(part).decode_utf8().is_ok()
 }
 
 /// How often a parameter may be given that may be given more than once.

@@ -6,7 +6,8 @@
 //! - `write`: how commands become committed events. The picture at the top of `write/mod.rs` shows the whole pipeline.
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
 //! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`past`]: an earlier
-//!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN.
+//!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
+//!   [`feeds`]: news of single organizations.
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
@@ -37,9 +38,9 @@ pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;
 pub use event::{codec, envelope, ids, recorded};
 pub use log::{Log, connect_options};
-pub use read::{copy, count, follow, history, past, scan};
+pub use read::{copy, count, feeds, follow, history, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
-pub use settings::Settings;
+pub use settings::{Quotas, Settings};
 pub use write::committer::Committer;
 pub use write::statement::{AcceptedCommand, Statement, Writes};
 pub use write::{carrier, idempotency, metrics};

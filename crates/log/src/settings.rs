@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use identity_proof::SealKey;
 
+use crate::write::recent::MAX_REMEMBERED;
+
 /// How long the committer waits for an answer of Postgres, unless the settings say otherwise.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -15,6 +17,8 @@ const MAX_CLOCK_JUMP: Duration = Duration::from_mins(1);
 pub struct Settings {
     /// How long a name stays reserved after its holder gave it up.
     pub name_hold: Duration,
+    /// What one identity may use up of what belongs to all.
+    pub quotas: Quotas,
     /// How long the committer waits for an answer of Postgres before it drops the connection. Postgres itself ends a
     /// statement after 10 s, so this limit is for a host that does not answer at all.
     pub database_timeout: Duration,
@@ -28,6 +32,30 @@ pub struct Settings {
 impl Settings {
     /// The default settings with this hold on names and this key.
     pub fn new(name_hold: Duration, seal_key: SealKey) -> Self {
-        Self { name_hold, database_timeout: DATABASE_TIMEOUT, max_clock_jump: MAX_CLOCK_JUMP, seal_key }
+        let (quotas, database_timeout, max_clock_jump) =
+            (Quotas::default(), DATABASE_TIMEOUT, MAX_CLOCK_JUMP);
+        Self { name_hold, quotas, database_timeout, max_clock_jump, seal_key }
+    }
+}
+
+/// What one identity may use up of what belongs to all: names and phone numbers. 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Phone numbers that it gets within a day.
+    pub numbers_per_day: u32,
+    /// Times that it is renamed within a day.
+    pub renames_per_day: u32,
+    /// Names that it gave up and that nobody else may have yet. If it gives up more, the oldest is free.
+    pub names_held: u32,
+}
+
+impl Quotas {
+    /// The largest daily limit: so many moments are remembered.
+    pub const MAX_PER_DAY: u32 = MAX_REMEMBERED;
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { numbers_per_day: 5, renames_per_day: 10, names_held: 10 }
     }
 }

@@ -204,18 +204,18 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The valid key with this id: it is not revoked, and its identity, if it is bound to one, is live.
-pub async fn find_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
+/// The valid keys with these ids: not revoked, and the identity of each that is bound to one is live.
+pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(concat!(
         "select ",
         columns!(),
         " from read_model.api_keys
-         where id = $1
+         where id = any($1)
            and revoked_at is null
            and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))",
     ))
-    .bind(id)
-    .fetch_optional(executor)
+    .bind(ids)
+    .fetch_all(executor)
     .await
 }
 

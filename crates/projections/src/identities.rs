@@ -1,23 +1,23 @@
 //! Identities that are not deleted, with their mailbox, tunnel and phone number.
 //!
-//! `visible` has the rule of who may see an identity, and queries for single identities; [`finder`] answers many such
-//! queries at once; [`listing`] has lists.
+//! `visible` has the rule of who may see an identity, and queries for single identities; [`listing`] has lists.
 
-pub mod finder;
 pub mod listing;
 mod visible;
 
 use std::collections::HashMap;
 
+use futures::TryStreamExt as _;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Statement, Writes};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, Row as _};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::listing::Place;
 use crate::document::IdentityDocument;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
@@ -299,21 +299,61 @@ pub async fn owner_of(
     row.as_ref().map(row_of).transpose()
 }
 
-/// All identities whose parts this viewer may see, newest first.
+/// The next identities whose parts this viewer may see, newest first: at most `limit`, after the place `after`, and no more
+/// once their documents have `max_bytes`. Also returns whether these are the last.
 pub async fn owners(
+    pool: &PgPool,
+    organization_id: &str,
+    viewer: &Viewer,
+    after: Option<Place>,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<(Vec<Row>, bool), ReadModelFailure> {
+    let mut rows = sqlx::query(
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
+         from read_model.identities
+         where organization_id = $1
+           and ($2::uuid is null or id = $2)
+           and ($3::timestamptz is null or (created_at, id) < ($3, $4))
+         order by created_at desc, id desc
+         limit $5",
+    )
+    .bind(organization_id)
+    .bind(viewer.agent_id())
+    .bind(after.map(|place| place.created_at))
+    .bind(after.map(|place| place.id))
+    .bind(i64::from(limit))
+    .fetch(pool);
+    let (mut owners, mut bytes) = (vec![], 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.try_get::<&str, _>("document")?.len() + row.try_get::<&str, _>("tunnel_metadata")?.len();
+        owners.push(row_of(&row)?);
+        if bytes >= max_bytes {
+            return Ok((owners, false));
+        }
+    }
+    let is_last = owners.len() < limit as usize;
+    Ok((owners, is_last))
+}
+
+/// The phone numbers that this viewer may see, newest first, each as JSON text. Of identities without one nothing is read.
+pub async fn phone_numbers(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
-) -> Result<Vec<Row>, ReadModelFailure> {
-    let rows = sqlx::query(
-        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-         from read_model.identities
-         where organization_id = $1 and ($2::uuid is null or id = $2)
-         order by created_at desc, id desc",
+) -> Result<Vec<String>, sqlx::Error> {
+    // All timestamps are written with the same width, so their texts sort as they do.
+    sqlx::query_scalar(
+        r#"select phone_number::text
+           from read_model.identities,
+                lateral (select document::json -> 'phone_number' as phone_number) as number
+           where organization_id = $1
+             and ($2::uuid is null or id = $2)
+             and phone_number_id is not null
+           order by (phone_number ->> 'created_at') collate "C" desc, phone_number_id desc"#,
     )
     .bind(organization_id)
     .bind(viewer.agent_id())
     .fetch_all(executor)
-    .await?;
-    rows.iter().map(row_of).collect()
+    .await
 }

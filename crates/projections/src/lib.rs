@@ -5,6 +5,7 @@
 //!   [`rows`]: the live fold of read models with several rows for each aggregate.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
+//! - [`finder`]: single identities and keys, looked up for many callers at once.
 //! - [`past`]: identities at an earlier moment, by the same folds.
 //! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
 //!   verification of every read model.
@@ -23,6 +24,7 @@
 pub mod api_keys;
 pub mod bodies;
 pub mod document;
+pub mod finder;
 pub mod identities;
 mod job_error;
 pub mod organizations;

@@ -118,8 +118,11 @@ enum Command {
     /// History for auditors: export it, verify it without this service
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Check the database
-    Doctor,
+    /// Check the database, and the settings of serve
+    Doctor {
+        #[command(flatten)]
+        flags: Box<ServeFlags>,
+    },
     /// Print the manual
     Man(manual::ManFlags),
     /// Print a script that makes a shell complete commands and options
@@ -171,7 +174,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Numbers(command) => numbers::run(command, &installation.database, output).await,
         Command::Projections(command) => projections::run(command, &installation.database, output).await,
         Command::Audit(command) => audit::run(command, &installation, output).await,
-        Command::Doctor => doctor::run(&installation, output).await,
+        Command::Doctor { flags } => {
+            doctor::run(&ServeSettings::resolve(*flags, file)?, &installation, output).await
+        }
         Command::Man(_) | Command::Completions { .. } => Ok(()),
         Command::Openapi => openapi::run(output),
     }

@@ -3,26 +3,36 @@
 //! A client that is too slow with its first byte, its handshake, its headers or its body is cut off. When the service
 //! stops, a connection ends its present request and is closed.
 
+mod bodies;
+mod places;
+mod wire;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
+use axum::http::{HeaderValue, Version, header};
+use axum::response::Response;
 use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use identity_http::client::TrustedProxies;
+use identity_http::context;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
-use tower_http::timeout::DeadlineBody;
 use tracing::Instrument as _;
 
+use self::bodies::{Home, LentBody, PacedBody};
+use self::places::{Occupant, Place, Places};
+use self::wire::{Lingers, Wire};
 use crate::edge::Edge;
 use crate::tls::Tls;
 use crate::traces;
@@ -51,8 +61,13 @@ pub struct ConnectionSettings {
     /// How long a client may take to send its first byte, its handshake, the headers of a request, and its body; so this
     /// is also how long a connection may rest between requests.
     pub client_timeout: Duration,
-    /// How many connections there may be; more wait to be accepted.
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// How many connections there may be. When there are as many, the one that has been idle for longest is closed; if none
+    /// is idle, more wait to be accepted.
     pub most_connections: usize,
+    /// How many of them one address may have that is no trusted proxy's.
+    pub most_connections_of_address: usize,
     /// Proxies that are believed when they say whom they speak for.
     pub trusted_proxies: TrustedProxies,
 }
@@ -62,7 +77,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     tls: Option<Tls>,
     config: Arc<ConnectionConfig>,
-    connections: Arc<Semaphore>,
+    places: Places,
 }
 
 /// The configuration that all connections share.
@@ -77,9 +92,8 @@ struct ConnectionConfig {
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    watcher: Watcher,
+    place: Place,
     stop: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Server {
@@ -89,52 +103,55 @@ impl Server {
         edge: Edge,
         settings: ConnectionSettings,
     ) -> Self {
-        let connections = Arc::new(Semaphore::new(settings.most_connections));
-        Self { listener, tls, config: Arc::new(ConnectionConfig::new(edge, settings)), connections }
+        let ConnectionSettings { most_connections, most_connections_of_address, trusted_proxies, .. } =
+            settings.clone();
+        let places = Places::new(most_connections, most_connections_of_address, trusted_proxies);
+        Self { listener, tls, config: Arc::new(ConnectionConfig::new(edge, settings)), places }
     }
 
     /// Serves until it is told to stop, and then until the last request is answered.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let graceful = GracefulShutdown::new();
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+        let (places, write_timeout) = (self.places.clone(), self.config.settings.write_timeout);
+        tokio::select! {
+            never = places.end_stalled(write_timeout) => match never {},
+            () = self.serve_all(stop) => {}
+        }
+    }
+
+    async fn serve_all(self, mut stop: watch::Receiver<bool>) {
         let until_stopped = stop.clone();
-        while let Some((stream, peer, permit)) = self.next(&mut stop).await {
-            self.serve(stream, peer, permit, &graceful, until_stopped.clone());
+        while let Some((stream, peer, place)) = self.next(&mut stop).await {
+            self.serve(stream, peer, place, until_stopped.clone());
         }
         // The system has already accepted these connections for us, so their clients expect an answer.
         while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
-            let Ok(permit) = self.connections.clone().try_acquire_owned() else { break };
-            self.serve(stream, peer, permit, &graceful, until_stopped.clone());
+            let Some(place) = self.places.try_take(peer.ip()) else { break };
+            self.serve(stream, peer, place, until_stopped.clone());
         }
         drop(self.listener);
-        graceful.shutdown().await;
+        self.places.emptied().await;
     }
 
     /// The next connection, as soon as there is room for it; nothing when it is time to stop.
-    async fn next(
-        &self,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn next(&self, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr, Place)> {
         let accepted = async {
-            let permit = self.connections.clone().acquire_owned().await.ok()?;
-            let (stream, peer) = accept(&self.listener).await;
-            Some((stream, peer, permit))
+            loop {
+                let (stream, peer) = accept(&self.listener).await;
+                // Who has as many connections as an address may have, all of them busy, gets no further one.
+                if let Some(place) = self.places.take(peer.ip()).await {
+                    return (stream, peer, place);
+                }
+            }
         };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => None,
-            accepted = accepted => accepted,
+            accepted = accepted => Some(accepted),
         }
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-        stop: watch::Receiver<bool>,
-    ) {
-        let connection = Connection { stream, peer, watcher: graceful.watcher(), stop, _permit: permit };
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: Place, stop: watch::Receiver<bool>) {
+        let connection = Connection { stream, peer, place, stop };
         let (config, tls) = (Arc::clone(&self.config), self.tls.clone());
         tokio::spawn(async move {
             if let Err(error) = connection.serve(&config, tls.as_ref()).await {
@@ -169,24 +186,53 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
     async fn serve(self, config: &Arc<ConnectionConfig>, tls: Option<&Tls>) -> Result<(), Failure> {
-        let Self { stream, peer, watcher, mut stop, _permit } = self;
+        let Self { stream, peer, place, mut stop } = self;
         // Answers are small and wanted at once: Nagle's algorithm would hold them back.
         stream.set_nodelay(true)?;
-        let first_bytes_deadline = first_bytes_deadline(config.settings.client_timeout, &mut stop);
-        tokio::pin!(first_bytes_deadline);
+        let occupant = &place.occupant;
+        let until_stopped = stop.clone();
+        let given_up = async {
+            tokio::select! {
+                () = first_bytes_deadline(config.settings.client_timeout, &mut stop) => {}
+                () = occupant.told_to_end() => {}
+            }
+        };
+        let mut given_up = pin!(given_up);
         let Some(tls) = tls else {
             let is_http2 = tokio::select! {
-                () = &mut first_bytes_deadline => return Ok(()),
+                () = &mut given_up => return Ok(()),
                 is_http2 = begins_with_http2(&stream) => is_http2?,
             };
-            return config.serve_http(stream, peer, is_http2, watcher).await;
+            return config.serve_http(stream, peer, is_http2, occupant, until_stopped).await;
         };
         let stream = tokio::select! {
-            () = &mut first_bytes_deadline => return Ok(()),
+            () = &mut given_up => return Ok(()),
             stream = tls.accept(stream) => stream?,
         };
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        config.serve_http(stream, peer, is_http2, watcher).await
+        config.serve_http(stream, peer, is_http2, occupant, until_stopped).await
+    }
+}
+
+/// Drives a connection until it ends. When the service stops, or its place is wanted, it takes no further request; a
+/// connection whose place is wanted is cut off once it is idle.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    end: impl Fn(Pin<&mut C>),
+    occupant: &Occupant,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = occupant.told_to_end() => {}
+    }
+    end(connection.as_mut());
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => Ok(ended?),
+        () = occupant.may_be_cut_off() => Ok(()),
     }
 }
 
@@ -233,34 +279,77 @@ impl ConnectionConfig {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: SocketAddr,
         is_http2: bool,
-        watcher: Watcher,
+        occupant: &Arc<Occupant>,
+        stop: watch::Receiver<bool>,
     ) -> Result<(), Failure> {
-        let config = Arc::clone(self);
+        let ConnectionSettings { client_timeout, write_timeout, .. } = self.settings;
+        let lingers = Lingers::default();
+        let stream = TokioIo::new(Wire::new(stream, write_timeout, client_timeout, lingers.clone()));
+        let (config, answering) = (Arc::clone(self), Arc::clone(occupant));
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let span = traces::span(request.method(), request.headers());
-            let mut request = config.prepared(request, peer);
-            config.edge.router(request.headers_mut()).oneshot(request).instrument(span)
+            let (config, lingers, answer) = (Arc::clone(&config), lingers.clone(), answering.begin_answer());
+            async move {
+                let response = config.answer(request, peer, &lingers).await;
+                Ok::<_, Infallible>(response.map(|body| PacedBody::new(body, answer)))
+            }
         });
-        let stream = TokioIo::new(stream);
         if is_http2 {
-            watcher.watch(self.http2.serve_connection(stream, service)).await?;
+            let connection = self.http2.serve_connection(stream, service);
+            drive(connection, |connection| connection.graceful_shutdown(), occupant, stop).await
         } else {
-            watcher.watch(self.http1.serve_connection(stream, service)).await?;
+            let connection = self.http1.serve_connection(stream, service);
+            drive(connection, |connection| connection.graceful_shutdown(), occupant, stop).await
         }
-        Ok(())
+    }
+
+    /// Answers a request. On HTTP/1.1 a connection is closed after an answer that came before the body was read, and the
+    /// answer says so.
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+        lingers: &Lingers,
+    ) -> Response {
+        let is_http1 = request.version() < Version::HTTP_2;
+        let awaits_continue = request.headers().contains_key(header::EXPECT);
+        if lacks_host(&request) {
+            return last_answer(context::host_required(request.headers()), lingers);
+        }
+        let span = traces::span(request.method(), request.headers());
+        let home = Home::default();
+        let mut request = self.prepared(request, peer, &home);
+        let router = self.edge.router(request.headers_mut());
+        let answered = router.oneshot(request).instrument(span).await;
+        let response = answered.unwrap_or_else(|never: Infallible| match never {});
+        if is_http1 && !home.is_read(awaits_continue).await {
+            return last_answer(response, lingers);
+        }
+        response
     }
 
     /// The request with the address of its client, and with a time limit for its body.
-    fn prepared(&self, request: hyper::Request<Incoming>, peer: SocketAddr) -> Request {
+    fn prepared(&self, request: hyper::Request<Incoming>, peer: SocketAddr, home: &Home) -> Request {
         let client = self.settings.trusted_proxies.client(peer.ip(), request.headers());
         let mut request = request.map(|body| {
             if body.is_end_stream() {
                 Body::empty()
             } else {
-                Body::new(DeadlineBody::new(self.settings.client_timeout, body))
+                Body::new(LentBody::new(body, self.settings.client_timeout, home.clone()))
             }
         });
         request.extensions_mut().insert(client);
         request
     }
+}
+
+/// An answer after which the connection is closed.
+fn last_answer(mut response: Response, lingers: &Lingers) -> Response {
+    lingers.set();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// RFC 9112, section 3.2: a request of HTTP/1.1 has one `Host`.
+fn lacks_host(request: &hyper::Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1
 }

@@ -7,6 +7,9 @@ mod content;
 pub(crate) mod pooler;
 mod proof;
 mod server;
+mod serving;
+
+pub use serving::examine_settings;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;

@@ -2,8 +2,9 @@
 //! The database is asked at each scrape, so a rebuild in another process is visible here, too.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::tls::Tls;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -21,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use sqlx::PgPool;
+use tokio::sync::Mutex;
 
 /// How every name begins.
 const PREFIX: &str = "identityd";
@@ -28,13 +30,21 @@ const PREFIX: &str = "identityd";
 /// How long the database may take to answer before the rest is shown without it.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How old a count of the free phone numbers may be.
+const RECOUNT_INTERVAL: Duration = Duration::from_mins(1);
+
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    /// Whose connections are shown.
     pool: PgPool,
+    /// Of which the database is asked.
+    probe_pool: PgPool,
+    tls: Option<Tls>,
+    free_numbers: FreeNumbers,
     signer: Signer,
 }
 
@@ -46,13 +56,19 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool, signer: Signer) -> (Self, Counters) {
+    pub(crate) fn new(
+        pool: PgPool,
+        probe_pool: PgPool,
+        signer: Signer,
+        tls: Option<Tls>,
+    ) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
-        (Self { registry, pool, signer }, Counters { requests, commits })
+        let free_numbers = FreeNumbers::default();
+        (Self { registry, pool, probe_pool, tls, free_numbers, signer }, Counters { requests, commits })
     }
 
     /// All of it as text.
@@ -60,7 +76,12 @@ impl Metrics {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
         register_signer(&mut present, &self.signer);
-        let seen = tokio::time::timeout(DATABASE_TIMEOUT, Seen::look(&self.pool)).await;
+        if let Some(expires_at) = self.tls.as_ref().and_then(Tls::expires_at) {
+            let (name, help) =
+                ("tls_certificate_expires_timestamp_seconds", "When the TLS certificate expires");
+            gauge(&mut present, name, help, expires_at.unix_timestamp());
+        }
+        let seen = tokio::time::timeout(DATABASE_TIMEOUT, self.look()).await;
         // The request that needed the database has logged why it is away.
         let seen = seen.ok().and_then(Result::ok);
         gauge(&mut present, "database_up", "Whether the database answers", i64::from(seen.is_some()));
@@ -72,6 +93,24 @@ impl Metrics {
         encode_registry(&mut text, &present)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+}
+
+/// How many numbers of the pool are free, and when that was counted.
+#[derive(Debug, Default)]
+struct FreeNumbers(Mutex<Option<(Instant, i64)>>);
+
+impl FreeNumbers {
+    /// Counts them, unless that was done less than a minute ago: there may be very many.
+    async fn count(&self, pool: &PgPool) -> Result<i64, sqlx::Error> {
+        let mut last = self.0.lock().await;
+        if let Some((_, count)) = last.filter(|(counted, _)| counted.elapsed() < RECOUNT_INTERVAL) {
+            return Ok(count);
+        }
+        let query = "select count(*) from phone_number_pool where claimed_by is null";
+        let count = sqlx::query_scalar(query).fetch_one(pool).await?;
+        *last = Some((Instant::now(), count));
+        Ok(count)
     }
 }
 
@@ -138,16 +177,16 @@ struct Seen {
     read_models: Vec<Entry>,
 }
 
-impl Seen {
-    async fn look(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let (head, free_numbers) = sqlx::query_as(
-            "select position, (select count(*) from phone_number_pool where claimed_by is null) from log_head",
-        )
-        .fetch_one(pool)
-        .await?;
-        Ok(Self { head, free_numbers, read_models: registry::list(pool).await? })
+impl Metrics {
+    async fn look(&self) -> Result<Seen, sqlx::Error> {
+        let pool = &self.probe_pool;
+        let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
+        let free_numbers = self.free_numbers.count(pool).await?;
+        Ok(Seen { head, free_numbers, read_models: registry::list(pool).await? })
     }
+}
 
+impl Seen {
     fn register(&self, registry: &mut Registry) {
         gauge(registry, "log_head_position", "The position of the last event", self.head);
         gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);

@@ -1,7 +1,7 @@
 //! Composition: starts database, log, read models and listeners together, and stops them in good order.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use anyhow::Context as _;
 use axum::Router;
 use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
+use identity_http::limits;
 use identity_http::{App, AppSettings, Parts, Readiness};
 use identity_log::carrier::NumberPool;
+use identity_log::feeds::Feeds;
 use identity_log::follow::Follower;
 use identity_log::{Log, Settings as LogSettings};
-use identity_projections::identities::finder::Finder;
+use identity_projections::finder::Finder;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -24,7 +26,7 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
-use crate::settings::WireSettings;
+use crate::settings::{QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
@@ -32,6 +34,8 @@ use crate::{database, preparation, retention};
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How many connections ask for probes and for metrics, so that those do not queue behind clients.
+const PROBE_CONNECTIONS: u32 = 1;
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
 const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
@@ -57,6 +61,8 @@ pub struct ServiceSettings {
     pub signing: SigningSettings,
     /// Settings of connections and requests.
     pub wire: WireSettings,
+    /// What may be used up.
+    pub quotas: QuotaSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
@@ -78,11 +84,14 @@ pub struct Service {
     readiness: Readiness,
     follower: JoinHandle<()>,
     cache_watch: JoinHandle<()>,
+    feeding: JoinHandle<()>,
     finding: JoinHandle<()>,
+    finding_keys: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     pruning: JoinHandle<Infallible>,
     pool: PgPool,
+    probe_pool: PgPool,
 }
 
 impl Service {
@@ -91,33 +100,42 @@ impl Service {
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
         let wire = settings.wire.clone();
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
+        warn_of_equal_domains(&settings);
         let listeners = Listeners::open(settings.listen, &wire).await?;
         let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
-        let (metrics, counters) = Metrics::new(pool.clone(), signer.clone());
+        let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
+        let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), signer.clone(), tls.clone());
         let (log, committer) = Log::open(
             identity_log::connect_options(&pool),
             identity_projections::all(),
             Arc::new(NumberPool),
-            LogSettings::new(settings.name_hold, signer.key().seal_key()),
+            LogSettings {
+                quotas: settings.quotas.of_identity,
+                ..LogSettings::new(settings.name_hold, signer.key().seal_key())
+            },
         );
         let cache = Cache::new();
         let committer = committer.observed_by(Arc::new(cache.clone()));
         let (follower, head) = Follower::new(pool.clone());
         let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
+        let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
+        let (key_finder, finding_keys) = Finder::new(pool.clone());
         let idempotency_retention = settings.idempotency_retention;
         let app = App::new(Parts {
             pool: pool.clone(),
+            probe_pool: probe_pool.clone(),
             log,
             signer: signer.clone(),
-            head: head.clone(),
+            feeds,
             settings: app_settings(settings),
             readiness: readiness.clone(),
             finder,
+            key_finder,
             cache,
             metrics: counters.requests,
         });
@@ -128,7 +146,9 @@ impl Service {
             metrics_address: listeners.metrics_address()?,
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),
+            feeding: tokio::spawn(feeding.run()),
             finding: tokio::spawn(finding.run()),
+            finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
@@ -139,6 +159,7 @@ impl Service {
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
+            probe_pool,
         })
     }
 
@@ -147,7 +168,7 @@ impl Service {
         self.address
     }
 
-    /// Where `/metrics` is, if it has an address of its own.
+    /// Where `/metrics` is, if it could be served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
@@ -189,20 +210,30 @@ impl Service {
             server.await.context("the server was cut off")?;
         }
         self.preparing.await.context("the rebuild of read models was cut off")?;
+        self.feeding.await.context("the news of organizations were cut off")?;
         self.finding.await.context("the search for identities was cut off")?;
+        self.finding_keys.await.context("the search for keys was cut off")?;
         self.committer.await.context("the committer was cut off")?;
         // The signer signs the last events before it ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
+        self.probe_pool.close().await;
         self.pool.close().await;
         Ok(())
+    }
+}
+
+/// With one name for both, a tunnel can have the address of a host of the mail domain.
+fn warn_of_equal_domains(settings: &ServiceSettings) {
+    if settings.mail_domain == settings.tunnel_zone {
+        tracing::warn!(domain = settings.mail_domain, "mail_domain and tunnel_zone are the same: use two");
     }
 }
 
 /// Where the service listens.
 struct Listeners {
     api: TcpListener,
-    /// For `/metrics` alone, if it is not beside the API.
+    /// For `/metrics` alone; none if the port that it usually has is taken.
     metrics: Option<TcpListener>,
 }
 
@@ -210,7 +241,7 @@ impl Listeners {
     async fn open(api: SocketAddr, wire: &WireSettings) -> anyhow::Result<Self> {
         let metrics = match wire.metrics_listen {
             Some(address) => Some(listen(address).await?),
-            None => None,
+            None => listen_beside(api).await,
         };
         Ok(Self { api: listen(api).await?, metrics })
     }
@@ -233,17 +264,23 @@ impl Listeners {
             let server = Server::new(listener, tls, edge, wire.connections.clone());
             tokio::spawn(server.run(stop.clone()))
         };
-        match self.metrics {
-            Some(listener) => vec![
-                run(self.api, tls.cloned(), Edge::new(api, &wire.cors, wire.compression)),
-                // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
-                run(listener, None, Edge::bare(metrics)),
-            ],
-            None => {
-                vec![run(self.api, tls.cloned(), Edge::new(api.merge(metrics), &wire.cors, wire.compression))]
-            }
-        }
+        let mut servers = vec![run(self.api, tls.cloned(), Edge::new(api, &wire.cors, wire.compression))];
+        // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
+        servers.extend(self.metrics.map(|listener| run(listener, None, Edge::bare(metrics))));
+        servers
     }
+}
+
+/// Where `/metrics` is unless its address is set: on this machine alone, at the port after that of the API. A service
+/// whose neighbour has that port goes on without. Where any port will do for the API, any will do here.
+async fn listen_beside(api: SocketAddr) -> Option<TcpListener> {
+    let port = if api.port() == 0 { 0 } else { api.port().checked_add(1)? };
+    let listener = listen((Ipv4Addr::LOCALHOST, port).into()).await;
+    listener
+        .inspect_err(|error| {
+            tracing::warn!(error = &**error, "there are no metrics: set metrics_listen to another address");
+        })
+        .ok()
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -285,9 +322,8 @@ fn app_settings(settings: ServiceSettings) -> AppSettings {
         mail_domain: settings.mail_domain,
         tunnel_zone: settings.tunnel_zone,
         longest_description: settings.description_limit,
-        limits: settings.wire.limits,
+        limits: limits::Settings { daily: settings.quotas.daily, ..settings.wire.limits },
         longest_request: settings.wire.longest_request,
-        most_requests: settings.wire.most_requests,
         heartbeat: settings.heartbeat,
     }
 }

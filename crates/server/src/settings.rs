@@ -3,6 +3,7 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
 //! environment, and no database URL is ever printed, since it may hold a password.
 
+mod quotas;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::signing::{GivenKey, SigningSettings};
 
 pub use crate::edge::Cors;
+pub use quotas::{QuotaLayer, QuotaSettings};
 pub use wire::{HeaderName, WireLayer, WireSettings};
 
 /// How many connections read for clients. Writes share the one of the committer.
@@ -89,6 +91,11 @@ pub struct ServeFlags {
     /// Settings of connections and requests.
     #[command(flatten)]
     pub wire: WireLayer,
+
+    /// What may be used up.
+    #[command(flatten)]
+    pub quotas: QuotaLayer,
+
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
@@ -109,6 +116,8 @@ pub struct SettingsFile {
     description_limit: Option<usize>,
     #[serde(default)]
     http: WireLayer,
+    #[serde(default)]
+    quotas: QuotaLayer,
     idempotency_retention_hours: Option<u32>,
 }
 
@@ -187,6 +196,8 @@ pub struct ServeSettings {
     pub description_limit: usize,
     /// Settings of connections and requests.
     pub wire: WireSettings,
+    /// What may be used up.
+    pub quotas: QuotaSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
 }
@@ -201,6 +212,7 @@ impl ServeSettings {
             name_hold: name_hold(flags.name_hold_days.or(file.name_hold_days))?,
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
             wire: WireSettings::resolve(flags.wire.over(file.http))?,
+            quotas: QuotaSettings::resolve(&flags.quotas.over(&file.quotas))?,
             idempotency_retention: idempotency_retention(
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -26,30 +27,59 @@ pub struct TlsSettings {
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     settings: TlsSettings,
-    config: watch::Sender<Arc<ServerConfig>>,
+    loaded: watch::Sender<Loaded>,
+}
+
+/// A certificate that was read.
+#[derive(Debug, Clone)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// Until when it is valid, if it says so in a way that is understood.
+    expires_at: Option<OffsetDateTime>,
 }
 
 impl Tls {
     pub(crate) fn load(settings: TlsSettings) -> anyhow::Result<Self> {
-        let config = watch::Sender::new(read(&settings)?);
-        Ok(Self { settings, config })
+        let loaded = watch::Sender::new(read(&settings)?);
+        Ok(Self { settings, loaded })
     }
 
     /// Reads certificate and key again. If they cannot be used, the ones that were read before stay.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
-        self.config.send_replace(read(&self.settings)?);
+        self.loaded.send_replace(read(&self.settings)?);
         Ok(())
+    }
+
+    /// Until when the certificate for new connections is valid.
+    pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.loaded.borrow().expires_at
     }
 
     /// Does the TLS handshake.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.config.borrow());
+        let config = Arc::clone(&self.loaded.borrow().config);
         TlsAcceptor::from(config).accept(stream).await
     }
 }
 
-fn read(settings: &TlsSettings) -> anyhow::Result<Arc<ServerConfig>> {
+/// Until when the certificate of these settings is valid.
+pub(crate) fn expiry(settings: &TlsSettings) -> anyhow::Result<Option<OffsetDateTime>> {
+    Ok(certificates(&settings.certificate)?.first().and_then(|first| valid_until(first)))
+}
+
+fn valid_until(certificate: &[u8]) -> Option<OffsetDateTime> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.to_datetime())
+}
+
+/// Reads the files. A certificate that has expired is served all the same, and the log says so.
+fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
     let certificates = certificates(&settings.certificate)?;
+    let expires_at = certificates.first().and_then(|first| valid_until(first));
+    if expires_at.is_some_and(|expires_at| expires_at <= OffsetDateTime::now_utc()) {
+        let certificate = settings.certificate.display();
+        tracing::error!(%certificate, expires_at = ?expires_at, "the TLS certificate has expired");
+    }
     let key = PrivateKeyDer::from_pem_file(&settings.key)
         .with_context(|| format!("cannot read a private key from {}", settings.key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -57,7 +87,7 @@ fn read(settings: &TlsSettings) -> anyhow::Result<Arc<ServerConfig>> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .context("the TLS certificate and its key cannot be used")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Loaded { config: Arc::new(config), expires_at })
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

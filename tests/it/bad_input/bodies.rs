@@ -170,3 +170,25 @@ fn several_faults_are_told_at_once_or_one_by_one_but_always_placed() {
         |fault: &Value| fault["loc"][0] == "body" && fault["loc"].as_array().is_some_and(|loc| loc.len() > 1);
     assert!(faults.as_array().unwrap().iter().all(placed), "{faults}");
 }
+
+#[test]
+fn an_error_is_small_however_much_is_wrong() {
+    let world = World::new();
+    let admin = world.admin();
+    let tunnel = admin.create("alpha")["tunnel"]["id"].as_str().unwrap().to_owned();
+    let many: String = (0..50_000).map(|place| format!("\"unknown-{place}\":1,")).collect();
+    let long = format!("\"{}\":1,", "n".repeat(900_000));
+    let value = format!("\"filter_mode\":\"{}\",", "v".repeat(900_000));
+    for members in [&many, &long, &value] {
+        let body = format!("{{{}}}", members.trim_end_matches(','));
+        for path in [format!("/tunnels/{tunnel}"), "/mail/mailboxes/alpha".to_owned()] {
+            let answer = admin.call(Method::PATCH, &path).body(body.clone()).send();
+            assert_eq!(answer.status, 422, "{path}");
+            assert!(answer.bytes.len() < 64 * 1024, "{} bytes of error at {path}", answer.bytes.len());
+        }
+    }
+    let query: String = (0..2_000).map(|place| format!("&unknown-{place}=1")).collect();
+    let answer = admin.get(&format!("/events?limit=1{query}"));
+    assert_eq!(answer.status, 422);
+    assert!(answer.bytes.len() < 64 * 1024);
+}

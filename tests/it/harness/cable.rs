@@ -16,7 +16,7 @@ impl Caller {
             let (near, _) = listener.accept().unwrap();
             carry(&near, &TcpStream::connect(far_end).unwrap(), bytes);
         });
-        Self::new(&near_end, self.key())
+        self.at(&near_end)
     }
 }
 

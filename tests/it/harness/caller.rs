@@ -10,19 +10,34 @@ use serde_json::Value;
 
 use super::answer::{Answer, joined};
 use super::laws;
+use super::server::Server;
 
 /// A caller with a key, or without one.
 pub(crate) struct Caller {
     base_url: String,
+    metrics_url: String,
     key: Option<String>,
     client: OnceLock<Arc<Inkbox>>,
     next: OnceLock<Arc<inkbox_next::Inkbox>>,
 }
 
 impl Caller {
-    pub(super) fn new(base_url: &str, key: Option<&str>) -> Self {
+    pub(super) fn new(server: &Server, key: Option<&str>) -> Self {
+        let (base_url, metrics_url) = (server.base_url().to_owned(), server.metrics_url().to_owned());
         let (client, next) = (OnceLock::new(), OnceLock::new());
-        Self { base_url: base_url.to_owned(), key: key.map(str::to_owned), client, next }
+        Self { base_url, metrics_url, key: key.map(str::to_owned), client, next }
+    }
+
+    /// The same caller where the metrics are.
+    pub(crate) fn at_metrics(&self) -> Self {
+        self.at(&self.metrics_url)
+    }
+
+    /// The same caller at another address.
+    pub(super) fn at(&self, base_url: &str) -> Self {
+        let (base_url, metrics_url) = (base_url.to_owned(), self.metrics_url.clone());
+        let (client, next) = (OnceLock::new(), OnceLock::new());
+        Self { base_url, metrics_url, key: self.key.clone(), client, next }
     }
 
     /// The published client, unmodified, pointed at the service.

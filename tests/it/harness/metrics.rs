@@ -10,7 +10,7 @@ impl Caller {
     /// What a scrape of the service brings.
     #[track_caller]
     pub(crate) fn metrics(&self) -> Metrics {
-        let url = format!("http://{}/metrics", self.authority());
+        let url = format!("http://{}/metrics", self.at_metrics().authority());
         let response = reqwest::blocking::get(url).unwrap();
         assert_eq!(response.status(), 200);
         assert!(

@@ -36,6 +36,7 @@ pub(crate) use database::Database;
 pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
 pub(crate) use postgres::write_signing_key;
 pub(crate) use published::{Change, Refusal, Wish};
+pub(crate) use raw::Line;
 pub(crate) use world::{Agent, World};
 
 /// Runs asynchronous work from a test, which is a plain function because the published client blocks.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identityd::settings::{WireLayer, WireSettings};
+use identityd::settings::{QuotaLayer, QuotaSettings, WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
@@ -16,6 +16,7 @@ const CONNECTIONS: u32 = 4;
 pub(crate) struct Server {
     service: Option<Service>,
     base_url: String,
+    metrics_url: String,
 }
 
 impl Server {
@@ -31,6 +32,19 @@ impl Server {
         let wire = WireSettings::resolve(wire).expect("the settings are sane");
         let settings = ServiceSettings { wire, ..settings(database_url, signing, Duration::ZERO) };
         let server = Self::with(settings);
+        server.becomes_ready();
+        server
+    }
+
+    /// Starts the service with other settings of what may be used up.
+    pub(crate) fn with_quotas(
+        database_url: &str,
+        signing: SigningSettings,
+        quotas: &QuotaLayer,
+        name_hold: Duration,
+    ) -> Self {
+        let quotas = QuotaSettings::resolve(quotas).expect("the settings are sane");
+        let server = Self::with(ServiceSettings { quotas, ..settings(database_url, signing, name_hold) });
         server.becomes_ready();
         server
     }
@@ -51,12 +65,18 @@ impl Server {
     fn with(settings: ServiceSettings) -> Self {
         let service = wait(Service::start(settings)).expect("the service starts");
         let base_url = format!("http://{}", service.address());
-        Self { service: Some(service), base_url }
+        let metrics_address = service.metrics_address().expect("a free port can be had for metrics");
+        Self { service: Some(service), base_url, metrics_url: format!("http://{metrics_address}") }
     }
 
     /// Returns when it answers.
     pub(crate) fn becomes_ready(&self) {
         wait(self.service.as_ref().expect("the service runs").ready());
+    }
+
+    /// Where its metrics are, without a slash at the end.
+    pub(crate) fn metrics_url(&self) -> &str {
+        &self.metrics_url
     }
 
     /// Where it answers, without a slash at the end.
@@ -88,6 +108,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         description_limit: 10_000,
         signing,
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
+        quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
         connections: CONNECTIONS,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use identity_http::cursor::{self, HistoryPlace};
 use identity_log::history;
 use identityd::operator::Operator;
-use identityd::settings::WireLayer;
+use identityd::settings::{QuotaLayer, WireLayer};
 use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub(crate) struct Beside(Server);
 impl Beside {
     /// Somebody who holds this key, and asks this service.
     pub(crate) fn holder_of(&self, key: &str) -> Caller {
-        Caller::new(self.0.base_url(), Some(key))
+        Caller::new(&self.0, Some(key))
     }
 }
 
@@ -101,6 +101,13 @@ impl World {
         Self::of(database, server)
     }
 
+    /// The same with other settings of what may be used up, and the usual time for which names are held.
+    pub(crate) fn with_quotas(quotas: &QuotaLayer) -> Self {
+        let database = Database::with_home();
+        let server = Server::with_quotas(database.url(), database.signing(), quotas, DEFAULT_NAME_HOLD);
+        Self { name_hold: DEFAULT_NAME_HOLD, ..Self::of(database, server) }
+    }
+
     /// The same where live streams may be silent for another time.
     pub(crate) fn with_heartbeat(heartbeat: Duration) -> Self {
         let database = Database::with_home();
@@ -138,12 +145,12 @@ impl World {
 
     /// Somebody without a key.
     pub(crate) fn stranger(&self) -> Caller {
-        Caller::new(self.server.base_url(), None)
+        Caller::new(&self.server, None)
     }
 
     /// Somebody who holds this key, whatever it is.
     pub(crate) fn holder_of(&self, key: &str) -> Caller {
-        Caller::new(self.server.base_url(), Some(key))
+        Caller::new(&self.server, Some(key))
     }
 
     /// The agent of that handle, created together with its key when it is first spoken of.

@@ -1,9 +1,8 @@
 //! Connections: slow ones, large ones, and both versions of HTTP.
 
 use identityd::settings::WireLayer;
-use reqwest::blocking::Client;
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 
 fn impatient() -> World {
     World::with_wire(WireLayer { client_timeout_seconds: Some(1), ..WireLayer::default() })
@@ -83,18 +82,75 @@ fn clients_that_know_that_we_speak_http_2_are_answered_in_it() {
 
 #[test]
 fn who_finds_no_room_waits_until_somebody_leaves() {
-    let world = World::with_wire(WireLayer { max_connections: Some(1), ..WireLayer::default() });
-    let ask = |inside: &Client| inside.get(format!("{}/healthz", world.base_url())).send().unwrap().text();
-    let inside = Client::builder().no_proxy().build().unwrap();
-    ask(&inside).unwrap();
+    let world = World::with_wire(WireLayer {
+        max_connections: Some(1),
+        max_connections_per_address: Some(2),
+        ..WireLayer::default()
+    });
+    let admin = world.admin();
+    let mut inside = admin.connect();
+    inside.send(admin.head("POST", "/api/v1/identities/", 8));
+    inside.send("not ");
     let stranger = world.stranger();
+    eventually("the first is served", || {
+        stranger.metrics().value("identityd_http_requests_in_flight") == Some(1.0)
+    });
     let mut outside = stranger.connect();
     outside.send(stranger.head("GET", "/healthz", 0));
-    // Long after the other has asked, it is still this one who is served.
-    for _ in 0..100 {
-        ask(&inside).unwrap();
-    }
     assert!(outside.is_silent());
-    drop(inside);
+    inside.send("json");
+    assert!(inside.until_closed().starts_with("HTTP/1.1 422"));
     assert!(outside.until_closed().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_upload_that_is_too_large_is_told_so_to_its_end() {
+    let world = World::new();
+    let admin = world.admin();
+    for mebibytes in [2, 8, 20] {
+        let body = vec![b' '; mebibytes * 1024 * 1024];
+        for answer in [
+            admin.raw("POST", "/api/v1/identities/", &body),
+            admin.raw_in_chunks("POST", "/api/v1/identities/", &body),
+            world.holder_of("wrong").raw("POST", "/api/v1/identities/", &body),
+        ] {
+            assert_eq!(answer.headers["connection"], "close");
+            assert!([413, 401].contains(&answer.status), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_goes_on_after_an_answer_that_did_not_need_the_body() {
+    let world = World::new();
+    let agent = world.agent("alpha");
+    let mut line = agent.connect();
+    let head = agent.head("POST", "/api/v1/identities/", 2).replace("Connection: close\r\n", "");
+    line.send(head + "{}");
+    line.send(agent.head("GET", "/healthz", 0));
+    let answers = line.until_closed();
+    assert!(answers.starts_with("HTTP/1.1 403"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+}
+
+// RFC 9112, section 3.2.
+#[test]
+fn a_request_has_one_host() {
+    let world = World::new();
+    let admin = world.admin();
+    let key = admin.head("GET", "/", 0);
+    let key = key.lines().find(|line| line.starts_with("X-API-Key")).unwrap();
+    for path in ["/api/v1/identities/", "/healthz"] {
+        for (hosts, status) in [("", "400"), ("Host: one\r\nHost: two\r\n", "400"), ("Host: one\r\n", "200")]
+        {
+            let mut line = admin.connect();
+            line.send(format!("GET {path} HTTP/1.1\r\n{hosts}{key}\r\nConnection: close\r\n\r\n"));
+            let answer = line.until_closed();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{hosts:?}: {answer}");
+            assert_eq!(answer.contains("host_required"), status == "400", "{answer}");
+        }
+    }
+    let mut old = admin.connect();
+    old.send("GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(old.until_closed().starts_with("HTTP/1.0 200"));
 }

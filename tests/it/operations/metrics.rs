@@ -66,7 +66,7 @@ fn no_name_id_or_key_of_anybody_is_shown() {
 #[test]
 fn nothing_but_reading_is_served_there() {
     let world = World::new();
-    let answer = world.stranger().raw("POST", "/metrics", b"");
+    let answer = world.stranger().at_metrics().raw("POST", "/metrics", b"");
     assert_eq!(answer.headers["allow"], "GET,HEAD");
     assert_eq!(answer.json()["request_id"], answer.headers["x-request-id"].as_str());
     assert_eq!(answer.refused(405), "Method Not Allowed");
@@ -81,4 +81,21 @@ fn a_database_that_is_away_leaves_the_numbers_of_the_process() {
     seen.has("identityd_database_up", 0.0);
     seen.has("identityd_commits_total", 1.0);
     assert_eq!(seen.value("identityd_log_head_position"), None);
+}
+
+#[test]
+fn the_address_of_the_api_shows_no_metrics() {
+    let world = World::new();
+    world.stranger().raw("GET", "/metrics", b"").must_be(404);
+    let elsewhere = world.stranger().at_metrics().call(reqwest::Method::GET, "/identities").open().unwrap();
+    assert_eq!(elsewhere.status(), 404);
+}
+
+// A pool may have very many numbers, and a scrape must not count them each time.
+#[test]
+fn numbers_are_not_counted_at_every_scrape() {
+    let world = World::new();
+    let free = world.admin().metrics().value("identityd_phone_numbers_free").unwrap();
+    world.database().execute("delete from phone_number_pool");
+    world.admin().metrics().has("identityd_phone_numbers_free", free);
 }

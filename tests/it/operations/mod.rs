@@ -4,3 +4,4 @@ mod clients;
 mod connections;
 mod limits;
 mod metrics;
+pub(super) mod shares;

@@ -111,3 +111,17 @@ fn a_filter_shows_nobody_what_it_may_not_see() {
     assert_eq!(alpha.handles_of("q=e"), ["helpline"]);
     assert!(alpha.handles_of("handle_prefix=sales").is_empty());
 }
+
+#[test]
+fn a_parameter_that_is_no_text_is_refused() {
+    let world = world();
+    let admin = world.admin();
+    for query in ["q=%ff", "q=a%C3", "handle_prefix=%80", "status=active&q=%ed%a0%80"] {
+        let answer = admin.get(&format!("/identities?{query}"));
+        assert_eq!(answer.status, 422, "{query}: {answer}");
+    }
+    admin.get("/events?agent_handle=%ff").invalid_at(&["query", "agent_handle"]);
+    // A parameter that nobody knows is ignored here, whatever it is.
+    admin.get("/identities?unknown=%ff").must_be(200);
+    assert_eq!(admin.handles_of("q=%C3%9Cberwachung"), ["helpline"]);
+}

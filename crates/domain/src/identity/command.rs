@@ -36,7 +36,7 @@ pub enum Command {
     ProvisionPhone(PhoneOrder),
     /// Change how the phone number treats calls, and the filter mode of the phone.
     ChangePhone(PhoneChange),
-    /// Release the phone number. It is never assigned again.
+    /// Release the phone number.
     ReleasePhone {
         /// The id of the number; `None` means whichever number the identity has.
         phone_number_id: Option<Uuid>,

@@ -106,6 +106,7 @@ fn renamed(live: &Live, wanted: Option<&Handle>, facts: &Facts) -> Result<Option
         return Ok(None);
     };
     name_is_free(&agent_handle, facts)?;
+    facts.wait_for_rename.map_or(Ok(()), |wait| Err(IdentityError::RenamedTooOften(wait)))?;
     Ok(Some(Event::Renamed { previous_agent_handle: live.handle.clone(), agent_handle }))
 }
 
@@ -198,6 +199,7 @@ fn provision_phone(live: &Live, order: &PhoneOrder, facts: &Facts) -> Decision {
 /// A new number gets the modes that the identity has for its phone, unless the order says another one.
 fn phone_provisioned(order: &PhoneOrder, filters: Filters, facts: &Facts) -> Decision {
     calls_are_complete(&order.calls)?;
+    facts.wait_for_number.map_or(Ok(()), |wait| Err(IdentityError::TooManyNumbers(wait)))?;
     let offer = facts.number.clone().ok_or(IdentityError::NoNumberAvailable)?;
     let phone = Phone { id: order.id, number: offer.number, state: offer.state, calls: order.calls.clone() };
     let present = filters.phone;

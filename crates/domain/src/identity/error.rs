@@ -1,5 +1,7 @@
 //! Why an identity refuses a command.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::facts::Namespace;
@@ -16,6 +18,12 @@ pub enum IdentityError {
     /// Another identity has the name, the name is on hold after its last use, or it is reserved.
     #[error("agent handle is unavailable in namespace {0}")]
     HandleUnavailable(Namespace),
+    /// The identity was renamed as often as it may be in a day.
+    #[error("the identity was renamed too often, and may be again in {0:?}")]
+    RenamedTooOften(Duration),
+    /// The identity got as many phone numbers as it may get in a day.
+    #[error("the identity got too many phone numbers, and may get another in {0:?}")]
+    TooManyNumbers(Duration),
     /// An identity always sees itself, so it cannot be its own viewer.
     #[error("an identity cannot be its own viewer")]
     ViewerIsTarget,

@@ -138,7 +138,7 @@ pub enum Event {
         /// How calls are treated: all fields, changed or not.
         calls: CallHandling,
     },
-    /// The phone number was released. It is never assigned again.
+    /// The phone number was released.
     #[serde(rename = "identity.phone_released")]
     PhoneReleased {
         /// The id of the number.

@@ -1,28 +1,29 @@
 //! What the service works with, as callers get at it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use identity_log::Log;
-use identity_log::follow::Head;
+use identity_log::feeds::Feeds;
 use identity_log::proof::signer::Signer;
-use identity_projections::api_keys::{self, Row as KeyRow};
-use identity_projections::identities::finder::Finder;
+use identity_projections::api_keys::Row as KeyRow;
+use identity_projections::finder::{FindError, Finder, KeyId};
 use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
 use sqlx::PgPool;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
-use crate::context::Context;
+use crate::context::{Context, ShareSlot};
 use crate::cursor::Seal;
 use crate::error::ApiError;
+use crate::followers::Followers;
 use crate::idempotency::InFlight;
-use crate::limits::{self, Limits};
+use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
+use crate::readiness::{Probe, Readiness};
 
 /// What the service works with. Its fields are for callers alone.
 #[derive(Debug, Clone)]
@@ -32,7 +33,9 @@ pub struct App(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) parts: Parts,
     in_flight: InFlight,
-    limits: Limits,
+    pub(super) limits: Limits,
+    probe: Probe,
+    pub(super) followers: Followers,
     pub(super) seal: Seal,
 }
 
@@ -41,18 +44,23 @@ pub(super) struct Inner {
 pub struct Parts {
     /// A migrated database.
     pub pool: PgPool,
+    /// The same, for what asks whether the service is ready: it does not queue behind clients.
+    pub probe_pool: PgPool,
     /// Its log.
     pub log: Log,
     /// Whoever signs it.
     pub signer: Signer,
-    /// How far it reaches. When nobody tells any more the service is stopping, and answers that follow the log end.
-    pub head: watch::Receiver<Head>,
+    /// How far the history of single organizations reaches. When nobody tells any more the service is stopping, and answers
+    /// that follow history end.
+    pub feeds: Feeds,
     /// The settings.
     pub settings: AppSettings,
     /// Whether requests are answered yet.
     pub readiness: Readiness,
     /// Who finds single identities in it.
-    pub finder: Finder,
+    pub finder: Finder<IdentityQuery>,
+    /// Who finds keys that are not in memory.
+    pub key_finder: Finder<KeyId>,
     /// What was read a moment ago.
     pub cache: Cache,
     /// What is counted of requests.
@@ -68,12 +76,10 @@ pub struct AppSettings {
     pub tunnel_zone: String,
     /// The longest description, in characters (D18).
     pub longest_description: usize,
-    /// How often somebody may ask.
+    /// What somebody may cost.
     pub limits: limits::Settings,
     /// How long a request may take before its client is told to come again.
     pub longest_request: Duration,
-    /// How many requests are answered at the same time.
-    pub most_requests: usize,
     /// How long a live stream may be silent, so that whatever stands between does not take it for dead.
     pub heartbeat: Duration,
 }
@@ -82,8 +88,16 @@ impl App {
     /// The service, put together. Requests are answered as soon as it is ready.
     pub fn new(parts: Parts) -> Self {
         let limits = Limits::new(parts.settings.limits);
+        let followers = Followers::new(parts.feeds.clone());
         let seal = Seal::new(parts.signer.key().authenticator("cursors of lists"));
-        Self(Arc::new(Inner { parts, in_flight: InFlight::default(), limits, seal }))
+        Self(Arc::new(Inner {
+            parts,
+            in_flight: InFlight::default(),
+            limits,
+            probe: Probe::default(),
+            followers,
+            seal,
+        }))
     }
 
     /// Refuses until the service is ready: what would be read may be of an older shape.
@@ -118,11 +132,9 @@ impl App {
         context: &Context,
     ) -> Result<Arc<KeyRow>, ApiError> {
         let presented = header.to_str().ok().and_then(Presented::parse);
-        self.0.limits.may_try(context.client, presented.as_ref().map(Presented::sha256))?;
         if let Some(presented) = presented {
             let key = self.key(presented.id).await?;
             if let Some(key) = key.filter(|key| presented.matches(&key.secret_sha256)) {
-                self.0.limits.good(presented.sha256());
                 return Ok(key);
             }
         }
@@ -142,15 +154,15 @@ impl App {
     }
 
     /// The key with this id, if it is good.
-    pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, sqlx::Error> {
-        let Parts { pool, cache, metrics, .. } = &self.0.parts;
+    pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, FindError> {
+        let Parts { key_finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.key(id);
         metrics.looked_up("key", known.is_some());
         if known.is_some() {
             return Ok(known);
         }
         let ticket = cache.ticket();
-        let key = api_keys::find_active(pool, id).await?.map(Arc::new);
+        let key = key_finder.find(KeyId(id)).await?;
         if let Some(key) = &key {
             cache.keep_key(ticket, key);
         }
@@ -199,7 +211,59 @@ impl App {
     }
 
     /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
-    pub(crate) async fn probe(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("select from log_head").execute(&self.0.parts.pool).await.map(drop)
+    pub(crate) async fn probe(&self) -> Result<(), Arc<sqlx::Error>> {
+        self.0.probe.ask(&self.0.parts.probe_pool).await
+    }
+}
+
+/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyCheck {
+    app: App,
+    key: Uuid,
+}
+
+impl KeyCheck {
+    pub(super) fn new(app: &App, key: Uuid) -> Self {
+        Self { app: app.clone(), key }
+    }
+
+    /// Whether the key is still valid.
+    pub(crate) async fn is_valid(&self) -> Result<bool, FindError> {
+        Ok(self.app.key(self.key).await?.is_some())
+    }
+}
+
+/// What a request with a good key needs to take its shares.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission {
+    app: App,
+    key: Arc<KeyRow>,
+    client: Option<IpAddr>,
+    slot: ShareSlot,
+}
+
+impl Admission {
+    pub(super) fn new(app: &App, key: &Arc<KeyRow>, context: &Context) -> Self {
+        let (client, slot) = (context.client, context.share.clone());
+        Self { app: app.clone(), key: Arc::clone(key), client, slot }
+    }
+
+    /// Lets the request in: it counts from now on. Again and again, and it counts once.
+    pub(crate) fn enter(&self) -> Result<(), ApiError> {
+        self.slot.fill(|| self.app.0.limits.request(&self.key))
+    }
+
+    /// Takes the share of a body that is awaited.
+    pub(crate) fn await_body(&self) -> Result<BodyShare, ApiError> {
+        self.app.0.limits.body(&self.key, self.client)
+    }
+
+    /// Lets the request in when its body has arrived, if its key is still valid.
+    pub(crate) async fn enter_with_body(&self) -> Result<(), ApiError> {
+        if !KeyCheck::new(&self.app, self.key.id).is_valid().await? {
+            return Err(ApiError::unauthorized());
+        }
+        self.enter()
     }
 }

@@ -8,7 +8,7 @@ use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::proof::{SignError, TreeError};
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
-use identity_projections::identities::finder::FindError;
+use identity_projections::finder::FindError;
 use identity_projections::past::PastError;
 use serde_json::json;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{ApiError, chain};
 use crate::code::Code;
 use crate::conditional::Revision;
+use crate::limits::buckets::whole_seconds;
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
@@ -123,6 +124,12 @@ impl From<IdentityError> for ApiError {
             IdentityError::NotFound => Self::identity_not_found(),
             IdentityError::AlreadyCreated => Self::new(Code::IdentityExists, "Identity id is in use"),
             IdentityError::HandleUnavailable(namespace) => handle_unavailable(namespace),
+            IdentityError::RenamedTooOften(wait) => {
+                Self::quota_used_up("renames of this identity", whole_seconds(wait))
+            }
+            IdentityError::TooManyNumbers(wait) => {
+                Self::quota_used_up("phone numbers of this identity", whole_seconds(wait))
+            }
             IdentityError::ViewerIsTarget => {
                 Self::invalid_field("viewer_identity_id", "An identity always sees itself")
             }

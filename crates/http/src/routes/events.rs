@@ -126,8 +126,8 @@ async fn answer(
     let response = match representation {
         Representation::Page => page::json(range, caller.pool()).await?,
         Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,
-        Representation::Lines => whole::lines(range, caller),
-        Representation::Live => live::follow(range, caller),
+        Representation::Lines => whole::lines(range, caller)?,
+        Representation::Live => live::follow(range, caller)?,
     };
     Ok(accept::negotiated(response))
 }

@@ -34,6 +34,6 @@ pub(crate) async fn healthz() -> Result<Response, ApiError> {
     extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
     app.must_be_ready()?;
-    app.probe().await.map_err(|error| ApiError::not_ready(&error))?;
+    app.probe().await.map_err(|error| ApiError::not_ready(&*error))?;
     json(StatusCode::OK, &Health { status: "ready" })
 }

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-use identity_log::ReadError;
 use identity_log::proof::{SignError, TreeError};
+use identity_log::{ReadError, ReadModelFailure};
+use identity_projections::finder::FindError;
 use identity_projections::past::PastError;
 
 use crate::caller::KeyCheck;
@@ -21,9 +22,18 @@ pub(crate) enum Interruption {
     /// The log could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// The key could not be looked up.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// What was signed could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A stored row could not be read.
+    #[error(transparent)]
+    Row(#[from] ReadModelFailure),
+    /// What is shown of a row could not be written.
+    #[error(transparent)]
+    Write(#[from] serde_json::Error),
     /// A document of the past could not be folded.
     #[error(transparent)]
     Past(#[from] PastError),
@@ -53,7 +63,10 @@ impl From<Interruption> for ApiError {
         match interruption {
             Interruption::Read(error) => error.into(),
             Interruption::Database(error) => error.into(),
+            Interruption::Row(error) => error.into(),
+            Interruption::Write(error) => error.into(),
             Interruption::Sign(error) => error.into(),
+            Interruption::Find(error) => error.into(),
             Interruption::Tree(error) => error.into(),
             Interruption::Past(error) => error.into(),
             Interruption::Revoked => Self::unauthorized(),

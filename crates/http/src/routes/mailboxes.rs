@@ -9,7 +9,7 @@ use identity_log::Committed;
 use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
 
-use super::{filter_mode_change_notice, json as answer};
+use super::{filter_mode_change_notice, owned};
 use crate::caller::{AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
@@ -29,11 +29,9 @@ pub(crate) async fn list_mailboxes(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    unless_known(&caller, &headers, async || {
-        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
-        answer(StatusCode::OK, &owners.into_iter().map(FullMailbox::from).collect::<Vec<_>>())
-    })
-    .await
+    let form =
+        owned::Form { before: "[", behind: "]", write: |row| serde_json::to_string(&FullMailbox::from(row)) };
+    unless_known(&caller, &headers, async || owned::list(&caller, form).await).await
 }
 
 /// Get a mailbox

@@ -3,10 +3,8 @@
 //! A moment in time means everything that had happened by then, itself included; no two commands share a moment, so it
 //! names a place in history exactly. `sequence:N`, for one identity, means right after its own event of that sequence.
 
-use axum::body::Body;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use axum::http::StatusCode;
+use axum::response::Response;
 use identity_domain::Handle;
 use identity_log::{history, past as log};
 use identity_projections::identities::IdentityBody;
@@ -17,17 +15,12 @@ use time::OffsetDateTime;
 
 use super::interruption::Interruption;
 use super::json_text;
+use super::pieces::{self, PIECE_BYTES, Pieces};
 use crate::caller::{Caller, Historian, KeyCheck};
 use crate::error::ApiError;
 use crate::fault::Complaint;
 use crate::form::reader::Reader;
 use crate::parameters::{Parameters, ReadQuery, moment, read_moment};
-
-/// How many identities are read before the status of a list is sent: a short list has its length in its head.
-const FIRST_PIECE: usize = 64;
-
-/// How many are read at a time from then on.
-const PIECE: usize = 256;
 
 /// When.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +91,8 @@ pub(crate) async fn list(
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
     let lived = Lived::find(caller.pool(), caller.organization_id(), upto).await?;
-    whole(List { key: caller.key_check(), pool: caller.pool().clone(), lived, place: 0, ended: false }).await
+    let (key, pool) = (caller.key_check(), caller.pool().clone());
+    pieces::whole(List { key, pool, lived, place: 0, count: usize::MAX }, &caller).await
 }
 
 /// A list of the past on its way.
@@ -107,43 +101,26 @@ struct List {
     pool: PgPool,
     lived: Lived,
     place: usize,
-    ended: bool,
+    /// How many identities fill a piece, as far as the last piece tells.
+    count: usize,
 }
 
-impl List {
-    /// The next piece; none behind the end.
-    async fn piece(&mut self, count: usize) -> Result<Option<String>, Interruption> {
-        if self.ended {
-            return Ok(None);
-        }
+impl Pieces for List {
+    async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
+        let count = self.count.min(limit as usize).max(1);
         let found = self.lived.piece(&self.pool, self.place, count).await?;
         Interruption::unless_valid(&self.key).await?;
-        let mut text = String::new();
+        body.push_str(if self.place == 0 { "[" } else { "" });
         for identity in &found {
-            text.push(if self.place == 0 { '[' } else { ',' });
-            identity.write_body(&mut text);
+            body.push_str(if self.place == 0 { "" } else { "," });
+            identity.write_body(body);
             self.place += 1;
         }
-        self.ended = found.len() < count;
-        if self.ended {
-            text.push_str(if self.place == 0 { "[]" } else { "]" });
-        }
-        Ok(Some(text))
+        self.count = PIECE_BYTES / (body.len() / count).max(1);
+        let is_last = found.len() < count;
+        body.push_str(if is_last { "]" } else { "" });
+        Ok(is_last)
     }
-}
-
-/// The whole list; at once if it is short.
-async fn whole(mut list: List) -> Result<Response, ApiError> {
-    let first = list.piece(FIRST_PIECE).await?.unwrap_or_default();
-    if list.ended {
-        return Ok(json_text(StatusCode::OK, first));
-    }
-    let rest = stream::try_unfold(list, async |mut list| {
-        Ok::<_, Interruption>(list.piece(PIECE).await?.map(|piece| (piece, list)))
-    });
-    let rest = rest.inspect_err(Interruption::report);
-    let body = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 fn as_of() -> impl Reader<str, AsOf> {

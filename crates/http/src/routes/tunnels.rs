@@ -13,7 +13,7 @@ use identity_projections::identities::{self, Part, Row};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::json as answer;
+use super::owned;
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
@@ -36,12 +36,9 @@ pub(crate) async fn list_tunnels(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    unless_known(&caller, &headers, async || {
-        let owners = identities::owners(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
-        let tunnels = owners.into_iter().map(FullTunnel::of).collect::<Result<_, _>>()?;
-        answer(StatusCode::OK, &TunnelList { tunnels })
-    })
-    .await
+    let write = |row| serde_json::to_string(&FullTunnel::of(row)?);
+    let form = owned::Form { before: "{\"tunnels\":[", behind: "]}", write };
+    unless_known(&caller, &headers, async || owned::list(&caller, form).await).await
 }
 
 /// Get a tunnel

@@ -18,7 +18,7 @@ use crate::event::metadata::Metadata;
 use crate::event::recorded::{Recorded, write_timestamp};
 
 /// A selection of events of one organization. A field that is `None` restricts nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The organization.
     pub organization_id: String,

@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod count;
+pub mod feeds;
 pub mod follow;
 pub mod history;
 pub(crate) mod pages;

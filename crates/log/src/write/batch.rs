@@ -113,7 +113,7 @@ impl Batch {
             }
         }
         if !draft.numbers.is_empty() {
-            deps.carrier.claim(connection, &draft.numbers).await?;
+            deps.carrier.change(connection, &draft.numbers).await?;
         }
         for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
             keep_answer(connection, &job.append, outcome).await?;

@@ -13,13 +13,15 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::batch_needs::{AggregateKey, BatchNeeds};
-use super::carrier::Carrier;
-use super::names::{self, ChangedClaim, Claims};
+use super::carrier::{Carrier, NumberChange};
+use super::names::{self, ChangedClaim, Claims, Held};
+use super::recent::RecentUse;
 use crate::append::Append;
 use crate::error::BatchError;
 use crate::event::ids;
 use crate::event::recorded::Recorded;
 use crate::read::pages;
+use crate::settings::Settings;
 
 /// How many states of aggregates are kept from one batch to the next at most.
 const MAX_CACHED_AGGREGATES: usize = 20_000;
@@ -63,6 +65,7 @@ struct Aggregate {
     organization_id: String,
     sequence: i64,
     state: State,
+    recent: RecentUse,
     /// The position of the log up to which this was last looked up or changed.
     as_of: i64,
 }
@@ -82,8 +85,8 @@ pub(super) struct BatchContext {
     secrets: HashMap<String, BTreeSet<Uuid>>,
     /// Free phone numbers.
     offers: VecDeque<Offer>,
-    /// Phone numbers that commands of this batch have taken, each with the identity that has it.
-    taken_numbers: Vec<(String, Uuid)>,
+    /// Phone numbers that commands of this batch have taken or released.
+    numbers: Vec<NumberChange>,
 }
 
 impl BatchContext {
@@ -98,6 +101,7 @@ impl BatchContext {
         &mut self,
         connection: &mut PgConnection,
         carrier: &dyn Carrier,
+        rested_since: OffsetDateTime,
         now: i64,
         appends: &[&Append],
     ) -> Result<(), BatchError> {
@@ -115,7 +119,7 @@ impl BatchContext {
         }
         self.load_claims(connection, needs.names, &needs.holders).await?;
         if !needs.numbers.is_empty() {
-            self.offers = carrier.offers(connection, &needs.numbers).await?.into();
+            self.offers = carrier.offers(connection, &needs.numbers, rested_since).await?.into();
         }
         Ok(())
     }
@@ -229,12 +233,17 @@ impl BatchContext {
     }
 
     /// The facts that a command is decided with, at the moment `now`.
-    pub(super) fn facts(&self, append: &Append, name_hold: Duration, now: OffsetDateTime) -> Facts {
+    pub(super) fn facts(&self, append: &Append, settings: &Settings, now: OffsetDateTime) -> Facts {
+        let hold = Duration::try_from(settings.name_hold).unwrap_or(Duration::MAX);
+        let (quotas, names_held) = (settings.quotas, settings.quotas.names_held);
+        let recent = self.aggregate_of(append).map(|aggregate| &aggregate.recent);
         let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
-            blocked: name
-                .and_then(|name| self.claims.blocker(name.as_str(), &append.aggregate_id, name_hold, now)),
+            blocked: name.and_then(|name| {
+                let claimant = &append.aggregate_id;
+                self.claims.blocker(name.as_str(), claimant, Held { hold, most: names_held }, now)
+            }),
             identity_is_live: identity.is_some_and(|identity| self.identity_is_live(organization, identity)),
             identities: if all_identities && self.is_open(append) {
                 self.live_identities(organization)
@@ -243,6 +252,8 @@ impl BatchContext {
             },
             secrets: secrets.map_or_else(Vec::new, |selection| self.live_secrets(organization, &selection)),
             number: number.and_then(|wish| self.offer(&wish)),
+            wait_for_rename: recent.and_then(|recent| recent.renames.wait(quotas.renames_per_day, now)),
+            wait_for_number: recent.and_then(|recent| recent.numbers.wait(quotas.numbers_per_day, now)),
         }
     }
 
@@ -294,7 +305,12 @@ impl BatchContext {
             }
             Event::Identity(IdentityEvent::PhoneProvisioned { phone, .. }) => {
                 self.offers.retain(|offer| offer.number != phone.number);
-                self.taken_numbers.push((phone.number.clone(), id));
+                let number = phone.number.clone();
+                self.numbers.push(NumberChange { number, identity_id: id, released_at: None });
+            }
+            Event::Identity(IdentityEvent::PhoneReleased { number, .. }) => {
+                let (number, released_at) = (number.clone(), Some(recorded.recorded_at));
+                self.numbers.push(NumberChange { number, identity_id: id, released_at });
             }
             Event::VaultSecret(_) => {
                 if let Some(registered) = self.secrets.get_mut(&recorded.organization_id) {
@@ -313,18 +329,20 @@ impl BatchContext {
                 organization_id: recorded.organization_id.clone(),
                 sequence: 0,
                 state: State::initial(recorded.event.kind()),
+                recent: RecentUse::default(),
                 as_of: 0,
             });
         aggregate.as_of = recorded.position;
         aggregate.sequence = recorded.sequence;
         aggregate.state.evolve(&recorded.event);
+        aggregate.recent.apply(recorded);
     }
 
-    /// The claims that this batch has changed, the phone numbers that it has taken, each with the identity that has
-    /// it, and the cache for the next batch. `base` is the last position before this batch.
-    pub(super) fn into_changes(self, base: i64) -> (Vec<ChangedClaim>, Vec<(String, Uuid)>, AggregateCache) {
+    /// The claims that this batch has changed, the phone numbers that it has taken or released, and the cache for the
+    /// next batch. `base` is the last position before this batch.
+    pub(super) fn into_changes(self, base: i64) -> (Vec<ChangedClaim>, Vec<NumberChange>, AggregateCache) {
         let (changed, claims) = self.claims.into_changes();
         let cache = AggregateCache { aggregates: self.aggregates, claims, committed: base };
-        (changed, self.taken_numbers, cache)
+        (changed, self.numbers, cache)
     }
 }

@@ -1,29 +1,44 @@
 //! The source of phone numbers: a port, and the pool in Postgres behind it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use identity_domain::phone::UsState;
 use identity_domain::{NumberWish, Offer};
 use sqlx::{PgConnection, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// A source of phone numbers. Both methods run in the transaction of the batch, which has `log_head` locked. So a number
 /// is claimed if and only if the events that assign it are committed, and a slow carrier would hold up every writer.
 #[async_trait]
 pub trait Carrier: Send + Sync {
-    /// Free numbers for these wishes. Wishes for the same state get as many numbers as there are wishes, so every wish
+    /// Free numbers for these wishes. Numbers that were released by `rested_since` are free again. Wishes for the same state get as many numbers as there are wishes, so every wish
     /// finds one, if there are enough free numbers.
     async fn offers(
         &self,
         connection: &mut PgConnection,
         wishes: &[NumberWish],
+        rested_since: OffsetDateTime,
     ) -> Result<Vec<Offer>, sqlx::Error>;
 
-    /// Claims numbers for identities, for ever: a released number is not assigned again. Contract, section 5.
-    async fn claim(
+    /// Carries out changes of numbers, in order. Contract, section 5.
+    async fn change(
         &self,
         connection: &mut PgConnection,
-        claims: &[(String, Uuid)],
+        changes: &[NumberChange],
     ) -> Result<(), sqlx::Error>;
+}
+
+/// A number that an identity got or released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberChange {
+    /// The number in E.164.
+    pub number: String,
+    /// The identity that has it, or had it last.
+    pub identity_id: Uuid,
+    /// When it was released; `None` if the identity got it.
+    pub released_at: Option<OffsetDateTime>,
 }
 
 /// The phone numbers that an operator loaded into the table `phone_number_pool`.
@@ -36,7 +51,9 @@ impl Carrier for NumberPool {
         &self,
         connection: &mut PgConnection,
         wishes: &[NumberWish],
+        rested_since: OffsetDateTime,
     ) -> Result<Vec<Offer>, sqlx::Error> {
+        return_rested(connection, rested_since).await?;
         let states: Vec<Option<String>> = wishes.iter().map(|wish| wish.state.map(String::from)).collect();
         let enough = i64::try_from(wishes.len()).unwrap_or(i64::MAX);
         let rows = sqlx::query(
@@ -58,25 +75,39 @@ impl Carrier for NumberPool {
         rows.iter().map(offer).collect()
     }
 
-    async fn claim(
+    async fn change(
         &self,
         connection: &mut PgConnection,
-        claims: &[(String, Uuid)],
+        changes: &[NumberChange],
     ) -> Result<(), sqlx::Error> {
-        let (numbers, identities): (Vec<&str>, Vec<Uuid>) =
-            claims.iter().map(|(number, identity)| (number.as_str(), *identity)).unzip();
+        // An update sees each row once, so the last change of each number is the one that is written.
+        let last: HashMap<&str, &NumberChange> =
+            changes.iter().map(|change| (change.number.as_str(), change)).collect();
         sqlx::query(
             "update phone_number_pool
-             set claimed_by = identity
-             from unnest($1::text[], $2::uuid[]) as claims (claimed, identity)
-             where number = any($1) and number = claimed",
+             set claimed_by = identity, released_at = released
+             from unnest($1::text[], $2::uuid[], $3::timestamptz[]) as changes (changed, identity, released)
+             where number = any($1) and number = changed",
         )
-        .bind(numbers)
-        .bind(identities)
+        .bind(last.keys().copied().collect::<Vec<_>>())
+        .bind(last.values().map(|change| change.identity_id).collect::<Vec<_>>())
+        .bind(last.values().map(|change| change.released_at).collect::<Vec<_>>())
         .execute(connection)
         .await?;
         Ok(())
     }
+}
+
+/// Puts the numbers back into the pool that were released by this moment.
+async fn return_rested(
+    connection: &mut PgConnection,
+    rested_since: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update phone_number_pool set claimed_by = null, released_at = null where released_at <= $1")
+        .bind(rested_since)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 fn offer(row: &sqlx::postgres::PgRow) -> Result<Offer, sqlx::Error> {

@@ -1,10 +1,10 @@
 //! Drafting a batch: every command is decided in the order of arrival, and nothing is written.
 
 use sqlx::PgConnection;
-use time::Duration;
-use uuid::Uuid;
+use time::{Duration, OffsetDateTime};
 
 use super::batch_context::BatchContext;
+use super::carrier::NumberChange;
 use super::deps::Deps;
 use super::head::{DraftedOn, LogHead};
 use super::idempotency::{self, UsedKey, UsedKeys};
@@ -25,8 +25,8 @@ pub(super) struct Draft {
     pub(super) events: Vec<Recorded>,
     /// The SQL of the batch.
     pub(super) writes: Writes,
-    /// Phone numbers that the batch takes from the pool, each with the identity that gets it.
-    pub(super) numbers: Vec<(String, Uuid)>,
+    /// Phone numbers that the batch takes from the pool or releases, in the order in which it does.
+    pub(super) numbers: Vec<NumberChange>,
 }
 
 impl Draft {
@@ -69,7 +69,8 @@ pub(super) async fn draft(
     head.load_organizations(connection, appends).await?;
     let drafted_on = DraftedOn::of(&head);
     let mut context = BatchContext::with_cache(aggregates, no_other_writer_since);
-    context.load(connection, deps.carrier.as_ref(), drafted_on.position, appends).await?;
+    let rested_since = rested_since(&head, deps);
+    context.load(connection, deps.carrier.as_ref(), rested_since, drafted_on.position, appends).await?;
     let mut used = idempotency::used_keys(connection, appends).await?;
     used.extend(last_used);
     let Decided { mut outcomes, accepted, used_keys } =
@@ -96,6 +97,12 @@ pub(super) async fn draft(
     }
     let draft = Draft { drafted_on, outcomes, events, writes, numbers };
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
+}
+
+/// Phone numbers that were released by this moment have rested for long enough: as long as names are held.
+fn rested_since(head: &LogHead, deps: &Deps) -> OffsetDateTime {
+    let hold = Duration::try_from(deps.settings.name_hold).unwrap_or(Duration::MAX);
+    head.clock().checked_sub(hold).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// The decisions of a batch.
@@ -154,8 +161,7 @@ fn decide(
         return Ok(Err(AppendError::VersionConflict { actual: version }));
     }
     let now = head.next_moment()?;
-    let hold = Duration::try_from(deps.settings.name_hold).unwrap_or(Duration::MAX);
-    let facts = context.facts(append, hold, now);
+    let facts = context.facts(append, &deps.settings, now);
     // `None` means that the command is not one of this kind of aggregate: a defect of the caller. It changes nothing.
     let events = match context.state(append).decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
         Ok(events) => events,

@@ -101,5 +101,6 @@ pub mod metrics;
 mod names;
 mod pipeline;
 pub(crate) mod queue;
+pub(crate) mod recent;
 mod record;
 pub(crate) mod statement;

@@ -26,6 +26,13 @@ pub(super) struct Claim {
     pub(super) mail_released_at: Option<OffsetDateTime>,
 }
 
+impl Claim {
+    /// When the holder gave it up altogether, as its handle and as its mail address; `None` if it is in use.
+    fn given_up_at(&self) -> Option<OffsetDateTime> {
+        Some(self.handle_released_at?.max(self.mail_released_at?))
+    }
+}
+
 /// The claims on the names that the commands of a batch mention.
 #[derive(Debug, Default)]
 pub(super) struct Claims(HashMap<String, CachedClaim>);
@@ -36,6 +43,15 @@ struct CachedClaim {
     /// Whether the table has a row of this name.
     is_stored: bool,
     is_changed: bool,
+    /// How many names its last holder gave up later than this one, without those that are loaded, too.
+    given_up_later: i64,
+}
+
+/// How long names are held back for the identity that gave them up, and how many at most; 0 is no limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) hold: Duration,
+    pub(super) most: u32,
 }
 
 /// A claim that the events of a batch have changed.
@@ -57,24 +73,29 @@ impl Claims {
         if unknown.is_empty() {
             return Ok(());
         }
-        for claim in find(connection, &unknown).await? {
-            self.0.insert(claim.name.clone(), CachedClaim { claim, is_stored: true, is_changed: false });
+        let loaded: Vec<&str> = self.0.keys().chain(&unknown).map(String::as_str).collect();
+        for (claim, given_up_later) in find(connection, &unknown, &loaded).await? {
+            let cached = CachedClaim { claim, is_stored: true, is_changed: false, given_up_later };
+            self.0.insert(cached.claim.name.clone(), cached);
         }
         Ok(())
     }
 
-    /// The first namespace in which another identity has the name, or gave it up less than `hold` ago.
+    /// The first namespace in which another identity has the name, or gave it up less than `hold` ago. An identity holds
+    /// back the names that it gave up last, and no more than `most`.
     pub(super) fn blocker(
         &self,
         name: &str,
         claimant: &str,
-        hold: Duration,
+        Held { hold, most }: Held,
         now: OffsetDateTime,
     ) -> Option<Namespace> {
-        let Claim { identity_id, handle_released_at, mail_released_at, .. } = &self.0.get(name)?.claim;
+        let cached = self.0.get(name)?;
+        let Claim { identity_id, handle_released_at, mail_released_at, .. } = &cached.claim;
+        let is_crowded_out = most > 0 && self.given_up_later(cached) >= i64::from(most);
         let is_held = |released_at: &Option<OffsetDateTime>| {
-            let free_from = released_at.and_then(|released| released.checked_add(hold));
-            free_from.is_none_or(|moment| moment > now)
+            let Some(released) = released_at else { return true };
+            !is_crowded_out && released.checked_add(hold).is_none_or(|moment| moment > now)
         };
         if identity_id.to_string() == claimant {
             None
@@ -83,6 +104,16 @@ impl Claims {
         } else {
             is_held(mail_released_at).then_some(Namespace::Mail)
         }
+    }
+
+    /// How many names the last holder of a name gave up later than this one.
+    fn given_up_later(&self, cached: &CachedClaim) -> i64 {
+        let claim = &cached.claim;
+        let Some(given_up_at) = claim.given_up_at() else { return 0 };
+        let loaded = self.0.values().map(|other| &other.claim).filter(|other| {
+            other.identity_id == claim.identity_id && other.given_up_at() > Some(given_up_at)
+        });
+        cached.given_up_later.saturating_add(i64::try_from(loaded.count()).unwrap_or(i64::MAX))
     }
 
     /// Applies an event to the claims.
@@ -123,12 +154,17 @@ impl Claims {
             mail_released_at: Some(recorded.recorded_at),
         };
         let cached = self.0.entry(name.to_owned());
-        let cached =
-            cached.or_insert_with(|| CachedClaim { claim: fresh(), is_stored: false, is_changed: true });
+        let cached = cached.or_insert_with(|| CachedClaim {
+            claim: fresh(),
+            is_stored: false,
+            is_changed: true,
+            given_up_later: 0,
+        });
         if cached.claim.identity_id != identity_id {
             cached.claim = fresh();
         }
-        cached.is_changed = true;
+        // A name that is given up now is the last one.
+        (cached.is_changed, cached.given_up_later) = (true, 0);
         change(&mut cached.claim);
     }
 
@@ -158,9 +194,24 @@ fn local_part(email_address: &str) -> &str {
     email_address.split_once('@').map_or(email_address, |(local, _)| local)
 }
 
-async fn find(connection: &mut PgConnection, names: &[String]) -> Result<Vec<Claim>, sqlx::Error> {
+/// The claims on these names, each with how many names its last holder gave up later. Those in `loaded` are not counted.
+async fn find(
+    connection: &mut PgConnection,
+    names: &[String],
+    loaded: &[&str],
+) -> Result<Vec<(Claim, i64)>, sqlx::Error> {
     let rows = sqlx::query(
-        "select name, organization_id, identity_id, handle_released_at, mail_released_at
+        "select claim.*,
+                (select count(*)
+                 from name_claims as other
+                 where claim.handle_released_at is not null
+                   and claim.mail_released_at is not null
+                   and other.identity_id = claim.identity_id
+                   and other.handle_released_at is not null
+                   and other.mail_released_at is not null
+                   and greatest(other.handle_released_at, other.mail_released_at)
+                       > greatest(claim.handle_released_at, claim.mail_released_at)
+                   and other.name <> all($2)) as given_up_later
          from unnest($1::text[]) as wanted
          cross join lateral (
              select name, organization_id, identity_id, handle_released_at, mail_released_at
@@ -170,9 +221,10 @@ async fn find(connection: &mut PgConnection, names: &[String]) -> Result<Vec<Cla
          ) as claim",
     )
     .bind(names)
+    .bind(loaded)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(claim).collect()
+    rows.iter().map(|row| Ok((claim(row)?, row.try_get("given_up_later")?))).collect()
 }
 
 fn claim(row: &sqlx::postgres::PgRow) -> Result<Claim, sqlx::Error> {

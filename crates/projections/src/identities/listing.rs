@@ -3,9 +3,10 @@
 //! The place of an identity in a list follows from its creation, so it never changes. A client that reads all pages
 //! meets every identity that exists throughout exactly once, whatever happens to the others in between.
 
+use futures::TryStreamExt as _;
 use identity_domain::identity::Status;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, FromRow, PgExecutor, Postgres, QueryBuilder};
+use sqlx::{Arguments as _, FromRow, PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -60,17 +61,19 @@ const CANDIDATES: &str = " and id in (
     union all select target_id from read_model.visibility where organization_id = $1 and viewer_id is null
 )";
 
-/// The next identities of a list that this viewer may see: at most `limit`, after the place `after`.
+/// The next identities of a list that this viewer may see: at most `limit`, after the place `after`, and no more once they
+/// have `max_bytes`. Also returns whether these are the last.
 ///
 /// The access rows of all of them are aggregated in one subquery, rather than in one subquery for each identity.
 pub async fn next(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
     organization_id: &str,
     viewer: &Viewer,
     filter: &Filter,
     after: Option<Place>,
     limit: u32,
-) -> Result<Vec<Listed>, sqlx::Error> {
+    max_bytes: usize,
+) -> Result<(Vec<Listed>, bool), sqlx::Error> {
     // `seen!` refers to the first two parameters by number.
     let mut first = PgArguments::default();
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
@@ -99,7 +102,18 @@ pub async fn next(
          ) as grants on target_id = id
          order by created_at desc, id desc",
     );
-    query.build_query_as().fetch_all(executor).await
+    let mut rows = query.build_query_as().fetch(pool);
+    let (mut page, mut bytes) = (vec![], 0);
+    while let Some(listed) = rows.try_next().await? {
+        let Listed { found: IdentityBody { document, access, .. }, .. } = &listed;
+        bytes += document.len() + access.len();
+        page.push(listed);
+        if bytes >= max_bytes {
+            return Ok((page, false));
+        }
+    }
+    let is_last = page.len() < limit as usize;
+    Ok((page, is_last))
 }
 
 /// Adds the conditions of the filter. A condition that is not asked for is left out, so that Postgres plans each

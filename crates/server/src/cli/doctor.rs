@@ -5,17 +5,23 @@ use serde_json::{Value, json};
 
 use identityd::database::{Database, IfMissing};
 use identityd::doctor::{self, Check};
+use identityd::settings::ServeSettings;
 
 use super::output::{Output, is_terminal, print_table};
 use super::table::{Table, Tone, plain};
 use super::{Installation, with_database};
 
-pub(super) async fn run(installation: &Installation, output: Output) -> anyhow::Result<()> {
+pub(super) async fn run(
+    settings: &ServeSettings,
+    installation: &Installation,
+    output: Output,
+) -> anyhow::Result<()> {
     let Installation { database, signing } = installation;
     let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
         doctor::examine(database.pool(), signing).await
     });
-    let checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
+    let mut checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
+    checks.extend(doctor::examine_settings(settings));
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });
     print(&checks, &json, output)?;

@@ -130,6 +130,7 @@ fn service_settings(
         name_hold,
         description_limit,
         wire,
+        quotas,
         idempotency_retention,
     } = settings.clone();
     let database_url = database.url().clone();
@@ -142,6 +143,7 @@ fn service_settings(
         description_limit,
         signing,
         wire,
+        quotas,
         idempotency_retention,
         heartbeat: HEARTBEAT,
         connections: CONNECTIONS,

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use clap::Args as _;
 use identity_http::client::ForwardedHeader;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -209,6 +210,7 @@ fn no_password_is_shown_by_accident() {
         tunnel_zone: served.tunnel_zone,
         name_hold: served.name_hold,
         description_limit: served.description_limit,
+        quotas: served.quotas,
         idempotency_retention: Duration::from_hours(24),
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
         wire: served.wire,
@@ -217,5 +219,29 @@ fn no_password_is_shown_by_accident() {
     };
     for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn every_setting_of_a_limit_is_on_the_page_of_limits_with_its_default() {
+    let rows: Vec<&str> = include_str!("../../../../docs/limits.md").lines().collect();
+    let is_limit = |name: &str| {
+        ["max_", "_per_", "timeout", "_held", "_limit", "hold", "retention"]
+            .iter()
+            .any(|part| name.contains(part))
+    };
+    let command = ServeFlags::augment_args(clap::Command::new("serve"));
+    let limits: Vec<_> =
+        command.get_arguments().filter(|argument| is_limit(argument.get_id().as_str())).collect();
+    assert!(limits.len() > 20, "{limits:?}");
+    for limit in limits {
+        let (name, help) = (limit.get_id().as_str(), limit.get_help().unwrap().to_string());
+        let row = rows.iter().find(|row| row.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in docs/limits.md"));
+        let default = help.split("[default: ").nth(1).unwrap().trim_end_matches(']').to_owned();
+        assert!(
+            row.contains(&format!("| {default} |")),
+            "the default of {name} is {default}, not as in {row}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use identity_http::client::{ForwardedHeader, TrustedProxies};
-use identity_http::limits;
+use identity_http::limits::{self, DailySettings, OfHolders};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -17,9 +17,13 @@ use crate::edge::Cors;
 use crate::tls::TlsSettings;
 
 const DEFAULT_CLIENT_TIMEOUT_SECONDS: u64 = 30;
+const DEFAULT_WRITE_TIMEOUT_SECONDS: u64 = 30;
 const DEFAULT_REQUEST_TIMEOUT_SECONDS: u64 = 30;
 const DEFAULT_MAX_CONNECTIONS: usize = 4096;
 const DEFAULT_MAX_REQUESTS: usize = 1024;
+const DEFAULT_MAX_STREAMS_PER_KEY: usize = 128;
+const DEFAULT_MAX_STREAMS_PER_ORGANIZATION: usize = 256;
+const DEFAULT_MAX_BODIES_PER_ADDRESS: usize = 128;
 const DEFAULT_REFUSED_KEYS_PER_MINUTE: u32 = 600;
 
 /// An hour: longer is a typing error.
@@ -33,7 +37,7 @@ const MAX_SEMAPHORE_PERMITS: usize = 1_000_000;
 #[derive(Debug, Default, Clone, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireLayer {
-    /// Address for /metrics alone [default: on the address of the API]
+    /// Address of /metrics [default: 127.0.0.1, at the port after that of the API]
     #[arg(long, env = "IDENTITYD_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -41,17 +45,45 @@ pub struct WireLayer {
     #[arg(long, env = "IDENTITYD_CLIENT_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub client_timeout_seconds: Option<u64>,
 
+    /// Seconds a client may take nothing of an answer [default: 30]
+    #[arg(long, env = "IDENTITYD_WRITE_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub write_timeout_seconds: Option<u64>,
+
     /// Seconds after which a request is answered with 503 [default: 30]
     #[arg(long, env = "IDENTITYD_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub request_timeout_seconds: Option<u64>,
 
-    /// Connections at the same time; more wait to be accepted [default: 4096]
+    /// Connections at the same time; the one that has been idle for longest makes room for more [default: 4096]
     #[arg(long, env = "IDENTITYD_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
+
+    /// Connections at the same time from one address that is no trusted proxy [default: a quarter of all]
+    #[arg(long, env = "IDENTITYD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    pub max_connections_per_address: Option<usize>,
 
     /// Requests at the same time; more are answered with 503 [default: 1024]
     #[arg(long, env = "IDENTITYD_MAX_REQUESTS", value_name = "NUMBER")]
     pub max_requests: Option<usize>,
+
+    /// Requests at the same time with one key; more are answered with 429 [default: a quarter of all]
+    #[arg(long, env = "IDENTITYD_MAX_REQUESTS_PER_KEY", value_name = "NUMBER")]
+    pub max_requests_per_key: Option<usize>,
+
+    /// Requests at the same time of one organization; more are answered with 429 [default: half of all]
+    #[arg(long, env = "IDENTITYD_MAX_REQUESTS_PER_ORGANIZATION", value_name = "NUMBER")]
+    pub max_requests_per_organization: Option<usize>,
+
+    /// Bodies awaited at the same time from one address; more are answered with 429 [default: 128]
+    #[arg(long, env = "IDENTITYD_MAX_BODIES_PER_ADDRESS", value_name = "NUMBER")]
+    pub max_bodies_per_address: Option<usize>,
+
+    /// Answers written piece by piece at the same time for one key; more are answered with 429 [default: 128]
+    #[arg(long, env = "IDENTITYD_MAX_STREAMS_PER_KEY", value_name = "NUMBER")]
+    pub max_streams_per_key: Option<usize>,
+
+    /// The same for one organization [default: 256]
+    #[arg(long, env = "IDENTITYD_MAX_STREAMS_PER_ORGANIZATION", value_name = "NUMBER")]
+    pub max_streams_per_organization: Option<usize>,
 
     /// Requests a minute with one key; more are answered with 429 [default: no limit]
     #[arg(long, env = "IDENTITYD_KEY_REQUESTS_PER_MINUTE", value_name = "NUMBER")]
@@ -103,15 +135,13 @@ pub enum HeaderName {
 /// Settings of connections and requests.
 #[derive(Debug, Clone)]
 pub struct WireSettings {
-    /// Where /metrics is, if not beside the API.
+    /// Where /metrics is, if that was said.
     pub metrics_listen: Option<SocketAddr>,
     /// How connections are served.
     pub connections: ConnectionSettings,
     /// How long a request may take.
     pub longest_request: Duration,
-    /// How many requests are answered at the same time.
-    pub most_requests: usize,
-    /// How often somebody may ask.
+    /// What somebody may cost.
     pub limits: limits::Settings,
     /// Whether answers are compressed for clients that ask for it.
     pub compression: bool,
@@ -128,9 +158,22 @@ impl WireLayer {
         Self {
             metrics_listen: self.metrics_listen.or(below.metrics_listen),
             client_timeout_seconds: self.client_timeout_seconds.or(below.client_timeout_seconds),
+            write_timeout_seconds: self.write_timeout_seconds.or(below.write_timeout_seconds),
             request_timeout_seconds: self.request_timeout_seconds.or(below.request_timeout_seconds),
             max_connections: self.max_connections.or(below.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(below.max_connections_per_address),
             max_requests: self.max_requests.or(below.max_requests),
+            max_requests_per_key: self.max_requests_per_key.or(below.max_requests_per_key),
+            max_requests_per_organization: self
+                .max_requests_per_organization
+                .or(below.max_requests_per_organization),
+            max_bodies_per_address: self.max_bodies_per_address.or(below.max_bodies_per_address),
+            max_streams_per_key: self.max_streams_per_key.or(below.max_streams_per_key),
+            max_streams_per_organization: self
+                .max_streams_per_organization
+                .or(below.max_streams_per_organization),
             key_requests_per_minute: self.key_requests_per_minute.or(below.key_requests_per_minute),
             organization_requests_per_minute: self
                 .organization_requests_per_minute
@@ -153,37 +196,79 @@ impl WireSettings {
             Some(HeaderName::Forwarded) => ForwardedHeader::Forwarded,
             Some(HeaderName::XForwardedFor) | None => ForwardedHeader::XForwardedFor,
         };
-        let refused_keys = layer.refused_keys_per_minute.unwrap_or(DEFAULT_REFUSED_KEYS_PER_MINUTE);
         Ok(Self {
             metrics_listen: layer.metrics_listen,
-            connections: ConnectionSettings {
-                client_timeout: timeout(
-                    "client_timeout_seconds",
-                    layer.client_timeout_seconds,
-                    DEFAULT_CLIENT_TIMEOUT_SECONDS,
-                )?,
-                most_connections: most("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?,
-                trusted_proxies: TrustedProxies {
-                    networks: layer.trusted_proxies.unwrap_or_default(),
-                    header,
-                },
-            },
+            connections: connections(&layer, header)?,
             longest_request: timeout(
                 "request_timeout_seconds",
                 layer.request_timeout_seconds,
                 DEFAULT_REQUEST_TIMEOUT_SECONDS,
             )?,
-            most_requests: most("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?,
-            limits: limits::Settings {
-                key: layer.key_requests_per_minute,
-                organization: layer.organization_requests_per_minute,
-                refused_keys: NonZeroU32::new(refused_keys),
-            },
+            limits: limits(&layer)?,
             compression: layer.compression.unwrap_or(true),
             cors: Cors::parse(&layer.cors_origins.unwrap_or_default())?,
             tls: tls(layer.tls_certificate, layer.tls_key)?,
         })
     }
+}
+
+fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<ConnectionSettings> {
+    let all = most("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?;
+    let of_address = layer.max_connections_per_address;
+    Ok(ConnectionSettings {
+        client_timeout: timeout(
+            "client_timeout_seconds",
+            layer.client_timeout_seconds,
+            DEFAULT_CLIENT_TIMEOUT_SECONDS,
+        )?,
+        write_timeout: timeout(
+            "write_timeout_seconds",
+            layer.write_timeout_seconds,
+            DEFAULT_WRITE_TIMEOUT_SECONDS,
+        )?,
+        most_connections: all,
+        most_connections_of_address: most("max_connections_per_address", of_address, share(all, 4))?,
+        trusted_proxies: TrustedProxies {
+            networks: layer.trusted_proxies.clone().unwrap_or_default(),
+            header,
+        },
+    })
+}
+
+fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
+    let requests = most("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?;
+    let (of_key, of_organization) = (layer.max_requests_per_key, layer.max_requests_per_organization);
+    Ok(limits::Settings {
+        key: layer.key_requests_per_minute,
+        organization: layer.organization_requests_per_minute,
+        refused_keys: NonZeroU32::new(
+            layer.refused_keys_per_minute.unwrap_or(DEFAULT_REFUSED_KEYS_PER_MINUTE),
+        ),
+        requests,
+        requests_of: OfHolders {
+            key: most("max_requests_per_key", of_key, share(requests, 4))?,
+            organization: most("max_requests_per_organization", of_organization, share(requests, 2))?,
+        },
+        streams_of: OfHolders {
+            key: most("max_streams_per_key", layer.max_streams_per_key, DEFAULT_MAX_STREAMS_PER_KEY)?,
+            organization: most(
+                "max_streams_per_organization",
+                layer.max_streams_per_organization,
+                DEFAULT_MAX_STREAMS_PER_ORGANIZATION,
+            )?,
+        },
+        bodies_of_address: most(
+            "max_bodies_per_address",
+            layer.max_bodies_per_address,
+            DEFAULT_MAX_BODIES_PER_ADDRESS,
+        )?,
+        daily: DailySettings::default(),
+    })
+}
+
+/// A part of something, but at least one.
+fn share(all: usize, parts: usize) -> usize {
+    (all / parts).max(1)
 }
 
 fn timeout(key: &str, given: Option<u64>, default: u64) -> anyhow::Result<Duration> {

@@ -83,6 +83,7 @@ pub(crate) struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
     base: String,
+    metrics: String,
 }
 
 impl Place {
@@ -203,17 +204,23 @@ impl Serving {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut serving = Self { child, stdout, base: String::new() };
+        let mut serving = Self { child, stdout, base: String::new(), metrics: String::new() };
         let line = serving.line();
         let expected = ["listening on http://127.0.0.1:", "listening on https://127.0.0.1:"];
         assert!(expected.iter().any(|start| line.starts_with(start)), "{line:?}");
         line.trim_end().strip_prefix("listening on ").unwrap().clone_into(&mut serving.base);
+        serving.metrics = serving.line().trim_end().strip_prefix("metrics on ").unwrap().to_owned();
         serving
     }
 
     /// Where it answers, without a slash at the end.
     pub(crate) fn base(&self) -> String {
         self.base.clone()
+    }
+
+    /// The URL of its metrics.
+    pub(crate) fn metrics(&self) -> &str {
+        &self.metrics
     }
 
     pub(crate) fn pid(&self) -> u32 {

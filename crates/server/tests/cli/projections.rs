@@ -192,8 +192,7 @@ fn an_interrupted_rebuild_stops_and_says_what_remains() {
 fn the_service_shows_what_another_process_does_to_read_models() {
     let scene = Scene::new();
     let has = |line: &str| {
-        let seen =
-            reqwest::blocking::get(format!("{}/metrics", scene.serving.base())).unwrap().text().unwrap();
+        let seen = reqwest::blocking::get(scene.serving.metrics()).unwrap().text().unwrap();
         assert!(seen.lines().any(|found| found == line), "no {line} in:\n{seen}");
     };
     let of_identities = |series: &str| format!("identityd_read_model_{series}{{read_model=\"identities\"}}");

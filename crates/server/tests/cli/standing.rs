@@ -111,7 +111,7 @@ fn a_request_under_way_is_answered_and_idle_connections_are_closed_when_the_serv
     idle.read_exact(&mut answered).unwrap();
     assert_eq!(&answered, b"HTTP/1.1 401");
     let mut busy = half_a_request(&serving, made["api_key"].as_str().unwrap());
-    let metrics = format!("{}/metrics", serving.base());
+    let metrics = serving.metrics().to_owned();
     eventually("the request is being answered", || {
         let seen = reqwest::blocking::get(&metrics).unwrap().text().unwrap();
         seen.contains("identityd_http_requests_in_flight 1\n")
@@ -217,13 +217,13 @@ fn half_of_the_settings_of_tls_are_an_error() {
 }
 
 #[test]
-fn metrics_can_be_moved_to_an_address_of_their_own() {
+fn metrics_have_an_address_of_their_own() {
     let place = Place::served();
-    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
-    let mut serving = Serving::start(command.stderr(Stdio::null()));
-    let line = serving.line();
-    let url = line.trim_end().strip_prefix("metrics on ").unwrap();
-    assert_eq!(reqwest::blocking::get(url).unwrap().status(), 200);
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "[::1]:0"]);
+    let serving = Serving::start(command.stderr(Stdio::null()));
+    let url = serving.metrics().to_owned();
+    assert!(url.starts_with("http://[::1]:"), "{url}");
+    assert_eq!(reqwest::blocking::get(&url).unwrap().status(), 200);
     let beside = reqwest::blocking::get(format!("{}/metrics", serving.base())).unwrap();
     assert_eq!(beside.status(), 404);
     let elsewhere = url.replace("/metrics", "/api/v1/identities");

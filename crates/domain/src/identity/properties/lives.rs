@@ -258,6 +258,7 @@ impl Elsewhere {
             identities: self.live.iter().copied().filter(|_| needs.all_identities).map(with_row).collect(),
             secrets: self.secrets.iter().copied().filter(selected).map(with_row).collect(),
             number: needs.number.as_ref().and(self.number.clone()),
+            ..Facts::default()
         }
     }
 }

@@ -1,18 +1,20 @@
 //! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
 
+use axum::body::Bytes;
 use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, TreeError};
 use identity_proof::Hash;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::caller::Caller;
+use crate::followers::Piece;
 use crate::routes::interruption::Interruption;
 
 /// The most events of a batch.
 const MAX_BATCH_EVENTS: u32 = 2048;
 
 /// The size in bytes after which a batch takes no further event.
-const BATCH_BYTES: usize = 2 * 1024 * 1024;
+const BATCH_BYTES: usize = 512 * 1024;
 
 /// How many leaf hashes are looked up at a time. A filter may leave one event of a tile, so this many tiles may be read.
 const LEAVES: usize = 256;
@@ -48,7 +50,7 @@ impl Reading {
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Option<Batch>, Interruption> {
-        let batch = self.read(write).await?;
+        let batch = read(self.caller.pool(), &mut self.query, write).await?;
         if batch.is_some() {
             self.check_key().await?;
         }
@@ -60,36 +62,57 @@ impl Reading {
         Interruption::unless_valid(&self.caller.key_check()).await
     }
 
-    async fn read(&mut self, write: fn(&Entry<'_>, &mut Vec<u8>)) -> Result<Option<Batch>, Interruption> {
-        let Self { caller, query } = self;
-        if query.after >= query.upto {
-            return Ok(None);
-        }
-        query.limit = Some(MAX_BATCH_EVENTS);
-        let mut connection = caller.pool().acquire().await?;
-        let mut history = History::begin(&mut connection, query);
-        let mut batch = Batch { text: Vec::with_capacity(BATCH_BYTES), ..Batch::default() };
-        let mut exhausted = true;
-        while let Some(entry) = history.next().await? {
-            write(&entry, &mut batch.text);
-            if batch.count == 0 {
-                batch.first = entry.organization_sequence;
-            }
-            batch.count += 1;
-            batch.last = entry.organization_sequence;
-            if entry.leaf_hash.is_some() {
-                batch.sealed.push((entry.organization_sequence, batch.text.len()));
-            }
-            if batch.count == MAX_BATCH_EVENTS || batch.text.len() >= BATCH_BYTES {
-                exhausted = false;
-                break;
-            }
-        }
-        drop(history);
-        query.after = if exhausted { query.upto } else { batch.last };
-        batch.seal(&mut connection, &query.organization_id).await?;
-        Ok((batch.count > 0).then_some(batch))
+    /// The next batch as all get it who read the same; empty if there is none.
+    pub(super) async fn next_shared(
+        &mut self,
+        write: fn(&Entry<'_>, &mut Vec<u8>),
+    ) -> Result<Bytes, Interruption> {
+        let mut query = self.query.clone();
+        let pool = self.caller.pool();
+        let reading = async {
+            let batch = read(pool, &mut query, write).await?;
+            let text = batch.map(|batch| batch.text.into()).unwrap_or_default();
+            Ok::<_, Interruption>(Piece { text, after: query.after })
+        };
+        let piece = self.caller.followers().read(&self.query, reading).await?;
+        self.query.after = piece.after;
+        self.check_key().await?;
+        Ok(piece.text.clone())
     }
+}
+
+async fn read(
+    pool: &PgPool,
+    query: &mut Query,
+    write: fn(&Entry<'_>, &mut Vec<u8>),
+) -> Result<Option<Batch>, Interruption> {
+    if query.after >= query.upto {
+        return Ok(None);
+    }
+    query.limit = Some(MAX_BATCH_EVENTS);
+    let mut connection = pool.acquire().await?;
+    let mut history = History::begin(&mut connection, query);
+    let mut batch = Batch::default();
+    let mut exhausted = true;
+    while let Some(entry) = history.next().await? {
+        write(&entry, &mut batch.text);
+        if batch.count == 0 {
+            batch.first = entry.organization_sequence;
+        }
+        batch.count += 1;
+        batch.last = entry.organization_sequence;
+        if entry.leaf_hash.is_some() {
+            batch.sealed.push((entry.organization_sequence, batch.text.len()));
+        }
+        if batch.count == MAX_BATCH_EVENTS || batch.text.len() >= BATCH_BYTES {
+            exhausted = false;
+            break;
+        }
+    }
+    drop(history);
+    query.after = if exhausted { query.upto } else { batch.last };
+    batch.seal(&mut connection, &query.organization_id).await?;
+    Ok((batch.count > 0).then_some(batch))
 }
 
 impl Batch {

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::{TryStreamExt as _, stream};
-use identity_log::follow::Head;
 use identity_log::history::{self, Entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +17,8 @@ use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
 use crate::cursor::{self, HistoryPlace};
+use crate::error::ApiError;
+use crate::limits::HolderShare;
 use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -48,26 +49,40 @@ struct Following {
     reading: Reading,
     /// How far the history goes, as far as is known.
     upto: i64,
+    /// Whether all that had happened was sent, so that others may read the same next.
+    is_up_to_date: bool,
     news: News,
     heartbeat: Duration,
     opened: bool,
     /// Whether the client was told that the history has changed.
     ended: bool,
+    _share: HolderShare,
 }
 
 /// Streams what there is and what comes.
-pub(super) fn follow(range: EventRange, caller: Caller) -> Response {
-    let news = News { head: caller.head(), silent_until: Instant::now() };
+pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiError> {
+    let share = caller.stream()?;
+    let sequence = caller.followers().follow(caller.organization_id());
+    let news = News { sequence, silent_until: Instant::now() };
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
     let reading = Reading { caller, query: range.query };
-    let following = Following { reading, upto, news, heartbeat, opened: false, ended: false };
+    let following = Following {
+        reading,
+        upto,
+        is_up_to_date: false,
+        news,
+        heartbeat,
+        opened: false,
+        ended: false,
+        _share: share,
+    };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
         following.reading.check_key().await?;
         following.news.silent_until = Instant::now() + following.heartbeat;
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
-    (HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
+    Ok((HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
 }
 
 /// Tells a client that its place is not in the history, and ends.
@@ -78,10 +93,10 @@ pub(super) fn history_changed() -> Response {
 
 impl Following {
     /// The next events, or a sign of life; `None` when the service stops.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Interruption> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Interruption> {
         if !self.opened {
             self.opened = true;
-            return Ok(Some(OPENING.to_vec()));
+            return Ok(Some(Bytes::from_static(OPENING)));
         }
         if self.ended {
             return Ok(None);
@@ -90,34 +105,53 @@ impl Following {
             if self.news.have_ended() {
                 return Ok(None);
             }
-            self.reading.query.upto = self.end_of_stretch();
-            if let Some(batch) = self.reading.next(write_event).await? {
-                return Ok(Some(batch.text));
-            }
-            if self.reading.query.after < self.upto {
-                if self.news.is_silence_over() {
-                    return Ok(Some(SIGN_OF_LIFE.to_vec()));
-                }
-                continue;
-            }
-            // Marked as seen before the log is asked, so that what comes in between wakes us again.
-            self.news.head.borrow_and_update();
-            let Reading { caller, query } = &self.reading;
-            let upto = history::head(caller.pool(), &query.organization_id).await?;
-            if upto > self.upto {
-                self.upto = upto;
-                continue;
-            }
-            if upto < self.upto {
+            if self.is_set_back().await? {
                 self.ended = true;
-                return Ok(Some(HISTORY_CHANGED.to_vec()));
+                return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
             }
-            match self.news.wait().await {
+            let text = self.read().await?;
+            if !text.is_empty() {
+                return Ok(Some(text));
+            }
+            let wake = if self.reading.query.after < self.upto && !self.news.is_silence_over() {
+                Wake::News
+            } else {
+                self.is_up_to_date = true;
+                self.news.wait().await
+            };
+            match wake {
                 Wake::News => {}
-                Wake::Silence => return Ok(Some(SIGN_OF_LIFE.to_vec())),
+                Wake::Silence => return Ok(Some(Bytes::from_static(SIGN_OF_LIFE))),
                 Wake::End => return Ok(None),
             }
         }
+    }
+
+    /// Notes how far the history goes by now, and returns whether that is less far than it went before. News may be of a
+    /// moment before the client came, so the log itself is asked whenever they tell of less than is known.
+    async fn is_set_back(&mut self) -> Result<bool, Interruption> {
+        match self.news.sequence() {
+            0 => return Ok(false),
+            told if told >= self.upto => self.upto = told,
+            _ => {
+                let Reading { caller, query } = &self.reading;
+                return Ok(history::head(caller.pool(), &query.organization_id).await? < self.upto);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next events of the stretch; empty if there are none.
+    async fn read(&mut self) -> Result<Bytes, Interruption> {
+        self.reading.query.upto = self.end_of_stretch();
+        if self.reading.query.after >= self.reading.query.upto {
+            return Ok(Bytes::new());
+        }
+        if self.is_up_to_date {
+            return self.reading.next_shared(write_event).await;
+        }
+        let batch = self.reading.next(write_event).await?;
+        Ok(batch.map(|batch| batch.text.into()).unwrap_or_default())
     }
 
     /// How far is read next. Single aggregates are found by their own index, however far apart their events are.
@@ -130,11 +164,11 @@ impl Following {
     }
 }
 
-/// What tells of new events, to whomever they belong.
+/// What tells of new events of the organization.
 #[derive(Debug)]
 struct News {
-    head: watch::Receiver<Head>,
-    /// When the client has to hear something, also while news is of no interest to it.
+    sequence: watch::Receiver<i64>,
+    /// When the client has to hear something.
     silent_until: Instant,
 }
 
@@ -151,7 +185,12 @@ enum Wake {
 
 impl News {
     fn have_ended(&self) -> bool {
-        self.head.has_changed().is_err()
+        self.sequence.has_changed().is_err()
+    }
+
+    /// How far the history goes, as far as was told. What is told later wakes whoever waits.
+    fn sequence(&mut self) -> i64 {
+        *self.sequence.borrow_and_update()
     }
 
     fn is_silence_over(&self) -> bool {
@@ -162,7 +201,7 @@ impl News {
         if self.is_silence_over() {
             return Wake::Silence;
         }
-        match timeout_at(self.silent_until, self.head.changed()).await {
+        match timeout_at(self.silent_until, self.sequence.changed()).await {
             Ok(Ok(())) => Wake::News,
             Ok(Err(_)) => Wake::End,
             Err(_) => Wake::Silence,
@@ -181,25 +220,20 @@ fn write_event(entry: &Entry<'_>, text: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use identity_log::follow::Head;
     use tokio::sync::watch;
     use tokio::time::{Duration, Instant};
 
     use super::{News, Wake};
 
-    fn news(silent_for: Duration) -> (watch::Sender<Head>, News) {
-        let (teller, head) = watch::channel(Head { position: 0, following: true });
-        (teller, News { head, silent_until: Instant::now() + silent_for })
-    }
-
-    fn tell(teller: &watch::Sender<Head>) {
-        teller.send_modify(|head| head.position += 1);
+    fn news(silent_for: Duration) -> (watch::Sender<i64>, News) {
+        let (teller, sequence) = watch::channel(0);
+        (teller, News { sequence, silent_until: Instant::now() + silent_for })
     }
 
     #[tokio::test]
-    async fn news_of_others_do_not_put_a_sign_of_life_off() {
+    async fn news_do_not_put_a_sign_of_life_off() {
         let (teller, mut news) = news(Duration::ZERO);
-        tell(&teller);
+        teller.send_modify(|sequence| *sequence += 1);
         assert_eq!(news.wait().await, Wake::Silence);
     }
 
@@ -208,7 +242,7 @@ mod tests {
         let (teller, mut waiting) = news(Duration::from_millis(1));
         assert_eq!(waiting.wait().await, Wake::Silence);
         let (told, mut waiting) = news(Duration::from_secs(15));
-        tell(&told);
+        told.send_modify(|sequence| *sequence += 1);
         assert_eq!(waiting.wait().await, Wake::News);
         drop((teller, told));
         assert!(waiting.have_ended());

@@ -15,6 +15,8 @@ use identity_log::proof::{self, Refusal, SignError, Signed};
 use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
+use crate::error::ApiError;
+use crate::limits::HolderShare;
 use crate::routes::interruption::Interruption;
 
 /// An export on its way.
@@ -25,6 +27,7 @@ struct Export {
     /// What the trailer will be tied to, once all events of the range are written.
     tied_to: Option<Tied>,
     ended: bool,
+    _share: HolderShare,
 }
 
 /// The checkpoint of an export, and why there is no later one, if so.
@@ -35,18 +38,20 @@ struct Tied {
 }
 
 /// Streams what there is until it is signed; what happens from then on is not part of it.
-pub(super) fn lines(range: EventRange, caller: Caller) -> Response {
+pub(super) fn lines(range: EventRange, caller: Caller) -> Result<Response, ApiError> {
+    let share = caller.stream()?;
     let EventRange { query, is_bounded, .. } = range;
     let sequence = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));
     let trailer = Trailer { filtered: !query.is_whole(), ..Trailer::of_range(sequence(query.after), until) };
-    let export = Export { reading: Reading { caller, query }, trailer, tied_to: None, ended: false };
+    let export =
+        Export { reading: Reading { caller, query }, trailer, tied_to: None, ended: false, _share: share };
     let chunks = stream::try_unfold(export, |mut export| async move {
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
     let chunks = chunks.inspect_err(Interruption::report);
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response())
 }
 
 impl Export {

@@ -1,14 +1,8 @@
 //! Lists of identities: whole, narrowed by filters, or page by page.
-//!
-//! A whole list of any length is written as it is read, some identities at a time, so it takes the memory of those few,
-//! and a slow client keeps no connection to the database. The first of them are read before the answer begins: what fails
-//! until then is an error with a status; later, the answer breaks off instead of ending well.
 
-use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use form_urlencoded::Serializer;
-use futures::{TryStreamExt as _, stream};
 use identity_domain::identity::Status;
 use identity_projections::identities::Viewer;
 use identity_projections::identities::listing::{self, Filter, Listed, Place};
@@ -22,15 +16,10 @@ use crate::form::reader::{Reader, read_choice, schema_of};
 use crate::parameters::{Parameters, Query, cursor, limit, moment, text};
 use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
+use crate::routes::pieces::{self, PIECE_BYTES, Pieces};
 
 /// How many identities a page has, unless the client says.
 const USUAL_LIMIT: u32 = 100;
-
-/// How many are read before an answer begins: few, so that it begins soon.
-const FIRST_PIECE: u32 = 64;
-
-/// How many are read at a time from then on.
-const PIECE: u32 = 512;
 
 /// Names of the filters, in the order in which cursors and links have them.
 const FILTERS: [&str; 5] = ["status", "handle_prefix", "created_after", "created_before", "q"];
@@ -142,7 +131,7 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
         after,
     };
     if limit.is_none() && after.is_none() {
-        return whole(list).await;
+        return pieces::whole(list, caller).await;
     }
     let limit = limit.unwrap_or(USUAL_LIMIT);
     let (body, more) = list.page(limit).await?;
@@ -183,8 +172,9 @@ struct List {
 }
 
 impl List {
-    async fn next(&self, limit: u32) -> Result<Vec<Listed>, sqlx::Error> {
-        listing::next(&self.pool, &self.organization_id, &self.viewer, &self.filter, self.after, limit).await
+    async fn next(&self, limit: u32, max_bytes: usize) -> Result<(Vec<Listed>, bool), sqlx::Error> {
+        let Self { pool, organization_id, viewer, filter, after, .. } = self;
+        listing::next(pool, organization_id, viewer, filter, *after, limit, max_bytes).await
     }
 
     /// Moves on behind the last one that was written.
@@ -200,7 +190,7 @@ impl List {
 
     /// One more than the page holds tells whether there is a next page.
     async fn page(&mut self, limit: u32) -> Result<(String, bool), sqlx::Error> {
-        let mut listed = self.next(limit + 1).await?;
+        let (mut listed, _) = self.next(limit + 1, usize::MAX).await?;
         let more = listed.len() > limit as usize;
         listed.truncate(limit as usize);
         let mut body = String::from("[");
@@ -208,33 +198,16 @@ impl List {
         body.push(']');
         Ok((body, more))
     }
-
-    /// The next piece of the whole, and whether it was the last.
-    async fn piece(&mut self, limit: u32, mut body: String) -> Result<(String, bool), Interruption> {
-        let listed = self.next(limit).await?;
-        Interruption::unless_valid(&self.key).await?;
-        self.write(&listed, &mut body);
-        let last = listed.len() < limit as usize;
-        if last {
-            body.push(']');
-        }
-        Ok((body, last))
-    }
 }
 
-/// The whole list; at once if it is short.
-async fn whole(mut rest: List) -> Result<Response, ApiError> {
-    let (first, ended) = rest.piece(FIRST_PIECE, String::from("[")).await?;
-    if ended {
-        return Ok(json_text(StatusCode::OK, first));
+impl Pieces for List {
+    async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
+        let is_first = self.after.is_none();
+        let (listed, is_last) = self.next(limit, PIECE_BYTES).await?;
+        Interruption::unless_valid(&self.key).await?;
+        body.push_str(if is_first { "[" } else { "" });
+        self.write(&listed, body);
+        body.push_str(if is_last { "]" } else { "" });
+        Ok(is_last)
     }
-    let rest = stream::try_unfold(Some(rest), async |list| {
-        let Some(mut list) = list else { return Ok(None) };
-        let (piece, ended) = list.piece(PIECE, String::new()).await?;
-        Ok::<_, Interruption>(Some((Bytes::from(piece), (!ended).then_some(list))))
-    });
-    let rest = rest.inspect_err(Interruption::report);
-    let first = stream::iter([Ok(Bytes::from(first))]);
-    let body = Body::from_stream(futures::StreamExt::chain(first, rest));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

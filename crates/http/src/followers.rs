@@ -1,0 +1,55 @@
+//! What followers of history share: who wakes them, and what they read when they are woken. Those that ask for the same
+//! events get them from one query.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use identity_log::feeds::Feeds;
+use identity_log::history::Query;
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+/// How many pieces of history are kept for followers that wake a little later than others.
+const MAX_PIECES: usize = 64;
+
+/// Events as they are sent, and how far they go.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) text: Bytes,
+    pub(crate) after: i64,
+}
+
+/// The followers of a process.
+pub(crate) struct Followers {
+    feeds: Feeds,
+    pieces: Cache<(u64, Query), Arc<Piece>>,
+}
+
+impl fmt::Debug for Followers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Followers").finish_non_exhaustive()
+    }
+}
+
+impl Followers {
+    pub(crate) fn new(feeds: Feeds) -> Self {
+        Self { feeds, pieces: Cache::new(MAX_PIECES) }
+    }
+
+    /// The last sequence of an organization, as it grows.
+    pub(crate) fn follow(&self, organization_id: &str) -> watch::Receiver<i64> {
+        self.feeds.follow(organization_id)
+    }
+
+    /// What a query finds: as somebody else has read it, or is reading it, or read now. Events never change, so what was
+    /// found once stays right, unless the history was set back.
+    pub(crate) async fn read<E>(
+        &self,
+        query: &Query,
+        read: impl Future<Output = Result<Piece, E>>,
+    ) -> Result<Arc<Piece>, E> {
+        let key = (self.feeds.set_backs(), query.clone());
+        self.pieces.get_or_insert_async(&key, async { read.await.map(Arc::new) }).await
+    }
+}

@@ -1,0 +1,130 @@
+//! What a key or an organization may do in a day of what uses up something that belongs to all, or that stays for ever.
+
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::RateLimiter;
+use identity_domain::identity::Command as IdentityCommand;
+use identity_domain::{Command, api_key, vault_secret};
+use identity_projections::api_keys::Row as KeyRow;
+use uuid::Uuid;
+
+use super::buckets::{Buckets, quota, take};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// How many a day. 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DailySettings {
+    /// Identities that an organization creates.
+    pub identities_of_organization: u32,
+    /// Phone numbers that an organization gets.
+    pub numbers_of_organization: u32,
+    /// Vault secrets that an organization registers.
+    pub secrets_of_organization: u32,
+    /// Keys that are issued with one key.
+    pub keys_of_key: u32,
+    /// Identities that are opened to everybody with one key.
+    pub openings_of_key: u32,
+    /// Single grants and revocations of access with one key.
+    pub grants_of_key: u32,
+    /// Writes with an `Idempotency-Key` with one key.
+    pub repeatable_writes_of_key: u32,
+}
+
+/// A quota that is used up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UsedUp {
+    pub(super) of_what: &'static str,
+    /// In how many seconds to come again.
+    pub(super) seconds: u32,
+}
+
+/// The buckets of a process.
+#[derive(Default)]
+pub(super) struct Daily {
+    identities: Quota<String>,
+    numbers: Quota<String>,
+    secrets: Quota<String>,
+    keys: Quota<Uuid>,
+    openings: Quota<Uuid>,
+    grants: Quota<Uuid>,
+    repeatable_writes: Quota<Uuid>,
+}
+
+/// One quota; without buckets there is no limit.
+struct Quota<K: Hash + Eq + Clone> {
+    of_what: &'static str,
+    buckets: Option<Buckets<K>>,
+}
+
+impl<K: Hash + Eq + Clone> Default for Quota<K> {
+    fn default() -> Self {
+        Self { of_what: "", buckets: None }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Quota<K> {
+    fn new(of_what: &'static str, tokens: u32) -> Self {
+        let quota = NonZeroU32::new(tokens).and_then(|tokens| quota(tokens, DAY));
+        Self { of_what, buckets: quota.map(|quota| RateLimiter::dashmap(quota).with_middleware()) }
+    }
+
+    fn take(&self, key: &K) -> Result<(), UsedUp> {
+        let Some(buckets) = &self.buckets else { return Ok(()) };
+        take(buckets, key).map(drop).map_err(|seconds| UsedUp { of_what: self.of_what, seconds })
+    }
+}
+
+impl Daily {
+    pub(super) fn new(settings: DailySettings) -> Self {
+        Self {
+            identities: Quota::new(
+                "new identities of this organization",
+                settings.identities_of_organization,
+            ),
+            numbers: Quota::new("phone numbers of this organization", settings.numbers_of_organization),
+            secrets: Quota::new("vault secrets of this organization", settings.secrets_of_organization),
+            keys: Quota::new("API keys issued with this API key", settings.keys_of_key),
+            openings: Quota::new("identities opened with this API key", settings.openings_of_key),
+            grants: Quota::new("changes of access with this API key", settings.grants_of_key),
+            repeatable_writes: Quota::new(
+                "requests with an Idempotency-Key with this API key",
+                settings.repeatable_writes_of_key,
+            ),
+        }
+    }
+
+    /// Takes what this command uses up, whether it is accepted later or not.
+    pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
+        if is_repeatable {
+            self.repeatable_writes.take(&key.id)?;
+        }
+        match command {
+            Command::Identity(command) => self.take_for_identity(key, command),
+            Command::ApiKey(api_key::Command::Issue(_)) => self.keys.take(&key.id),
+            Command::VaultSecret(vault_secret::Command::Register(_)) => {
+                self.secrets.take(&key.organization_id)
+            }
+            Command::ApiKey(_) | Command::VaultSecret(_) | Command::Organization(_) => Ok(()),
+        }
+    }
+
+    fn take_for_identity(&self, key: &KeyRow, command: &IdentityCommand) -> Result<(), UsedUp> {
+        match command {
+            IdentityCommand::Create(create) => {
+                self.identities.take(&key.organization_id)?;
+                let wants_number = create.phone.is_some();
+                if wants_number { self.numbers.take(&key.organization_id) } else { Ok(()) }
+            }
+            IdentityCommand::ProvisionPhone(_) => self.numbers.take(&key.organization_id),
+            IdentityCommand::OpenVisibility { .. } => self.openings.take(&key.id),
+            IdentityCommand::GrantVisibility { .. }
+            | IdentityCommand::RevokeVisibility { .. }
+            | IdentityCommand::GrantVaultAccess { .. }
+            | IdentityCommand::RevokeVaultAccess { .. } => self.grants.take(&key.id),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Lists of what identities own: tunnels and mailboxes, newest first. An agent sees its own.
+
+use axum::response::Response;
+use identity_projections::identities::listing::Place;
+use identity_projections::identities::{self, Row, Viewer};
+use sqlx::PgPool;
+
+use super::interruption::Interruption;
+use super::pieces::{self, Pieces};
+use crate::caller::{Caller, KeyCheck};
+use crate::error::ApiError;
+
+/// How a list is written: what stands before and behind it, and what of each owner is in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    pub(super) before: &'static str,
+    pub(super) behind: &'static str,
+    pub(super) write: fn(Row) -> Result<String, serde_json::Error>,
+}
+
+/// A list on its way.
+struct List {
+    key: KeyCheck,
+    pool: PgPool,
+    organization_id: String,
+    viewer: Viewer,
+    form: Form,
+    after: Option<Place>,
+}
+
+/// Answers with the whole list.
+pub(super) async fn list(caller: &Caller, form: Form) -> Result<Response, ApiError> {
+    let list = List {
+        key: caller.key_check(),
+        pool: caller.pool().clone(),
+        organization_id: caller.organization_id().to_owned(),
+        viewer: caller.viewer(),
+        form,
+        after: None,
+    };
+    pieces::whole(list, caller).await
+}
+
+impl Pieces for List {
+    async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
+        let Self { key, pool, organization_id, viewer, form, after } = self;
+        let (rows, is_last) =
+            identities::owners(pool, organization_id, viewer, *after, limit, pieces::PIECE_BYTES).await?;
+        Interruption::unless_valid(key).await?;
+        body.push_str(if after.is_none() { form.before } else { "" });
+        for row in rows {
+            body.push_str(if after.is_none() { "" } else { "," });
+            *after = Some(Place { created_at: row.created_at, id: row.document.id });
+            body.push_str(&(form.write)(row)?);
+        }
+        body.push_str(if is_last { form.behind } else { "" });
+        Ok(is_last)
+    }
+}

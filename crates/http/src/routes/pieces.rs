@@ -1,0 +1,50 @@
+//! Lists that are written as they are read, some rows at a time, so that a list takes the memory of one piece, and a slow
+//! client keeps no connection to the database. The first piece is read before the answer begins: what fails until then is
+//! an error with a status; later, the answer breaks off instead of ending well.
+
+use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::interruption::Interruption;
+use super::json_text;
+use crate::caller::Caller;
+use crate::error::ApiError;
+
+/// How many rows are read before an answer begins: few, so that it begins soon.
+const FIRST_PIECE: u32 = 64;
+
+/// How many are read at a time from then on.
+const PIECE: u32 = 512;
+
+/// How large a piece is, in bytes: no further row is added to it.
+pub(crate) const PIECE_BYTES: usize = 256 * 1024;
+
+/// A list that is read piece by piece.
+pub(crate) trait Pieces: Send + 'static {
+    /// Writes the next piece, of at most `limit` rows, behind `body`. Returns whether it was the last.
+    fn piece(
+        &mut self,
+        limit: u32,
+        body: &mut String,
+    ) -> impl Future<Output = Result<bool, Interruption>> + Send;
+}
+
+/// The whole list; at once if it is short. A long one takes a share of the caller's streams.
+pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Response, ApiError> {
+    let mut first = String::new();
+    if list.piece(FIRST_PIECE, &mut first).await? {
+        return Ok(json_text(StatusCode::OK, first));
+    }
+    let share = caller.stream()?;
+    let rest = stream::try_unfold(Some((list, share)), async |rest| {
+        let Some((mut list, share)) = rest else { return Ok(None) };
+        let mut piece = String::new();
+        let is_last = list.piece(PIECE, &mut piece).await?;
+        Ok::<_, Interruption>(Some((Bytes::from(piece), (!is_last).then_some((list, share)))))
+    });
+    let first = stream::iter([Ok(Bytes::from(first))]);
+    let body = Body::from_stream(first.chain(rest.inspect_err(Interruption::report)));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}

@@ -1,0 +1,156 @@
+//! News of single organizations. Whoever follows one is woken by its events alone, and one query in each wake of the log
+//! asks how far all followed organizations go, however many follow them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+
+use super::follow::Head;
+
+/// How long to wait before the database is asked again after it failed.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// The last sequence of each organization that is followed, as far as is known; nothing after the service was stopped.
+type Heads = Option<HashMap<String, watch::Sender<i64>>>;
+
+/// Where followers wait. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    heads: Arc<Mutex<Heads>>,
+    wanted: Arc<Notify>,
+    set_backs: Arc<AtomicU64>,
+}
+
+/// The task that wakes the followers of [`Feeds`]. Run it with [`Feeding::run`].
+#[derive(Debug)]
+pub struct Feeding {
+    feeds: Feeds,
+    pool: PgPool,
+    head: watch::Receiver<Head>,
+}
+
+impl Feeds {
+    /// Feeds of a log whose head is told by `head`, and the task that feeds them.
+    pub fn new(pool: PgPool, head: watch::Receiver<Head>) -> (Self, Feeding) {
+        let feeds = Self {
+            heads: Arc::new(Mutex::new(Some(HashMap::new()))),
+            wanted: Arc::default(),
+            set_backs: Arc::default(),
+        };
+        (feeds.clone(), Feeding { feeds, pool, head })
+    }
+
+    /// The last sequence of an organization, as it grows; 0 until it is known. The channel is closed when the service
+    /// stops.
+    pub fn follow(&self, organization_id: &str) -> watch::Receiver<i64> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(heads) = heads.as_mut() else { return watch::channel(0).1 };
+        if let Some(sender) = heads.get(organization_id) {
+            return sender.subscribe();
+        }
+        let (sender, receiver) = watch::channel(0);
+        heads.insert(organization_id.to_owned(), sender);
+        self.wanted.notify_one();
+        receiver
+    }
+
+    /// How often a history was found to be shorter than it was.
+    pub fn set_backs(&self) -> u64 {
+        self.set_backs.load(Ordering::Acquire)
+    }
+
+    /// The organizations that are followed. Those that nobody follows any more are forgotten.
+    fn followed(&self) -> Vec<String> {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(heads) = heads.as_mut() else { return vec![] };
+        heads.retain(|_, sender| sender.receiver_count() > 0);
+        heads.keys().cloned().collect()
+    }
+
+    fn tell(&self, known: Vec<(String, i64)>) {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        for (organization_id, sequence) in known {
+            if let Some(sender) = heads.as_ref().and_then(|heads| heads.get(&organization_id)) {
+                sender.send_if_modified(|told| {
+                    let before = std::mem::replace(told, sequence);
+                    if sequence < before {
+                        self.set_backs.fetch_add(1, Ordering::Release);
+                    }
+                    sequence != before
+                });
+            }
+        }
+    }
+
+    fn close(&self) {
+        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Feeding {
+    /// Feeds until nobody tells of the log any more.
+    pub async fn run(mut self) {
+        loop {
+            let is_over = tokio::select! {
+                changed = self.head.changed() => changed.is_err(),
+                () = self.feeds.wanted.notified() => false,
+            };
+            if is_over {
+                return self.feeds.close();
+            }
+            while let Err(error) = self.feed().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot tell followers of history");
+                if self.head.has_changed().is_err() {
+                    break;
+                }
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+
+    async fn feed(&self) -> Result<(), sqlx::Error> {
+        let followed = self.feeds.followed();
+        if followed.is_empty() {
+            return Ok(());
+        }
+        let known = sqlx::query_as(
+            "select organization_id, sequence from organization_heads where organization_id = any($1)",
+        )
+        .bind(&followed)
+        .fetch_all(&self.pool)
+        .await?;
+        self.feeds.tell(known);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgPoolOptions;
+    use tokio::sync::watch;
+
+    use super::Feeds;
+    use crate::follow::Head;
+
+    #[tokio::test]
+    async fn only_followers_of_an_organization_are_woken_by_its_events() {
+        let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost/nowhere").unwrap();
+        let (_teller, head) = watch::channel(Head { position: 0, following: true });
+        let (feeds, _feeding) = Feeds::new(pool, head);
+        let [mut busy, silent] = ["busy", "silent"].map(|organization| feeds.follow(organization));
+        assert_eq!(feeds.followed().len(), 2);
+        feeds.tell(vec![("busy".to_owned(), 7), ("silent".to_owned(), 0), ("unheard-of".to_owned(), 1)]);
+        assert!(busy.has_changed().unwrap() && !silent.has_changed().unwrap());
+        assert_eq!(*busy.borrow_and_update(), 7);
+        feeds.tell(vec![("busy".to_owned(), 5)]);
+        assert_eq!((*busy.borrow(), feeds.set_backs()), (5, 1));
+        drop(busy);
+        assert_eq!(feeds.followed(), ["silent"], "nobody asks for what nobody follows");
+        feeds.close();
+        assert!(silent.has_changed().is_err() && feeds.follow("late").has_changed().is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! What an identity has used up of what belongs to all: how often it was renamed within the last day, and how many phone
+//! numbers it got. Counted from its events, like its state, so commands that race for the last of it cannot both have it.
+
+use std::collections::VecDeque;
+
+use identity_domain::Event;
+use identity_domain::identity::Event as IdentityEvent;
+use time::{Duration, OffsetDateTime};
+
+use crate::event::recorded::Recorded;
+
+const DAY: Duration = Duration::DAY;
+
+/// The most moments that are remembered of each kind. No limit may be larger.
+pub(crate) const MAX_REMEMBERED: u32 = 1000;
+
+/// When an identity was last renamed, and when it last got phone numbers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecentUse {
+    pub(super) renames: Moments,
+    pub(super) numbers: Moments,
+}
+
+/// Moments of the last day, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moments(VecDeque<OffsetDateTime>);
+
+impl RecentUse {
+    pub(super) fn apply(&mut self, recorded: &Recorded) {
+        match &recorded.event {
+            Event::Identity(IdentityEvent::Renamed { .. }) => self.renames.add(recorded.recorded_at),
+            Event::Identity(IdentityEvent::PhoneProvisioned { .. }) => self.numbers.add(recorded.recorded_at),
+            _ => {}
+        }
+    }
+}
+
+impl Moments {
+    fn add(&mut self, moment: OffsetDateTime) {
+        self.0.retain(|earlier| *earlier > moment.saturating_sub(DAY));
+        if self.0.len() >= MAX_REMEMBERED as usize {
+            self.0.pop_front();
+        }
+        self.0.push_back(moment);
+    }
+
+    /// How long it takes until fewer than `limit` of the moments are less than a day old; `None` if that is so now, or if
+    /// there is no limit (0).
+    pub(super) fn wait(&self, limit: u32, now: OffsetDateTime) -> Option<std::time::Duration> {
+        let place = self.0.len().checked_sub(limit as usize).filter(|_| limit > 0)?;
+        let free_from = self.0.get(place)?.saturating_add(DAY);
+        std::time::Duration::try_from(free_from - now).ok().filter(|wait| !wait.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use time::ext::NumericalDuration as _;
+
+    use super::Moments;
+
+    #[test]
+    fn the_oldest_moment_within_the_limit_says_how_long_to_wait() {
+        let start = OffsetDateTime::UNIX_EPOCH;
+        let mut moments = Moments::default();
+        for hours in [0, 1, 2] {
+            moments.add(start + hours.hours());
+        }
+        let wait =
+            |limit, now: i64| moments.wait(limit, start + now.hours()).map(|wait| wait.as_secs() / 3600);
+        assert_eq!(wait(4, 3), None);
+        assert_eq!(wait(3, 3), Some(21));
+        assert_eq!(wait(2, 3), Some(22));
+        assert_eq!(wait(3, 24), None);
+        assert_eq!(wait(0, 3), None, "0 is no limit");
+    }
+}

@@ -1,0 +1,276 @@
+//! Who is connected: how many there may be, how many from one address, and who makes room when there is none.
+//!
+//! A connection is idle while none of its requests is being answered, or while its client takes nothing of the answers. When
+//! there is no room, the connection that has been idle for longest is closed.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use identity_http::client::{TrustedProxies, network};
+use identity_http::limits::{Share, Shares};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// How long a connection must have been idle to be cut off at once. The end of its last answer may be on its way before.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How often room is looked for while nobody is idle.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The places of a listener. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    free: Arc<Semaphore>,
+    most: usize,
+    addresses: Shares<IpAddr>,
+    proxies: TrustedProxies,
+    open: Mutex<HashMap<u64, Arc<Occupant>>>,
+    next_id: AtomicU64,
+}
+
+/// A connection, as others see it.
+#[derive(Debug)]
+pub(super) struct Occupant {
+    address: IpAddr,
+    activity: Mutex<Activity>,
+    share: Mutex<Option<Share<IpAddr>>>,
+    told: watch::Sender<Told>,
+}
+
+/// What happens on a connection.
+#[derive(Debug)]
+struct Activity {
+    /// Answers that are not sent yet.
+    answers: usize,
+    /// Since when there is none.
+    idle_since: Instant,
+    /// Answers of which the client takes nothing, and since when.
+    stalled: HashMap<u64, Instant>,
+    next_answer: u64,
+}
+
+/// What a connection is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// To end as soon as it is idle: its place is wanted.
+    MakeRoom,
+    /// To end at once: its client takes nothing.
+    End,
+}
+
+/// A place that is taken, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    id: u64,
+    places: Places,
+    pub(super) occupant: Arc<Occupant>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(most: usize, most_of_address: usize, proxies: TrustedProxies) -> Self {
+        Self(Arc::new(Inner {
+            free: Arc::new(Semaphore::new(most)),
+            most,
+            addresses: Shares::new(most_of_address),
+            proxies,
+            open: Mutex::default(),
+            next_id: AtomicU64::new(0),
+        }))
+    }
+
+    /// A place for a connection from this address, as soon as there is one; nothing if the address has as many as it may
+    /// and none of them is idle.
+    pub(super) async fn take(&self, peer: IpAddr) -> Option<Place> {
+        let share = self.share(peer)?;
+        let permit = self.permit().await?;
+        Some(self.occupy(peer, share, permit))
+    }
+
+    /// The same without waiting.
+    pub(super) fn try_take(&self, peer: IpAddr) -> Option<Place> {
+        let share = self.share(peer)?;
+        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(self.occupy(peer, share, permit))
+    }
+
+    fn occupy(&self, peer: IpAddr, share: Option<Share<IpAddr>>, permit: OwnedSemaphorePermit) -> Place {
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let occupant = Arc::new(Occupant::new(network(peer), share));
+        self.open().insert(id, Arc::clone(&occupant));
+        Place { id, places: self.clone(), occupant, _permit: permit }
+    }
+
+    /// A share of the address. Trusted proxies need none: they speak for many.
+    fn share(&self, peer: IpAddr) -> Option<Option<Share<IpAddr>>> {
+        if self.0.proxies.trusts(peer.to_canonical()) {
+            return Some(None);
+        }
+        let address = network(peer);
+        let share = self.0.addresses.take(&address).or_else(|| {
+            self.make_room(|occupant| occupant.address == address && occupant.has_share());
+            self.0.addresses.take(&address)
+        });
+        share.map(Some)
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let free = Arc::clone(&self.0.free);
+            if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+                return Some(permit);
+            }
+            self.make_room(|_| true);
+            if let Ok(permit) = tokio::time::timeout(RETRY_INTERVAL, free.acquire_owned()).await {
+                return permit.ok();
+            }
+        }
+    }
+
+    /// Closes the connection that has been idle for longest, of those that `may` be closed.
+    fn make_room(&self, may: impl Fn(&Occupant) -> bool) {
+        let open = self.open();
+        let idle = open.values().filter(|occupant| !occupant.is_told() && may(occupant));
+        let longest = idle.filter_map(|occupant| Some((occupant.idle_since()?, occupant)));
+        if let Some((_, occupant)) = longest.min_by_key(|(since, _)| *since) {
+            occupant.make_room();
+        }
+    }
+
+    /// Ends connections whose clients take nothing for so long, over and over.
+    pub(super) async fn end_stalled(self, timeout: Duration) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep((timeout / 8).min(GRACE)).await;
+            for occupant in self.open().values().filter(|occupant| occupant.has_stalled(timeout)) {
+                occupant.told.send_replace(Told::End);
+            }
+        }
+    }
+
+    /// Returns when every connection has ended.
+    pub(super) async fn emptied(&self) {
+        // Closed nowhere, so there is nothing else to hear of it.
+        drop(self.0.free.acquire_many(u32::try_from(self.0.most).unwrap_or(u32::MAX)).await);
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Occupant>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.open().remove(&self.id);
+    }
+}
+
+impl Occupant {
+    fn new(address: IpAddr, share: Option<Share<IpAddr>>) -> Self {
+        let activity =
+            Activity { answers: 0, idle_since: Instant::now(), stalled: HashMap::new(), next_answer: 0 };
+        Self {
+            address,
+            activity: Mutex::new(activity),
+            share: Mutex::new(share),
+            told: watch::Sender::new(Told::Nothing),
+        }
+    }
+
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_share(&self) -> bool {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn is_told(&self) -> bool {
+        *self.told.borrow() != Told::Nothing
+    }
+
+    /// Tells the connection to end. Whoever wants its share has it at once.
+    fn make_room(&self) {
+        self.told.send_replace(Told::MakeRoom);
+        drop(self.share.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Since when it is idle, if it is.
+    fn idle_since(&self) -> Option<Instant> {
+        let activity = self.activity();
+        match activity.answers {
+            0 => Some(activity.idle_since),
+            answers if answers == activity.stalled.len() => activity.stalled.values().max().copied(),
+            _ => None,
+        }
+    }
+
+    fn has_stalled(&self, timeout: Duration) -> bool {
+        self.activity().stalled.values().any(|since| since.elapsed() >= timeout)
+    }
+
+    /// A request has come.
+    pub(super) fn begin_answer(self: &Arc<Self>) -> Answer {
+        let mut activity = self.activity();
+        activity.answers += 1;
+        activity.next_answer += 1;
+        Answer { id: activity.next_answer, occupant: Arc::clone(self), is_stalled: false }
+    }
+
+    /// Returns when somebody tells the connection to end.
+    pub(super) async fn told_to_end(&self) {
+        // The sender is part of this.
+        let _: Result<_, _> = self.told.subscribe().wait_for(|told| *told != Told::Nothing).await;
+    }
+
+    /// Returns when the connection was told to end, and nothing is lost if it ends.
+    pub(super) async fn may_be_cut_off(&self) {
+        self.told_to_end().await;
+        while *self.told.borrow() != Told::End {
+            let idle = self.idle_since().map(|since| since.elapsed());
+            match idle {
+                Some(idle) if idle >= GRACE => return,
+                _ => tokio::time::sleep(RETRY_INTERVAL).await,
+            }
+        }
+    }
+}
+
+/// An answer that is not sent yet, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Answer {
+    id: u64,
+    occupant: Arc<Occupant>,
+    is_stalled: bool,
+}
+
+impl Answer {
+    /// The client has to take something next.
+    pub(super) fn waits_for_client(&mut self) {
+        self.is_stalled = true;
+        self.occupant.activity().stalled.insert(self.id, Instant::now());
+    }
+
+    /// The client has taken something.
+    pub(super) fn goes_on(&mut self) {
+        if std::mem::take(&mut self.is_stalled) {
+            self.occupant.activity().stalled.remove(&self.id);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.goes_on();
+        let mut activity = self.occupant.activity();
+        activity.answers = activity.answers.saturating_sub(1);
+        if activity.answers == 0 {
+            activity.idle_since = Instant::now();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Settings of what may be used up in a day.
+
+use anyhow::ensure;
+use clap::Args;
+use identity_http::limits::DailySettings;
+use identity_log::Quotas;
+use serde::Deserialize;
+
+const DEFAULT_ORGANIZATION_IDENTITIES_PER_DAY: u32 = 100_000;
+const DEFAULT_ORGANIZATION_NUMBERS_PER_DAY: u32 = 1_000;
+const DEFAULT_ORGANIZATION_SECRETS_PER_DAY: u32 = 10_000;
+const DEFAULT_KEY_KEYS_PER_DAY: u32 = 1_000;
+const DEFAULT_KEY_OPENINGS_PER_DAY: u32 = 1_000;
+const DEFAULT_KEY_GRANTS_PER_DAY: u32 = 100_000;
+const DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY: u32 = 20_000;
+
+/// What may be used up, in one layer of settings: flags and environment, or the table `quotas` of the settings file. 0 is
+/// no limit.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaLayer {
+    /// Phone numbers that one identity gets a day; 0 is no limit, here and in all quotas [default: 5]
+    #[arg(long, env = "IDENTITYD_IDENTITY_NUMBERS_PER_DAY", value_name = "NUMBER")]
+    pub identity_numbers_per_day: Option<u32>,
+
+    /// Times that one identity is renamed a day [default: 10]
+    #[arg(long, env = "IDENTITYD_IDENTITY_RENAMES_PER_DAY", value_name = "NUMBER")]
+    pub identity_renames_per_day: Option<u32>,
+
+    /// Names that one identity gave up and that stay reserved; if it gives up more, the oldest is free [default: 10]
+    #[arg(long, env = "IDENTITYD_IDENTITY_NAMES_HELD", value_name = "NUMBER")]
+    pub identity_names_held: Option<u32>,
+
+    /// Identities that one organization creates a day [default: 100000]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_IDENTITIES_PER_DAY", value_name = "NUMBER")]
+    pub organization_identities_per_day: Option<u32>,
+
+    /// Phone numbers that one organization gets a day [default: 1000]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_NUMBERS_PER_DAY", value_name = "NUMBER")]
+    pub organization_numbers_per_day: Option<u32>,
+
+    /// Vault secrets that one organization registers a day [default: 10000]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_SECRETS_PER_DAY", value_name = "NUMBER")]
+    pub organization_secrets_per_day: Option<u32>,
+
+    /// Keys that are issued with one key a day [default: 1000]
+    #[arg(long, env = "IDENTITYD_KEY_KEYS_PER_DAY", value_name = "NUMBER")]
+    pub key_keys_per_day: Option<u32>,
+
+    /// Identities that are opened to everybody with one key a day [default: 1000]
+    #[arg(long, env = "IDENTITYD_KEY_OPENINGS_PER_DAY", value_name = "NUMBER")]
+    pub key_openings_per_day: Option<u32>,
+
+    /// Grants and revocations of access with one key a day [default: 100000]
+    #[arg(long, env = "IDENTITYD_KEY_GRANTS_PER_DAY", value_name = "NUMBER")]
+    pub key_grants_per_day: Option<u32>,
+
+    /// Writes with an Idempotency-Key with one key a day [default: 20000]
+    #[arg(long, env = "IDENTITYD_KEY_IDEMPOTENCY_KEYS_PER_DAY", value_name = "NUMBER")]
+    pub key_idempotency_keys_per_day: Option<u32>,
+}
+
+/// What may be used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaSettings {
+    /// By one identity; decided with the command, whichever process takes it.
+    pub of_identity: Quotas,
+    /// By one key and one organization, in each process.
+    pub daily: DailySettings,
+}
+
+macro_rules! over {
+    ($above:ident, $below:ident, $($field:ident),*) => {
+        Self { $($field: $above.$field.or($below.$field),)* }
+    };
+}
+
+impl QuotaLayer {
+    /// Values of this layer, and for those that it does not set the values of the layer below.
+    #[must_use]
+    pub fn over(self, below: &Self) -> Self {
+        over!(
+            self,
+            below,
+            identity_numbers_per_day,
+            identity_renames_per_day,
+            identity_names_held,
+            organization_identities_per_day,
+            organization_numbers_per_day,
+            organization_secrets_per_day,
+            key_keys_per_day,
+            key_openings_per_day,
+            key_grants_per_day,
+            key_idempotency_keys_per_day
+        )
+    }
+}
+
+impl QuotaSettings {
+    /// Fills in the defaults and checks what comes out; an error names the key.
+    pub fn resolve(layer: &QuotaLayer) -> anyhow::Result<Self> {
+        let usual = Quotas::default();
+        let or = |given: Option<u32>, usual: u32| given.unwrap_or(usual);
+        let of_identity = Quotas {
+            numbers_per_day: or(layer.identity_numbers_per_day, usual.numbers_per_day),
+            renames_per_day: or(layer.identity_renames_per_day, usual.renames_per_day),
+            names_held: or(layer.identity_names_held, usual.names_held),
+        };
+        at_most("identity_numbers_per_day", of_identity.numbers_per_day)?;
+        at_most("identity_renames_per_day", of_identity.renames_per_day)?;
+        let daily = DailySettings {
+            identities_of_organization: or(
+                layer.organization_identities_per_day,
+                DEFAULT_ORGANIZATION_IDENTITIES_PER_DAY,
+            ),
+            numbers_of_organization: or(
+                layer.organization_numbers_per_day,
+                DEFAULT_ORGANIZATION_NUMBERS_PER_DAY,
+            ),
+            secrets_of_organization: or(
+                layer.organization_secrets_per_day,
+                DEFAULT_ORGANIZATION_SECRETS_PER_DAY,
+            ),
+            keys_of_key: or(layer.key_keys_per_day, DEFAULT_KEY_KEYS_PER_DAY),
+            openings_of_key: or(layer.key_openings_per_day, DEFAULT_KEY_OPENINGS_PER_DAY),
+            grants_of_key: or(layer.key_grants_per_day, DEFAULT_KEY_GRANTS_PER_DAY),
+            repeatable_writes_of_key: or(
+                layer.key_idempotency_keys_per_day,
+                DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY,
+            ),
+        };
+        Ok(Self { of_identity, daily })
+    }
+}
+
+/// Each identity has its uses of a day in memory.
+fn at_most(key: &str, number: u32) -> anyhow::Result<()> {
+    ensure!(number <= Quotas::MAX_PER_DAY, "{key} is {number}, at most {} is possible", Quotas::MAX_PER_DAY);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Requests at the same time, and bodies that do not come.
+
+use identityd::settings::WireLayer;
+
+use super::{locked, refused_for_now};
+use crate::harness::{Caller, World, eventually};
+
+/// Eight requests at the same time, of which a key has two and an organization four.
+fn eight() -> World {
+    World::with_wire(WireLayer { max_requests: Some(8), ..WireLayer::default() })
+}
+
+fn in_flight(world: &World) -> Option<f64> {
+    world.stranger().metrics().value("identityd_http_requests_in_flight")
+}
+
+/// A write that is not answered while the log is locked.
+fn write(caller: &Caller, handle: &str) -> crate::harness::Line {
+    let body = format!("{{\"display_name\":\"{handle}\"}}");
+    let mut line = caller.connect();
+    let head = caller.head("PATCH", &format!("/api/v1/identities/{handle}"), body.len());
+    line.send(head + &body);
+    line
+}
+
+#[test]
+fn heads_without_bodies_cost_nobody_anything() {
+    let world = eight();
+    let (hostile, victim) = (world.admin(), world.other_admin());
+    let lines: Vec<_> = (0..16)
+        .map(|_| {
+            let mut line = hostile.connect();
+            line.send(hostile.head("POST", "/api/v1/identities/", 100));
+            line
+        })
+        .collect();
+    // Two bodies of the key are awaited; the other requests were refused.
+    eventually("the heads have arrived", || in_flight(&world) == Some(2.0));
+    victim.create("victim");
+    hostile.get("/identities/").must_be(200);
+    world.stranger().raw("GET", "/readyz", b"").must_be(200);
+    let refused =
+        "identityd_http_requests_total{method=\"POST\",route=\"/api/v1/identities/\",status=\"429\"}";
+    world.stranger().metrics().has(refused, 14.0);
+    drop(lines);
+}
+
+#[test]
+fn bodies_from_one_address_are_bounded_whoever_sends_them() {
+    let layer = WireLayer { max_bodies_per_address: Some(1), ..WireLayer::default() };
+    let world = World::with_wire(layer);
+    let (one, other) = (world.admin(), world.other_admin());
+    let mut waiting = one.connect();
+    waiting.send(one.head("POST", "/api/v1/identities/", 100));
+    eventually("the head has arrived", || in_flight(&world) == Some(1.0));
+    let mut refused = other.connect();
+    refused.send(other.head("POST", "/api/v1/identities/", 100));
+    let answer = refused.until_closed();
+    assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("share_used_up"), "{answer}");
+    // A body that comes with its head is not awaited.
+    other.create("victim");
+}
+
+#[test]
+fn a_key_and_an_organization_have_their_shares() {
+    let world = eight();
+    let agents = world.agents(["alpha", "bravo", "carol"]);
+    let [alpha, bravo, carol] = &agents;
+    let victim = world.other_admin();
+    victim.get("/identities/").must_be(200);
+    let elsewhere = locked(&world);
+    let lines: Vec<_> = [(alpha, "alpha"), (alpha, "alpha"), (bravo, "bravo"), (bravo, "bravo")]
+        .into_iter()
+        .map(|(agent, handle)| write(agent, handle))
+        .collect();
+    eventually("the writes wait", || in_flight(&world) == Some(4.0));
+    assert_eq!(refused_for_now(alpha.get("/identities/alpha"), "share_used_up"), 1);
+    // Half of all requests are of one organization, whichever keys it has.
+    refused_for_now(carol.get("/identities/carol"), "share_used_up");
+    victim.get("/identities/").must_be(200);
+    world.stranger().raw("GET", "/readyz", b"").must_be(200);
+    drop(elsewhere);
+    for line in lines {
+        assert!(line.until_closed().starts_with("HTTP/1.1 200"));
+    }
+    alpha.get("/identities/alpha").must_be(200);
+}

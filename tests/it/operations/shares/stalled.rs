@@ -1,0 +1,77 @@
+//! Clients that ask for much and take nothing.
+
+use identityd::settings::WireLayer;
+
+use super::refused_for_now;
+use crate::harness::{Caller, Line, World, eventually};
+
+/// One stream for a key, and a second to take something of it.
+fn impatient() -> World {
+    let layer =
+        WireLayer { max_streams_per_key: Some(1), write_timeout_seconds: Some(1), ..WireLayer::default() };
+    let world = World::with_wire(layer);
+    // More than the buffers of the system hold, and documents that are written as they are stored.
+    world.database().execute(&format!(
+        "insert into read_model.identities (id, organization_id, agent_handle, email_address, status, tunnel_id,
+                                            created_at, version, tunnel_metadata, document, access_version)
+         select gen_random_uuid(), '{}', 'bulk-' || place, 'bulk-' || place, 'active', gen_random_uuid(),
+                now(), 1, '{{}}', '{{\"filler\":\"' || repeat('x', 20000) || '\"}}', 0
+         from generate_series(1, 2000) as place",
+        world.organization_id()
+    ));
+    world
+}
+
+fn is_free(caller: &Caller) -> bool {
+    caller.call(reqwest::Method::GET, "/identities/").open().unwrap().status() == 200
+}
+
+#[track_caller]
+fn is_cut_off(world: &World, _stalled: &Line) {
+    let admin = world.admin();
+    refused_for_now(admin.get("/identities/"), "share_used_up");
+    eventually("the stalled client was cut off", || is_free(&admin));
+}
+
+#[test]
+fn who_takes_nothing_is_cut_off() {
+    let world = impatient();
+    let admin = world.admin();
+    let mut stalled = admin.connect();
+    stalled.send(admin.head("GET", "/api/v1/identities/", 0));
+    assert_eq!(stalled.receive(12), b"HTTP/1.1 200");
+    is_cut_off(&world, &stalled);
+}
+
+// On HTTP/2 nothing waits to be written where the client grants no window, and pings are answered all the same.
+#[test]
+fn who_grants_no_window_is_cut_off() {
+    let world = impatient();
+    let mut stalled = world.admin().connect();
+    stalled.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let no_window = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    stalled.send(no_window);
+    stalled.send(headers(world.admin_key()));
+    eventually("the answer has begun", || stalled.receive(9)[3] == 1);
+    is_cut_off(&world, &stalled);
+}
+
+/// A frame HEADERS that asks for the list, with every field written out.
+fn headers(key: &str) -> Vec<u8> {
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/api/v1/identities/"),
+        (":authority", "localhost"),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in fields.into_iter().chain([("x-api-key", key)]) {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    let length = u8::try_from(block.len()).unwrap();
+    [&[0, 0, length, 1, 5, 0, 0, 0, 1], block.as_slice()].concat()
+}
