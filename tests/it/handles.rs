@@ -71,7 +71,7 @@ fn a_handle_is_taken_for_the_whole_service() {
 fn some_handles_nobody_may_have() {
     let world = World::new();
     let admin = world.admin();
-    for reserved in ["api", "www", "mail", "admin", "support", "ad-min", "w-w-w", "identityd"] {
+    for reserved in ["api", "www", "mail", "admin", "support", "ad-min", "w-w-w", "identityd", "a2a"] {
         let attempt =
             || Wish::default().create(admin.client(), reserved).expect_err("the handle is reserved");
         let error = world.stores_nothing(attempt);

@@ -39,6 +39,18 @@ fn an_agent_is_a_claimed_agent_of_its_organization() {
     assert_eq!(me.creator_type.as_deref(), Some("human"));
 }
 
+// Section 10.1. `a2a_client()` of a published client compares the scope with the identity that it has.
+#[test]
+fn the_scope_of_a_key_is_an_identity_or_an_organization() {
+    let world = World::new();
+    let alpha = world.agent("alpha");
+    let scope = |caller: &Caller| caller.get("/api/whoami").ok()["scope"].clone();
+    assert_eq!(scope(&alpha), format!("agent_identity:{}", alpha.id));
+    for caller in [world.admin(), world.auditor()] {
+        assert_eq!(scope(&caller), format!("organization:{}", world.organization_id()));
+    }
+}
+
 #[test]
 fn organizations_differ() {
     let world = World::new();

@@ -155,6 +155,7 @@ pub(crate) fn create(id: Uuid, handle: &str) -> anyhow::Result<Create> {
         display_name: Some(format!("Agent {handle}")),
         description: Some("Answers letters".to_owned()),
         imessage_enabled: false,
+        contact_sharing_enabled: true,
         mailbox: Mailbox { id: ids::mint(), email_address: format!("{handle}@agents.localhost") },
         tunnel: Tunnel { id: ids::mint(), tls_mode: TlsMode::Edge, zone: "tunnels.localhost".to_owned() },
         phone: None,

@@ -4,15 +4,19 @@ mod command;
 mod decide;
 mod error;
 mod event;
+mod filters;
+mod values;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use command::{Command, Create, PhoneChange, PhoneOrder, Update};
+pub use command::{Command, Create, PhoneChange, PhoneOrder, SignatureChange, Update};
 pub use error::IdentityError;
-pub use event::{Channel, Event, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
+pub use event::Event;
+pub use filters::{ChannelModes, Directions, Filters};
+pub use values::{Channel, FilterMode, Grant, Mailbox, Phone, Signature, Status, TlsMode, Tunnel};
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
@@ -49,8 +53,12 @@ pub struct Live {
     pub status: Status,
     /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
-    /// Filter mode of each channel.
+    /// Whether a dedicated iMessage number shares its contact.
+    pub contact_sharing_enabled: bool,
+    /// Filter modes of each channel.
     pub filters: Filters,
+    /// The signature of its mailbox.
+    pub signature: Signature,
     /// Who may see it.
     pub visibility: Visibility,
     /// Its phone number.
@@ -61,36 +69,6 @@ pub struct Live {
     pub secrets: BTreeSet<Uuid>,
     /// SHA-256 of its signing key, if it has one.
     pub signing_key_sha256: Option<String>,
-}
-
-/// The filter modes of an identity, one for each channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Filters {
-    /// iMessage.
-    pub imessage: FilterMode,
-    /// Mail.
-    pub mail: FilterMode,
-    /// Phone. The default if there is no phone number.
-    pub phone: FilterMode,
-}
-
-impl Filters {
-    /// The mode of a channel.
-    pub fn of(&self, channel: Channel) -> FilterMode {
-        match channel {
-            Channel::Imessage => self.imessage,
-            Channel::Mail => self.mail,
-            Channel::Phone => self.phone,
-        }
-    }
-
-    fn set(&mut self, channel: Channel, mode: FilterMode) {
-        match channel {
-            Channel::Imessage => self.imessage = mode,
-            Channel::Mail => self.mail = mode,
-            Channel::Phone => self.phone = mode,
-        }
-    }
 }
 
 /// Who may see an identity. Contract, section 4.
@@ -161,7 +139,9 @@ impl Identity {
             description: description.clone(),
             status: Status::Active,
             imessage_enabled: *imessage_enabled,
+            contact_sharing_enabled: true,
             filters: Filters::default(),
+            signature: Signature::default(),
             visibility: Visibility::None,
             phone: None,
             tunnel_metadata: "{}".to_owned(),
@@ -178,7 +158,14 @@ impl Live {
             Event::DisplayNameChanged { display_name } => self.display_name.clone_from(display_name),
             Event::DescriptionChanged { description } => self.description.clone_from(description),
             Event::ImessageChanged { imessage_enabled } => self.imessage_enabled = *imessage_enabled,
+            Event::ContactSharingChanged { contact_sharing_enabled } => {
+                self.contact_sharing_enabled = *contact_sharing_enabled;
+            }
             Event::FilterModeChanged { channel, filter_mode } => self.filters.set(*channel, *filter_mode),
+            Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode } => {
+                self.filters.split(*channel, *inbound_filter_mode, *outbound_filter_mode);
+            }
+            Event::MailboxSignatureChanged { signature } => self.signature.clone_from(signature),
             Event::StatusChanged { status } => self.status = *status,
             Event::VisibilityGranted { grant } => self.visibility.add(grant.viewer_identity_id),
             Event::VisibilityOpened { .. } => self.visibility = Visibility::Wildcard,
@@ -190,7 +177,7 @@ impl Live {
             Event::PhoneProvisioned { phone, filter_mode } => {
                 let Phone { id, number, calls, .. } = phone.clone();
                 self.phone = Some(LivePhone { id, number, calls });
-                self.filters.phone = *filter_mode;
+                self.filters.set(Channel::Phone, *filter_mode);
             }
             Event::PhoneChanged { calls, .. } => {
                 if let Some(phone) = &mut self.phone {
@@ -199,7 +186,7 @@ impl Live {
             }
             Event::PhoneReleased { .. } => {
                 self.phone = None;
-                self.filters.phone = FilterMode::default();
+                self.filters.set(Channel::Phone, FilterMode::default());
             }
             Event::TunnelMetadataChanged { metadata } => self.tunnel_metadata.clone_from(metadata),
             Event::VaultAccessGranted { vault_secret_id, .. } => {

@@ -1,9 +1,16 @@
 //! Values of phone numbers: the US state of a number, and what happens to an incoming call.
 
+mod forwarding;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use forwarding::{
+    ForwardingChange, ForwardingTargetType, LONGEST_SIP_URI, NumberError, SipError, check_number,
+    check_sip_uri,
+};
 
 /// A two-letter US state code, upper case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,9 +70,12 @@ pub enum CallAction {
     Webhook,
     /// An agent that the platform hosts answers the call.
     HostedAgent,
+    /// The call is forwarded to a phone number or an address of SIP.
+    Forward,
 }
 
-/// How a number treats incoming calls: the action, and the addresses that it needs.
+/// How a number treats incoming calls: the action, and the addresses that it needs. Events that were stored before there
+/// was forwarding have none of its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct CallHandling {
     /// The action.
@@ -76,6 +86,18 @@ pub struct CallHandling {
     /// The `https://` address for `webhook`.
     #[schema(required)]
     pub incoming_call_webhook_url: Option<String>,
+    /// The kind of target for `forward`; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_target_type: Option<ForwardingTargetType>,
+    /// The phone number to which calls are forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_phone_number: Option<String>,
+    /// The address of SIP to which calls are forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub forwarding_sip_uri: Option<String>,
 }
 
 impl CallHandling {
@@ -86,10 +108,58 @@ impl CallHandling {
             CallAction::Webhook if self.incoming_call_webhook_url.is_none() => {
                 Some("incoming_call_webhook_url")
             }
+            CallAction::Forward if self.forwarding_target_type.is_none() => Some("forwarding_target_type"),
             CallAction::AutoAccept
             | CallAction::AutoReject
             | CallAction::Webhook
-            | CallAction::HostedAgent => None,
+            | CallAction::HostedAgent
+            | CallAction::Forward => None,
+        }
+    }
+}
+
+/// Forwarding.
+impl CallHandling {
+    /// How calls are treated after the change. Without a target there is no kind of target either.
+    pub(crate) fn forwarded(mut self, change: &ForwardingChange) -> Self {
+        if let Some(target_type) = change.target_type {
+            self.give_up_targets_but(target_type);
+        }
+        if let Some(phone_number) = &change.phone_number {
+            self.forwarding_phone_number.clone_from(phone_number);
+        }
+        if let Some(sip_uri) = &change.sip_uri {
+            self.forwarding_sip_uri.clone_from(sip_uri);
+        }
+        let has_target = self.forwarding_phone_number.is_some() || self.forwarding_sip_uri.is_some();
+        if change.target_type.is_none() && !has_target {
+            self.forwarding_target_type = None;
+        }
+        self
+    }
+
+    fn give_up_targets_but(&mut self, kept: Option<ForwardingTargetType>) {
+        self.forwarding_target_type = kept;
+        if kept != Some(ForwardingTargetType::Phone) {
+            self.forwarding_phone_number = None;
+        }
+        if kept != Some(ForwardingTargetType::Sip) {
+            self.forwarding_sip_uri = None;
+        }
+    }
+
+    /// The field that does not agree with the others. They agree if there is no target and no kind of target, or one
+    /// target, of the kind that is said.
+    pub fn unclear_target(&self) -> Option<&'static str> {
+        let has_number = self.forwarding_phone_number.is_some();
+        let has_address = self.forwarding_sip_uri.is_some();
+        match self.forwarding_target_type {
+            None if has_number || has_address => Some("forwarding_target_type"),
+            Some(ForwardingTargetType::Phone) if !has_number => Some("forwarding_phone_number"),
+            Some(ForwardingTargetType::Phone) if has_address => Some("forwarding_sip_uri"),
+            Some(ForwardingTargetType::Sip) if !has_address => Some("forwarding_sip_uri"),
+            Some(ForwardingTargetType::Sip) if has_number => Some("forwarding_phone_number"),
+            None | Some(ForwardingTargetType::Phone | ForwardingTargetType::Sip) => None,
         }
     }
 }

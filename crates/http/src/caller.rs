@@ -32,6 +32,7 @@ use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::limits::HolderShare;
+use crate::notices::noticed;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
 pub(crate) use app::{Admission, KeyCheck};
@@ -276,10 +277,9 @@ impl Caller {
             let name = NameRef { organization_id: self.organization_id(), handle };
             self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
-        Ok(reply
-            .reveal(answer)?
-            .of_revision(Revision { id: aggregate_id, version: committed.version })
-            .into_response())
+        let revision = Revision { id: aggregate_id, version: committed.version };
+        let response = reply.reveal(answer)?.of_revision(revision).into_response();
+        Ok(noticed(response, &committed.events))
     }
 
     /// What history says of the caller and of this request.

@@ -163,6 +163,11 @@ impl Form {
         self.fields.contains_key(name)
     }
 
+    /// Whether the field is there and not null.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A field that must be there and must not be null.
     pub(crate) fn required<T>(
         &mut self,
@@ -253,8 +258,7 @@ impl Form {
                 json!({ "required": [needed], "properties": { needed: { "not": { "type": "null" } } } });
             shape.rule(field, value, &then);
         }
-        let is_there = self.fields.get(needed).is_some_and(|value| !value.is_null());
-        if self.fields.get(field).is_some_and(|found| found == value) && !is_there {
+        if self.fields.get(field).is_some_and(|found| found == value) && !self.is_set(needed) {
             self.refuse(needed, message);
         }
     }
@@ -264,15 +268,27 @@ impl Form {
         if let Some(shape) = &mut self.shape {
             shape.rule(field, value, &json!({ "properties": { other: { "type": "null" } } }));
         }
-        let is_there = self.fields.get(other).is_some_and(|value| !value.is_null());
-        if self.fields.get(field).is_some_and(|found| found == value) && is_there {
+        if self.fields.get(field).is_some_and(|found| found == value) && self.is_set(other) {
             self.refuse(other, message);
         }
+    }
+
+    /// Whether no field was refused yet.
+    pub fn is_valid(&self) -> bool {
+        self.faults.is_empty()
     }
 
     /// Reports a rule that no schema says.
     pub fn refuse(&mut self, name: &str, message: &str) {
         self.complain(name, Complaint::new("value_error", message));
+    }
+
+    /// A field that published clients know and this service does not serve. It is refused, whatever its value: to ignore it
+    /// would tell the client that it had an effect (D16). It is no part of the description.
+    pub fn unserved(&mut self, name: &str, message: &str) {
+        if self.has(name) {
+            self.refuse(name, message);
+        }
     }
 
     fn complain(&mut self, name: &str, complaint: Complaint) {

@@ -204,6 +204,7 @@ impl Operation<'_> {
         for (is_sent, header) in [
             (self.is_write || self.about.takes("If-None-Match"), "ETag"),
             (self.is_write, "Idempotent-Replayed"),
+            (self.is_write, "Inkbox-Notices"),
             (self.about.takes("cursor"), "Link"),
             (self.about.takes("after"), "X-Next-Cursor"),
         ] {

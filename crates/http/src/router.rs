@@ -16,8 +16,8 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, directory, docs, events, health, identities, imessage, log, mailboxes, phone_numbers,
-    signing_keys, tunnels, vault, whoami,
+    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
+    phone_numbers, signing_keys, tunnels, vault, whoami,
 };
 use crate::{context, idempotency};
 
@@ -45,6 +45,8 @@ fn endpoints() -> Vec<Endpoint> {
         phone_numbers::update_phone_number,
         phone_numbers::release_phone_number,
         phone_numbers::release_phone_number_of_identity,
+        incoming_calls::get_incoming_call_action,
+        incoming_calls::set_incoming_call_action,
         tunnels::list_tunnels,
         tunnels::get_tunnel,
         tunnels::update_tunnel,

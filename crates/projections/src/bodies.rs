@@ -7,6 +7,7 @@ mod vault;
 
 use std::collections::BTreeMap;
 
+use identity_domain::phone::CallHandling;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -40,6 +41,16 @@ impl From<identities::Row> for FullMailbox {
     fn from(owner: identities::Row) -> Self {
         Self { mailbox: owner.document.mailbox, storage_used_bytes: 0, storage_limit_bytes: None }
     }
+}
+
+/// What happens to incoming calls of an identity.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct IncomingCalls {
+    /// The identity.
+    pub agent_identity_id: Uuid,
+    /// What happens to its calls.
+    #[serde(flatten)]
+    pub calls: CallHandling,
 }
 
 /// A tunnel in full. What only a connected tunnel has is null: nothing connects to this control plane.
@@ -242,9 +253,10 @@ pub struct Whoami<'a> {
     /// Keys do not expire: always null.
     #[schema(required, value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<()>,
-    /// Always null.
-    #[schema(required, value_type = Option<String>)]
-    pub scope: Option<()>,
+    // By this, published clients recognize the key of an identity.
+    /// `agent_identity:` and the id of the identity it acts as, or `organization:` and the id of the organization.
+    #[schema(example = "organization:org_local")]
+    pub scope: String,
     /// The identity it acts as, for an agent's key.
     #[schema(required)]
     pub scoped_identity_id: Option<Uuid>,

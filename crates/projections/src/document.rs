@@ -2,9 +2,10 @@
 //! sections 1.1 to 1.4.
 
 mod belongings;
+mod filters;
 
 use identity_domain as domain;
-use identity_domain::identity::{Channel, Event, FilterMode, Status};
+use identity_domain::identity::{ChannelModes, Event, FilterMode, Status};
 use identity_log::Recorded;
 use identity_log::recorded::timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use belongings::{
-    FilterModeChangeNotice, Mailbox, NumberStatus, NumberType, PhoneNumber, RuleAction, SmsStatus, Tunnel,
-    TunnelStatus,
+    Country, FilterModeChangeNotice, Mailbox, NumberStatus, NumberType, PhoneNumber, RuleAction, SmsStatus,
+    Tunnel, TunnelStatus,
 };
 
 // The order of the fields is that of the contract's example.
@@ -38,14 +39,34 @@ pub struct IdentityDocument {
     pub email_address: String,
     /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
+    /// Whether a dedicated iMessage number shares the contact.
+    #[serde(default = "yes")]
+    pub contact_sharing_enabled: bool,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: FilterMode,
     // D15.
     /// Filter mode of mail, the same as the mailbox's.
     pub mail_filter_mode: FilterMode,
+    /// Filter mode of mail that comes in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub mail_inbound_filter_mode: Option<FilterMode>,
+    /// Filter mode of mail that goes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub mail_outbound_filter_mode: Option<FilterMode>,
     // D15.
     /// Filter mode of the phone, the same as the number's.
     pub phone_filter_mode: FilterMode,
+    /// Filter mode of calls and messages that come in, over iMessage, too. Absent where both directions have one mode and
+    /// iMessage has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub phone_inbound_filter_mode: Option<FilterMode>,
+    /// Filter mode of calls and messages that go out, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub phone_outbound_filter_mode: Option<FilterMode>,
     /// Whether it has a signing key.
     pub signing_key_configured: bool,
     /// When the signing key was made.
@@ -105,9 +126,14 @@ impl IdentityDocument {
             description: description.clone(),
             email_address: mailbox.email_address.clone(),
             imessage_enabled: *imessage_enabled,
+            contact_sharing_enabled: true,
             imessage_filter_mode: FilterMode::default(),
             mail_filter_mode: FilterMode::default(),
+            mail_inbound_filter_mode: Some(FilterMode::default()),
+            mail_outbound_filter_mode: Some(FilterMode::default()),
             phone_filter_mode: FilterMode::default(),
+            phone_inbound_filter_mode: Some(FilterMode::default()),
+            phone_outbound_filter_mode: Some(FilterMode::default()),
             signing_key_configured: false,
             signing_key_created_at: None,
             status: Status::default(),
@@ -132,10 +158,17 @@ impl IdentityDocument {
             Event::FilterModeChanged { channel, filter_mode } => {
                 self.set_filter_mode(*channel, *filter_mode, now);
             }
+            Event::ContactSharingChanged { contact_sharing_enabled } => {
+                self.contact_sharing_enabled = *contact_sharing_enabled;
+            }
+            Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode } => {
+                self.split_filter_modes(*channel, *inbound_filter_mode, *outbound_filter_mode, now);
+            }
+            Event::MailboxSignatureChanged { signature } => self.mailbox.sign(signature, now),
             Event::StatusChanged { status } => self.status = *status,
             Event::PhoneProvisioned { phone, filter_mode } => {
                 self.phone_number = Some(PhoneNumber::provisioned(phone, *filter_mode, self.id, now));
-                self.phone_filter_mode = *filter_mode;
+                self.show_phone(ChannelModes::both(*filter_mode), now);
             }
             Event::PhoneChanged { calls, .. } => {
                 if let Some(phone) = &mut self.phone_number {
@@ -145,7 +178,7 @@ impl IdentityDocument {
             }
             Event::PhoneReleased { .. } => {
                 self.phone_number = None;
-                self.phone_filter_mode = FilterMode::default();
+                self.show_phone(ChannelModes::default(), now);
             }
             Event::TunnelMetadataChanged { .. } => {
                 now.clone_into(&mut self.tunnel.updated_at);
@@ -167,24 +200,9 @@ impl IdentityDocument {
         }
         now.clone_into(&mut self.updated_at);
     }
+}
 
-    /// The filter mode of mail is shown by the identity and by the mailbox, that of the phone by the identity and by
-    /// the number (D15).
-    fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
-        match channel {
-            Channel::Imessage => self.imessage_filter_mode = mode,
-            Channel::Mail => {
-                self.mail_filter_mode = mode;
-                self.mailbox.filter_mode = mode;
-                now.clone_into(&mut self.mailbox.updated_at);
-            }
-            Channel::Phone => {
-                self.phone_filter_mode = mode;
-                if let Some(phone) = &mut self.phone_number {
-                    phone.filter_mode = mode;
-                    now.clone_into(&mut phone.updated_at);
-                }
-            }
-        }
-    }
+/// What a document of an older version means.
+const fn yes() -> bool {
+    true
 }

@@ -46,7 +46,7 @@ pub struct Row {
 
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 4;
+    const VERSION: i32 = 5;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 

@@ -79,7 +79,10 @@ impl RowModel for VaultAccess {
             | Event::DisplayNameChanged { .. }
             | Event::DescriptionChanged { .. }
             | Event::ImessageChanged { .. }
+            | Event::ContactSharingChanged { .. }
             | Event::FilterModeChanged { .. }
+            | Event::FilterModesSplit { .. }
+            | Event::MailboxSignatureChanged { .. }
             | Event::StatusChanged { .. }
             | Event::VisibilityGranted { .. }
             | Event::VisibilityOpened { .. }

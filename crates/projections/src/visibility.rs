@@ -147,7 +147,10 @@ impl RowModel for VisibilityRows {
             | Event::DisplayNameChanged { .. }
             | Event::DescriptionChanged { .. }
             | Event::ImessageChanged { .. }
+            | Event::ContactSharingChanged { .. }
             | Event::FilterModeChanged { .. }
+            | Event::FilterModesSplit { .. }
+            | Event::MailboxSignatureChanged { .. }
             | Event::StatusChanged { .. }
             | Event::PhoneProvisioned { .. }
             | Event::PhoneChanged { .. }

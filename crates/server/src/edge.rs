@@ -101,7 +101,7 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
     let named = HeaderName::from_static;
     let layer = CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::ACCEPT,
             header::CONTENT_TYPE,
@@ -117,6 +117,7 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
             header::LINK,
             header::RETRY_AFTER,
             named("idempotent-replayed"),
+            named("inkbox-notices"),
             named("ratelimit"),
             named("ratelimit-policy"),
             named("x-next-cursor"),

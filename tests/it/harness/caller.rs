@@ -18,12 +18,14 @@ pub(crate) struct Caller {
     metrics_url: String,
     key: Option<String>,
     client: OnceLock<Arc<Inkbox>>,
+    next: OnceLock<Arc<inkbox_next::Inkbox>>,
 }
 
 impl Caller {
     pub(super) fn new(server: &Server, key: Option<&str>) -> Self {
         let (base_url, metrics_url) = (server.base_url().to_owned(), server.metrics_url().to_owned());
-        Self { base_url, metrics_url, key: key.map(str::to_owned), client: OnceLock::new() }
+        let (client, next) = (OnceLock::new(), OnceLock::new());
+        Self { base_url, metrics_url, key: key.map(str::to_owned), client, next }
     }
 
     /// The same caller where the metrics are.
@@ -34,7 +36,8 @@ impl Caller {
     /// The same caller at another address.
     pub(super) fn at(&self, base_url: &str) -> Self {
         let (base_url, metrics_url) = (base_url.to_owned(), self.metrics_url.clone());
-        Self { base_url, metrics_url, key: self.key.clone(), client: OnceLock::new() }
+        let (client, next) = (OnceLock::new(), OnceLock::new());
+        Self { base_url, metrics_url, key: self.key.clone(), client, next }
     }
 
     /// The published client, unmodified, pointed at the service.
@@ -45,12 +48,24 @@ impl Caller {
         })
     }
 
+    /// The newest published client, likewise.
+    pub(crate) fn next(&self) -> &Arc<inkbox_next::Inkbox> {
+        self.next.get_or_init(|| {
+            let key = self.key.as_deref().unwrap_or_default();
+            inkbox_next::Inkbox::builder(key).base_url(&self.base_url).build().unwrap()
+        })
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path).send()
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.call(Method::POST, path).json(body).send()
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Answer {
+        self.call(Method::PUT, path).json(body).send()
     }
 
     pub(crate) fn patch(&self, path: &str, body: &Value) -> Answer {

@@ -16,10 +16,11 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Headers that are a part of the API wherever they stand.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 10] = [
     "Allow",
     "ETag",
     "Idempotent-Replayed",
+    "Inkbox-Notices",
     "Link",
     "RateLimit",
     "RateLimit-Policy",

@@ -11,17 +11,26 @@ use super::answer::Answer;
 use super::document;
 
 /// Members that are filled or missing, never null: a published client fails on each of them.
-const NEVER_NULL: [&str; 15] = [
+const NEVER_NULL: [&str; 24] = [
     "access",
     "agent_handle",
+    "contact_sharing_enabled",
+    "country",
     "created_at",
     "filter_mode",
     "imessage_enabled",
     "imessage_filter_mode",
+    "inbound_filter_mode",
     "mail_filter_mode",
+    "mail_inbound_filter_mode",
+    "mail_outbound_filter_mode",
+    "outbound_filter_mode",
     "phone_filter_mode",
+    "phone_inbound_filter_mode",
+    "phone_outbound_filter_mode",
     "public_host",
     "sending_domain",
+    "signature_enabled",
     "signing_key_configured",
     "sms_status",
     "storage_used_bytes",
@@ -30,19 +39,27 @@ const NEVER_NULL: [&str; 15] = [
 ];
 
 /// Enumerations whose spelling the published clients know by heart.
-const SPELLINGS: [(&str, &[&str]); 8] = [
+const SPELLINGS: [(&str, &[&str]); 16] = [
     ("filter_mode", &["whitelist", "blacklist"]),
+    ("inbound_filter_mode", &["whitelist", "blacklist"]),
+    ("outbound_filter_mode", &["whitelist", "blacklist"]),
+    ("mail_inbound_filter_mode", &["whitelist", "blacklist"]),
+    ("mail_outbound_filter_mode", &["whitelist", "blacklist"]),
+    ("phone_inbound_filter_mode", &["whitelist", "blacklist"]),
+    ("phone_outbound_filter_mode", &["whitelist", "blacklist"]),
+    ("forwarding_target_type", &["phone", "sip"]),
+    ("country", &["US"]),
     ("imessage_filter_mode", &["whitelist", "blacklist"]),
     ("mail_filter_mode", &["whitelist", "blacklist"]),
     ("phone_filter_mode", &["whitelist", "blacklist"]),
     ("sms_status", &["pending", "ready", "assignment_failed"]),
     ("tls_mode", &["edge", "passthrough"]),
-    ("incoming_call_action", &["auto_accept", "auto_reject", "webhook", "hosted_agent"]),
+    ("incoming_call_action", &["auto_accept", "auto_reject", "webhook", "hosted_agent", "forward"]),
     ("creator_type", &["human", "agent"]),
 ];
 
 /// Members that an identity always shows, null or not, so that each client finds what it looks for.
-const IDENTITY: [&str; 20] = [
+const IDENTITY: [&str; 23] = [
     "id",
     "organization_id",
     "agent_handle",
@@ -50,8 +67,11 @@ const IDENTITY: [&str; 20] = [
     "description",
     "email_address",
     "imessage_enabled",
+    "contact_sharing_enabled",
     "imessage_filter_mode",
     "mail_filter_mode",
+    "mail_inbound_filter_mode",
+    "mail_outbound_filter_mode",
     "phone_filter_mode",
     "signing_key_configured",
     "signing_key_created_at",

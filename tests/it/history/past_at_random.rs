@@ -23,6 +23,8 @@ enum Act {
     Revoke(usize, usize),
     Provision(usize),
     Release(usize),
+    Sign(usize),
+    Forward(usize),
     Delete(usize),
 }
 
@@ -35,6 +37,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Just(json!({"status": "paused"})),
         Just(json!({"status": "active", "imessage_enabled": true})),
         Just(json!({"mail_filter_mode": "whitelist", "imessage_filter_mode": "whitelist"})),
+        Just(json!({"mail_outbound_filter_mode": "whitelist", "contact_sharing_enabled": false})),
+        Just(json!({"phone_inbound_filter_mode": "whitelist"})),
+        Just(json!({"phone_outbound_filter_mode": "whitelist", "contact_sharing_enabled": true})),
     ];
     let act = prop_oneof![
         4 => one.clone().prop_map(Act::Create),
@@ -45,6 +50,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => two().prop_map(|(target, viewer)| Act::Revoke(target, viewer)),
         1 => one.clone().prop_map(Act::Provision),
         1 => one.clone().prop_map(Act::Release),
+        1 => one.clone().prop_map(Act::Sign),
+        1 => one.clone().prop_map(Act::Forward),
         2 => one.prop_map(Act::Delete),
     ];
     proptest::collection::vec(act, 1..30)
@@ -78,6 +85,17 @@ impl Act {
             }
             Self::Release(who) => {
                 drop(admin.call(Method::DELETE, &format!("{}/phone_number", path(who))).send());
+            }
+            Self::Sign(who) => {
+                let mailbox = format!("/mail/mailboxes/{}", HANDLES[*who]);
+                drop(
+                    admin.patch(&mailbox, &json!({"signature_html": "<b>A</b>", "signature_enabled": true})),
+                );
+            }
+            Self::Forward(who) => {
+                let body = json!({"agent_identity_id": ids.get(HANDLES[*who]), "incoming_call_action": "forward",
+                    "forwarding_target_type": "phone", "forwarding_phone_number": "+12125550199"});
+                drop(admin.put("/phone/incoming-call-action", &body));
             }
             Self::Delete(who) => drop(admin.delete(&path(who))),
         }

@@ -37,7 +37,14 @@ fn each_field_changes_alone() {
     for change in fields {
         let mut expected = admin.identity("alpha");
         let changed = admin.change("alpha", &change).ok();
-        expected.as_object_mut().unwrap().extend(change.as_object().cloned().unwrap());
+        let members = expected.as_object_mut().unwrap();
+        members.extend(change.as_object().cloned().unwrap());
+        // Section 3.3.1: the directions of the phone are not shown beside another mode of iMessage.
+        if change.get("imessage_filter_mode").is_some() {
+            members.retain(|name, _| {
+                !["phone_inbound_filter_mode", "phone_outbound_filter_mode"].contains(&&**name)
+            });
+        }
         assert_ne!(changed["updated_at"], expected["updated_at"], "{change} took no time");
         expected["updated_at"] = changed["updated_at"].clone();
         assert_eq!(changed, expected, "{change} changed more than it says");
@@ -74,6 +81,48 @@ fn fields_of_other_versions_are_ignored() {
     let admin = world.admin();
     let created = admin.create("alpha");
     assert_eq!(admin.change("alpha", &json!({"favourite_colour": "blue", "id": 7})).ok(), created);
+}
+
+// Decision D16.
+#[test]
+fn fields_that_only_newer_clients_send_are_not_ignored() {
+    let world = World::new();
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    admin.provision("alpha");
+    for field in ["slack_filter_mode", "slack_inbound_filter_mode", "slack_outbound_filter_mode"] {
+        let change = json!({field: "whitelist", "display_name": "B"});
+        world.stores_nothing(|| alpha.change("alpha", &change).refused(403));
+        world.stores_nothing(|| admin.change("alpha", &change).invalid_at(&["body", field]));
+    }
+}
+
+// Contract, section 3.3.
+#[test]
+fn a_claim_of_an_imessage_number_is_a_wish_for_its_only_type() {
+    let world = World::new();
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let claim = |caller: &Caller, body: &Value| {
+        let call = caller.call(reqwest::Method::PATCH, "/identities/alpha");
+        world.stores_nothing(|| call.header("Idempotency-Key", "claim-1").json(body).send())
+    };
+    let body = json!({"claim_imessage_number": true});
+    let pending = "dedicated_imessage_number_inventory_pending";
+    assert_eq!(claim(&admin, &body).refused_as(503, pending)["number_type"], "dedicated_outbound");
+    claim(&alpha, &body).refused(403);
+    admin.change("alpha", &body).invalid_at(&["header", "idempotency-key"]);
+    for other in [
+        json!({"imessage_number_id": null}),
+        json!({"imessage_enabled": false}),
+        json!({"imessage_number_type": "dedicated_outbound"}),
+        json!({"claim_imessage_number": false}),
+    ] {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(other.as_object().cloned().unwrap());
+        claim(&admin, &body).invalid_at(&["body", "claim_imessage_number"]);
+    }
+    let create = |wish| world.stores_nothing(|| admin.try_create("bravo", wish));
+    create(json!({"claim_imessage_number": true})).invalid_at(&["body", "claim_imessage_number"]);
+    create(json!({"claim_imessage_number": true, "imessage_enabled": true})).refused_as(503, pending);
 }
 
 // Scenario 23 and decision D15.

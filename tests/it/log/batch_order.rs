@@ -15,7 +15,7 @@ fn provision(id: Uuid, state: Option<&str>) -> Append {
         id: ids::mint(),
         wish,
         calls: CallHandling::default(),
-        filter_mode: FilterMode::Blacklist,
+        filter_mode: Some(FilterMode::Blacklist),
     };
     ask_identity(id, IdentityCommand::ProvisionPhone(order))
 }
@@ -239,7 +239,7 @@ fn a_number_offered_to_a_command_that_failed_goes_to_the_next() {
         id: ids::mint(),
         wish: NumberWish::default(),
         calls: CallHandling::default(),
-        filter_mode: FilterMode::Blacklist,
+        filter_mode: Some(FilterMode::Blacklist),
     };
     let nowhere = ids::mint();
     let wish = Create {

@@ -144,6 +144,7 @@ fn birth(id: Uuid, handle: &str) -> Create {
         display_name: None,
         description: None,
         imessage_enabled: false,
+        contact_sharing_enabled: true,
         mailbox: Mailbox { id: ids::mint(), email_address: format!("{handle}@agents.localhost") },
         tunnel: Tunnel { id: ids::mint(), tls_mode: TlsMode::Edge, zone: "tunnels.localhost".to_owned() },
         phone: None,

@@ -51,7 +51,7 @@ fn lived(history: &History, secret: Uuid) -> [Uuid; 2] {
         id: ids::mint(),
         wish: NumberWish::default(),
         calls: CallHandling::default(),
-        filter_mode: FilterMode::Whitelist,
+        filter_mode: Some(FilterMode::Whitelist),
     };
     let metadata = r#"{"b": 1, "a": 1.0}"#.to_owned();
     let cleared = Update { display_name: Some(None), ..Update::default() };

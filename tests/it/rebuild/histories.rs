@@ -20,6 +20,9 @@ enum Step {
     Open(usize),
     Revoke(usize, usize),
     Provision(usize),
+    Filter(usize, &'static str, bool),
+    Sign(usize, String),
+    Forward(usize),
     ReleaseNumber(usize),
     TunnelMetadata(usize, u8),
     Delete(usize),
@@ -43,6 +46,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => one.clone().prop_map(Step::Open),
         2 => two.clone().prop_map(|(target, viewer)| Step::Revoke(target, viewer)),
         2 => one.clone().prop_map(Step::Provision),
+        2 => (one.clone(), proptest::sample::select(FILTERS.to_vec()), any::<bool>())
+            .prop_map(|(of, field, strict)| Step::Filter(of, field, strict)),
+        1 => (one.clone(), "[a-z<>é ]{0,8}").prop_map(|(of, html)| Step::Sign(of, html)),
+        1 => one.clone().prop_map(Step::Forward),
         1 => one.clone().prop_map(Step::ReleaseNumber),
         1 => (one.clone(), any::<u8>()).prop_map(|(of, value)| Step::TunnelMetadata(of, value)),
         1 => one.clone().prop_map(Step::Delete),
@@ -54,6 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => one.prop_map(Step::RevokeKey),
     ]
 }
+
+const FILTERS: [&str; 4] =
+    ["mail_inbound_filter_mode", "phone_outbound_filter_mode", "imessage_filter_mode", "mail_filter_mode"];
 
 /// An admin who remembers what came of each step.
 struct Actor {
@@ -82,6 +92,19 @@ impl Actor {
             Step::Provision(of) => {
                 drop(admin.post("/phone/numbers", &json!({"agent_handle": handle(of), "state": "NY"})));
             }
+            Step::Filter(of, field, strict) => {
+                let mode = if strict { "whitelist" } else { "blacklist" };
+                drop(admin.change(&handle(of), &json!({field: mode, "contact_sharing_enabled": strict})));
+            }
+            Step::Sign(of, html) => {
+                let mailbox = format!("/mail/mailboxes/{}", handle(of));
+                drop(admin.patch(&mailbox, &json!({"signature_html": html})));
+            }
+            Step::Forward(of) => drop(admin.put(
+                "/phone/incoming-call-action",
+                &json!({"agent_identity_id": self.id(of), "incoming_call_action": "forward",
+                    "forwarding_target_type": "phone", "forwarding_phone_number": "+12125550199"}),
+            )),
             Step::ReleaseNumber(of) => {
                 drop(admin.delete(&format!("/identities/{}/phone_number", handle(of))));
             }

@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use crate::api_key::{self, Issue, Scope};
-use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
+use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Signature, Status, TlsMode, Tunnel};
 use crate::organization;
-use crate::phone::{CallAction, CallHandling, UsState};
+use crate::phone::{CallAction, CallHandling, ForwardingTargetType, UsState};
 use crate::vault;
 use crate::vault_secret::{self, Registration, SecretType};
 use crate::{Event, Handle};
@@ -33,7 +33,7 @@ pub(super) fn one_of_each() -> Vec<Event> {
     all
 }
 
-fn of_identity() -> [identity::Event; 19] {
+fn of_identity() -> [identity::Event; 22] {
     use identity::Event;
     values! {
         Event::Created { .. } => created(),
@@ -46,10 +46,17 @@ fn of_identity() -> [identity::Event; 19] {
         },
         Event::DescriptionChanged { .. } => Event::DescriptionChanged { description: None },
         Event::ImessageChanged { .. } => Event::ImessageChanged { imessage_enabled: true },
+        Event::ContactSharingChanged { .. } => Event::ContactSharingChanged { contact_sharing_enabled: false },
         Event::FilterModeChanged { .. } => Event::FilterModeChanged {
             channel: Channel::Mail,
             filter_mode: FilterMode::Whitelist,
         },
+        Event::FilterModesSplit { .. } => Event::FilterModesSplit {
+            channel: Channel::Phone,
+            inbound_filter_mode: FilterMode::Blacklist,
+            outbound_filter_mode: FilterMode::Whitelist,
+        },
+        Event::MailboxSignatureChanged { .. } => signature_changed(),
         Event::StatusChanged { .. } => Event::StatusChanged { status: Status::Paused },
         Event::VisibilityGranted { .. } => Event::VisibilityGranted { grant: grant() },
         Event::VisibilityOpened { .. } => Event::VisibilityOpened {
@@ -196,8 +203,31 @@ fn phone_changed() -> identity::Event {
             incoming_call_action: CallAction::Webhook,
             client_websocket_url: None,
             incoming_call_webhook_url: Some("https://harbor.example/calls?desk=1".to_owned()),
+            ..CallHandling::default()
         },
     }
+}
+
+fn signature_changed() -> identity::Event {
+    identity::Event::MailboxSignatureChanged {
+        signature: Signature {
+            signature_html: Some("<b>Harbor Desk</b><br>Pier&nbsp;3".to_owned()),
+            signature_text: Some("Harbor Desk\nPier 3".to_owned()),
+            signature_enabled: true,
+        },
+    }
+}
+
+/// Values with the fields that an event may have or not, each with what is added to the name of its example.
+pub(super) fn with_optional_fields() -> Vec<(Event, &'static str)> {
+    let calls = CallHandling {
+        incoming_call_action: CallAction::Forward,
+        forwarding_target_type: Some(ForwardingTargetType::Sip),
+        forwarding_sip_uri: Some("sip:+14155550100@voice.example.com".to_owned()),
+        ..CallHandling::default()
+    };
+    let phone_number_id = id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04");
+    vec![(Event::Identity(identity::Event::PhoneChanged { phone_number_id, calls }), "forwarding")]
 }
 
 fn handle(text: &str) -> Handle {

@@ -2,10 +2,11 @@
 
 use uuid::Uuid;
 
-use super::event::{FilterMode, Mailbox, Status, Tunnel};
+use super::filters::Directions;
+use super::values::{FilterMode, Mailbox, Signature, Status, Tunnel};
 use crate::facts::{Needs, NumberWish, SecretSelection};
 use crate::handle::Handle;
-use crate::phone::{CallAction, CallHandling};
+use crate::phone::{CallAction, CallHandling, ForwardingChange};
 
 /// A command to an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Create {
     pub description: Option<String>,
     /// Whether it can be reached over iMessage.
     pub imessage_enabled: bool,
+    /// Whether a dedicated iMessage number shares its contact.
+    pub contact_sharing_enabled: bool,
     /// Its mailbox.
     pub mailbox: Mailbox,
     /// Its tunnel.
@@ -96,8 +99,8 @@ pub struct PhoneOrder {
     pub wish: NumberWish,
     /// What happens to incoming calls.
     pub calls: CallHandling,
-    /// The filter mode of the phone.
-    pub filter_mode: FilterMode,
+    /// The filter mode of the phone; `None` means the modes that the identity has for it.
+    pub filter_mode: Option<FilterMode>,
 }
 
 /// Changes of a phone number. `None` leaves a field as it is, `Some(None)` clears it.
@@ -111,6 +114,8 @@ pub struct PhoneChange {
     pub client_websocket_url: Option<Option<String>>,
     /// The address of the webhook that is asked about a call.
     pub incoming_call_webhook_url: Option<Option<String>>,
+    /// Where calls are forwarded to.
+    pub forwarding: ForwardingChange,
     /// The filter mode of the phone.
     pub filter_mode: Option<FilterMode>,
 }
@@ -119,7 +124,7 @@ impl PhoneChange {
     /// How calls are treated after the change.
     pub fn calls_after(&self, present: &CallHandling) -> CallHandling {
         let Self { incoming_call_action, client_websocket_url, incoming_call_webhook_url, .. } = self;
-        CallHandling {
+        let calls = CallHandling {
             incoming_call_action: incoming_call_action.unwrap_or(present.incoming_call_action),
             client_websocket_url: client_websocket_url
                 .as_ref()
@@ -129,7 +134,9 @@ impl PhoneChange {
                 .as_ref()
                 .unwrap_or(&present.incoming_call_webhook_url)
                 .clone(),
-        }
+            ..present.clone()
+        };
+        calls.forwarded(&self.forwarding)
     }
 }
 
@@ -144,14 +151,45 @@ pub struct Update {
     pub description: Option<Option<String>>,
     /// Whether it can be reached over iMessage.
     pub imessage_enabled: Option<bool>,
+    /// Whether a dedicated iMessage number shares its contact.
+    pub contact_sharing_enabled: Option<bool>,
     /// Filter mode of iMessage.
     pub imessage_filter_mode: Option<FilterMode>,
-    /// Filter mode of mail.
+    /// Filter mode of mail, for both directions.
     pub mail_filter_mode: Option<FilterMode>,
-    /// Filter mode of the phone.
+    /// Filter modes of mail by direction.
+    pub mail_directions: Directions,
+    /// Filter mode of the phone, for both directions. It needs a phone number.
     pub phone_filter_mode: Option<FilterMode>,
+    /// Filter modes of the phone by direction. They need no phone number. If both directions are the same afterwards, iMessage
+    /// gets that mode, too.
+    pub phone_directions: Directions,
+    /// Changes of the signature of the mailbox.
+    pub signature: SignatureChange,
     /// Active or paused.
     pub status: Option<Status>,
+}
+
+/// Changes of a signature. `None` leaves a field as it is, `Some(None)` clears it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignatureChange {
+    /// The signature in HTML.
+    pub html: Option<Option<String>>,
+    /// The signature as plain text.
+    pub text: Option<Option<String>>,
+    /// Whether mail that goes out is to have it.
+    pub is_enabled: Option<bool>,
+}
+
+impl SignatureChange {
+    /// The signature after the change.
+    pub fn after(&self, present: &Signature) -> Signature {
+        Signature {
+            signature_html: self.html.as_ref().unwrap_or(&present.signature_html).clone(),
+            signature_text: self.text.as_ref().unwrap_or(&present.signature_text).clone(),
+            signature_enabled: self.is_enabled.unwrap_or(present.signature_enabled),
+        }
+    }
 }
 
 impl Command {

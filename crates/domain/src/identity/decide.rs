@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::command::{Command, Create, PhoneChange, PhoneOrder, Update};
 use super::error::IdentityError;
-use super::event::{Channel, Event, FilterMode, Grant, Phone};
+use super::event::Event;
+use super::filters::{Directions, Filters};
+use super::values::{Channel, FilterMode, Grant, Phone};
 use super::{Live, LivePhone, Visibility};
 use crate::facts::{Facts, Namespace, SecretSelection};
 use crate::handle::Handle;
@@ -26,8 +28,11 @@ pub(super) fn create(create: &Create, facts: &Facts) -> Decision {
         mailbox: create.mailbox.clone(),
         tunnel: create.tunnel.clone(),
     }];
+    if !create.contact_sharing_enabled {
+        events.push(Event::ContactSharingChanged { contact_sharing_enabled: false });
+    }
     if let Some(order) = &create.phone {
-        events.push(phone_provisioned(order, facts)?);
+        events.extend(phone_provisioned(order, Filters::default(), facts)?);
     }
     if let Some(selection) = &create.secrets {
         events.extend(secrets_granted(selection, facts)?);
@@ -74,12 +79,19 @@ fn update(live: &Live, update: &Update, facts: &Facts) -> Decision {
     if let Some(imessage_enabled) = changed(update.imessage_enabled.as_ref(), &live.imessage_enabled) {
         events.push(Event::ImessageChanged { imessage_enabled });
     }
+    if let Some(contact_sharing_enabled) =
+        changed(update.contact_sharing_enabled.as_ref(), &live.contact_sharing_enabled)
+    {
+        events.push(Event::ContactSharingChanged { contact_sharing_enabled });
+    }
     if update.phone_filter_mode.is_some() && live.phone.is_none() {
         return Err(IdentityError::PhoneFilterWithoutPhone);
     }
-    events.extend(filter_mode_changed(live, Channel::Imessage, update.imessage_filter_mode));
-    events.extend(filter_mode_changed(live, Channel::Mail, update.mail_filter_mode));
-    events.extend(filter_mode_changed(live, Channel::Phone, update.phone_filter_mode));
+    events.extend(filter_modes_changed(live, update));
+    let signature = update.signature.after(&live.signature);
+    if signature != live.signature {
+        events.push(Event::MailboxSignatureChanged { signature });
+    }
     if let Some(status) = changed(update.status.as_ref(), &live.status) {
         events.push(Event::StatusChanged { status });
     }
@@ -99,9 +111,40 @@ fn renamed(live: &Live, wanted: Option<&Handle>, facts: &Facts) -> Result<Option
     Ok(Some(Event::Renamed { previous_agent_handle: live.handle.clone(), agent_handle }))
 }
 
-fn filter_mode_changed(live: &Live, channel: Channel, wanted: Option<FilterMode>) -> Option<Event> {
-    let filter_mode = changed(wanted.as_ref(), &live.filters.of(channel))?;
-    Some(Event::FilterModeChanged { channel, filter_mode })
+fn filter_modes_changed(live: &Live, update: &Update) -> impl Iterator<Item = Event> {
+    let Update { mail_filter_mode, mail_directions, phone_filter_mode, phone_directions, .. } = *update;
+    let phone = live.filters.phone.after(phone_filter_mode, phone_directions);
+    // Clients that set the phone by direction mean iMessage, too.
+    let same = phone.common().filter(|_| !phone_directions.is_empty());
+    let imessage = same.or(update.imessage_filter_mode);
+    [
+        channel_changed(live, Channel::Imessage, imessage, Directions::default()),
+        channel_changed(live, Channel::Mail, mail_filter_mode, mail_directions),
+        channel_changed(live, Channel::Phone, phone_filter_mode, phone_directions),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn channel_changed(
+    live: &Live,
+    channel: Channel,
+    shared: Option<FilterMode>,
+    directions: Directions,
+) -> Option<Event> {
+    let present = live.filters.of(channel);
+    let wanted = present.after(shared, directions);
+    if wanted == present {
+        return None;
+    }
+    Some(match wanted.common() {
+        Some(filter_mode) => Event::FilterModeChanged { channel, filter_mode },
+        None => split(channel, wanted.inbound, wanted.outbound),
+    })
+}
+
+fn split(channel: Channel, inbound_filter_mode: FilterMode, outbound_filter_mode: FilterMode) -> Event {
+    Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode }
 }
 
 fn grant_visibility(live: &Live, access_id: Uuid, viewer: Uuid, facts: &Facts) -> Decision {
@@ -151,19 +194,28 @@ fn provision_phone(live: &Live, order: &PhoneOrder, facts: &Facts) -> Decision {
     if live.phone.is_some() {
         return Err(IdentityError::PhoneExists);
     }
-    Ok(vec![phone_provisioned(order, facts)?])
+    phone_provisioned(order, live.filters, facts)
 }
 
-fn phone_provisioned(order: &PhoneOrder, facts: &Facts) -> Result<Event, IdentityError> {
+/// A new number gets the modes that the identity has for its phone, unless the order says another one.
+fn phone_provisioned(order: &PhoneOrder, filters: Filters, facts: &Facts) -> Decision {
     calls_are_complete(&order.calls)?;
     facts.wait_for_number.map_or(Ok(()), |wait| Err(IdentityError::TooManyNumbers(wait)))?;
     let offer = facts.number.clone().ok_or(IdentityError::NoNumberAvailable)?;
     let phone = Phone { id: order.id, number: offer.number, state: offer.state, calls: order.calls.clone() };
-    Ok(Event::PhoneProvisioned { phone, filter_mode: order.filter_mode })
+    let present = filters.phone;
+    let filter_mode = order.filter_mode.unwrap_or(present.shared);
+    let provisioned = Event::PhoneProvisioned { phone, filter_mode };
+    let keeps_split = order.filter_mode.is_none() && present.common().is_none();
+    let split = keeps_split.then(|| split(Channel::Phone, present.inbound, present.outbound));
+    Ok([provisioned].into_iter().chain(split).collect())
 }
 
 fn calls_are_complete(calls: &CallHandling) -> Result<(), IdentityError> {
-    calls.missing_address().map_or(Ok(()), |field| Err(IdentityError::CallAddressMissing(field)))
+    if let Some(field) = calls.missing_address() {
+        return Err(IdentityError::CallAddressMissing(field));
+    }
+    calls.unclear_target().map_or(Ok(()), |field| Err(IdentityError::ForwardingTargetUnclear(field)))
 }
 
 fn change_phone(live: &Live, change: &PhoneChange) -> Decision {
@@ -174,7 +226,7 @@ fn change_phone(live: &Live, change: &PhoneChange) -> Decision {
     if calls != phone.calls {
         events.push(Event::PhoneChanged { phone_number_id: phone.id, calls });
     }
-    events.extend(filter_mode_changed(live, Channel::Phone, change.filter_mode));
+    events.extend(channel_changed(live, Channel::Phone, change.filter_mode, Directions::default()));
     Ok(events)
 }
 

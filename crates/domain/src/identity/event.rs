@@ -1,15 +1,15 @@
 //! The events of an identity, in the shape in which the log stores them for ever.
 //!
 //! The shape of an event never changes. A change needs a new version beside the old one, with an upcaster; the old
-//! example in `events/` stays.
+//! example in `events/` stays. The one exception is a field that may be absent: events without it read as the default.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::values::{Channel, FilterMode, Grant, Mailbox, Phone, Signature, Status, Tunnel};
 use crate::handle::Handle;
-use crate::phone::{CallHandling, UsState};
+use crate::phone::CallHandling;
 
 /// An event of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +59,36 @@ pub enum Event {
         /// Whether it can be reached over iMessage.
         imessage_enabled: bool,
     },
-    /// The filter mode of a channel changed.
+    /// It shares its contact, or stops doing so.
+    #[serde(rename = "identity.contact_sharing_changed")]
+    ContactSharingChanged {
+        /// Whether a dedicated iMessage number shares the contact.
+        contact_sharing_enabled: bool,
+    },
+    /// The filter mode of a channel changed, for both directions.
     #[serde(rename = "identity.filter_mode_changed")]
     FilterModeChanged {
         /// The channel.
         channel: Channel,
         /// The new mode.
         filter_mode: FilterMode,
+    },
+    /// From now on a channel has one filter mode for what comes in and another one for what goes out. The mode that is shown
+    /// to clients that know no directions stays.
+    #[serde(rename = "identity.filter_modes_split")]
+    FilterModesSplit {
+        /// The channel.
+        channel: Channel,
+        /// The mode for what comes in.
+        inbound_filter_mode: FilterMode,
+        /// The mode for what goes out.
+        outbound_filter_mode: FilterMode,
+    },
+    /// The signature of its mailbox changed.
+    #[serde(rename = "identity.mailbox_signature_changed")]
+    MailboxSignatureChanged {
+        /// All fields, changed or not.
+        signature: Signature,
     },
     /// It was paused or resumed.
     #[serde(rename = "identity.status_changed")]
@@ -180,7 +203,10 @@ impl Event {
             Self::DisplayNameChanged { .. } => "identity.display_name_changed",
             Self::DescriptionChanged { .. } => "identity.description_changed",
             Self::ImessageChanged { .. } => "identity.imessage_changed",
+            Self::ContactSharingChanged { .. } => "identity.contact_sharing_changed",
             Self::FilterModeChanged { .. } => "identity.filter_mode_changed",
+            Self::FilterModesSplit { .. } => "identity.filter_modes_split",
+            Self::MailboxSignatureChanged { .. } => "identity.mailbox_signature_changed",
             Self::StatusChanged { .. } => "identity.status_changed",
             Self::VisibilityGranted { .. } => "identity.visibility_granted",
             Self::VisibilityOpened { .. } => "identity.visibility_opened",
@@ -196,92 +222,4 @@ impl Event {
             Self::Deleted { .. } => "identity.deleted",
         }
     }
-}
-
-/// The mailbox of a new identity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mailbox {
-    /// Its id.
-    pub id: Uuid,
-    /// The full address. Its local part is the first handle of the identity.
-    pub email_address: String,
-}
-
-/// The tunnel of a new identity. Its name is the handle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tunnel {
-    /// Its id.
-    pub id: Uuid,
-    /// Who terminates TLS. Never changes.
-    pub tls_mode: TlsMode,
-    /// The DNS zone of its public host.
-    pub zone: String,
-}
-
-/// An access row that names one viewer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The id of the row.
-    pub access_id: Uuid,
-    /// The viewer.
-    pub viewer_identity_id: Uuid,
-}
-
-/// A phone number as it was assigned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Phone {
-    /// Its id.
-    pub id: Uuid,
-    /// The number in E.164.
-    pub number: String,
-    /// The US state of the number.
-    pub state: UsState,
-    /// What happens to incoming calls.
-    pub calls: CallHandling,
-}
-
-/// A channel. Each has a filter mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// iMessage.
-    Imessage,
-    /// Mail.
-    Mail,
-    /// Phone.
-    Phone,
-}
-
-/// Whether contact rules list who may contact the identity, or who may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FilterMode {
-    /// Only the listed contacts may.
-    Whitelist,
-    /// All contacts may, except the listed ones.
-    #[default]
-    Blacklist,
-}
-
-/// The status of an identity (D1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = IdentityStatus)]
-pub enum Status {
-    /// It takes part.
-    #[default]
-    Active,
-    /// It keeps its data, sees no other identity, and no other agent sees it.
-    Paused,
-}
-
-/// Who terminates the TLS of a tunnel. Contract, section 1.4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsMode {
-    /// The edge of the platform.
-    #[default]
-    Edge,
-    /// The agent itself, with a certificate of its own.
-    Passthrough,
 }

@@ -105,6 +105,20 @@ proptest! {
         live(&steps, |_, _, _, after| {
             if let Identity::Live(live) = after && let Some(phone) = &live.phone {
                 prop_assert_eq!(phone.calls.missing_address(), None);
+                prop_assert_eq!(phone.calls.unclear_target(), None);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn where_both_directions_have_one_mode_it_is_the_shared_one(steps in life()) {
+        live(&steps, |_, _, _, after| {
+            if let Identity::Live(live) = after {
+                for channel in [Channel::Mail, Channel::Phone] {
+                    let modes = live.filters.of(channel);
+                    prop_assert!(modes.common().is_none_or(|mode| mode == modes.shared), "{:?}", modes);
+                }
             }
             Ok(())
         })?;

@@ -56,6 +56,7 @@ fn create() -> Create {
         display_name: None,
         description: None,
         imessage_enabled: false,
+        contact_sharing_enabled: true,
         mailbox: mailbox(),
         tunnel: tunnel(),
         phone: None,
@@ -87,7 +88,7 @@ fn order() -> PhoneOrder {
         id: PHONE,
         wish: NumberWish { state: None },
         calls: CallHandling::default(),
-        filter_mode: FilterMode::Blacklist,
+        filter_mode: None,
     }
 }
 

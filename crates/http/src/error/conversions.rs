@@ -159,6 +159,10 @@ impl From<IdentityError> for ApiError {
             IdentityError::CallAddressMissing(field) => {
                 Self::invalid_field(field, "Field required by this incoming_call_action")
             }
+            IdentityError::ForwardingTargetUnclear(field) => Self::invalid_field(
+                field,
+                "Calls are forwarded to one target: forwarding_target_type says of which kind, and only that target is given",
+            ),
             IdentityError::PhoneFilterWithoutPhone => {
                 Self::invalid_field("phone_filter_mode", "The identity has no phone number")
             }

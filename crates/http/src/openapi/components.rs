@@ -46,6 +46,7 @@ fn headers() -> Value {
         "X-Next-Cursor": text("The cursor of the next page of CloudEvents"),
         "Retry-After": header("After how many seconds to send the request again", json!({ "type": "integer" })),
         "Idempotent-Replayed": header("Present when the answer is that of an earlier request", json!({ "const": "true" })),
+        "Inkbox-Notices": text("What was kept and has no effect: a JSON array of `{code, level, message}`; absent if there is nothing"),
         "Allow": text("The methods that the path serves"),
         "RateLimit-Policy": text("The quotas that bind the key, where there are any: `q` requests in `w` seconds"),
         "RateLimit": text("What is left of them: `r` requests, and all of them again in `t` seconds"),

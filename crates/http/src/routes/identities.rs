@@ -12,7 +12,7 @@ use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
 use identity_projections::identities::{Identity, IdentityBody};
 
-use super::identity_forms::{ADMIN_FIELDS, CreateForm, ImessageNumber, UpdateForm};
+use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
 use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::code::Code;
@@ -122,8 +122,11 @@ pub(crate) async fn update_identity(
 ) -> Result<Response, ApiError> {
     let found = caller.find_own(&handle).await?;
     let form = body.read_if(caller.settings(), |form| {
-        let is_for_admins = ADMIN_FIELDS.iter().any(|field| form.has(field));
-        if is_for_admins { caller.admins_only("Changing filter modes, status or numbers") } else { Ok(()) }
+        if is_for_admins(form) {
+            caller.admins_only("Changing filter modes, status or numbers")
+        } else {
+            Ok(())
+        }
     })?;
     match form.imessage_number {
         Some(ImessageNumber::Owned(_)) => return Err(ApiError::imessage_number_not_found()),

@@ -1,37 +1,32 @@
-//! Bodies of identity requests. Unknown fields are ignored: clients of other versions send some (D16).
+//! Bodies of identity requests. Fields that no client knows are ignored; a field that some release of a published client
+//! sends is honoured or refused (D16).
 
 use identity_domain::Handle;
-use identity_domain::identity::{Create, Mailbox, PhoneOrder, TlsMode, Tunnel, Update};
-use identity_domain::phone::{CallAction, CallHandling, UsState};
-use identity_domain::{NumberWish, SecretSelection, url};
+use identity_domain::SecretSelection;
+use identity_domain::identity::{Create, Mailbox, SignatureChange, TlsMode, Tunnel, Update};
 use identity_log::ids;
-use identity_projections::document::NumberType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::filter_forms::{FILTER_FIELDS, FilterModes};
+use super::phone_forms::phone_order;
 use crate::caller::AppSettings;
 use crate::fault::Complaint;
-use crate::form::reader::{
-    Reader, boolean, choice, handle, parsed, read_choice, read_uuid, schema_of, text, uuid,
-};
+use crate::form::reader::{Reader, boolean, choice, handle, read_choice, read_uuid, text, uuid};
 use crate::form::{Form, ReadForm};
 
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
 
-/// The longest address, in characters.
-const LONGEST_URL: usize = 2048;
+/// Fields that an agent may not change, not even on itself (D6): these, and filter modes.
+const ADMIN_FIELDS: [&str; 4] =
+    ["status", "imessage_number_id", "imessage_number_type", "claim_imessage_number"];
 
-/// Fields that an agent may not change, not even on itself (D6).
-pub(crate) const ADMIN_FIELDS: [&str; 6] = [
-    "imessage_filter_mode",
-    "mail_filter_mode",
-    "phone_filter_mode",
-    "status",
-    "imessage_number_id",
-    "imessage_number_type",
-];
+/// Whether an update has a field that is for admins.
+pub(crate) fn is_for_admins(form: &Form) -> bool {
+    ADMIN_FIELDS.iter().chain(&FILTER_FIELDS).any(|field| form.has(field))
+}
 
 /// The kind of a dedicated iMessage number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -81,10 +76,14 @@ impl ReadForm for CreateForm {
         let imessage_enabled = form
             .optional("imessage_enabled", "Whether it is reachable over iMessage; false if absent", boolean())
             .unwrap_or(false);
-        let imessage_number = form.lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type());
-        if imessage_number.is_some() && !imessage_enabled {
-            form.refuse("imessage_number_type", "Needs imessage_enabled to be true");
+        let imessage_number = claimed_number(form);
+        for field in ["imessage_number_type", "claim_imessage_number"] {
+            if !imessage_enabled && form.is_set(field) {
+                form.refuse(field, "Needs imessage_enabled to be true");
+            }
         }
+        let contact_sharing_enabled =
+            form.optional("contact_sharing_enabled", CONTACT_SHARING, boolean()).unwrap_or(true);
         form.nested("mailbox", "Wishes for the mailbox, which is on the platform's domain", |mailbox| {
             check_mailbox(mailbox, handle.as_ref(), settings);
         });
@@ -102,6 +101,7 @@ impl ReadForm for CreateForm {
             display_name,
             description,
             imessage_enabled,
+            contact_sharing_enabled,
             mailbox: Mailbox {
                 id: ids::mint(),
                 email_address: format!("{agent_handle}@{}", settings.mail_domain),
@@ -119,12 +119,37 @@ impl ReadForm for CreateForm {
     }
 }
 
+const CONTACT_SHARING: &str =
+    "Whether a dedicated iMessage number shares the contact; true if it was never set";
+
 /// What is said of a description, wherever there is one.
 pub(crate) const DESCRIPTION: &str =
     "At most 10,000 characters, unless the service is set otherwise; an empty text is not null";
 
 const NO_NUMBERS_YET: &str = "`dedicated_inbound` or `dedicated_outbound` are known, and answered with 503 \
     `dedicated_imessage_number_inventory_pending`: there are no such numbers yet, so nothing but null is of use";
+
+const CLAIM: &str = "A new dedicated iMessage number: `true`, which needs `imessage_enabled`, is answered with 503 \
+    `dedicated_imessage_number_inventory_pending`, since there are no such numbers yet";
+
+/// The dedicated iMessage number that is claimed: by its type, as clients before 0.6.0 do, or by `claim_imessage_number`.
+fn claimed_number(form: &mut Form) -> Option<ImessageNumberType> {
+    let by_type = form.lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type());
+    let claim = form.lenient("claim_imessage_number", CLAIM, only_true());
+    if claim.is_some() && form.is_set("imessage_number_type") {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_number_type");
+    }
+    by_type.or(claim.map(|()| ImessageNumberType::DedicatedOutbound))
+}
+
+/// `true`. The schema has null alone: a claim is always in vain.
+fn only_true() -> impl Reader<Value, ()> {
+    let read = |value: &Value| match value {
+        Value::Bool(true) => Ok(()),
+        _ => Err(Complaint::new("literal_error", "Input should be true")),
+    };
+    (read, || json!({ "type": "null" }))
+}
 
 /// A kind of number. The schema has none of them: asking for one is always in vain.
 fn imessage_number_type() -> impl Reader<Value, ImessageNumberType> {
@@ -144,68 +169,6 @@ fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSetting
     if domain.is_some_and(|domain| !domain.eq_ignore_ascii_case(&settings.mail_domain)) {
         form.refuse("sending_domain", "Not a verified sending domain of this organization");
     }
-}
-
-/// A phone number that is ordered. Contract, sections 2.2 and 6.2.
-pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
-    form.lenient("type", "Always `local`", number_type());
-    let state = form.lenient("state", "A US state; any if absent", parsed(2, UsState::parse, state_schema));
-    let action = "What happens to incoming calls; `auto_reject` if absent. `auto_accept` needs a `client_websocket_url`, and \
-        `webhook` an `incoming_call_webhook_url`";
-    let calls = CallHandling {
-        incoming_call_action: form
-            .lenient("incoming_call_action", action, choice())
-            .unwrap_or(CallAction::AutoReject),
-        client_websocket_url: form.lenient("client_websocket_url", "A `wss://` address", url("wss")),
-        incoming_call_webhook_url: form.lenient(
-            "incoming_call_webhook_url",
-            "An `https://` address",
-            url("https"),
-        ),
-    };
-    let filter_mode = if nested {
-        None
-    } else {
-        form.lenient("filter_mode", "`blacklist` if absent; for admins", choice())
-    };
-    for (action, address) in
-        [("auto_accept", "client_websocket_url"), ("webhook", "incoming_call_webhook_url")]
-    {
-        form.requires(
-            ("incoming_call_action", action),
-            address,
-            "Field required by this incoming_call_action",
-        );
-    }
-    PhoneOrder {
-        id: ids::mint(),
-        wish: NumberWish { state },
-        calls,
-        filter_mode: filter_mode.unwrap_or_default(),
-    }
-}
-
-fn number_type() -> impl Reader<Value, NumberType> {
-    let read = |value: &Value| {
-        let is_local = value == "local";
-        is_local.then_some(NumberType::Local).ok_or_else(|| Complaint::new("enum", "Input should be 'local'"))
-    };
-    (read, schema_of::<NumberType>)
-}
-
-fn state_schema() -> Value {
-    json!({ "type": "string", "pattern": "^[A-Za-z]{2}$" })
-}
-
-/// An absolute address with this scheme.
-pub(crate) fn url(scheme: &'static str) -> impl Reader<Value, String> {
-    let parse = move |text: &str| url::check(scheme, text).map(|()| text.to_owned());
-    let pattern = move || format!("^{scheme}://[A-Za-z0-9][!-~]*$");
-    parsed(
-        LONGEST_URL,
-        parse,
-        move || json!({ "type": "string", "maxLength": LONGEST_URL, "pattern": pattern() }),
-    )
 }
 
 /// One id, a list of ids, or all. Contract, section 2.3.
@@ -233,6 +196,7 @@ impl ReadForm for UpdateForm {
     const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "status": "paused" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
+        let modes = FilterModes::read(form);
         let update = Update {
             agent_handle: form.optional(
                 "agent_handle",
@@ -246,24 +210,32 @@ impl ReadForm for UpdateForm {
                 "Whether it is reachable over iMessage",
                 boolean(),
             ),
-            imessage_filter_mode: form.optional(
-                "imessage_filter_mode",
-                "Filter mode of iMessage; for admins",
-                choice(),
-            ),
-            mail_filter_mode: form.optional("mail_filter_mode", "Filter mode of mail; for admins", choice()),
-            phone_filter_mode: form.optional(
-                "phone_filter_mode",
-                "Filter mode of the phone; for admins; 422 without a phone number",
-                choice(),
-            ),
+            contact_sharing_enabled: form.optional("contact_sharing_enabled", CONTACT_SHARING, boolean()),
+            imessage_filter_mode: modes.imessage,
+            mail_filter_mode: modes.mail,
+            mail_directions: modes.mail_directions,
+            phone_filter_mode: modes.phone,
+            phone_directions: modes.phone_directions,
+            signature: SignatureChange::default(),
             status: form.optional("status", "For admins", choice()),
         };
         let about = "A dedicated iMessage number; there are none yet, so any is not found";
         let owned = form.lenient("imessage_number_id", about, uuid()).map(ImessageNumber::Owned);
-        let claimed = form
-            .lenient("imessage_number_type", NO_NUMBERS_YET, imessage_number_type())
-            .map(ImessageNumber::Claimed);
+        let claimed = claimed_number(form).map(ImessageNumber::Claimed);
+        check_claim(form, update.imessage_enabled);
         Some(Self { update, imessage_number: owned.or(claimed) })
+    }
+}
+
+/// What a claim in an update cannot be combined with.
+fn check_claim(form: &mut Form, imessage_enabled: Option<bool>) {
+    if !form.is_set("claim_imessage_number") {
+        return;
+    }
+    if form.has("imessage_number_id") {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_number_id");
+    }
+    if imessage_enabled == Some(false) {
+        form.refuse("claim_imessage_number", "Cannot be combined with imessage_enabled false");
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
-use identity_domain::identity::{Channel, Command as IdentityCommand, FilterMode, Update};
+use identity_domain::identity::{Channel, Command as IdentityCommand, FilterMode, SignatureChange, Update};
 use identity_log::Committed;
 use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
@@ -14,9 +14,10 @@ use crate::caller::{AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::{Revision, expected_version, unless_current, unless_known};
 use crate::error::ApiError;
-use crate::form::reader::choice;
+use crate::form::reader::{boolean, choice, text};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::html::text_of;
 use crate::reply::{Answer, Reply, Source, Subject};
 
 /// List mailboxes
@@ -60,7 +61,7 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
     owner.ok_or_else(ApiError::mailbox_not_found)
 }
 
-/// Change the filter mode of a mailbox
+/// Change the filter mode or the signature of a mailbox
 ///
 /// For admins: an agent is answered 403 for its own mailbox, and 404 for any other.
 #[utoipa::path(patch, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
@@ -74,8 +75,8 @@ pub(crate) async fn update_mailbox(
 ) -> Result<Response, ApiError> {
     let owner = find(&caller, &address).await?;
     caller.admins_only("Changing a mailbox")?;
-    let UpdateForm { mail_filter_mode } = body.read(caller.settings())?;
-    let update = Update { mail_filter_mode, ..Update::default() };
+    let UpdateForm { mail_filter_mode, signature } = body.read(caller.settings())?;
+    let update = Update { mail_filter_mode, signature, ..Update::default() };
     let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
@@ -87,6 +88,7 @@ pub(crate) async fn update_mailbox(
 #[derive(Debug)]
 pub(crate) struct UpdateForm {
     mail_filter_mode: Option<FilterMode>,
+    signature: SignatureChange,
 }
 
 impl ReadForm for UpdateForm {
@@ -99,8 +101,33 @@ impl ReadForm for UpdateForm {
         } else {
             "Extra inputs are not permitted"
         };
-        form.forbid_others(&["filter_mode"], message);
-        Some(Self { mail_filter_mode: form.optional("filter_mode", "Filter mode", choice()) })
+        form.forbid_others(&FIELDS, message);
+        let mail_filter_mode = form.optional("filter_mode", "Filter mode, for both directions", choice());
+        Some(Self { mail_filter_mode, signature: read_signature(form) })
+    }
+}
+
+/// The fields of a mailbox that can be changed.
+const FIELDS: [&str; 4] = ["filter_mode", "signature_html", "signature_text", "signature_enabled"];
+
+/// The longest signature, in characters.
+const LONGEST_SIGNATURE: usize = 16_384;
+
+/// A new signature in HTML alone brings its text along, so that the text does not stay that of an older one.
+fn read_signature(form: &mut Form) -> SignatureChange {
+    let html = form.nullable(
+        "signature_html",
+        "A signature in HTML; null clears it. If the text is absent, it is derived from this",
+        text(LONGEST_SIGNATURE),
+    );
+    let derived = html.as_ref().and_then(Option::as_deref).map(text_of);
+    let about = "The signature as plain text; null clears it";
+    let text = form.nullable("signature_text", about, text(LONGEST_SIGNATURE));
+    let about = "Whether mail that goes out is to have the signature";
+    SignatureChange {
+        html,
+        text: text.or_else(|| derived.map(|text| Some(text).filter(|text| !text.is_empty()))),
+        is_enabled: form.optional("signature_enabled", about, boolean()),
     }
 }
 

@@ -10,7 +10,7 @@ use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
-use super::identity_forms::{phone_order, url};
+use super::phone_forms::{CALL_ACTION, call_change, phone_order};
 use super::{filter_mode_change_notice, json_text};
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
@@ -150,23 +150,9 @@ impl ReadForm for UpdateForm {
         r#"{ "incoming_call_action": "webhook", "incoming_call_webhook_url": "https://example.com/calls" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let action = "What happens to incoming calls. `auto_accept` needs a `client_websocket_url` and `webhook` an \
-            `incoming_call_webhook_url`, given now or earlier; 422 otherwise";
-        Some(Self(PhoneChange {
-            phone_number_id: Uuid::nil(),
-            incoming_call_action: form.optional("incoming_call_action", action, choice()),
-            client_websocket_url: form.nullable(
-                "client_websocket_url",
-                "A `wss://` address; null clears it",
-                url("wss"),
-            ),
-            incoming_call_webhook_url: form.nullable(
-                "incoming_call_webhook_url",
-                "An `https://` address; null clears it",
-                url("https"),
-            ),
-            filter_mode: form.optional("filter_mode", "Filter mode; for admins", choice()),
-        }))
+        let action = form.optional("incoming_call_action", CALL_ACTION, choice());
+        let filter_mode = form.optional("filter_mode", "Filter mode; for admins", choice());
+        Some(Self(PhoneChange { filter_mode, ..call_change(form, action) }))
     }
 }
 

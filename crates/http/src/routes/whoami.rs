@@ -25,6 +25,10 @@ pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
         KeyScope::Agent => "api_key.agent_scoped.claimed",
         KeyScope::Auditor => "api_key.auditor_scoped",
     };
+    let scope = match key.identity_id {
+        Some(identity) => format!("agent_identity:{identity}"),
+        None => format!("organization:{}", key.organization_id),
+    };
     let body = Whoami {
         auth_type: "api_key",
         auth_subtype,
@@ -37,7 +41,7 @@ pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
         created_at: timestamp(key.created_at),
         last_used_at: None,
         expires_at: None,
-        scope: None,
+        scope,
         scoped_identity_id: key.identity_id,
     };
     json(StatusCode::OK, &body)

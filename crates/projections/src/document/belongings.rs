@@ -1,6 +1,6 @@
 //! What belongs to an identity, as its document shows it: the mailbox, the phone number, the tunnel.
 
-use identity_domain::identity::{FilterMode, Phone, TlsMode};
+use identity_domain::identity::{FilterMode, Phone, Signature, TlsMode};
 use identity_domain::phone::{CallHandling, UsState};
 use identity_domain::{self as domain, Handle};
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,28 @@ pub struct Mailbox {
     /// The bare domain.
     #[schema(example = "agents.localhost")]
     pub sending_domain: String,
-    /// Filter mode.
+    /// Filter mode; the last one of both directions, if they have different ones.
     pub filter_mode: FilterMode,
+    /// Filter mode of mail that comes in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub inbound_filter_mode: Option<FilterMode>,
+    /// Filter mode of mail that goes out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub outbound_filter_mode: Option<FilterMode>,
+    /// The signature in HTML, as it was written.
+    #[serde(default)]
+    #[schema(required)]
+    pub signature_html: Option<String>,
+    /// The signature as plain text.
+    #[serde(default)]
+    #[schema(required)]
+    pub signature_text: Option<String>,
+    /// Whether mail that goes out is to have the signature.
+    #[serde(default)]
+    #[schema(required)]
+    pub signature_enabled: bool,
     /// The identity that owns it.
     pub agent_identity_id: Uuid,
     // Never stored.
@@ -62,8 +82,20 @@ pub struct PhoneNumber {
     /// What happens to incoming calls.
     #[serde(flatten)]
     pub calls: CallHandling,
-    /// Filter mode.
+    /// Filter mode; the last one of both directions, if they have different ones.
     pub filter_mode: FilterMode,
+    /// Filter mode of calls and messages that come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub inbound_filter_mode: Option<FilterMode>,
+    /// Filter mode of calls and messages that go out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub outbound_filter_mode: Option<FilterMode>,
+    /// The country it belongs to.
+    #[serde(default)]
+    #[schema(required)]
+    pub country: Country,
     /// The US state it belongs to.
     #[schema(required, value_type = Option<String>, example = "NY")]
     pub state: Option<UsState>,
@@ -121,6 +153,15 @@ impl FilterModeChangeNotice {
 pub enum NumberType {
     /// A number with an area code.
     Local,
+}
+
+/// The country of a phone number, by its code in ISO 3166-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub enum Country {
+    /// The United States.
+    #[default]
+    #[serde(rename = "US")]
+    UnitedStates,
 }
 
 /// Whether a phone number works.
@@ -187,11 +228,23 @@ impl Mailbox {
             email_address: mailbox.email_address.clone(),
             sending_domain: domain.to_owned(),
             filter_mode: FilterMode::default(),
+            inbound_filter_mode: Some(FilterMode::default()),
+            outbound_filter_mode: Some(FilterMode::default()),
+            signature_html: None,
+            signature_text: None,
+            signature_enabled: false,
             agent_identity_id: identity,
             filter_mode_change_notice: None,
             created_at: now.to_owned(),
             updated_at: now.to_owned(),
         }
+    }
+
+    pub(super) fn sign(&mut self, signature: &Signature, now: &str) {
+        self.signature_html.clone_from(&signature.signature_html);
+        self.signature_text.clone_from(&signature.signature_text);
+        self.signature_enabled = signature.signature_enabled;
+        now.clone_into(&mut self.updated_at);
     }
 }
 
@@ -208,6 +261,9 @@ impl PhoneNumber {
             sms_ready_at: Some(now.to_owned()),
             calls: phone.calls.clone(),
             filter_mode,
+            inbound_filter_mode: Some(filter_mode),
+            outbound_filter_mode: Some(filter_mode),
+            country: Country::default(),
             state: Some(phone.state),
             agent_identity_id: identity,
             filter_mode_change_notice: None,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::facts::{Namespace, NumberWish, Offer, SecretSelection};
 use crate::identity::*;
-use crate::phone::{CallAction, UsState};
+use crate::phone::{CallAction, ForwardingChange, ForwardingTargetType, UsState};
 
 pub(super) const TARGET: Uuid = Uuid::from_u128(1);
 
@@ -50,8 +50,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn call_action() -> impl Strategy<Value = CallAction> {
-    use CallAction::{AutoAccept, AutoReject, HostedAgent, Webhook};
-    sample::select(vec![AutoAccept, AutoReject, HostedAgent, Webhook])
+    use CallAction::{AutoAccept, AutoReject, Forward, HostedAgent, Webhook};
+    sample::select(vec![AutoAccept, AutoReject, Forward, HostedAgent, Webhook])
 }
 
 fn websocket() -> impl Strategy<Value = Option<String>> {
@@ -62,11 +62,41 @@ fn webhook() -> impl Strategy<Value = Option<String>> {
     option::of(Just("https://desk.example/calls".to_owned()))
 }
 
+fn forwarding() -> impl Strategy<Value = ForwardingChange> {
+    let kinds = vec![None, Some(ForwardingTargetType::Phone), Some(ForwardingTargetType::Sip)];
+    (
+        option::of(sample::select(kinds)),
+        option::of(option::of(Just("+12125550199".to_owned()))),
+        option::of(option::of(Just("sip:desk@voice.example.com".to_owned()))),
+    )
+        .prop_map(|(target_type, phone_number, sip_uri)| ForwardingChange {
+            target_type,
+            phone_number,
+            sip_uri,
+        })
+}
+
+fn directions() -> impl Strategy<Value = Directions> {
+    let side = || option::weighted(0.3, filter_mode());
+    (side(), side()).prop_map(|(inbound, outbound)| Directions { inbound, outbound })
+}
+
+fn signature() -> impl Strategy<Value = SignatureChange> {
+    let content = || option::weighted(0.2, option::of(text()));
+    (content(), content(), option::weighted(0.2, bool::ANY))
+        .prop_map(|(html, text, is_enabled)| SignatureChange { html, text, is_enabled })
+}
+
 fn order() -> impl Strategy<Value = PhoneOrder> {
-    (phone_id(), call_action(), websocket(), webhook(), filter_mode()).prop_map(
-        |(id, incoming_call_action, client_websocket_url, incoming_call_webhook_url, filter_mode)| {
-            let calls =
-                CallHandling { incoming_call_action, client_websocket_url, incoming_call_webhook_url };
+    (phone_id(), call_action(), websocket(), webhook(), forwarding(), option::of(filter_mode())).prop_map(
+        |(id, incoming_call_action, client_websocket_url, webhook, forwarding, filter_mode)| {
+            let calls = CallHandling {
+                incoming_call_action,
+                client_websocket_url,
+                incoming_call_webhook_url: webhook,
+                ..CallHandling::default()
+            }
+            .forwarded(&forwarding);
             PhoneOrder { id, wish: NumberWish::default(), calls, filter_mode }
         },
     )
@@ -77,26 +107,35 @@ fn selection() -> impl Strategy<Value = SecretSelection> {
 }
 
 fn create() -> impl Strategy<Value = Command> {
-    (handle(), option::of(text()), option::of(text()), option::of(order()), option::of(selection())).prop_map(
-        |(agent_handle, display_name, description, phone, secrets)| {
-            let email_address = format!("{agent_handle}@agents.localhost");
-            Command::Create(Box::new(Create {
-                id: TARGET,
-                agent_handle,
-                display_name,
-                description,
-                imessage_enabled: false,
-                mailbox: Mailbox { id: Uuid::from_u128(2), email_address },
-                tunnel: Tunnel {
-                    id: Uuid::from_u128(3),
-                    tls_mode: TlsMode::Edge,
-                    zone: "tunnels.localhost".to_owned(),
-                },
-                phone,
-                secrets,
-            }))
-        },
+    (
+        handle(),
+        option::of(text()),
+        option::of(text()),
+        bool::ANY,
+        option::of(order()),
+        option::of(selection()),
     )
+        .prop_map(
+            |(agent_handle, display_name, description, contact_sharing_enabled, phone, secrets)| {
+                let email_address = format!("{agent_handle}@agents.localhost");
+                Command::Create(Box::new(Create {
+                    id: TARGET,
+                    agent_handle,
+                    display_name,
+                    description,
+                    imessage_enabled: false,
+                    contact_sharing_enabled,
+                    mailbox: Mailbox { id: Uuid::from_u128(2), email_address },
+                    tunnel: Tunnel {
+                        id: Uuid::from_u128(3),
+                        tls_mode: TlsMode::Edge,
+                        zone: "tunnels.localhost".to_owned(),
+                    },
+                    phone,
+                    secrets,
+                }))
+            },
+        )
 }
 
 fn update() -> impl Strategy<Value = Command> {
@@ -105,23 +144,42 @@ fn update() -> impl Strategy<Value = Command> {
         option::of(handle()),
         option::of(option::of(text())),
         option::of(option::of(text())),
-        option::of(bool::ANY),
+        [(); 2].map(|()| option::of(bool::ANY)),
         [(); 3].map(|()| option::weighted(0.2, filter_mode())),
+        [directions(), directions()],
+        signature(),
         option::of(status),
     )
-        .prop_map(|(agent_handle, display_name, description, imessage_enabled, filter_modes, status)| {
-            let [imessage_filter_mode, mail_filter_mode, phone_filter_mode] = filter_modes;
-            Command::Update(Box::new(Update {
+        .prop_map(
+            |(
                 agent_handle,
                 display_name,
                 description,
-                imessage_enabled,
-                imessage_filter_mode,
-                mail_filter_mode,
-                phone_filter_mode,
+                flags,
+                filter_modes,
+                directions,
+                signature,
                 status,
-            }))
-        })
+            )| {
+                let [imessage_enabled, contact_sharing_enabled] = flags;
+                let [imessage_filter_mode, mail_filter_mode, phone_filter_mode] = filter_modes;
+                let [mail_directions, phone_directions] = directions;
+                Command::Update(Box::new(Update {
+                    agent_handle,
+                    display_name,
+                    description,
+                    imessage_enabled,
+                    contact_sharing_enabled,
+                    imessage_filter_mode,
+                    mail_filter_mode,
+                    mail_directions,
+                    phone_filter_mode,
+                    phone_directions,
+                    signature,
+                    status,
+                }))
+            },
+        )
 }
 
 fn phone_change() -> impl Strategy<Value = Command> {
@@ -130,17 +188,21 @@ fn phone_change() -> impl Strategy<Value = Command> {
         option::of(call_action()),
         option::of(websocket()),
         option::of(webhook()),
+        forwarding(),
         option::of(filter_mode()),
     )
-        .prop_map(|(phone_number_id, incoming_call_action, websocket, webhook, filter_mode)| {
-            Command::ChangePhone(PhoneChange {
-                phone_number_id,
-                incoming_call_action,
-                client_websocket_url: websocket,
-                incoming_call_webhook_url: webhook,
-                filter_mode,
-            })
-        })
+        .prop_map(
+            |(phone_number_id, incoming_call_action, websocket, webhook, forwarding, filter_mode)| {
+                Command::ChangePhone(PhoneChange {
+                    phone_number_id,
+                    incoming_call_action,
+                    client_websocket_url: websocket,
+                    incoming_call_webhook_url: webhook,
+                    forwarding,
+                    filter_mode,
+                })
+            },
+        )
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {

@@ -16,15 +16,18 @@ fn an_identity_is_born_with_its_mailbox_and_its_tunnel() {
         description: None,
         status: Status::Active,
         imessage_enabled: false,
+        contact_sharing_enabled: true,
         filters: Filters {
             imessage: FilterMode::Blacklist,
-            mail: FilterMode::Blacklist,
-            phone: FilterMode::Blacklist,
+            mail: ChannelModes::both(FilterMode::Blacklist),
+            phone: ChannelModes::both(FilterMode::Blacklist),
         },
+        signature: Signature::default(),
         visibility: Visibility::None,
         phone: None,
         tunnel_metadata: "{}".to_owned(),
         secrets: BTreeSet::new(),
+        signing_key_sha256: None,
     })));
 }
 
@@ -74,7 +77,7 @@ fn an_identity_can_be_born_with_a_phone_number() {
     let calls = CallHandling {
         incoming_call_action: CallAction::AutoAccept,
         client_websocket_url: Some("wss://desk.example/calls".to_owned()),
-        incoming_call_webhook_url: None,
+        ..CallHandling::default()
     };
     let wish = Create { phone: Some(PhoneOrder { calls: calls.clone(), ..order() }), ..create() };
     given([]).with(offered()).when(&born(wish)).then([created(), provisioned(calls)]);
@@ -143,4 +146,11 @@ fn a_birth_asks_for_its_name_its_number_and_its_secrets() {
         ..Needs::default()
     };
     assert_eq!(Identity::needs(&born(create)), needs);
+}
+
+#[test]
+fn an_identity_can_be_born_without_contact_sharing() {
+    let wish = Create { contact_sharing_enabled: false, ..create() };
+    let off = Event::ContactSharingChanged { contact_sharing_enabled: false };
+    given([]).when(&born(wish)).then([created(), off]);
 }

@@ -25,9 +25,13 @@ fn everything() -> (Update, Vec<Event>) {
         display_name: Some(Some("Front Desk".to_owned())),
         description: Some(Some("Answers.".to_owned())),
         imessage_enabled: Some(true),
+        contact_sharing_enabled: Some(false),
         imessage_filter_mode: Some(FilterMode::Whitelist),
         mail_filter_mode: Some(FilterMode::Whitelist),
+        mail_directions: Directions::default(),
         phone_filter_mode: Some(FilterMode::Whitelist),
+        phone_directions: Directions::default(),
+        signature: SignatureChange { is_enabled: Some(true), ..SignatureChange::default() },
         status: Some(Status::Paused),
     };
     let events = vec![
@@ -35,9 +39,13 @@ fn everything() -> (Update, Vec<Event>) {
         Event::DisplayNameChanged { display_name: Some("Front Desk".to_owned()) },
         Event::DescriptionChanged { description: Some("Answers.".to_owned()) },
         Event::ImessageChanged { imessage_enabled: true },
+        Event::ContactSharingChanged { contact_sharing_enabled: false },
         filter(Channel::Imessage, FilterMode::Whitelist),
         filter(Channel::Mail, FilterMode::Whitelist),
         filter(Channel::Phone, FilterMode::Whitelist),
+        Event::MailboxSignatureChanged {
+            signature: Signature { signature_enabled: true, ..Signature::default() },
+        },
         Event::StatusChanged { status: Status::Paused },
     ];
     (wish, events)
@@ -109,6 +117,52 @@ fn filter_modes_are_kept_for_each_channel_by_itself() {
     live([filter(Channel::Mail, FilterMode::Whitelist), filter(Channel::Imessage, FilterMode::Whitelist)])
         .when(&update(back))
         .then([filter(Channel::Mail, FilterMode::Blacklist)]);
+}
+
+fn directed(inbound: Option<FilterMode>, outbound: Option<FilterMode>) -> Directions {
+    Directions { inbound, outbound }
+}
+
+fn split(channel: Channel, inbound_filter_mode: FilterMode, outbound_filter_mode: FilterMode) -> Event {
+    Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode }
+}
+
+#[test]
+fn the_modes_of_mail_are_set_by_direction_or_for_both() {
+    use FilterMode::{Blacklist, Whitelist};
+    let outbound = Update { mail_directions: directed(None, Some(Whitelist)), ..Update::default() };
+    let apart = split(Channel::Mail, Blacklist, Whitelist);
+    live([]).when(&update(outbound.clone())).then([apart.clone()]);
+    live([apart.clone()]).when(&update(outbound)).then_nothing();
+    let inbound = Update { mail_directions: directed(Some(Whitelist), None), ..Update::default() };
+    live([apart.clone()]).when(&update(inbound)).then([filter(Channel::Mail, Whitelist)]);
+    // The shared mode is that of the last time, and it is no longer that of both directions.
+    let shared = Update { mail_filter_mode: Some(Blacklist), ..Update::default() };
+    live([apart]).when(&update(shared)).then([filter(Channel::Mail, Blacklist)]);
+}
+
+#[test]
+fn the_modes_of_the_phone_by_direction_need_no_phone_and_are_those_of_imessage() {
+    use FilterMode::{Blacklist, Whitelist};
+    let both = Update { phone_directions: directed(Some(Whitelist), Some(Whitelist)), ..Update::default() };
+    let events = [filter(Channel::Imessage, Whitelist), filter(Channel::Phone, Whitelist)];
+    live([]).when(&update(both.clone())).then(events.clone());
+    live(events.clone()).when(&update(both)).then_nothing();
+    let outbound = Update { phone_directions: directed(None, Some(Blacklist)), ..Update::default() };
+    live(events).when(&update(outbound)).then([split(Channel::Phone, Whitelist, Blacklist)]);
+}
+
+#[test]
+fn a_signature_is_changed_as_a_whole() {
+    let html = SignatureChange { html: Some(Some("<b>A</b>".to_owned())), ..SignatureChange::default() };
+    let signed = Signature { signature_html: Some("<b>A</b>".to_owned()), ..Signature::default() };
+    let first = Event::MailboxSignatureChanged { signature: signed.clone() };
+    live([]).when(&update(Update { signature: html, ..Update::default() })).then([first.clone()]);
+    let text = SignatureChange { text: Some(Some("A".to_owned())), ..SignatureChange::default() };
+    let second = Signature { signature_text: Some("A".to_owned()), ..signed };
+    live([first])
+        .when(&update(Update { signature: text, ..Update::default() }))
+        .then([Event::MailboxSignatureChanged { signature: second }]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn every_command() -> Vec<Command> {
             incoming_call_action: None,
             client_websocket_url: None,
             incoming_call_webhook_url: None,
+            forwarding: crate::phone::ForwardingChange::default(),
             filter_mode: None,
         }),
         Command::ReleasePhone { phone_number_id: None },

@@ -1,12 +1,13 @@
 //! Contract, sections 5 and 6.
 
 use super::*;
+use crate::phone::{ForwardingChange, ForwardingTargetType};
 
 fn accepting() -> CallHandling {
     CallHandling {
         incoming_call_action: CallAction::AutoAccept,
         client_websocket_url: Some("wss://desk.example/calls".to_owned()),
-        incoming_call_webhook_url: None,
+        ..CallHandling::default()
     }
 }
 
@@ -15,6 +16,7 @@ fn asking() -> CallHandling {
         incoming_call_action: CallAction::Webhook,
         client_websocket_url: None,
         incoming_call_webhook_url: Some("https://desk.example/calls".to_owned()),
+        ..CallHandling::default()
     }
 }
 
@@ -24,6 +26,7 @@ fn no_change() -> PhoneChange {
         incoming_call_action: None,
         client_websocket_url: None,
         incoming_call_webhook_url: None,
+        forwarding: ForwardingChange::default(),
         filter_mode: None,
     }
 }
@@ -55,7 +58,7 @@ fn a_hosted_agent_needs_no_address() {
 
 #[test]
 fn a_number_brings_its_own_filter_mode() {
-    let wish = PhoneOrder { filter_mode: FilterMode::Whitelist, ..order() };
+    let wish = PhoneOrder { filter_mode: Some(FilterMode::Whitelist), ..order() };
     let Event::PhoneProvisioned { phone, .. } = provisioned(CallHandling::default()) else { unreachable!() };
     let event = Event::PhoneProvisioned { phone, filter_mode: FilterMode::Whitelist };
     let back = Update { phone_filter_mode: Some(FilterMode::Blacklist), ..Update::default() };
@@ -216,4 +219,109 @@ fn after_a_release_another_number_can_be_provisioned() {
         .with(offered())
         .when(&provision(CallHandling::default()))
         .then([provisioned(CallHandling::default())]);
+}
+
+fn to_number() -> CallHandling {
+    CallHandling {
+        incoming_call_action: CallAction::Forward,
+        forwarding_target_type: Some(ForwardingTargetType::Phone),
+        forwarding_phone_number: Some("+12125550199".to_owned()),
+        ..CallHandling::default()
+    }
+}
+
+fn to_address() -> CallHandling {
+    CallHandling {
+        incoming_call_action: CallAction::Forward,
+        forwarding_target_type: Some(ForwardingTargetType::Sip),
+        forwarding_sip_uri: Some("sip:desk@voice.example.com".to_owned()),
+        ..CallHandling::default()
+    }
+}
+
+#[test]
+fn calls_are_forwarded_to_one_target_of_the_kind_that_is_said() {
+    for calls in [to_number(), to_address()] {
+        live([]).with(offered()).when(&provision(calls.clone())).then([provisioned(calls)]);
+    }
+    let both = CallHandling { forwarding_sip_uri: to_address().forwarding_sip_uri, ..to_number() };
+    let unclear = IdentityError::ForwardingTargetUnclear("forwarding_sip_uri");
+    live([]).with(offered()).when(&provision(both)).then_err(unclear);
+    let none = CallHandling { incoming_call_action: CallAction::Forward, ..CallHandling::default() };
+    let missing = IdentityError::CallAddressMissing("forwarding_target_type");
+    live([]).with(offered()).when(&provision(none)).then_err(missing);
+    let unnamed = CallHandling { forwarding_target_type: None, ..to_number() };
+    let asleep = CallHandling { incoming_call_action: CallAction::AutoReject, ..unnamed };
+    let unclear = IdentityError::ForwardingTargetUnclear("forwarding_target_type");
+    live([]).with(offered()).when(&provision(asleep)).then_err(unclear);
+}
+
+fn forwarding(forwarding: ForwardingChange) -> PhoneChange {
+    PhoneChange { forwarding, ..no_change() }
+}
+
+#[test]
+fn another_kind_of_target_takes_the_place_of_the_present_one() {
+    let change = ForwardingChange {
+        target_type: Some(Some(ForwardingTargetType::Sip)),
+        sip_uri: Some(to_address().forwarding_sip_uri),
+        phone_number: None,
+    };
+    let command = Command::ChangePhone(forwarding(change));
+    with_phone(to_number()).when(&command).then([changed(to_address())]);
+}
+
+#[test]
+fn a_target_is_cleared_together_with_the_action() {
+    let clear = |change: ForwardingChange, action| {
+        Command::ChangePhone(PhoneChange { incoming_call_action: action, ..forwarding(change) })
+    };
+    for change in [
+        ForwardingChange { target_type: Some(None), ..ForwardingChange::default() },
+        ForwardingChange { phone_number: Some(None), ..ForwardingChange::default() },
+    ] {
+        let missing = IdentityError::CallAddressMissing("forwarding_target_type");
+        with_phone(to_number()).when(&clear(change.clone(), None)).then_err(missing);
+        let both = clear(change, Some(CallAction::AutoReject));
+        with_phone(to_number()).when(&both).then([changed(CallHandling::default())]);
+    }
+}
+
+#[test]
+fn another_action_keeps_the_target_for_later() {
+    let action = PhoneChange { incoming_call_action: Some(CallAction::AutoReject), ..no_change() };
+    let kept = CallHandling { incoming_call_action: CallAction::AutoReject, ..to_number() };
+    with_phone(to_number()).when(&Command::ChangePhone(action)).then([changed(kept)]);
+}
+
+fn split(channel: Channel) -> Event {
+    Event::FilterModesSplit {
+        channel,
+        inbound_filter_mode: FilterMode::Blacklist,
+        outbound_filter_mode: FilterMode::Whitelist,
+    }
+}
+
+// Modes by direction need no number, so a number that comes later must not make them forgotten.
+#[test]
+fn a_new_number_gets_the_modes_that_were_set_before_it() {
+    let [strict, back] = [FilterMode::Whitelist, FilterMode::Blacklist]
+        .map(|filter_mode| Event::FilterModeChanged { channel: Channel::Phone, filter_mode });
+    let with_mode = |filter_mode| match provisioned(CallHandling::default()) {
+        Event::PhoneProvisioned { phone, .. } => Event::PhoneProvisioned { phone, filter_mode },
+        other => other,
+    };
+    let command = provision(CallHandling::default());
+    let whitelisted = with_mode(FilterMode::Whitelist);
+    live([strict]).with(offered()).when(&command).then([whitelisted]);
+    let before = [split(Channel::Phone)];
+    let kept = [with_mode(FilterMode::Blacklist), split(Channel::Phone)];
+    live(before.clone()).with(offered()).when(&command).then(kept);
+    let said = PhoneOrder { filter_mode: Some(FilterMode::Blacklist), ..order() };
+    let command = Command::ProvisionPhone(said);
+    live(before.clone()).with(offered()).when(&command).then([with_mode(FilterMode::Blacklist)]);
+    live(before.into_iter().chain([back]))
+        .with(offered())
+        .when(&command)
+        .then([with_mode(FilterMode::Blacklist)]);
 }

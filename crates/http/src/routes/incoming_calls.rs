@@ -1,0 +1,145 @@
+//! What happens to incoming calls of an identity, asked for by its id. Contract, section 10.3.
+//!
+//! It is the call handling of the identity's phone number, which `/phone/numbers/{id}` shows and changes, too.
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use axum::response::Response;
+use identity_domain::Command;
+use identity_domain::identity::{Command as IdentityCommand, PhoneChange};
+use identity_log::Committed;
+use identity_projections::bodies::IncomingCalls;
+use identity_projections::document::PhoneNumber;
+use identity_projections::identities::{self, Row};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::phone_forms::{CALL_ACTION, call_change};
+use crate::caller::{AppSettings, Caller};
+use crate::code::Code;
+use crate::conditional::{expected_version, unless_current};
+use crate::error::ApiError;
+use crate::fault::{Complaint, Fault};
+use crate::form::reader::{Reader, choice, uuid};
+use crate::form::{Form, ReadForm, Sent};
+use crate::headers::{IfMatch, IfNoneMatch};
+use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::reply::{Answer, Reply, Source, Subject};
+
+/// Get what happens to incoming calls
+///
+/// Of an identity that has a phone number; an agent asks for its own.
+#[utoipa::path(get, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",
+    responses((status = 200, description = "The call handling", body = IncomingCalls)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
+pub(crate) async fn get_incoming_call_action(
+    caller: Caller,
+    query: Query<OwnerQuery>,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
+    let mut parameters = query.parameters();
+    let wanted = OwnerQuery::read(&mut parameters);
+    parameters.finish()?;
+    let missing = || Fault::parameter(OWNER, Complaint::new("missing", "Parameter required"));
+    let (owner, phone) = find(&caller, wanted, missing).await?;
+    let body = serde_json::to_string(&of(phone))?;
+    Ok(unless_current(&headers, &owner, body))
+}
+
+/// Set what happens to incoming calls
+///
+/// What is absent stays, but for the action. An agent sets its own.
+#[utoipa::path(put, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",
+    responses((status = 200, description = "The call handling", body = IncomingCalls)),
+    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
+pub(crate) async fn set_incoming_call_action(
+    caller: Caller,
+    IfMatch(headers): IfMatch,
+    body: Sent<SetForm>,
+) -> Result<Response, ApiError> {
+    let SetForm { wanted, change } = body.read(caller.settings())?;
+    let missing = || Fault::value(OWNER, "Field required with an admin's API key");
+    let (owner, phone) = find(&caller, wanted, missing).await?;
+    let expected = expected_version(&headers, &owner)?;
+    let reply = Changed { owner: caller.subject(owner.document.id) };
+    let command = IdentityCommand::ChangePhone(PhoneChange { phone_number_id: phone.id, ..change });
+    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
+}
+
+const OWNER: &str = "agent_identity_id";
+
+/// The identity that is meant, and its number. An agent means itself unless it says otherwise.
+async fn find(
+    caller: &Caller,
+    wanted: Option<Uuid>,
+    missing: impl FnOnce() -> Fault,
+) -> Result<(Row, PhoneNumber), ApiError> {
+    let own = caller.viewer().agent_id();
+    let id = wanted.or(own).ok_or_else(|| ApiError::invalid(vec![missing()]))?;
+    if own.is_some_and(|own| own != id) {
+        return Err(ApiError::identity_not_found());
+    }
+    let owner = identities::row(caller.pool(), caller.organization_id(), id).await?;
+    let mut owner = owner.ok_or_else(ApiError::identity_not_found)?;
+    let phone = owner.document.phone_number.take().ok_or_else(ApiError::phone_number_not_found)?;
+    Ok((owner, phone))
+}
+
+fn of(phone: PhoneNumber) -> IncomingCalls {
+    IncomingCalls { agent_identity_id: phone.agent_identity_id, calls: phone.calls }
+}
+
+/// Whose calls are meant.
+#[derive(Debug)]
+pub(crate) struct OwnerQuery;
+
+impl ReadQuery for OwnerQuery {
+    fn describe(parameters: &mut Parameters) {
+        Self::read(parameters);
+    }
+}
+
+impl OwnerQuery {
+    fn read(parameters: &mut Parameters) -> Option<Uuid> {
+        parameters.one(OWNER, "Whose; needed with an admin's key, and the key's own identity if absent", id())
+    }
+}
+
+fn id() -> impl Reader<str, Uuid> {
+    let read =
+        |text: &str| text.parse().map_err(|_| Complaint::new("uuid_parsing", "Input should be a valid UUID"));
+    (read, || json!({ "type": "string", "format": "uuid" }))
+}
+
+/// Body of `PUT /phone/incoming-call-action`. Contract, section 10.3.
+#[derive(Debug)]
+pub(crate) struct SetForm {
+    wanted: Option<Uuid>,
+    change: PhoneChange,
+}
+
+impl ReadForm for SetForm {
+    const NAME: &'static str = "SetIncomingCallAction";
+    const EXAMPLE: &'static str = r#"{ "incoming_call_action": "forward", "forwarding_target_type": "phone", "forwarding_phone_number": "+12125550199" }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let about = "Whose; needed with an admin's key, and the key's own identity if absent or null";
+        let wanted = form.lenient(OWNER, about, uuid());
+        let action = form.required("incoming_call_action", CALL_ACTION, choice());
+        Some(Self { wanted, change: call_change(form, Some(action?)) })
+    }
+}
+
+/// Answers with the call handling.
+struct Changed {
+    owner: Subject,
+}
+
+#[async_trait]
+impl Reply for Changed {
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let owner = self.owner.row(source, committed).await?;
+        let phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
+        Answer::json(StatusCode::OK, &of(phone))
+    }
+}
