@@ -18,6 +18,7 @@ run: tools
 
 test:
 	@./.ci/tools test
+	@./.ci/published
 	cargo test --workspace
 
 # The published schemathesis against the running service and the document that it serves, about two minutes; then linters

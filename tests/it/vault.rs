@@ -1,4 +1,4 @@
-//! The registry of secrets: names and who may use them, never the secrets themselves.
+//! Vault secrets: names, and who may use them.
 
 use inkbox::identities::VaultSecretIds;
 use serde_json::{Value, json};
@@ -181,17 +181,22 @@ fn one_wrong_secret_stops_the_whole_birth() {
 }
 
 #[test]
-fn the_vault_is_for_admins() {
+fn only_admins_write_to_the_vault() {
     let world = World::new();
     let alpha = world.agent("alpha");
     let secret = world.admin().register_secret("first");
     let path = format!("/vault/secrets/{}", text(&secret["id"]));
-    alpha.get("/vault/secrets").refused(403);
-    alpha.get(&access(&secret)).refused(403);
+    assert_eq!(alpha.get("/vault/secrets").ok(), json!([]), "it may use none");
+    alpha.get(&path).refused(404);
+    alpha.get(&access(&secret)).refused(404);
     world.stores_nothing(|| alpha.post("/vault/secrets", &json!({"name": "mine"})).refused(403));
     world.stores_nothing(|| allow(&alpha, &secret, &alpha.id).refused(403));
     world.stores_nothing(|| alpha.delete(&format!("{}/{}", access(&secret), alpha.id)).refused(403));
+    world.stores_nothing(|| alpha.patch(&path, &json!({"name": "mine"})).refused(403));
     world.stores_nothing(|| alpha.delete(&path).refused(403));
+    for path in ["/vault/secrets", &path, &access(&secret)] {
+        world.auditor().get(path).refused(403);
+    }
 }
 
 #[test]

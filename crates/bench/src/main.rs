@@ -104,7 +104,7 @@ async fn measure_in(arena: &Arena, arguments: &Arguments, scale: Scale) -> anyho
     let all = Workload::value_variants();
     let workloads = if arguments.only.is_empty() { all } else { &arguments.only };
     for workload in workloads {
-        let outcome = workload.run(arena, scale, &mut results).await;
+        let outcome = Box::pin(workload.run(arena, scale, &mut results)).await;
         outcome.with_context(|| format!("cannot measure {workload:?}"))?;
     }
     for workload in ["create", "get-uniform"] {

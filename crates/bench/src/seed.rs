@@ -139,6 +139,7 @@ impl Seeder {
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
             repeatable: None,
+            ciphertexts: vec![],
             fate: Fate::default(),
         };
         self.log.append(append).await.context("cannot seed")?;

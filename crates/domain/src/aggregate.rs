@@ -1,4 +1,4 @@
-//! The four aggregates as one enum, for code that handles all of them: the log, and tools that read it.
+//! The five aggregates as one enum, for code that handles all of them: the log, and tools that read it.
 
 use cqrs_es::DomainEvent;
 use serde_json::Value;
@@ -8,6 +8,7 @@ use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
 use crate::identity::{self, Identity, IdentityError};
 use crate::organization::{self, Organization, OrganizationError};
+use crate::vault::{self, Vault, VaultError};
 use crate::vault_secret::{self, VaultSecret, VaultSecretError};
 
 /// The type of an aggregate.
@@ -19,6 +20,8 @@ pub enum Kind {
     ApiKey,
     /// [`Organization`].
     Organization,
+    /// [`Vault`].
+    Vault,
     /// [`VaultSecret`].
     VaultSecret,
 }
@@ -32,6 +35,8 @@ pub enum Command {
     ApiKey(api_key::Command),
     /// A command to an organization.
     Organization(organization::Command),
+    /// A command to a vault.
+    Vault(vault::Command),
     /// A command to a vault secret.
     VaultSecret(vault_secret::Command),
 }
@@ -45,6 +50,8 @@ pub enum Event {
     ApiKey(api_key::Event),
     /// Of an organization.
     Organization(organization::Event),
+    /// Of a vault.
+    Vault(vault::Event),
     /// Of a vault secret.
     VaultSecret(vault_secret::Event),
 }
@@ -61,6 +68,9 @@ pub enum Rejection {
     /// By an organization.
     #[error(transparent)]
     Organization(#[from] OrganizationError),
+    /// By a vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// By a vault secret.
     #[error(transparent)]
     VaultSecret(#[from] VaultSecretError),
@@ -75,13 +85,16 @@ pub enum State {
     ApiKey(ApiKey),
     /// Of an organization.
     Organization(Organization),
+    /// Of a vault.
+    Vault(Vault),
     /// Of a vault secret.
     VaultSecret(VaultSecret),
 }
 
 impl Kind {
     /// All types.
-    pub const ALL: [Self; 4] = [Self::Identity, Self::ApiKey, Self::Organization, Self::VaultSecret];
+    pub const ALL: [Self; 5] =
+        [Self::Identity, Self::ApiKey, Self::Organization, Self::Vault, Self::VaultSecret];
 
     /// Its wire name.
     pub const fn as_str(self) -> &'static str {
@@ -89,6 +102,7 @@ impl Kind {
             Self::Identity => Identity::TYPE,
             Self::ApiKey => ApiKey::TYPE,
             Self::Organization => Organization::TYPE,
+            Self::Vault => Vault::TYPE,
             Self::VaultSecret => VaultSecret::TYPE,
         }
     }
@@ -106,18 +120,19 @@ impl Command {
             Self::Identity(_) => Kind::Identity,
             Self::ApiKey(_) => Kind::ApiKey,
             Self::Organization(_) => Kind::Organization,
+            Self::Vault(_) => Kind::Vault,
             Self::VaultSecret(_) => Kind::VaultSecret,
         }
     }
 
-    /// Whether it creates its aggregate, under a new id.
+    /// Whether it creates its aggregate, under an id that was minted for it. A vault secret may have an id of its client, and the
+    /// id of a vault follows from its organization: so another one may have it.
     pub const fn begins(&self) -> bool {
         matches!(
             self,
             Self::Identity(identity::Command::Create(_))
                 | Self::ApiKey(api_key::Command::Issue(_))
                 | Self::Organization(organization::Command::Create { .. })
-                | Self::VaultSecret(vault_secret::Command::Register(_))
         )
     }
 
@@ -127,6 +142,7 @@ impl Command {
             Self::Identity(command) => Identity::needs(command),
             Self::ApiKey(command) => ApiKey::needs(command),
             Self::Organization(command) => Organization::needs(command),
+            Self::Vault(command) => Vault::needs(command),
             Self::VaultSecret(command) => VaultSecret::needs(command),
         }
     }
@@ -139,6 +155,7 @@ impl Event {
             Self::Identity(_) => Kind::Identity,
             Self::ApiKey(_) => Kind::ApiKey,
             Self::Organization(_) => Kind::Organization,
+            Self::Vault(_) => Kind::Vault,
             Self::VaultSecret(_) => Kind::VaultSecret,
         }
     }
@@ -149,8 +166,18 @@ impl Event {
             Self::Identity(event) => event.name(),
             Self::ApiKey(event) => event.name(),
             Self::Organization(event) => event.name(),
+            Self::Vault(event) => event.name(),
             Self::VaultSecret(event) => event.name(),
         }
+    }
+
+    /// Whether it ends its aggregate, which then refuses every command.
+    pub const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Identity(identity::Event::Deleted { .. })
+                | Self::VaultSecret(vault_secret::Event::Deleted {})
+        )
     }
 
     /// Its event version.
@@ -159,6 +186,7 @@ impl Event {
             Self::Identity(event) => event.event_version(),
             Self::ApiKey(event) => event.event_version(),
             Self::Organization(event) => event.event_version(),
+            Self::Vault(event) => event.event_version(),
             Self::VaultSecret(event) => event.event_version(),
         }
     }
@@ -169,6 +197,7 @@ impl Event {
             Self::Identity(event) => serde_json::to_value(event),
             Self::ApiKey(event) => serde_json::to_value(event),
             Self::Organization(event) => serde_json::to_value(event),
+            Self::Vault(event) => serde_json::to_value(event),
             Self::VaultSecret(event) => serde_json::to_value(event),
         }
     }
@@ -179,6 +208,7 @@ impl Event {
             Kind::Identity => serde_json::from_value(payload).map(Self::Identity),
             Kind::ApiKey => serde_json::from_value(payload).map(Self::ApiKey),
             Kind::Organization => serde_json::from_value(payload).map(Self::Organization),
+            Kind::Vault => serde_json::from_value(payload).map(Self::Vault),
             Kind::VaultSecret => serde_json::from_value(payload).map(Self::VaultSecret),
         }
     }
@@ -189,6 +219,7 @@ impl Event {
             Kind::Identity => serde_json::from_slice(payload).map(Self::Identity),
             Kind::ApiKey => serde_json::from_slice(payload).map(Self::ApiKey),
             Kind::Organization => serde_json::from_slice(payload).map(Self::Organization),
+            Kind::Vault => serde_json::from_slice(payload).map(Self::Vault),
             Kind::VaultSecret => serde_json::from_slice(payload).map(Self::VaultSecret),
         }
     }
@@ -201,6 +232,7 @@ impl State {
             Kind::Identity => Self::Identity(Identity::default()),
             Kind::ApiKey => Self::ApiKey(ApiKey::default()),
             Kind::Organization => Self::Organization(Organization::default()),
+            Kind::Vault => Self::Vault(Vault::default()),
             Kind::VaultSecret => Self::VaultSecret(VaultSecret::default()),
         }
     }
@@ -217,6 +249,9 @@ impl State {
             (Self::Organization(state), Command::Organization(command)) => {
                 Some(decided(state, command, facts, Event::Organization))
             }
+            (Self::Vault(state), Command::Vault(command)) => {
+                Some(decided(state, command, facts, Event::Vault))
+            }
             (Self::VaultSecret(state), Command::VaultSecret(command)) => {
                 Some(decided(state, command, facts, Event::VaultSecret))
             }
@@ -230,6 +265,7 @@ impl State {
             (Self::Identity(state), Event::Identity(event)) => state.evolve(event),
             (Self::ApiKey(state), Event::ApiKey(event)) => state.evolve(event),
             (Self::Organization(state), Event::Organization(event)) => state.evolve(event),
+            (Self::Vault(state), Event::Vault(event)) => state.evolve(event),
             (Self::VaultSecret(state), Event::VaultSecret(event)) => state.evolve(event),
             _ => {}
         }

@@ -78,6 +78,7 @@ fn cqrs_es_is_told_the_same_name() {
             Event::Identity(event) => event.event_type(),
             Event::ApiKey(event) => event.event_type(),
             Event::Organization(event) => event.event_type(),
+            Event::Vault(event) => event.event_type(),
             Event::VaultSecret(event) => event.event_type(),
         };
         assert_eq!(told, event.name());
@@ -109,11 +110,13 @@ fn names<T: serde::Serialize, const N: usize>(values: [T; N]) -> String {
 fn the_values_of_closed_sets_have_names_that_never_change() {
     use crate::identity::{Channel, FilterMode, Status, TlsMode};
     use crate::phone::CallAction;
+    use crate::vault::KeyType;
     use crate::vault_secret::SecretType;
 
     assert_eq!(names([Channel::Imessage, Channel::Mail, Channel::Phone]), "imessage mail phone");
     assert_eq!(names([FilterMode::Whitelist, FilterMode::Blacklist]), "whitelist blacklist");
     assert_eq!(names([Status::Active, Status::Paused]), "active paused");
+    assert_eq!(names([KeyType::Primary, KeyType::Recovery]), "primary recovery");
     assert_eq!(names([TlsMode::Edge, TlsMode::Passthrough]), "edge passthrough");
     assert_eq!(
         names([CallAction::AutoAccept, CallAction::AutoReject, CallAction::Webhook, CallAction::HostedAgent]),

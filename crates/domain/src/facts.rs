@@ -87,9 +87,12 @@ pub struct Needs {
     pub number: Option<NumberWish>,
 }
 
-/// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty.
+/// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty; whether the id is taken is always known
+/// where the aggregate was looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
+    /// Whether another organization has an aggregate of the type and id that the command is for.
+    pub id_is_taken: bool,
     /// The first namespace in which the name cannot be claimed.
     pub blocked: Option<Namespace>,
     /// Whether the identity of the need is live.

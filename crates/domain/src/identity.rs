@@ -59,6 +59,8 @@ pub struct Live {
     pub tunnel_metadata: String,
     /// The vault secrets that it may use.
     pub secrets: BTreeSet<Uuid>,
+    /// SHA-256 of its signing key, if it has one.
+    pub signing_key_sha256: Option<String>,
 }
 
 /// The filter modes of an identity, one for each channel.
@@ -164,6 +166,7 @@ impl Identity {
             phone: None,
             tunnel_metadata: "{}".to_owned(),
             secrets: BTreeSet::new(),
+            signing_key_sha256: None,
         }))
     }
 }
@@ -205,6 +208,7 @@ impl Live {
             Event::VaultAccessRevoked { vault_secret_id } => {
                 self.secrets.remove(vault_secret_id);
             }
+            Event::SigningKeySet { secret_sha256 } => self.signing_key_sha256 = Some(secret_sha256.clone()),
             Event::Created { .. } | Event::Deleted { .. } => {}
         }
     }

@@ -5,9 +5,9 @@
 //!
 //! # Code map
 //! - [`decider`]: the form of every aggregate, `decide` and `evolve`, and its adapter to cqrs-es.
-//! - [`identity`], [`api_key`], [`organization`], [`vault_secret`]: one aggregate each, with its commands, events,
+//! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`]: one aggregate each, with its commands, events,
 //!   errors.
-//! - [`aggregate`]: the four as one enum, for code that handles all of them.
+//! - [`aggregate`]: the five as one enum, for code that handles all of them.
 //! - [`facts`]: what a decision needs to know beyond its own aggregate.
 //! - [`handle`], [`phone`], [`url`]: values that are always valid.
 //!
@@ -39,6 +39,7 @@ pub mod phone;
 #[cfg(test)]
 mod testing;
 pub mod url;
+pub mod vault;
 pub mod vault_secret;
 
 pub use aggregate::{Command, Event, Kind, Rejection, State};

@@ -1,16 +1,17 @@
-//! Keys and identities as they were read a moment ago, so that not every request asks the database for them again.
+//! A cache of API keys and identities, so that most requests need no query.
 //!
-//! What changes them is an event, and events drop them: those of this process before anybody is told of the commit,
-//! those of other processes as they arrive. While the log cannot be followed nothing is answered from here at all.
+//! Every event invalidates the cache entries of its aggregate. Events of this process do so before any caller is told of
+//! the commit. Events of other processes do so when they arrive. While the log cannot be read, the cache answers nothing.
 //!
-//! # Invariants, as absences
-//! - Nothing is kept that was read before it was last dropped: whoever keeps something says when the database was
-//!   asked, by its `Ticket`.
-//! - Nothing is kept that depends on the events of another aggregate, but for two things that end with an identity: its
-//!   keys, and the rows that name it as a viewer.
+//! # Invariants
+//! - An entry is stored only if nothing invalidated it since its query began. A `Ticket` is the number of invalidations
+//!   so far, taken before the query.
+//! - An entry depends on the events of its own aggregate only, with two exceptions, both on the deletion of another
+//!   identity: the keys of that identity, and the access rows that name it as a viewer.
 
-mod deaths;
+mod deletions;
 mod packed;
+mod ticket;
 pub mod watch;
 
 use std::collections::{HashSet, VecDeque};
@@ -27,39 +28,42 @@ use quick_cache::sync::Cache as Map;
 use quick_cache::{Equivalent, Weighter};
 use uuid::Uuid;
 
-use deaths::Deaths;
+use deletions::Deletions;
 use packed::{Packed, Packer};
+pub(crate) use ticket::Ticket;
 
-/// The most keys that are kept.
-const KEYS: usize = 10_000;
+/// The maximum number of cached keys.
+const MAX_KEYS: usize = 10_000;
 
-/// The most bytes that identities may take: enough for a hundred thousand.
-const BYTES: u64 = 56 * 1024 * 1024;
+/// The maximum size of all cached identities, in bytes. 100,000 identities fit.
+const MAX_IDENTITY_BYTES: u64 = 56 * 1024 * 1024;
 
-/// What an identity takes beside its texts: its place in two maps, and the ids in them.
-const OVERHEAD: usize = 300;
+/// The size of a cached identity without its texts, in bytes: its entries in two maps.
+const ENTRY_OVERHEAD: usize = 300;
 
-/// How many drops are remembered one by one. Whoever asked the database before that keeps nothing.
-const REMEMBERED: usize = 4096;
+/// How many invalidations are remembered one by one. The result of a query that began before the oldest of them is not
+/// cached.
+const MAX_RECENT_INVALIDATIONS: usize = 4096;
 
-/// What is kept. Cheap to clone.
+/// The cache. Cheap to clone; clones share their entries.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     keys: Map<Uuid, Arc<KeyRow>>,
-    /// Where an identity was last seen under a handle. May be out of date: what it leads to knows its own handle.
+    /// The identity that was last found under a handle. It may be out of date: the cached identity has its own handle,
+    /// which is compared.
     names: Map<Arc<Name>, Uuid>,
-    identities: Map<View, Placed, Weight>,
+    identities: Map<View, CachedIdentity, Weight>,
     packer: Packer,
-    deaths: Deaths,
-    drops: Mutex<Drops>,
-    /// The number of the last drop.
-    clock: AtomicU64,
-    /// Until when what is kept may be used, in microseconds since `start`; 0 for not at all.
+    deletions: Deletions,
+    invalidations: Mutex<Invalidations>,
+    /// The number of the last invalidation.
+    last_invalidation: AtomicU64,
+    /// Until when the cache may be used, in microseconds since `start`; 0 means that it may not.
     trusted_until: AtomicU64,
-    /// The position up to which events have been seen; 0 for none yet.
+    /// The position up to which events have invalidated entries; 0 means none yet.
     seen: AtomicI64,
     start: Instant,
 }
@@ -71,7 +75,7 @@ struct Name {
     handle: String,
 }
 
-/// The same, borrowed. Hashes like a [`Name`], since its fields are in the same order.
+/// A borrowed [`Name`]. It has the same hash, since its fields are in the same order.
 #[derive(Clone, Copy, Hash)]
 pub(crate) struct NameRef<'a> {
     pub(crate) organization_id: &'a str,
@@ -84,91 +88,88 @@ impl Equivalent<Arc<Name>> for NameRef<'_> {
     }
 }
 
-/// An identity as an admin sees it, or as it sees itself.
+/// The key of a cached identity: as an admin sees it, or as it sees itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct View {
     id: Uuid,
     by_itself: bool,
 }
 
-/// An identity and where it was found.
+/// A cached identity.
 #[derive(Debug, Clone)]
-struct Placed {
+struct CachedIdentity {
     name: Arc<Name>,
     packed: Arc<Packed>,
-    /// Since when all its viewers must live, if it names any.
-    alive_since: Option<Ticket>,
+    /// If the body names viewers: the ticket of its query. The entry is stale after a later deletion in the organization.
+    viewers_as_of: Option<Ticket>,
 }
 
 #[derive(Debug, Clone)]
 struct Weight;
 
-impl Weighter<View, Placed> for Weight {
-    fn weight(&self, _: &View, Placed { packed, .. }: &Placed) -> u64 {
-        u64::try_from(packed.len() + OVERHEAD).unwrap_or(u64::MAX)
+impl Weighter<View, CachedIdentity> for Weight {
+    fn weight(&self, _: &View, CachedIdentity { packed, .. }: &CachedIdentity) -> u64 {
+        u64::try_from(packed.len() + ENTRY_OVERHEAD).unwrap_or(u64::MAX)
     }
 }
 
-/// When the database was asked, counted in drops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
-
-/// Something was changed, up to a version.
+/// An event changed an aggregate, which now has this version.
 #[derive(Debug, Clone, Copy)]
-struct Dropped {
+struct Invalidation {
     number: u64,
     id: Uuid,
     version: i64,
 }
 
 #[derive(Debug, Default)]
-struct Drops {
-    recent: VecDeque<Dropped>,
-    /// Whoever asked before this drop keeps nothing.
+struct Invalidations {
+    recent: VecDeque<Invalidation>,
+    /// The number of the last invalidation that is not in `recent`.
     forgotten: u64,
 }
 
-impl Drops {
-    /// Whether any has made something out of date that was asked for then.
-    fn any_since(&self, ticket: Ticket, outdates: impl Fn(&Dropped) -> bool) -> bool {
+impl Invalidations {
+    /// Whether an invalidation after the ticket affects an entry. True also if the invalidations after the ticket are not
+    /// all remembered.
+    fn any_since(&self, ticket: Ticket, affects: impl Fn(&Invalidation) -> bool) -> bool {
         ticket.0 < self.forgotten
-            || self.recent.iter().rev().take_while(|drop| drop.number > ticket.0).any(outdates)
+            || self.recent.iter().rev().take_while(|one| one.number > ticket.0).any(affects)
     }
 }
 
 impl Cache {
-    /// An empty cache. Until its [`Watch`](watch::Watch) runs, nothing is answered from it.
+    /// An empty cache. It answers nothing until its [`Watch`](watch::Watch) runs.
     pub fn new() -> Self {
-        let average = OVERHEAD + 250;
-        let identities = usize::try_from(BYTES).unwrap_or(usize::MAX) / average;
+        let average = ENTRY_OVERHEAD + 250;
+        let identities = usize::try_from(MAX_IDENTITY_BYTES).unwrap_or(usize::MAX) / average;
         Self(Arc::new(Inner {
-            keys: Map::new(KEYS),
+            keys: Map::new(MAX_KEYS),
             names: Map::new(identities),
-            identities: Map::with_weighter(identities, BYTES, Weight),
+            identities: Map::with_weighter(identities, MAX_IDENTITY_BYTES, Weight),
             packer: Packer::default(),
-            deaths: Deaths::default(),
-            drops: Mutex::default(),
-            clock: AtomicU64::new(0),
+            deletions: Deletions::default(),
+            invalidations: Mutex::default(),
+            last_invalidation: AtomicU64::new(0),
             trusted_until: AtomicU64::new(0),
             seen: AtomicI64::new(0),
             start: Instant::now(),
         }))
     }
 
-    /// Taken before the database is asked for what is to be kept.
+    /// A ticket for a query that begins now and whose result is to be cached.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.0.clock.load(Ordering::Acquire))
+        Ticket(self.0.last_invalidation.load(Ordering::Acquire))
     }
 
-    /// The key with this id, if it is known to be good.
+    /// The key with this id, if it is cached. Only valid keys are.
     pub(crate) fn key(&self, id: Uuid) -> Option<Arc<KeyRow>> {
         self.is_trusted().then(|| self.0.keys.get(&id)).flatten()
     }
 
-    /// Keeps a good key.
+    /// Stores a valid key.
     pub(crate) fn keep_key(&self, ticket: Ticket, key: &Arc<KeyRow>) {
-        let outdates = |drop: &Dropped| drop.id == key.id || key.identity_id == Some(drop.id);
-        self.keep(ticket, outdates, || self.0.keys.insert(key.id, Arc::clone(key)));
+        let affects = |one: &Invalidation| one.id == key.id || key.identity_id == Some(one.id);
+        self.keep(ticket, affects, || self.0.keys.insert(key.id, Arc::clone(key)));
     }
 
     /// The identity with this name, as an admin sees it or, if `viewer` is this very identity, as it sees itself.
@@ -180,17 +181,17 @@ impl Cache {
         if viewer.is_some_and(|viewer| viewer != id) {
             return None;
         }
-        let placed = self.0.identities.get(&View { id, by_itself: viewer.is_some() })?;
-        let is_alive = |since| !self.0.deaths.any_since(name.organization_id, since);
-        if !name.equivalent(&placed.name) || !placed.alive_since.is_none_or(is_alive) {
+        let cached = self.0.identities.get(&View { id, by_itself: viewer.is_some() })?;
+        let all_viewers_live = |as_of| !self.0.deletions.any_since(name.organization_id, as_of);
+        if !name.equivalent(&cached.name) || !cached.viewers_as_of.is_none_or(all_viewers_live) {
             return None;
         }
-        self.0.packer.unpack(&placed.packed).map(Arc::new)
+        self.0.packer.unpack(&cached.packed).map(Arc::new)
     }
 
-    /// Keeps an identity as it was found for an admin, or for an agent that is this very identity; who is seen by somebody
-    /// else is left alone, since others' events change that. What a write made of it may be kept like what was read: the
-    /// drops that it caused outdate only what was before.
+    /// Stores an identity as an admin sees it, or as it sees itself. An identity as another agent sees it is not stored,
+    /// since events of other aggregates change that. The result of a write is stored like the result of a query: the
+    /// invalidation by that write is of the same version, and affects older versions only.
     pub(crate) fn keep_identity(
         &self,
         ticket: Ticket,
@@ -202,47 +203,50 @@ impl Cache {
             return;
         }
         let name = Arc::new(Name { organization_id: organization_id.to_owned(), handle: handle.to_owned() });
-        let placed = Placed {
+        let cached = CachedIdentity {
             name: Arc::clone(&name),
             packed: Arc::new(self.0.packer.pack(found)),
-            alive_since: found.names_viewers().then_some(ticket),
+            viewers_as_of: found.names_viewers().then_some(ticket),
         };
-        let outdates = |drop: &Dropped| drop.id == found.id && drop.version > found.version;
-        self.keep(ticket, outdates, || {
+        let affects = |one: &Invalidation| one.id == found.id && one.version > found.version;
+        self.keep(ticket, affects, || {
             self.0.names.insert(name, found.id);
-            self.0.identities.insert(View { id: found.id, by_itself: viewer.is_some() }, placed);
+            self.0.identities.insert(View { id: found.id, by_itself: viewer.is_some() }, cached);
         });
     }
 
-    /// Under the lock that drops take, so that none comes between the question and the keeping.
-    fn keep(&self, ticket: Ticket, outdates: impl Fn(&Dropped) -> bool, insert: impl FnOnce()) {
-        let drops = self.drops();
-        if !drops.any_since(ticket, outdates) {
+    /// Inserts an entry unless it was invalidated since the ticket. Holds the lock that invalidations take, so none comes
+    /// between the check and the insertion.
+    fn keep(&self, ticket: Ticket, affects: impl Fn(&Invalidation) -> bool, insert: impl FnOnce()) {
+        let invalidations = self.invalidations();
+        if !invalidations.any_since(ticket, affects) {
             insert();
         }
     }
 
+    /// Whether the cache may be used now.
     fn is_trusted(&self) -> bool {
         let now = u64::try_from(self.0.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         now < self.0.trusted_until.load(Ordering::Acquire)
     }
 
+    /// Allows the use of the cache until this moment.
     fn trust(&self, until: Option<Instant>) {
         let until = until.map_or(0, |until| until.duration_since(self.0.start).as_micros());
         self.0.trusted_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    fn drops(&self) -> MutexGuard<'_, Drops> {
-        // A panic while it was held has left nothing half done.
-        self.0.drops.lock().unwrap_or_else(PoisonError::into_inner)
+    fn invalidations(&self) -> MutexGuard<'_, Invalidations> {
+        // A panic cannot leave an invalidation half done.
+        self.0.invalidations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what these changes changed.
-    fn forget(&self, drops: &mut Drops, changes: impl Iterator<Item = Change>) {
+    /// Removes the entries that these changes invalidate.
+    fn forget(&self, invalidations: &mut Invalidations, changes: impl Iterator<Item = Change>) {
         let mut ended = HashSet::new();
         for change in changes {
-            let number = self.0.clock.fetch_add(1, Ordering::AcqRel) + 1;
-            drops.recent.push_back(Dropped { number, id: change.id, version: change.version });
+            let number = self.0.last_invalidation.fetch_add(1, Ordering::AcqRel) + 1;
+            invalidations.recent.push_back(Invalidation { number, id: change.id, version: change.version });
             match change.kind {
                 Kind::ApiKey => {
                     self.0.keys.remove(&change.id);
@@ -252,36 +256,37 @@ impl Cache {
                         self.0.identities.remove(&View { id: change.id, by_itself });
                     }
                     if let Some(organization_id) = change.ended_in {
-                        self.0.deaths.note(&organization_id, Ticket(number));
+                        self.0.deletions.note(&organization_id, Ticket(number));
                         ended.insert(change.id);
                     }
                 }
-                Kind::Organization | Kind::VaultSecret => {}
+                Kind::Organization | Kind::Vault | Kind::VaultSecret => {}
             }
         }
-        while drops.recent.len() > REMEMBERED {
-            drops.forgotten = drops.recent.pop_front().map_or(drops.forgotten, |drop| drop.number);
+        while invalidations.recent.len() > MAX_RECENT_INVALIDATIONS {
+            let oldest = invalidations.recent.pop_front();
+            invalidations.forgotten = oldest.map_or(invalidations.forgotten, |one| one.number);
         }
         if !ended.is_empty() {
             self.0.keys.retain(|_, key| key.identity_id.is_none_or(|id| !ended.contains(&id)));
         }
     }
 
-    /// Drops everything, and what is being read too.
+    /// Removes all entries. The results of queries that run at present are not cached either.
     fn forget_all(&self) {
-        let mut drops = self.drops();
-        drops.forgotten = self.0.clock.fetch_add(1, Ordering::AcqRel) + 1;
-        drops.recent.clear();
+        let mut invalidations = self.invalidations();
+        invalidations.forgotten = self.0.last_invalidation.fetch_add(1, Ordering::AcqRel) + 1;
+        invalidations.recent.clear();
         self.0.keys.clear();
         self.0.names.clear();
         self.0.identities.clear();
     }
 
-    /// Takes note of events that follow on `after`. Where others were written in between, they are looked at later,
-    /// and these once more.
+    /// Applies the events from the position after `after` to `upto`. If the events up to `after` have not been applied yet,
+    /// the [`Watch`](watch::Watch) applies those later, and these again.
     fn learn(&self, after: i64, upto: i64, changes: impl Iterator<Item = Change>) {
-        let mut drops = self.drops();
-        self.forget(&mut drops, changes);
+        let mut invalidations = self.invalidations();
+        self.forget(&mut invalidations, changes);
         if self.0.seen.load(Ordering::Acquire) == after {
             self.0.seen.store(upto, Ordering::Release);
         }
@@ -302,7 +307,7 @@ impl Observer for Cache {
     }
 }
 
-/// What an event changes, of those that have UUIDs.
+/// The change that an event is; `None` if its aggregate has no UUID.
 fn change(recorded: &Recorded) -> Option<Change> {
     let ended = matches!(recorded.event, Event::Identity(identity::Event::Deleted { .. }));
     Some(Change {

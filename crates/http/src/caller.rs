@@ -11,8 +11,10 @@ use axum::http::request;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle, Kind};
+use identity_log::ciphertexts::CiphertextChange;
 use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::proof::signer::Signer;
+use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
@@ -173,6 +175,16 @@ impl Caller {
         &self.app.0.parts.signer
     }
 
+    /// What seals signing keys.
+    pub(crate) fn secrets_key(&self) -> &SecretsKey {
+        &self.app.0.parts.secrets_key
+    }
+
+    /// Counts an attempt to open the vault: a hash that is guessed costs as much as one that is right.
+    pub(crate) fn charge_vault_attempt(&self) -> Result<(), ApiError> {
+        self.app.charge_vault_attempt(self.key.id)
+    }
+
     /// What closes and opens cursors of lists.
     pub(crate) fn seal(&self) -> &Seal {
         &self.app.0.seal
@@ -222,6 +234,18 @@ impl Caller {
         expected_version: Option<i64>,
         reply: impl Reply,
     ) -> Result<Response, ApiError> {
+        self.write_with(aggregate_id, command, vec![], expected_version, reply).await
+    }
+
+    /// The same with changes of the aggregate's ciphertexts.
+    pub(crate) async fn write_with(
+        &self,
+        aggregate_id: Uuid,
+        command: Command,
+        ciphertexts: Vec<CiphertextChange>,
+        expected_version: Option<i64>,
+        reply: impl Reply,
+    ) -> Result<Response, ApiError> {
         self.admission.enter()?;
         self.app.0.limits.daily(&self.key, &command, self.idempotency.is_some())?;
         let reply = Arc::new(reply);
@@ -237,6 +261,7 @@ impl Caller {
                 fingerprint: *fingerprint,
                 answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
             }),
+            ciphertexts,
             fate: self.fate.clone(),
         };
         let committed = self.app.0.parts.log.append(append).await;

@@ -50,6 +50,8 @@ codes! {
     MailboxNotFound = "mailbox_not_found", NOT_FOUND, "no such mailbox, or none of this key's";
     ApiKeyNotFound = "api_key_not_found", NOT_FOUND, "no such API key in the organization";
     VaultSecretNotFound = "vault_secret_not_found", NOT_FOUND, "no such vault secret in the organization";
+    VaultNotInitialized = "vault_not_initialized", NOT_FOUND, "the organization has no vault yet";
+    VaultKeyNotFound = "vault_key_not_found", NOT_FOUND, "no vault key has this hash, or it is gone";
     VaultAccessNotFound = "vault_access_not_found", NOT_FOUND, "the identity has no access to this vault secret";
     ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
     NoPhoneNumberAvailable = "no_phone_number_available", NOT_FOUND, "the pool has no free phone number, or none of this state";
@@ -63,12 +65,16 @@ codes! {
     AccessAlreadyGranted = "access_already_granted", CONFLICT, "this viewer was granted access before";
     PhoneNumberExists = "phone_number_exists", CONFLICT, "the identity has a phone number";
     VaultAccessExists = "vault_access_exists", CONFLICT, "the identity has access to this vault secret";
+    SigningKeyOfNobody = "signing_key_of_nobody", CONFLICT, "an admin's key is bound to no identity: create the signing key at `/api/v1/identities/{agent_handle}/signing-key`";
     IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
     IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; come again after `Retry-After`";
     HistoryChanged = "history_changed", CONFLICT, "the history is not the one that the cursor was made for, since a backup was restored; read it again from the beginning";
     IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";
     ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
-    VaultSecretExists = "vault_secret_exists", CONFLICT, "the id that was minted for a vault secret is in use; send the request again";
+    VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
+    VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
+    VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";
+    LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault, and nothing would open it any more";
     OrganizationExists = "organization_exists", CONFLICT, "the id that was minted for an organization is in use";
     BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";

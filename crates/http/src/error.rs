@@ -17,6 +17,7 @@ use crate::conditional::Revision;
 use crate::fault::{Complaint, Fault, MAX_FAULTS};
 use crate::problem::Detail;
 use crate::readiness::Preparation;
+use crate::unserved;
 
 /// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"identityd\", header=\"X-API-Key\"");
@@ -61,8 +62,14 @@ plain_errors! {
     api_key_not_found = ApiKeyNotFound, "API key not found";
     /// No such secret in the organization.
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
+    /// The organization has no vault yet.
+    vault_not_initialized = VaultNotInitialized, "Vault not initialized";
+    /// No vault key has this hash.
+    vault_key_not_found = VaultKeyNotFound, "Vault key not found";
     /// No dedicated iMessage number is there to be attached (D24).
     imessage_number_not_found = ImessageNumberNotFound, "iMessage number not found";
+    /// An admin's key is bound to no identity that could get a signing key.
+    signing_key_of_nobody = SigningKeyOfNobody, "An admin-scoped API key is bound to no identity: use POST /api/v1/identities/{agent_handle}/signing-key";
     /// What is asked for is not signed yet, or never will be.
     not_signed = NotSigned, "Not covered by a signed checkpoint";
     /// There was no organization yet.
@@ -102,6 +109,11 @@ impl ApiError {
     fn because(mut self, cause: String) -> Self {
         self.0.cause = Some(cause);
         self
+    }
+
+    /// Nothing is served at this path; where the hosted API has something there, a sentence says that it is not here (D20).
+    pub(crate) fn unserved(path: &str) -> Self {
+        unserved::reason(path).map_or_else(Self::unknown_route, |reason| Self::new(Code::NotFound, reason))
     }
 
     /// The key is good, but not for this.
@@ -245,6 +257,12 @@ impl ApiError {
     pub fn quota_used_up(of_what: &str, seconds: u32) -> Self {
         let detail = format!("The daily quota of {of_what} is used up, please retry later");
         Self::new(Code::QuotaUsedUp, detail.as_str()).retry_after(seconds)
+    }
+
+    /// The key has tried to open the vault too often.
+    pub fn too_many_vault_attempts(seconds: u32) -> Self {
+        let detail = "Too many attempts to open the vault with this API key, please retry later";
+        Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 
     /// As many requests as there may be are being answered.

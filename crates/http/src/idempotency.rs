@@ -79,7 +79,7 @@ impl Drop for Flight {
 
 /// Answers a write that was done before from its record; lets any other through, with its key beside it.
 pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
-    let is_write = matches!(*request.method(), Method::POST | Method::PATCH | Method::DELETE);
+    let is_write = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     if !is_write || !request.headers().contains_key(IDEMPOTENCY_KEY) {
         return next.run(request).await;
     }

@@ -55,6 +55,7 @@ pub mod readiness;
 mod reply;
 mod router;
 mod routes;
+mod unserved;
 
 pub use caller::{App, AppSettings, Parts};
 pub use readiness::{Preparation, Readiness};

@@ -39,7 +39,7 @@ pub struct Settings {
     pub key: Option<NonZeroU32>,
     /// Requests a minute of all keys of an organization together.
     pub organization: Option<NonZeroU32>,
-    /// Requests a minute with keys that open nothing, from one address.
+    /// Requests a minute with keys that open nothing, from one address. An API key may try to open the vault as often.
     pub refused_keys: Option<NonZeroU32>,
     /// Requests that are answered at the same time.
     pub requests: usize,
@@ -73,6 +73,8 @@ pub(crate) struct Limits {
     bodies: Shares<IpAddr>,
     bodies_of: HolderShares,
     daily: Daily,
+    /// Attempts to open a vault, by API key.
+    vault_attempts: Option<Limit<Uuid>>,
 }
 
 /// Shares of keys and of organizations.
@@ -132,6 +134,7 @@ impl Limits {
             bodies: Shares::new(settings.bodies_of_address),
             bodies_of: HolderShares::new(settings.requests_of),
             daily: Daily::new(settings.daily),
+            vault_attempts: settings.refused_keys.and_then(|quota| Limit::new("vault", quota)),
         }
     }
 
@@ -168,6 +171,13 @@ impl Limits {
         let of = self.requests_of.take(key)?;
         let all = self.requests.take(&()).ok_or_else(ApiError::overloaded)?;
         Ok(RequestShare { _all: all, _of: of })
+    }
+
+    /// Counts an attempt to open the vault with this API key, whether or not it succeeds.
+    pub(crate) fn take_vault_attempt(&self, key: Uuid) -> Result<(), ApiError> {
+        let limit = self.vault_attempts.as_ref();
+        let wait = limit.and_then(|limit| limit.take(&key, &mut Standing::default()));
+        wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_vault_attempts(seconds)))
     }
 
     /// Takes the share of a body that has not arrived yet.

@@ -157,6 +157,13 @@ impl Parameters {
         number
     }
 
+    /// Says in the description that a parameter must be there.
+    pub(crate) fn require(&mut self, name: &str) {
+        for described in self.described.iter_mut().flatten().filter(|described| described["name"] == name) {
+            insert(described, json!({ "required": true }));
+        }
+    }
+
     /// Leaves a parameter out of the description.
     pub(crate) fn hide(&mut self, name: &str) {
         self.described.iter_mut().for_each(|all| all.retain(|described| described["name"] != name));

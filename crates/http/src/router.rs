@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::LazyLock;
 
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,7 +16,8 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, docs, events, health, identities, log, mailboxes, phone_numbers, tunnels, vault, whoami,
+    access, api_keys, directory, docs, events, health, identities, imessage, log, mailboxes, phone_numbers,
+    signing_keys, tunnels, vault, whoami,
 };
 use crate::{context, idempotency};
 
@@ -49,12 +51,28 @@ fn endpoints() -> Vec<Endpoint> {
         mailboxes::list_mailboxes,
         mailboxes::get_mailbox,
         mailboxes::update_mailbox,
+        directory::list_directory,
+        directory::get_card,
+        imessage::list_imessage_numbers,
+        imessage::claim_imessage_number,
+        signing_keys::get_signing_key,
+        signing_keys::create_signing_key,
+        signing_keys::get_any_signing_key,
+        signing_keys::create_own_signing_key,
         api_keys::list_api_keys,
         api_keys::create_api_key,
         api_keys::get_own_api_key,
         api_keys::revoke_api_key,
+        vault::keys::get_vault,
+        vault::keys::initialize_vault,
+        vault::keys::unlock_vault,
+        vault::keys::list_vault_keys,
+        vault::keys::replace_primary_key,
+        vault::keys::delete_vault_key,
         vault::list_secrets,
         vault::register_secret,
+        vault::get_secret,
+        vault::update_secret,
         vault::delete_secret,
         vault::list_access_rules,
         vault::grant_secret_access,
@@ -91,7 +109,7 @@ pub fn router(app: App) -> Router {
     router
         .layer(Extension(Document(document)))
         .layer(from_fn_with_state(app.clone(), idempotency::around))
-        .fallback(async || ApiError::unknown_route())
+        .fallback(async |uri: Uri| ApiError::unserved(uri.path()))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer((from_fn_with_state(app.clone(), context::around), CatchPanicLayer::custom(panicked)))
         .with_state(app)

@@ -2,11 +2,13 @@
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
+pub(crate) mod directory;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod identities;
 pub(crate) mod identity_forms;
+pub(crate) mod imessage;
 pub(crate) mod interruption;
 pub(crate) mod log;
 pub(crate) mod mailboxes;
@@ -14,6 +16,7 @@ mod owned;
 pub(crate) mod past;
 pub(crate) mod phone_numbers;
 pub(crate) mod pieces;
+pub(crate) mod signing_keys;
 pub(crate) mod tunnels;
 pub(crate) mod vault;
 pub(crate) mod whoami;

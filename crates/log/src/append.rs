@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use identity_domain::Command;
 use sqlx::PgConnection;
 
+use crate::ciphertexts::CiphertextChange;
 use crate::event::metadata::{Actor, Metadata};
 use crate::event::recorded::Recorded;
 
@@ -31,6 +32,9 @@ pub struct Append {
     pub expected_version: Option<i64>,
     /// The idempotency key of the write, and how to compose the answer that is kept.
     pub repeatable: Option<Repeatable>,
+    /// What the command does to the ciphertexts of its aggregate, if it yields an event. Written in the transaction of the
+    /// events.
+    pub ciphertexts: Vec<CiphertextChange>,
     /// Whether the command is still to be written. A clone of it lets the caller abandon the command.
     pub fate: Fate,
 }

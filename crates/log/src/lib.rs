@@ -5,6 +5,7 @@
 //! - `append`: what a write is: the command, who asks for it, and its answer.
 //! - `write`: how commands become committed events. The picture at the top of `write/mod.rs` shows the whole pipeline.
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
+//! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities.
 //! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`past`]: an earlier
 //!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
 //!   [`feeds`]: news of single organizations.
@@ -22,6 +23,7 @@
 //!   and does not interpret them.
 
 mod append;
+pub mod ciphertexts;
 mod error;
 mod event;
 mod log;
@@ -29,6 +31,7 @@ pub mod proof;
 pub mod read;
 mod read_model;
 mod settings;
+pub mod signing_keys;
 pub mod stock;
 mod write;
 

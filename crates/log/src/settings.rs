@@ -32,13 +32,9 @@ pub struct Settings {
 impl Settings {
     /// The default settings with this hold on names and this key.
     pub fn new(name_hold: Duration, seal_key: SealKey) -> Self {
-        Self {
-            name_hold,
-            quotas: Quotas::default(),
-            database_timeout: DATABASE_TIMEOUT,
-            max_clock_jump: MAX_CLOCK_JUMP,
-            seal_key,
-        }
+        let (quotas, database_timeout, max_clock_jump) =
+            (Quotas::default(), DATABASE_TIMEOUT, MAX_CLOCK_JUMP);
+        Self { name_hold, quotas, database_timeout, max_clock_jump, seal_key }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Bodies of answers that are made of rows when they are asked for. What is stored as it is answered is in
 //! [`crate::document`].
 
+mod directory;
+mod signing_keys;
+mod vault;
+
 use std::collections::BTreeMap;
 
-use identity_domain::vault_secret::SecretType;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,72 +16,12 @@ use uuid::Uuid;
 use crate::api_keys::{self, KeyScope};
 use crate::document::{Mailbox, Tunnel};
 use crate::identities;
-use crate::vault_access::AccessRule;
-use crate::vault_secrets;
 
-/// A reference to a vault secret; the secret itself lives elsewhere.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct VaultSecret<'a> {
-    /// Its id.
-    pub id: Uuid,
-    /// What it is called.
-    #[schema(example = "mail relay")]
-    pub name: &'a str,
-    /// What it holds.
-    #[schema(value_type = SecretType)]
-    pub secret_type: &'a str,
-    /// What it is for.
-    #[schema(required)]
-    pub description: Option<&'a str>,
-    /// Who may use it.
-    pub access: Vec<VaultAccessRule>,
-    /// When it was registered.
-    #[schema(format = DateTime)]
-    pub created_at: String,
-    /// When it last changed.
-    #[schema(format = DateTime)]
-    pub updated_at: String,
-}
-
-impl<'a> VaultSecret<'a> {
-    /// A secret with its rules.
-    pub fn of(row: &'a vault_secrets::Row, access: Vec<VaultAccessRule>) -> Self {
-        Self {
-            id: row.id,
-            name: &row.name,
-            secret_type: &row.secret_type,
-            description: row.description.as_deref(),
-            access,
-            created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.created_at),
-        }
-    }
-}
-
-/// Who may use a vault secret.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct VaultAccessRule {
-    /// The rule's id.
-    pub id: Uuid,
-    /// The secret.
-    pub vault_secret_id: Uuid,
-    /// Who may use it.
-    pub identity_id: Uuid,
-    /// Since when.
-    #[schema(format = DateTime)]
-    pub created_at: String,
-}
-
-impl From<&AccessRule> for VaultAccessRule {
-    fn from(rule: &AccessRule) -> Self {
-        Self {
-            id: rule.access_id,
-            vault_secret_id: rule.vault_secret_id,
-            identity_id: rule.identity_id,
-            created_at: timestamp(rule.created_at),
-        }
-    }
-}
+pub use directory::{Card, Directory, DirectoryEntry, DirectoryVisibility, ImessageNumber};
+pub use signing_keys::{CreatedSigningKey, SigningKeyStatus};
+pub use vault::{
+    InitializedVault, UnlockedVault, Vault, VaultAccessRule, VaultKey, VaultSecret, VaultSecretDetail,
+};
 
 /// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.
 #[derive(Debug, Serialize, ToSchema)]

@@ -151,6 +151,10 @@ impl IdentityDocument {
                 now.clone_into(&mut self.tunnel.updated_at);
                 return;
             }
+            Event::SigningKeySet { .. } => {
+                self.signing_key_configured = true;
+                self.signing_key_created_at = Some(now.to_owned());
+            }
             // Visibility and vault access are not fields of the document.
             Event::VisibilityGranted { .. }
             | Event::VisibilityOpened { .. }

@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::identities::Viewer;
 use crate::projection::{Projection, uuid_of};
 use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 
@@ -87,7 +88,8 @@ impl RowModel for VaultAccess {
             | Event::PhoneProvisioned { .. }
             | Event::PhoneChanged { .. }
             | Event::PhoneReleased { .. }
-            | Event::TunnelMetadataChanged { .. } => Effect::Nothing,
+            | Event::TunnelMetadataChanged { .. }
+            | Event::SigningKeySet { .. } => Effect::Nothing,
         }
     }
 
@@ -173,15 +175,20 @@ pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) ->
     Some(AccessRule { access_id, vault_secret_id, identity_id, created_at })
 }
 
-/// The rules on these secrets, oldest first.
-pub async fn list(executor: impl PgExecutor<'_>, secrets: &[Uuid]) -> Result<Vec<AccessRule>, sqlx::Error> {
+/// The rules on these secrets that this viewer is shown, oldest first: an agent is shown its own.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    viewer: &Viewer,
+    secrets: &[Uuid],
+) -> Result<Vec<AccessRule>, sqlx::Error> {
     sqlx::query_as(
         "select access_id, vault_secret_id, identity_id, created_at
          from read_model.vault_access
-         where vault_secret_id = any($1)
+         where vault_secret_id = any($1) and ($2::uuid is null or identity_id = $2)
          order by created_at, access_id",
     )
     .bind(secrets)
+    .bind(viewer.agent_id())
     .fetch_all(executor)
     .await
 }

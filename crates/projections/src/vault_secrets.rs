@@ -1,8 +1,8 @@
-//! References to vault secrets that are not deleted. Contract, section 10.4.
+//! Vault secrets that are not deleted, without their content. Contract, section 10.4.
 
 use std::collections::HashMap;
 
-use identity_domain::vault_secret::{Event, SecretType};
+use identity_domain::vault_secret::{Event, Registration, SecretType};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::identities::Viewer;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 
 /// The read model.
@@ -31,11 +32,13 @@ pub struct Row {
     pub description: Option<String>,
     /// When it was registered.
     pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
 }
 
 impl Projection for VaultSecrets {
     const NAME: &'static str = "vault_secrets";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const KIND: Kind = Kind::VaultSecret;
     type Row = Row;
 
@@ -43,30 +46,25 @@ impl Projection for VaultSecrets {
         let domain::Event::VaultSecret(event) = &recorded.event else {
             return row;
         };
-        match event {
-            Event::Registered(registration) => Some(Row {
-                id: recorded.aggregate_id.parse().ok()?,
-                organization_id: recorded.organization_id.clone(),
-                name: registration.name.clone(),
-                secret_type: type_name(registration.secret_type).to_owned(),
-                description: registration.description.clone(),
-                created_at: recorded.recorded_at,
-            }),
-            Event::Deleted {} => None,
+        match (row, event) {
+            (_, Event::Registered(registration)) => born(recorded, registration),
+            (_, Event::Deleted {}) | (None, _) => None,
+            (Some(row), event) => Some(Row { updated_at: recorded.recorded_at, ..changed(row, event) }),
         }
     }
 
     const COLUMNS: &'static [&'static str] =
-        &["id", "organization_id", "name", "secret_type", "description", "created_at"];
+        &["id", "organization_id", "name", "secret_type", "description", "created_at", "updated_at"];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(6);
+        writer.row(7);
         writer.uuid(row.id);
         writer.text(&row.organization_id);
         writer.text(&row.name);
         writer.text(&row.secret_type);
         writer.optional_text(row.description.as_deref());
         writer.timestamp(row.created_at);
+        writer.timestamp(row.updated_at);
         Ok(())
     }
 
@@ -81,7 +79,8 @@ impl LoadedModel for VaultSecrets {
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
         let rows: Vec<Row> = sqlx::query_as(
-            "select id, organization_id, name, secret_type, description, created_at
+            "select id, organization_id, name, secret_type, description, created_at,
+                    coalesce(updated_at, created_at) as updated_at
              from vault_secrets
              where id = any($1::text[]::uuid[])",
         )
@@ -101,19 +100,42 @@ impl LoadedModel for VaultSecrets {
         }
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         writes.part(
-            "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at)
-             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[])
+            "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at, updated_at)
+             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[])
              where exists (select from turn)
              on conflict on constraint vault_secrets_pkey do update
-             set name = excluded.name, secret_type = excluded.secret_type, description = excluded.description",
+             set name = excluded.name, secret_type = excluded.secret_type, description = excluded.description,
+                 updated_at = excluded.updated_at",
         )
         .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.secret_type.as_str()).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?;
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.updated_at).collect::<Vec<_>>())?;
         Ok(())
+    }
+}
+
+fn born(recorded: &Recorded, registration: &Registration) -> Option<Row> {
+    Some(Row {
+        id: recorded.aggregate_id.parse().ok()?,
+        organization_id: recorded.organization_id.clone(),
+        name: registration.name.clone(),
+        secret_type: type_name(registration.secret_type).to_owned(),
+        description: registration.description.clone(),
+        created_at: recorded.recorded_at,
+        updated_at: recorded.recorded_at,
+    })
+}
+
+fn changed(row: Row, event: &Event) -> Row {
+    match event {
+        Event::NameChanged { name } => Row { name: name.clone(), ..row },
+        Event::DescriptionChanged { description } => Row { description: description.clone(), ..row },
+        // The content is kept beside the history.
+        Event::ContentSet { .. } | Event::Registered(_) | Event::Deleted {} => row,
     }
 }
 
@@ -133,32 +155,59 @@ pub fn registered(events: &[Recorded]) -> Option<Row> {
     events.iter().fold(None, VaultSecrets::fold)
 }
 
-/// All secrets of an organization, newest first.
-pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(
-        "select id, organization_id, name, secret_type, description, created_at
-         from read_model.vault_secrets
-         where organization_id = $1
-         order by created_at desc, id desc",
-    )
-    .bind(organization_id)
-    .fetch_all(executor)
-    .await
+/// A row after these events.
+pub fn after(row: Row, events: &[Recorded]) -> Option<Row> {
+    events.iter().fold(Some(row), VaultSecrets::fold)
 }
 
-/// The secret with this id.
+/// The columns of a row.
+macro_rules! columns {
+    () => {
+        "select id, organization_id, name, secret_type, description, created_at,
+                coalesce(updated_at, created_at) as updated_at
+         from read_model.vault_secrets
+         where organization_id = $1
+           and ($2::uuid is null or id in (select vault_secret_id from read_model.vault_access where identity_id = $2))"
+    };
+}
+
+/// The secrets of an organization that this viewer may use, newest first: all for an admin.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    viewer: &Viewer,
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as(concat!(columns!(), " order by created_at desc, id desc"))
+        .bind(organization_id)
+        .bind(viewer.agent_id())
+        .fetch_all(executor)
+        .await
+}
+
+/// The secret with this id, if this viewer may use it.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
+    viewer: &Viewer,
     id: Uuid,
 ) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(
-        "select id, organization_id, name, secret_type, description, created_at
-         from read_model.vault_secrets
-         where organization_id = $1 and id = $2",
-    )
-    .bind(organization_id)
-    .bind(id)
-    .fetch_optional(executor)
-    .await
+    sqlx::query_as(concat!(columns!(), " and id = $3"))
+        .bind(organization_id)
+        .bind(viewer.agent_id())
+        .bind(id)
+        .fetch_optional(executor)
+        .await
+}
+
+/// How many secrets this viewer may use.
+pub async fn count(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    viewer: &Viewer,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(concat!("select count(*) from (", columns!(), ") as secrets"))
+        .bind(organization_id)
+        .bind(viewer.agent_id())
+        .fetch_one(executor)
+        .await
 }

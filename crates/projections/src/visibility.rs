@@ -154,7 +154,8 @@ impl RowModel for VisibilityRows {
             | Event::PhoneReleased { .. }
             | Event::TunnelMetadataChanged { .. }
             | Event::VaultAccessGranted { .. }
-            | Event::VaultAccessRevoked { .. } => Effect::Nothing,
+            | Event::VaultAccessRevoked { .. }
+            | Event::SigningKeySet { .. } => Effect::Nothing,
         }
     }
 

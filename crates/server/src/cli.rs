@@ -30,8 +30,9 @@ use tracing::level_filters::LevelFilter;
 use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
+use identityd::secrets::SecretsSettings;
 use identityd::settings::{
-    DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
+    DatabaseFlags, DatabaseSettings, SecretsFlags, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
 };
 use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
@@ -50,6 +51,8 @@ pub(crate) struct Arguments {
     database: DatabaseFlags,
     #[command(flatten)]
     signing: SigningFlags,
+    #[command(flatten)]
+    secrets: SecretsFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -136,7 +139,7 @@ enum Command {
 
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { common, database, signing, command } = arguments;
+    let Arguments { common, database, signing, secrets, command } = arguments;
     // These look at nothing but the command line itself.
     match &command {
         Command::Man(flags) => return manual::man(flags),
@@ -154,8 +157,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             "everybody on this machine can read the value of --signing-key; use --signing-key-file, or the environment"
         );
     }
+    let secrets = SecretsSettings::resolve(secrets, &database, &file);
     let signing = SigningSettings::resolve(signing, &database, &file)?;
-    let installation = Installation { database: DatabaseSettings::resolve(database, &file), signing };
+    let installation =
+        Installation { database: DatabaseSettings::resolve(database, &file), signing, secrets };
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
@@ -182,10 +187,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Where the history is, and the key that it is sealed and signed with.
+/// Where the history is, the key that it is sealed and signed with, and the key that seals what is kept beside it.
 struct Installation {
     database: DatabaseSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
 }
 
 /// Whether the key was given as a flag, which the list of processes shows to every user.

@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
+use crate::secrets::SecretsSettings;
 use crate::signing::SigningSettings;
 
 /// One thing that was looked at.
@@ -105,7 +106,11 @@ impl Check {
 }
 
 /// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
-pub async fn examine(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result<Vec<Check>> {
+pub async fn examine(
+    pool: &PgPool,
+    signing: &SigningSettings,
+    secrets: &SecretsSettings,
+) -> anyhow::Result<Vec<Check>> {
     let pooler = Check::of("pooler", pooler::pooler(&pool.connect_options()).await);
     if !pooler.passed {
         return Ok(vec![Check::reachable(Ok(())), pooler]);
@@ -115,6 +120,7 @@ pub async fn examine(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result
     for rule in &RULES {
         checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
     }
+    checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     drop(connection);
     let is_whole = checks.iter().any(|check| check.name == "log" && check.passed);
     let signatures = if is_whole { proof::signatures(pool, signing).await } else { Ok(proof::not_asked()) };

@@ -5,6 +5,7 @@
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
 //! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
+//! - [`signing`], [`secrets`]: keys of the installation, in files that nobody else can read.
 //! - [`operator`], [`numbers`], [`audit`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
 
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod database;
 pub mod doctor;
 mod edge;
 pub mod fictional_numbers;
+mod key_file;
 mod metrics;
 pub mod migrations;
 pub mod numbers;
@@ -20,6 +22,7 @@ pub mod operator;
 mod preparation;
 pub mod private_postgres;
 mod retention;
+pub mod secrets;
 mod service;
 pub mod settings;
 pub mod signing;

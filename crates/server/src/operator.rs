@@ -199,6 +199,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,
+        ciphertexts: vec![],
         fate: Fate::default(),
     }
 }

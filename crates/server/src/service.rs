@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
+use crate::secrets::SecretsSettings;
 use crate::settings::{QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
@@ -60,6 +61,8 @@ pub struct ServiceSettings {
     pub description_limit: usize,
     /// The key that signs the log.
     pub signing: SigningSettings,
+    /// The key under which signing keys of identities are sealed.
+    pub secrets: SecretsSettings,
     /// Settings of connections and requests.
     pub wire: WireSettings,
     /// What may be used up.
@@ -106,6 +109,7 @@ impl Service {
         let pool = pool(&settings.database_url, settings.connections)?;
         database::prepare(&pool).await?;
         let signer = settings.signing.signer(pool.clone())?;
+        let secrets_key = settings.secrets.load(&pool).await?;
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
         let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
         let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
@@ -125,6 +129,7 @@ impl Service {
             log,
             signer: signer.clone(),
             feeds,
+            secrets_key,
             settings: app_settings(settings),
             readiness: readiness.clone(),
             finder,

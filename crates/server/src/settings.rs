@@ -16,6 +16,7 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::secrets::SecretsSettings;
 use crate::signing::{GivenKey, SigningSettings};
 
 pub use crate::edge::Cors;
@@ -41,7 +42,7 @@ const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 /// The place of the data, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct DatabaseFlags {
-    /// Folder of the signing key, and of the private Postgres where there is no database URL [default: .identityd]
+    /// Folder of keys, and of the private Postgres where there is no database URL [default: .identityd]
     #[arg(long, global = true, env = "IDENTITYD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -63,6 +64,15 @@ pub struct SigningFlags {
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub signing_key: Option<SecretString>,
+}
+
+/// The secrets key, from flags and environment.
+#[derive(Debug, Default, Args)]
+pub struct SecretsFlags {
+    /// File with the key under which signing keys of identities are sealed, 32 bytes in base64, which nobody else can read
+    /// [default: secrets.key in the data directory, made on first start]
+    #[arg(long, global = true, env = "IDENTITYD_SECRETS_KEY_FILE", value_name = "FILE")]
+    pub secrets_key_file: Option<PathBuf>,
 }
 
 /// How to serve, as flags and environment say.
@@ -109,6 +119,7 @@ pub struct SettingsFile {
     database_url: Option<SecretString>,
     signing_key: Option<SecretString>,
     signing_key_file: Option<PathBuf>,
+    secrets_key_file: Option<PathBuf>,
     listen: Option<SocketAddr>,
     mail_domain: Option<String>,
     tunnel_zone: Option<String>,
@@ -160,20 +171,30 @@ impl DatabaseSettings {
 }
 
 impl SigningSettings {
-    /// Merges the layers. There is a data directory wherever the database is.
+    /// Merges the layers.
     pub fn resolve(
         flags: SigningFlags,
         database: &DatabaseFlags,
         file: &SettingsFile,
     ) -> anyhow::Result<Self> {
-        let data_dir = database.data_dir.clone().or_else(|| file.data_dir.clone());
         let given = given_key(flags.signing_key, flags.signing_key_file)?;
         let in_file = given_key(file.signing_key.clone(), file.signing_key_file.clone())?;
-        Ok(Self {
-            data_dir: data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)),
-            key: given.or(in_file),
-        })
+        Ok(Self { data_dir: data_dir(database, file), key: given.or(in_file) })
     }
+}
+
+impl SecretsSettings {
+    /// Merges the layers.
+    pub fn resolve(flags: SecretsFlags, database: &DatabaseFlags, file: &SettingsFile) -> Self {
+        let given = flags.secrets_key_file.or_else(|| file.secrets_key_file.clone());
+        Self::new(given, &data_dir(database, file))
+    }
+}
+
+/// The data directory, which there is wherever the database is.
+fn data_dir(database: &DatabaseFlags, file: &SettingsFile) -> PathBuf {
+    let given = database.data_dir.clone().or_else(|| file.data_dir.clone());
+    given.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
 }
 
 fn given_key(text: Option<SecretString>, file: Option<PathBuf>) -> anyhow::Result<Option<GivenKey>> {

@@ -1,9 +1,6 @@
 //! The key that signs checkpoints. It and the last checkpoints that were signed are in the folder `signing` of the data
 //! directory.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,6 +11,8 @@ use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
+
+use crate::key_file;
 
 /// The key that signs checkpoints.
 #[derive(Debug, Clone)]
@@ -94,54 +93,20 @@ impl SigningSettings {
         }
     }
 
-    /// Two processes may do this at the same time: the one that links its file first has made the key of both.
     fn make_key(&self) -> anyhow::Result<SigningKey> {
         let folder = self.folder();
-        private_folder(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        key_file::make_private_folder(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let mut seed = [0; 32];
         OsRng.try_fill_bytes(&mut seed).context("the operating system gives no randomness")?;
-        let draft = folder.join(format!("key.{}", std::process::id()));
-        // Left behind by a process of this id that was killed while it wrote.
-        drop(fs::remove_file(&draft));
-        let written = write_private(&draft, &SigningKey::from_seed(&seed).expose());
-        let linked = written.and_then(|()| match fs::hard_link(&draft, folder.join("key")) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => fs::remove_file(&draft),
-        });
-        linked.with_context(|| format!("cannot keep a signing key in {}", folder.display()))?;
+        let made = key_file::make(&folder.join("key"), &SigningKey::from_seed(&seed).expose().into());
+        made.with_context(|| format!("cannot keep a signing key in {}", folder.display()))?;
         self.existing_key()?.context("the signing key is gone as soon as it is made")
     }
 }
 
 /// The key in a file, if there is a file.
 fn key_of(file: &Path) -> anyhow::Result<Option<SigningKey>> {
-    match fs::read_to_string(file) {
-        Ok(text) => {
-            check_private(file)?;
-            SigningKey::parse(text.trim()).with_context(|| file.display().to_string()).map(Some)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
-}
-
-/// Makes the folder private to this account, whatever the umask is. Older versions made it open to others.
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))
-}
-
-fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
-    // A file that is there already may be a link to another one.
-    let mut writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(writer, "{text}")?;
-    writer.sync_all()
-}
-
-/// A user who can read the key can sign a forged history, so the file must be private.
-fn check_private(file: &Path) -> anyhow::Result<()> {
-    let mode = fs::metadata(file)?.permissions().mode() & 0o777;
-    let others = mode & 0o077;
-    ensure!(others == 0, "{} is open to other users (mode {mode:o}, should be 600)", file.display());
-    Ok(())
+    let Some(text) = key_file::read(file)? else { return Ok(None) };
+    SigningKey::parse(text.expose_secret().trim()).with_context(|| file.display().to_string()).map(Some)
 }

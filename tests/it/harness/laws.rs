@@ -175,7 +175,10 @@ fn hold_body(answer: &Answer, body: &Value) {
     match body {
         Value::Array(elements) => elements.iter().for_each(|element| hold_body(answer, element)),
         Value::Object(members) => {
-            for (name, value) in members.iter().filter(|(name, _)| *name != "metadata") {
+            // What does not exist was not created: the status of a signing key, section 10.2.
+            let is_absent = members.get("configured").is_some_and(|configured| configured == false);
+            let is_held = |name: &str| name != "metadata" && !(is_absent && name == "created_at");
+            for (name, value) in members.iter().filter(|(name, _)| is_held(name)) {
                 hold_member(answer, name, value);
                 hold_body(answer, value);
             }

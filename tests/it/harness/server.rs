@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identityd::secrets::SecretsSettings;
 use identityd::settings::{QuotaLayer, QuotaSettings, WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
@@ -106,6 +107,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         tunnel_zone: "tunnels.localhost".to_owned(),
         name_hold,
         description_limit: 10_000,
+        secrets: SecretsSettings::new(None, &signing.data_dir),
         signing,
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),

@@ -4,6 +4,7 @@ mod ahead;
 mod authority;
 mod batch_order;
 mod batches;
+mod ciphertexts;
 mod crowds;
 mod outages;
 mod processes;
@@ -119,6 +120,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,
+        ciphertexts: vec![],
         fate: Fate::default(),
     }
 }
@@ -183,7 +185,7 @@ fn register(id: Uuid, name: &str) -> Append {
         secret_type: vault_secret::SecretType::Other,
         description: None,
     };
-    ask(&id, Command::VaultSecret(vault_secret::Command::Register(registration)))
+    ask(&id, Command::VaultSecret(vault_secret::Command::Register { registration, content_sha256: None }))
 }
 
 /// A refusal by the rules.

@@ -6,6 +6,7 @@ use crate::api_key::{self, Issue, Scope};
 use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Status, TlsMode, Tunnel};
 use crate::organization;
 use crate::phone::{CallAction, CallHandling, UsState};
+use crate::vault;
 use crate::vault_secret::{self, Registration, SecretType};
 use crate::{Event, Handle};
 
@@ -27,11 +28,12 @@ pub(super) fn one_of_each() -> Vec<Event> {
     all.extend(of_identity().map(Event::Identity));
     all.extend(of_api_key().map(Event::ApiKey));
     all.extend(of_organization().map(Event::Organization));
+    all.extend(of_vault().map(Event::Vault));
     all.extend(of_vault_secret().map(Event::VaultSecret));
     all
 }
 
-fn of_identity() -> [identity::Event; 18] {
+fn of_identity() -> [identity::Event; 19] {
     use identity::Event;
     values! {
         Event::Created { .. } => created(),
@@ -76,6 +78,9 @@ fn of_identity() -> [identity::Event; 18] {
         Event::VaultAccessRevoked { .. } => Event::VaultAccessRevoked {
             vault_secret_id: id("0198c3be-19b4-7d6c-93ea-05c2f1478b66"),
         },
+        Event::SigningKeySet { .. } => Event::SigningKeySet {
+            secret_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        },
         Event::Deleted { .. } => Event::Deleted {
             agent_handle: handle("front-desk"),
             email_address: "harbor-desk@agents.localhost".to_owned(),
@@ -105,7 +110,7 @@ fn of_organization() -> [organization::Event; 1] {
     }
 }
 
-fn of_vault_secret() -> [vault_secret::Event; 2] {
+fn of_vault_secret() -> [vault_secret::Event; 5] {
     use vault_secret::Event;
     values! {
         Event::Registered(_) => Event::Registered(Registration {
@@ -113,7 +118,36 @@ fn of_vault_secret() -> [vault_secret::Event; 2] {
             secret_type: SecretType::KeyPair,
             description: None,
         }),
+        Event::NameChanged { .. } => Event::NameChanged { name: "Booking system, old".to_owned() },
+        Event::DescriptionChanged { .. } => Event::DescriptionChanged {
+            description: Some("Until the end of the season".to_owned()),
+        },
+        Event::ContentSet { .. } => Event::ContentSet {
+            content_sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned(),
+        },
         Event::Deleted {} => Event::Deleted {},
+    }
+}
+
+fn of_vault() -> [vault::Event; 3] {
+    use vault::{Event, KeyType};
+    let key = |key_id: &str, key_type| vault::Key {
+        id: id(key_id),
+        key_type,
+        wrapped_sha256: "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9".to_owned(),
+    };
+    values! {
+        Event::Initialized { .. } => Event::Initialized {
+            keys: vec![
+                key("6f1ad7a1-2f5c-4f0e-8a41-93d0c7e3b501", KeyType::Primary),
+                key("6f1ad7a1-2f5c-4f0e-8a41-93d0c7e3b502", KeyType::Recovery),
+            ],
+        },
+        Event::PrimaryKeyReplaced { .. } => Event::PrimaryKeyReplaced {
+            key: key("6f1ad7a1-2f5c-4f0e-8a41-93d0c7e3b503", KeyType::Primary),
+            replaced: vec![id("6f1ad7a1-2f5c-4f0e-8a41-93d0c7e3b501")],
+        },
+        Event::KeyDeleted { .. } => Event::KeyDeleted { key_id: id("6f1ad7a1-2f5c-4f0e-8a41-93d0c7e3b502") },
     }
 }
 

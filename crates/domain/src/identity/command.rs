@@ -55,6 +55,11 @@ pub enum Command {
         /// The secret.
         vault_secret_id: Uuid,
     },
+    /// Give the identity a signing key, in place of the one that it has.
+    SetSigningKey {
+        /// SHA-256 of the key's text in lower-case hexadecimal.
+        secret_sha256: String,
+    },
     /// Delete the identity, with everything that belongs to it.
     Delete,
 }
@@ -175,7 +180,8 @@ impl Command {
             | Self::ChangePhone(_)
             | Self::ReleasePhone { .. }
             | Self::ReplaceTunnelMetadata { .. }
-            | Self::RevokeVaultAccess { .. } => Needs::default(),
+            | Self::RevokeVaultAccess { .. }
+            | Self::SetSigningKey { .. } => Needs::default(),
             Self::Delete => Needs { own_names: true, ..Needs::default() },
         }
     }

@@ -49,6 +49,7 @@ pub(super) fn change(live: &Live, command: &Command, facts: &Facts) -> Decision 
         Command::ReplaceTunnelMetadata { metadata } => Ok(replace_tunnel_metadata(live, metadata)),
         Command::GrantVaultAccess { vault_secret_id } => grant_vault_access(live, *vault_secret_id, facts),
         Command::RevokeVaultAccess { vault_secret_id } => revoke_vault_access(live, *vault_secret_id),
+        Command::SetSigningKey { secret_sha256 } => Ok(set_signing_key(live, secret_sha256)),
         Command::Delete => Ok(delete(live)),
     }
 }
@@ -197,6 +198,13 @@ fn replace_tunnel_metadata(live: &Live, metadata: &str) -> Vec<Event> {
         return vec![];
     }
     vec![Event::TunnelMetadataChanged { metadata: metadata.to_owned() }]
+}
+
+fn set_signing_key(live: &Live, secret_sha256: &String) -> Vec<Event> {
+    let secret_sha256 =
+        Some(secret_sha256).filter(|digest| Some(*digest) != live.signing_key_sha256.as_ref());
+    let event = |digest: &String| Event::SigningKeySet { secret_sha256: digest.clone() };
+    secret_sha256.map(event).into_iter().collect()
 }
 
 fn secrets_granted(selection: &SecretSelection, facts: &Facts) -> Result<Vec<Event>, IdentityError> {

@@ -144,6 +144,13 @@ pub enum Event {
         /// The secret.
         vault_secret_id: Uuid,
     },
+    /// It got a signing key for webhooks, in place of the one that it had.
+    #[serde(rename = "identity.signing_key_set")]
+    SigningKeySet {
+        /// SHA-256 of the key's text in lower-case hexadecimal. The key has 256 random bits, so it cannot be found from the
+        /// digest.
+        secret_sha256: String,
+    },
     /// It was deleted, with its mailbox, tunnel, keys, access rows and access rules.
     #[serde(rename = "identity.deleted")]
     Deleted {
@@ -185,6 +192,7 @@ impl Event {
             Self::TunnelMetadataChanged { .. } => "identity.tunnel_metadata_changed",
             Self::VaultAccessGranted { .. } => "identity.vault_access_granted",
             Self::VaultAccessRevoked { .. } => "identity.vault_access_revoked",
+            Self::SigningKeySet { .. } => "identity.signing_key_set",
             Self::Deleted { .. } => "identity.deleted",
         }
     }

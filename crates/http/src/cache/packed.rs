@@ -1,5 +1,5 @@
-//! Identities as they are kept: compressed. Documents are very much alike, so what is left of one that is compared with
-//! another is a sixth of it. docs/performance.md says what that costs.
+//! Compression of cached identities. Documents are very similar to each other, so a document that is compressed with
+//! another one as dictionary has a sixth of its size. docs/performance.md has the cost.
 
 use std::sync::OnceLock;
 
@@ -7,29 +7,29 @@ use identity_projections::identities::IdentityBody;
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use uuid::Uuid;
 
-/// Packs identities, and unpacks those that it has packed itself. What they are compared with is the first of them: it
-/// comes from the same installation as all others.
+/// Compresses identities, and decompresses those that it has compressed. The dictionary is the first of them.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     first: OnceLock<Box<[u8]>>,
 }
 
-/// How much of the first is used, from its end: the names of its members, and not what somebody has to say at length.
-const LARGEST_EXAMPLE: usize = 4096;
+/// The maximum size of the dictionary, in bytes. It is the end of the first document: long descriptions stand at the
+/// beginning, and the names of members, which all documents share, at the end.
+const MAX_DICTIONARY_BYTES: usize = 4096;
 
-/// An identity, packed.
+/// A compressed identity.
 #[derive(Debug)]
 pub(super) struct Packed {
     id: Uuid,
     version: i64,
-    /// Document and access rows, one behind the other.
+    /// Document and access rows, concatenated and compressed.
     texts: Box<[u8]>,
     document_bytes: usize,
     access_bytes: usize,
 }
 
 impl Packed {
-    /// The bytes of its texts.
+    /// The compressed size in bytes.
     pub(super) fn len(&self) -> usize {
         self.texts.len()
     }
@@ -37,7 +37,7 @@ impl Packed {
 
 impl Packer {
     pub(super) fn pack(&self, found: &IdentityBody) -> Packed {
-        let first = self.first.get_or_init(|| example(found.document.as_bytes()).into());
+        let first = self.first.get_or_init(|| dictionary(found.document.as_bytes()).into());
         let texts = [found.document.as_bytes(), found.access.as_bytes()].concat();
         Packed {
             id: found.id,
@@ -48,7 +48,7 @@ impl Packer {
         }
     }
 
-    /// Nothing, if the memory has been damaged meanwhile: then the database is asked.
+    /// Decompresses an identity. `None` if the bytes are damaged; the database is asked then.
     pub(super) fn unpack(&self, packed: &Packed) -> Option<IdentityBody> {
         let bytes = packed.document_bytes + packed.access_bytes;
         let texts = decompress_with_dict(&packed.texts, bytes, self.first.get()?).ok()?;
@@ -59,8 +59,8 @@ impl Packer {
     }
 }
 
-fn example(document: &[u8]) -> &[u8] {
-    let from = document.len().saturating_sub(LARGEST_EXAMPLE);
+fn dictionary(document: &[u8]) -> &[u8] {
+    let from = document.len().saturating_sub(MAX_DICTIONARY_BYTES);
     document.get(from..).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! The task that keeps the cache up to date with events of other processes, and that says how long the cache may be used.
+//! The task that applies events of other processes to the cache, and allows the use of the cache for one second at a time.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use tokio::sync::watch;
 
 use super::Cache;
 
-/// The most events of other processes that are looked at one by one.
-const LOOKED_AT: i64 = 10_000;
+/// The maximum number of events that are applied one by one. If there are more, the cache is emptied.
+const MAX_APPLIED_EVENTS: i64 = 10_000;
 
-/// How often the log is looked at when nothing is heard of it.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How often the log is read without a notification.
+const READ_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The least time between two looks, however much is heard.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
+/// The minimum time between two readings of the log.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long what is kept may be used after a look at the log: a database that stopped answering says nothing of keys
-/// that were revoked meanwhile.
-const TRUST: Duration = Duration::from_secs(1);
+/// How long the cache may be used after the log was read. A key may have been revoked since, and a database that does not
+/// answer cannot tell.
+const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
@@ -34,30 +34,29 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches over `cache` as long as somebody tells `head` where the log ends.
+    /// A watch over `cache`. `head` tells how far the log goes.
     pub fn new(cache: Cache, pool: PgPool, head: watch::Receiver<Head>) -> Self {
         Self { cache, pool, head, state: None }
     }
 
-    /// Watches until nobody tells how far the log reaches any more.
+    /// Runs until the sender of `head` is dropped.
     pub async fn run(mut self) {
         loop {
             let asked = Instant::now();
             let following = self.head.borrow_and_update().following;
             let looked = following && self.look().await;
-            self.cache.trust(looked.then(|| asked + TRUST));
+            self.cache.trust(looked.then(|| asked + MAX_TRUST_TIME));
             if !looked {
                 self.state = None;
             }
-            tokio::time::sleep(LOOK_PAUSE).await;
-            if self.news(asked + LOOK_AGAIN).await.is_err() {
+            tokio::time::sleep(MIN_READ_INTERVAL).await;
+            if self.news(asked + READ_INTERVAL).await.is_err() {
                 return self.cache.trust(None);
             }
         }
     }
 
-    /// Waits until there is an event that this process has not seen, but no longer than this. An error means that nobody
-    /// tells any more.
+    /// Waits for an event that has not been applied, at most until `until`. Fails if the sender of `head` is dropped.
     async fn news(&mut self, until: Instant) -> Result<(), watch::error::RecvError> {
         let cache = &self.cache;
         let is_news = |head: &Head| head.following && head.position > cache.0.seen.load(Ordering::Acquire);
@@ -67,8 +66,9 @@ impl Watch {
         }
     }
 
+    /// Reads the log. Returns whether that succeeded in time.
     async fn look(&mut self) -> bool {
-        match tokio::time::timeout(TRUST, self.catch_up()).await {
+        match tokio::time::timeout(MAX_TRUST_TIME, self.catch_up()).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
@@ -78,13 +78,13 @@ impl Watch {
         }
     }
 
-    /// Where nothing was seen yet, all that is kept goes, after it is known from where on the log will be looked at:
-    /// what is read later misses nothing. The same where a read model was made anew.
+    /// Applies the events since the last reading. Empties the cache instead, after noting the position of the log, if this
+    /// is the first reading, if a read model was rebuilt since, or if there are more than 10,000 events.
     async fn catch_up(&mut self) -> Result<(), ReadError> {
         let state = read::state(&self.pool).await?;
         let seen = self.cache.0.seen.load(Ordering::Acquire);
         let known = self.state.as_ref().is_some_and(|known| known.read_models == state.read_models);
-        if !known || state.position - seen > LOOKED_AT {
+        if !known || state.position - seen > MAX_APPLIED_EVENTS {
             self.cache.0.seen.store(state.position, Ordering::Release);
             self.cache.forget_all();
         } else if state.position > seen {

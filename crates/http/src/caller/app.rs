@@ -8,6 +8,7 @@ use axum::http::HeaderValue;
 use identity_log::Log;
 use identity_log::feeds::Feeds;
 use identity_log::proof::signer::Signer;
+use identity_log::signing_keys::SecretsKey;
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::finder::{FindError, Finder, KeyId};
 use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub log: Log,
     /// Whoever signs it.
     pub signer: Signer,
+    /// What seals signing keys of identities.
+    pub secrets_key: SecretsKey,
     /// How far the history of single organizations reaches. When nobody tells any more the service is stopping, and answers
     /// that follow history end.
     pub feeds: Feeds,
@@ -151,6 +154,11 @@ impl App {
         // Nobody else charges this request.
         let _: Result<(), _> = context.standing.set(standing);
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
+    }
+
+    /// Counts an attempt to open the vault.
+    pub(super) fn charge_vault_attempt(&self, key: Uuid) -> Result<(), ApiError> {
+        self.0.limits.take_vault_attempt(key)
     }
 
     /// The key with this id, if it is good.

@@ -4,9 +4,11 @@
 use identity_domain::api_key::ApiKeyError;
 use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
+use identity_domain::vault::VaultError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::{Namespace, Rejection};
 use identity_log::proof::{SignError, TreeError};
+use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::finder::FindError;
 use identity_projections::past::PastError;
@@ -65,6 +67,17 @@ impl From<ReadError> for ApiError {
     }
 }
 
+impl From<SigningKeyError> for ApiError {
+    fn from(error: SigningKeyError) -> Self {
+        match error {
+            SigningKeyError::Database(error) => error.into(),
+            SigningKeyError::NoRandomness(_) | SigningKeyError::Unsealable | SigningKeyError::Sealed(_) => {
+                Self::internal(chain(&error))
+            }
+        }
+    }
+}
+
 impl From<TreeError> for ApiError {
     fn from(error: TreeError) -> Self {
         match error {
@@ -113,6 +126,7 @@ impl From<Rejection> for ApiError {
             Rejection::Identity(error) => error.into(),
             Rejection::ApiKey(error) => error.into(),
             Rejection::Organization(error) => error.into(),
+            Rejection::Vault(error) => error.into(),
             Rejection::VaultSecret(error) => error.into(),
         }
     }
@@ -190,6 +204,20 @@ impl From<OrganizationError> for ApiError {
         match error {
             OrganizationError::AlreadyCreated => {
                 Self::new(Code::OrganizationExists, "Organization id is in use")
+            }
+        }
+    }
+}
+
+impl From<VaultError> for ApiError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::NotInitialized => Self::vault_not_initialized(),
+            VaultError::AlreadyInitialized => Self::new(Code::VaultExists, "Vault is initialized already"),
+            VaultError::KeyNotFound => Self::vault_key_not_found(),
+            VaultError::KeyExists => Self::new(Code::VaultKeyExists, "Vault key id is in use"),
+            VaultError::LastKey => {
+                Self::new(Code::LastVaultKey, "The last key of the vault cannot be deleted")
             }
         }
     }

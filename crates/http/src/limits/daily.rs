@@ -104,7 +104,7 @@ impl Daily {
         match command {
             Command::Identity(command) => self.take_for_identity(key, command),
             Command::ApiKey(api_key::Command::Issue(_)) => self.keys.take(&key.id),
-            Command::VaultSecret(vault_secret::Command::Register(_)) => {
+            Command::VaultSecret(vault_secret::Command::Register { .. }) => {
                 self.secrets.take(&key.organization_id)
             }
             Command::ApiKey(_) | Command::VaultSecret(_) | Command::Organization(_) => Ok(()),

@@ -23,11 +23,14 @@ pub(super) fn tags() -> Value {
     json!([
         { "name": "Identities", "description": "The agents of an organization" },
         { "name": "Visibility", "description": "Which identities an agent may see" },
+        { "name": "Directory", "description": "Identities, as newer clients look for their peers" },
         { "name": "Phone numbers", "description": "At most one for an identity, for life" },
+        { "name": "iMessage", "description": "Dedicated numbers, of which there are none" },
         { "name": "Tunnels", "description": "Created and deleted with their identities" },
         { "name": "Mailboxes", "description": "Created and deleted with their identities" },
         { "name": "API keys", "description": "Keys of an organization, and the one that asks" },
-        { "name": "Vault", "description": "References to secrets, and who may use them" },
+        { "name": "Signing keys", "description": "Keys with which webhooks of identities are signed" },
+        { "name": "Vault", "description": "Encrypted secrets, the keys that open them, and who may use them" },
         { "name": "History", "description": "Every event, and the proof of it; for admins and auditors" },
         { "name": "Operation", "description": "For operators of the service; without a key" },
     ])
@@ -72,6 +75,7 @@ fn parameters() -> Value {
         text("agent_handle", "The handle; upper case is folded, and one `@` at the beginning dropped"),
         text("email_address", "The whole address or its local part, in any case"),
         text("api_key_id", "The key's id"),
+        text("auth_hash", "The hash of a vault key"),
         id("viewer_identity_id", "The viewer's identity"),
         id("phone_number_id", "The number's id"),
         id("tunnel_id", "The tunnel's id"),

@@ -1,4 +1,7 @@
-//! A minimal registry of vault secrets: references, and who may use them. Contract, section 10.4. Admins only.
+//! Secrets of the vault, and who may use them. Contract, sections 10.4 and 10.5. Admins write; an agent reads what it may use.
+
+mod kept;
+pub(crate) mod keys;
 
 use std::collections::HashMap;
 
@@ -6,66 +9,177 @@ use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_domain::vault_secret::{Command as SecretCommand, Registration};
+use identity_domain::vault_secret::{Command as SecretCommand, Registration, SecretType, Update};
 use identity_domain::{Command, Kind};
+use identity_log::ciphertexts::{self, CiphertextChange};
 use identity_log::{Committed, ids};
-use identity_projections::bodies::{VaultAccessRule, VaultSecret};
+use identity_projections::bodies::{VaultAccessRule, VaultSecret, VaultSecretDetail};
 use identity_projections::identities;
 use identity_projections::vault_access;
 use identity_projections::vault_secrets::{self, Row};
 use uuid::Uuid;
 
+use self::kept::{base64, sha256};
 use super::identity_forms::DESCRIPTION;
 use super::json as answer;
 use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{expected_version, unless_known};
 use crate::error::ApiError;
-use crate::form::reader::{choice, filled_text, text, uuid};
+use crate::form::reader::{Reader, choice, filled_text, read_choice, schema_of, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::parameters::{Parameters, Query, ReadQuery};
 use crate::reply::{Answer, Done, Reply, Source};
+
+/// The name of the ciphertext of a secret.
+const CONTENT: &str = "content";
+
+/// The longest content, in characters of base64.
+const LONGEST_CONTENT: usize = 65_536;
 
 /// List vault secrets
 ///
-/// Newest first.
+/// Newest first, without their content. An agent sees those that it may use, and of their rules its own.
 #[utoipa::path(get, path = "/api/v1/vault/secrets", tag = "Vault",
     responses((status = 200, description = "The secrets", body = Vec<VaultSecret<'static>>)))]
 pub(crate) async fn list_secrets(
-    Admin(caller): Admin,
+    caller: Caller,
+    query: Query<SecretQuery>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    unless_known(&caller, &headers, async || secrets(&caller).await).await
+    let mut parameters = query.parameters();
+    parameters.keep(&["secret_type"]);
+    let wanted = SecretQuery::read(&mut parameters);
+    parameters.finish()?;
+    unless_known(&caller, &headers, async || secrets(&caller, wanted).await).await
 }
 
-async fn secrets(caller: &Caller) -> Result<Response, ApiError> {
-    let secrets = vault_secrets::list(caller.pool(), caller.organization_id()).await?;
-    let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
-    let mut rules: HashMap<Uuid, Vec<VaultAccessRule>> = HashMap::new();
-    for rule in &vault_access::list(caller.pool(), &ids).await? {
-        rules.entry(rule.vault_secret_id).or_default().push(rule.into());
+/// The parameters of the list.
+#[derive(Debug)]
+pub(crate) struct SecretQuery;
+
+impl SecretQuery {
+    fn read(parameters: &mut Parameters) -> Option<SecretType> {
+        parameters.one("secret_type", "Only those of this type", secret_type())
     }
-    let bodies =
-        secrets.iter().map(|secret| VaultSecret::of(secret, rules.remove(&secret.id).unwrap_or_default()));
-    answer(StatusCode::OK, &bodies.collect::<Vec<_>>())
 }
 
-/// Register a vault secret
+impl ReadQuery for SecretQuery {
+    fn describe(parameters: &mut Parameters) {
+        Self::read(parameters);
+    }
+}
+
+fn secret_type() -> impl Reader<str, SecretType> {
+    (|text: &str| read_choice(&text.into()), schema_of::<SecretType>)
+}
+
+async fn secrets(caller: &Caller, wanted: Option<SecretType>) -> Result<Response, ApiError> {
+    let mut secrets = vault_secrets::list(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
+    secrets
+        .retain(|secret| wanted.is_none_or(|wanted| secret.secret_type == vault_secrets::type_name(wanted)));
+    let rules = Rules::load(caller, &secrets).await?;
+    answer(StatusCode::OK, &secrets.iter().map(|secret| rules.body(secret)).collect::<Vec<_>>())
+}
+
+/// The rules of several secrets that the caller is shown.
+struct Rules(HashMap<Uuid, Vec<VaultAccessRule>>);
+
+impl Rules {
+    async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
+        let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
+        let mut rules: HashMap<Uuid, Vec<VaultAccessRule>> = HashMap::new();
+        for rule in &vault_access::list(caller.pool(), &caller.viewer(), &ids).await? {
+            rules.entry(rule.vault_secret_id).or_default().push(rule.into());
+        }
+        Ok(Self(rules))
+    }
+
+    fn body<'a>(&self, secret: &'a Row) -> VaultSecret<'a> {
+        VaultSecret::of(secret, self.0.get(&secret.id).cloned().unwrap_or_default())
+    }
+}
+
+/// The contents of several secrets, and their rules.
+struct Contents {
+    rules: Rules,
+    by_secret: HashMap<String, String>,
+}
+
+impl Contents {
+    async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
+        let ids: Vec<String> = secrets.iter().map(|secret| secret.id.to_string()).collect();
+        let kind = Kind::VaultSecret;
+        let rows = ciphertexts::of_aggregates(caller.pool(), caller.organization_id(), kind, &ids).await?;
+        let text = |ciphertext| {
+            String::from_utf8(ciphertext).map_err(|_| ApiError::internal("content is not base64".to_owned()))
+        };
+        let by_secret = rows.into_iter().map(|row| Ok((row.aggregate_id, text(row.ciphertext)?)));
+        let by_secret = by_secret.collect::<Result<HashMap<String, String>, ApiError>>()?;
+        Ok(Self { rules: Rules::load(caller, secrets).await?, by_secret })
+    }
+
+    fn detail<'a>(&'a self, secret: &'a Row) -> VaultSecretDetail<'a> {
+        let encrypted_payload = self.by_secret.get(&secret.id.to_string()).map(String::as_str);
+        VaultSecretDetail { secret: self.rules.body(secret), encrypted_payload }
+    }
+}
+
+/// Get a vault secret
 ///
-/// A reference: the secret itself lives elsewhere, and is not kept if it is sent.
+/// With its content, as its client encrypted it.
+#[utoipa::path(get, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
+    responses((status = 200, description = "The secret", body = VaultSecretDetail<'static>)),
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
+pub(crate) async fn get_secret(
+    caller: Caller,
+    Segments(id): Segments<String>,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    unless_known(&caller, &headers, async || {
+        let secrets = [secret];
+        let contents = Contents::load(&caller, &secrets).await?;
+        let [secret] = &secrets;
+        answer(StatusCode::OK, &contents.detail(secret))
+    })
+    .await
+}
+
+/// Create a vault secret
+///
+/// With content that the client has encrypted, or without: then it is a reference to a secret that is kept elsewhere.
 #[utoipa::path(post, path = "/api/v1/vault/secrets", tag = "Vault",
     responses((status = 201, description = "The secret", body = VaultSecret<'static>)),
     extensions(("x-errors" = json!([Code::VaultSecretExists]))))]
 pub(crate) async fn register_secret(
     Admin(caller): Admin,
-    body: Sent<Registration>,
+    body: Sent<NewSecret>,
 ) -> Result<Response, ApiError> {
-    let registration = body.read(caller.settings())?;
-    let id = ids::mint();
-    caller.write(id, Command::VaultSecret(SecretCommand::Register(registration)), None, Registered).await
+    let NewSecret { id, registration, content } = body.read(caller.settings())?;
+    let id = id.unwrap_or_else(ids::mint);
+    let content_sha256 = content.as_deref().map(sha256);
+    let command = Command::VaultSecret(SecretCommand::Register { registration, content_sha256 });
+    caller.write_with(id, command, stored(content), None, Registered).await
 }
 
-impl ReadForm for Registration {
+/// The change that stores content, if there is any.
+fn stored(content: Option<String>) -> Vec<CiphertextChange> {
+    let put =
+        |content: String| CiphertextChange::Put { name: CONTENT.to_owned(), ciphertext: content.into() };
+    content.into_iter().map(put).collect()
+}
+
+/// Body of `POST /vault/secrets`.
+#[derive(Debug)]
+pub(crate) struct NewSecret {
+    id: Option<Uuid>,
+    registration: Registration,
+    content: Option<String>,
+}
+
+impl ReadForm for NewSecret {
     const NAME: &'static str = "RegisterVaultSecret";
     const EXAMPLE: &'static str = r#"{ "name": "mail relay", "secret_type": "login" }"#;
 
@@ -74,11 +188,16 @@ impl ReadForm for Registration {
         let about = "What it holds; `other` if absent";
         let secret_type = form.lenient("secret_type", about, choice()).unwrap_or_default();
         let description = form.lenient("description", DESCRIPTION, text(settings.longest_description));
-        Some(Self { name: name?, secret_type, description })
+        let about = "Its id, where the client needs to know it before; a new one if absent";
+        let id = form.lenient("id", about, uuid());
+        let content = form.lenient("encrypted_payload", ABOUT_CONTENT, base64(LONGEST_CONTENT));
+        Some(Self { id, registration: Registration { name: name?, secret_type, description }, content })
     }
 }
 
-/// Answers with the reference; nobody has access to it yet.
+const ABOUT_CONTENT: &str = "Its content, encrypted by the client, in base64";
+
+/// Answers with the secret; nobody has access to it yet.
 struct Registered;
 
 #[async_trait]
@@ -91,13 +210,69 @@ impl Reply for Registered {
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
-    let found = vault_secrets::find(caller.pool(), caller.organization_id(), id).await?;
+    let found = vault_secrets::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::vault_secret_not_found)
+}
+
+/// Change a vault secret
+///
+/// What is absent stays; its type never changes.
+#[utoipa::path(patch, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
+    responses((status = 200, description = "The secret", body = VaultSecret<'static>)),
+    extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
+pub(crate) async fn update_secret(
+    Admin(caller): Admin,
+    Segments(id): Segments<String>,
+    IfMatch(headers): IfMatch,
+    body: Sent<ChangedSecret>,
+) -> Result<Response, ApiError> {
+    let before = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let ChangedSecret { update, content } = body.read(caller.settings())?;
+    let id = before.id;
+    let expected = caller.expected_version(&headers, Kind::VaultSecret, id).await?;
+    let rules = Rules::load(&caller, std::slice::from_ref(&before)).await?;
+    let command = Command::VaultSecret(SecretCommand::Update(update));
+    caller.write_with(id, command, stored(content), expected, Changed { before, rules }).await
+}
+
+/// Body of `PATCH /vault/secrets/{secret_id}`.
+#[derive(Debug)]
+pub(crate) struct ChangedSecret {
+    update: Update,
+    content: Option<String>,
+}
+
+impl ReadForm for ChangedSecret {
+    const NAME: &'static str = "UpdateVaultSecret";
+    const EXAMPLE: &'static str = r#"{ "name": "mail relay, old" }"#;
+
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
+        let name = form.optional("name", "What it is called", filled_text(255));
+        let description = form.nullable("description", DESCRIPTION, text(settings.longest_description));
+        let content = form.lenient("encrypted_payload", ABOUT_CONTENT, base64(LONGEST_CONTENT));
+        let content_sha256 = content.as_deref().map(sha256);
+        Some(Self { update: Update { name, description, content_sha256 }, content })
+    }
+}
+
+/// Answers with the secret.
+struct Changed {
+    before: Row,
+    rules: Rules,
+}
+
+#[async_trait]
+impl Reply for Changed {
+    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let secret = vault_secrets::after(self.before.clone(), &committed.events);
+        let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
+        Answer::json(StatusCode::OK, &self.rules.body(&secret))
+    }
 }
 
 /// Delete a vault secret
 ///
-/// All access to it ends.
+/// All access to it ends, and its content is gone.
 #[utoipa::path(delete, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
@@ -113,18 +288,18 @@ pub(crate) async fn delete_secret(
 
 /// List who may use a vault secret
 ///
-/// Oldest first.
+/// Oldest first. An agent is shown its own rule.
 #[utoipa::path(get, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
     responses((status = 200, description = "The rules", body = Vec<VaultAccessRule>)),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
 pub(crate) async fn list_access_rules(
-    Admin(caller): Admin,
+    caller: Caller,
     Segments(id): Segments<String>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     unless_known(&caller, &headers, async || {
-        let rules = vault_access::list(caller.pool(), &[secret.id]).await?;
+        let rules = vault_access::list(caller.pool(), &caller.viewer(), &[secret.id]).await?;
         answer(StatusCode::OK, &rules.iter().map(VaultAccessRule::from).collect::<Vec<_>>())
     })
     .await

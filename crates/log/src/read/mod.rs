@@ -9,4 +9,4 @@ pub(crate) mod pages;
 pub mod past;
 pub mod scan;
 
-pub use pages::{Change, LogState, changes, head, page, shown_history, state, version};
+pub use pages::{Change, LogState, changes, head, lifetime, page, shown_history, state, version};

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::error::ReadError;
@@ -114,6 +115,26 @@ pub async fn version(
     .bind(aggregate_id)
     .bind(organization_id)
     .fetch_one(executor)
+    .await
+}
+
+/// The moments of the first and the last event of an aggregate; `None` if it has none.
+pub async fn lifetime(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    aggregate_id: &str,
+) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, sqlx::Error> {
+    sqlx::query_as(
+        "select min(recorded_at), max(recorded_at)
+         from events
+         where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3
+         having count(*) > 0",
+    )
+    .bind(kind.as_str())
+    .bind(aggregate_id)
+    .bind(organization_id)
+    .fetch_optional(executor)
     .await
 }
 

@@ -240,6 +240,7 @@ impl BatchContext {
         let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
+            id_is_taken: self.id_is_taken(append),
             blocked: name.and_then(|name| {
                 let claimant = &append.aggregate_id;
                 self.claims.blocker(name.as_str(), claimant, Held { hold, most: names_held }, now)
@@ -255,6 +256,12 @@ impl BatchContext {
             wait_for_rename: recent.and_then(|recent| recent.renames.wait(quotas.renames_per_day, now)),
             wait_for_number: recent.and_then(|recent| recent.numbers.wait(quotas.numbers_per_day, now)),
         }
+    }
+
+    /// Whether another organization has an aggregate of this type and id.
+    fn id_is_taken(&self, append: &Append) -> bool {
+        let found = self.aggregates.get(&(append.command.kind(), append.aggregate_id.clone()));
+        found.is_some_and(|aggregate| aggregate.organization_id != append.organization_id)
     }
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
@@ -278,7 +285,7 @@ impl BatchContext {
 
     fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
         self.aggregate(organization, Kind::VaultSecret, secret.to_string())
-            .is_some_and(|aggregate| aggregate.state == State::VaultSecret(VaultSecret::Live))
+            .is_some_and(|aggregate| matches!(aggregate.state, State::VaultSecret(VaultSecret::Live(_))))
     }
 
     fn offer(&self, wish: &NumberWish) -> Option<Offer> {
@@ -317,7 +324,7 @@ impl BatchContext {
                     registered.insert(id);
                 }
             }
-            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) => {}
+            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) | Event::Vault(_) => {}
         }
     }
 

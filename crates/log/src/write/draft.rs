@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::batch_context::BatchContext;
 use super::carrier::NumberChange;
+use super::ciphertexts;
 use super::deps::Deps;
 use super::head::{DraftedOn, LogHead};
 use super::idempotency::{self, UsedKey, UsedKeys};
@@ -83,6 +84,7 @@ pub(super) async fn draft(
         Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
     if !events.is_empty() {
         record(&events, &head, &claims, &deps.settings.seal_key, &mut writes)?;
+        ciphertexts::record(appends, &outcomes, &mut writes)?;
     }
     if has_accepted {
         if folds.is_empty() {

@@ -89,6 +89,7 @@ mod batch;
 mod batch_context;
 mod batch_needs;
 pub mod carrier;
+mod ciphertexts;
 mod clock_guard;
 pub(crate) mod committer;
 mod connection;

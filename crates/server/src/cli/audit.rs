@@ -92,7 +92,7 @@ pub(super) struct VerifyFlags {
 }
 
 pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
-    let Installation { database, signing } = installation;
+    let Installation { database, signing, .. } = installation;
     match command {
         Command::Export(flags) => {
             with_database(database, IfMissing::Refuse, async |database| {

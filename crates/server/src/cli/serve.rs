@@ -7,6 +7,7 @@ use serde_json::json;
 
 use identityd::database::{Database, IfMissing};
 use identityd::operator::Operator;
+use identityd::secrets::SecretsSettings;
 use identityd::settings::ServeSettings;
 use identityd::signing::SigningSettings;
 use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
@@ -27,7 +28,7 @@ pub(super) async fn run(
     output: Output,
     with_demo: bool,
 ) -> anyhow::Result<()> {
-    let Installation { database, signing } = installation;
+    let Installation { database, signing, secrets } = installation;
     // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
     let reloads = settings.wire.tls.is_some() || Supervisor::is_there();
     let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
@@ -38,7 +39,7 @@ pub(super) async fn run(
         Err(error) => return Err(error),
     };
     let outcome = tokio::select! {
-        started = start(settings, signing.clone(), &database, output) => started.map(Some),
+        started = start(settings, signing.clone(), secrets.clone(), &database, output) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
     let demo = with_demo.then(|| Operator::new(database.pool().clone(), signing.clone()));
@@ -57,10 +58,11 @@ pub(super) async fn run(
 async fn start(
     settings: &ServeSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
     database: &Database,
     output: Output,
 ) -> anyhow::Result<Service> {
-    let service = Service::start(service_settings(settings, signing, database)).await?;
+    let service = Service::start(service_settings(settings, signing, secrets, database)).await?;
     let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
     let mut lines = vec![format!("listening on {base}")];
@@ -121,6 +123,7 @@ async fn drain(service: Service) -> anyhow::Result<()> {
 fn service_settings(
     settings: &ServeSettings,
     signing: SigningSettings,
+    secrets: SecretsSettings,
     database: &Database,
 ) -> ServiceSettings {
     let ServeSettings {
@@ -142,6 +145,7 @@ fn service_settings(
         name_hold,
         description_limit,
         signing,
+        secrets,
         wire,
         quotas,
         idempotency_retention,

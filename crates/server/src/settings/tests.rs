@@ -1,5 +1,5 @@
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -12,6 +12,7 @@ use super::{
     WireLayer,
 };
 use crate::ServiceSettings;
+use crate::secrets::SecretsSettings;
 
 fn served(flags: ServeFlags, file: &str) -> Result<ServeSettings, String> {
     let file = SettingsFile::parse(file).map_err(|error| format!("{error:#}"))?;
@@ -213,6 +214,7 @@ fn no_password_is_shown_by_accident() {
         quotas: served.quotas,
         idempotency_retention: Duration::from_hours(24),
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
+        secrets: SecretsSettings::new(None, Path::new("")),
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,
         connections: crate::CONNECTIONS,

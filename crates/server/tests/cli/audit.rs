@@ -390,7 +390,7 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     let checked = scene.place.run(&["doctor"]);
     assert!(checked.stdout.contains(&format!("is not signed any more: {why}")), "{}", checked.stdout);
     assert_eq!(checked.status.code(), Some(1));
-    let url = format!("{}/metrics", scene.service.base());
+    let url = scene.service.metrics().to_owned();
     eventually("the metric tells of it", || {
         Client::new().get(&url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
     });

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Variables that would change what the binary does, and that the machine of a developer may have.
-const SETTINGS: [&str; 30] = [
+const SETTINGS: [&str; 31] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -36,6 +36,7 @@ const SETTINGS: [&str; 30] = [
     "IDENTITYD_ORGANIZATION_REQUESTS_PER_MINUTE",
     "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
     "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
+    "IDENTITYD_SECRETS_KEY_FILE",
     "IDENTITYD_SIGNING_KEY",
     "IDENTITYD_SIGNING_KEY_FILE",
     "IDENTITYD_TLS_CERTIFICATE",

@@ -17,6 +17,7 @@ mod private_postgres;
 mod projections;
 mod repetitions;
 mod secrets;
+mod secrets_key;
 mod standing;
 mod starts;
 mod terminal;

@@ -16,7 +16,10 @@ use crate::traces::collector;
 const PASSWORD: &str = "canary-of-the-database";
 /// `canary-of-the-signing-key-012345`, which are 32 bytes, in base64.
 const SIGNING_KEY: &str = "Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLWtleS0wMTIzNDU=";
-const VAULT: &str = "canary-of-the-vault";
+/// `canary-of-the-vault` in base64, as a client would send what it has encrypted. The service keeps it.
+const VAULT: &str = "Y2FuYXJ5LW9mLXRoZS12YXVsdA==";
+/// The hash by which a wrapped key of the vault is asked for.
+const HASH: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
 const WRONG: &str = "canary-of-a-wrong-key";
 
 /// Everything that came out, by where.
@@ -63,6 +66,19 @@ fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
     let issue = json!({ "label": "k", "scoped_identity_id": alpha["id"] });
     let (status, issued) = call(&mut Seen::default(), base, key, &Method::POST, "/api/v1/api-keys", &issue);
     assert_eq!(status, 201);
+    let vault_key = json!({ "id": alpha["id"], "wrapped_org_encryption_key": VAULT, "auth_hash": HASH });
+    let vault = json!({ "vault_key": vault_key });
+    assert_eq!(call(seen, base, key, &Method::POST, "/api/v1/vault/initialize", &vault).0, 201);
+    let unlock = format!("/api/v1/vault/unlock?auth_hash={HASH}");
+    assert_eq!(call(&mut Seen::default(), base, key, &Method::GET, &unlock, &json!({})).0, 200);
+    let last = format!("/api/v1/vault/keys/{HASH}");
+    assert_eq!(call(seen, base, key, &Method::DELETE, &last, &json!({})).0, 409);
+    let rotate = "/api/v1/identities/alpha/signing-key";
+    let (status, signing) = call(&mut Seen::default(), base, key, &Method::POST, rotate, &json!({}));
+    assert_eq!(status, 201);
+    assert_eq!(call(seen, base, key, &Method::POST, rotate, &json!({})).0, 201, "repeated");
+    assert_eq!(call(seen, base, key, &Method::GET, rotate, &json!({})).0, 200);
+    let signing = signing["signing_key"].as_str().unwrap().trim_start_matches("whsec_").to_owned();
     let agent = issued["api_key"].as_str().unwrap().to_owned();
     assert_eq!(call(seen, base, key, &Method::POST, "/api/v1/api-keys", &issue).0, 201, "repeated");
     assert_eq!(call(seen, base, &agent, &Method::GET, "/api/whoami", &json!({})).0, 200);
@@ -76,7 +92,7 @@ fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
         call(seen, base, key, &Method::POST, "/api/v1/identities", &json!({ "agent_handle": 7 })).0,
         409
     );
-    vec![secret_of(&agent)]
+    vec![secret_of(&agent), signing]
 }
 
 fn secret_of(key: &str) -> String {
@@ -139,6 +155,6 @@ fn no_secret_comes_out_anywhere() {
     seen.add("the log", logged);
     let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
     seen.has_no(
-        &[&secrets, &[PASSWORD, SIGNING_KEY, "canary-of-the-signing-key", VAULT, WRONG][..]].concat(),
+        &[&secrets, &[PASSWORD, SIGNING_KEY, "canary-of-the-signing-key", VAULT, HASH, WRONG][..]].concat(),
     );
 }

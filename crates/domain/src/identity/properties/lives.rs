@@ -156,6 +156,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => text().prop_map(|metadata| Command::ReplaceTunnelMetadata { metadata }),
         3 => secret().prop_map(|vault_secret_id| Command::GrantVaultAccess { vault_secret_id }),
         3 => secret().prop_map(|vault_secret_id| Command::RevokeVaultAccess { vault_secret_id }),
+        1 => Just(Command::SetSigningKey { secret_sha256: "9f86d081".to_owned() }),
         1 => Just(Command::Delete),
     ]
 }
@@ -191,6 +192,7 @@ impl Elsewhere {
         // The ids of rows only have to differ.
         let with_row = |id: Uuid| (id, Uuid::from_u128(id.as_u128() | 1 << 100));
         Facts {
+            id_is_taken: false,
             blocked: needs.name.as_ref().and(self.blocked),
             identity_is_live: needs.identity.is_some_and(|identity| self.live.contains(&identity)),
             identities: self.live.iter().copied().filter(|_| needs.all_identities).map(with_row).collect(),

@@ -136,6 +136,15 @@ fn the_metadata_of_a_new_tunnel_is_the_empty_object() {
 }
 
 #[test]
+fn a_signing_key_may_be_replaced_by_another() {
+    let set = |digest: &str| Command::SetSigningKey { secret_sha256: digest.to_owned() };
+    let is_set = |digest: &str| Event::SigningKeySet { secret_sha256: digest.to_owned() };
+    live([]).when(&set("first")).then([is_set("first")]).when(&set("second")).then([is_set("second")]);
+    live([is_set("first")]).when(&set("first")).then_nothing();
+    given([]).when(&set("first")).then_err(IdentityError::NotFound);
+}
+
+#[test]
 fn only_a_rename_asks_for_a_name() {
     let name = |command| Identity::needs(&command).name;
     assert_eq!(name(rename("front-desk")), Some(handle("front-desk")));

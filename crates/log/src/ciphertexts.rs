@@ -1,0 +1,94 @@
+//! Encrypted content of aggregates, which is kept beside the history and not in it, so that it can be deleted.
+//!
+//! A command brings the changes of its ciphertexts along ([`Append::ciphertexts`](crate::Append)). They are written in the
+//! transaction of its events: after a crash there are both or neither. The event that ends an aggregate deletes all of its
+//! ciphertexts, in the same way (`write/ciphertexts.rs`).
+
+use std::fmt;
+
+use identity_domain::Kind;
+use sqlx::{FromRow, PgExecutor};
+use time::OffsetDateTime;
+
+/// A change of one ciphertext of an aggregate. The name tells several of one aggregate apart.
+#[derive(Clone, PartialEq, Eq)]
+pub enum CiphertextChange {
+    /// Stores it, in place of the one with this name.
+    Put {
+        /// Its name.
+        name: String,
+        /// What is stored.
+        ciphertext: Vec<u8>,
+    },
+    /// Deletes the one with this name.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Debug for CiphertextChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (change, name) = match self {
+            Self::Put { name, .. } => ("Put", name),
+            Self::Delete { name } => ("Delete", name),
+        };
+        formatter.debug_tuple(change).field(name).finish()
+    }
+}
+
+/// A ciphertext as it is stored.
+#[derive(Clone, PartialEq, Eq, FromRow)]
+pub struct Ciphertext {
+    /// The aggregate that it belongs to.
+    pub aggregate_id: String,
+    /// Its name.
+    pub name: String,
+    /// What is stored.
+    pub ciphertext: Vec<u8>,
+    /// The moment of the event that stored it.
+    pub recorded_at: OffsetDateTime,
+}
+
+impl fmt::Debug for Ciphertext {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Ciphertext").field(&self.aggregate_id).field(&self.name).finish()
+    }
+}
+
+/// The ciphertexts of aggregates of an organization, in order of their names.
+pub async fn of_aggregates(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    aggregate_ids: &[String],
+) -> Result<Vec<Ciphertext>, sqlx::Error> {
+    sqlx::query_as(
+        "select aggregate_id, name, ciphertext, recorded_at
+         from ciphertexts
+         where aggregate_type = $2 and aggregate_id = any($3) and organization_id = $1
+         order by name, aggregate_id",
+    )
+    .bind(organization_id)
+    .bind(kind.as_str())
+    .bind(aggregate_ids)
+    .fetch_all(executor)
+    .await
+}
+
+/// When the newest ciphertext with this name was stored in an organization.
+pub async fn newest(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select max(recorded_at) from ciphertexts where organization_id = $1 and aggregate_type = $2 and name = $3",
+    )
+    .bind(organization_id)
+    .bind(kind.as_str())
+    .bind(name)
+    .fetch_one(executor)
+    .await
+}

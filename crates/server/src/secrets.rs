@@ -1,0 +1,91 @@
+//! The secrets key, under which signing keys of identities are sealed. It is the file `secrets.key` of the data directory,
+//! unless the settings name another file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use identity_log::signing_keys::{self, SecretsKey};
+use secrecy::ExposeSecret as _;
+use sqlx::{PgConnection, PgPool};
+
+use crate::key_file;
+
+/// Where the secrets key is.
+#[derive(Debug, Clone)]
+pub struct SecretsSettings {
+    file: PathBuf,
+    /// Whether the operator named the file. Such a file is never made.
+    is_given: bool,
+}
+
+impl SecretsSettings {
+    /// The file that the operator named, or else the one in the data directory.
+    pub fn new(given: Option<PathBuf>, data_dir: &Path) -> Self {
+        match given {
+            Some(file) => Self { file, is_given: true },
+            None => Self { file: data_dir.join("secrets.key"), is_given: false },
+        }
+    }
+
+    /// The key. The first start makes one in the data directory. No key is made for a database that has sealed secrets
+    /// already: it would open none of them.
+    pub(crate) async fn load(&self, pool: &PgPool) -> anyhow::Result<SecretsKey> {
+        if let Some(key) = self.existing()? {
+            return Ok(key);
+        }
+        let file = self.file.display();
+        if self.is_given {
+            bail!("there is no secrets key in {file}");
+        }
+        if signing_keys::is_any_sealed(pool).await.context("cannot look for sealed secrets")? {
+            bail!("{}", self.missing());
+        }
+        self.make().with_context(|| format!("cannot keep a secrets key in {file}"))?;
+        self.existing()?.context("the secrets key is gone as soon as it is made")
+    }
+
+    fn existing(&self) -> anyhow::Result<Option<SecretsKey>> {
+        let Some(text) = key_file::read(&self.file)? else { return Ok(None) };
+        let key = SecretsKey::parse(text.expose_secret());
+        key.with_context(|| self.file.display().to_string()).map(Some)
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        let text = SecretsKey::generate().context("the operating system gives no randomness")?;
+        if let Some(folder) = self.file.parent() {
+            key_file::make_folder(folder)?;
+        }
+        Ok(key_file::make(&self.file, &text)?)
+    }
+
+    fn missing(&self) -> String {
+        format!(
+            "{} is missing, and signing keys of identities are sealed with it: restore it from a backup; if there is none, \
+             put 32 random bytes in base64 there (mode 600), and create these signing keys again",
+            self.file.display()
+        )
+    }
+
+    /// Fails unless the key is there, private, and opens everything that is sealed. Changes nothing.
+    pub(crate) async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
+        let sealed = signing_keys::all_sealed(connection).await.context("cannot read sealed secrets")?;
+        let Some(key) = self.existing()? else {
+            if sealed.is_empty() {
+                return Ok("nothing is sealed yet, and there is no key yet".to_owned());
+            }
+            bail!("{}", self.missing());
+        };
+        let closed = sealed.iter().filter(|(identity, sealed)| key.open(*identity, sealed).is_err());
+        let closed: Vec<String> = closed.map(|(identity, _)| identity.to_string()).collect();
+        if let Some(first) = closed.first() {
+            bail!(
+                "{} does not open {} of {} signing keys, the first is that of identity {first}: restore the right key, or \
+                 create these signing keys again",
+                self.file.display(),
+                closed.len(),
+                sealed.len()
+            );
+        }
+        Ok(format!("opens all {} signing keys", sealed.len()))
+    }
+}
