@@ -251,7 +251,7 @@ const RESERVED: &[&[&str]] = &[
         "tls",
         "wellknown",
     ],
-    // The CA/Browser Forum's Baseline Requirements, section 3.2.2.4.4: whoever reads these mailboxes gets
+    // Constructed addresses of the Baseline Requirements of the CA/Browser Forum: whoever reads these mailboxes gets
     // certificates of the domain.
     &["admin", "administrator", "root"],
     // Protocols of agents and of the paths of this API, which published clients put where a handle may stand.
@@ -260,7 +260,6 @@ const RESERVED: &[&[&str]] = &[
         "agent",
         "agentcard",
         "agents",
-        "all",
         "anyone",
         "apikeys",
         "everyone",
@@ -271,12 +270,10 @@ const RESERVED: &[&[&str]] = &[
         "internal",
         "keys",
         "mcp",
-        "none",
         "phone",
         "phones",
         "private",
         "public",
-        "self",
         "signingkey",
         "signingkeys",
         "tunnel",

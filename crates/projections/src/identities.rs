@@ -7,17 +7,15 @@ mod visible;
 
 use std::collections::HashMap;
 
-use futures::TryStreamExt as _;
 use identity_domain::identity::{Event, Status};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Statement, Writes};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
+use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use self::listing::Place;
 use crate::document::IdentityDocument;
 use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
@@ -297,43 +295,6 @@ pub async fn owner_of(
     .fetch_optional(executor)
     .await?;
     row.as_ref().map(row_of).transpose()
-}
-
-/// The next identities whose parts this viewer may see, newest first: at most `limit`, after the place `after`, and no more
-/// once their documents have `max_bytes`. Also returns whether these are the last.
-pub async fn owners(
-    pool: &PgPool,
-    organization_id: &str,
-    viewer: &Viewer,
-    after: Option<Place>,
-    limit: u32,
-    max_bytes: usize,
-) -> Result<(Vec<Row>, bool), ReadModelFailure> {
-    let mut rows = sqlx::query(
-        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-         from read_model.identities
-         where organization_id = $1
-           and ($2::uuid is null or id = $2)
-           and ($3::timestamptz is null or (created_at, id) < ($3, $4))
-         order by created_at desc, id desc
-         limit $5",
-    )
-    .bind(organization_id)
-    .bind(viewer.agent_id())
-    .bind(after.map(|place| place.created_at))
-    .bind(after.map(|place| place.id))
-    .bind(i64::from(limit))
-    .fetch(pool);
-    let (mut owners, mut bytes) = (vec![], 0);
-    while let Some(row) = rows.try_next().await? {
-        bytes += row.try_get::<&str, _>("document")?.len() + row.try_get::<&str, _>("tunnel_metadata")?.len();
-        owners.push(row_of(&row)?);
-        if bytes >= max_bytes {
-            return Ok((owners, false));
-        }
-    }
-    let is_last = owners.len() < limit as usize;
-    Ok((owners, is_last))
 }
 
 /// The phone numbers that this viewer may see, newest first, each as JSON text. Of identities without one nothing is read.

@@ -7,9 +7,7 @@ mod content;
 pub(crate) mod pooler;
 mod proof;
 mod server;
-mod serving;
-
-pub use serving::examine_settings;
+pub mod serving;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;

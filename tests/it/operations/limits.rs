@@ -120,7 +120,8 @@ fn more_requests_at_once_than_may_be_are_told_to_come_again() {
     let mut held_up = admin.connect();
     let body = r#"{"agent_handle":"alpha"}"#;
     held_up.send(admin.head("POST", "/api/v1/identities/", body.len()) + body);
-    eventually("the write waits", || other.get("/identities/").status == 503);
+    let waiting = "select count(*) from pg_locks where not granted";
+    eventually("the write waits", || world.database().number(waiting) > 0);
     let answer = other.get("/identities/");
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(answer.json()["code"], "overloaded");

@@ -1,8 +1,8 @@
 //! Lists of what identities own: tunnels and mailboxes, newest first. An agent sees its own.
 
 use axum::response::Response;
-use identity_projections::identities::listing::Place;
-use identity_projections::identities::{self, Row, Viewer};
+use identity_projections::identities::listing::{self, Place};
+use identity_projections::identities::{Row, Viewer};
 use sqlx::PgPool;
 
 use super::interruption::Interruption;
@@ -45,7 +45,7 @@ impl Pieces for List {
     async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
         let Self { key, pool, organization_id, viewer, form, after } = self;
         let (rows, is_last) =
-            identities::owners(pool, organization_id, viewer, *after, limit, pieces::PIECE_BYTES).await?;
+            listing::owners(pool, organization_id, viewer, *after, limit, pieces::PIECE_BYTES).await?;
         Interruption::unless_valid(key).await?;
         body.push_str(if after.is_none() { form.before } else { "" });
         for row in rows {

@@ -134,7 +134,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::Feeds;
-    use crate::follow::Head;
+    use crate::read::follow::Head;
 
     #[tokio::test]
     async fn only_followers_of_an_organization_are_woken_by_its_events() {

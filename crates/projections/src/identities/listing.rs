@@ -5,13 +5,14 @@
 
 use futures::TryStreamExt as _;
 use identity_domain::identity::Status;
+use identity_log::ReadModelFailure;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{Arguments as _, FromRow, PgPool, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::visible::seen;
-use super::{IdentityBody, Viewer, folded, status_name};
+use super::{IdentityBody, Row, Viewer, folded, row_of, status_name};
 
 /// A selection of identities. A field that is `None` restricts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,4 +142,41 @@ fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, afte
         query.push(" and (strpos(agent_handle, ").push_bind(folded.clone());
         query.push(") > 0 or strpos(folded_name, ").push_bind(folded).push(") > 0)");
     }
+}
+
+/// The next identities whose parts this viewer may see, newest first: at most `limit`, after the place `after`, and no more
+/// once their documents have `max_bytes`. Also returns whether these are the last.
+pub async fn owners(
+    pool: &PgPool,
+    organization_id: &str,
+    viewer: &Viewer,
+    after: Option<Place>,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<(Vec<Row>, bool), ReadModelFailure> {
+    let mut rows = sqlx::query(
+        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
+         from read_model.identities
+         where organization_id = $1
+           and ($2::uuid is null or id = $2)
+           and ($3::timestamptz is null or (created_at, id) < ($3, $4))
+         order by created_at desc, id desc
+         limit $5",
+    )
+    .bind(organization_id)
+    .bind(viewer.agent_id())
+    .bind(after.map(|place| place.created_at))
+    .bind(after.map(|place| place.id))
+    .bind(i64::from(limit))
+    .fetch(pool);
+    let (mut owners, mut bytes) = (vec![], 0);
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.try_get::<&str, _>("document")?.len() + row.try_get::<&str, _>("tunnel_metadata")?.len();
+        owners.push(row_of(&row)?);
+        if bytes >= max_bytes {
+            return Ok((owners, false));
+        }
+    }
+    let is_last = owners.len() < limit as usize;
+    Ok((owners, is_last))
 }

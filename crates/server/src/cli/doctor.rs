@@ -21,7 +21,7 @@ pub(super) async fn run(
         doctor::examine(database.pool(), signing, secrets).await
     });
     let mut checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
-    checks.extend(doctor::examine_settings(settings));
+    checks.extend(doctor::serving::examine(settings));
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });
     print(&checks, &json, output)?;

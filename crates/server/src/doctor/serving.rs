@@ -10,7 +10,7 @@ use crate::tls;
 const RENEWAL_DAYS: i64 = 14;
 
 /// What is to be said of these settings.
-pub fn examine_settings(settings: &ServeSettings) -> Vec<Check> {
+pub fn examine(settings: &ServeSettings) -> Vec<Check> {
     let certificate = settings.wire.tls.as_ref().map(|files| {
         let expires_at = tls::expiry(files);
         Check::of("tls_certificate", expires_at.map(|at| certificate(at, tls::now())))

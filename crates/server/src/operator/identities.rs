@@ -34,8 +34,14 @@ impl Operator {
     /// All identities of an organization, given by its id or name, the newest first.
     pub async fn list_identities(&self, organization: &str) -> anyhow::Result<Vec<Row>> {
         let organization_id = self.find_organization(organization).await?;
-        let every =
-            identities::owners(&self.pool, &organization_id, &Viewer::Admin, None, u32::MAX, usize::MAX);
+        let every = identities::listing::owners(
+            &self.pool,
+            &organization_id,
+            &Viewer::Admin,
+            None,
+            u32::MAX,
+            usize::MAX,
+        );
         let (rows, _) = every.await.context("cannot list identities")?;
         Ok(rows)
     }
