@@ -25,6 +25,7 @@ fn an_identity_is_born_with_its_mailbox_and_its_tunnel() {
         phone: None,
         tunnel_metadata: "{}".to_owned(),
         secrets: BTreeSet::new(),
+        signing_key_sha256: None,
     })));
 }
 
