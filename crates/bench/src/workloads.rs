@@ -61,7 +61,7 @@ impl Workload {
             Self::Mixed => mixed::run(arena, scale, results).await,
             Self::Changes => changes::run(arena, scale, results).await,
             Self::Revocation => revocation::run(arena, scale, results).await,
-            Self::Rebuild => rebuild::run(arena, scale, results).await,
+            Self::Rebuild => Box::pin(rebuild::run(arena, scale, results)).await,
             Self::Export => export::run(arena, scale, results).await,
             Self::Append => append::run(arena, scale, results).await,
             Self::Growth => growth::run(arena, scale, results).await,
