@@ -63,7 +63,7 @@ impl Workload {
             Self::List => list::run(arena, scale, results).await,
             Self::Mixed => mixed::run(arena, scale, results).await,
             Self::Changes => changes::run(arena, scale, results).await,
-            Self::Revocation => Box::pin(revocation::run(arena, scale, results)).await,
+            Self::Revocation => revocation::run(arena, scale, results).await,
             Self::Rebuild => Box::pin(rebuild::run(arena, scale, results)).await,
             Self::Export => Box::pin(export::run(arena, scale, results)).await,
             Self::Append => append::run(arena, scale, results).await,

@@ -30,6 +30,11 @@ macro_rules! endpoints {
 
 /// Everything that is in the OpenAPI document.
 fn endpoints() -> Vec<Endpoint> {
+    of_identities().into_iter().chain(of_organizations()).collect()
+}
+
+/// Identities and what belongs to them.
+fn of_identities() -> Vec<Endpoint> {
     endpoints![
         identities::list_identities,
         identities::create_identity,
@@ -61,6 +66,12 @@ fn endpoints() -> Vec<Endpoint> {
         signing_keys::create_signing_key,
         signing_keys::get_any_signing_key,
         signing_keys::create_own_signing_key,
+    ]
+}
+
+/// Keys, the vault and the history of an organization; the service itself.
+fn of_organizations() -> Vec<Endpoint> {
+    endpoints![
         api_keys::list_api_keys,
         api_keys::create_api_key,
         api_keys::get_own_api_key,

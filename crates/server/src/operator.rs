@@ -184,7 +184,7 @@ impl Operator {
             settings,
         );
         // `work` drops the log at its end, which ends the committer.
-        let (answer, ()) = tokio::join!(work(log), committer.run());
+        let (answer, ()) = tokio::join!(work(log), Box::pin(committer.run()));
         answer
     }
 }

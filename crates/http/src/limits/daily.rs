@@ -107,7 +107,7 @@ impl Daily {
             Command::VaultSecret(vault_secret::Command::Register { .. }) => {
                 self.secrets.take(&key.organization_id)
             }
-            Command::ApiKey(_) | Command::VaultSecret(_) | Command::Organization(_) | Command::Vault(_) => {
+            Command::ApiKey(_) | Command::VaultSecret(_) | Command::Vault(_) | Command::Organization(_) => {
                 Ok(())
             }
         }
