@@ -257,14 +257,15 @@ impl Operation<'_> {
 
     fn can_fail(&self, code: Code, named: &Value) -> bool {
         let by_itself = match code {
-            Code::InternalError => true,
+            Code::InternalError | Code::HostRequired => true,
             // Every write may have an `Idempotency-Key`, and its body is read for that.
             Code::BodyTooLarge
             | Code::BodyTooSlow
             | Code::BodyUnreadable
             | Code::IdempotencyKeyReused
             | Code::IdempotencyInProgress
-            | Code::OutcomeUnknown => self.is_write,
+            | Code::OutcomeUnknown
+            | Code::QuotaUsedUp => self.is_write,
             Code::ValidationFailed => {
                 let has_typed_segment = ["_id}", "_sequence}"].iter().any(|end| self.path.contains(end));
                 self.is_write || has_typed_segment && !self.path.contains("{api_key_id}")

@@ -43,6 +43,7 @@ impl About {
         self.codes.extend([
             Code::Unauthorized,
             Code::RateLimited,
+            Code::ShareUsedUp,
             Code::Unavailable,
             Code::Overloaded,
             Code::Preparing,
