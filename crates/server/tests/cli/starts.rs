@@ -113,7 +113,7 @@ fn a_command_in_the_wrong_folder_makes_no_database_and_says_so() {
         assert!(!place.data_dir().exists(), "{arguments:?}");
     }
     let checked = place.run(&["doctor"]);
-    assert_eq!(checked.error(), "1 of 1 checks failed");
+    assert_eq!(checked.error(), "1 of 2 checks failed");
     assert!(checked.stdout.contains("there is no database in "), "{}", checked.stdout);
     assert!(!place.data_dir().exists());
 }
