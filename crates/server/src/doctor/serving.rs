@@ -15,7 +15,7 @@ pub fn examine(settings: &ServeSettings) -> Vec<Check> {
         let expires_at = tls::expiry(files);
         Check::of("tls_certificate", expires_at.map(|at| certificate(at, tls::now())))
     });
-    [certificate, domains(settings)].into_iter().flatten().collect()
+    [certificate, Some(Check::of("domains", Ok(domains(settings))))].into_iter().flatten().collect()
 }
 
 fn certificate(expires_at: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
@@ -34,15 +34,15 @@ fn certificate(expires_at: Option<OffsetDateTime>, now: OffsetDateTime) -> Findi
     }
 }
 
-/// With one name for both, a tunnel can have the address of a host of the mail domain. Of two names nothing is said.
-fn domains(settings: &ServeSettings) -> Option<Check> {
-    let domain = &settings.mail_domain;
-    let is_same = *domain == settings.tunnel_zone;
-    is_same.then(|| {
-        Check::of("domains", Ok(Finding::good(format!(
-            "mail_domain and tunnel_zone are both {domain}: use two, so that no tunnel is a host of the mail domain"
-        ))))
-    })
+/// With one name for both, a tunnel can have the address of a host of the mail domain.
+fn domains(settings: &ServeSettings) -> Finding {
+    let (mail_domain, tunnel_zone) = (&settings.mail_domain, &settings.tunnel_zone);
+    if mail_domain == tunnel_zone {
+        return Finding::good(format!(
+            "mail_domain and tunnel_zone are both {mail_domain}: use two, so that no tunnel is a host of the mail domain"
+        ));
+    }
+    Finding::good(format!("mail of {mail_domain}, tunnels of {tunnel_zone}"))
 }
 
 #[cfg(test)]
