@@ -91,18 +91,17 @@ impl fmt::Display for Handle {
 ///
 /// The rule is for new names: an identity that has such a name already keeps it.
 const RESERVED: &[&[&str]] = &[
-    // RFC 2142: mailboxes of services, roles and functions. Those of RFC 5321 and RFC 822 are among them.
+    // RFC 2142: mailboxes of services, roles and functions, but for sales and marketing, which are work that agents do.
+    // Those of RFC 5321 and RFC 822 are among them.
     &[
         "abuse",
         "ftp",
         "hostmaster",
         "info",
         "list",
-        "marketing",
         "news",
         "noc",
         "postmaster",
-        "sales",
         "security",
         "support",
         "usenet",
@@ -150,7 +149,6 @@ const RESERVED: &[&[&str]] = &[
     &[
         "email",
         "emailer",
-        "exchange",
         "imap",
         "imap4",
         "imaps",
@@ -217,7 +215,6 @@ const RESERVED: &[&[&str]] = &[
     &[
         "broadcasthost",
         "example",
-        "home",
         "homearpa",
         "invalid",
         "ip6localhost",
@@ -314,7 +311,6 @@ const RESERVED: &[&[&str]] = &[
         "login",
         "logout",
         "metrics",
-        "monitor",
         "oauth",
         "oauth2",
         "oidc",
@@ -322,10 +318,8 @@ const RESERVED: &[&[&str]] = &[
         "panel",
         "payments",
         "plesk",
-        "portal",
         "prod",
         "production",
-        "register",
         "relay1",
         "rsync",
         "saml",
@@ -355,20 +349,7 @@ const RESERVED: &[&[&str]] = &[
         "xmpp",
     ],
     // People and roles whose name would mislead.
-    &[
-        "compliance",
-        "contact",
-        "dpo",
-        "legal",
-        "moderator",
-        "official",
-        "operator",
-        "owner",
-        "privacy",
-        "service",
-        "staff",
-        "system",
-    ],
+    &["contact", "dpo", "official", "operator", "owner", "privacy", "system"],
 ];
 
 #[cfg(test)]

@@ -159,10 +159,10 @@ fn is_complete(body: &Body) -> bool {
 /// The tag of whatever an admin is shown of an organization. A rebuilt read model and another version of this software may
 /// show the same history differently.
 async fn history_tag(pool: &PgPool, organization_id: &str) -> Result<String, ApiError> {
-    let (generation, sequence) = read::shown_history(pool, organization_id).await?;
+    let (generation, sequence, leaf) = read::shown_history(pool, organization_id).await?;
     let software = env!("CARGO_PKG_VERSION").as_bytes();
-    let digest =
-        digest([software, organization_id.as_bytes(), &generation.to_be_bytes(), &sequence.to_be_bytes()]);
+    let (generation, sequence) = (generation.to_be_bytes(), sequence.to_be_bytes());
+    let digest = digest([software, organization_id.as_bytes(), &generation, &sequence, &leaf]);
     Ok(format!("\"{digest}\""))
 }
 

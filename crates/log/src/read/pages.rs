@@ -83,16 +83,19 @@ pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Re
     Ok(rows.into_iter().filter_map(change).collect())
 }
 
-/// The generation of the read models and the last sequence of an organization. Everything that is shown of the
-/// organization is unchanged as long as both are.
+/// The generation of the read models, the last sequence of an organization, and the leaf hash of that event, which is
+/// another one after a backup was restored. Everything that is shown of the organization is unchanged as long as these
+/// are.
 pub async fn shown_history(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
-) -> Result<(i64, i64), sqlx::Error> {
+) -> Result<(i64, i64, Vec<u8>), sqlx::Error> {
     sqlx::query_as(
-        "select generation,
-                coalesce((select sequence from organization_heads where organization_id = $1), 0)
-         from log_head",
+        "select generation, coalesce(head.sequence, 0), coalesce(leaf_hash, '')
+         from log_head
+         left join organization_heads as head on head.organization_id = $1
+         left join events as last
+                   on last.organization_id = $1 and last.organization_sequence = head.sequence",
     )
     .bind(organization_id)
     .fetch_one(executor)
