@@ -1,10 +1,10 @@
 //! What somebody may cost: one place that says who has which share of what.
 //!
-//! - [`buckets`]: how often somebody may ask, off unless it is set.
-//! - [`refused_keys`]: what is told to whoever guesses keys.
-//! - [`shares`]: how much somebody has at the same time. A request takes its share when its body has arrived, so that
+//! - `buckets`: how often somebody may ask, off unless it is set.
+//! - `refused_keys`: what is told to whoever guesses keys.
+//! - `shares`: how much somebody has at the same time. A request takes its share when its body has arrived, so that
 //!   whoever sends heads without bodies has nothing that others need.
-//! - [`daily`]: what somebody uses up in a day. What single identities use up is decided with the command, in the log.
+//! - `daily`: what somebody uses up in a day. What single identities use up is decided with the command, in the log.
 //!
 //! Answers under a limit of requests say where they stand with the fields `RateLimit-Policy` and `RateLimit` of
 //! draft-ietf-httpapi-ratelimit-headers: the quota and its window, what remains, and in how many seconds all of it will
