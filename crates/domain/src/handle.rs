@@ -89,7 +89,7 @@ impl fmt::Display for Handle {
 /// a host they would mislead people or machines: whoever has `mta-sts` owns the mail policy of a domain whose mail and
 /// tunnels have the same name. A name of fewer than three characters is no handle, so `mx` and `ns` need no line.
 ///
-/// The rule is for new names: an identity that has such a name already keeps it.
+/// The rule applies to new names only. An identity that already has such a name keeps it.
 const RESERVED: &[&[&str]] = &[
     // RFC 2142: mailboxes of services, roles and functions, but for sales and marketing, which are work that agents do.
     // Those of RFC 5321 and RFC 822 are among them.

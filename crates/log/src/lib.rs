@@ -45,5 +45,6 @@ pub use read::{copy, count, feeds, follow, history, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
 pub use settings::{Quotas, Settings};
 pub use write::committer::Committer;
+pub use write::connection::MAX_UNCHECKED_IDLE_TIME;
 pub use write::statement::{AcceptedCommand, Statement, Writes};
 pub use write::{carrier, idempotency, metrics};

@@ -15,7 +15,7 @@ use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::Follower;
 use identity_log::proof::signer::Signer;
-use identity_log::{Committer, Log, Settings as LogSettings};
+use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
@@ -38,9 +38,6 @@ const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many connections ask for probes and for metrics, so that those do not queue behind clients.
 const PROBE_CONNECTIONS: u32 = 1;
-/// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
-const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
-
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 

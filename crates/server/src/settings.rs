@@ -191,7 +191,7 @@ impl SecretsSettings {
     }
 }
 
-/// The data directory, which there is wherever the database is.
+/// The data directory. There is one also if the database is elsewhere (`--database-url`).
 fn data_dir(database: &DatabaseFlags, file: &SettingsFile) -> PathBuf {
     let given = database.data_dir.clone().or_else(|| file.data_dir.clone());
     given.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::python::{interpreter, skip};
 use crate::harness::World;
 
-/// The oldest release that is promised, and the newest that was tried.
+/// The oldest and the newest tested release of the Python client.
 const RELEASES: [&str; 2] = ["0.5.12", "0.7.20"];
 
 /// Runs a script with a release of the client against a world of its own.

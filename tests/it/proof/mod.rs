@@ -15,8 +15,8 @@ use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
 
-use identity_log::proof::Signed;
 use identity_log::proof::signer::Signer;
+use identity_log::proof::{Refusal, SignError, Signed};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
 use identityd::audit::line::Trailer;
@@ -51,6 +51,15 @@ fn signer(world: &World) -> Signer {
 /// Signs what there is, and gives the checkpoint.
 fn sign(world: &World) -> Signed {
     wait(signer(world).sign(world.organization_id())).unwrap().expect("there are events")
+}
+
+/// Why the signer refuses the log.
+#[track_caller]
+fn refused(world: &World) -> Refusal {
+    match wait(signer(world).sign(world.organization_id())) {
+        Err(SignError::Refused(refusal)) => refusal,
+        other => panic!("{other:?} instead of a refusal"),
+    }
 }
 
 /// The key an auditor got when the history began.

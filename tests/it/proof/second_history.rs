@@ -6,7 +6,7 @@ use identity_proof::Checkpoint;
 use identityd::signing::SigningSettings;
 use tempfile::TempDir;
 
-use super::{export, grow, sign, signer, verifier_key, verify, with_a_history};
+use super::{export, grow, refused, sign, signer, verifier_key, verify, with_a_history};
 use crate::harness::{Database, World, wait};
 
 /// Signed at one size, backed up, signed at another, and restored: the database has forgotten the second checkpoint.
@@ -17,14 +17,6 @@ fn restored() -> (World, Signed, Signed) {
     grow(&world, ["golf", "hotel"]);
     let new = sign(&world);
     (world.restarted_after(Database::restore), old, new)
-}
-
-#[track_caller]
-fn refused(world: &World) -> Refusal {
-    match wait(signer(world).sign(world.organization_id())) {
-        Err(SignError::Refused(refusal)) => refusal,
-        other => panic!("{other:?} instead of a refusal"),
-    }
 }
 
 #[test]

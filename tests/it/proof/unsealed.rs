@@ -1,10 +1,10 @@
 //! Events that somebody without the signing key writes into the database. They are never signed.
 
-use identity_log::proof::{Refusal, SignError};
+use identity_log::proof::Refusal;
 use tempfile::TempDir;
 
-use super::{grow, sign, signer, with_a_history};
-use crate::harness::{Database, World, wait};
+use super::{grow, refused, sign, signer, with_a_history};
+use crate::harness::{Database, wait};
 
 /// What an operator of the database can run: a copy of the last event, as the next one of its organization.
 fn insert_an_event(database: &Database, leaf_hash: &str, seal: &str) {
@@ -21,14 +21,6 @@ fn insert_an_event(database: &Database, leaf_hash: &str, seal: &str) {
          ), moved as (update organization_heads set sequence = sequence + 1 where organization_id in (table made))
          update log_head set position = position + 1"
     ));
-}
-
-#[track_caller]
-fn refused(world: &World) -> Refusal {
-    match wait(signer(world).sign(world.organization_id())) {
-        Err(SignError::Refused(refusal)) => refusal,
-        other => panic!("{other:?} instead of a refusal"),
-    }
 }
 
 fn events(database: &Database) -> u64 {

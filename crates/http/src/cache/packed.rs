@@ -1,5 +1,5 @@
-//! Compression of cached identities. Documents are very similar to each other, so a document that is compressed with
-//! another one as dictionary has a sixth of its size. docs/performance.md has the cost.
+//! Compression of cached identities. Documents of identities resemble each other. Compressed with another document as the
+//! dictionary, a document shrinks to a sixth of its size. docs/performance.md has the cost in time.
 
 use std::sync::OnceLock;
 

@@ -60,8 +60,7 @@ impl Memory {
         }
     }
 
-    /// Stores the position from which on every event is sealed, unless another process was faster: the one that links its
-    /// file first has stored the position of both.
+    /// Stores the position from which on every event is sealed. If another process has stored one first, that one stays.
     pub(super) async fn remember_sealed_from(&self, position: i64) -> std::io::Result<()> {
         let draft = self.folder.join(format!("{SEALED_FROM}.{}", ids::mint()));
         self.write(&draft, &format!("{position}\n")).await?;

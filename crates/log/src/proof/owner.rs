@@ -11,8 +11,8 @@ pub async fn is_empty(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select not exists (select from events)").fetch_one(pool).await
 }
 
-/// Whether the last event was sealed, or its log signed, with this key. A log without seals, of an older version that was
-/// never signed, is anybody's.
+/// Whether this key sealed the last event, or signed the log of that event. Also true for a log that an older version
+/// wrote without seals and that was never signed: nothing says whose it is.
 pub async fn is_of(pool: &PgPool, key: &SigningKey) -> Result<bool, TreeError> {
     let event: Option<(String, Vec<u8>, Option<Vec<u8>>)> =
         sqlx::query_as("select organization_id, leaf_hash, seal from events order by position desc limit 1")

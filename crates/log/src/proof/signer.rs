@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use super::signed::Signed;
 use super::signed_before::{SignedBefore, lock};
 use super::stored::last;
-use super::tiles::bigint;
+use super::tiles::{Growing, bigint};
 use super::unsigned::{Accepted, next_events, sealed_from};
 use crate::read::follow::Head;
 
@@ -203,11 +203,7 @@ impl Signer {
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         let before = SignedBefore::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
-        if head < before.size() {
-            return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
-        }
-        let tree = before.tree(&mut transaction, organization_id).await?;
-        before.check(&mut transaction, organization_id).await?;
+        let tree = continued(&mut transaction, organization_id, &before, head).await?;
         let accepted = self.accepted().await?;
         let mut size = tree.frontier.size();
         while size < head {
@@ -263,12 +259,8 @@ impl Signer {
         head: u64,
         accepted: &Accepted<'_>,
     ) -> Result<Option<Signed>, SignError> {
-        if head < before.size() {
-            return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
-        }
-        let mut tree = before.tree(connection, organization_id).await?;
+        let mut tree = continued(connection, organization_id, &before, head).await?;
         let stored = tree.frontier.size();
-        before.check(connection, organization_id).await?;
         if let Some(news) = before.news() {
             self.memory.remember(organization_id, news).await?;
         }
@@ -318,6 +310,21 @@ impl Signer {
         .await?;
         Ok(())
     }
+}
+
+/// The stored tree of a log with `head` events. Fails if the log does not continue what was signed before.
+async fn continued(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    before: &SignedBefore,
+    head: u64,
+) -> Result<Growing, SignError> {
+    if head < before.size() {
+        return Err(Refusal::Smaller { signed: before.size(), found: head }.into());
+    }
+    let tree = before.tree(connection, organization_id).await?;
+    before.check(connection, organization_id).await?;
+    Ok(tree)
 }
 
 fn log_failed_round(round: Result<(), sqlx::Error>) {

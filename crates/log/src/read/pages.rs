@@ -83,9 +83,9 @@ pub async fn changes(executor: impl PgExecutor<'_>, after: i64, upto: i64) -> Re
     Ok(rows.into_iter().filter_map(change).collect())
 }
 
-/// The generation of the read models, the last sequence of an organization, and the leaf hash of that event, which is
-/// another one after a backup was restored. Everything that is shown of the organization is unchanged as long as these
-/// are.
+/// The generation of the read models, the last sequence of an organization, and the leaf hash of the event with that
+/// sequence. While all three are unchanged, an admin of the organization is shown the same. The leaf hash is needed
+/// because a restored backup can reach the same sequence with other events.
 pub async fn shown_history(
     executor: impl PgExecutor<'_>,
     organization_id: &str,

@@ -1,5 +1,5 @@
-//! A guard against clocks that jump ahead. Times of events never go back, so an event that is dated two years ahead dates
-//! all later events two years ahead, too, and no question about the present finds them.
+//! A guard against a clock that jumps ahead. The times of events never go back. If one event is dated two years ahead, all
+//! later events are dated two years ahead, too, and a question about the present (`as_of`) does not find them.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::error::BatchError;
 
-/// A reading of the clock of the database, and of a clock that nobody sets.
+/// A reading of two clocks: that of the database, and the time since the boot of this machine, which nobody can set.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     database: OffsetDateTime,

@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use crate::error::BatchError;
 
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
-const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
+pub const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
 /// A connection that no batch uses at present.
 pub(super) struct IdleConnection {

@@ -92,7 +92,7 @@ pub mod carrier;
 mod ciphertexts;
 mod clock_guard;
 pub(crate) mod committer;
-mod connection;
+pub(crate) mod connection;
 mod deps;
 mod draft;
 pub(crate) mod head;

@@ -1,7 +1,7 @@
 //! Writes the history of an organization to a file that can be verified without the service.
 //!
-//! An export ends where the last checkpoint ends, since nothing can be proved of what comes after; its trailer says how
-//! many events those are. An export of a log that is refused goes on to the end of the log. Events are written
+//! An export ends with the last event of the last checkpoint, since later events cannot be proved. The trailer has the number
+//! of later events. If the signer refuses the log, the export ends with the last event of the log instead. Events are written
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
 use anyhow::{Context as _, ensure};

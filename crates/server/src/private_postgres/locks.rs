@@ -17,6 +17,12 @@ use super::home::Home;
 /// How often a lock that another process has is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How often it is asked whether the server has users.
+const UNUSED_ATTEMPTS: u32 = 5;
+
+/// A child needs less time than this from its fork to the execution of its program.
+const FORK_TIME: Duration = Duration::from_millis(10);
+
 /// Waits until no process starts or stops the server, and takes the lock for that. Gives `None` if `gives_up` does.
 pub(super) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Result<Option<File>> {
     let file = opened(home, "starter.lock")?;
@@ -41,12 +47,22 @@ pub(super) fn user(home: &Home) -> anyhow::Result<File> {
 }
 
 /// Whether no process uses the server. This stays true while the caller has the starter lock.
+///
+/// The lock that the caller has released can live on for a moment: a child that this process has forked has a copy of the
+/// file until it executes its program. So the answer "no" is asked for more than once.
 pub(super) fn is_unused(home: &Home) -> anyhow::Result<bool> {
-    match opened(home, USERS)?.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(anyhow!(error).context("cannot tell who uses Postgres")),
+    let users = opened(home, USERS)?;
+    for attempt in 1.. {
+        match users.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if attempt < UNUSED_ATTEMPTS => sleep(FORK_TIME),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => {
+                return Err(anyhow!(error).context("cannot tell who uses Postgres"));
+            }
+        }
     }
+    Ok(true)
 }
 
 const USERS: &str = "users.lock";

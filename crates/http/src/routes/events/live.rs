@@ -39,8 +39,8 @@ const OPENING: &[u8] = b"retry: 1000\n\n";
 /// What a client hears when nothing has happened for it.
 const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
 
-/// What a client hears whose place is not in the history any more. The empty `id` makes it begin anew when it connects
-/// again.
+/// The event for a client whose cursor is of another history. The empty `id` makes an `EventSource` forget its cursor, so it
+/// begins with the first event when it connects again.
 const HISTORY_CHANGED: &[u8] = b"event: history_changed\nid\ndata: {\"code\":\"history_changed\"}\n\n";
 
 /// A client that follows.
@@ -54,7 +54,7 @@ struct Following {
     news: News,
     heartbeat: Duration,
     opened: bool,
-    /// Whether the client was told that the history has changed.
+    /// Whether the client was told that the history changed; the stream then ends.
     ended: bool,
     _share: HolderShare,
 }
@@ -85,7 +85,7 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiE
     Ok((HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
 }
 
-/// Tells a client that its place is not in the history, and ends.
+/// A stream with the one event `history_changed`.
 pub(super) fn history_changed() -> Response {
     let body = [OPENING, HISTORY_CHANGED].concat();
     (HEADERS, body).into_response()
