@@ -31,7 +31,7 @@ use crate::secrets::SecretsSettings;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
-use crate::{database, doctor, preparation, retention};
+use crate::{database, preparation, retention};
 
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -104,8 +104,7 @@ impl Service {
         warn_of_equal_domains(&settings);
         let listeners = Listeners::open(settings.listen, &wire).await?;
         let pool = pool(&settings.database_url, settings.postgres.connections)?;
-        database::prepare(&pool).await?;
-        doctor::warn_of_few_connections(&pool, settings.postgres).await?;
+        database::prepare(&pool, settings.postgres).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
