@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::change::Change;
+use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
+use crate::projection::{LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
@@ -55,39 +57,36 @@ impl TryFrom<String> for KeyScope {
     }
 }
 
-/// The columns of [`Row`]. They are listed, since a migration may add columns to the table while this software runs.
-macro_rules! columns {
-    () => {
-        "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at"
-    };
-}
+cell!(KeyScope as "text", &'static str, self => self.as_str(), text);
 
-/// The row of a key.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Row {
-    /// Its id, without the prefix that clients see.
-    pub id: Uuid,
-    /// Its organization.
-    pub organization_id: String,
-    /// Its scope.
-    #[sqlx(try_from = "String")]
-    pub scope: KeyScope,
-    /// The identity that it is bound to; only an agent key has one.
-    pub identity_id: Option<Uuid>,
-    /// Its name.
-    pub label: String,
-    /// Free text.
-    pub description: Option<String>,
-    /// SHA-256 of the secret.
-    pub secret_sha256: Vec<u8>,
-    /// The last four characters of the secret.
-    pub last4: String,
-    /// The key that issued it, or `operator`.
-    pub created_by: String,
-    /// When it was issued.
-    pub created_at: OffsetDateTime,
-    /// When it was revoked.
-    pub revoked_at: Option<OffsetDateTime>,
+table_row! {
+    /// The row of a key.
+    #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+    pub struct Row {
+        /// Its id, without the prefix that clients see.
+        pub id: Uuid,
+        /// Its organization.
+        pub organization_id: String,
+        /// Its scope.
+        #[sqlx(try_from = "String")]
+        pub scope: KeyScope,
+        /// The identity that it is bound to; only an agent key has one.
+        pub identity_id: Option<Uuid>,
+        /// Its name.
+        pub label: String,
+        /// Free text.
+        pub description: Option<String>,
+        /// SHA-256 of the secret.
+        pub secret_sha256: Vec<u8>,
+        /// The last four characters of the secret.
+        pub last4: String,
+        /// The key that issued it, or `operator`.
+        pub created_by: String,
+        /// When it was issued.
+        pub created_at: OffsetDateTime,
+        /// When it was revoked.
+        pub revoked_at: Option<OffsetDateTime>,
+    }
 }
 
 impl Projection for ApiKeys {
@@ -125,33 +124,13 @@ impl Projection for ApiKeys {
         }
     }
 
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "organization_id",
-        "scope",
-        "identity_id",
-        "label",
-        "description",
-        "secret_sha256",
-        "last4",
-        "created_by",
-        "created_at",
-        "revoked_at",
-    ];
+    const COLUMNS: &'static [Column] = Row::COLUMNS;
+
+    const INDEXES: &'static [Index] =
+        &[Index::of("api_keys_newest", "(organization_id, created_at desc, id desc)")];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(11);
-        writer.uuid(row.id);
-        writer.text(&row.organization_id);
-        writer.text(row.scope.as_str());
-        writer.optional_uuid(row.identity_id);
-        writer.text(&row.label);
-        writer.optional_text(row.description.as_deref());
-        writer.bytes(&row.secret_sha256);
-        writer.text(&row.last4);
-        writer.text(&row.created_by);
-        writer.timestamp(row.created_at);
-        writer.optional_timestamp(row.revoked_at);
+        row.copy(writer);
         Ok(())
     }
 
@@ -165,33 +144,12 @@ impl LoadedModel for ApiKeys {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let query = concat!("select ", columns!(), " from api_keys where id = any($1::text[]::uuid[])");
-        let rows: Vec<Row> = sqlx::query_as(query).bind(ids).fetch_all(connection).await?;
+        let rows: Vec<Row> = columns::load(connection, Self::NAME, ids).await?;
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        writes.part(
-            "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,
-                                   created_by, created_at, revoked_at)
-             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::uuid[], ?::text[], ?::text[], ?::bytea[],
-                                  ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[])
-             where exists (select from turn)
-             on conflict on constraint api_keys_pkey do update set revoked_at = excluded.revoked_at",
-        )
-        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.scope.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.secret_sha256.as_slice()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())?;
-        Ok(())
+        columns::store(Self::NAME, changes, writes)
     }
 }
 
@@ -206,13 +164,13 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
 
 /// The valid keys with these ids: not revoked, and the identity of each that is bound to one is live.
 pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        " from read_model.api_keys
+    let columns = columns::names(Row::COLUMNS);
+    sqlx::query_as(&format!(
+        "select {columns}
+         from read_model.api_keys
          where id = any($1)
            and revoked_at is null
-           and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))",
+           and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))"
     ))
     .bind(ids)
     .fetch_all(executor)
@@ -221,8 +179,8 @@ pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<
 
 /// The key with this id, revoked or not.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
-    let query = concat!("select ", columns!(), " from read_model.api_keys where id = $1");
-    sqlx::query_as(query).bind(id).fetch_optional(executor).await
+    let query = format!("select {} from read_model.api_keys where id = $1", columns::names(Row::COLUMNS));
+    sqlx::query_as(&query).bind(id).fetch_optional(executor).await
 }
 
 /// The key that these events issue, after the last of them.
@@ -249,13 +207,13 @@ impl Listed {
 
 /// All keys of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        ", (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle
+    let columns = columns::names(Row::COLUMNS);
+    sqlx::query_as(&format!(
+        "select {columns},
+                (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle
          from read_model.api_keys
          where organization_id = $1
-         order by created_at desc, id desc",
+         order by created_at desc, id desc"
     ))
     .bind(organization_id)
     .fetch_all(executor)

@@ -27,13 +27,14 @@ pub struct CopyWriter {
 
 impl CopyWriter {
     /// Begins a row with this number of fields.
-    pub fn row(&mut self, fields: i16) {
+    pub fn row(&mut self, fields: usize) {
         if !self.begun {
             self.buffer.extend_from_slice(HEADER);
             self.begun = true;
         }
         self.starts.push(self.buffer.len());
-        self.buffer.extend_from_slice(&fields.to_be_bytes());
+        // Postgres has no table with more than 1,600 columns.
+        self.buffer.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
     }
 
     /// The rows that are not taken yet, in their wire form.
@@ -60,38 +61,14 @@ impl CopyWriter {
         self.bytes(text.as_bytes());
     }
 
-    /// A text, or null.
-    pub fn optional_text(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => self.text(text),
-            None => self.null(),
-        }
-    }
-
     /// A UUID.
     pub fn uuid(&mut self, uuid: Uuid) {
         self.bytes(uuid.as_bytes());
     }
 
-    /// A UUID, or null.
-    pub fn optional_uuid(&mut self, uuid: Option<Uuid>) {
-        match uuid {
-            Some(uuid) => self.uuid(uuid),
-            None => self.null(),
-        }
-    }
-
     /// A bigint.
     pub fn bigint(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
-    }
-
-    /// A timestamptz, or null.
-    pub fn optional_timestamp(&mut self, moment: Option<OffsetDateTime>) {
-        match moment {
-            Some(moment) => self.timestamp(moment),
-            None => self.null(),
-        }
     }
 
     /// A timestamptz.
