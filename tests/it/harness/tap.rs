@@ -6,6 +6,7 @@ use std::io::{Read as _, Result, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -28,23 +29,13 @@ impl Tap {
     pub(crate) fn to(database_url: &str) -> Self {
         let options: PgConnectOptions = database_url.parse().unwrap();
         let (folder, sent) = (TempDir::new().unwrap(), Statements::default());
-        let url = match options.get_socket() {
-            Some(socket) => {
-                let (near, far) = (folder.path().join(".s.PGSQL.5432"), socket.join(".s.PGSQL.5432"));
-                let listener = UnixListener::bind(near).unwrap();
-                let accept = move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into()));
-                carry_all(accept, &sent);
-                database_url.replace(&socket.display().to_string(), &folder.path().display().to_string())
-            }
-            None => {
-                let far = format!("{}:{}", options.get_host(), options.get_port());
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                let near = listener.local_addr().unwrap().to_string();
-                let url = database_url.replace(&far, &near);
-                let accept = move || Ok((listener.accept()?.0.into(), TcpStream::connect(&far)?.into()));
-                carry_all(accept, &sent);
-                url
-            }
+        let url = if let Some(socket) = options.get_socket() {
+            let name = format!(".s.PGSQL.{}", options.get_port());
+            over_a_socket(&folder.path().join(&name), socket.join(&name), &sent);
+            database_url.replace(&socket.display().to_string(), &folder.path().display().to_string())
+        } else {
+            let far = format!("{}:{}", options.get_host(), options.get_port());
+            database_url.replace(&far, &over_the_network(far.clone(), &sent))
         };
         Self { url, sent, _folder: folder }
     }
@@ -60,6 +51,20 @@ impl Tap {
     }
 }
 
+fn over_a_socket(near: &Path, far: PathBuf, sent: &Statements) {
+    let listener = UnixListener::bind(near).unwrap();
+    carry_all(move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into())), sent);
+}
+
+/// Returns where its near end is.
+fn over_the_network(far: String, sent: &Statements) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = listener.local_addr().unwrap().to_string();
+    carry_all(move || Ok((listener.accept()?.0.into(), TcpStream::connect(&far)?.into())), sent);
+    near
+}
+
+/// Carries every connection that is made.
 fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, sent: &Statements) {
     let sent = Arc::clone(sent);
     thread::spawn(move || {
