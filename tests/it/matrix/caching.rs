@@ -36,19 +36,6 @@ fn hold_tags(operation: &Operation, request: &Request, answers: &[(&Caller, Answ
     }
 }
 
-#[test]
-fn a_tag_of_one_reader_is_good_for_another_only_if_the_bytes_are_the_same() {
-    let world = World::new();
-    let estate = Estate::new(&world);
-    for operation in walk::reads(&world).iter().filter(|operation| operation.takes("If-None-Match")) {
-        let request = operation.request(&estate.target.names, false);
-        let answers = estate.callers.iter().map(|(_, caller)| (caller, request.send(caller)));
-        let shown: Vec<(&Caller, Answer)> = answers.filter(|(_, answer)| answer.status == 200).collect();
-        assert!(!shown.is_empty(), "{} is shown to nobody", operation.id);
-        hold_tags(operation, &request, &shown);
-    }
-}
-
 /// Headers that say of an answer what it is. Its id and its moment are its own.
 fn described(answer: &Answer) -> BTreeMap<&str, &str> {
     let own = ["x-request-id", "date"];
@@ -56,38 +43,57 @@ fn described(answer: &Answer) -> BTreeMap<&str, &str> {
     headers.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-#[test]
-fn a_head_is_what_a_get_says_without_its_body() {
-    let world = World::new();
-    let estate = Estate::new(&world);
-    for operation in &walk::reads(&world) {
-        let request = operation.request(&estate.target.names, false);
-        for (_, caller) in &estate.callers {
-            let get = request.send(caller);
-            let head = request.with_method(Method::HEAD).send(caller);
-            assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{head}");
-            if get.status < 400 {
-                assert_eq!(described(&head), described(&get), "{head}");
-            }
-        }
+/// A HEAD is answered as a GET, without the body.
+fn hold_head(request: &Request, caller: &Caller, get: &Answer) {
+    let head = request.with_method(Method::HEAD).send(caller);
+    assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{head}");
+    if get.status < 400 {
+        assert_eq!(described(&head), described(get), "{head}");
+    }
+}
+
+/// A path with a slash at its end is the same, where the document says so, and nothing elsewhere.
+fn hold_slash(operation: &Operation, request: &Request, caller: &Caller, plain: &Answer) {
+    let slashed = request.with_slash().send(caller);
+    if operation.has_twin() {
+        assert_eq!(slashed.without_request_id(), plain.without_request_id(), "{slashed}");
+        assert_eq!(tag(&slashed), tag(plain), "{slashed}");
+    } else {
+        slashed.must_be(404);
     }
 }
 
 #[test]
-fn a_path_with_a_slash_at_its_end_is_the_same_or_nothing() {
+fn a_read_has_a_tag_of_its_own_a_head_and_one_spelling() {
     let world = World::new();
     let estate = Estate::new(&world);
-    for operation in &walk::reads(&world) {
+    walk::side_by_side(&walk::reads(&world), |operation| {
         let request = operation.request(&estate.target.names, false);
-        for (_, caller) in &estate.callers {
-            let (plain, slashed) = (request.send(caller), request.with_slash().send(caller));
-            if operation.has_twin() {
-                assert_eq!(slashed.without_request_id(), plain.without_request_id(), "{slashed}");
-                assert_eq!(tag(&slashed), tag(&plain), "{slashed}");
-            } else {
-                slashed.must_be(404);
-            }
+        let answers = estate.callers.iter().map(|(_, caller)| (caller, request.send(caller)));
+        let answers: Vec<(&Caller, Answer)> = answers.collect();
+        for (caller, answer) in &answers {
+            hold_head(&request, caller, answer);
+            hold_slash(operation, &request, caller, answer);
         }
+        let shown: Vec<_> = answers.into_iter().filter(|(_, answer)| answer.status == 200).collect();
+        assert!(!shown.is_empty(), "{} is shown to nobody", operation.id);
+        if operation.takes("If-None-Match") {
+            hold_tags(operation, &request, &shown);
+        }
+    });
+}
+
+#[test]
+fn nothing_between_may_keep_a_stream() {
+    let world = World::new();
+    let estate = Estate::new(&world);
+    for operation in walk::streams(&world) {
+        let request = operation.request(&estate.target.names, false);
+        let stream = request.of(estate.caller(Who::Admin)).header("Accept", walk::STREAM).open().unwrap();
+        let header = |name: &str| stream.headers().get(name).and_then(|value| value.to_str().ok());
+        let said = ["cache-control", "x-accel-buffering"].map(header);
+        assert_eq!(said, [Some("no-store"), Some("no")], "{}", operation.id);
+        assert!(header("vary").is_some_and(|vary| vary.contains("x-api-key")), "{}", operation.id);
     }
 }
 

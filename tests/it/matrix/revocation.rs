@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::authorization::{due, traces};
 use super::estate::{Target, Who};
-use super::walk::{self, Operation, Request, next};
+use super::walk::{self, Operation, Request, STREAM, next};
 use crate::harness::{Caller, World, text};
 
 /// More lines than a stream sends before it notices that its key has ended.
@@ -17,8 +17,6 @@ const MANY_SIGNS_OF_LIFE: usize = 50_000;
 
 /// More bytes than the sockets between two processes take, so that an answer that nobody reads waits in the service.
 const LONG: usize = 8 << 20;
-
-const STREAM: &str = "text/event-stream";
 
 /// How a key can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,12 +174,7 @@ fn follow_with_a_key_that_ends(scene: &Scene<'_>, ending: Ending, operation: &Op
 #[test]
 fn no_stream_goes_on_for_a_key_that_ended() {
     let world = World::with_heartbeat(Duration::ZERO);
-    let streams: Vec<Operation> = walk::reads(&world)
-        .into_iter()
-        .filter(|operation| operation.media_types().contains(&STREAM))
-        .collect();
-    assert!(!streams.is_empty());
-    for operation in &streams {
+    for operation in &walk::streams(&world) {
         let scene = Scene::new(&world, operation);
         for ending in Ending::for_operation(operation) {
             follow_with_a_key_that_ends(&scene, ending, operation);

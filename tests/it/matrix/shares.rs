@@ -4,13 +4,11 @@ use identityd::settings::WireLayer;
 use serde_json::{Map, Value, json};
 
 use super::estate::{Estate, Target, Who};
-use super::walk::{self, Operation};
+use super::walk::{self, Operation, STREAM};
 use crate::harness::{Caller, Line, World, eventually, text};
 
 /// More than any error is long, whatever was sent.
 const LONGEST_ERROR: usize = 64 * 1024;
-
-const STREAM: &str = "text/event-stream";
 
 /// Eight requests at the same time, of which a key has two; two streams for a key.
 fn narrow() -> World {
@@ -73,11 +71,6 @@ fn bodies_that_are_held_back_cost_nobody_anything() {
     }
 }
 
-fn streams(world: &World) -> Vec<Operation> {
-    let reads = walk::reads(world).into_iter();
-    reads.filter(|operation| operation.media_types().contains(&STREAM)).collect()
-}
-
 #[test]
 fn a_key_that_has_all_its_streams_leaves_others_theirs() {
     let world = narrow();
@@ -87,7 +80,7 @@ fn a_key_that_has_all_its_streams_leaves_others_theirs() {
     let victim = world.new_admin();
     let viewer = text(&victim.create("victim-viewer")["id"]);
     let of_victim = Target::new(&victim, &viewer, |_| false);
-    for operation in &streams(&world) {
+    for operation in &walk::streams(&world) {
         let auditor = world.auditor();
         let follow = |caller: &Caller, target: &Target| {
             operation.request(&target.names, false).of(caller).header("Accept", STREAM).open().unwrap()
@@ -150,7 +143,7 @@ fn a_thousand_followers_of_a_silent_organization_cost_no_statement_when_another_
     let target = Target::new(&silent, &viewer, |_| false);
     silent.change(&target.names.parameters["agent_handle"], &json!({ "description": LAST_WORD })).ok();
     let victim = world.new_admin();
-    let streams = streams(&world);
+    let streams = walk::streams(&world);
     let requests = streams.iter().map(|operation| operation.request(&target.names, false));
     let followers: Vec<Line> = requests
         .flat_map(|request| (0..many / streams.len()).map(move |_| request.target.clone()))

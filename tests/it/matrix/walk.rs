@@ -50,6 +50,17 @@ pub(super) fn reads(world: &World) -> Vec<Operation> {
     operations(world).into_iter().filter(|operation| !operation.is_write()).collect()
 }
 
+/// The form of an answer that goes on for as long as its reader wants.
+pub(super) const STREAM: &str = "text/event-stream";
+
+/// Those of them that can be followed.
+pub(super) fn streams(world: &World) -> Vec<Operation> {
+    let is_stream = |operation: &Operation| operation.media_types().contains(&STREAM);
+    let streams: Vec<Operation> = reads(world).into_iter().filter(is_stream).collect();
+    assert!(!streams.is_empty(), "nothing can be followed");
+    streams
+}
+
 /// Those of them that may change something.
 pub(super) fn writes(world: &World) -> Vec<Operation> {
     operations(world).into_iter().filter(Operation::is_write).collect()
