@@ -24,6 +24,7 @@ mod identities;
 mod isolation;
 mod log;
 mod mailboxes;
+mod matrix;
 mod memory;
 mod operations;
 mod outages;
