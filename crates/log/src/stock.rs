@@ -1,5 +1,6 @@
 //! A second reader of history: cqrs-es and postgres-es load aggregates from the table `events`, which has all columns that
-//! their stock repository reads, and [`compare`] holds the result against what our own reader folds.
+//! their stock repository reads, and [`compare_all`] compares the result with
+//! what our own reader folds.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.
