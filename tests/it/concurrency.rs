@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::harness::{Answer, Caller, World, ids, text, wait};
+use crate::harness::{Answer, Caller, World, eventually, ids, text, wait};
 
 const CROWD: usize = 16;
 
@@ -108,9 +108,8 @@ fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
     wait(barrier.execute("begin; lock table read_model.identities in access exclusive mode")).unwrap();
     let answers = thread::scope(|scope| {
         let asked = asked.map(|(caller, handle, _)| scope.spawn(|| caller.try_identity(handle)));
-        while world.stranger().metrics().value("identityd_http_requests_in_flight") != Some(8.0) {
-            thread::yield_now();
-        }
+        let in_flight = || world.stranger().metrics().value("identityd_http_requests_in_flight");
+        eventually("all requests are in flight", || in_flight() == Some(8.0));
         wait(barrier.execute("rollback")).unwrap();
         asked.map(|answer| answer.join().unwrap())
     });

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{World, wait};
+use crate::harness::{World, eventually, wait};
 
 /// Whether the committer waits for a lock, while it does this.
 fn committer_waits(world: &World, at: &str) -> bool {
@@ -39,16 +39,12 @@ fn who_loses_the_database_while_an_answer_is_composed_is_told_to_come_again() {
     thread::scope(|scope| {
         let call = admin.call(Method::POST, "/identities/alpha/access").header("Idempotency-Key", "k1");
         let answer = scope.spawn(|| call.json(&json!({"viewer_identity_id": null})).send());
-        while !committer_waits(&world, "log_head") {
-            thread::yield_now();
-        }
+        eventually("the committer waits for the head", || committer_waits(&world, "log_head"));
         // Only a transaction that composes an answer to a write that changes nothing reads this table.
         execute(&mut readers_wait, "begin");
         execute(&mut readers_wait, "lock table read_model.visibility in access exclusive mode");
         execute(&mut writers_wait, "rollback");
-        while !committer_waits(&world, "visibility") {
-            thread::yield_now();
-        }
+        eventually("the committer waits for access rows", || committer_waits(&world, "visibility"));
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity
                    where datname = current_database() and application_name = 'identityd committer'";
         execute(&mut writers_wait, cut);
@@ -150,9 +146,7 @@ fn idle_connections_that_somebody_closed_are_noticed_before_they_are_used() {
                 where datname = current_database() and application_name in ('identityd', 'identityd committer')";
     for round in 0..4 {
         let busy = format!("select count(*) {idle} and state_change > clock_timestamp() - interval '20 ms'");
-        while world.database().number(&busy) > 0 {
-            thread::yield_now();
-        }
+        eventually("all connections are idle", || world.database().number(&busy) == 0);
         world.database().number(&format!("select count(pg_terminate_backend(pid)) {idle}"));
         admin.get("/identities").must_be(200);
         admin.create(&format!("after-{round}"));

@@ -33,6 +33,7 @@ fn pages_of_any_size_show_every_event_once_and_in_order() {
             let events = page["events"].as_array().unwrap();
             assert!((1..=limit).contains(&events.len()), "{} of {limit}", events.len());
             seen.extend(events.iter().cloned());
+            assert!(seen.len() <= all.len(), "pages repeat themselves");
             let Some(next) = page["next"].as_str() else { break };
             after = format!("&after={next}");
         }

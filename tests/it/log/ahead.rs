@@ -17,9 +17,7 @@ async fn committers(pool: &PgPool, count: i64, state: &str) {
         "select count(*) from pg_stat_activity
          where datname = current_database() and application_name = 'identityd committer' and {state}"
     );
-    while sqlx::query_scalar::<_, i64>(&query).fetch_one(pool).await.unwrap() != count {
-        tokio::task::yield_now().await;
-    }
+    becomes_true(pool, &format!("select ({query}) = {count}")).await;
 }
 
 /// Waits for a lock of ours, or for that of another committer.

@@ -108,9 +108,7 @@ fn a_command_whose_caller_went_away_is_not_carried_out() {
         let waiting = queue(log, [create(ids::mint(), "somebody-waits")]).await;
         let waits =
             "select count(*) > 0 from pg_locks where not granted and locktype in ('transactionid', 'tuple')";
-        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(pool).await.unwrap() {
-            tokio::task::yield_now().await;
-        }
+        becomes_true(pool, waits).await;
         drop(gone);
         elsewhere.execute("rollback").await.unwrap();
         waiting.await

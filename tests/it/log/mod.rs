@@ -24,10 +24,25 @@ use identity_log::{
     connect_options, ids, read,
 };
 use identity_proof::SigningKey;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use crate::harness::{Database, wait};
+
+/// How long a state may take to come about before a test gives up.
+const TEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Returns when a query answers true, and fails the test if it does not come to that.
+async fn becomes_true(pool: &PgPool, query: &str) {
+    let asking = async {
+        while !sqlx::query_scalar::<_, bool>(query).fetch_one(pool).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let asked = tokio::time::timeout(TEST_TIMEOUT, asking).await;
+    assert!(asked.is_ok(), "gave up waiting until: {query}");
+}
 
 type Answer = Result<Committed, AppendError>;
 

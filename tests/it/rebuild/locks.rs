@@ -4,7 +4,7 @@ use identity_projections::rebuild::{self, JobError};
 use sqlx::{Connection as _, Executor as _};
 
 use super::words::{LIVE, nowhere_yet, options, rebuild, table};
-use crate::harness::{World, wait};
+use crate::harness::{World, eventually, wait};
 
 #[test]
 fn a_second_job_on_a_read_model_says_who_holds_it() {
@@ -98,9 +98,7 @@ fn a_verification_keeps_its_table_from_being_swapped() {
         let waiting = "select count(*) from pg_stat_activity
                        where datname = current_database() and application_name like 'identityd verification%'
                          and wait_event_type = 'Lock'";
-        while world.database().number(waiting) == 0 {
-            std::thread::yield_now();
-        }
+        eventually("the verification waits", || world.database().number(waiting) > 0);
         let mut swapping = world.session("set lock_timeout = '1ms'");
         let swap = "alter table read_model.identities set schema read_model_retired";
         let refused = wait(swapping.execute(swap)).expect_err("the table is being read");

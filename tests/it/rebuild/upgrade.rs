@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::Connection as _;
 
-use crate::harness::{World, wait};
+use crate::harness::{World, eventually, wait};
 
 /// A world whose read model of identities was written by older software.
 fn of_yesterday() -> World {
@@ -79,9 +79,7 @@ fn a_rebuild_that_another_process_is_at_is_waited_for() {
         let detail = world.stranger().raw("GET", "/readyz", b"").must_be(503).detail();
         detail["phase"].as_str().is_some_and(|phase| phase.starts_with("waiting for another process"))
     };
-    while !waits() {
-        std::thread::yield_now();
-    }
+    eventually("the service waits for the other process", waits);
     let version = super::words::version("identities");
     let rebuilt = format!("update read_models set version = {version} where name = 'identities'");
     world.database().execute(&rebuilt);
@@ -99,9 +97,7 @@ fn a_rebuild_that_cannot_succeed_is_tried_until_it_does() {
         let detail = world.stranger().raw("GET", "/readyz", b"").must_be(503).detail();
         detail["phase"].as_str().is_some_and(|phase| phase.starts_with("failed"))
     };
-    while !failed() {
-        std::thread::yield_now();
-    }
+    eventually("the rebuild has failed", failed);
     world.behind_our_back("update events set event_version = '1' where position = 3");
     world.becomes_ready();
     world.is_clean();

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Executor as _};
 use tokio::sync::watch;
 
-use crate::harness::{World, wait};
+use crate::harness::{World, eventually, wait};
 
 /// Builds the next generation and leaves the live one.
 pub(super) const BESIDE: Settings = Settings { workers: 2, cut_over: false };
@@ -111,9 +111,7 @@ impl World {
             "select count(*) from pg_locks where not granted and relation = '{relation}'::regclass
              and database = (select oid from pg_database where datname = current_database())"
         );
-        while self.database().number(&waiting) == 0 {
-            std::thread::yield_now();
-        }
+        eventually("somebody waits for the lock", || self.database().number(&waiting) > 0);
     }
 
     /// Many identities with a past, written into the log at once, and their read models.
