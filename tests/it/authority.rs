@@ -18,14 +18,21 @@ const MANY_SIGNS_OF_LIFE: usize = 50_000;
 enum Ending {
     AdminKeyRevoked,
     AgentKeyRevoked,
+    AgentKeyRotated,
     IdentityDeleted,
 }
 
-const ENDINGS: [Ending; 3] = [Ending::AdminKeyRevoked, Ending::AgentKeyRevoked, Ending::IdentityDeleted];
+const ENDINGS: [Ending; 4] =
+    [Ending::AdminKeyRevoked, Ending::AgentKeyRevoked, Ending::AgentKeyRotated, Ending::IdentityDeleted];
 
 fn another_admin(world: &World) -> NewKey {
     let operator = Operator::new(world.database().pool().clone(), world.database().signing());
     wait(operator.issue_key(world.organization_id(), "another", Purpose::Admin)).unwrap()
+}
+
+/// Gives a key a new text, and ends the old one.
+fn rotate_at_once(admin: &Caller, key_id: &str) {
+    admin.post(&format!("/api-keys/{key_id}/rotate"), &json!({"overlap_seconds": 0})).ok();
 }
 
 /// A holder of a key, and what ends the key.
@@ -41,6 +48,7 @@ fn holder_of_key<'a>(world: &'a World, ending: Ending, number: usize) -> (Caller
     let caller = world.holder_of(&agent.key);
     match ending {
         Ending::IdentityDeleted => (caller, Box::new(move || admin.remove(&handle))),
+        Ending::AgentKeyRotated => (caller, Box::new(move || rotate_at_once(&admin, &agent.key_id))),
         _ => (caller, Box::new(move || admin.delete(&format!("/api-keys/{}", agent.key_id)).no_content())),
     }
 }

@@ -22,6 +22,8 @@ mod history;
 mod idempotency;
 mod identities;
 mod isolation;
+mod key_expiry;
+mod key_rotation;
 mod log;
 mod mailboxes;
 mod memory;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use identity_domain::api_key::{Event, Scope};
-use identity_domain::{self as domain, Kind};
+use identity_domain::api_key::{Event, Lifetime, Scope, Secret};
+use identity_domain::{self as domain, Kind, Moment};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
@@ -58,7 +58,8 @@ impl TryFrom<String> for KeyScope {
 /// The columns of [`Row`]. They are listed, since a migration may add columns to the table while this software runs.
 macro_rules! columns {
     () => {
-        "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at"
+        "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at,
+         expires_at, previous_sha256, previous_valid_until, rotated_at"
     };
 }
 
@@ -88,11 +89,34 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// When it was revoked.
     pub revoked_at: Option<OffsetDateTime>,
+    /// When it expires, if it does.
+    pub expires_at: Option<OffsetDateTime>,
+    /// SHA-256 of the secret before the last rotation.
+    pub previous_sha256: Option<Vec<u8>>,
+    /// Until when that secret is valid.
+    pub previous_valid_until: Option<OffsetDateTime>,
+    /// When it was rotated last.
+    pub rotated_at: Option<OffsetDateTime>,
+}
+
+impl Row {
+    /// How long its secrets are valid, unless it is revoked.
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            expires_at: self.expires_at.map(Moment::from),
+            previous_valid_until: self.previous_valid_until.map(Moment::from),
+        }
+    }
+
+    /// When it last changed.
+    pub fn updated_at(&self) -> OffsetDateTime {
+        self.revoked_at.or(self.rotated_at).unwrap_or(self.created_at)
+    }
 }
 
 impl Projection for ApiKeys {
     const NAME: &'static str = "api_keys";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const KIND: Kind = Kind::ApiKey;
     type Row = Row;
 
@@ -120,6 +144,19 @@ impl Projection for ApiKeys {
                 created_by: issue.created_by.clone(),
                 created_at: recorded.recorded_at,
                 revoked_at: None,
+                expires_at: issue.expires_at.map(OffsetDateTime::from),
+                previous_sha256: None,
+                previous_valid_until: None,
+                rotated_at: None,
+            }),
+            Event::Rotated { secret_sha256, last4, expires_at, previous_valid_until } => row.map(|row| Row {
+                secret_sha256: from_hexadecimal(secret_sha256),
+                last4: last4.clone(),
+                expires_at: expires_at.map(OffsetDateTime::from),
+                previous_sha256: Some(row.secret_sha256),
+                previous_valid_until: Some(OffsetDateTime::from(*previous_valid_until)),
+                rotated_at: Some(recorded.recorded_at),
+                ..row
             }),
             Event::Revoked {} => row.map(|row| Row { revoked_at: Some(recorded.recorded_at), ..row }),
         }
@@ -137,10 +174,14 @@ impl Projection for ApiKeys {
         "created_by",
         "created_at",
         "revoked_at",
+        "expires_at",
+        "previous_sha256",
+        "previous_valid_until",
+        "rotated_at",
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(11);
+        writer.row(15);
         writer.uuid(row.id);
         writer.text(&row.organization_id);
         writer.text(row.scope.as_str());
@@ -152,6 +193,10 @@ impl Projection for ApiKeys {
         writer.text(&row.created_by);
         writer.timestamp(row.created_at);
         writer.optional_timestamp(row.revoked_at);
+        writer.optional_timestamp(row.expires_at);
+        writer.optional_bytes(row.previous_sha256.as_deref());
+        writer.optional_timestamp(row.previous_valid_until);
+        writer.optional_timestamp(row.rotated_at);
         Ok(())
     }
 
@@ -161,6 +206,8 @@ impl Projection for ApiKeys {
 }
 
 impl LoadedModel for ApiKeys {
+    const IS_HANDED_OUT: bool = true;
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
@@ -174,11 +221,20 @@ impl LoadedModel for ApiKeys {
         let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
         writes.part(
             "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,
-                                   created_by, created_at, revoked_at)
+                                   created_by, created_at, revoked_at, expires_at, previous_sha256,
+                                   previous_valid_until, rotated_at)
              select * from unnest(?::uuid[], ?::text[], ?::text[], ?::uuid[], ?::text[], ?::text[], ?::bytea[],
-                                  ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[])
+                                  ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[], ?::timestamptz[],
+                                  ?::bytea[], ?::timestamptz[], ?::timestamptz[])
              where exists (select from turn)
-             on conflict on constraint api_keys_pkey do update set revoked_at = excluded.revoked_at",
+             on conflict on constraint api_keys_pkey do update set
+                 secret_sha256 = excluded.secret_sha256,
+                 last4 = excluded.last4,
+                 revoked_at = excluded.revoked_at,
+                 expires_at = excluded.expires_at,
+                 previous_sha256 = excluded.previous_sha256,
+                 previous_valid_until = excluded.previous_valid_until,
+                 rotated_at = excluded.rotated_at",
         )
         .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
@@ -190,7 +246,11 @@ impl LoadedModel for ApiKeys {
         .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())?
         .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())?;
+        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.expires_at).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.previous_sha256.as_deref()).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.previous_valid_until).collect::<Vec<_>>())?
+        .bind(rows.iter().map(|row| row.rotated_at).collect::<Vec<_>>())?;
         Ok(())
     }
 }
@@ -204,7 +264,8 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The valid keys with these ids: not revoked, and the identity of each that is bound to one is live.
+/// The keys with these ids that are not revoked and whose identity, if they are bound to one, is live. Whether one has expired is
+/// asked again whenever it is presented, since it may be kept in memory until then.
 pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as(concat!(
         "select ",
@@ -225,11 +286,6 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>
     sqlx::query_as(query).bind(id).fetch_optional(executor).await
 }
 
-/// The key that these events issue, after the last of them.
-pub fn issued(events: &[Recorded]) -> Option<Row> {
-    events.iter().fold(None, ApiKeys::fold)
-}
-
 /// A key as the admins of its organization see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {
@@ -241,9 +297,11 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Whether its identity is deleted, which also ends the key.
-    pub fn is_orphaned(&self) -> bool {
-        self.row.identity_id.is_some() && self.identity_handle.is_none()
+    /// Whether it opens nothing any more: it was revoked, it has expired, or its identity is deleted.
+    pub fn is_ended(&self, now: Moment) -> bool {
+        let is_orphaned = self.row.identity_id.is_some() && self.identity_handle.is_none();
+        let has_expired = self.row.lifetime().remaining(Secret::Present, now).is_none();
+        self.row.revoked_at.is_some() || is_orphaned || has_expired
     }
 }
 

@@ -27,7 +27,7 @@ use identity_proof::SigningKey;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
-use crate::harness::{Database, wait};
+use crate::harness::{Database, eventually, wait};
 
 type Answer = Result<Committed, AppendError>;
 
@@ -117,6 +117,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         aggregate_id: aggregate_id.to_string(),
         command,
         actor: Actor::Operator,
+        secret_sha256: String::new(),
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,

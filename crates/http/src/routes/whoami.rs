@@ -40,7 +40,7 @@ pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
         description: key.description.as_deref(),
         created_at: timestamp(key.created_at),
         last_used_at: None,
-        expires_at: None,
+        expires_at: key.expires_at.map(timestamp),
         scope,
         scoped_identity_id: key.identity_id,
     };

@@ -50,6 +50,14 @@ impl CopyWriter {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// A field of raw bytes, or null.
+    pub fn optional_bytes(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bytes(bytes),
+            None => self.null(),
+        }
+    }
+
     /// A null field.
     pub fn null(&mut self) {
         self.buffer.extend_from_slice(&(-1_i32).to_be_bytes());
@@ -62,10 +70,7 @@ impl CopyWriter {
 
     /// A text, or null.
     pub fn optional_text(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => self.text(text),
-            None => self.null(),
-        }
+        self.optional_bytes(text.map(str::as_bytes));
     }
 
     /// A UUID.
