@@ -167,7 +167,7 @@ fn a_repeated_rotation_is_done_once_and_shows_no_text() {
     assert!(opens(&world, &old) && opens(&world, &text(&first["api_key"])));
     let (_, secret) = first["api_key"].as_str().unwrap().split_once('.').unwrap();
     let kept =
-        format!("select count(*) from idempotency_keys where idempotency_keys::text like '%{secret}%'");
+        format!("select count(*) from idempotency_records where idempotency_records::text like '%{secret}%'");
     assert_eq!(world.database().number(&kept), 0);
 }
 

@@ -35,6 +35,7 @@ mod proof;
 mod rebuild;
 mod restart;
 mod schema;
+mod shown_once;
 mod signing_keys;
 mod tunnels;
 mod unserved;

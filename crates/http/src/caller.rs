@@ -18,8 +18,10 @@ use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
+use identity_projections::key_uses;
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::api_key::Presented;
@@ -114,6 +116,11 @@ impl Holder {
     /// The key that was presented.
     pub fn key(&self) -> &KeyRow {
         &self.0.key
+    }
+
+    /// When the key was last used, as far as that is kept.
+    pub async fn last_used_at(&self) -> Result<Option<OffsetDateTime>, ApiError> {
+        Ok(key_uses::last(self.0.pool(), self.0.key.id).await?)
     }
 
     /// Refuses auditors: they get at nothing but history.

@@ -294,6 +294,8 @@ pub struct Listed {
     pub row: Row,
     /// The handle of its identity, if it is bound to a live one.
     pub identity_handle: Option<String>,
+    /// When it was last used, as far as that is kept.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 impl Listed {
@@ -310,7 +312,8 @@ pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
     sqlx::query_as(concat!(
         "select ",
         columns!(),
-        ", (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle
+        ", (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle,
+           (select last_used_at from api_key_uses where key_id = api_keys.id) as last_used_at
          from read_model.api_keys
          where organization_id = $1
          order by created_at desc, id desc",

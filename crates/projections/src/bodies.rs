@@ -11,6 +11,7 @@ use identity_domain::phone::CallHandling;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -146,9 +147,9 @@ pub struct ApiKey<'a> {
     /// The beginning of its text.
     #[schema(example = "ApiKey_67e166e4")]
     pub display_prefix: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub last_used_at: Option<()>,
+    /// When it was last used, true to the minute.
+    #[schema(required, format = DateTime)]
+    pub last_used_at: Option<String>,
     /// When it expires, if it does.
     #[schema(required, format = DateTime)]
     pub expires_at: Option<String>,
@@ -187,7 +188,12 @@ pub enum KeyStatus {
 impl<'a> ApiKey<'a> {
     /// A key that has expired, or whose identity is gone, is as revoked as one that was ended by itself: published clients know no
     /// other status.
-    pub fn of(row: &'a api_keys::Row, id: String, is_ended: bool) -> Self {
+    pub fn of(
+        row: &'a api_keys::Row,
+        id: String,
+        last_used_at: Option<OffsetDateTime>,
+        is_ended: bool,
+    ) -> Self {
         Self {
             display_prefix: id.chars().take("ApiKey_".len() + 8).collect(),
             id,
@@ -200,7 +206,7 @@ impl<'a> ApiKey<'a> {
             description: row.description.as_deref(),
             status: if is_ended { KeyStatus::Revoked } else { KeyStatus::Active },
             last4: &row.last4,
-            last_used_at: None,
+            last_used_at: last_used_at.map(timestamp),
             expires_at: row.expires_at.map(timestamp),
             previous_valid_until: row.previous_valid_until.map(timestamp),
             revoked_at: row.revoked_at.map(timestamp),
@@ -251,9 +257,9 @@ pub struct Whoami<'a> {
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub last_used_at: Option<()>,
+    /// When it was last used, true to the minute.
+    #[schema(required, format = DateTime)]
+    pub last_used_at: Option<String>,
     /// When it expires, if it does.
     #[schema(required, format = DateTime)]
     pub expires_at: Option<String>,

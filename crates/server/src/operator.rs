@@ -99,6 +99,8 @@ pub struct Key {
     pub expires_at: Option<OffsetDateTime>,
     /// Until when the secret that it had before its last rotation is valid.
     pub previous_valid_until: Option<OffsetDateTime>,
+    /// When it was last used.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 impl Operator {
@@ -292,7 +294,7 @@ fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
 
 impl From<api_keys::Listed> for Key {
     fn from(listed: api_keys::Listed) -> Self {
-        let api_keys::Listed { row, identity_handle, .. } = listed;
+        let api_keys::Listed { row, identity_handle, last_used_at } = listed;
         Self {
             id: public_id(row.id),
             label: row.label,
@@ -303,6 +305,7 @@ impl From<api_keys::Listed> for Key {
             revoked_at: row.revoked_at,
             expires_at: row.expires_at,
             previous_valid_until: row.previous_valid_until,
+            last_used_at,
         }
     }
 }

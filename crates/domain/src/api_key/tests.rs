@@ -166,11 +166,11 @@ fn the_previous_secret_does_not_outlive_the_key() {
 
 #[test]
 fn what_is_no_valid_key_is_not_rotated() {
-    let rotating = || rotating("second", Duration::ZERO, None);
-    given([]).when(&rotating()).then_err(ApiKeyError::NotFound);
-    given([issued(), Event::Revoked {}]).when(&rotating()).then_err(ApiKeyError::Ended);
-    given([issued_until(Some(at(60)))]).with(facts_at(60)).when(&rotating()).then_err(ApiKeyError::Ended);
-    let too_long = super::tests::rotating("second", MAX_OVERLAP + Duration::from_secs(1), None);
+    let command = rotating("second", Duration::ZERO, None);
+    given([]).when(&command).then_err(ApiKeyError::NotFound);
+    given([issued(), Event::Revoked {}]).when(&command).then_err(ApiKeyError::Ended);
+    given([issued_until(Some(at(60)))]).with(facts_at(60)).when(&command).then_err(ApiKeyError::Ended);
+    let too_long = rotating("second", MAX_OVERLAP + Duration::from_secs(1), None);
     given([issued()]).when(&too_long).then_err(ApiKeyError::OverlapTooLong);
 }
 

@@ -23,6 +23,7 @@ use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
+use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::Metrics;
 use crate::readiness::{Probe, Readiness};
@@ -67,6 +68,8 @@ pub struct Parts {
     pub key_finder: Finder<KeyId>,
     /// What was read a moment ago.
     pub cache: Cache,
+    /// Notes which keys are used.
+    pub key_uses: KeyUses,
     /// What is counted of requests.
     pub metrics: Metrics,
 }
@@ -138,6 +141,7 @@ impl App {
         if let Some(presented) = header.to_str().ok().and_then(Presented::parse)
             && let Some((key, _)) = self.valid_key(presented).await?
         {
+            self.0.parts.key_uses.note(key.id, clock::now().into());
             return Ok((key, presented));
         }
         self.0.parts.metrics.refused_key();

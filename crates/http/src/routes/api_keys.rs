@@ -107,7 +107,7 @@ impl Reply for Shown {
         let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;
         let body = CreatedApiKey {
             api_key: None,
-            record: ApiKey::of(row, public_id(row.id), false),
+            record: ApiKey::of(row, public_id(row.id), None, false),
             message: Some("The key was shown in the first answer, and is not shown again"),
         };
         Answer::json(self.status, &body)
@@ -208,8 +208,10 @@ pub(crate) async fn list_api_keys(
 ) -> Result<Response, ApiError> {
     let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
     let now = clock::now();
-    let shown = keys.iter().map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.is_ended(now)));
-    // A key expires without an event, so the history does not tell whether the list has changed.
+    let shown = keys
+        .iter()
+        .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.last_used_at, key.is_ended(now)));
+    // A key expires and is used without an event, so the history does not tell whether the list has changed.
     unless_same(&headers, answer(StatusCode::OK, &shown.collect::<Vec<_>>())?).await
 }
 
@@ -217,7 +219,8 @@ pub(crate) async fn list_api_keys(
 #[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
     responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
-    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), false))
+    let last_used_at = holder.last_used_at().await?;
+    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), last_used_at, false))
 }
 
 /// Revoke an API key

@@ -148,7 +148,8 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     let keys = as_operator(installation, async |operator| operator.list_keys(org).await).await?;
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
-    let mut table = Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "STATE"]);
+    let mut table =
+        Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "LAST USED", "STATE"]);
     for key in &keys {
         table.add(as_row(key));
     }
@@ -171,6 +172,7 @@ fn as_json(key: &Key) -> Value {
         "revoked_at": key.revoked_at.map(timestamp),
         "expires_at": key.expires_at.map(timestamp),
         "previous_valid_until": key.previous_valid_until.map(timestamp),
+        "last_used_at": key.last_used_at.map(timestamp),
     })
 }
 
@@ -192,7 +194,7 @@ fn as_line(key: &Key) -> Vec<String> {
     ]
 }
 
-fn as_row(key: &Key) -> [Toned; 7] {
+fn as_row(key: &Key) -> [Toned; 8] {
     let scope = key.identity.as_deref().unwrap_or(key.scope.as_str());
     let state = match (key.revoked_at, key.expires_at) {
         (Some(at), _) => (format!("revoked {}", ago(at)), Tone::Past),
@@ -208,6 +210,7 @@ fn as_row(key: &Key) -> [Toned; 7] {
         plain(last4),
         plain(ago(key.created_at)),
         plain(expires),
+        plain(key.last_used_at.map_or_else(|| "never".to_owned(), ago)),
         state,
     ]
 }
