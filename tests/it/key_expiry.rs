@@ -60,6 +60,7 @@ fn a_key_shows_when_it_expires() {
         assert_eq!(shown["expires_at"], expires_at);
     }
     assert_eq!(minted["record"]["status"], "active");
+    assert!(holder.client().whoami().is_ok() && holder.next().whoami().is_ok());
     let events = admin.events("event_type=api_key.issued");
     assert_eq!(events.last().unwrap()["payload"]["expires_at"], expires_at);
     assert_eq!(events[0]["payload"].get("expires_at"), None, "a key without an expiry is issued as ever");

@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use identityd::private_postgres::PrivatePostgres;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::spawn_blocking;
 
 /// How long a server may take until it prints where it listens.
@@ -99,13 +99,15 @@ impl Arena {
         let line = line.with_context(|| format!("{program} ended instead of listening"))?;
         let address = line.rsplit("//").next().and_then(|word| word.parse().ok());
         let address = address.with_context(|| format!("{program} printed {line:?}, and no address"))?;
-        Ok(Server { child, address, ready_after: started.elapsed() })
+        Ok(Server { child, _output: lines, address, ready_after: started.elapsed() })
     }
 }
 
 /// A running server.
 pub(crate) struct Server {
     child: Child,
+    /// The rest of what it prints. Held open, since a program whose output is closed may end.
+    _output: Lines<BufReader<ChildStdout>>,
     /// The address where it listens.
     pub(crate) address: SocketAddr,
     /// The time until it listened.

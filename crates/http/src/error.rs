@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::conditional::Revision;
 use crate::fault::{Complaint, Fault, MAX_FAULTS};
 use crate::problem::Detail;
-use crate::readiness::Preparation;
+use crate::readiness::{NotReady, Preparation};
 use crate::unserved;
 
 /// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
@@ -215,11 +215,13 @@ impl ApiError {
     }
 
     /// The readiness probe fails: operators are told what it is that fails.
-    pub fn not_ready(cause: &(dyn Error + 'static)) -> Self {
-        let detail = if matches!(cause.downcast_ref(), Some(sqlx::Error::Database(_))) {
-            "The database answers, but not as it should"
-        } else {
-            "The database cannot be reached"
+    pub(crate) fn not_ready(cause: &NotReady) -> Self {
+        let detail = match cause {
+            NotReady::Database(error) if error.as_database_error().is_some() => {
+                "The database answers, but not as it should"
+            }
+            NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
+            NotReady::Unusable(why) => why,
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use identity_projections::tables;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 
@@ -30,28 +31,65 @@ impl Display for Preparation {
     }
 }
 
-/// Asks the database whether it answers and has our tables. One question at a time: all who ask while it is under way are
-/// answered by the next one.
+/// How long the database may take to answer the probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why nothing can be served at present.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum NotReady {
+    /// The database did not answer, or with an error.
+    #[error("the database does not answer as it should")]
+    Database(#[source] Arc<sqlx::Error>),
+    /// The database took too long.
+    #[error("the database does not answer within {PROBE_TIMEOUT:?}")]
+    Timeout,
+    /// Requests would be answered with an error.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// Asks the database whether it answers, takes writes and has our tables. One question at a time: all who ask while it is
+/// under way are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
 
 #[derive(Debug)]
 struct Probed {
     asked: Instant,
-    outcome: Result<(), Arc<sqlx::Error>>,
+    outcome: Result<(), NotReady>,
 }
 
 impl Probe {
     /// What the database says at a moment after this is called.
-    pub(crate) async fn ask(&self, pool: &PgPool) -> Result<(), Arc<sqlx::Error>> {
+    pub(crate) async fn ask(&self, pool: &PgPool) -> Result<(), NotReady> {
         let called = Instant::now();
         let mut last = self.0.lock().await;
         if let Some(Probed { outcome, .. }) = last.as_ref().filter(|probed| probed.asked >= called) {
             return outcome.clone();
         }
         let asked = Instant::now();
-        let outcome = sqlx::query("select from log_head").execute(pool).await.map(drop).map_err(Arc::new);
+        let outcome = tokio::time::timeout(PROBE_TIMEOUT, look(pool)).await.unwrap_or(Err(NotReady::Timeout));
         *last = Some(Probed { asked, outcome: outcome.clone() });
         outcome
+    }
+}
+
+async fn look(pool: &PgPool) -> Result<(), NotReady> {
+    let names: Vec<&str> = tables().iter().map(|table| table.name()).collect();
+    let (has_head, is_read_only, missing): (bool, bool, Vec<String>) = sqlx::query_as(
+        "select exists (select from log_head),
+                pg_is_in_recovery() or current_setting('transaction_read_only')::boolean,
+                array(select name from unnest($1::text[]) as name where to_regclass('read_model.' || name) is null)",
+    )
+    .bind(names)
+    .fetch_one(pool)
+    .await
+    .map_err(|error| NotReady::Database(Arc::new(error)))?;
+    let unusable = |why: &str| Err(NotReady::Unusable(why.to_owned()));
+    match missing.first() {
+        _ if !has_head => unusable("The head of the log is missing from the database"),
+        Some(table) => unusable(&format!("The read model {table} is missing from the database")),
+        None if is_read_only => unusable("The database takes no writes at present"),
+        None => Ok(()),
     }
 }

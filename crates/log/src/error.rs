@@ -110,8 +110,10 @@ const OUTAGE_CLASSES: [&str; 8] = [
 ];
 
 /// Single states: it accepts no writes at present, we were idle in a transaction for too long, a column got another type
-/// since the plan was made, a privilege was taken away, an object is in use, a lock was not to be had, a snapshot is gone.
-const OUTAGE_STATES: [&str; 7] = ["25006", "25P03", "0A000", "42501", "55006", "55P03", "72000"];
+/// since the plan was made, a schema is missing, a privilege was taken away, a table is missing, an object is in use, a
+/// lock was not to be had, a snapshot is gone.
+const OUTAGE_STATES: [&str; 9] =
+    ["25006", "25P03", "0A000", "3F000", "42501", "42P01", "55006", "55P03", "72000"];
 
 /// Whether another attempt can succeed at once, or one command alone may have caused the error: the transaction was ended
 /// for another one, a plan is out of date, or a limit is reached, which may be the size of an index entry.

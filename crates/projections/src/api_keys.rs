@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::change::Change;
+use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
+use crate::projection::{LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
@@ -55,48 +57,44 @@ impl TryFrom<String> for KeyScope {
     }
 }
 
-/// The columns of [`Row`]. They are listed, since a migration may add columns to the table while this software runs.
-macro_rules! columns {
-    () => {
-        "id, organization_id, scope, identity_id, label, description, secret_sha256, last4, created_by, created_at, revoked_at,
-         expires_at, previous_sha256, previous_valid_until, rotated_at"
-    };
-}
+cell!(KeyScope as "text", &'static str, self => self.as_str(), text);
 
-/// The row of a key.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Row {
-    /// Its id, without the prefix that clients see.
-    pub id: Uuid,
-    /// Its organization.
-    pub organization_id: String,
-    /// Its scope.
-    #[sqlx(try_from = "String")]
-    pub scope: KeyScope,
-    /// The identity that it is bound to; only an agent key has one.
-    pub identity_id: Option<Uuid>,
-    /// Its name.
-    pub label: String,
-    /// Free text.
-    pub description: Option<String>,
-    /// SHA-256 of the secret.
-    pub secret_sha256: Vec<u8>,
-    /// The last four characters of the secret.
-    pub last4: String,
-    /// The key that issued it, or `operator`.
-    pub created_by: String,
-    /// When it was issued.
-    pub created_at: OffsetDateTime,
-    /// When it was revoked.
-    pub revoked_at: Option<OffsetDateTime>,
-    /// When it expires, if it does.
-    pub expires_at: Option<OffsetDateTime>,
-    /// SHA-256 of the secret before the last rotation.
-    pub previous_sha256: Option<Vec<u8>>,
-    /// Until when that secret is valid.
-    pub previous_valid_until: Option<OffsetDateTime>,
-    /// When it was rotated last.
-    pub rotated_at: Option<OffsetDateTime>,
+table_row! {
+    /// The row of a key.
+    #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+    pub struct Row {
+        /// Its id, without the prefix that clients see.
+        pub id: Uuid,
+        /// Its organization.
+        pub organization_id: String,
+        /// Its scope.
+        #[sqlx(try_from = "String")]
+        pub scope: KeyScope,
+        /// The identity that it is bound to; only an agent key has one.
+        pub identity_id: Option<Uuid>,
+        /// Its name.
+        pub label: String,
+        /// Free text.
+        pub description: Option<String>,
+        /// SHA-256 of the secret.
+        pub secret_sha256: Vec<u8>,
+        /// The last four characters of the secret.
+        pub last4: String,
+        /// The key that issued it, or `operator`.
+        pub created_by: String,
+        /// When it was issued.
+        pub created_at: OffsetDateTime,
+        /// When it was revoked.
+        pub revoked_at: Option<OffsetDateTime>,
+        /// When it expires, if it does.
+        pub expires_at: Option<OffsetDateTime>,
+        /// SHA-256 of the secret before the last rotation.
+        pub previous_sha256: Option<Vec<u8>>,
+        /// Until when that secret is valid.
+        pub previous_valid_until: Option<OffsetDateTime>,
+        /// When it was rotated last.
+        pub rotated_at: Option<OffsetDateTime>,
+    }
 }
 
 impl Row {
@@ -162,41 +160,13 @@ impl Projection for ApiKeys {
         }
     }
 
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "organization_id",
-        "scope",
-        "identity_id",
-        "label",
-        "description",
-        "secret_sha256",
-        "last4",
-        "created_by",
-        "created_at",
-        "revoked_at",
-        "expires_at",
-        "previous_sha256",
-        "previous_valid_until",
-        "rotated_at",
-    ];
+    const COLUMNS: &'static [Column] = Row::COLUMNS;
+
+    const INDEXES: &'static [Index] =
+        &[Index::of("api_keys_newest", "(organization_id, created_at desc, id desc)")];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(15);
-        writer.uuid(row.id);
-        writer.text(&row.organization_id);
-        writer.text(row.scope.as_str());
-        writer.optional_uuid(row.identity_id);
-        writer.text(&row.label);
-        writer.optional_text(row.description.as_deref());
-        writer.bytes(&row.secret_sha256);
-        writer.text(&row.last4);
-        writer.text(&row.created_by);
-        writer.timestamp(row.created_at);
-        writer.optional_timestamp(row.revoked_at);
-        writer.optional_timestamp(row.expires_at);
-        writer.optional_bytes(row.previous_sha256.as_deref());
-        writer.optional_timestamp(row.previous_valid_until);
-        writer.optional_timestamp(row.rotated_at);
+        row.copy(writer);
         Ok(())
     }
 
@@ -212,46 +182,12 @@ impl LoadedModel for ApiKeys {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let query = concat!("select ", columns!(), " from api_keys where id = any($1::text[]::uuid[])");
-        let rows: Vec<Row> = sqlx::query_as(query).bind(ids).fetch_all(connection).await?;
+        let rows: Vec<Row> = columns::load(connection, Self::NAME, ids).await?;
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        writes.part(
-            "insert into api_keys (id, organization_id, scope, identity_id, label, description, secret_sha256, last4,
-                                   created_by, created_at, revoked_at, expires_at, previous_sha256,
-                                   previous_valid_until, rotated_at)
-             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::uuid[], ?::text[], ?::text[], ?::bytea[],
-                                  ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[], ?::timestamptz[],
-                                  ?::bytea[], ?::timestamptz[], ?::timestamptz[])
-             where exists (select from turn)
-             on conflict on constraint api_keys_pkey do update set
-                 secret_sha256 = excluded.secret_sha256,
-                 last4 = excluded.last4,
-                 revoked_at = excluded.revoked_at,
-                 expires_at = excluded.expires_at,
-                 previous_sha256 = excluded.previous_sha256,
-                 previous_valid_until = excluded.previous_valid_until,
-                 rotated_at = excluded.rotated_at",
-        )
-        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.scope.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.identity_id).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.secret_sha256.as_slice()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.last4.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_by.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.revoked_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.expires_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.previous_sha256.as_deref()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.previous_valid_until).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.rotated_at).collect::<Vec<_>>())?;
-        Ok(())
+        columns::store(Self::NAME, changes, writes)
     }
 }
 
@@ -267,13 +203,13 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
 /// The keys with these ids that are not revoked and whose identity, if they are bound to one, is live. Whether one has expired is
 /// asked again whenever it is presented, since it may be kept in memory until then.
 pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        " from read_model.api_keys
+    let columns = columns::names(Row::COLUMNS);
+    sqlx::query_as(&format!(
+        "select {columns}
+         from read_model.api_keys
          where id = any($1)
            and revoked_at is null
-           and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))",
+           and (identity_id is null or exists (select from read_model.identities where identities.id = identity_id))"
     ))
     .bind(ids)
     .fetch_all(executor)
@@ -282,8 +218,8 @@ pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<
 
 /// The key with this id, revoked or not.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
-    let query = concat!("select ", columns!(), " from read_model.api_keys where id = $1");
-    sqlx::query_as(query).bind(id).fetch_optional(executor).await
+    let query = format!("select {} from read_model.api_keys where id = $1", columns::names(Row::COLUMNS));
+    sqlx::query_as(&query).bind(id).fetch_optional(executor).await
 }
 
 /// A key as the admins of its organization see it.
@@ -309,14 +245,14 @@ impl Listed {
 
 /// All keys of an organization, newest first.
 pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(concat!(
-        "select ",
-        columns!(),
-        ", (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle,
-           (select last_used_at from api_key_uses where key_id = api_keys.id) as last_used_at
+    let columns = columns::names(Row::COLUMNS);
+    sqlx::query_as(&format!(
+        "select {columns},
+                (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle,
+                (select last_used_at from api_key_uses where key_id = api_keys.id) as last_used_at
          from read_model.api_keys
          where organization_id = $1
-         order by created_at desc, id desc",
+         order by created_at desc, id desc"
     ))
     .bind(organization_id)
     .fetch_all(executor)

@@ -16,12 +16,22 @@ use sqlx::{PgConnection, PgExecutor, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::change::Change;
+use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::document::IdentityDocument;
-use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::projection::{LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::visibility::VisibilityRows;
 
 pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
+
+/// The columns from which [`row_of`] makes a row.
+macro_rules! whole_row {
+    () => {
+        "document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version"
+    };
+}
+use whole_row;
 
 /// The read model.
 #[derive(Debug)]
@@ -63,38 +73,18 @@ impl Projection for Identities {
         Some(Row { document, tunnel_metadata, created_at, version: event.sequence, access_version })
     }
 
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "organization_id",
-        "agent_handle",
-        "email_address",
-        "status",
-        "tunnel_id",
-        "phone_number_id",
-        "created_at",
-        "version",
-        "tunnel_metadata",
-        "document",
-        "folded_name",
-        "access_version",
+    const COLUMNS: &'static [Column] = TableIdentity::COLUMNS;
+
+    const INDEXES: &'static [Index] = &[
+        Index::unique("identities_agent_handle", "(agent_handle)"),
+        Index::unique("identities_email_address", "(email_address)"),
+        Index::unique("identities_tunnel", "(tunnel_id)"),
+        Index::unique("identities_phone_number", "(phone_number_id) where phone_number_id is not null"),
+        Index::of("identities_newest", "(organization_id, created_at desc, id desc)"),
     ];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        let document = &row.document;
-        writer.row(13);
-        writer.uuid(document.id);
-        writer.text(&document.organization_id);
-        writer.text(&document.agent_handle);
-        writer.text(&document.email_address);
-        writer.text(status_name(document.status));
-        writer.uuid(document.tunnel.id);
-        writer.optional_uuid(document.phone_number.as_ref().map(|phone| phone.id));
-        writer.timestamp(row.created_at);
-        writer.bigint(row.version);
-        writer.text(&row.tunnel_metadata);
-        writer.text(&serde_json::to_string(document)?);
-        writer.optional_text(folded_name(document).as_deref());
-        writer.bigint(row.access_version);
+        TableIdentity::of(row)?.copy(writer);
         Ok(())
     }
 
@@ -110,30 +100,58 @@ impl LoadedModel for Identities {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows = sqlx::query(
-            "select id, document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-             from identities
-             where id = any($1::text[]::uuid[])",
-        )
-        .bind(ids)
-        .fetch_all(connection)
-        .await?;
+        let query =
+            concat!("select id, ", whole_row!(), " from identities where id = any($1::text[]::uuid[])");
+        let rows = sqlx::query(query).bind(ids).fetch_all(connection).await?;
         rows.iter().map(|row| Ok((row.try_get::<Uuid, _>("id")?.to_string(), row_of(row)?))).collect()
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
         park_names(changes, writes)?;
-        let (kept, gone): (Vec<&Change<Row>>, Vec<&Change<Row>>) =
-            changes.iter().partition(|change| change.after.is_some());
-        if !gone.is_empty() {
-            writes
-                .part(
-                    "delete from identities where id = any(?::text[]::uuid[]) and exists (select from turn)",
-                )
-                .bind(gone.iter().map(|change| change.id.as_str()).collect::<Vec<_>>())?;
-        }
-        let rows: Vec<&Row> = kept.iter().filter_map(|change| change.after.as_ref()).collect();
-        if rows.is_empty() { Ok(()) } else { upsert(&rows, writes) }
+        columns::delete::<TableIdentity<'_>, _>(Self::NAME, changes, writes)?;
+        let rows = changes.iter().filter_map(|change| change.after.as_ref()).map(TableIdentity::of);
+        columns::put::<TableIdentity<'_>, _>(Self::NAME, &rows.collect::<Result<Vec<_>, _>>()?, writes)
+    }
+}
+
+table_row! {
+    /// An identity as it stands in the table: the document, and what lists and look-ups need of it.
+    struct TableIdentity<'a> {
+        id: Uuid,
+        organization_id: &'a str,
+        agent_handle: &'a str,
+        email_address: &'a str,
+        status: &'a str,
+        tunnel_id: Uuid,
+        phone_number_id: Option<Uuid>,
+        created_at: OffsetDateTime,
+        version: i64,
+        tunnel_metadata: &'a str,
+        document: String,
+        /// The display name in the form that searches compare.
+        folded_name: Option<String>,
+        access_version: Option<i64>,
+    }
+}
+
+impl<'a> TableIdentity<'a> {
+    fn of(row: &'a Row) -> Result<Self, serde_json::Error> {
+        let document = &row.document;
+        Ok(Self {
+            id: document.id,
+            organization_id: &document.organization_id,
+            agent_handle: &document.agent_handle,
+            email_address: &document.email_address,
+            status: status_name(document.status),
+            tunnel_id: document.tunnel.id,
+            phone_number_id: document.phone_number.as_ref().map(|phone| phone.id),
+            created_at: row.created_at,
+            version: row.version,
+            tunnel_metadata: &row.tunnel_metadata,
+            document: serde_json::to_string(document)?,
+            folded_name: document.display_name.as_deref().map(folded),
+            access_version: Some(row.access_version),
+        })
     }
 }
 
@@ -179,47 +197,6 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
     })
 }
 
-fn upsert(rows: &[&Row], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let documents: Vec<String> =
-        rows.iter().map(|row| serde_json::to_string(&row.document)).collect::<Result<_, _>>()?;
-    writes.part(
-        "insert into identities (id, organization_id, agent_handle, email_address, status, tunnel_id, phone_number_id,
-                                 created_at, version, tunnel_metadata, document, folded_name, access_version)
-         select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::uuid[], ?::uuid[],
-                              ?::timestamptz[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::bigint[])
-         where exists (select from turn)
-         on conflict on constraint identities_pkey do update
-         set agent_handle = excluded.agent_handle,
-             email_address = excluded.email_address,
-             status = excluded.status,
-             phone_number_id = excluded.phone_number_id,
-             version = excluded.version,
-             tunnel_metadata = excluded.tunnel_metadata,
-             document = excluded.document,
-             folded_name = excluded.folded_name,
-             access_version = excluded.access_version",
-    )
-    .bind(rows.iter().map(|row| row.document.id).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.document.organization_id.as_str()).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.document.agent_handle.as_str()).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.document.email_address.as_str()).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| status_name(row.document.status)).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.document.tunnel.id).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.document.phone_number.as_ref().map(|phone| phone.id)).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.tunnel_metadata.as_str()).collect::<Vec<_>>())?
-    .bind(documents)?
-    .bind(rows.iter().map(|row| folded_name(&row.document)).collect::<Vec<_>>())?
-    .bind(rows.iter().map(|row| row.access_version).collect::<Vec<_>>())?;
-    Ok(())
-}
-
-/// The display name in the form that searches compare.
-fn folded_name(document: &IdentityDocument) -> Option<String> {
-    document.display_name.as_deref().map(folded)
-}
-
 /// A text in lower case, for every script and independent of the locale of the database. Each character is folded by
 /// itself, so a part of a text folds to the same part of the folded text. For that reason the final sigma `ς` becomes
 /// `σ`.
@@ -244,11 +221,12 @@ pub async fn row(
     organization_id: &str,
     id: Uuid,
 ) -> Result<Option<Row>, ReadModelFailure> {
-    let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-         from read_model.identities
+    let row = sqlx::query(concat!(
+        "select ",
+        whole_row!(),
+        " from read_model.identities
          where organization_id = $1 and id = $2",
-    )
+    ))
     .bind(organization_id)
     .bind(id)
     .fetch_optional(executor)
@@ -280,13 +258,14 @@ pub async fn owner_of(
         Part::Tunnel(id) => (None, Some(id), None),
         Part::Mailbox(address) => (None, None, Some(address)),
     };
-    let row = sqlx::query(
-        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-         from read_model.identities
+    let row = sqlx::query(concat!(
+        "select ",
+        whole_row!(),
+        " from read_model.identities
          where organization_id = $1
            and ($2::uuid is null or id = $2)
            and (phone_number_id = $3 or tunnel_id = $4 or email_address = $5)",
-    )
+    ))
     .bind(organization_id)
     .bind(viewer.agent_id())
     .bind(phone_number)

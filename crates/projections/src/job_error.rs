@@ -59,8 +59,11 @@ pub enum JobError {
     /// More than 1,000 events were left when `log_head` was locked. The swap is tried again.
     #[error("the table is too far behind to be swapped")]
     Behind,
-    /// Readers had the live or the retired table locked at every attempt.
-    #[error("the live or the retired table was in use at every attempt to swap them")]
+    /// Readers had the live or the retired table locked at every attempt. The new table is left ready for a cut-over.
+    #[error(
+        "the live or the retired table was in use at every attempt to swap them, by a backup perhaps; \
+         the new table is ready: make it live with `identityd projections cutover` later"
+    )]
     Busy,
     /// A worker panicked or was cancelled.
     #[error("a worker did not come to its end")]

@@ -3,6 +3,7 @@
 //! # Code map
 //! - [`projection`]: what every read model consists of, and the live fold of read models with one row for each aggregate;
 //!   [`rows`]: the live fold of read models with several rows for each aggregate.
+//! - [`columns`]: the columns of a table, declared once.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
 //! - [`finder`]: single identities and keys, looked up for many callers at once.
@@ -19,11 +20,13 @@
 //! - No read model lags: its rows are written in the transaction of the events.
 //!
 //! # How to add a read model
-//! One file: the row, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its table in a
-//! migration; its line in [`tables`].
+//! One file: the row with its columns, `fold`, its [`projection::LoadedModel`] or [`rows::RowModel`], and its queries; its
+//! table in a migration; its line in [`tables`]. A column is a field of the row and a line in a migration.
 
 pub mod api_keys;
 pub mod bodies;
+pub mod change;
+pub mod columns;
 pub mod document;
 pub mod finder;
 pub mod identities;
@@ -44,7 +47,8 @@ use std::sync::Arc;
 
 use identity_log::ReadModel;
 
-pub use projection::{Change, Live, Projection};
+pub use change::Change;
+pub use projection::{Live, Projection};
 pub use table::Table;
 
 /// Every read model, as jobs use it.

@@ -9,21 +9,25 @@ use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::change::Change;
+use crate::columns::{self, Column, TableRow as _, table_row};
+use crate::projection::{LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
 pub struct Organizations;
 
-/// The row of an organization.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Row {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// When it was created.
-    pub created_at: OffsetDateTime,
+table_row! {
+    /// The row of an organization.
+    #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+    pub struct Row {
+        /// Its id.
+        pub id: String,
+        /// Its name.
+        pub name: String,
+        /// When it was created.
+        pub created_at: OffsetDateTime,
+    }
 }
 
 impl Projection for Organizations {
@@ -45,13 +49,10 @@ impl Projection for Organizations {
         }
     }
 
-    const COLUMNS: &'static [&'static str] = &["id", "name", "created_at"];
+    const COLUMNS: &'static [Column] = Row::COLUMNS;
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(3);
-        writer.text(&row.id);
-        writer.text(&row.name);
-        writer.timestamp(row.created_at);
+        row.copy(writer);
         Ok(())
     }
 
@@ -65,27 +66,12 @@ impl LoadedModel for Organizations {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows: Vec<Row> =
-            sqlx::query_as("select id, name, created_at from organizations where id = any($1)")
-                .bind(ids)
-                .fetch_all(connection)
-                .await?;
+        let rows: Vec<Row> = columns::load(connection, Self::NAME, ids).await?;
         Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        writes
-            .part(
-                "insert into organizations (id, name, created_at)
-             select * from unnest(?::text[], ?::text[], ?::timestamptz[])
-             where exists (select from turn)
-             on conflict on constraint organizations_pkey do update set name = excluded.name",
-            )
-            .bind(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>())?
-            .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())?
-            .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?;
-        Ok(())
+        columns::store(Self::NAME, changes, writes)
     }
 }
 

@@ -12,6 +12,9 @@ use identity_log::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::change::Change;
+use crate::columns::{Column, Index};
+
 /// A read model: the fold of one aggregate's events, and the table for its rows.
 pub trait Projection: Send + Sync + 'static {
     /// The name of the read model and of its table.
@@ -29,12 +32,14 @@ pub trait Projection: Send + Sync + 'static {
     /// A fold for live writes that has read nothing yet.
     fn live() -> Box<dyn Fold>;
 
-    /// The columns of the table, in the order in which [`Projection::copy`] writes them. The first one is the id of
-    /// the aggregate.
-    const COLUMNS: &'static [&'static str];
+    /// The columns of the table. The first one is the id of the aggregate.
+    const COLUMNS: &'static [Column];
 
     /// How many of the first columns are the key of a row.
     const KEY_COLUMNS: usize = 1;
+
+    /// The indexes of the table, but for that of its key.
+    const INDEXES: &'static [Index] = &[];
 
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
@@ -53,17 +58,6 @@ pub trait LoadedModel: Projection {
 
     /// Adds the writes that apply the changes to the table.
     fn store(changes: &[Change<Self::Row>], writes: &mut Writes) -> Result<(), ReadModelFailure>;
-}
-
-/// The row of one aggregate before and after a batch.
-#[derive(Debug, Clone)]
-pub struct Change<Row> {
-    /// The aggregate.
-    pub id: String,
-    /// The row before the batch.
-    pub before: Option<Row>,
-    /// The row after the batch.
-    pub after: Option<Row>,
 }
 
 /// A [`Projection`] as the log sees it.

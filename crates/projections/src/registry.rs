@@ -11,6 +11,8 @@ use crate::table::Table;
 pub struct Entry {
     /// Its name.
     pub name: String,
+    /// Whether there is a live table.
+    pub is_there: bool,
     /// The version of the fold that built the live table; 0 if it is unknown.
     pub version: i32,
     /// When the live table was built.
@@ -78,13 +80,19 @@ const LOCK_HOLDERS: &str = "
 /// All entries, by name.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Error> {
     let query = format!(
-        "select name, version, built_at, built_position, retired_version, retired_at, retired_position,
+        "select name, to_regclass('read_model.' || name) is not null as is_there, version, built_at, built_position, retired_version, retired_at, retired_position,
                 next_version, next_position, job_phase, job_done, job_total, job_updated_at,
                 verified_at, verified_position, differences, exists ({LOCK_HOLDERS}) as job_runs
          from read_models
          order by name"
     );
     sqlx::query_as(&query).fetch_all(executor).await
+}
+
+/// Whether there is a live table of a read model. There is none after a part of a backup was restored.
+pub(crate) async fn is_there(executor: impl PgExecutor<'_>, name: &str) -> Result<bool, sqlx::Error> {
+    let query = "select to_regclass('read_model.' || $1) is not null";
+    sqlx::query_scalar(query).bind(name).fetch_one(executor).await
 }
 
 /// Who works on a read model, if anybody does.

@@ -139,8 +139,8 @@ fn changes<M: RowModel>(events: &[Recorded]) -> Result<Changes<M>, ReadModelFail
 fn delete_replaced<M: RowModel>(changes: &Changes<M>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
     let replaced = changes.iter().filter(|(_, changes)| changes.is_replaced);
     let replaced: Vec<Uuid> = replaced.map(|(aggregate, _)| *aggregate).collect();
-    let Some(aggregate_id) = M::COLUMNS.first().filter(|_| !replaced.is_empty()) else { return Ok(()) };
-    let table = M::NAME;
+    let Some(column) = M::COLUMNS.first().filter(|_| !replaced.is_empty()) else { return Ok(()) };
+    let (table, aggregate_id) = (M::NAME, column.name);
     writes
         .part(&format!("delete from {table} where {aggregate_id} = any(?) and exists (select from turn)"))
         .bind(replaced)?;

@@ -13,6 +13,7 @@ use identity_log::ReadModel;
 use identity_log::scan::{AggregateRange, Scan};
 use sqlx::PgConnection;
 
+use crate::columns::{Shape, names};
 use crate::job_error::JobError;
 use crate::projection::{Live, Projection};
 use builder::Builder;
@@ -30,6 +31,9 @@ pub trait Table: ReadModel {
 
     /// The aggregate type whose events it folds.
     fn kind(&self) -> Kind;
+
+    /// What is needed to make the table.
+    fn shape(&self) -> Shape;
 
     /// Folds a range of the log from `source`, and writes the rows through `sink`, whose search path names the table
     /// that is being built. Adds the number of events to `progress`.
@@ -65,6 +69,10 @@ impl<P: Projection> Table for Live<P> {
         P::KIND
     }
 
+    fn shape(&self) -> Shape {
+        Shape { name: P::NAME, columns: P::COLUMNS, key_columns: P::KEY_COLUMNS, indexes: P::INDEXES }
+    }
+
     async fn build(
         &self,
         source: &mut PgConnection,
@@ -89,7 +97,7 @@ impl<P: Projection> Table for Live<P> {
     }
 
     async fn read_back(&self, connection: &mut PgConnection) -> Result<Totals, JobError> {
-        let statement = format!("copy {} ({}) to stdout (format binary)", P::NAME, P::COLUMNS.join(", "));
+        let statement = format!("copy {} ({}) to stdout (format binary)", P::NAME, names(P::COLUMNS));
         let mut totals = Totals::default();
         read_rows(connection, &statement, |row| {
             totals.add_row(row.as_bytes());

@@ -10,6 +10,7 @@ use sqlx::{FromRow, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::identities::Viewer;
 use crate::projection::{Projection, uuid_of};
 use crate::rows::{Effect, RowChanges, RowFold, RowModel};
@@ -42,18 +43,16 @@ impl Projection for VaultAccess {
         Box::new(RowFold::<Self>::default())
     }
 
-    const COLUMNS: &'static [&'static str] = &["identity_id", "vault_secret_id", "created_at", "access_id"];
+    const COLUMNS: &'static [Column] = AccessRule::COLUMNS;
 
     const KEY_COLUMNS: usize = 2;
+
+    const INDEXES: &'static [Index] = &[Index::of("vault_access_secret", "(vault_secret_id)")];
 
     fn copy(id: &str, rules: &Rules, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let identity = uuid_of(id)?;
         for (secret, rule) in rules {
-            writer.row(4);
-            writer.uuid(identity);
-            writer.uuid(*secret);
-            writer.timestamp(rule.created_at);
-            writer.uuid(rule.access_id);
+            AccessRule::of(identity, *secret, *rule).copy(writer);
         }
         Ok(())
     }
@@ -136,46 +135,38 @@ fn delete(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), R
 }
 
 fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let new: Vec<(Uuid, Uuid, Rule)> = changes
-        .iter()
-        .flat_map(|(identity, changes)| changes.put.iter().map(|(secret, rule)| (*identity, *secret, *rule)))
-        .collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    writes
-        .part(
-            "insert into vault_access (identity_id, vault_secret_id, access_id, created_at)
-             select * from unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::timestamptz[])
-             where exists (select from turn)
-             on conflict on constraint vault_access_pkey do update
-             set access_id = excluded.access_id, created_at = excluded.created_at",
-        )
-        .bind(new.iter().map(|(identity, ..)| *identity).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(_, secret, _)| *secret).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(.., rule)| rule.access_id).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(.., rule)| rule.created_at).collect::<Vec<_>>())?;
-    Ok(())
+    let new = changes.iter().flat_map(|(identity, changes)| {
+        changes.put.iter().map(|(secret, rule)| AccessRule::of(*identity, *secret, *rule))
+    });
+    columns::put::<AccessRule, _>(VaultAccess::NAME, &new.collect::<Vec<_>>(), writes)
 }
 
-/// An access rule as it is answered.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct AccessRule {
-    /// Its id.
-    pub access_id: Uuid,
-    /// The secret.
-    pub vault_secret_id: Uuid,
-    /// The identity that may use it.
-    pub identity_id: Uuid,
-    /// When the rule was created.
-    pub created_at: OffsetDateTime,
+table_row! {
+    /// An access rule as it stands in the table and is answered.
+    #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+    pub struct AccessRule {
+        /// The identity that may use the secret.
+        pub identity_id: Uuid,
+        /// The secret.
+        pub vault_secret_id: Uuid,
+        /// When the rule was created.
+        pub created_at: OffsetDateTime,
+        /// Its id.
+        pub access_id: Uuid,
+    }
+}
+
+impl AccessRule {
+    const fn of(identity_id: Uuid, vault_secret_id: Uuid, rule: Rule) -> Self {
+        let Rule { access_id, created_at } = rule;
+        Self { identity_id, vault_secret_id, created_at, access_id }
+    }
 }
 
 /// The rule on a secret that these events of an identity create.
 pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) -> Option<AccessRule> {
     let rules = events.iter().fold(None, VaultAccess::fold)?;
-    let Rule { access_id, created_at } = *rules.get(&vault_secret_id)?;
-    Some(AccessRule { access_id, vault_secret_id, identity_id, created_at })
+    Some(AccessRule::of(identity_id, vault_secret_id, *rules.get(&vault_secret_id)?))
 }
 
 /// The rules on these secrets that this viewer is shown, oldest first: an agent is shown its own.

@@ -10,30 +10,34 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::change::Change;
+use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::identities::Viewer;
-use crate::projection::{Change, LoadedFold, LoadedModel, Projection};
+use crate::projection::{LoadedFold, LoadedModel, Projection};
 
 /// The read model.
 #[derive(Debug)]
 pub struct VaultSecrets;
 
-/// The row of a secret.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Row {
-    /// Its id.
-    pub id: Uuid,
-    /// Its organization.
-    pub organization_id: String,
-    /// Its name.
-    pub name: String,
-    /// Wire name of its kind.
-    pub secret_type: String,
-    /// Free text.
-    pub description: Option<String>,
-    /// When it was registered.
-    pub created_at: OffsetDateTime,
-    /// When it last changed.
-    pub updated_at: OffsetDateTime,
+table_row! {
+    /// The row of a secret.
+    #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+    pub struct Row {
+        /// Its id.
+        pub id: Uuid,
+        /// Its organization.
+        pub organization_id: String,
+        /// Its name.
+        pub name: String,
+        /// Wire name of its kind.
+        pub secret_type: String,
+        /// Free text.
+        pub description: Option<String>,
+        /// When it was registered.
+        pub created_at: OffsetDateTime,
+        /// When it last changed. Only an older version of this software leaves it out.
+        pub updated_at: Option<OffsetDateTime>,
+    }
 }
 
 impl Projection for VaultSecrets {
@@ -49,22 +53,17 @@ impl Projection for VaultSecrets {
         match (row, event) {
             (_, Event::Registered(registration)) => born(recorded, registration),
             (_, Event::Deleted {}) | (None, _) => None,
-            (Some(row), event) => Some(Row { updated_at: recorded.recorded_at, ..changed(row, event) }),
+            (Some(row), event) => Some(Row { updated_at: Some(recorded.recorded_at), ..changed(row, event) }),
         }
     }
 
-    const COLUMNS: &'static [&'static str] =
-        &["id", "organization_id", "name", "secret_type", "description", "created_at", "updated_at"];
+    const COLUMNS: &'static [Column] = Row::COLUMNS;
+
+    const INDEXES: &'static [Index] =
+        &[Index::of("vault_secrets_newest", "(organization_id, created_at desc, id desc)")];
 
     fn copy(_id: &str, row: &Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        writer.row(7);
-        writer.uuid(row.id);
-        writer.text(&row.organization_id);
-        writer.text(&row.name);
-        writer.text(&row.secret_type);
-        writer.optional_text(row.description.as_deref());
-        writer.timestamp(row.created_at);
-        writer.timestamp(row.updated_at);
+        row.copy(writer);
         Ok(())
     }
 
@@ -78,43 +77,12 @@ impl LoadedModel for VaultSecrets {
         connection: &mut PgConnection,
         ids: &[&str],
     ) -> Result<HashMap<String, Row>, ReadModelFailure> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "select id, organization_id, name, secret_type, description, created_at,
-                    coalesce(updated_at, created_at) as updated_at
-             from vault_secrets
-             where id = any($1::text[]::uuid[])",
-        )
-        .bind(ids)
-        .fetch_all(connection)
-        .await?;
+        let rows: Vec<Row> = columns::load(connection, Self::NAME, ids).await?;
         Ok(rows.into_iter().map(|row| (row.id.to_string(), row)).collect())
     }
 
     fn store(changes: &[Change<Row>], writes: &mut Writes) -> Result<(), ReadModelFailure> {
-        let gone: Vec<&str> =
-            changes.iter().filter(|change| change.after.is_none()).map(|change| change.id.as_str()).collect();
-        if !gone.is_empty() {
-            writes
-                .part("delete from vault_secrets where id = any(?::text[]::uuid[]) and exists (select from turn)")
-                .bind(gone)?;
-        }
-        let rows: Vec<&Row> = changes.iter().filter_map(|change| change.after.as_ref()).collect();
-        writes.part(
-            "insert into vault_secrets (id, organization_id, name, secret_type, description, created_at, updated_at)
-             select * from unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[])
-             where exists (select from turn)
-             on conflict on constraint vault_secrets_pkey do update
-             set name = excluded.name, secret_type = excluded.secret_type, description = excluded.description,
-                 updated_at = excluded.updated_at",
-        )
-        .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.organization_id.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.secret_type.as_str()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.description.as_deref()).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())?
-        .bind(rows.iter().map(|row| row.updated_at).collect::<Vec<_>>())?;
-        Ok(())
+        columns::store(Self::NAME, changes, writes)
     }
 }
 
@@ -126,7 +94,7 @@ fn born(recorded: &Recorded, registration: &Registration) -> Option<Row> {
         secret_type: type_name(registration.secret_type).to_owned(),
         description: registration.description.clone(),
         created_at: recorded.recorded_at,
-        updated_at: recorded.recorded_at,
+        updated_at: Some(recorded.recorded_at),
     })
 }
 
@@ -160,15 +128,15 @@ pub fn after(row: Row, events: &[Recorded]) -> Option<Row> {
     events.iter().fold(Some(row), VaultSecrets::fold)
 }
 
-/// The columns of a row.
-macro_rules! columns {
-    () => {
-        "select id, organization_id, name, secret_type, description, created_at,
-                coalesce(updated_at, created_at) as updated_at
+/// The secrets of an organization that a viewer may use.
+fn usable() -> String {
+    let columns = columns::names(Row::COLUMNS);
+    format!(
+        "select {columns}
          from read_model.vault_secrets
          where organization_id = $1
            and ($2::uuid is null or id in (select vault_secret_id from read_model.vault_access where identity_id = $2))"
-    };
+    )
 }
 
 /// The secrets of an organization that this viewer may use, newest first: all for an admin.
@@ -177,7 +145,7 @@ pub async fn list(
     organization_id: &str,
     viewer: &Viewer,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(concat!(columns!(), " order by created_at desc, id desc"))
+    sqlx::query_as(&format!("{} order by created_at desc, id desc", usable()))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .fetch_all(executor)
@@ -191,7 +159,7 @@ pub async fn find(
     viewer: &Viewer,
     id: Uuid,
 ) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(concat!(columns!(), " and id = $3"))
+    sqlx::query_as(&format!("{} and id = $3", usable()))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .bind(id)
@@ -205,7 +173,7 @@ pub async fn count(
     organization_id: &str,
     viewer: &Viewer,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(concat!("select count(*) from (", columns!(), ") as secrets"))
+    sqlx::query_scalar(&format!("select count(*) from ({}) as secrets", usable()))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .fetch_one(executor)

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::projection::{Projection, uuid_of};
 use crate::rows::{Effect, RowChanges, RowFold, RowModel};
 
@@ -99,23 +100,48 @@ impl Projection for VisibilityRows {
         Box::new(RowFold::<Self>::default())
     }
 
-    const COLUMNS: &'static [&'static str] =
-        &["target_id", "access_id", "viewer_id", "organization_id", "created_at", "document"];
+    const COLUMNS: &'static [Column] = TableAccessRow::COLUMNS;
 
     const KEY_COLUMNS: usize = 2;
+
+    const INDEXES: &'static [Index] = &[
+        Index::of("visibility_viewer", "(viewer_id, target_id) where viewer_id is not null"),
+        Index::of("visibility_wildcard", "(organization_id, target_id) where viewer_id is null"),
+    ];
 
     fn copy(id: &str, rows: &Rows, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
         let target = uuid_of(id)?;
         for row in rows.values() {
-            writer.row(6);
-            writer.uuid(target);
-            writer.uuid(row.access_id);
-            writer.optional_uuid(row.viewer_id);
-            writer.text(&row.organization_id);
-            writer.timestamp(row.created_at);
-            writer.text(&row.document(target)?);
+            TableAccessRow::of(target, row)?.copy(writer);
         }
         Ok(())
+    }
+}
+
+table_row! {
+    /// An access row as it stands in the table, with the JSON text that is answered.
+    struct TableAccessRow<'a> {
+        target_id: Uuid,
+        access_id: Uuid,
+        viewer_id: Option<Uuid>,
+        organization_id: &'a str,
+        created_at: OffsetDateTime,
+        document: String,
+    }
+}
+
+impl<'a> TableAccessRow<'a> {
+    fn of(target_id: Uuid, row: &'a AccessRow) -> Result<Self, serde_json::Error> {
+        let document = row.document(target_id)?;
+        let AccessRow { access_id, viewer_id, organization_id, created_at } = row;
+        Ok(Self {
+            target_id,
+            access_id: *access_id,
+            viewer_id: *viewer_id,
+            organization_id,
+            created_at: *created_at,
+            document,
+        })
     }
 }
 
@@ -197,28 +223,10 @@ fn delete(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), R
 }
 
 fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), ReadModelFailure> {
-    let new: Vec<(Uuid, &AccessRow)> =
-        changes.iter().flat_map(|(target, changes)| changes.put.values().map(|row| (*target, row))).collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    let documents: Vec<String> =
-        new.iter().map(|(target, row)| row.document(*target)).collect::<Result<_, _>>()?;
-    writes
-        .part(
-            "insert into visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
-             select * from unnest(?::uuid[], ?::uuid[], ?::uuid[], ?::text[], ?::timestamptz[], ?::text[])
-             where exists (select from turn)
-             on conflict on constraint visibility_pkey do update
-             set viewer_id = excluded.viewer_id, document = excluded.document",
-        )
-        .bind(new.iter().map(|(target, _)| *target).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(_, row)| row.viewer_id).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(_, row)| row.access_id).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(_, row)| row.organization_id.as_str()).collect::<Vec<_>>())?
-        .bind(new.iter().map(|(_, row)| row.created_at).collect::<Vec<_>>())?
-        .bind(documents)?;
-    Ok(())
+    let new = changes
+        .iter()
+        .flat_map(|(target, changes)| changes.put.values().map(|row| TableAccessRow::of(*target, row)));
+    columns::put::<TableAccessRow<'_>, _>(VisibilityRows::NAME, &new.collect::<Result<Vec<_>, _>>()?, writes)
 }
 
 /// The JSON texts of the access rows of a target, oldest first. Rows that name a deleted viewer are left out (D26).

@@ -34,50 +34,50 @@ struct Finding {
     text: String,
 }
 
-/// When a check is asked besides by the doctor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AlsoAt {
-    /// Before anything is written to a database that is served or migrated.
-    Preparation,
-    /// When the service starts, after the migrations.
-    Start,
-    /// Never.
-    No,
-}
-
 struct Rule {
     name: &'static str,
-    also_at: AlsoAt,
+    /// Whether it is also asked before anything is written to a database that is served or migrated.
+    is_for_preparation: bool,
     look: for<'a> fn(&'a mut PgConnection) -> BoxFuture<'a, anyhow::Result<Finding>>,
 }
 
 macro_rules! rule {
-    ($name:literal, $also_at:ident, $look:path) => {
-        Rule { name: $name, also_at: AlsoAt::$also_at, look: |connection| Box::pin($look(connection)) }
+    ($name:literal, $look:path) => {
+        rule!($name, $look, false)
+    };
+    ($name:literal, $look:path, before_writes) => {
+        rule!($name, $look, true)
+    };
+    ($name:literal, $look:path, $is_for_preparation:literal) => {
+        Rule {
+            name: $name,
+            is_for_preparation: $is_for_preparation,
+            look: |connection| Box::pin($look(connection)),
+        }
     };
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
 static RULES: [Rule; 19] = [
-    rule!("postgres_version", No, server::version),
-    rule!("migrations", No, content::migrations),
-    rule!("fsync", No, server::fsync),
-    rule!("synchronous_commit", No, server::synchronous_commit),
-    rule!("free_numbers", No, content::free_numbers),
-    rule!("encoding", Preparation, server::encoding),
-    rule!("schema", Preparation, server::schema),
-    rule!("writable", Preparation, server::writable),
-    rule!("log", No, content::log),
-    rule!("read_models", Start, content::read_models),
-    rule!("read_model_rows", No, content::read_model_rows),
-    rule!("triggers", No, content::triggers),
-    rule!("settings", No, server::settings),
-    rule!("connections", No, server::connections),
-    rule!("clock", No, server::clock),
-    rule!("event_times", No, content::event_times),
-    rule!("transaction_ids", No, server::transaction_ids),
-    rule!("notifications", No, server::notifications),
-    rule!("collations", No, server::collations),
+    rule!("postgres_version", server::version),
+    rule!("migrations", content::migrations),
+    rule!("fsync", server::fsync),
+    rule!("synchronous_commit", server::synchronous_commit),
+    rule!("free_numbers", content::free_numbers),
+    rule!("encoding", server::encoding, before_writes),
+    rule!("schema", server::schema, before_writes),
+    rule!("writable", server::writable, before_writes),
+    rule!("log", content::log),
+    rule!("read_models", content::read_models),
+    rule!("read_model_rows", content::read_model_rows),
+    rule!("triggers", content::triggers),
+    rule!("settings", server::settings),
+    rule!("connections", server::connections),
+    rule!("clock", server::clock),
+    rule!("event_times", content::event_times),
+    rule!("transaction_ids", server::transaction_ids),
+    rule!("notifications", server::notifications),
+    rule!("collations", server::collations),
 ];
 
 impl Finding {
@@ -132,23 +132,17 @@ pub async fn examine(
 /// Fails where a database cannot be served, before anything is written to it.
 pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
     refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))?;
-    refuse_all(AlsoAt::Preparation, pool).await
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    for rule in RULES.iter().filter(|rule| rule.is_for_preparation) {
+        refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
+    }
+    Ok(())
 }
 
 /// Fails where something of a migrated database is missing.
 pub(crate) async fn refuse_incomplete(pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    refuse(Check::of("log", content::log_can_go_on(&mut connection).await))?;
-    drop(connection);
-    refuse_all(AlsoAt::Start, pool).await
-}
-
-async fn refuse_all(also_at: AlsoAt, pool: &PgPool) -> anyhow::Result<()> {
-    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    for rule in RULES.iter().filter(|rule| rule.also_at == also_at) {
-        refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
-    }
-    Ok(())
+    refuse(Check::of("log", content::log_can_go_on(&mut connection).await))
 }
 
 fn refuse(check: Check) -> anyhow::Result<()> {

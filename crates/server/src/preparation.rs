@@ -1,4 +1,5 @@
-//! Work that must be done before the service answers: read models of an older version are rebuilt from the log.
+//! Work that must be done before the service answers: read models that are missing or of an older version are rebuilt
+//! from the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is of an older version than this software's, or of no known one.
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one.
 pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let tables = tables();
@@ -28,7 +29,8 @@ pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sq
     registry::register(&mut connection, &known).await?;
     let entries = registry::list(&mut *connection).await?;
     let version = |table: &dyn Table| {
-        entries.iter().find(|entry| entry.name == table.name()).map_or(0, |entry| entry.version)
+        let entry = entries.iter().find(|entry| entry.is_there && entry.name == table.name());
+        entry.map_or(0, |entry| entry.version)
     };
     Ok(tables.into_iter().find(|table| version(table.as_ref()) < table.version()))
 }
@@ -98,7 +100,14 @@ async fn prepare(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), JobError> {
     let name = table.name();
-    tracing::info!(read_model = name, version = table.version(), "rebuilding an older read model");
+    if make_ready_table_live(options, table.as_ref(), stop.clone()).await? {
+        return Ok(());
+    }
+    tracing::info!(
+        read_model = name,
+        version = table.version(),
+        "rebuilding a read model that is older or missing"
+    );
     let (progress, seen) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
     let settings = Settings { workers: WORKERS, cut_over: true };
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
@@ -109,6 +118,23 @@ async fn prepare(
     let (rows, events) = (report.rows, report.events);
     tracing::info!(read_model = name, rows, events, "rebuilt");
     Ok(())
+}
+
+/// Makes the table live that an earlier job left ready. Returns whether there was one.
+async fn make_ready_table_live(
+    options: &PgConnectOptions,
+    table: &dyn Table,
+    mut stop: watch::Receiver<bool>,
+) -> Result<bool, JobError> {
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    match rebuild::cut_over_until(options, table, stopped).await {
+        Ok((position, _)) => {
+            tracing::info!(read_model = table.name(), position, "a table that was ready is live");
+            Ok(true)
+        }
+        Err(JobError::NothingReady) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Tells how far a rebuild is, until it is given up.

@@ -224,14 +224,14 @@ fn a_row_that_was_added_is_named() {
     world.admin().remove("gone");
     let gone = crate::harness::text(&gone["id"]);
     world.behind_our_back(&format!(
-        "insert into read_model.visibility
+        "insert into read_model.visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
          values ('{gone}', null, gen_random_uuid(), '{}', now(), '{{}}')",
         world.organization_id()
     ));
     is_different(&world, "visibility", &gone, DifferenceKind::Extra);
     let carol = world.agent("carol").id;
     world.behind_our_back(&format!(
-        "insert into read_model.visibility
+        "insert into read_model.visibility (target_id, viewer_id, access_id, organization_id, created_at, document)
          values ('{carol}', null, gen_random_uuid(), '{}', now(), '{{}}')",
         world.organization_id()
     ));

@@ -4,6 +4,7 @@ mod faults;
 mod histories;
 mod interruptions;
 mod locks;
+mod missing;
 mod rollback;
 mod seen;
 mod traffic;

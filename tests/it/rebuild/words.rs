@@ -66,7 +66,7 @@ impl World {
 
     /// The rows of a table as text, in one order.
     pub(super) fn rows(&self, schema: &str, name: &str) -> Vec<String> {
-        let query = format!("select t::text from {schema}.{name} as t order by 1");
+        let query = format!("select to_jsonb(t)::text from {schema}.{name} as t order by 1");
         wait(sqlx::query_scalar(&query).fetch_all(self.database().pool())).expect(&query)
     }
 

@@ -26,7 +26,7 @@ use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::Metrics;
-use crate::readiness::{Probe, Readiness};
+use crate::readiness::{NotReady, Probe, Readiness};
 
 /// What the service works with. Its fields are for callers alone.
 #[derive(Debug, Clone)]
@@ -227,8 +227,8 @@ impl App {
         self.0.parts.cache.keep_identity(began, name, viewer.agent_id(), found);
     }
 
-    /// Whether the database answers and holds our tables; for the readiness probe, which has no key.
-    pub(crate) async fn probe(&self) -> Result<(), Arc<sqlx::Error>> {
+    /// Whether the database answers, takes writes and holds our tables; for the readiness probe, which has no key.
+    pub(crate) async fn probe(&self) -> Result<(), NotReady> {
         self.0.probe.ask(&self.0.parts.probe_pool).await
     }
 }

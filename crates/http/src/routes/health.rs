@@ -28,12 +28,12 @@ pub(crate) async fn healthz() -> Result<Response, ApiError> {
 
 /// The database answers, too
 ///
-/// It holds the tables of this software, in their present shape; 503 with the reason otherwise.
+/// It takes writes, and holds the tables of this software in their present shape; 503 with the reason otherwise.
 #[utoipa::path(get, path = "/readyz", tag = "Operation",
     responses((status = 200, description = "It does", body = Health)),
     extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
     app.must_be_ready()?;
-    app.probe().await.map_err(|error| ApiError::not_ready(&*error))?;
+    app.probe().await.map_err(|error| ApiError::not_ready(&error))?;
     json(StatusCode::OK, &Health { status: "ready" })
 }

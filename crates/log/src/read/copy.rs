@@ -27,13 +27,14 @@ pub struct CopyWriter {
 
 impl CopyWriter {
     /// Begins a row with this number of fields.
-    pub fn row(&mut self, fields: i16) {
+    pub fn row(&mut self, fields: usize) {
         if !self.begun {
             self.buffer.extend_from_slice(HEADER);
             self.begun = true;
         }
         self.starts.push(self.buffer.len());
-        self.buffer.extend_from_slice(&fields.to_be_bytes());
+        // Postgres has no table with more than 1,600 columns.
+        self.buffer.extend_from_slice(&i16::try_from(fields).unwrap_or(i16::MAX).to_be_bytes());
     }
 
     /// The rows that are not taken yet, in their wire form.
@@ -50,14 +51,6 @@ impl CopyWriter {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// A field of raw bytes, or null.
-    pub fn optional_bytes(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => self.bytes(bytes),
-            None => self.null(),
-        }
-    }
-
     /// A null field.
     pub fn null(&mut self) {
         self.buffer.extend_from_slice(&(-1_i32).to_be_bytes());
@@ -68,35 +61,14 @@ impl CopyWriter {
         self.bytes(text.as_bytes());
     }
 
-    /// A text, or null.
-    pub fn optional_text(&mut self, text: Option<&str>) {
-        self.optional_bytes(text.map(str::as_bytes));
-    }
-
     /// A UUID.
     pub fn uuid(&mut self, uuid: Uuid) {
         self.bytes(uuid.as_bytes());
     }
 
-    /// A UUID, or null.
-    pub fn optional_uuid(&mut self, uuid: Option<Uuid>) {
-        match uuid {
-            Some(uuid) => self.uuid(uuid),
-            None => self.null(),
-        }
-    }
-
     /// A bigint.
     pub fn bigint(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
-    }
-
-    /// A timestamptz, or null.
-    pub fn optional_timestamp(&mut self, moment: Option<OffsetDateTime>) {
-        match moment {
-            Some(moment) => self.timestamp(moment),
-            None => self.null(),
-        }
     }
 
     /// A timestamptz.

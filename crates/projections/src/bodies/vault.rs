@@ -104,7 +104,7 @@ impl<'a> VaultSecret<'a> {
             description: row.description.as_deref(),
             access,
             created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.updated_at),
+            updated_at: timestamp(row.updated_at.unwrap_or(row.created_at)),
         }
     }
 }

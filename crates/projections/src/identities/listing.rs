@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::visible::seen;
-use super::{IdentityBody, Row, Viewer, folded, row_of, status_name};
+use super::{IdentityBody, Row, Viewer, folded, row_of, status_name, whole_row};
 
 /// A selection of identities. A field that is `None` restricts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,15 +154,16 @@ pub async fn owners(
     limit: u32,
     max_bytes: usize,
 ) -> Result<(Vec<Row>, bool), ReadModelFailure> {
-    let mut rows = sqlx::query(
-        "select document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version
-         from read_model.identities
+    let mut rows = sqlx::query(concat!(
+        "select ",
+        whole_row!(),
+        " from read_model.identities
          where organization_id = $1
            and ($2::uuid is null or id = $2)
            and ($3::timestamptz is null or (created_at, id) < ($3, $4))
          order by created_at desc, id desc
          limit $5",
-    )
+    ))
     .bind(organization_id)
     .bind(viewer.agent_id())
     .bind(after.map(|place| place.created_at))

@@ -4,8 +4,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Executor as _, PgConnection};
 
+use crate::columns::Shape;
 use crate::job_error::JobError;
 use crate::registry;
+
+/// The schemas of read models: live, being built, kept for a rollback, about to be dropped.
+pub const SCHEMAS: [&str; 4] =
+    ["read_model", "read_model_next", "read_model_retired", "read_model_discarded"];
 
 /// How long a job waits for the lock. Postgres takes a moment to notice that the previous job is gone.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -41,11 +46,22 @@ async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sql
 
 /// Creates the next table, without keys and indexes: they are cheaper to add at the end. An unlogged table would be
 /// cheaper to fill, but it is empty after a crash of Postgres, and making it logged writes it a second time.
-pub(super) async fn begin(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    give_up(connection, name).await?;
-    let statement =
-        format!("create table read_model_next.{name} (like read_model.{name} including defaults)");
-    connection.execute(statement.as_str()).await?;
+pub(super) async fn begin(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
+    make_missing_schemas(connection).await?;
+    give_up(connection, shape.name).await?;
+    connection.execute(shape.create().as_str()).await?;
+    Ok(())
+}
+
+/// Everything in the schemas of read models follows from the log, so a database that was restored without them can be
+/// served after a rebuild. Where they are there, nobody needs the right to create them.
+async fn make_missing_schemas(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let query = "select name from unnest($1::text[]) as name where to_regnamespace(name) is null";
+    let missing: Vec<String> =
+        sqlx::query_scalar(query).bind(SCHEMAS.to_vec()).fetch_all(&mut *connection).await?;
+    for schema in missing {
+        connection.execute(format!("create schema if not exists {schema}").as_str()).await?;
+    }
     Ok(())
 }
 
@@ -71,51 +87,17 @@ pub(super) async fn discard_soon(connection: &mut PgConnection, name: &str) -> R
     discard(connection, name).await
 }
 
-/// Adds every index that the live table has, including those of its keys. The table can be read meanwhile.
-pub(super) async fn add_indexes(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    for statement in indexes(connection, name).await? {
+/// Adds the indexes, including that of the key. The table can be read meanwhile.
+pub(super) async fn add_indexes(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
+    for statement in shape.indexes() {
         connection.execute(statement.as_str()).await?;
     }
     Ok(())
 }
 
-/// Adds every constraint that the live table has; keys use their indexes. This needs the table exclusively.
-pub(super) async fn add_constraints(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
-    for statement in constraints(connection, name).await? {
-        connection.execute(statement.as_str()).await?;
-    }
-    connection.execute(format!("analyze read_model_next.{name}").as_str()).await?;
+/// Adds the primary key, which uses its index. This needs the table exclusively.
+pub(super) async fn add_key(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
+    connection.execute(shape.add_key().as_str()).await?;
+    connection.execute(format!("analyze read_model_next.{}", shape.name).as_str()).await?;
     Ok(())
-}
-
-async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select replace(pg_get_indexdef(indexrelid), ' ON read_model.', ' ON read_model_next.')
-         from pg_index
-         where indrelid = ('read_model.' || $1)::regclass
-         order by indexrelid::regclass::text",
-    )
-    .bind(name)
-    .fetch_all(connection)
-    .await
-}
-
-/// The constraints of the live table except `not null`: the next table was created with those, and newer servers list
-/// them.
-async fn constraints(connection: &mut PgConnection, name: &str) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select format('alter table read_model_next.%I add constraint %I %s', $1, conname,
-                       case contype
-                           when 'p' then format('primary key using index %I', conname)
-                           when 'u' then format('unique using index %I', conname)
-                           else pg_get_constraintdef(oid)
-                       end)
-         from pg_constraint
-         where conrelid = ('read_model.' || $1)::regclass
-           and contype <> 'n'
-         order by conname",
-    )
-    .bind(name)
-    .fetch_all(connection)
-    .await
 }

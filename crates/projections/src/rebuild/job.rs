@@ -120,20 +120,14 @@ impl<'a> Job<'a> {
             position: reached.position,
             pause: None,
         };
-        let version = self.table.version();
+        let next = Generation { version: self.table.version(), position: reached.position };
+        registry::note_ready(&mut self.connection, self.table.name(), next.version, next.position).await?;
         if !settings.cut_over {
-            registry::note_ready(&mut self.connection, self.table.name(), version, reached.position).await?;
             self.enter(Phase::Ready).await?;
             return Ok(report);
         }
         self.enter(Phase::CutOver).await?;
-        let swapped = swap::go_live(
-            &mut self.connection,
-            self.table.as_ref(),
-            Generation { version, position: reached.position },
-            stop,
-        )
-        .await?;
+        let swapped = swap::go_live(&mut self.connection, self.table.as_ref(), next, stop).await?;
         report.events += swapped.events;
         report.position = swapped.position;
         report.pause = Some(swapped.pause);
@@ -148,7 +142,7 @@ impl<'a> Job<'a> {
         self.enter(Phase::Index).await?;
         let comparing = compare(self.options.clone(), self.table.clone(), built);
         tokio::try_join!(self.index(), comparing)?;
-        generation::add_constraints(&mut self.connection, self.table.name()).await?;
+        generation::add_key(&mut self.connection, &self.table.shape()).await?;
         self.enter(Phase::CatchUp).await?;
         let reached = swap::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
         Ok((built, reached))
@@ -168,7 +162,7 @@ impl<'a> Job<'a> {
         let position = read::head(&mut self.connection).await?;
         let total = count::count_events(&mut self.connection, self.table.kind(), position).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
-        generation::begin(&mut self.connection, self.table.name()).await?;
+        generation::begin(&mut self.connection, &self.table.shape()).await?;
         let ranges = workers::ranges(&mut self.connection, self.table.kind(), position, total).await?;
         let counter = Arc::new(AtomicU64::new(0));
         let building =
@@ -207,7 +201,7 @@ impl<'a> Job<'a> {
     }
 
     async fn index(&mut self) -> Result<(), JobError> {
-        generation::add_indexes(&mut self.connection, self.table.name()).await?;
+        generation::add_indexes(&mut self.connection, &self.table.shape()).await?;
         self.enter(Phase::Compare).await
     }
 }

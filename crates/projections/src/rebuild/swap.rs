@@ -9,6 +9,7 @@ use sqlx::{Acquire as _, Executor as _, PgConnection, Postgres, Transaction};
 
 use super::generation;
 use crate::job_error::JobError;
+use crate::registry;
 use crate::table::Table;
 
 /// How many events are folded in one transaction while a table catches up.
@@ -183,9 +184,11 @@ async fn try_once(
 /// Cancels maintenance of the tables, and moves the retired table aside. Writers do not wait for this. Postgres
 /// cancels an autovacuum when somebody has waited `deadlock_timeout` (1 s) for its lock, so the limit is 3 s.
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    let is_there = registry::is_there(&mut *connection, name).await?;
+    let live = if is_there { format!("read_model.{name}, ") } else { String::new() };
     let statement = format!(
         "set local lock_timeout = '3s';
-         lock table read_model.{name}, read_model_next.{name} in share update exclusive mode;
+         lock table {live}read_model_next.{name} in share update exclusive mode;
          alter table if exists read_model_retired.{name} set schema read_model_discarded;"
     );
     connection.execute(statement.as_str()).await.map(drop)
@@ -226,14 +229,15 @@ async fn swap(
         return Err(ReadError::Missing { position: reached.position + 1 }.into());
     }
     let statements = format!(
-        "alter table read_model.{name} set schema read_model_retired;
+        "alter table if exists read_model.{name} set schema read_model_retired;
          alter table read_model_next.{name} set schema read_model;"
     );
     connection.execute(statements.as_str()).await?;
     connection.execute("update log_head set generation = generation + 1").await?;
     sqlx::query(
         "update read_models
-         set retired_version = version, retired_at = now(), retired_position = $2,
+         set retired_version = case when to_regclass('read_model_retired.' || name) is null then null else version end,
+             retired_at = now(), retired_position = $2,
              version = $3, built_at = now(), built_position = $2, next_version = null, next_position = null,
              verified_at = null, verified_position = null, differences = null,
              job_phase = 'done', job_updated_at = now()

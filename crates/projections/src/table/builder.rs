@@ -6,6 +6,7 @@ use sqlx::postgres::PgCopyIn;
 
 use super::contents::Totals;
 use super::folder::Folded;
+use crate::columns::names;
 use crate::job_error::JobError;
 use crate::projection::Projection;
 
@@ -21,7 +22,7 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) async fn begin<P: Projection>(sink: &'a mut PgConnection) -> Result<Self, JobError> {
-        let statement = format!("copy {} ({}) from stdin (format binary)", P::NAME, P::COLUMNS.join(", "));
+        let statement = format!("copy {} ({}) from stdin (format binary)", P::NAME, names(P::COLUMNS));
         let sink = sink.copy_in_raw(&statement).await?;
         Ok(Self { sink, writer: CopyWriter::default(), totals: Totals::default() })
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::contents::{Difference, DifferenceKind, Totals, read_rows};
 use super::folder::Folded;
+use crate::columns::names;
 use crate::job_error::JobError;
 use crate::projection::Projection;
 
@@ -29,8 +30,8 @@ impl Check {
         live: &mut PgConnection,
         range: &AggregateRange,
     ) -> Result<Self, JobError> {
-        let columns = P::COLUMNS.join(", ");
-        let condition = range.condition(P::COLUMNS.first().copied().unwrap_or("id"));
+        let columns = names(P::COLUMNS);
+        let condition = range.condition(P::COLUMNS.first().map_or("id", |column| column.name));
         let statement =
             format!("copy (select {columns} from {} where {condition}) to stdout (format binary)", P::NAME);
         let mut check = Self::default();

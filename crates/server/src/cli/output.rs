@@ -24,12 +24,13 @@ impl Output {
         self.print_lines(json, &[line])
     }
 
-    /// Prints a result of several lines.
+    /// Prints a result of several lines, in one piece: a reader that closes after the first line harms nobody.
     pub(crate) fn print_lines(self, json: &Value, lines: &[impl AsRef<str>]) -> anyhow::Result<()> {
         if self.json {
             return write_line(&escape::json(&json.to_string()));
         }
-        lines.iter().try_for_each(|line| write_line(&escape::text(line.as_ref())))
+        let lines: Vec<_> = lines.iter().map(|line| escape::text(line.as_ref())).collect();
+        write_line(&lines.join("\n"))
     }
 
     /// Prints a list: an array, or one line each with the fields divided by tabs; on a terminal, a table. Nothing is
@@ -63,10 +64,11 @@ pub(super) fn print_table(table: &Table) -> anyhow::Result<()> {
     table.text().map_or(Ok(()), |text| write_line(&text))
 }
 
-/// Writes text that was escaped.
+/// Writes text that was escaped, and the end of the line, with one call.
 fn write_line(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
-    writeln!(output, "{text}").and_then(|()| output.flush()).context("cannot write to standard output")
+    let line = format!("{text}\n");
+    output.write_all(line.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
 }
 
 /// Writes a line on standard error. If standard error is closed, the line is lost: that is no reason to stop.

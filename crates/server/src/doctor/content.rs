@@ -1,22 +1,25 @@
 //! Checks of what is in the database.
 
 use anyhow::Context as _;
+use identity_projections::rebuild::SCHEMAS;
 use identity_projections::tables;
 use sqlx::PgConnection;
 
 use super::Finding;
 use crate::migrations;
 
-/// Schemas of read models: live, being built, kept for a rollback, about to be dropped.
-const READ_MODEL_SCHEMAS: [&str; 4] =
-    ["read_model", "read_model_next", "read_model_retired", "read_model_discarded"];
-
 /// The trigger that refuses to change the history.
 const GUARD: &str = "events_are_immutable";
 
 /// What to do where a part of the database is missing.
-const RESTORE: &str =
-    "this looks like a part of a backup: restore all of it, the schemas public and read_model together";
+const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore all of it, the schemas public and read_model together";
+
+/// What cannot be made from anything else.
+const TABLES: [&str; 4] = ["events", "log_head", "organization_heads", "read_models"];
+
+/// What to do where a read model is missing.
+const REBUILD: &str =
+    "run `identityd projections rebuild --all`, which makes it from the log, or start the service anew";
 
 pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let progress = migrations::progress(connection).await?;
@@ -37,6 +40,9 @@ pub(super) async fn free_numbers(connection: &mut PgConnection) -> anyhow::Resul
 
 /// Whether events can be appended. A log that lacks events behind its head can: it is served, and the signer refuses it.
 pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
+        return Ok(missing);
+    }
     let query = "select exists (select from log_head
                                 where position >= (select coalesce(max(position), 0) from events))";
     let can: bool = sqlx::query_scalar(query).fetch_one(&mut *connection).await?;
@@ -45,7 +51,7 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
 
 /// One statement, so that all of it is of one moment while the service writes.
 pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    if let Some(missing) = missing_tables(connection, &["events", "log_head", "organization_heads"]).await? {
+    if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
         return Ok(missing);
     }
     let (head, last, organizations): (Option<i64>, i64, i64) = sqlx::query_as(
@@ -70,22 +76,21 @@ pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding
 }
 
 pub(super) async fn read_models(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let schemas: Vec<&str> = READ_MODEL_SCHEMAS.to_vec();
     let query = "select name from unnest($1::text[]) as name where to_regnamespace(name) is null";
-    let missing: Vec<String> = sqlx::query_scalar(query).bind(schemas).fetch_all(&mut *connection).await?;
+    let missing: Vec<String> =
+        sqlx::query_scalar(query).bind(SCHEMAS.to_vec()).fetch_all(&mut *connection).await?;
     if !missing.is_empty() {
-        return Ok(Finding::bad(format!("the schema {} is missing: {RESTORE}", missing.join(", "))));
+        return Ok(Finding::bad(format!("the schema {} is missing: {REBUILD}", missing.join(", "))));
     }
     let names: Vec<String> = tables().iter().map(|table| format!("read_model.{}", table.name())).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).chain(["read_models"]).collect();
-    let count = names.len() - 1;
-    let missing = missing_tables(connection, &names).await?;
-    Ok(missing.unwrap_or_else(|| Finding::good(format!("all {count} are there"))))
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let missing = missing_tables(connection, &names, REBUILD).await?;
+    Ok(missing.unwrap_or_else(|| Finding::good(format!("all {} are there", names.len()))))
 }
 
 /// An organization has a row as soon as it has an event, and never loses it.
 pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    if let Some(missing) = missing_tables(connection, &["events", "read_model.organizations"]).await? {
+    if let Some(missing) = missing_tables(connection, &["read_model.organizations"], REBUILD).await? {
         return Ok(missing);
     }
     let query = "select exists (select from events where aggregate_type = 'organization')
@@ -98,15 +103,14 @@ pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Re
     })
 }
 
-async fn missing_tables(connection: &mut PgConnection, names: &[&str]) -> anyhow::Result<Option<Finding>> {
+async fn missing_tables(
+    connection: &mut PgConnection,
+    names: &[&str],
+    advice: &str,
+) -> anyhow::Result<Option<Finding>> {
     let query = "select name from unnest($1::text[]) as name where to_regclass(name) is null";
     let missing: Vec<String> = sqlx::query_scalar(query).bind(names.to_vec()).fetch_all(connection).await?;
-    let text = || {
-        format!(
-            "the table {} is missing: run `identityd migrate` on a new database; {RESTORE}",
-            missing.join(", ")
-        )
-    };
+    let text = || format!("the table {} is missing: {advice}", missing.join(", "));
     Ok((!missing.is_empty()).then(|| Finding::bad(text())))
 }
 

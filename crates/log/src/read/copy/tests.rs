@@ -10,7 +10,7 @@ fn written() -> Vec<u8> {
     writer.timestamp(datetime!(2026-01-02 03:04:05.678901 UTC));
     writer.null();
     writer.row(1);
-    writer.optional_uuid(Some(Uuid::from_u128(9)));
+    writer.uuid(Uuid::from_u128(9));
     writer.end()
 }
 
