@@ -15,7 +15,8 @@ pub struct Moment(OffsetDateTime);
 impl Moment {
     /// Reads RFC 3339. `None` if the text is something else, or a moment that has no year of four digits in UTC.
     pub fn parse(text: &str) -> Option<Self> {
-        OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC).map(Self::of_utc)
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+        (moment.year() >= 0).then(|| Self::of_utc(moment))
     }
 
     /// The moment that is so much later, or the last one that can be written.
