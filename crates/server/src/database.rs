@@ -16,7 +16,7 @@ use crate::doctor;
 use crate::fictional_numbers;
 use crate::migrations;
 use crate::private_postgres::PrivatePostgres;
-use crate::settings::DatabaseSettings;
+use crate::settings::{DatabaseSettings, PostgresSettings};
 use crate::stop::Stop;
 
 pub use url::options;
@@ -148,9 +148,10 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 /// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
-pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
+pub async fn prepare(pool: &PgPool, settings: PostgresSettings) -> anyhow::Result<()> {
     migrate(pool).await?;
     doctor::refuse_incomplete(pool).await?;
+    doctor::warn_of_few_connections(pool, settings).await?;
     fictional_numbers::load_into_empty_pool(pool).await
 }
 

@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
 use crate::secrets::SecretsSettings;
+use crate::settings::PostgresSettings;
 use crate::signing::SigningSettings;
 
 /// One thing that was looked at.
@@ -58,7 +59,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 19] = [
+static RULES: [Rule; 18] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -72,7 +73,6 @@ static RULES: [Rule; 19] = [
     rule!("read_model_rows", content::read_model_rows),
     rule!("triggers", content::triggers),
     rule!("settings", server::settings),
-    rule!("connections", server::connections),
     rule!("clock", server::clock),
     rule!("event_times", content::event_times),
     rule!("transaction_ids", server::transaction_ids),
@@ -108,6 +108,7 @@ impl Check {
 /// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
 pub async fn examine(
     pool: &PgPool,
+    settings: PostgresSettings,
     signing: &SigningSettings,
     secrets: &SecretsSettings,
 ) -> anyhow::Result<Vec<Check>> {
@@ -120,6 +121,7 @@ pub async fn examine(
     for rule in &RULES {
         checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
     }
+    checks.push(Check::of("connections", server::connections(&mut connection, settings).await));
     checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     drop(connection);
     let is_whole = checks.iter().any(|check| check.name == "log" && check.passed);
@@ -135,6 +137,16 @@ pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     for rule in RULES.iter().filter(|rule| rule.is_for_preparation) {
         refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
+    }
+    Ok(())
+}
+
+/// Says at the start what will be short. The service starts nevertheless: it may never need all of it.
+pub(crate) async fn warn_of_few_connections(pool: &PgPool, settings: PostgresSettings) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    let Finding { passed, text } = server::connections(&mut connection, settings).await?;
+    if !passed {
+        tracing::warn!("connections to Postgres are short: {text}");
     }
     Ok(())
 }

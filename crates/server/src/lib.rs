@@ -31,4 +31,3 @@ pub mod tls;
 pub mod traces;
 
 pub use service::{HEARTBEAT, Service, ServiceSettings};
-pub use settings::CONNECTIONS;

@@ -12,9 +12,6 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 
-/// How many ranges of the log are folded at the same time.
-const WORKERS: usize = 4;
-
 /// The wait before the next attempt, after a rebuild failed or while another process does it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,9 +43,10 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
 
 /// Rebuilds until nothing is outdated, and says so on `told`, which says already what was found before this began; or
 /// until it is told to stop. A rebuild that another process is at is waited for. One that fails is tried again, since
-/// nothing can be answered without it.
+/// nothing can be answered without it; if connections were short, with half as many workers.
 pub(crate) async fn run(
     pool: PgPool,
+    mut workers: usize,
     told: watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -56,7 +54,12 @@ pub(crate) async fn run(
         match outdated(&pool).await {
             Ok(None) => drop(told.send_replace(None)),
             Ok(Some(table)) => {
-                if let Err(error) = prepare(&connect_options(&pool), &table, &told, stop.clone()).await {
+                if let Err(error) =
+                    prepare(&connect_options(&pool), &table, workers, &told, stop.clone()).await
+                {
+                    if is_short_of_connections(&error) {
+                        workers = (workers / 2).max(1);
+                    }
                     say_failed(table.as_ref(), &error, &told);
                     rest(&mut stop).await;
                 }
@@ -70,6 +73,14 @@ pub(crate) async fn run(
     if told.borrow().is_none() {
         tracing::info!("ready");
     }
+}
+
+/// Whether Postgres refused a connection because there were too many.
+fn is_short_of_connections(error: &JobError) -> bool {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |&error| error.source());
+    let mut codes =
+        chain.filter_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
+    codes.any(|code| code == "53300")
 }
 
 async fn rest(stop: &mut watch::Receiver<bool>) {
@@ -96,6 +107,7 @@ fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<P
 async fn prepare(
     options: &PgConnectOptions,
     table: &Arc<dyn Table>,
+    workers: usize,
     told: &watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), JobError> {
@@ -109,7 +121,7 @@ async fn prepare(
         "rebuilding a read model that is older or missing"
     );
     let (progress, seen) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
-    let settings = Settings { workers: WORKERS, cut_over: true };
+    let settings = Settings { workers, cut_over: true };
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     let report = tokio::select! {
         report = rebuild::rebuild_until(options, Arc::clone(table), settings, &progress, stopped) => report?,

@@ -28,7 +28,7 @@ use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
 use crate::secrets::SecretsSettings;
-use crate::settings::{QuotaSettings, WireSettings};
+use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
@@ -64,12 +64,12 @@ pub struct ServiceSettings {
     pub wire: WireSettings,
     /// What may be used up.
     pub quotas: QuotaSettings,
+    /// How Postgres is used.
+    pub postgres: PostgresSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
-    /// How many connections read for clients: [`CONNECTIONS`](crate::CONNECTIONS), but for tests.
-    pub connections: u32,
 }
 
 /// A running service.
@@ -104,8 +104,8 @@ impl Service {
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
         warn_of_equal_domains(&settings);
         let listeners = Listeners::open(settings.listen, &wire).await?;
-        let pool = pool(&settings.database_url, settings.connections)?;
-        database::prepare(&pool).await?;
+        let pool = pool(&settings.database_url, settings.postgres.connections)?;
+        database::prepare(&pool, settings.postgres).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
@@ -118,7 +118,8 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let idempotency_retention = settings.idempotency_retention;
+        let (idempotency_retention, workers) =
+            (settings.idempotency_retention, settings.postgres.rebuild_workers);
         let app = App::new(Parts {
             pool: pool.clone(),
             probe_pool: probe_pool.clone(),
@@ -151,7 +152,7 @@ impl Service {
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
-            preparing: tokio::spawn(preparation::run(pool.clone(), told, stopped)),
+            preparing: tokio::spawn(preparation::run(pool.clone(), workers, told, stopped)),
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
             pool,
@@ -250,12 +251,13 @@ async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Prepar
 fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {
     let log_settings = LogSettings {
         quotas: settings.quotas.of_identity,
+        max_clock_jump: settings.postgres.max_clock_jump,
         ..LogSettings::new(settings.name_hold, signer.key().seal_key())
     };
     let options = identity_log::connect_options(pool);
     let (log, committer) =
         Log::open(options, identity_projections::all(), Arc::new(NumberPool), log_settings);
-    (log, committer.observed_by(Arc::new(cache.clone())))
+    (log, committer.before_readers(pool.clone()).observed_by(Arc::new(cache.clone())))
 }
 
 /// With one name for both, a tunnel can have the address of a host of the mail domain.

@@ -3,6 +3,7 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
 //! environment, and no database URL is ever printed, since it may hold a password.
 
+mod postgres;
 mod quotas;
 mod wire;
 
@@ -20,11 +21,9 @@ use crate::secrets::SecretsSettings;
 use crate::signing::{GivenKey, SigningSettings};
 
 pub use crate::edge::Cors;
+pub use postgres::{PostgresLayer, PostgresSettings};
 pub use quotas::{QuotaLayer, QuotaSettings};
 pub use wire::{HeaderName, WireLayer, WireSettings};
-
-/// How many connections read for clients. Writes share the one of the committer.
-pub const CONNECTIONS: u32 = 16;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
@@ -106,6 +105,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub quotas: QuotaLayer,
 
+    /// How Postgres is used.
+    #[command(flatten)]
+    pub postgres: PostgresLayer,
+
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
@@ -129,6 +132,8 @@ pub struct SettingsFile {
     http: WireLayer,
     #[serde(default)]
     quotas: QuotaLayer,
+    #[serde(default)]
+    postgres: PostgresLayer,
     idempotency_retention_hours: Option<u32>,
 }
 
@@ -219,6 +224,8 @@ pub struct ServeSettings {
     pub wire: WireSettings,
     /// What may be used up.
     pub quotas: QuotaSettings,
+    /// How Postgres is used.
+    pub postgres: PostgresSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
 }
@@ -234,6 +241,7 @@ impl ServeSettings {
             description_limit: description_limit(flags.description_limit.or(file.description_limit))?,
             wire: WireSettings::resolve(flags.wire.over(file.http))?,
             quotas: QuotaSettings::resolve(&flags.quotas.over(&file.quotas))?,
+            postgres: PostgresSettings::resolve(&flags.postgres.over(&file.postgres))?,
             idempotency_retention: idempotency_retention(
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,

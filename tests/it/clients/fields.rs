@@ -133,7 +133,7 @@ impl<'a> Desk<'a> {
             "/identities" | "/identities/{agent_handle}" => {
                 format!("/identities/{}", text(&answer["agent_handle"]))
             }
-            "/phone/numbers" => format!("/phone/numbers/{}", text(&answer["id"])),
+            path @ ("/phone/numbers" | "/vault/secrets") => format!("{path}/{}", text(&answer["id"])),
             "/phone/incoming-call-action" => {
                 self.filled("/phone/incoming-call-action?agent_identity_id={identity}")
             }

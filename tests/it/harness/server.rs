@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use identityd::secrets::SecretsSettings;
-use identityd::settings::{QuotaLayer, QuotaSettings, WireLayer, WireSettings};
+use identityd::settings::{PostgresSettings, QuotaLayer, QuotaSettings, WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
@@ -113,6 +113,6 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
-        connections: CONNECTIONS,
+        postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },
     }
 }

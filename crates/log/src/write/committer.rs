@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 
 use super::carrier::Carrier;
-use super::connection::committer_options;
+use super::connection::Connector;
 use super::deps::Deps;
 use super::metrics::Metrics;
 use super::pipeline::Pipeline;
@@ -16,7 +17,7 @@ use crate::settings::Settings;
 
 /// The one task of a process that writes to the log. Run it with [`Committer::run`].
 pub struct Committer {
-    options: PgConnectOptions,
+    connector: Connector,
     jobs: mpsc::Receiver<Job>,
     deps: Deps,
 }
@@ -37,7 +38,7 @@ impl Committer {
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
         let deps = Deps { read_models, carrier, settings, observers, metrics };
-        Self { options: committer_options(options), jobs, deps }
+        Self { connector: Connector::new(options), jobs, deps }
     }
 
     /// Adds an observer, which is told of every commit before the callers are answered.
@@ -54,10 +55,18 @@ impl Committer {
         self
     }
 
+    /// Takes connections from the readers if Postgres has none left: who writes comes first.
+    #[must_use]
+    pub fn before_readers(mut self, readers: PgPool) -> Self {
+        self.connector = self.connector.before(readers);
+        self
+    }
+
     /// Commits until the last [`Log`](crate::Log) is dropped and every waiting command has its answer.
     pub async fn run(self) {
-        let Self { options, mut jobs, deps } = self;
-        let mut pipeline = Pipeline::new(options, deps);
+        let Self { connector, mut jobs, deps } = self;
+        let mut pipeline = Pipeline::new(connector, deps);
+        pipeline.connect().await;
         let mut last_batch_size = 0;
         loop {
             let batch = pipeline.gather(&mut jobs, last_batch_size).await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::error::BatchError;
 
@@ -22,18 +22,49 @@ impl IdleConnection {
     }
 }
 
-/// The idle connection, or a new one. A connection that was idle may have been closed from outside, so
-/// it is pinged first: otherwise a batch would fail with it.
-pub(super) async fn open(
-    idle: Option<IdleConnection>,
-    options: &PgConnectOptions,
-) -> Result<PgConnection, sqlx::Error> {
-    if let Some(IdleConnection { mut connection, since }) = idle
-        && (since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok())
-    {
-        return Ok(connection);
+/// Opens the committer's connections.
+pub(super) struct Connector {
+    options: PgConnectOptions,
+    /// Whose connections are taken if Postgres has none left.
+    readers: Option<PgPool>,
+}
+
+impl Connector {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options: committer_options(options), readers: None }
     }
-    PgConnection::connect_with(options).await
+
+    pub(super) fn before(self, readers: PgPool) -> Self {
+        Self { readers: Some(readers), ..self }
+    }
+
+    /// The idle connection, or a new one. A connection that was idle may have been closed from outside, so it is pinged
+    /// first: otherwise a batch would fail with it.
+    pub(super) async fn open(&self, idle: Option<IdleConnection>) -> Result<PgConnection, sqlx::Error> {
+        if let Some(IdleConnection { mut connection, since }) = idle
+            && (since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok())
+        {
+            return Ok(connection);
+        }
+        match PgConnection::connect_with(&self.options).await {
+            Err(error) if is_refused_for_want_of_room(&error) => self.take_from_readers().await.ok_or(error),
+            opened => opened,
+        }
+    }
+
+    /// Makes a connection of the readers one of the committer. They open another one as soon as there is room.
+    async fn take_from_readers(&self) -> Option<PgConnection> {
+        let mut connection = self.readers.as_ref()?.acquire().await.ok()?.detach();
+        let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
+        let set = "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
+        sqlx::query(set).bind(names).bind(values).execute(&mut connection).await.ok()?;
+        Some(connection)
+    }
+}
+
+/// Whether there are as many connections as the server, the role or the database may have.
+fn is_refused_for_want_of_room(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53300")
 }
 
 /// Waits for Postgres, but not longer than `limit`.
@@ -44,7 +75,10 @@ pub(super) async fn within<T>(
     tokio::time::timeout(limit, work).await.unwrap_or(Err(BatchError::Timeout(limit)))
 }
 
-/// The options of the committer's connections.
+/// How Postgres calls the committer's sessions.
+const APPLICATION_NAME: &str = "identityd committer";
+
+/// The settings of the committer's sessions.
 ///
 /// **Time limits.** Every wait has an end, so that a lost client cannot keep `log_head` locked.
 ///
@@ -52,19 +86,25 @@ pub(super) async fn within<T>(
 /// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown
 /// since from end to end, until the statistics are updated. Statements that join keys fix the order of the join
 /// themselves: the looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
-pub(super) fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
-    options.application_name("identityd committer").options([
-        ("default_transaction_isolation", r"read\ committed"),
-        ("idle_in_transaction_session_timeout", "5s"),
-        ("idle_session_timeout", "0"),
-        ("statement_timeout", "10s"),
-        ("lock_timeout", "5s"),
-        ("tcp_keepalives_idle", "5"),
-        ("tcp_keepalives_interval", "2"),
-        ("tcp_keepalives_count", "3"),
-        ("search_path", "read_model,public"),
-        ("plan_cache_mode", "force_generic_plan"),
-        ("enable_seqscan", "off"),
-        ("jit", "off"),
-    ])
+const SETTINGS: [(&str, &str); 13] = [
+    ("application_name", APPLICATION_NAME),
+    ("default_transaction_isolation", "read committed"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("idle_session_timeout", "0"),
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("search_path", "read_model,public"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
+/// The options with which the committer connects. A space in a setting is escaped in the startup message.
+fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
+    let settings = SETTINGS.into_iter().filter(|(name, _)| *name != "application_name");
+    let settings = settings.map(|(name, value)| (name, value.replace(' ', r"\ ")));
+    options.application_name(APPLICATION_NAME).options(settings)
 }

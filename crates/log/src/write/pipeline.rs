@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::batch::{Batch, Written};
 use super::clock_guard::ClockGuard;
-use super::connection::{IdleConnection, open, within};
+use super::connection::{Connector, IdleConnection, within};
 use super::deps::Deps;
 use super::draft::{Draft, draft};
 use super::head::LogHead;
@@ -28,7 +27,7 @@ const MAX_GATHER_TIME: Duration = Duration::from_millis(1);
 
 /// Drafts the next batch while the last one is being written.
 pub(super) struct Pipeline {
-    options: PgConnectOptions,
+    connector: Connector,
     deps: Arc<Deps>,
     /// The task that writes a batch, with the writer connection in it.
     writing: Option<JoinHandle<Written>>,
@@ -41,10 +40,22 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(options: PgConnectOptions, deps: Deps) -> Self {
+    pub(super) fn new(connector: Connector, deps: Deps) -> Self {
         let deps = Arc::new(deps);
         let clock_guard = ClockGuard::new(deps.settings.max_clock_jump);
-        Self { options, deps, writing: None, writer: None, reader: None, last_batch: None, clock_guard }
+        Self { connector, deps, writing: None, writer: None, reader: None, last_batch: None, clock_guard }
+    }
+
+    /// Opens the connection on which batches are written, before readers take all that there are. Without one the first
+    /// batch tries again.
+    pub(super) async fn connect(&mut self) {
+        match self.writer().await {
+            Ok(connection) => self.writer = Some(IdleConnection::from_now(connection)),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot connect to Postgres for writing yet"
+            ),
+        }
     }
 
     /// Waits for the commands of the next batch. Returns an empty batch once the queue is closed and empty.
@@ -105,7 +116,7 @@ impl Pipeline {
         let last_batch = self.last_batch.take_if(|last_batch| last_batch.can_draft_ahead(&appends))?;
         let limit = self.deps.settings.database_timeout;
         let drafted = async {
-            let mut connection = open(self.reader.take(), &self.options).await?;
+            let mut connection = self.connector.open(self.reader.take()).await?;
             let drafted = draft(&mut connection, &self.deps, last_batch.advanced_to_now(), &appends).await?;
             self.reader = Some(IdleConnection::from_now(connection));
             Ok::<_, BatchError>(drafted)
@@ -187,7 +198,7 @@ impl Pipeline {
 
     async fn writer(&mut self) -> Result<PgConnection, BatchError> {
         let (limit, idle) = (self.deps.settings.database_timeout, self.writer.take());
-        within(limit, async { Ok(open(idle, &self.options).await?) }).await
+        within(limit, async { Ok(self.connector.open(idle).await?) }).await
     }
 
     /// Waits for the batch that is being written, if there is one. Returns whether a draft on top of it can still be

@@ -18,7 +18,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let Installation { database, signing, secrets } = installation;
     let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
-        doctor::examine(database.pool(), signing, secrets).await
+        doctor::examine(database.pool(), settings.postgres, signing, secrets).await
     });
     let mut checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
     checks.extend(doctor::serving::examine(settings));

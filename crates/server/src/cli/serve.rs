@@ -10,7 +10,7 @@ use identityd::operator::Operator;
 use identityd::secrets::SecretsSettings;
 use identityd::settings::ServeSettings;
 use identityd::signing::SigningSettings;
-use identityd::{CONNECTIONS, HEARTBEAT, Service, ServiceSettings};
+use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::Installation;
 use super::demo;
@@ -134,6 +134,7 @@ fn service_settings(
         description_limit,
         wire,
         quotas,
+        postgres,
         idempotency_retention,
     } = settings.clone();
     let database_url = database.url().clone();
@@ -148,8 +149,8 @@ fn service_settings(
         secrets,
         wire,
         quotas,
+        postgres,
         idempotency_retention,
         heartbeat: HEARTBEAT,
-        connections: CONNECTIONS,
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sqlx::PgConnection;
 
 use super::Finding;
-use crate::settings::CONNECTIONS;
+use crate::settings::PostgresSettings;
 
 /// What the log relies on is there from this version on, as Postgres numbers its versions.
 const OLDEST_VERSION: i32 = 140_000;
@@ -13,9 +13,9 @@ const OLDEST_VERSION: i32 = 140_000;
 /// Databases know which version of the C library's collations they were made with since this version of Postgres.
 const COLLATION_VERSIONS: i32 = 150_000;
 
-/// Connections besides those that read for clients: two of the committer, one that listens, one for
-/// probes and metrics, eight of a rebuild.
-const OTHER_CONNECTIONS: i64 = 12;
+/// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, one that
+/// listens, one for probes and metrics, two of a rebuild.
+const OTHER_CONNECTIONS: i64 = 6;
 
 /// How far the clock of the database may be from this machine's.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
@@ -126,7 +126,10 @@ pub(super) async fn settings(connection: &mut PgConnection) -> anyhow::Result<Fi
 }
 
 /// Limits of the server, of the role and of the database; negative means none.
-pub(super) async fn connections(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+pub(super) async fn connections(
+    connection: &mut PgConnection,
+    settings: PostgresSettings,
+) -> anyhow::Result<Finding> {
     let (server, role, database, others): (i32, i32, i32, i64) = sqlx::query_as(
         "select current_setting('max_connections')::int
                     - current_setting('superuser_reserved_connections')::int,
@@ -138,7 +141,7 @@ pub(super) async fn connections(connection: &mut PgConnection) -> anyhow::Result
     )
     .fetch_one(connection)
     .await?;
-    let needed = i64::from(CONNECTIONS) + OTHER_CONNECTIONS;
+    let needed = connections_of_a_service(settings);
     let limits = [
         ("max_connections", i64::from(server) - others),
         ("the role's connection limit", i64::from(role)),
@@ -151,7 +154,15 @@ pub(super) async fn connections(connection: &mut PgConnection) -> anyhow::Result
     if limit >= needed {
         return Ok(Finding::good(format!("{limit} can be had, one service uses up to {needed}")));
     }
-    Ok(Finding::bad(format!("{limit} can be had, one service uses up to {needed}: raise {name}")))
+    Ok(Finding::bad(format!(
+        "{limit} can be had, one service uses up to {needed}: raise {name}, or lower database_connections or rebuild_workers"
+    )))
+}
+
+/// How many connections a service uses at most.
+fn connections_of_a_service(settings: PostgresSettings) -> i64 {
+    let workers = i64::try_from(settings.rebuild_workers).unwrap_or(i64::MAX);
+    i64::from(settings.connections) + OTHER_CONNECTIONS + 2 * workers
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clocks of two machines are compared")]

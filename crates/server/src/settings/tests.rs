@@ -8,8 +8,8 @@ use identity_http::client::ForwardedHeader;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    Cors, DatabaseFlags, DatabaseSettings, ServeFlags, ServeSettings, SettingsFile, SigningSettings,
-    WireLayer,
+    Cors, DatabaseFlags, DatabaseSettings, PostgresSettings, ServeFlags, ServeSettings, SettingsFile,
+    SigningSettings, WireLayer,
 };
 use crate::ServiceSettings;
 use crate::secrets::SecretsSettings;
@@ -217,7 +217,7 @@ fn no_password_is_shown_by_accident() {
         secrets: SecretsSettings::new(None, Path::new("")),
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,
-        connections: crate::CONNECTIONS,
+        postgres: PostgresSettings::default(),
     };
     for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");

@@ -9,6 +9,7 @@
 mod audit;
 mod checks;
 mod command_line;
+mod connections;
 mod harness;
 mod long_lists;
 mod numbers;

@@ -1,0 +1,93 @@
+//! A Postgres that has fewer connections than the service would like to have.
+
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use identityd::private_postgres::PrivatePostgres;
+use reqwest::StatusCode;
+use reqwest::blocking::Client;
+use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::runtime::Runtime;
+
+use crate::harness::{Place, Serving, eventually};
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A place with an organization, its key, and a Postgres that has so few connections from its next start on.
+fn cramped(connections: u32) -> (Place, String) {
+    let place = Place::served();
+    let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    runtime().block_on(async {
+        let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
+        let few = format!("alter system set max_connections = {connections}");
+        for setting in [few.as_str(), "alter system set superuser_reserved_connections = 0"] {
+            connection.execute(setting).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    });
+    postgres.close().unwrap();
+    (place, made["api_key"].as_str().unwrap().to_owned())
+}
+
+fn serve(place: &Place) -> Serving {
+    Serving::start(place.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::null()))
+}
+
+fn is_ready(serving: &Serving) -> bool {
+    reqwest::blocking::get(format!("{}/readyz", serving.base())).unwrap().status() == StatusCode::OK
+}
+
+#[test]
+fn whoever_writes_comes_before_those_who_read() {
+    let (place, key) = cramped(9);
+    let serving = serve(&place);
+    let identities = format!("{}/api/v1/identities/", serving.base());
+    let client = Client::new();
+    let runtime = runtime();
+    let mut bystander = runtime.block_on(PgConnection::connect(&place.database_url())).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let read = client.get(&identities).query(&[("q", "nobody")]).header("X-API-Key", &key);
+                    read.send().unwrap();
+                }
+            });
+        }
+        for round in 0..3 {
+            let end = "select pg_terminate_backend(pid) from pg_stat_activity
+                       where application_name = 'identityd committer'";
+            runtime.block_on(bystander.execute(end)).unwrap();
+            let body = json!({ "agent_handle": format!("agent-{round}") });
+            let create = client.post(&identities).header("X-API-Key", &key).json(&body);
+            let created = create.send().unwrap();
+            if created.status() != StatusCode::CREATED {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(created.status(), StatusCode::CREATED, "{}", created.text().unwrap());
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    runtime.block_on(bystander.close()).unwrap();
+    assert!(serving.stop().success());
+}
+
+#[test]
+fn a_rebuild_at_the_start_makes_do_with_what_there_is() {
+    let (place, _) = cramped(12);
+    let runtime = runtime();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let mut bystander = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    let outdated = "update read_models set version = 0 where name = 'identities'";
+    runtime.block_on(bystander.execute(outdated)).unwrap();
+    let serving = serve(&place);
+    eventually("the read model is rebuilt", || is_ready(&serving));
+    runtime.block_on(bystander.close()).unwrap();
+    assert!(serving.stop().success());
+    postgres.close().unwrap();
+}
