@@ -1,4 +1,4 @@
-//! The columns of a read model's table. They are declared once, by the struct of a table row ([`table_row!`]); loading,
+//! The columns of a read model's table. They are declared once, by the struct of a table row (`table_row!`); loading,
 //! storing, COPY and the table itself follow from it.
 
 use std::borrow::Borrow;
