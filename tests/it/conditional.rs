@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{NOBODY, World, text};
+use crate::harness::{Database, NOBODY, World, text};
 
 #[test]
 fn an_answer_carries_the_version_and_a_change_raises_it() {
@@ -311,5 +311,40 @@ fn every_list_has_a_tag_that_changes_with_it() {
         // The list of keys shows nothing of identities.
         admin.mint_auditor();
         again().must_be(200);
+    }
+}
+
+#[test]
+fn a_tag_of_a_history_that_was_set_back_is_not_taken_for_one_of_the_same_version() {
+    let world = World::new();
+    world.admin().create("alpha");
+    let bravo = world.agent("bravo");
+    world.database().back_up();
+    let parts = |world: &World| {
+        let tunnel = text(&world.admin().identity("alpha")["tunnel"]["id"]);
+        ["/identities/alpha".to_owned(), "/mail/mailboxes/alpha".to_owned(), format!("/tunnels/{tunnel}")]
+    };
+    // A grant changes the version, and nothing else of the document.
+    world.admin().grant("alpha", &bravo.id).created();
+    let lost: Vec<(String, String)> =
+        parts(&world).map(|path| (path.clone(), world.admin().get(&path).headers["etag"].clone())).into();
+    let world = world.restarted_after(Database::restore);
+    world.admin().open("alpha");
+    let version = |tag: &str| tag.split('-').next().map(str::to_owned);
+    let present = world.admin().get("/identities/alpha").headers["etag"].clone();
+    for (path, tag) in lost {
+        assert_eq!(version(&tag), version(&present), "both have the same version");
+        let write = |tag: &str| {
+            let body = if path.starts_with("/tunnels") {
+                json!({ "metadata": {} })
+            } else if path.starts_with("/mail") {
+                json!({ "filter_mode": "blacklist" })
+            } else {
+                json!({ "display_name": null })
+            };
+            world.admin().call(Method::PATCH, &path).header("If-Match", tag).json(&body).send()
+        };
+        write(&tag).must_be(412);
+        assert_eq!(world.admin().get("/identities/alpha").headers["etag"], present, "nothing was written");
     }
 }

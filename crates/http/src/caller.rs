@@ -288,7 +288,7 @@ impl Caller {
             let name = NameRef { organization_id: self.organization_id(), handle };
             self.app.keep_identity(self.began, name, &self.viewer(), found);
         }
-        let revision = Revision { id: aggregate_id, version: committed.version };
+        let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
         Ok(noticed(response, &committed.events))
     }
@@ -314,8 +314,10 @@ impl Caller {
             return Ok(None);
         }
         match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
-            0 => Ok(None),
-            version => expected_version(headers, Revision { id, version }),
+            None => Ok(None),
+            Some((version, changed_at)) => {
+                expected_version(headers, Revision { id, version, changed_at: Some(changed_at) })
+            }
         }
     }
 

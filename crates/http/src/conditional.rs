@@ -1,15 +1,17 @@
 //! Conditional requests: entity tags, and the conditions that name them. RFC 9110, sections 8.8.3 and 13.1.
 //!
 //! A strong tag stands for one sequence of bytes at one URL, whoever asks: it ends with a digest of the body. Before that it
-//! names the revision, which is what a write compares: `"<version>-<end of the id>-<digest>"`.
+//! names the revision, which is what a write compares: `"<version>-<end of the id>-<moment>-<digest>"`. The moment at which
+//! the version came about tells versions of the same number apart after a part of history was lost.
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use identity_log::read;
+use identity_log::{Committed, read};
 use identity_projections::identities::{IdentityBody, Row};
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::caller::Caller;
@@ -30,17 +32,35 @@ pub(crate) struct Revision {
     pub(crate) id: Uuid,
     /// Its version.
     pub(crate) version: i64,
+    /// When it got this version, if that is known.
+    pub(crate) changed_at: Option<OffsetDateTime>,
 }
 
 impl Revision {
+    /// What a write has made of an aggregate.
+    pub(crate) fn made(id: Uuid, committed: &Committed) -> Self {
+        let changed_at = committed.events.last().map(|event| event.recorded_at);
+        Self { id, version: committed.version, changed_at }
+    }
+
     /// The tag of the revision, whatever its body is.
     pub(crate) fn tag(self) -> String {
-        format!("\"{}-{}\"", self.version, self.end_of_id())
+        format!("\"{}\"", self.opaque())
     }
 
     /// The strong tag of a body that shows the revision.
     pub(crate) fn tag_of(self, body: &str) -> String {
-        format!("\"{}-{}-{}\"", self.version, self.end_of_id(), digest([body.as_bytes()]))
+        format!("\"{}-{}\"", self.opaque(), digest([body.as_bytes()]))
+    }
+
+    fn opaque(self) -> String {
+        let moment = self.moment().map(|moment| format!("-{moment}"));
+        format!("{}-{}{}", self.version, self.end_of_id(), moment.unwrap_or_default())
+    }
+
+    /// The moment of the version in microseconds, in hexadecimal.
+    fn moment(self) -> Option<String> {
+        self.changed_at.map(|moment| format!("{:x}", moment.unix_timestamp_nanos() / 1_000))
     }
 
     fn end_of_id(self) -> String {
@@ -50,25 +70,28 @@ impl Revision {
 
     /// Whether a tag names this revision. The digest of a body does not count: who is shown beside an identity may
     /// change without a write to it. A proxy that compresses makes tags weak, so the weak form counts, too. A tag of the
-    /// version alone names it in whatever aggregate.
+    /// version alone names it in whatever aggregate and history.
     fn is_named_by(self, tag: &str) -> bool {
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
         let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
         let mut parts = opaque.split('-');
         let is_version = parts.next() == Some(&self.version.to_string());
-        is_version && parts.next().is_none_or(|id| id == self.end_of_id())
+        let is_aggregate = parts.next().is_none_or(|id| id == self.end_of_id());
+        let moment = self.moment();
+        let is_moment = parts.next().is_none_or(|named| moment.is_none_or(|moment| moment == named));
+        is_version && is_aggregate && is_moment
     }
 }
 
 impl From<&IdentityBody> for Revision {
     fn from(identity: &IdentityBody) -> Self {
-        Self { id: identity.id, version: identity.version }
+        Self { id: identity.id, version: identity.version, changed_at: Some(identity.changed_at) }
     }
 }
 
 impl From<&Row> for Revision {
     fn from(row: &Row) -> Self {
-        Self { id: row.document.id, version: row.version }
+        Self { id: row.document.id, version: row.version, changed_at: Some(row.changed_at) }
     }
 }
 
@@ -220,7 +243,7 @@ mod tests {
     use super::{Revision, expected_version, is_known};
 
     fn revision(version: i64) -> Revision {
-        Revision { id: Uuid::from_u128(0x1234_5678_9abc_def0), version }
+        Revision { id: Uuid::from_u128(0x1234_5678_9abc_def0), version, changed_at: None }
     }
 
     fn lines(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
@@ -260,6 +283,18 @@ mod tests {
             assert_eq!(expecting(&[mismatch], 7), Err(()), "{mismatch}");
         }
         assert_eq!(expecting(&["\"5\"", "\"6\""], 7), Err(()));
+    }
+
+    #[test]
+    fn a_version_of_another_moment_is_not_expected() {
+        let moment = time::OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(0xabc);
+        let present = Revision { changed_at: Some(moment), ..revision(7) };
+        let expecting = |tag| expected_version(&lines(&header::IF_MATCH, &[tag]), present).map_err(drop);
+        for tag in ["\"7\"", "\"7-9abcdef0\"", "\"7-9abcdef0-abc\"", "\"7-9abcdef0-abc-0a1b2c3d4e5f6071\""] {
+            assert_eq!(expecting(tag), Ok(Some(7)), "{tag}");
+        }
+        assert_eq!(expecting("\"7-9abcdef0-abd\""), Err(()));
+        assert_eq!(present.tag(), "\"7-9abcdef0-abc\"");
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl NewBody {
     /// What a write has made of an identity, with these access rows.
     pub(crate) fn with_access(row: &Row, access: String) -> Result<Self, ApiError> {
         let document = serde_json::to_string(&row.document)?;
-        let found = IdentityBody { id: row.document.id, version: row.version, document, access };
+        let (id, version, changed_at) = (row.document.id, row.version, row.changed_at);
+        let found = IdentityBody { id, version, changed_at, document, access };
         Ok(Self { handle: row.document.agent_handle.clone(), found })
     }
 
@@ -244,7 +245,7 @@ impl<R: Reply> Compose for Keeping<R> {
     ) -> Result<Kept, NotComposed> {
         let composed = self.reply.compose(Source::Transaction(connection), committed).await;
         let Answer { status, body, entity_tag: tag, shown: _ } = composed?;
-        let revision = Revision { id: self.aggregate_id, version: committed.version };
+        let revision = Revision::made(self.aggregate_id, committed);
         let entity_tag = tag.unwrap_or_else(|| revision.tag());
         Ok(Kept { status: status.as_u16(), body, entity_tag })
     }

@@ -28,7 +28,8 @@ pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {
     () => {
-        "document, tunnel_metadata, created_at, version, coalesce(access_version, 0) as access_version"
+        "document, tunnel_metadata, created_at, version, coalesce(changed_at, created_at) as changed_at,
+         coalesce(access_version, 0) as access_version"
     };
 }
 use whole_row;
@@ -48,13 +49,15 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
+    /// When it got this version.
+    pub changed_at: OffsetDateTime,
     /// The version at which the visibility changed last; 0 if it never did.
     pub access_version: i64,
 }
 
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 5;
+    const VERSION: i32 = 6;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
@@ -70,7 +73,8 @@ impl Projection for Identities {
             _ => tunnel_metadata,
         };
         let document = IdentityDocument::fold(document, event)?;
-        Some(Row { document, tunnel_metadata, created_at, version: event.sequence, access_version })
+        let (version, changed_at) = (event.sequence, event.recorded_at);
+        Some(Row { document, tunnel_metadata, created_at, version, changed_at, access_version })
     }
 
     const COLUMNS: &'static [Column] = TableIdentity::COLUMNS;
@@ -131,6 +135,7 @@ table_row! {
         /// The display name in the form that searches compare.
         folded_name: Option<String>,
         access_version: Option<i64>,
+        changed_at: Option<OffsetDateTime>,
     }
 }
 
@@ -151,6 +156,7 @@ impl<'a> TableIdentity<'a> {
             document: serde_json::to_string(document)?,
             folded_name: document.display_name.as_deref().map(folded),
             access_version: Some(row.access_version),
+            changed_at: Some(row.changed_at),
         })
     }
 }
@@ -193,6 +199,7 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
         tunnel_metadata: row.try_get("tunnel_metadata")?,
         created_at: row.try_get("created_at")?,
         version: row.try_get("version")?,
+        changed_at: row.try_get("changed_at")?,
         access_version: row.try_get("access_version")?,
     })
 }

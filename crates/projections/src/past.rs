@@ -49,7 +49,7 @@ impl Past {
 
     /// The body, if the identity existed. Access rows of viewers that did not exist are left out (D26).
     fn body(self, is_live: impl Fn(Uuid) -> bool) -> Result<Option<IdentityBody>, serde_json::Error> {
-        let Some(Row { document, version, .. }) = self.row else {
+        let Some(Row { document, version, changed_at, .. }) = self.row else {
             return Ok(None);
         };
         let mut rows = self.access.unwrap_or_default();
@@ -59,6 +59,7 @@ impl Past {
         Ok(Some(IdentityBody {
             id: document.id,
             version,
+            changed_at,
             document: serde_json::to_string(&document)?,
             access: access.join(","),
         }))

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use identity_projections::identities::IdentityBody;
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Compresses identities, and decompresses those that it has compressed. The dictionary is the first of them.
@@ -22,6 +23,7 @@ const MAX_DICTIONARY_BYTES: usize = 4096;
 pub(super) struct Packed {
     id: Uuid,
     version: i64,
+    changed_at: OffsetDateTime,
     /// Document and access rows, concatenated and compressed.
     texts: Box<[u8]>,
     document_bytes: usize,
@@ -42,6 +44,7 @@ impl Packer {
         Packed {
             id: found.id,
             version: found.version,
+            changed_at: found.changed_at,
             texts: compress_with_dict(&texts, first).into_boxed_slice(),
             document_bytes: found.document.len(),
             access_bytes: found.access.len(),
@@ -55,7 +58,8 @@ impl Packer {
         let mut document = String::from_utf8(texts).ok()?;
         let is_whole = document.len() == bytes && document.is_char_boundary(packed.document_bytes);
         let access = is_whole.then(|| document.split_off(packed.document_bytes))?;
-        Some(IdentityBody { id: packed.id, version: packed.version, document, access })
+        let Packed { id, version, changed_at, .. } = *packed;
+        Some(IdentityBody { id, version, changed_at, document, access })
     }
 }
 
@@ -67,13 +71,15 @@ fn dictionary(document: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use identity_projections::identities::IdentityBody;
+    use time::OffsetDateTime;
     use uuid::Uuid;
 
     use super::Packer;
 
     fn found(number: u128, document: &str, access: &str) -> IdentityBody {
         let (document, access) = (document.to_owned(), access.to_owned());
-        IdentityBody { id: Uuid::from_u128(number), version: 7, document, access }
+        let changed_at = OffsetDateTime::UNIX_EPOCH;
+        IdentityBody { id: Uuid::from_u128(number), version: 7, changed_at, document, access }
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl ApiError {
         match error {
             AppendError::Rejected(rejection) => rejection.into(),
             AppendError::VersionConflict { actual } => {
-                Self::precondition_failed(Revision { id: aggregate_id, version: actual })
+                Self::precondition_failed(Revision { id: aggregate_id, version: actual, changed_at: None })
             }
             AppendError::KeyRevoked => Self::unauthorized(),
             AppendError::Repeated => Self::repetition(),

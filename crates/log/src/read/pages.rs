@@ -102,22 +102,24 @@ pub async fn shown_history(
     .await
 }
 
-/// The version of an aggregate of an organization; 0 if there is none.
+/// The version of an aggregate of an organization, and when it got it; `None` if it has no event.
 pub async fn version(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     kind: Kind,
     aggregate_id: &str,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "select coalesce(max(sequence), 0)
+) -> Result<Option<(i64, OffsetDateTime)>, sqlx::Error> {
+    sqlx::query_as(
+        "select sequence, recorded_at
          from events
-         where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3",
+         where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3
+         order by sequence desc
+         limit 1",
     )
     .bind(kind.as_str())
     .bind(aggregate_id)
     .bind(organization_id)
-    .fetch_one(executor)
+    .fetch_optional(executor)
     .await
 }
 

@@ -80,7 +80,7 @@ pub async fn next(
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
     first.add(viewer.agent_id()).map_err(sqlx::Error::Encode)?;
     let page = concat!(
-        "with page as (select id, version, document, created_at from read_model.identities where ",
+        "with page as (select id, version, coalesce(changed_at, created_at) as changed_at, document, created_at from read_model.identities where ",
         seen!(list, "$1", "$2")
     );
     let mut query = QueryBuilder::with_arguments(page, first);
@@ -91,7 +91,7 @@ pub async fn next(
     query.push(" order by created_at desc, id desc limit ").push_bind(i64::from(limit));
     query.push(
         ")
-         select id, version, document, created_at, coalesce(access, '') as access
+         select id, version, changed_at, document, created_at, coalesce(access, '') as access
          from page
          left join (
              select target_id, string_agg(document, ',' order by created_at, access_id) as access

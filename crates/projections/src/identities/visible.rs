@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Row as _};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -45,6 +46,8 @@ pub struct IdentityBody {
     pub id: Uuid,
     /// The aggregate's version.
     pub version: i64,
+    /// When it got this version.
+    pub changed_at: OffsetDateTime,
     /// The document's JSON text.
     pub document: String,
     /// JSON texts of its access rows, joined by commas; empty for an agent.
@@ -122,7 +125,8 @@ pub(super) use seen;
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(
-            "select id, version, document, coalesce(access_version, 0) as access_version,
+            "select id, version, coalesce(changed_at, created_at) as changed_at, document,
+                    coalesce(access_version, 0) as access_version,
                     case when ",
             $viewer,
             "::uuid is null then coalesce((
@@ -157,7 +161,7 @@ pub async fn find(
     queries: &[IdentityQuery],
 ) -> Result<Vec<Option<IdentityBody>>, sqlx::Error> {
     let rows = sqlx::query(concat!(
-        "select place, seen.id, seen.version, seen.document, seen.access
+        "select place, seen.id, seen.version, seen.changed_at, seen.document, seen.access
          from unnest($1::text[], $2::uuid[], $3::text[])
               with ordinality as wanted (organization, viewer, handle, place)
          cross join lateral (",
