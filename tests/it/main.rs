@@ -26,6 +26,7 @@ mod key_expiry;
 mod key_rotation;
 mod log;
 mod mailboxes;
+mod matrix;
 mod memory;
 mod operations;
 mod outages;

@@ -157,6 +157,9 @@ impl Operation<'_> {
             operation,
             json!({ "description": description, "parameters": self.parameters(), "security": security }),
         );
+        if self.about.key.is_some() {
+            insert(operation, json!({ "x-key-scopes": self.about.scopes }));
+        }
         if let Some((name, _)) = &self.about.body {
             let schema = json!({ "$ref": format!("#/components/schemas/{name}") });
             let content = json!({ "application/json": { "schema": schema } });

@@ -167,6 +167,9 @@ pub enum ReadError {
     /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),
+    /// Postgres did not answer the second reader.
+    #[error("postgres-es cannot read the log")]
+    SecondReader(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The bytes of a binary COPY are malformed.
     #[error(transparent)]
     Copy(#[from] CopyError),

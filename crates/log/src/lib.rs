@@ -12,7 +12,7 @@
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
-//! - [`stock`]: loading single aggregates with cqrs-es and postgres-es.
+//! - [`stock`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
 //!
 //! # Invariants, as absences
 //! - There is no position without an event, and no event without a position: 1, 2, 3 … in commit order.

@@ -127,6 +127,8 @@ pub async fn examine(
     let is_whole = checks.iter().any(|check| check.name == "log" && check.passed);
     let signatures = if is_whole { proof::signatures(pool, signing).await } else { Ok(proof::not_asked()) };
     checks.push(Check::of("signatures", signatures));
+    let readers = if is_whole { proof::readers(pool).await } else { Ok(proof::not_asked()) };
+    checks.push(Check::of("readers", readers));
     checks.push(pooler);
     Ok(checks)
 }

@@ -78,7 +78,11 @@ impl Caller {
 
     /// A request to be completed. A path is meant below `/api/v1`, unless it says `/api` itself.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
-        let path = below_version(path);
+        self.call_at(method, &below_version(path))
+    }
+
+    /// A request to be completed, at a path of the document.
+    pub(crate) fn call_at(&self, method: Method, path: &str) -> Call {
         let what = format!("{method} {path}");
         let request = plain_http().request(method, format!("{}{path}", self.base_url));
         let request = match &self.key {

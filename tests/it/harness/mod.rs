@@ -23,6 +23,7 @@ mod published;
 mod raw;
 mod server;
 mod supervisor;
+mod tap;
 mod tests;
 mod world;
 
@@ -31,7 +32,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(crate) use answer::Answer;
-pub(crate) use caller::Caller;
+pub(crate) use caller::{Call, Caller};
 pub(crate) use database::Database;
 pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
 pub(crate) use postgres::write_signing_key;

@@ -94,10 +94,14 @@ impl Caller {
 
     /// The head of a request with the caller's key and a body of this size, after which the connection is closed.
     pub(crate) fn head(&self, method: &str, target: &str, size: usize) -> String {
+        self.head_with(method, target, &format!("Content-Length: {size}\r\n"))
+    }
+
+    /// The same with these lines.
+    pub(crate) fn head_with(&self, method: &str, target: &str, lines: &str) -> String {
         let (host, key) = (self.authority(), self.key().unwrap_or_default());
         format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {key}\r\nContent-Length: {size}\r\n\
-             Connection: close\r\n\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {key}\r\n{lines}Connection: close\r\n\r\n"
         )
     }
 }
@@ -112,6 +116,17 @@ impl Line {
         let mut bytes = vec![0; size];
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// All that comes up to this text and a little behind.
+    pub(crate) fn receive_until(&mut self, text: &str) -> String {
+        let (mut received, mut piece) = (String::new(), [0; 16 * 1024]);
+        while !received.contains(text) {
+            let count = self.stream.read(&mut piece).unwrap();
+            assert!(count > 0, "closed before {text}: {received}");
+            received.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+        received
     }
 
     /// Whether nothing has come.

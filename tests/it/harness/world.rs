@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use identity_http::cursor::{self, HistoryPlace};
 use identity_log::history;
-use identityd::operator::Operator;
+use identityd::operator::{NewKey, Operator, Purpose};
 use identityd::settings::{QuotaLayer, WireLayer};
 use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
@@ -17,6 +17,7 @@ use sqlx::PgPool;
 use super::caller::Caller;
 use super::database::Database;
 use super::server::Server;
+use super::tap::Tap;
 use super::{postgres, wait};
 
 /// How long the names of the deleted stay reserved, unless a test says otherwise: what an installation starts with.
@@ -101,6 +102,14 @@ impl World {
         Self::of(database, server)
     }
 
+    /// The same, and a line to its database on which statements are counted.
+    pub(crate) fn tapped(wire: WireLayer) -> (Tap, Self) {
+        let database = Database::with_home();
+        let tap = Tap::to(database.url());
+        let server = Server::with_wire(tap.url(), database.signing(), wire);
+        (tap, Self::of(database, server))
+    }
+
     /// The same with other settings of what may be used up, and the usual time for which names are held.
     pub(crate) fn with_quotas(quotas: &QuotaLayer) -> Self {
         let database = Database::with_home();
@@ -131,6 +140,18 @@ impl World {
             .other
             .get_or_init(|| Organization::create(self.database.pool(), self.database.signing(), "other"));
         self.holder_of(&other.key)
+    }
+
+    /// The admin of an organization that was not there before.
+    pub(crate) fn new_admin(&self) -> Caller {
+        let made = Organization::create(self.database.pool(), self.database.signing(), "new");
+        self.holder_of(&made.key)
+    }
+
+    /// A further key of an admin of an organization.
+    pub(crate) fn another_admin(&self, organization_id: &str) -> NewKey {
+        let operator = Operator::new(self.database.pool().clone(), self.database.signing());
+        wait(operator.issue_key(organization_id, "another", Purpose::Admin)).unwrap()
     }
 
     /// An auditor of the organization that tests live in, with a key of its own.

@@ -62,7 +62,8 @@ impl From<ReadError> for ApiError {
             | ReadError::Undecodable { .. }
             | ReadError::Missing { .. }
             | ReadError::UnknownAggregate { .. }
-            | ReadError::Torn { .. } => Self::internal(chain(&error)),
+            | ReadError::Torn { .. }
+            | ReadError::SecondReader(_) => Self::internal(chain(&error)),
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::parameters::{Parameters, Query, ReadQuery};
 pub(crate) struct About {
     /// Whose key is taken, in words; `None` if no key is needed.
     pub(super) key: Option<&'static str>,
+    /// The scopes that such a key may have.
+    pub(super) scopes: &'static [&'static str],
     /// Query parameters, in full, and references to headers.
     pub(super) parameters: Vec<Value>,
     /// The body: the name of its schema, and the schema.
@@ -38,8 +40,9 @@ impl About {
         self.parameters.iter().any(|parameter| parameter["name"] == name || *parameter == reference)
     }
 
-    fn needs_key(&mut self, whose: &'static str) {
+    fn needs_key(&mut self, whose: &'static str, scopes: &'static [&'static str]) {
         self.key = Some(whose);
+        self.scopes = scopes;
         self.codes.extend([
             Code::Unauthorized,
             Code::RateLimited,
@@ -51,8 +54,8 @@ impl About {
     }
 
     /// The same, where a valid key of another scope is refused.
-    fn needs_one_of(&mut self, whose: &'static str) {
-        self.needs_key(whose);
+    fn needs_one_of(&mut self, whose: &'static str, scopes: &'static [&'static str]) {
+        self.needs_key(whose, scopes);
         self.codes.push(Code::Forbidden);
     }
 }
@@ -99,10 +102,10 @@ macro_rules! describe {
 }
 
 describe! {
-    Holder, |about| { about.needs_key("any API key") }
-    Caller, |about| { about.needs_one_of("an admin's or an agent's API key") }
-    Admin, |about| { about.needs_one_of("an admin's API key") }
-    Historian, |about| { about.needs_one_of("an admin's or an auditor's API key") }
+    Holder, |about| { about.needs_key("any API key", &["admin", "agent", "auditor"]) }
+    Caller, |about| { about.needs_one_of("an admin's or an agent's API key", &["admin", "agent"]) }
+    Admin, |about| { about.needs_one_of("an admin's API key", &["admin"]) }
+    Historian, |about| { about.needs_one_of("an admin's or an auditor's API key", &["admin", "auditor"]) }
     State<App>, |_about| {}
     Extension<Document>, |_about| {}
     IfMatch, |about| {

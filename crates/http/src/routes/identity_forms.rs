@@ -193,7 +193,7 @@ pub(crate) struct UpdateForm {
 
 impl ReadForm for UpdateForm {
     const NAME: &'static str = "UpdateIdentity";
-    const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "status": "paused" }"#;
+    const EXAMPLE: &'static str = r#"{ "display_name": "Harbor desk", "description": "answers the door" }"#;
 
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         let modes = FilterModes::read(form);

@@ -30,6 +30,11 @@ pub struct AggregateRange {
 }
 
 impl AggregateRange {
+    /// The range of one aggregate. No character but NUL, which no text has, is before `\u{1}`.
+    pub fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
+        Self { kind, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
+    }
+
     /// The condition on a column of ids, as SQL without parameters: COPY takes none.
     pub fn condition(&self, column: &str) -> String {
         let from = self.from.as_deref().map(|id| format!(" and {column} >= {}", literal(id)));

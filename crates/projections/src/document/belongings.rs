@@ -113,6 +113,14 @@ pub struct PhoneNumber {
     pub updated_at: String,
 }
 
+impl PhoneNumber {
+    /// Takes away where calls go: the addresses may contain secrets of whoever answers there.
+    pub(crate) fn hide_targets(&mut self) {
+        let incoming_call_action = self.calls.incoming_call_action;
+        self.calls = CallHandling { incoming_call_action, ..CallHandling::default() };
+    }
+}
+
 // Contract, section 1.3.
 /// What a client is told when a filter mode has changed. This service has no contact rules, so no rule ever becomes
 /// redundant.

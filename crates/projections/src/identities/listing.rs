@@ -103,9 +103,10 @@ pub async fn next(
          ) as grants on target_id = id
          order by created_at desc, id desc",
     );
-    let mut rows = query.build_query_as().fetch(pool);
+    let mut rows = query.build_query_as::<Listed>().fetch(pool);
     let (mut page, mut bytes) = (vec![], 0);
-    while let Some(listed) = rows.try_next().await? {
+    while let Some(Listed { found, created_at }) = rows.try_next().await? {
+        let listed = Listed { found: found.shown_to(viewer)?, created_at };
         let Listed { found: IdentityBody { document, access, .. }, .. } = &listed;
         bytes += document.len() + access.len();
         page.push(listed);

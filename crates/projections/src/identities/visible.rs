@@ -55,6 +55,22 @@ pub struct IdentityBody {
 }
 
 impl IdentityBody {
+    /// The identity as this viewer is shown it: where somebody else's calls go is a part of the phone number, and
+    /// visibility does not extend to parts.
+    pub(super) fn shown_to(self, viewer: &Viewer) -> Result<Self, sqlx::Error> {
+        let is_anothers = viewer.agent_id().is_some_and(|agent| agent != self.id);
+        // A quotation mark within a text is escaped, so this is the member.
+        if !is_anothers || self.document.contains("\"phone_number\":null") {
+            return Ok(self);
+        }
+        let of_json = |error: serde_json::Error| sqlx::Error::Decode(error.into());
+        let mut document: IdentityDocument = serde_json::from_str(&self.document).map_err(of_json)?;
+        if let Some(number) = &mut document.phone_number {
+            number.hide_targets();
+        }
+        Ok(Self { document: serde_json::to_string(&document).map_err(of_json)?, ..self })
+    }
+
     /// Whether an access row names a viewer. The body then also depends on that viewer: its row is left out once it
     /// is deleted.
     pub fn names_viewers(&self) -> bool {
@@ -176,8 +192,9 @@ pub async fn find(
     let mut found = vec![None; queries.len()];
     for row in &rows {
         let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).ok();
-        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
-            *found = Some(IdentityBody::from_row(row)?);
+        let asked = place.and_then(|place| Some((found.get_mut(place)?, &queries.get(place)?.viewer)));
+        if let Some((found, viewer)) = asked {
+            *found = Some(IdentityBody::from_row(row)?.shown_to(viewer)?);
         }
     }
     Ok(found)
@@ -200,10 +217,11 @@ pub async fn find_by_id(
     viewer: &Viewer,
     id: Uuid,
 ) -> Result<Option<Present>, sqlx::Error> {
-    sqlx::query_as(single!("$1", "$2", "id = $3"))
+    let present: Option<Present> = sqlx::query_as(single!("$1", "$2", "id = $3"))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .bind(id)
         .fetch_optional(executor)
-        .await
+        .await?;
+    present.map(|present| Ok(Present { body: present.body.shown_to(viewer)?, ..present })).transpose()
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
+use identity_log::stock;
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, tables};
 use serde_json::json;
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 use identityd::database::{Database, IfMissing};
@@ -55,6 +57,14 @@ pub(super) enum Command {
         /// All of them
         #[arg(long, conflicts_with = "names")]
         all: bool,
+
+        /// Load every aggregate with cqrs-es and postgres-es instead, and compare with what this software folds
+        #[arg(long, conflicts_with_all = ["names", "all"])]
+        independent: bool,
+
+        /// Only the aggregates of N events that are picked at random
+        #[arg(long, value_name = "N", requires = "independent", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        sample: Option<u32>,
     },
     /// Make the retired table of a read model the live one again
     Rollback {
@@ -117,7 +127,14 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             })
             .await
         }
-        Command::Verify { names, all } => {
+        Command::Verify { independent: true, sample, .. } => {
+            with_database(database, IfMissing::Refuse, async |database| {
+                open(database).await?;
+                compare_readers(database.pool(), sample, output).await
+            })
+            .await
+        }
+        Command::Verify { names, all, .. } => {
             let tables = if all || names.is_empty() { tables() } else { named(&names)? };
             with_database(database, IfMissing::Refuse, async |database| {
                 verify_all(&tables, &open(database).await?, output).await
@@ -217,6 +234,26 @@ async fn verify_all(
     if different > 0 {
         bail!("{different} rows depart from the log");
     }
+    Ok(())
+}
+
+/// Compares what two readers make of the log.
+async fn compare_readers(pool: &PgPool, sample: Option<u32>, output: Output) -> anyhow::Result<()> {
+    let compared = match sample {
+        Some(size) => stock::compare_sample(pool, size).await,
+        None => stock::compare_all(pool).await,
+    };
+    let stock::Compared { aggregates, differences } = compared.context("the log could not be read")?;
+    let json: Vec<_> = differences.iter().map(|departure| {
+        json!({ "kind": departure.kind.as_str(), "id": departure.aggregate_id, "how": departure.how })
+    }).collect();
+    let summary = format!("{aggregates} aggregates, {} differences", differences.len());
+    let named = differences.iter().map(|departure| {
+        format!("  {} {}: {}", departure.kind.as_str(), departure.aggregate_id, departure.how)
+    });
+    let lines: Vec<String> = [summary].into_iter().chain(named).collect();
+    output.print_lines(&json!({ "aggregates": aggregates, "differences": json }), &lines)?;
+    ensure!(differences.is_empty(), "{} aggregates are not loaded alike", differences.len());
     Ok(())
 }
 

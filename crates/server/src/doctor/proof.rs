@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use identity_log::proof::SignError;
+use identity_log::stock;
 use sqlx::PgPool;
 
 use super::Finding;
@@ -48,6 +49,23 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
             "{count} logs are signed; whether they continue what was signed before is not known without the signing key"
         )),
     })
+}
+
+/// How many events are picked for the comparison of readers. Each leads to an aggregate.
+const SAMPLE: u32 = 100;
+
+/// Whether cqrs-es and postgres-es load aggregates of a sample as this software folds them.
+pub(super) async fn readers(pool: &PgPool) -> anyhow::Result<Finding> {
+    let stock::Compared { aggregates, differences } = stock::compare_sample(pool, SAMPLE).await?;
+    let Some(stock::Difference { kind, aggregate_id, how }) = differences.first() else {
+        return Ok(Finding::good(format!("{aggregates} aggregates are read alike by postgres-es")));
+    };
+    Ok(Finding::bad(format!(
+        "of {aggregates} aggregates {} are not read alike by postgres-es, the first is {} {aggregate_id} ({how}): run \
+         `identityd projections verify --independent`, and verify an export against an earlier checkpoint",
+        differences.len(),
+        kind.as_str()
+    )))
 }
 
 /// A log that is not whole is reported by another check.

@@ -168,7 +168,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres says something of a collation, too.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 24 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 25 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
             let started =

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
@@ -117,6 +117,22 @@ fn a_difference_makes_a_verification_fail() {
     let verified = scene.run(&["verify", "identities"]);
     assert_eq!(verified.error(), "1 rows depart from the log");
     assert!(verified.stdout.contains("  missing "), "{}", verified.stdout);
+    scene.finish();
+}
+
+#[test]
+fn a_second_reader_holds_what_this_software_reads() {
+    let mut scene = Scene::new();
+    let all = scene.run(&["verify", "--independent", "--json"]).succeeded().json();
+    assert!(all["aggregates"].as_u64().unwrap() >= 2000 && all["differences"] == json!([]), "{all}");
+    let sample = scene.run(&["verify", "--independent", "--sample", "50"]).succeeded();
+    assert!(sample.stdout.trim_end().ends_with(" aggregates, 0 differences"), "{}", sample.stdout);
+    // Our reader does not look at the metadata when it folds.
+    let torn = "set session_replication_role = replica; update events set metadata = '[]' where position = 7";
+    wait(scene.database.execute(torn)).unwrap();
+    let verified = scene.run(&["verify", "--independent"]);
+    assert_eq!(verified.error(), "1 aggregates are not loaded alike");
+    assert!(verified.stdout.contains("postgres-es cannot load it: "), "{}", verified.stdout);
     scene.finish();
 }
 

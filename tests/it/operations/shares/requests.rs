@@ -24,28 +24,6 @@ fn write(caller: &Caller, handle: &str) -> crate::harness::Line {
 }
 
 #[test]
-fn heads_without_bodies_cost_nobody_anything() {
-    let world = eight();
-    let (hostile, victim) = (world.admin(), world.other_admin());
-    let lines: Vec<_> = (0..16)
-        .map(|_| {
-            let mut line = hostile.connect();
-            line.send(hostile.head("POST", "/api/v1/identities/", 100));
-            line
-        })
-        .collect();
-    // Two bodies of the key are awaited; the other requests were refused.
-    eventually("the heads have arrived", || in_flight(&world) == Some(2.0));
-    victim.create("victim");
-    hostile.get("/identities/").must_be(200);
-    world.stranger().raw("GET", "/readyz", b"").must_be(200);
-    let refused =
-        "identityd_http_requests_total{method=\"POST\",route=\"/api/v1/identities/\",status=\"429\"}";
-    world.stranger().metrics().has(refused, 14.0);
-    drop(lines);
-}
-
-#[test]
 fn bodies_from_one_address_are_bounded_whoever_sends_them() {
     let layer = WireLayer { max_bodies_per_address: Some(1), ..WireLayer::default() };
     let world = World::with_wire(layer);

@@ -1,0 +1,120 @@
+//! A line between a service and its Postgres that notes the statements which pass over it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read as _, Result, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use sqlx::postgres::PgConnectOptions;
+use tempfile::TempDir;
+
+/// The statements that were sent: text and values.
+type Statements = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// The line, for as long as the process lives.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    url: String,
+    sent: Statements,
+    _folder: TempDir,
+}
+
+impl Tap {
+    /// A line to this database.
+    pub(crate) fn to(database_url: &str) -> Self {
+        let options: PgConnectOptions = database_url.parse().unwrap();
+        let (folder, sent) = (TempDir::new().unwrap(), Statements::default());
+        let url = if let Some(socket) = options.get_socket() {
+            let name = format!(".s.PGSQL.{}", options.get_port());
+            over_a_socket(&folder.path().join(&name), socket.join(&name), &sent);
+            database_url.replace(&socket.display().to_string(), &folder.path().display().to_string())
+        } else {
+            let far = format!("{}:{}", options.get_host(), options.get_port());
+            database_url.replace(&far, &over_the_network(far.clone(), &sent))
+        };
+        Self { url, sent, _folder: folder }
+    }
+
+    /// Where a service finds the database over this line.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How many statements were sent of which this is so, by text and values.
+    pub(crate) fn count(&self, is_meant: impl Fn(&str, &[u8]) -> bool) -> usize {
+        self.sent.lock().unwrap().iter().filter(|(text, values)| is_meant(text, values)).count()
+    }
+}
+
+fn over_a_socket(near: &Path, far: PathBuf, sent: &Statements) {
+    let listener = UnixListener::bind(near).unwrap();
+    carry_all(move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into())), sent);
+}
+
+/// Returns where its near end is.
+fn over_the_network(far: String, sent: &Statements) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = listener.local_addr().unwrap().to_string();
+    carry_all(move || Ok((listener.accept()?.0.into(), TcpStream::connect(&far)?.into())), sent);
+    near
+}
+
+/// Carries every connection that is made.
+fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, sent: &Statements) {
+    let sent = Arc::clone(sent);
+    thread::spawn(move || {
+        while let Ok((near, far)) = accept() {
+            let (near, far) = (File::from(near), File::from(far));
+            let (mut answers, mut asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut answers, &mut asker));
+            let sent = Arc::clone(&sent);
+            // It ends when either side is gone.
+            thread::spawn(move || carry(near, far, &sent));
+        }
+    });
+}
+
+/// Carries what the service says, message by message. The first messages have no kind.
+fn carry(mut near: File, mut far: File, sent: &Statements) -> Result<()> {
+    let mut statements = HashMap::new();
+    let mut is_opened = false;
+    loop {
+        let mut kind = [0; 1];
+        if is_opened {
+            near.read_exact(&mut kind)?;
+            far.write_all(&kind)?;
+        }
+        let mut length = [0; 4];
+        near.read_exact(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - length.len()];
+        near.read_exact(&mut body)?;
+        far.write_all(&[&length[..], &body].concat())?;
+        note(kind[0], &body, &mut statements, sent);
+        // A wish for TLS is no opening: it is asked before.
+        is_opened = is_opened || body.len() > length.len();
+    }
+}
+
+/// A statement gets a name when it is prepared (`P`), and is sent by this name with values (`B`), or by itself (`Q`).
+fn note(kind: u8, body: &[u8], statements: &mut HashMap<Vec<u8>, String>, sent: &Statements) {
+    let mut texts = body.split(|byte| *byte == 0);
+    let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let named = match kind {
+        b'P' => {
+            statements.insert(first.to_vec(), text(second));
+            None
+        }
+        b'B' => statements.get(second).cloned(),
+        b'Q' => Some(text(first)),
+        _ => None,
+    };
+    if let Some(statement) = named {
+        sent.lock().unwrap().push((statement, body.to_vec()));
+    }
+}

@@ -1,0 +1,220 @@
+//! Who is let in, what the others are told, and that a write is carried out, or refused and leaves nothing.
+
+use std::thread;
+
+use super::estate::{Estate, PRIVATE, Target, Who};
+use super::walk::{self, Named, Operation, Request};
+use crate::harness::{Answer, Caller, World, text};
+
+/// An idempotency key under which the admin has written before the walk.
+const USED: &str = "used-before";
+
+/// What is refused, or not done, for a reason of its own, to a caller whose scope is admitted.
+const EXCEPTIONS: [(&str, Who, u16, &str); 6] = [
+    ("list_identities", Who::Auditor, 403, "an auditor reads identities as of a moment only"),
+    ("get_identity", Who::Auditor, 403, "an auditor reads identities as of a moment only"),
+    ("claim_imessage_number", Who::Admin, 503, "there are no such numbers (D24)"),
+    (
+        "create_own_signing_key",
+        Who::Admin,
+        409,
+        "an admin's key is bound to no identity (contract, section 10.2)",
+    ),
+    ("delete_identity", Who::Itself, 403, "an agent deletes nobody (D6)"),
+    ("update_mailbox", Who::Itself, 403, "an agent sets nothing of its mailbox (contract, section 8)"),
+];
+
+/// What has to come of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Success,
+    Unauthorized,
+    Forbidden,
+    /// The very same as if the target had never existed.
+    LikeNobody,
+    /// The target is shown, or what is asked for of it is refused as if it did not exist; nothing of it changes.
+    AtMostReading,
+}
+
+fn expected(operation: &Operation, who: Who, request: &Request) -> Expected {
+    let Some(scope) = who.scope() else { return Expected::Unauthorized };
+    if !operation.scopes().unwrap().contains(&scope) {
+        return Expected::Forbidden;
+    }
+    match request.named {
+        Named::Identity if who.must_not_know_the_target() => Expected::LikeNobody,
+        Named::Organization if who.is_of_another_organization() => Expected::LikeNobody,
+        Named::Identity if who == Who::Granted => Expected::AtMostReading,
+        _ => Expected::Success,
+    }
+}
+
+/// All that a write can leave behind, in the organizations whose id is like this.
+pub(super) fn traces(world: &World, organization: &str) -> String {
+    let count = |table| format!("(select count(*) from {table} where organization_id like '{organization}')");
+    let counts = ["events", "name_claims", "ciphertexts", "idempotency_records"].map(count);
+    world.database().text(&format!("select concat_ws(' ', {})", counts.join(", ")))
+}
+
+/// Sends a request that must be refused; a write also under an idempotency key that somebody else has used before.
+fn refused(operation: &Operation, request: &Request, caller: &Caller) -> Answer {
+    let answer = request.send(caller);
+    if operation.is_write() {
+        let again = request.of(caller).header("Idempotency-Key", USED).send();
+        assert_eq!(again.status, answer.status, "an idempotency key that another caller used: {again}");
+    }
+    answer
+}
+
+#[track_caller]
+fn is_like_nobodys(operation: &Operation, request: &Request, answer: &Answer, nobodys: &Answer) {
+    assert_eq!(answer.status, nobodys.status, "{answer}, but {nobodys}");
+    assert_eq!(answer.without_request_id(), nobodys.without_request_id());
+    // The past is read by admins and auditors alone, whoever is asked for.
+    let is_of_the_past = answer.status == 403 && request.target.contains("as_of=");
+    assert!(!operation.path.contains('{') || answer.status == 404 || is_of_the_past, "{answer}");
+}
+
+/// Holds what is due to a caller who may not have all.
+fn hold(estate: &Estate, operation: &Operation, who: Who, all_parameters: bool) {
+    let caller = estate.caller(who);
+    let request = operation.request(&estate.target.names, all_parameters);
+    let of_nobody = operation.request(&estate.target.names.of_nobody(), all_parameters);
+    let refuse = |request| refused(operation, request, caller);
+    match expected(operation, who, &request) {
+        Expected::Unauthorized => drop(refuse(&request).must_be(401)),
+        Expected::Forbidden => {
+            let answer = refuse(&request).must_be(403);
+            assert_eq!(answer.without_request_id(), refuse(&of_nobody).without_request_id());
+        }
+        Expected::LikeNobody => is_like_nobodys(operation, &request, &refuse(&request), &refuse(&of_nobody)),
+        Expected::AtMostReading => {
+            let answer = refuse(&request);
+            match answer.status {
+                200 if !operation.is_write() => {}
+                403 => {}
+                _ => is_like_nobodys(operation, &request, &answer, &refuse(&of_nobody)),
+            }
+        }
+        Expected::Success => {}
+    }
+}
+
+#[test]
+fn nobody_does_or_learns_what_is_not_theirs() {
+    let world = World::new();
+    let estate = Estate::new(&world);
+    let first = world.admin().call(reqwest::Method::POST, "/identities").header("Idempotency-Key", USED);
+    first.json(&serde_json::json!({ "agent_handle": "written-before" })).send().created();
+    for operation in &walk::operations(&world) {
+        let before = traces(&world, "%");
+        thread::scope(|scope| {
+            for (who, _) in &estate.callers {
+                scope.spawn(|| {
+                    hold(&estate, operation, *who, false);
+                    if !operation.is_write() {
+                        hold(&estate, operation, *who, true);
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            traces(&world, "%"),
+            before,
+            "{} was refused to somebody, and left something",
+            operation.id
+        );
+    }
+}
+
+/// Texts that a caller must never be shown.
+fn kept_from(who: Who, target: &Target) -> Vec<String> {
+    if who.scope().is_none() || who.must_not_know_the_target() {
+        return target.marks.clone();
+    }
+    match who {
+        Who::Granted => ["secret_id", "api_key_id"]
+            .map(|name| target.names.parameters[name].clone())
+            .into_iter()
+            .chain([PRIVATE, "target-secret"].map(str::to_owned))
+            .collect(),
+        _ => vec![],
+    }
+}
+
+/// What comes of a request to a caller whose scope is admitted.
+pub(super) fn due(operation: &Operation, who: Who) -> u16 {
+    let exception = EXCEPTIONS.iter().find(|(id, other, ..)| *id == operation.id && *other == who);
+    exception.map_or_else(|| operation.success(), |(_, _, status, _)| *status)
+}
+
+#[test]
+fn a_read_shows_what_its_reader_may_see_and_nothing_else() {
+    let world = World::new();
+    let estate = Estate::new(&world);
+    walk::side_by_side(&walk::reads(&world), |operation| {
+        let request = operation.request(&estate.target.names, false);
+        for (who, caller) in &estate.callers {
+            let answer = request.send(caller);
+            let shown = String::from_utf8_lossy(&answer.bytes);
+            for mark in kept_from(*who, &estate.target) {
+                assert!(!shown.contains(&mark), "{who:?} is shown {mark} by {answer}");
+            }
+            if expected(operation, *who, &request) == Expected::Success {
+                answer.must_be(due(operation, *who));
+            }
+        }
+    });
+}
+
+/// The tag of what is written to; none if the write takes none. A write that expects another version is refused with it.
+fn present_tag(operation: &Operation, request: &Request, caller: &Caller) -> Option<String> {
+    operation.takes("If-Match").then(|| {
+        let refused = request.of(caller).header("If-Match", "\"999\"").send().must_be(412);
+        refused.headers["etag"].clone()
+    })
+}
+
+/// A write in a new organization that has everything but what the write makes. It comes through a proxy that compresses,
+/// for a client that takes nothing else.
+fn write_anew(world: &World, operation: &Operation, who: Who) {
+    let admin = world.new_admin();
+    let viewer = text(&admin.create(&format!("viewer-{}", walk::next()))["id"]);
+    let target = Target::new(&admin, &viewer, |code| operation.can_fail_with(code));
+    let request = operation.request(&target.names, false);
+    if expected(operation, who, &request) != Expected::Success {
+        return;
+    }
+    let due = due(operation, who);
+    let caller = if who == Who::Itself { world.holder_of(&target.key) } else { admin };
+    let organization = text(&caller.get("/api/whoami").ok()["organization_id"]);
+    let before = traces(world, &organization);
+    let tag = if due < 300 { present_tag(operation, &request, &caller) } else { None };
+    assert_eq!(traces(world, &organization), before, "{} did not heed the version", operation.id);
+    let call = request.of(&caller).header("Accept-Encoding", "identity;q=0");
+    let call = tag.into_iter().fold(call, |call, tag| call.header("If-Match", &format!("W/{tag}")));
+    let answer = call.send().must_be(due);
+    assert_eq!(traces(world, &organization) != before, due < 300, "{answer}");
+}
+
+#[test]
+fn whoever_may_write_does_unless_the_version_is_another() {
+    let world = World::new();
+    walk::side_by_side(&walk::writes(&world), |operation| {
+        for who in [Who::Admin, Who::Itself] {
+            write_anew(&world, operation, who);
+        }
+    });
+}
+
+#[test]
+fn what_needs_no_key_is_answered_to_everybody() {
+    let world = World::new();
+    let callers = [world.stranger(), world.holder_of("wrong"), world.admin()];
+    for operation in walk::public(&world) {
+        for caller in &callers {
+            let answer = caller.call_at(operation.method.clone(), &operation.path).open().unwrap();
+            assert_eq!(answer.status().as_u16(), operation.success(), "{}", operation.id);
+        }
+    }
+}

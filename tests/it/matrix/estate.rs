@@ -1,0 +1,214 @@
+//! An organization in which everything exists that a request can name, and everybody who may call.
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::walk::{Names, next};
+use crate::harness::{Caller, NOBODY, World, eventually, text};
+
+/// What the target shows to admins and to itself alone.
+pub(super) const PRIVATE: &str = "nobody-elses-business";
+
+/// A caller, as it stands to the target of the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who {
+    NoKey,
+    Garbage,
+    RevokedAdmin,
+    AgentOfTheDeleted,
+    OtherAdmin,
+    OtherAgent,
+    Auditor,
+    /// An agent that does not see the target.
+    Hidden,
+    /// An agent that sees the target.
+    Granted,
+    /// The target with its own key.
+    Itself,
+    Admin,
+}
+
+impl Who {
+    /// The scope of its key; none if the key opens nothing.
+    pub(super) fn scope(self) -> Option<&'static str> {
+        match self {
+            Self::NoKey | Self::Garbage | Self::RevokedAdmin | Self::AgentOfTheDeleted => None,
+            Self::Auditor => Some("auditor"),
+            Self::Admin | Self::OtherAdmin => Some("admin"),
+            Self::OtherAgent | Self::Hidden | Self::Granted | Self::Itself => Some("agent"),
+        }
+    }
+
+    pub(super) fn is_of_another_organization(self) -> bool {
+        matches!(self, Self::OtherAdmin | Self::OtherAgent)
+    }
+
+    /// Whether the target does not exist for it.
+    pub(super) fn must_not_know_the_target(self) -> bool {
+        self.is_of_another_organization() || self == Self::Hidden
+    }
+}
+
+/// An identity with all that an identity can have, in an organization with a vault.
+pub(super) struct Target {
+    pub(super) id: String,
+    pub(super) key: String,
+    pub(super) names: Names,
+    /// Texts by which it is known.
+    pub(super) marks: Vec<String>,
+}
+
+/// What a client would make of a vault key.
+fn hash(key: &str) -> String {
+    format!("{:x}", Sha256::digest(key))
+}
+
+/// A body of which the estate does not care.
+fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
+    let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
+    json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
+}
+
+/// Makes a vault with a primary key and a recovery key, whose hashes are the same in every organization.
+pub(super) fn make_vault(admin: &Caller, name: &str) -> [String; 2] {
+    let [primary, recovery] = ["primary", "recovery"].map(|kind| hash(&format!("{name} {kind}")));
+    let keys = json!({ "vault_key": wrapped(&primary, "primary"), "recovery_keys": [wrapped(&recovery, "recovery")] });
+    admin.post("/vault/initialize", &keys).created();
+    [primary, recovery]
+}
+
+impl Target {
+    /// Furnishes an organization, but for what `is_left_out` names by the error of making it again.
+    pub(super) fn new(admin: &Caller, viewer_id: &str, is_left_out: impl Fn(&str) -> bool) -> Self {
+        let handle = format!("target-desk-{}", next());
+        let identity = admin.try_create(&handle, json!({ "description": "target-text" })).created();
+        let (id, tunnel) = (text(&identity["id"]), text(&identity["tunnel"]["id"]));
+        let number =
+            if is_left_out("phone_number_exists") { NOBODY.to_owned() } else { a_number(admin, &handle) };
+        admin.patch(&format!("/tunnels/{tunnel}"), &json!({ "metadata": { "for": PRIVATE } })).ok();
+        admin.grant(&handle, viewer_id).created();
+        let secret = text(&admin.register_secret("target-secret")["id"]);
+        if !is_left_out("vault_access_exists") {
+            admin.post(&format!("/vault/secrets/{secret}/access"), &json!({ "identity_id": id })).created();
+        }
+        let [own, spare] = ["own", "spare"].map(|label| admin.mint(label, &id));
+        let spare = text(&spare["record"]["id"]);
+        let hashes =
+            if is_left_out("vault_exists") { ["x", "y"].map(hash) } else { make_vault(admin, "home") };
+        let mut names = Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare], hashes);
+        names.parameters.insert("as_of", text(&admin.identity(&handle)["updated_at"]));
+        let marks = [&handle, &id, &tunnel, &number, &secret, &spare].map(Clone::clone).into_iter();
+        let marks = marks.chain([PRIVATE, "target-text", "target-secret"].map(str::to_owned));
+        let marks = marks.filter(|mark| mark != NOBODY).collect();
+        Self { id, key: text(&own["api_key"]), names, marks }
+    }
+}
+
+fn a_number(admin: &Caller, handle: &str) -> String {
+    let webhook = format!("https://{PRIVATE}.example/calls");
+    let number = json!({ "agent_handle": handle, "incoming_call_action": "webhook", "incoming_call_webhook_url": webhook });
+    text(&admin.post("/phone/numbers", &number).created()["id"])
+}
+
+impl Names {
+    fn new(
+        handle: &str,
+        id: &str,
+        viewer_id: &str,
+        [tunnel, number, secret, key]: [&str; 4],
+        hashes: [String; 2],
+    ) -> Self {
+        let [primary, recovery] = hashes;
+        let email = format!("{handle}@agents.localhost");
+        let parameters = [
+            ("agent_handle", handle),
+            ("email_address", &email),
+            ("agent_identity_id", id),
+            ("identity_id", id),
+            ("aggregate_id", id),
+            ("viewer_identity_id", viewer_id),
+            ("tunnel_id", tunnel),
+            ("phone_number_id", number),
+            ("secret_id", secret),
+            ("api_key_id", key),
+            ("auth_hash", &recovery),
+            ("organization_sequence", "1"),
+            ("from", "1"),
+        ];
+        let members = [
+            ("agent_handle", handle),
+            ("agent_identity_id", id),
+            ("identity_id", id),
+            ("scoped_identity_id", id),
+            ("current_auth_hash", &primary),
+        ];
+        let owned = |(name, value): (&'static str, &str)| (name, value.to_owned());
+        Self { parameters: parameters.map(owned).into(), members: members.map(owned).into() }
+    }
+
+    /// Names in good form of what never existed, and the same moments.
+    pub(super) fn of_nobody(&self) -> Self {
+        let key = format!("ApiKey_{NOBODY}");
+        let mut names =
+            Self::new("nobody-at-all", NOBODY, NOBODY, [NOBODY, NOBODY, NOBODY, &key], ["a", "b"].map(hash));
+        names.parameters.insert("as_of", self.parameters["as_of"].clone());
+        names
+    }
+}
+
+/// A target in the organization that tests live in, and everybody who may ask for it.
+pub(super) struct Estate {
+    pub(super) target: Target,
+    pub(super) callers: Vec<(Who, Caller)>,
+}
+
+impl Estate {
+    pub(super) fn new(world: &World) -> Self {
+        let admin = world.admin();
+        let [hidden, granted, deleted] =
+            world.agents(["hidden", "granted", "deleted"]).map(|agent| (agent.id, agent.key));
+        let target = Target::new(&admin, &granted.0, |_| false);
+        admin.remove("deleted");
+        let revoked = world.another_admin(world.organization_id());
+        admin.delete(&format!("/api-keys/{}", revoked.key_id)).no_content();
+        let (other, foreigner) = another_organization(world);
+        let held = |key: &str| world.holder_of(key);
+        let callers = vec![
+            (Who::NoKey, world.stranger()),
+            (Who::Garbage, held(&format!("ApiKey_{NOBODY}.0000000000000000000000000000000000000000000"))),
+            (Who::RevokedAdmin, held(revoked.api_key.expose_secret())),
+            (Who::AgentOfTheDeleted, held(&deleted.1)),
+            (Who::OtherAdmin, other),
+            (Who::OtherAgent, held(&foreigner)),
+            (Who::Auditor, world.auditor()),
+            (Who::Hidden, held(&hidden.1)),
+            (Who::Granted, held(&granted.1)),
+            (Who::Itself, held(&target.key)),
+            (Who::Admin, admin),
+        ];
+        let estate = Self { target, callers };
+        estate.is_signed();
+        estate
+    }
+
+    pub(super) fn caller(&self, who: Who) -> &Caller {
+        &self.callers.iter().find(|(other, _)| *other == who).unwrap().1
+    }
+
+    /// Returns when the histories are signed, since there are no proofs before.
+    fn is_signed(&self) {
+        for admin in [Who::Admin, Who::OtherAdmin].map(|who| self.caller(who)) {
+            eventually("the history is signed", || admin.get("/log/checkpoint").status == 200);
+        }
+    }
+}
+
+/// The admin of another organization that has a vault, and the key of an agent there.
+fn another_organization(world: &World) -> (Caller, String) {
+    let other = world.other_admin();
+    make_vault(&other, "elsewhere");
+    let foreigner = text(&other.create("foreigner")["id"]);
+    let key = text(&other.mint("foreigner", &foreigner)["api_key"]);
+    (other, key)
+}

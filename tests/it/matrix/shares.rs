@@ -1,0 +1,177 @@
+//! What a hostile key costs others. Work is counted, not time: what the hostile key may have at the same time, and statements.
+
+use identityd::settings::WireLayer;
+use serde_json::{Map, Value, json};
+
+use super::estate::{Estate, Target, Who};
+use super::walk::{self, Operation, STREAM};
+use crate::harness::{Caller, Line, World, eventually, text};
+
+/// More than any error is long, whatever was sent.
+const LONGEST_ERROR: usize = 64 * 1024;
+
+/// Eight requests at the same time, of which a key has two; two streams for a key.
+fn narrow() -> World {
+    World::with_wire(WireLayer {
+        max_requests: Some(8),
+        max_streams_per_key: Some(2),
+        ..WireLayer::default()
+    })
+}
+
+fn metric(world: &World, is_meant: impl Fn(&str) -> bool) -> f64 {
+    let metrics = world.stranger().metrics().0;
+    let values = metrics.lines().filter(|line| is_meant(line)).filter_map(|line| line.rsplit(' ').next());
+    values.filter_map(|value| value.parse::<f64>().ok()).sum()
+}
+
+fn in_flight(world: &World) -> f64 {
+    metric(world, |line| line.starts_with("identityd_http_requests_in_flight "))
+}
+
+fn refused(world: &World) -> f64 {
+    metric(world, |line| {
+        line.starts_with("identityd_http_requests_total{") && line.contains("status=\"429\"")
+    })
+}
+
+fn is_about(left: f64, right: f64) -> bool {
+    (left - right).abs() < 0.5
+}
+
+/// Holds back the bodies of sixteen requests, and sees that others are served meanwhile.
+fn hold_bodies_back(world: &World, estate: &Estate, operation: &Operation) {
+    let (hostile, victim) = (estate.caller(Who::Admin), estate.caller(Who::OtherAdmin));
+    let target = operation.request(&estate.target.names, false).target;
+    let before = refused(world);
+    let lines: Vec<Line> = (0..16)
+        .map(|_| {
+            let mut line = hostile.connect();
+            line.send(hostile.head(operation.method.as_str(), &target, 100));
+            line
+        })
+        .collect();
+    eventually("fourteen heads are refused, and two bodies awaited", || {
+        is_about(refused(world), before + 14.0) && is_about(in_flight(world), 2.0)
+    });
+    victim.create(&format!("victim-{}", walk::next()));
+    victim.get("/identities").must_be(200);
+    estate.caller(Who::Itself).get("/identities").must_be(200);
+    world.stranger().raw("GET", "/readyz", b"").must_be(200);
+    drop(lines);
+    eventually("the shares are free again", || is_about(in_flight(world), 0.0));
+}
+
+#[test]
+fn bodies_that_are_held_back_cost_nobody_anything() {
+    let world = narrow();
+    let estate = Estate::new(&world);
+    for operation in walk::writes(&world).iter().filter(|operation| operation.takes_body()) {
+        hold_bodies_back(&world, &estate, operation);
+    }
+}
+
+#[test]
+fn a_key_that_has_all_its_streams_leaves_others_theirs() {
+    let world = narrow();
+    let admin = world.admin();
+    let viewer = text(&admin.create("viewer")["id"]);
+    let of_hostile = Target::new(&admin, &viewer, |_| false);
+    let victim = world.new_admin();
+    let viewer = text(&victim.create("victim-viewer")["id"]);
+    let of_victim = Target::new(&victim, &viewer, |_| false);
+    for operation in &walk::streams(&world) {
+        let auditor = world.auditor();
+        let follow = |caller: &Caller, target: &Target| {
+            operation.request(&target.names, false).of(caller).header("Accept", STREAM).open().unwrap()
+        };
+        let held = [(); 2].map(|()| follow(&auditor, &of_hostile));
+        assert_eq!(follow(&auditor, &of_hostile).status(), 429, "{}", operation.id);
+        for (caller, target) in [(&admin, &of_hostile), (&victim, &of_victim)] {
+            assert_eq!(follow(caller, target).status(), 200, "{}", operation.id);
+        }
+        drop(held);
+    }
+}
+
+/// As many unknown members as a body takes, none of them with a value that any operation takes.
+fn nonsense() -> Value {
+    let members = (0..40_000).map(|number| (format!("unknown-{number}"), Value::from("x")));
+    members.collect::<Map<_, _>>().into()
+}
+
+#[test]
+fn no_error_is_longer_than_it_needs_to_be() {
+    let world = World::new();
+    let estate = Estate::new(&world);
+    let nonsense = nonsense();
+    for operation in walk::writes(&world).iter().filter(|operation| operation.takes_body()) {
+        let mut request = operation.request(&estate.target.names, false);
+        request.body = Some(nonsense.clone());
+        let answer = request.send(estate.caller(Who::Admin));
+        assert!(answer.bytes.len() < LONGEST_ERROR, "{}: {} bytes", operation.id, answer.bytes.len());
+    }
+}
+
+/// The statement that asks how far all histories go that are followed.
+const ASKING: &str = "from organization_heads where organization_id = any";
+
+/// The last thing that happens in the silent organization.
+const LAST_WORD: &str = "the-last-word";
+
+/// A follower that has seen all that has happened.
+fn follower(caller: &Caller, target: &str) -> Line {
+    let mut line = caller.connect();
+    line.send(caller.head_with("GET", target, "Accept: text/event-stream\r\n"));
+    let seen = line.receive_until(LAST_WORD);
+    assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    line
+}
+
+#[test]
+fn a_thousand_followers_of_a_silent_organization_cost_no_statement_when_another_one_writes() {
+    let (many, writes) = (1000, 20);
+    let layer = WireLayer {
+        max_streams_per_key: Some(many),
+        max_streams_per_organization: Some(many),
+        max_connections_per_address: Some(many * 2),
+        ..WireLayer::default()
+    };
+    let (tap, world) = World::tapped(layer);
+    let silent = world.admin();
+    let viewer = text(&silent.create("viewer")["id"]);
+    let target = Target::new(&silent, &viewer, |_| false);
+    silent.change(&target.names.parameters["agent_handle"], &json!({ "description": LAST_WORD })).ok();
+    let victim = world.new_admin();
+    let streams = walk::streams(&world);
+    let requests = streams.iter().map(|operation| operation.request(&target.names, false));
+    let followers: Vec<Line> = requests
+        .flat_map(|request| (0..many / streams.len()).map(move |_| request.target.clone()))
+        .map(|target| follower(&silent, &target))
+        .collect();
+    is_signed(&world, &silent);
+    let about_the_silent = || {
+        let id = world.organization_id().as_bytes();
+        let names_it = |values: &[u8]| values.windows(id.len()).any(|window| window == id);
+        tap.count(|statement, values| names_it(values) && !statement.contains(ASKING))
+    };
+    let questions = || tap.count(|statement, _| statement.contains(ASKING));
+    let (before, asked) = (about_the_silent(), questions());
+    assert!(before > 0 && asked > 0, "nobody has asked anything");
+    for _ in 0..writes {
+        victim.create(&format!("victim-{}", walk::next()));
+    }
+    assert_eq!(about_the_silent(), before, "statements for {} followers", followers.len());
+    let asked = questions() - asked;
+    assert!(asked <= 2 * writes, "{asked} questions for {writes} writes");
+}
+
+/// Returns when all that has happened is signed, so that nothing is left to be done about it.
+fn is_signed(world: &World, admin: &Caller) {
+    let events = "select count(*) from events where organization_id =";
+    let events = world.database().number(&format!("{events} '{}'", world.organization_id())).to_string();
+    eventually("the history is signed", || {
+        let checkpoint = admin.get("/log/checkpoint");
+        checkpoint.status == 200 && String::from_utf8_lossy(&checkpoint.bytes).lines().nth(1) == Some(&events)
+    });
+}
