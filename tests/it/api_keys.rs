@@ -178,3 +178,29 @@ fn the_key_follows_its_identity_through_a_rename() {
     world.admin().change("alpha", &json!({"agent_handle": "alpha-2"})).ok();
     assert_eq!(alpha.handles(), ["alpha-2"]);
 }
+
+// Uses are kept once a minute, and when the service stops.
+#[test]
+fn a_key_tells_when_it_was_last_used() {
+    let world = World::new();
+    let alpha = world.agent("alpha");
+    let unused = text(&world.admin().mint("unused", &alpha.id)["record"]["id"]);
+    assert!(alpha.sees("alpha"));
+    let events = world.events();
+    let world = world.restarted();
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let listed = admin.list("/api-keys");
+    let used = |id: &str| {
+        let record = listed.iter().find(|record| record["id"] == id).unwrap();
+        (record["last_used_at"].clone(), text(&record["created_at"]))
+    };
+    assert_eq!(used(&unused).0, Value::Null);
+    let (last_used_at, created_at) = used(&alpha.key_id);
+    assert!(text(&last_used_at) >= created_at, "{last_used_at} {created_at}");
+    assert_eq!(alpha.get("/api-keys/self").ok()["last_used_at"], last_used_at);
+    assert_eq!(alpha.get("/api/whoami").ok()["last_used_at"], last_used_at);
+    assert_eq!(world.events(), events, "the use of a key is no event");
+    let again = world.restarted();
+    let later = again.agent("alpha").get("/api-keys/self").ok()["last_used_at"].take();
+    assert!(text(&later) > text(&last_used_at), "{later} {last_used_at}");
+}

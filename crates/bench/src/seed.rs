@@ -136,6 +136,7 @@ impl Seeder {
             aggregate_id: id.to_string(),
             command: AnyCommand::Identity(command),
             actor: Actor::Operator,
+            secret_sha256: String::new(),
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
             repeatable: None,

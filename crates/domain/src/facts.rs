@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::handle::Handle;
+use crate::moment::Moment;
 use crate::phone::UsState;
 
 /// The three namespaces that a handle shares. Contract, section 2.
@@ -87,10 +88,12 @@ pub struct Needs {
     pub number: Option<NumberWish>,
 }
 
-/// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty; whether the id is taken is always known
-/// where the aggregate was looked up.
+/// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty. The moment is always known, and so is
+/// whether the id is taken where the aggregate was looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
+    /// The moment at which the command is decided, which its events have.
+    pub now: Moment,
     /// Whether another organization has an aggregate of the type and id that the command is for.
     pub id_is_taken: bool,
     /// The first namespace in which the name cannot be claimed.

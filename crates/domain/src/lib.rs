@@ -9,7 +9,7 @@
 //!   errors.
 //! - [`aggregate`]: the five as one enum, for code that handles all of them.
 //! - [`facts`]: what a decision needs to know beyond its own aggregate.
-//! - [`handle`], [`phone`], [`url`]: values that are always valid.
+//! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
 //!
 //! # Glossary
 //! - **identity**: the unit of presence of an agent; owns one mailbox and one tunnel.
@@ -34,6 +34,7 @@ mod examples;
 pub mod facts;
 pub mod handle;
 pub mod identity;
+pub mod moment;
 pub mod organization;
 pub mod phone;
 #[cfg(test)]
@@ -46,3 +47,4 @@ pub use aggregate::{Command, Event, Kind, Rejection, State};
 pub use decider::{Aggregate, Decider};
 pub use facts::{Facts, Namespace, Needs, NumberWish, Offer, SecretSelection};
 pub use handle::Handle;
+pub use moment::Moment;

@@ -3,6 +3,10 @@
 //! The secret is 256 random bits and their CRC-32 in base 62, 49 characters. The checksum refuses what was cut or
 //! mistyped without asking the database; it is no protection, the 256 bits are.
 
+use std::time::Duration;
+
+use identity_domain::{Moment, api_key};
+use identity_projections::api_keys::Row as KeyRow;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use secrecy::{ExposeSecret, SecretString};
@@ -52,7 +56,7 @@ impl Secret {
 
     /// What is kept of it: SHA-256, in hexadecimal.
     pub fn sha256(&self) -> String {
-        format!("{:x}", Sha256::digest(self.0.expose_secret()))
+        hexadecimal(&digest(self.0.expose_secret()))
     }
 
     /// The last four characters, for people to recognize it by.
@@ -68,7 +72,7 @@ impl Secret {
 }
 
 /// A key that somebody presents: well formed, but nobody looked yet whether it is good.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Presented {
     /// Which key it claims to be.
     pub id: Uuid,
@@ -85,10 +89,31 @@ impl Presented {
         (rest == checksum(random)).then(|| Self { id, sha256: digest(secret) })
     }
 
+    /// How long this key is still valid; `None` if it is not. The row is that of a key which was not revoked.
+    pub fn remaining(&self, key: &KeyRow, now: Moment) -> Option<Duration> {
+        let secret = if self.matches(&key.secret_sha256) {
+            api_key::Secret::Present
+        } else if key.previous_sha256.as_deref().is_some_and(|previous| self.matches(previous)) {
+            api_key::Secret::Previous
+        } else {
+            return None;
+        };
+        key.lifetime().remaining(secret, now)
+    }
+
+    /// SHA-256 of the secret, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hexadecimal(&self.sha256)
+    }
+
     /// Whether the secret is the one whose SHA-256 was kept. Takes the same time for every wrong secret.
-    pub fn matches(&self, kept: &[u8]) -> bool {
+    fn matches(&self, kept: &[u8]) -> bool {
         self.sha256.ct_eq(kept).into()
     }
+}
+
+fn hexadecimal(digest: &[u8; 32]) -> String {
+    format!("{:x}", sha2::digest::Output::<Sha256>::from(*digest))
 }
 
 fn digest(secret: &str) -> [u8; 32] {

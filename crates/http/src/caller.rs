@@ -18,10 +18,13 @@ use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
+use identity_projections::key_uses;
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::api_key::Presented;
 use crate::cache::{NameRef, Ticket};
 use crate::conditional::{Revision, expected_version};
 use crate::context::Context;
@@ -46,6 +49,8 @@ pub struct Caller {
     app: App,
     /// The key.
     pub key: Arc<KeyRow>,
+    /// The key as it was presented.
+    presented: Presented,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
     /// What becomes of the command of this request, if it asks for one.
@@ -77,17 +82,17 @@ impl FromRequestParts<App> for Holder {
         app.must_be_ready()?;
         let began = app.now();
         let header = headers::only(&parts.headers, &X_API_KEY).filter(|header| !header.is_empty());
-        let key = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
+        let (key, presented) = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
         context.identify(&key);
         app.charge(&key, &context)?;
         let idempotency = parts.extensions.get::<Idempotency>().cloned();
-        let admission = Admission::new(app, &key, &context);
+        let admission = Admission::new(app, &key, presented, &context);
         if !context.awaits_body {
             admission.enter()?;
         }
         parts.extensions.insert(admission.clone());
         let Context { request_id, fate, .. } = context;
-        Ok(Self(Caller { app: app.clone(), key, request_id, idempotency, fate, admission, began }))
+        Ok(Self(Caller { app: app.clone(), key, presented, request_id, idempotency, fate, admission, began }))
     }
 }
 
@@ -111,6 +116,11 @@ impl Holder {
     /// The key that was presented.
     pub fn key(&self) -> &KeyRow {
         &self.0.key
+    }
+
+    /// When the key was last used, as far as that is kept.
+    pub async fn last_used_at(&self) -> Result<Option<OffsetDateTime>, ApiError> {
+        Ok(key_uses::last(self.0.pool(), self.0.key.id).await?)
     }
 
     /// Refuses auditors: they get at nothing but history.
@@ -203,7 +213,7 @@ impl Caller {
 
     /// What looks at the key again.
     pub(crate) fn key_check(&self) -> KeyCheck {
-        KeyCheck::new(&self.app, self.key.id)
+        KeyCheck::new(&self.app, self.presented)
     }
 
     /// How the caller is named in history.
@@ -255,6 +265,7 @@ impl Caller {
             aggregate_id: aggregate_id.to_string(),
             command,
             actor: self.actor(),
+            secret_sha256: self.presented.sha256(),
             metadata: self.metadata(),
             expected_version,
             repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {

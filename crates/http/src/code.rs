@@ -71,6 +71,7 @@ codes! {
     HistoryChanged = "history_changed", CONFLICT, "the history is not the one that the cursor was made for, since a backup was restored; read it again from the beginning";
     IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";
     ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
+    ApiKeyEnded = "api_key_ended", CONFLICT, "the API key was revoked, or has expired, or its identity is deleted; issue another";
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
     VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";

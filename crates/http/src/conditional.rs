@@ -137,7 +137,7 @@ pub(crate) async fn unless_known(
     if caller.is_admin() {
         admins_list(caller, headers, list).await
     } else {
-        agents_list(headers, list().await?).await
+        unless_same(headers, list().await?).await
     }
 }
 
@@ -159,9 +159,10 @@ async fn admins_list(
     Ok(tagged(list, &if is_exact { tag } else { format!("W/{tag}") }))
 }
 
-/// An agent must not learn from a tag that something happened that it is not shown, so the tag is a digest of the list. A
-/// list that is read while it is sent has none.
-async fn agents_list(headers: &HeaderMap, list: Response) -> Result<Response, ApiError> {
+/// Answers with a list, or with 304 if the client has the same bytes already: the tag is a digest of them. For agents, who must not
+/// learn from a tag that something happened that they are not shown, and for lists that change without an event. A list that
+/// is read while it is sent has no tag.
+pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<Response, ApiError> {
     if !is_complete(list.body()) {
         return Ok(list);
     }

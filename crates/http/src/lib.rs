@@ -5,7 +5,8 @@
 //! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask; what it works
 //!   with is in `caller/app`.
 //! - [`readiness`]: whether requests are answered yet.
-//! - [`api_key`]: the text of a key: made, taken apart, compared.
+//! - [`api_key`]: the text of a key: made, taken apart, compared; `clock`: the time by which keys expire;
+//!   `key_uses`: when keys were last used.
 //! - [`cursor`]: places in history, as clients hold them.
 //! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once. `form/reader`: readers of
 //!   single values, which know their schemas.
@@ -36,6 +37,7 @@ pub mod api_key;
 pub mod cache;
 pub mod caller;
 pub mod client;
+mod clock;
 pub mod code;
 mod conditional;
 pub mod context;
@@ -47,6 +49,7 @@ pub mod form;
 mod headers;
 mod html;
 mod idempotency;
+mod key_uses;
 pub mod limits;
 pub mod metrics;
 mod notices;
@@ -60,5 +63,6 @@ mod routes;
 mod unserved;
 
 pub use caller::{App, AppSettings, Parts};
+pub use key_uses::KeyUses;
 pub use readiness::{Preparation, Readiness};
 pub use router::{document, router};

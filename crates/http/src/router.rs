@@ -75,6 +75,7 @@ fn of_organizations() -> Vec<Endpoint> {
         api_keys::list_api_keys,
         api_keys::create_api_key,
         api_keys::get_own_api_key,
+        api_keys::rotate_api_key,
         api_keys::revoke_api_key,
         vault::keys::get_vault,
         vault::keys::initialize_vault,

@@ -23,9 +23,12 @@ pub struct Append {
     pub aggregate_id: String,
     /// The command.
     pub command: Command,
-    /// The actor. A command of a key is refused if the key is revoked, or its identity deleted, at the place in the log
-    /// where the events of the command would stand.
+    /// The actor. A command of a key is refused if the key is revoked or expired, or its identity deleted, at the place in
+    /// the log where the events of the command would stand.
     pub actor: Actor,
+    /// SHA-256 of the secret that the actor presented, in lower-case hexadecimal; empty for the operator. The command is
+    /// refused, too, if the key has another secret by then.
+    pub secret_sha256: String,
     /// The metadata of its events.
     pub metadata: Metadata,
     /// The version that the aggregate must have; `None` accepts any version.

@@ -21,8 +21,8 @@ pub enum AppendError {
         /// The version it has.
         actual: i64,
     },
-    /// The key of the actor was revoked, or its identity deleted, before the command was decided.
-    #[error("the API key was revoked before the command was decided")]
+    /// The key of the actor was revoked or expired, or its identity was deleted, before the command was decided.
+    #[error("the API key was revoked or expired before the command was decided")]
     KeyRevoked,
     /// A write with this idempotency key was committed before; its answer was kept.
     #[error("the idempotency key was used before")]

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use identity_domain::api_key::{Event, Scope};
-use identity_domain::{self as domain, Kind};
+use identity_domain::api_key::{Event, Lifetime, Scope, Secret};
+use identity_domain::{self as domain, Kind, Moment};
 use identity_log::copy::CopyWriter;
 use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
 use sqlx::{FromRow, PgConnection, PgExecutor};
@@ -86,12 +86,35 @@ table_row! {
         pub created_at: OffsetDateTime,
         /// When it was revoked.
         pub revoked_at: Option<OffsetDateTime>,
+        /// When it expires, if it does.
+        pub expires_at: Option<OffsetDateTime>,
+        /// SHA-256 of the secret before the last rotation.
+        pub previous_sha256: Option<Vec<u8>>,
+        /// Until when that secret is valid.
+        pub previous_valid_until: Option<OffsetDateTime>,
+        /// When it was rotated last.
+        pub rotated_at: Option<OffsetDateTime>,
+    }
+}
+
+impl Row {
+    /// How long its secrets are valid, unless it is revoked.
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            expires_at: self.expires_at.map(Moment::from),
+            previous_valid_until: self.previous_valid_until.map(Moment::from),
+        }
+    }
+
+    /// When it last changed.
+    pub fn updated_at(&self) -> OffsetDateTime {
+        self.revoked_at.or(self.rotated_at).unwrap_or(self.created_at)
     }
 }
 
 impl Projection for ApiKeys {
     const NAME: &'static str = "api_keys";
-    const VERSION: i32 = 1;
+    const VERSION: i32 = 2;
     const KIND: Kind = Kind::ApiKey;
     type Row = Row;
 
@@ -119,6 +142,19 @@ impl Projection for ApiKeys {
                 created_by: issue.created_by.clone(),
                 created_at: recorded.recorded_at,
                 revoked_at: None,
+                expires_at: issue.expires_at.map(OffsetDateTime::from),
+                previous_sha256: None,
+                previous_valid_until: None,
+                rotated_at: None,
+            }),
+            Event::Rotated { secret_sha256, last4, expires_at, previous_valid_until } => row.map(|row| Row {
+                secret_sha256: from_hexadecimal(secret_sha256),
+                last4: last4.clone(),
+                expires_at: expires_at.map(OffsetDateTime::from),
+                previous_sha256: Some(row.secret_sha256),
+                previous_valid_until: Some(OffsetDateTime::from(*previous_valid_until)),
+                rotated_at: Some(recorded.recorded_at),
+                ..row
             }),
             Event::Revoked {} => row.map(|row| Row { revoked_at: Some(recorded.recorded_at), ..row }),
         }
@@ -140,6 +176,8 @@ impl Projection for ApiKeys {
 }
 
 impl LoadedModel for ApiKeys {
+    const IS_HANDED_OUT: bool = true;
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
@@ -162,7 +200,8 @@ fn from_hexadecimal(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The valid keys with these ids: not revoked, and the identity of each that is bound to one is live.
+/// The keys with these ids that are not revoked and whose identity, if they are bound to one, is live. Whether one has expired is
+/// asked again whenever it is presented, since it may be kept in memory until then.
 pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
     let columns = columns::names(Row::COLUMNS);
     sqlx::query_as(&format!(
@@ -183,11 +222,6 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>
     sqlx::query_as(&query).bind(id).fetch_optional(executor).await
 }
 
-/// The key that these events issue, after the last of them.
-pub fn issued(events: &[Recorded]) -> Option<Row> {
-    events.iter().fold(None, ApiKeys::fold)
-}
-
 /// A key as the admins of its organization see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct Listed {
@@ -196,12 +230,16 @@ pub struct Listed {
     pub row: Row,
     /// The handle of its identity, if it is bound to a live one.
     pub identity_handle: Option<String>,
+    /// When it was last used, as far as that is kept.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 impl Listed {
-    /// Whether its identity is deleted, which also ends the key.
-    pub fn is_orphaned(&self) -> bool {
-        self.row.identity_id.is_some() && self.identity_handle.is_none()
+    /// Whether it opens nothing any more: it was revoked, it has expired, or its identity is deleted.
+    pub fn is_ended(&self, now: Moment) -> bool {
+        let is_orphaned = self.row.identity_id.is_some() && self.identity_handle.is_none();
+        let has_expired = self.row.lifetime().remaining(Secret::Present, now).is_none();
+        self.row.revoked_at.is_some() || is_orphaned || has_expired
     }
 }
 
@@ -210,7 +248,8 @@ pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
     let columns = columns::names(Row::COLUMNS);
     sqlx::query_as(&format!(
         "select {columns},
-                (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle
+                (select agent_handle from read_model.identities where identities.id = identity_id) as identity_handle,
+                (select last_used_at from api_key_uses where key_id = api_keys.id) as last_used_at
          from read_model.api_keys
          where organization_id = $1
          order by created_at desc, id desc"

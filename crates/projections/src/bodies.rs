@@ -11,6 +11,7 @@ use identity_domain::phone::CallHandling;
 use identity_log::recorded::timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -146,12 +147,15 @@ pub struct ApiKey<'a> {
     /// The beginning of its text.
     #[schema(example = "ApiKey_67e166e4")]
     pub display_prefix: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub last_used_at: Option<()>,
-    /// Keys do not expire: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub expires_at: Option<()>,
+    /// When it was last used, true to the minute.
+    #[schema(required, format = DateTime)]
+    pub last_used_at: Option<String>,
+    /// When it expires, if it does.
+    #[schema(required, format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Until when the text that it had before its last rotation opens anything.
+    #[schema(required, format = DateTime)]
+    pub previous_valid_until: Option<String>,
     /// When it was revoked.
     #[schema(required, format = DateTime)]
     pub revoked_at: Option<String>,
@@ -171,7 +175,7 @@ pub enum CreatorType {
     Human,
 }
 
-/// Whether an API key still opens anything. One whose identity is gone does not.
+/// Whether an API key still opens anything. One that has expired, or whose identity is gone, does not.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
@@ -182,9 +186,14 @@ pub enum KeyStatus {
 }
 
 impl<'a> ApiKey<'a> {
-    /// A key whose identity is gone is as revoked as one that was ended by itself; when that was, its identity's
-    /// history says.
-    pub fn of(row: &'a api_keys::Row, id: String, orphaned: bool) -> Self {
+    /// A key that has expired, or whose identity is gone, is as revoked as one that was ended by itself: published clients know no
+    /// other status.
+    pub fn of(
+        row: &'a api_keys::Row,
+        id: String,
+        last_used_at: Option<OffsetDateTime>,
+        is_ended: bool,
+    ) -> Self {
         Self {
             display_prefix: id.chars().take("ApiKey_".len() + 8).collect(),
             id,
@@ -195,18 +204,19 @@ impl<'a> ApiKey<'a> {
             scoped_identity_id: row.identity_id,
             label: &row.label,
             description: row.description.as_deref(),
-            status: if orphaned || row.revoked_at.is_some() { KeyStatus::Revoked } else { KeyStatus::Active },
+            status: if is_ended { KeyStatus::Revoked } else { KeyStatus::Active },
             last4: &row.last4,
-            last_used_at: None,
-            expires_at: None,
+            last_used_at: last_used_at.map(timestamp),
+            expires_at: row.expires_at.map(timestamp),
+            previous_valid_until: row.previous_valid_until.map(timestamp),
             revoked_at: row.revoked_at.map(timestamp),
             created_at: timestamp(row.created_at),
-            updated_at: timestamp(row.revoked_at.unwrap_or(row.created_at)),
+            updated_at: timestamp(row.updated_at()),
         }
     }
 }
 
-/// A new API key.
+/// A new API key, or one with a new text.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedApiKey<'a> {
     /// The key's text, shown this once; null when the request is repeated under its `Idempotency-Key`.
@@ -247,12 +257,12 @@ pub struct Whoami<'a> {
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// Not tracked: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub last_used_at: Option<()>,
-    /// Keys do not expire: always null.
-    #[schema(required, value_type = Option<OffsetDateTime>)]
-    pub expires_at: Option<()>,
+    /// When it was last used, true to the minute.
+    #[schema(required, format = DateTime)]
+    pub last_used_at: Option<String>,
+    /// When it expires, if it does.
+    #[schema(required, format = DateTime)]
+    pub expires_at: Option<String>,
     // By this, published clients recognize the key of an identity.
     /// `agent_identity:` and the id of the identity it acts as, or `organization:` and the id of the organization.
     #[schema(example = "organization:org_local")]

@@ -7,6 +7,7 @@
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
 //! - [`finder`]: single identities and keys, looked up for many callers at once.
+//! - [`key_uses`]: when keys were last used, which is no read model.
 //! - [`past`]: identities at an earlier moment, by the same folds.
 //! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
 //!   verification of every read model.
@@ -30,6 +31,7 @@ pub mod document;
 pub mod finder;
 pub mod identities;
 mod job_error;
+pub mod key_uses;
 pub mod organizations;
 pub mod past;
 pub mod projection;

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod demo;
 mod doctor;
+mod expiry;
 mod identity;
 mod interruption;
 mod key;

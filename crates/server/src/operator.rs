@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
-use identity_domain::{Command, organization};
+use identity_domain::api_key::{Command as KeyCommand, Issue, Rotate, Scope};
+use identity_domain::{Command, Moment, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
 use identity_log::carrier::NumberPool;
-use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Made, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::organizations;
 use secrecy::SecretString;
@@ -69,6 +69,15 @@ pub struct NewKey {
     pub api_key: SecretString,
 }
 
+/// A key that was just rotated.
+#[derive(Debug)]
+pub struct RotatedKey {
+    /// The key with its new secret.
+    pub key: NewKey,
+    /// Until when the secret that it had is valid.
+    pub previous_valid_until: Option<OffsetDateTime>,
+}
+
 /// A key as listed; its secret is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -84,8 +93,14 @@ pub struct Key {
     pub last4: String,
     /// When it was issued.
     pub created_at: OffsetDateTime,
-    /// Since when it is refused; none while it is good.
+    /// When it was revoked; none if it was not.
     pub revoked_at: Option<OffsetDateTime>,
+    /// When it expires; none if it does not.
+    pub expires_at: Option<OffsetDateTime>,
+    /// Until when the secret that it had before its last rotation is valid.
+    pub previous_valid_until: Option<OffsetDateTime>,
+    /// When it was last used.
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 impl Operator {
@@ -100,7 +115,7 @@ impl Operator {
         let organization_id = ids::mint_organization();
         let command = organization::Command::Create { name: name.to_owned() };
         let creation = append(&organization_id, &organization_id, Command::Organization(command));
-        let (key, issue) = issue(&organization_id, "admin", Scope::Admin)?;
+        let (key, issue) = issue(&organization_id, "admin", Scope::Admin, None)?;
         self.appending(async |log| {
             log.append(creation).await?;
             log.append(issue).await.with_context(|| {
@@ -121,12 +136,23 @@ impl Operator {
         Ok(rows.into_iter().map(listed).collect())
     }
 
-    /// Issues a key of an organization, given by its id or name.
+    /// Issues a key of an organization, given by its id or name, which does not expire.
     pub async fn issue_key(
         &self,
         organization: &str,
         label: &str,
         purpose: Purpose<'_>,
+    ) -> anyhow::Result<NewKey> {
+        self.issue_key_until(organization, label, purpose, None).await
+    }
+
+    /// Issues a key of an organization, given by its id or name, which expires if a moment is given.
+    pub async fn issue_key_until(
+        &self,
+        organization: &str,
+        label: &str,
+        purpose: Purpose<'_>,
+        expires_at: Option<Moment>,
     ) -> anyhow::Result<NewKey> {
         check_name("the label of a key", label)?;
         let organization_id = self.find_organization(organization).await?;
@@ -137,7 +163,7 @@ impl Operator {
             }
             Purpose::Auditor => Scope::Auditor,
         };
-        let (key, issue) = issue(&organization_id, label, scope)?;
+        let (key, issue) = issue(&organization_id, label, scope, expires_at)?;
         self.appending(async |log| Ok(log.append(issue).await?)).await?;
         Ok(key)
     }
@@ -150,14 +176,43 @@ impl Operator {
         Ok(keys.into_iter().map(Key::from).collect())
     }
 
+    /// Gives a key, named by its public part, a new secret. The one that it had is valid until the overlap ends.
+    pub async fn rotate_key(
+        &self,
+        key_id: &str,
+        overlap: Duration,
+        expires_at: Option<Moment>,
+    ) -> anyhow::Result<RotatedKey> {
+        let key = self.find_key(key_id).await?;
+        let active = api_keys::find_active(&self.pool, &[key.id]).await.context("cannot look the key up")?;
+        if active.is_empty() {
+            bail!("the key {key_id} was revoked, or its identity is deleted; issue another");
+        }
+        let secret = Secret::generate()?;
+        let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
+        let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
+        let rotation = append(&key.organization_id, &key.id.to_string(), command);
+        let committed = self.appending(async |log| Ok(log.append(rotation).await?)).await?;
+        let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
+        Ok(RotatedKey {
+            key: NewKey { key_id: key_id.to_owned(), api_key: secret.key_text(key.id).into() },
+            previous_valid_until: row.and_then(|row| row.previous_valid_until),
+        })
+    }
+
     /// Revokes a key, given by its public part. A key that is revoked already stays as it is.
     pub async fn revoke_key(&self, key_id: &str) -> anyhow::Result<()> {
-        let id = parse_public_id(key_id).with_context(|| format!("{key_id} is not the id of a key"))?;
-        let key = api_keys::find(&self.pool, id).await.context("cannot look the key up")?;
-        let key = key.with_context(|| format!("there is no key {key_id}"))?;
-        let revocation = append(&key.organization_id, &id.to_string(), Command::ApiKey(KeyCommand::Revoke));
+        let key = self.find_key(key_id).await?;
+        let command = Command::ApiKey(KeyCommand::Revoke);
+        let revocation = append(&key.organization_id, &key.id.to_string(), command);
         self.appending(async |log| Ok(log.append(revocation).await?)).await?;
         Ok(())
+    }
+
+    async fn find_key(&self, key_id: &str) -> anyhow::Result<api_keys::Row> {
+        let id = parse_public_id(key_id).with_context(|| format!("{key_id} is not the id of a key"))?;
+        let key = api_keys::find(&self.pool, id).await.context("cannot look the key up")?;
+        key.with_context(|| format!("there is no key {key_id}"))
     }
 
     /// The id of an organization that is given by its id or name.
@@ -196,6 +251,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         aggregate_id: aggregate_id.to_owned(),
         command,
         actor: Actor::Operator,
+        secret_sha256: String::new(),
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,
@@ -205,7 +261,12 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
 }
 
 /// A new key, and the command that issues it.
-fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(NewKey, Append)> {
+fn issue(
+    organization_id: &str,
+    label: &str,
+    scope: Scope,
+    expires_at: Option<Moment>,
+) -> anyhow::Result<(NewKey, Append)> {
     let secret = Secret::generate()?;
     let id = ids::mint_random();
     let issue = Issue {
@@ -215,6 +276,7 @@ fn issue(organization_id: &str, label: &str, scope: Scope) -> anyhow::Result<(Ne
         secret_sha256: secret.sha256(),
         last4: secret.last4(),
         created_by: Actor::Operator.id(),
+        expires_at,
     };
     let command = Command::ApiKey(KeyCommand::Issue(Box::new(issue)));
     let key = NewKey { key_id: public_id(id), api_key: secret.key_text(id).into() };
@@ -232,7 +294,7 @@ fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
 
 impl From<api_keys::Listed> for Key {
     fn from(listed: api_keys::Listed) -> Self {
-        let api_keys::Listed { row, identity_handle, .. } = listed;
+        let api_keys::Listed { row, identity_handle, last_used_at } = listed;
         Self {
             id: public_id(row.id),
             label: row.label,
@@ -241,6 +303,9 @@ impl From<api_keys::Listed> for Key {
             last4: row.last4,
             created_at: row.created_at,
             revoked_at: row.revoked_at,
+            expires_at: row.expires_at,
+            previous_valid_until: row.previous_valid_until,
+            last_used_at,
         }
     }
 }

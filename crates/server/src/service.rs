@@ -10,7 +10,7 @@ use axum::Router;
 use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
 use identity_http::limits;
-use identity_http::{App, AppSettings, Parts, Readiness};
+use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::Follower;
@@ -90,6 +90,7 @@ pub struct Service {
     finding_keys: JoinHandle<()>,
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
+    keeping_uses: KeepingUses,
     pruning: JoinHandle<Infallible>,
     pool: PgPool,
     probe_pool: PgPool,
@@ -107,13 +108,11 @@ impl Service {
         database::prepare(&pool, settings.postgres).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
-        let outdated = preparation::outdated(&pool).await.context("cannot look read models up")?;
-        let (told, readiness) = watch::channel(outdated.as_deref().map(preparation::announced));
+        let (told, readiness) = announced(&pool).await?;
         let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
         let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), signer.clone(), tls.clone());
-        let (log, committer) = open_log(&pool, &settings, &signer);
-        let cache = Cache::new();
-        let committer = committer.observed_by(Arc::new(cache.clone()));
+        let (cache, key_uses) = (Cache::new(), KeyUses::default());
+        let (log, committer) = open_log(&pool, &settings, &signer, &cache);
         let (follower, head) = Follower::new(pool.clone());
         let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
@@ -133,6 +132,7 @@ impl Service {
             finder,
             key_finder,
             cache,
+            key_uses: key_uses.clone(),
             metrics: counters.requests,
         });
         let (stop, stopped) = watch::channel(false);
@@ -146,6 +146,7 @@ impl Service {
             finding: tokio::spawn(finding.run()),
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
+            keeping_uses: KeepingUses::start(key_uses, pool.clone()),
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
             tls,
@@ -205,6 +206,8 @@ impl Service {
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
+        // No request uses a key any more.
+        self.keeping_uses.stop().await?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
         self.feeding.await.context("the news of organizations were cut off")?;
         self.finding.await.context("the search for identities was cut off")?;
@@ -219,7 +222,33 @@ impl Service {
     }
 }
 
-fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer) -> (Log, Committer) {
+/// The task that keeps when keys were last used.
+#[derive(Debug)]
+struct KeepingUses {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl KeepingUses {
+    fn start(uses: KeyUses, pool: PgPool) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        Self { stop, task: tokio::spawn(uses.run(pool, async move { drop(stopped.await) })) }
+    }
+
+    /// Keeps the last uses and ends.
+    async fn stop(self) -> anyhow::Result<()> {
+        let _: Result<(), ()> = self.stop.send(());
+        self.task.await.context("the notes of used keys were cut off")
+    }
+}
+
+/// Whether requests are answered: not while read models of an older version wait to be rebuilt.
+async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
+    let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
+    Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
+}
+
+fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {
     let log_settings = LogSettings {
         quotas: settings.quotas.of_identity,
         max_clock_jump: settings.postgres.max_clock_jump,
@@ -228,7 +257,7 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer) -> (Log,
     let options = identity_log::connect_options(pool);
     let (log, committer) =
         Log::open(options, identity_projections::all(), Arc::new(NumberPool), log_settings);
-    (log, committer.before_readers(pool.clone()))
+    (log, committer.before_readers(pool.clone()).observed_by(Arc::new(cache.clone())))
 }
 
 /// With one name for both, a tunnel can have the address of a host of the mail domain.

@@ -66,6 +66,7 @@ fn an_auditor_can_do_nothing_else() {
         (Method::PATCH, nobody("/mail/mailboxes/alpha")),
         (Method::GET, nobody("/api-keys")),
         (Method::POST, nobody("/api-keys")),
+        (Method::POST, nobody("/api-keys/ApiKey_{}/rotate")),
         (Method::DELETE, nobody("/api-keys/ApiKey_{}")),
         (Method::GET, nobody("/vault/secrets")),
         (Method::POST, nobody("/vault/secrets")),

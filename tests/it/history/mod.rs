@@ -16,7 +16,7 @@ use crate::harness::{Answer, Caller, World, text};
 impl Caller {
     /// The events of one page, which is the last.
     #[track_caller]
-    fn events(&self, query: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, query: &str) -> Vec<Value> {
         let page = self.get(&format!("/events?limit=1000&{query}")).ok();
         assert_eq!(page["next"], Value::Null, "more than a page");
         page["events"].as_array().unwrap().clone()

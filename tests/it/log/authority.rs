@@ -1,20 +1,36 @@
 //! No event of a key stands behind the revocation of the key, or behind the deletion of its identity.
 
-use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
+use identity_domain::Moment;
+use identity_domain::api_key::{Command as KeyCommand, Issue, Rotate, Scope};
 use sqlx::Executor as _;
 
 use super::*;
 
-fn issue(key: Uuid, scope: Scope) -> Append {
-    let issue = Issue {
+fn issued(scope: Scope) -> Issue {
+    Issue {
         label: "key".to_owned(),
         description: None,
         scope,
         secret_sha256: String::new(),
         last4: String::new(),
         created_by: "operator".to_owned(),
-    };
-    ask(&key, Command::ApiKey(KeyCommand::Issue(Box::new(issue))))
+        expires_at: None,
+    }
+}
+
+fn issue(key: Uuid, scope: Scope) -> Append {
+    ask(&key, Command::ApiKey(KeyCommand::Issue(Box::new(issued(scope)))))
+}
+
+/// Gives a key the secret with this digest.
+fn rotate(key: Uuid, secret_sha256: &str, overlap: Duration) -> Append {
+    let (secret_sha256, last4) = (secret_sha256.to_owned(), String::new());
+    let rotate = Rotate { secret_sha256, last4, overlap, expires_at: None };
+    ask(&key, Command::ApiKey(KeyCommand::Rotate(Box::new(rotate))))
+}
+
+fn with_secret(secret_sha256: &str, append: Append) -> Append {
+    Append { secret_sha256: secret_sha256.to_owned(), ..append }
 }
 
 fn revoke(key: Uuid) -> Append {
@@ -45,6 +61,48 @@ fn a_key_acts_up_to_its_revocation_and_no_further() {
     assert_eq!(answers.each_ref().map(is_refused), [false, false, true, true, false]);
     let [later] = history.in_one_batch([by(admin, describe(desk, "much too late"))]);
     assert!(is_refused(&later), "{later:?}");
+}
+
+#[test]
+fn a_secret_acts_until_the_rotation_that_ends_it() {
+    let history = History::new();
+    let [key, desk] = [ids::mint_random(), ids::mint()];
+    let by = |secret: &str, text: &str| by(Actor::AdminKey(key), with_secret(secret, describe(desk, text)));
+    history.append(issue(key, Scope::Admin));
+    history.append(create(desk, "harbor-desk"));
+    let answers = history.in_one_batch([
+        by("", "first"),
+        rotate(key, "second", Duration::from_hours(1)),
+        by("", "first, in the overlap"),
+        by("second", "second"),
+        by("third", "not yet"),
+        rotate(key, "third", Duration::ZERO),
+        by("", "first, too late"),
+        by("second", "second, too late"),
+        by("third", "third"),
+    ]);
+    let refused = answers.each_ref().map(is_refused);
+    assert_eq!(refused, [false, false, false, false, true, false, true, true, false]);
+}
+
+#[test]
+fn a_key_acts_until_it_expires() {
+    let history = History::new();
+    let [key, desk] = [ids::mint_random(), ids::mint()];
+    let now: time::OffsetDateTime =
+        wait(sqlx::query_scalar("select clock_timestamp()").fetch_one(history.database.pool())).unwrap();
+    let expires_at = Moment::from(now).plus(Duration::from_millis(1_500));
+    let issue = Issue { expires_at: Some(expires_at), ..issued(Scope::Admin) };
+    history.append(ask(&key, Command::ApiKey(KeyCommand::Issue(Box::new(issue)))));
+    history.append(create(desk, "harbor-desk"));
+    let mut said = 0;
+    eventually("the key has expired", || {
+        said += 1;
+        let [answer] = history.in_one_batch([by(Actor::AdminKey(key), describe(desk, &said.to_string()))]);
+        is_refused(&answer)
+    });
+    let last = history.events().pop().unwrap();
+    assert!(said > 1 && Moment::from(last.recorded_at) < expires_at, "{last:?}");
 }
 
 #[test]

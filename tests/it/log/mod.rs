@@ -28,7 +28,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
-use crate::harness::{Database, wait};
+use crate::harness::{Database, eventually, wait};
 
 /// How long a state may take to come about before a test gives up.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -132,6 +132,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         aggregate_id: aggregate_id.to_string(),
         command,
         actor: Actor::Operator,
+        secret_sha256: String::new(),
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,

@@ -41,6 +41,7 @@ fn issue(scope: Scope) -> Command {
         secret_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         last4: "x7Qd".to_owned(),
         created_by: "operator".to_owned(),
+        expires_at: None,
     })))
 }
 

@@ -31,6 +31,7 @@ enum Step {
     Forbid(usize, usize),
     Forget(usize),
     Mint(usize),
+    RotateKey(usize),
     RevokeKey(usize),
 }
 
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => two.prop_map(|(secret, identity)| Step::Forbid(secret, identity)),
         1 => one.clone().prop_map(Step::Forget),
         2 => one.clone().prop_map(Step::Mint),
+        2 => one.clone().prop_map(Step::RotateKey),
         1 => one.prop_map(Step::RevokeKey),
     ]
 }
@@ -119,6 +121,11 @@ impl Actor {
                 let answer =
                     admin.post("/api-keys", &json!({"label": "é", "scoped_identity_id": self.id(of)}));
                 self.keys.extend((answer.status == 201).then(|| answer.json()["record"].clone()));
+            }
+            Step::RotateKey(number) => {
+                if let Some(key) = nth(&self.keys, number) {
+                    drop(admin.post(&format!("/api-keys/{}/rotate", text(&key["id"])), &json!({})));
+                }
             }
             Step::RevokeKey(number) => {
                 if let Some(key) = nth(&self.keys, number) {

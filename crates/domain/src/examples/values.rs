@@ -8,7 +8,7 @@ use crate::organization;
 use crate::phone::{CallAction, CallHandling, ForwardingTargetType, UsState};
 use crate::vault;
 use crate::vault_secret::{self, Registration, SecretType};
-use crate::{Event, Handle};
+use crate::{Event, Handle, Moment};
 
 /// Lists a value of each variant. The match is exhaustive, so a new variant does not compile without a value.
 macro_rules! values {
@@ -95,18 +95,33 @@ fn of_identity() -> [identity::Event; 22] {
     }
 }
 
-fn of_api_key() -> [api_key::Event; 2] {
+fn of_api_key() -> [api_key::Event; 3] {
     use api_key::Event;
     values! {
-        Event::Issued(_) => Event::Issued(Issue {
-            label: "harbor-desk on the night server".to_owned(),
-            description: Some("Replaced every quarter".to_owned()),
-            scope: Scope::Agent { identity_id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c01") },
-            secret_sha256: "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592".to_owned(),
-            last4: "k9Zq".to_owned(),
-            created_by: "ApiKey_4c6f0d5e-8a1b-4f27-9be3-71d2c05a6f18".to_owned(),
-        }),
+        Event::Issued(_) => Event::Issued(issued()),
+        Event::Rotated { .. } => rotated(),
         Event::Revoked {} => Event::Revoked {},
+    }
+}
+
+fn issued() -> Issue {
+    Issue {
+        label: "harbor-desk on the night server".to_owned(),
+        description: Some("Replaced every quarter".to_owned()),
+        scope: Scope::Agent { identity_id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c01") },
+        secret_sha256: "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592".to_owned(),
+        last4: "k9Zq".to_owned(),
+        created_by: "ApiKey_4c6f0d5e-8a1b-4f27-9be3-71d2c05a6f18".to_owned(),
+        expires_at: None,
+    }
+}
+
+fn rotated() -> api_key::Event {
+    api_key::Event::Rotated {
+        secret_sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned(),
+        last4: "Rw3t".to_owned(),
+        expires_at: None,
+        previous_valid_until: moment("2026-03-02T09:30:00.000000Z"),
     }
 }
 
@@ -227,7 +242,17 @@ pub(super) fn with_optional_fields() -> Vec<(Event, &'static str)> {
         ..CallHandling::default()
     };
     let phone_number_id = id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04");
-    vec![(Event::Identity(identity::Event::PhoneChanged { phone_number_id, calls }), "forwarding")]
+    let expires_at = Some(moment("2026-06-01T00:00:00.000000Z"));
+    let issue = Issue { expires_at, ..issued() };
+    let mut rotation = rotated();
+    if let api_key::Event::Rotated { expires_at: end, .. } = &mut rotation {
+        *end = expires_at;
+    }
+    vec![
+        (Event::Identity(identity::Event::PhoneChanged { phone_number_id, calls }), "forwarding"),
+        (Event::ApiKey(api_key::Event::Issued(issue)), "expiry"),
+        (Event::ApiKey(rotation), "expiry"),
+    ]
 }
 
 fn handle(text: &str) -> Handle {
@@ -236,4 +261,8 @@ fn handle(text: &str) -> Handle {
 
 fn id(text: &str) -> Uuid {
     text.parse().unwrap()
+}
+
+fn moment(text: &str) -> Moment {
+    Moment::parse(text).unwrap()
 }

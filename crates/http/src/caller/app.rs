@@ -17,11 +17,13 @@ use uuid::Uuid;
 
 use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
+use crate::clock;
 use crate::context::{Context, ShareSlot};
 use crate::cursor::Seal;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
+use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::Metrics;
 use crate::readiness::{NotReady, Probe, Readiness};
@@ -66,6 +68,8 @@ pub struct Parts {
     pub key_finder: Finder<KeyId>,
     /// What was read a moment ago.
     pub cache: Cache,
+    /// Notes which keys are used.
+    pub key_uses: KeyUses,
     /// What is counted of requests.
     pub metrics: Metrics,
 }
@@ -133,13 +137,12 @@ impl App {
         &self,
         header: &HeaderValue,
         context: &Context,
-    ) -> Result<Arc<KeyRow>, ApiError> {
-        let presented = header.to_str().ok().and_then(Presented::parse);
-        if let Some(presented) = presented {
-            let key = self.key(presented.id).await?;
-            if let Some(key) = key.filter(|key| presented.matches(&key.secret_sha256)) {
-                return Ok(key);
-            }
+    ) -> Result<(Arc<KeyRow>, Presented), ApiError> {
+        if let Some(presented) = header.to_str().ok().and_then(Presented::parse)
+            && let Some((key, _)) = self.valid_key(presented).await?
+        {
+            self.0.parts.key_uses.note(key.id, clock::now().into());
+            return Ok((key, presented));
         }
         self.0.parts.metrics.refused_key();
         Err(self.0.limits.refused(context.client))
@@ -161,8 +164,14 @@ impl App {
         self.0.limits.take_vault_attempt(key)
     }
 
-    /// The key with this id, if it is good.
-    pub(super) async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, FindError> {
+    /// The key that is presented and how long it is still valid, if it is valid now.
+    async fn valid_key(&self, presented: Presented) -> Result<Option<(Arc<KeyRow>, Duration)>, FindError> {
+        let key = self.key(presented.id).await?;
+        Ok(key.and_then(|key| presented.remaining(&key, clock::now()).map(|remaining| (key, remaining))))
+    }
+
+    /// The key with this id, if it was not revoked.
+    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, FindError> {
         let Parts { key_finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.key(id);
         metrics.looked_up("key", known.is_some());
@@ -224,21 +233,22 @@ impl App {
     }
 }
 
-/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that was revoked meanwhile.
+/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that
+/// was revoked, or has expired, meanwhile.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCheck {
     app: App,
-    key: Uuid,
+    presented: Presented,
 }
 
 impl KeyCheck {
-    pub(super) fn new(app: &App, key: Uuid) -> Self {
-        Self { app: app.clone(), key }
+    pub(super) fn new(app: &App, presented: Presented) -> Self {
+        Self { app: app.clone(), presented }
     }
 
-    /// Whether the key is still valid.
-    pub(crate) async fn is_valid(&self) -> Result<bool, FindError> {
-        Ok(self.app.key(self.key).await?.is_some())
+    /// How long the key is still valid, if nobody changes it; `None` if it is not valid any more.
+    pub(crate) async fn remaining(&self) -> Result<Option<Duration>, FindError> {
+        Ok(self.app.valid_key(self.presented).await?.map(|(_, remaining)| remaining))
     }
 }
 
@@ -247,14 +257,15 @@ impl KeyCheck {
 pub(crate) struct Admission {
     app: App,
     key: Arc<KeyRow>,
+    presented: Presented,
     client: Option<IpAddr>,
     slot: ShareSlot,
 }
 
 impl Admission {
-    pub(super) fn new(app: &App, key: &Arc<KeyRow>, context: &Context) -> Self {
+    pub(super) fn new(app: &App, key: &Arc<KeyRow>, presented: Presented, context: &Context) -> Self {
         let (client, slot) = (context.client, context.share.clone());
-        Self { app: app.clone(), key: Arc::clone(key), client, slot }
+        Self { app: app.clone(), key: Arc::clone(key), presented, client, slot }
     }
 
     /// Lets the request in: it counts from now on. Again and again, and it counts once.
@@ -269,9 +280,7 @@ impl Admission {
 
     /// Lets the request in when its body has arrived, if its key is still valid.
     pub(crate) async fn enter_with_body(&self) -> Result<(), ApiError> {
-        if !KeyCheck::new(&self.app, self.key.id).is_valid().await? {
-            return Err(ApiError::unauthorized());
-        }
-        self.enter()
+        let remaining = KeyCheck::new(&self.app, self.presented).remaining().await?;
+        remaining.map_or_else(|| Err(ApiError::unauthorized()), |_| self.enter())
     }
 }

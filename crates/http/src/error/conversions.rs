@@ -200,6 +200,14 @@ impl From<ApiKeyError> for ApiError {
             ApiKeyError::NotFound => Self::api_key_not_found(),
             ApiKeyError::AlreadyIssued => Self::new(Code::ApiKeyExists, "API key id is in use"),
             ApiKeyError::IdentityNotFound => Self::identity_not_found(),
+            ApiKeyError::Ended => Self::api_key_ended(),
+            ApiKeyError::ExpiryNotAhead => Self::invalid_field("expires_at", "Should be in the future"),
+            ApiKeyError::ExpiryTooFar => {
+                Self::invalid_field("expires_at", "Should be at most ten years from now")
+            }
+            ApiKeyError::OverlapTooLong => {
+                Self::invalid_field("overlap_seconds", "Should be at most 30 days")
+            }
         }
     }
 }

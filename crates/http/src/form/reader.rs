@@ -1,7 +1,7 @@
 //! Readers of single values. A reader carries the JSON schema of what it takes, so the shapes in the OpenAPI document come
 //! from the code that reads.
 
-use identity_domain::Handle;
+use identity_domain::{Handle, Moment};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
@@ -115,6 +115,26 @@ pub(crate) fn boolean() -> impl Reader<Value, bool> {
         },
         || json!({ "type": "boolean" }),
     )
+}
+
+/// A whole number from 0 to `largest`.
+pub(crate) fn whole_number(largest: u64) -> impl Reader<Value, u64> {
+    let read = move |value: &Value| match value.as_u64() {
+        Some(number) if number <= largest => Ok(number),
+        Some(_) => {
+            let message = format!("Input should be less than or equal to {largest}");
+            Err(Complaint::new("less_than_equal", message))
+        }
+        None => Err(Complaint::new("int_type", "Input should be a valid integer that is not negative")),
+    };
+    (read, move || json!({ "type": "integer", "minimum": 0, "maximum": largest }))
+}
+
+/// A moment in RFC 3339.
+pub(crate) fn moment() -> impl Reader<Value, Moment> {
+    let complaint = || Complaint::new("datetime_parsing", "Input should be a date and time in RFC 3339");
+    let read = move |value: &Value| value.as_str().and_then(Moment::parse).ok_or_else(complaint);
+    (read, || json!({ "type": "string", "format": "date-time" }))
 }
 
 /// A UUID as text.

@@ -103,7 +103,9 @@ impl Daily {
         }
         match command {
             Command::Identity(command) => self.take_for_identity(key, command),
-            Command::ApiKey(api_key::Command::Issue(_)) => self.keys.take(&key.id),
+            Command::ApiKey(api_key::Command::Issue(_) | api_key::Command::Rotate(_)) => {
+                self.keys.take(&key.id)
+            }
             Command::VaultSecret(vault_secret::Command::Register { .. }) => {
                 self.secrets.take(&key.organization_id)
             }

@@ -1,12 +1,14 @@
 //! Keys. Contract, section 9, and D12.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
-use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
-use identity_domain::{Command, Kind};
-use identity_log::{Committed, ids};
-use identity_projections::api_keys;
+use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
+use identity_domain::{Command, Kind, Moment};
+use identity_log::{Committed, Made, ids};
+use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,11 +17,12 @@ use uuid::Uuid;
 
 use super::json as answer;
 use crate::api_key::{Secret, parse_public_id, public_id};
-use crate::caller::{Admin, AppSettings, Holder, Segments};
+use crate::caller::{Admin, AppSettings, Caller, Holder, Segments};
+use crate::clock;
 use crate::code::Code;
-use crate::conditional::unless_known;
+use crate::conditional::unless_same;
 use crate::error::ApiError;
-use crate::form::reader::{choice, filled_text, text, uuid};
+use crate::form::reader::{choice, filled_text, moment, text, uuid, whole_number};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::reply::{Answer, Done, Reply, Source};
@@ -31,9 +34,9 @@ use crate::reply::{Answer, Done, Reply, Source};
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedApiKey<'static>)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))))]
 pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> Result<Response, ApiError> {
-    let NewKey { label, description, scope, identity_id } = body.read(caller.settings())?;
+    let NewKey { label, description, scope, identity_id, expires_at } = body.read(caller.settings())?;
     let scope = allowed_scope(scope, identity_id)?;
-    let secret = Secret::generate().map_err(|error| ApiError::internal(error.to_string()))?;
+    let secret = new_secret()?;
     let issue = Issue {
         label,
         description,
@@ -41,38 +44,79 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> 
         secret_sha256: secret.sha256(),
         last4: secret.last4(),
         created_by: caller.actor().id(),
+        expires_at,
     };
     let id = ids::mint_random();
     let command = KeyCommand::Issue(Box::new(issue));
-    caller.write(id, Command::ApiKey(command), None, Issued { id, secret }).await
+    caller.write(id, Command::ApiKey(command), None, Shown { id, secret, status: StatusCode::CREATED }).await
+}
+
+/// Rotate an API key
+///
+/// The key gets a new text, which opens at once. The text that it had opens until the overlap ends; an older one ends at once.
+/// Rotating another admin key is answered 403, and so is `expires_at` for the key that asks.
+#[utoipa::path(post, path = "/api/v1/api-keys/{api_key_id}/rotate", tag = "API keys",
+    responses((status = 200, description = "The key, whose new text is shown this once", body = CreatedApiKey<'static>)),
+    extensions(("x-errors" = json!([Code::ApiKeyNotFound, Code::ApiKeyEnded]))))]
+pub(crate) async fn rotate_api_key(
+    Admin(caller): Admin,
+    Segments(id): Segments<String>,
+    IfMatch(headers): IfMatch,
+    body: Sent<Rotation>,
+) -> Result<Response, ApiError> {
+    let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
+    let Rotation { overlap, expires_at } = body.read(caller.settings())?;
+    check_rotation(&caller, id, expires_at.is_some()).await?;
+    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    let secret = new_secret()?;
+    let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
+    let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
+    caller.write(id, command, expected, Shown { id, secret, status: StatusCode::OK }).await
+}
+
+/// Whether the caller may rotate this key. An admin rotates the keys that it may issue, and its own; it does not prolong its own.
+async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Result<(), ApiError> {
+    let key = api_keys::find(caller.pool(), id).await?;
+    let key = key.filter(|key| key.organization_id == caller.organization_id());
+    let key = key.ok_or_else(ApiError::api_key_not_found)?;
+    if key.scope == KeyScope::Admin && key.id != caller.key.id {
+        return Err(ApiError::forbidden("An API key may not rotate another admin-scoped API key"));
+    }
+    if key.id == caller.key.id && changes_expiry {
+        return Err(ApiError::forbidden("An API key may not change its own expiry"));
+    }
+    let is_active = !api_keys::find_active(caller.pool(), &[id]).await?.is_empty();
+    if is_active { Ok(()) } else { Err(ApiError::api_key_ended()) }
+}
+
+fn new_secret() -> Result<Secret, ApiError> {
+    Secret::generate().map_err(|error| ApiError::internal(error.to_string()))
 }
 
 /// Answers with a key. Its text is shown once: whoever repeats the request gets the record, and is told why no more.
-struct Issued {
+struct Shown {
     id: Uuid,
     secret: Secret,
+    status: StatusCode,
 }
 
 #[async_trait]
-impl Reply for Issued {
+impl Reply for Shown {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let row = api_keys::issued(&committed.events).ok_or_else(ApiError::api_key_not_found)?;
-        let notice = "The key was shown when it was issued, and is not shown again";
+        let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
+        let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;
         let body = CreatedApiKey {
             api_key: None,
-            record: ApiKey::of(&row, public_id(row.id), false),
-            message: Some(notice),
+            record: ApiKey::of(row, public_id(row.id), None, false),
+            message: Some("The key was shown in the first answer, and is not shown again"),
         };
-        Answer::json(StatusCode::CREATED, &body)
+        Answer::json(self.status, &body)
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
         let mut body: Value = serde_json::from_str(answer.body())?;
         let record = body.get_mut("record").map(Value::take);
-        Answer::json(
-            StatusCode::CREATED,
-            &json!({ "api_key": self.secret.key_text(self.id), "record": record }),
-        )
+        Answer::json(self.status, &json!({ "api_key": self.secret.key_text(self.id), "record": record }))
     }
 }
 
@@ -83,6 +127,7 @@ pub(crate) struct NewKey {
     description: Option<String>,
     scope: Option<RequestedScope>,
     identity_id: Option<Uuid>,
+    expires_at: Option<Moment>,
 }
 
 /// What a key is asked for. Clients that know nothing of scopes leave it out and name an identity.
@@ -109,7 +154,33 @@ impl ReadForm for NewKey {
         let identity_id = form.lenient("scoped_identity_id", about, uuid());
         let message = "An auditor-scoped API key is not bound to an identity";
         form.excludes(("scope", "auditor"), "scoped_identity_id", message);
-        Some(Self { label: label?, description, scope, identity_id })
+        let about = "When it expires: in the future, and within ten years; it does not if absent";
+        let expires_at = form.lenient("expires_at", about, moment());
+        Some(Self { label: label?, description, scope, identity_id, expires_at })
+    }
+}
+
+/// How long the text that a key had stays valid after a rotation, unless the client says otherwise: a day.
+const USUAL_OVERLAP: Duration = Duration::from_hours(24);
+
+/// Body of `POST /api-keys/{api_key_id}/rotate`. Contract, section 9.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    overlap: Duration,
+    expires_at: Option<Moment>,
+}
+
+impl ReadForm for Rotation {
+    const NAME: &'static str = "RotateApiKey";
+    const EXAMPLE: &'static str = r#"{ "overlap_seconds": 3600 }"#;
+
+    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+        let about = "How long the text that the key had still opens; 86400 if absent";
+        let overlap = form.lenient("overlap_seconds", about, whole_number(MAX_OVERLAP.as_secs()));
+        let about =
+            "When the key expires from now on: in the future, and within ten years; unchanged if absent";
+        let expires_at = form.lenient("expires_at", about, moment());
+        Some(Self { overlap: overlap.map_or(USUAL_OVERLAP, Duration::from_secs), expires_at })
     }
 }
 
@@ -128,31 +199,28 @@ fn allowed_scope(requested: Option<RequestedScope>, identity_id: Option<Uuid>) -
 
 /// List API keys
 ///
-/// Revoked ones included, newest first.
+/// Revoked and expired ones included, newest first.
 #[utoipa::path(get, path = "/api/v1/api-keys", tag = "API keys",
     responses((status = 200, description = "The keys", body = Vec<ApiKey<'static>>)))]
 pub(crate) async fn list_api_keys(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    unless_known(&caller, &headers, async || {
-        let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
-        answer(
-            StatusCode::OK,
-            &keys
-                .iter()
-                .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.is_orphaned()))
-                .collect::<Vec<_>>(),
-        )
-    })
-    .await
+    let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
+    let now = clock::now();
+    let shown = keys
+        .iter()
+        .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.last_used_at, key.is_ended(now)));
+    // A key expires and is used without an event, so the history does not tell whether the list has changed.
+    unless_same(&headers, answer(StatusCode::OK, &shown.collect::<Vec<_>>())?).await
 }
 
 /// Get the API key that asks
 #[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
     responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {
-    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), false))
+    let last_used_at = holder.last_used_at().await?;
+    answer(StatusCode::OK, &ApiKey::of(holder.key(), public_id(holder.key().id), last_used_at, false))
 }
 
 /// Revoke an API key

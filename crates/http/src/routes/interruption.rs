@@ -1,6 +1,7 @@
 //! Answers that are written piece by piece, and why such an answer breaks off.
 
 use std::error::Error;
+use std::time::Duration;
 
 use identity_log::proof::{SignError, TreeError};
 use identity_log::{ReadError, ReadModelFailure};
@@ -37,21 +38,21 @@ pub(crate) enum Interruption {
     /// A document of the past could not be folded.
     #[error(transparent)]
     Past(#[from] PastError),
-    /// The key that opened the stream was revoked.
-    #[error("the key of a stream was revoked")]
-    Revoked,
+    /// The key that opened the stream was revoked, or has expired.
+    #[error("the key of a stream was revoked or has expired")]
+    KeyEnded,
 }
 
 impl Interruption {
-    /// Asks again for the key of a stream.
-    pub(crate) async fn unless_valid(key: &KeyCheck) -> Result<(), Self> {
-        if key.is_valid().await? { Ok(()) } else { Err(Self::Revoked) }
+    /// Asks again for the key of a stream, and returns how long it is still valid.
+    pub(crate) async fn unless_valid(key: &KeyCheck) -> Result<Duration, Self> {
+        key.remaining().await?.ok_or(Self::KeyEnded)
     }
 
     /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
     pub(crate) fn report(&self) {
         match self {
-            Self::Revoked => tracing::info!("an answer was cut off: {self}"),
+            Self::KeyEnded => tracing::info!("an answer was cut off: {self}"),
             error => tracing::error!(error = error as &dyn Error, "an answer was cut off in the middle"),
         }
     }
@@ -69,7 +70,7 @@ impl From<Interruption> for ApiError {
             Interruption::Find(error) => error.into(),
             Interruption::Tree(error) => error.into(),
             Interruption::Past(error) => error.into(),
-            Interruption::Revoked => Self::unauthorized(),
+            Interruption::KeyEnded => Self::unauthorized(),
         }
     }
 }

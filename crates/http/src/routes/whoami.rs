@@ -39,8 +39,8 @@ pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {
         label: &key.label,
         description: key.description.as_deref(),
         created_at: timestamp(key.created_at),
-        last_used_at: None,
-        expires_at: None,
+        last_used_at: holder.last_used_at().await?.map(timestamp),
+        expires_at: key.expires_at.map(timestamp),
         scope,
         scoped_identity_id: key.identity_id,
     };

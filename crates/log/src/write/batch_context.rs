@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use identity_domain::api_key::ApiKey;
 use identity_domain::identity::{self, Event as IdentityEvent, Identity, Visibility};
 use identity_domain::vault_secret::VaultSecret;
-use identity_domain::{Command, Event, Facts, Kind, Needs, NumberWish, Offer, SecretSelection, State};
+use identity_domain::{
+    Command, Event, Facts, Kind, Moment, Needs, NumberWish, Offer, SecretSelection, State,
+};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -196,13 +197,17 @@ impl BatchContext {
         Ok(self.claims.load(connection, names.into_iter()).await?)
     }
 
-    /// Whether the actor of a command may still act: its key is active, and the identity of the key is live.
-    pub(super) fn may_act(&self, append: &Append) -> bool {
+    /// Whether the actor of a command may still act at this moment: its key is valid for the secret that it presented, and
+    /// the identity of the key is live.
+    pub(super) fn may_act(&self, append: &Append, now: OffsetDateTime) -> bool {
         let Some((key, identity)) = append.actor.key() else { return true };
         let organization = append.organization_id.as_str();
         let key = self.aggregate(organization, Kind::ApiKey, key.to_string());
-        key.is_some_and(|key| key.state == State::ApiKey(ApiKey::Active))
-            && identity.is_none_or(|identity| self.identity_is_live(organization, identity))
+        let is_valid = key.is_some_and(|key| match &key.state {
+            State::ApiKey(key) => key.is_valid_for(&append.secret_sha256, Moment::from(now)),
+            _ => false,
+        });
+        is_valid && identity.is_none_or(|identity| self.identity_is_live(organization, identity))
     }
 
     /// The state of the aggregate that a command is for.
@@ -240,6 +245,7 @@ impl BatchContext {
         let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
+            now: Moment::from(now),
             id_is_taken: self.id_is_taken(append),
             blocked: name.and_then(|name| {
                 let claimant = &append.aggregate_id;

@@ -128,7 +128,7 @@ fn decide_all(
     let mut accepted = Vec::with_capacity(appends.len());
     let mut used_keys = UsedKeys::new();
     for append in appends {
-        if !context.may_act(append) {
+        if !context.may_act(append, head.next_moment()?) {
             outcomes.push(Err(AppendError::KeyRevoked));
             continue;
         }

@@ -88,6 +88,12 @@ pub(super) fn ago(time: OffsetDateTime) -> String {
     since(OffsetDateTime::now_utc() - time)
 }
 
+/// Whether it is past by the clock of this machine.
+#[expect(clippy::disallowed_methods, reason = "what a person reads now is said of now")]
+pub(super) fn is_past(time: OffsetDateTime) -> bool {
+    time <= OffsetDateTime::now_utc()
+}
+
 fn since(past: Duration) -> String {
     let units = [(past.whole_days(), "day"), (past.whole_hours(), "hour"), (past.whole_minutes(), "minute")];
     match units.into_iter().find(|(count, _)| *count > 0) {

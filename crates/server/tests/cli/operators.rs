@@ -35,6 +35,39 @@ fn what_operators_make_is_there_with_and_without_a_service() {
 }
 
 #[test]
+fn a_key_expires_and_gets_a_new_text_at_the_command_line() {
+    let place = Place::served();
+    json(&place, &["org", "create", "acme"]);
+    let issue = ["key", "issue", "--org", "acme", "--label", "l"];
+    let issued = json(&place, &[&issue[..], &["--expires-in", "90d"]].concat());
+    let at = "2035-01-01T00:00:00Z";
+    let dated = json(&place, &[&issue[..], &["--expires-at", at]].concat());
+    let key_id = issued["key_id"].as_str().unwrap();
+    let rotated = json(&place, &["key", "rotate", key_id, "--overlap", "2h", "--expires-at", at]);
+    assert_eq!(rotated["key_id"], key_id);
+    let text = |value: &Value| value["api_key"].as_str().unwrap().to_owned();
+    assert!(text(&rotated).starts_with(key_id) && text(&rotated) != text(&issued));
+    let keys = json(&place, &["key", "list", "--org", "acme"]);
+    assert_eq!(
+        [&keys[0], &keys[1], &keys[2]].map(|key| &key["expires_at"]),
+        [&Value::Null, &at.into(), &at.into()]
+    );
+    assert_eq!(keys[2]["id"], dated["key_id"]);
+    assert_eq!(keys[1]["previous_valid_until"], rotated["previous_valid_until"]);
+    assert!(text(&rotated).ends_with(keys[1]["last4"].as_str().unwrap()));
+    assert_eq!(keys[1]["last_used_at"], Value::Null);
+    let listed = place.run(&["key", "list", "--org", "acme"]).succeeded().stdout;
+    assert!(listed.contains("active until 2035-01-01T00:00:00Z"), "{listed}");
+
+    let past = place.run(&[&issue[..], &["--expires-at", "2020-01-01T00:00:00Z"]].concat());
+    assert_eq!(past.error(), "a key must expire in the future");
+    let long = place.run(&["key", "rotate", key_id, "--overlap", "31d"]);
+    assert_eq!(long.error(), "the previous secret of a key is valid for at most 30 days");
+    json(&place, &["key", "revoke", key_id]);
+    assert!(place.run(&["key", "rotate", key_id]).error().contains("was revoked"));
+}
+
+#[test]
 fn the_demo_is_prepared_once() {
     let place = Place::served();
     let demo = || {

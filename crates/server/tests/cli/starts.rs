@@ -83,6 +83,7 @@ fn operators_commands(file: &str) -> Vec<Vec<&str>> {
         vec!["key", "list", "--org", "a"],
         vec!["key", "issue", "--org", "a", "--label", "l"],
         vec!["key", "revoke", "ApiKey_00000000-0000-4000-8000-000000000000"],
+        vec!["key", "rotate", "ApiKey_00000000-0000-4000-8000-000000000000"],
         vec!["identity", "list", "--org", "a"],
         vec!["identity", "show", "h", "--org", "a"],
         vec!["access", "list", "h", "--org", "a"],

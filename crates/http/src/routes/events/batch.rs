@@ -1,5 +1,7 @@
 //! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, TreeError};
@@ -57,8 +59,8 @@ impl Reading {
         Ok(batch)
     }
 
-    /// Breaks the stream off if its key was revoked.
-    pub(super) async fn check_key(&self) -> Result<(), Interruption> {
+    /// Breaks the stream off if its key was revoked or has expired. Returns how long it is still valid.
+    pub(super) async fn check_key(&self) -> Result<Duration, Interruption> {
         Interruption::unless_valid(&self.caller.key_check()).await
     }
 

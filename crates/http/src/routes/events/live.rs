@@ -78,8 +78,8 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiE
     };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
-        following.reading.check_key().await?;
-        following.news.silent_until = Instant::now() + following.heartbeat;
+        let key_is_valid_for = following.reading.check_key().await?;
+        following.news.silent_until = Instant::now() + following.heartbeat.min(key_is_valid_for);
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
     Ok((HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
