@@ -152,6 +152,20 @@ fn an_admin_rotates_its_own_key_and_those_that_it_may_issue() {
     assert!(opens(&world, other.api_key.expose_secret()));
 }
 
+// Whoever has found the old secret must not lock out whoever has the new one.
+#[test]
+fn a_key_is_not_rotated_with_its_previous_secret() {
+    let world = World::new();
+    let (id, old) = (world.admin_key().split_once('.').unwrap().0.to_owned(), world.admin_key().to_owned());
+    let new = text(&rotate(&world, &id, 3600)["api_key"]);
+    let before = world.events();
+    let answer = try_rotate(&world.holder_of(&old), &id, &json!({"overlap_seconds": 0})).must_be(403);
+    assert!(answer.detail().to_string().contains("previous secret"), "{answer}");
+    assert_eq!(world.events(), before);
+    assert!(opens(&world, &new));
+    try_rotate(&world.holder_of(&new), &id, &json!({})).ok();
+}
+
 #[test]
 fn a_repeated_rotation_is_done_once_and_shows_no_text() {
     let world = World::new();

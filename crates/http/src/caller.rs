@@ -321,6 +321,11 @@ impl Caller {
         }
     }
 
+    /// Whether the caller presented the latest secret of this key, and not the one before it.
+    pub(crate) fn presents_latest_secret_of(&self, key: &KeyRow) -> bool {
+        self.presented.matches(&key.secret_sha256)
+    }
+
     /// An identity that the caller writes to, to be shown in the answer.
     pub(crate) fn subject(&self, id: Uuid) -> Subject {
         Subject { organization_id: self.organization_id().to_owned(), viewer: self.viewer(), id }

@@ -85,13 +85,13 @@ impl Revision {
 
 impl From<&IdentityBody> for Revision {
     fn from(identity: &IdentityBody) -> Self {
-        Self { id: identity.id, version: identity.version, changed_at: Some(identity.changed_at) }
+        Self { id: identity.id, version: identity.version, changed_at: identity.changed_at }
     }
 }
 
 impl From<&Row> for Revision {
     fn from(row: &Row) -> Self {
-        Self { id: row.document.id, version: row.version, changed_at: Some(row.changed_at) }
+        Self { id: row.document.id, version: row.version, changed_at: row.changed_at }
     }
 }
 

@@ -61,7 +61,7 @@ plain_errors! {
     /// No such key in the organization.
     api_key_not_found = ApiKeyNotFound, "API key not found";
     /// The key opens nothing any more, so it gets no new text either.
-    api_key_ended = ApiKeyEnded, "The API key was revoked or has expired";
+    api_key_ended = ApiKeyEnded, "The API key was revoked or has expired, or its identity was deleted";
     /// No such secret in the organization.
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
     /// The organization has no vault yet.

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, watch};
 /// What keeps the service from answering; nothing once it is ready.
 pub type Readiness = watch::Receiver<Option<Preparation>>;
 
-/// The rebuild of a read model whose table is of an older version than the software.
+/// The rebuild of a read model whose table is missing or of an older version than the software.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preparation {
     /// Which.

@@ -116,10 +116,13 @@ const OUTAGE_STATES: [&str; 9] =
     ["25006", "25P03", "0A000", "3F000", "42501", "42P01", "55006", "55P03", "72000"];
 
 /// Whether another attempt can succeed at once, or one command alone may have caused the error: the transaction was ended
-/// for another one, a plan is out of date, or a limit is reached, which may be the size of an index entry.
+/// for another one, a plan is out of date, one command needs a table that is missing, or a limit is reached, which may be
+/// the size of an index entry.
 fn is_worth_another_attempt(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "0A000" || code.starts_with("40") || code.starts_with("54"))
+    code.is_some_and(|code| {
+        ["0A000", "3F000", "42P01"].contains(&&*code) || code.starts_with("40") || code.starts_with("54")
+    })
 }
 
 /// Whether an error tells of a state of Postgres, so that the same statement can succeed later.

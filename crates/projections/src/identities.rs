@@ -28,7 +28,7 @@ pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {
     () => {
-        "document, tunnel_metadata, created_at, version, coalesce(changed_at, created_at) as changed_at,
+        "document, tunnel_metadata, created_at, version, changed_at,
          coalesce(access_version, 0) as access_version"
     };
 }
@@ -49,8 +49,8 @@ pub struct Row {
     pub created_at: OffsetDateTime,
     /// The aggregate's version.
     pub version: i64,
-    /// When it got this version.
-    pub changed_at: OffsetDateTime,
+    /// When it got this version; `None` if an older version of this software wrote the row.
+    pub changed_at: Option<OffsetDateTime>,
     /// The version at which the visibility changed last; 0 if it never did.
     pub access_version: i64,
 }
@@ -73,7 +73,7 @@ impl Projection for Identities {
             _ => tunnel_metadata,
         };
         let document = IdentityDocument::fold(document, event)?;
-        let (version, changed_at) = (event.sequence, event.recorded_at);
+        let (version, changed_at) = (event.sequence, Some(event.recorded_at));
         Some(Row { document, tunnel_metadata, created_at, version, changed_at, access_version })
     }
 
@@ -156,7 +156,7 @@ impl<'a> TableIdentity<'a> {
             document: serde_json::to_string(document)?,
             folded_name: document.display_name.as_deref().map(folded),
             access_version: Some(row.access_version),
-            changed_at: Some(row.changed_at),
+            changed_at: row.changed_at,
         })
     }
 }

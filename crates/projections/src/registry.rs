@@ -80,8 +80,11 @@ const LOCK_HOLDERS: &str = "
 /// All entries, by name.
 pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Entry>, sqlx::Error> {
     let query = format!(
-        "select name, to_regclass('read_model.' || name) is not null as is_there, version, built_at, built_position, retired_version, retired_at, retired_position,
-                next_version, next_position, job_phase, job_done, job_total, job_updated_at,
+        "select name, to_regclass('read_model.' || name) is not null as is_there, version, built_at, built_position,
+                case when to_regclass('read_model_retired.' || name) is not null then retired_version end as retired_version,
+                retired_at, retired_position,
+                case when to_regclass('read_model_next.' || name) is not null then next_version end as next_version,
+                next_position, job_phase, job_done, job_total, job_updated_at,
                 verified_at, verified_position, differences, exists ({LOCK_HOLDERS}) as job_runs
          from read_models
          order by name"

@@ -279,9 +279,10 @@ impl ReadModels {
             gauges.get_or_create(&label).set(value);
         };
         let seconds = |moment: Option<time::OffsetDateTime>| moment.map(time::OffsetDateTime::unix_timestamp);
-        // A live table is written in the transaction of the events it folds, so it stands at the head; one that is of
-        // another version than this software's has all of the log before it.
-        set(&self.lag, if entry.version == table.version() { 0 } else { head });
+        // A live table is written in the transaction of the events it folds, so it stands at the head; one that is missing
+        // or of another version than this software's has all of the log before it.
+        let is_current = entry.is_there && entry.version == table.version();
+        set(&self.lag, if is_current { 0 } else { head });
         set(&self.version, entry.version.into());
         set(&self.wanted_version, table.version().into());
         set(&self.job_running, entry.job_runs.into());

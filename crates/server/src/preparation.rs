@@ -1,11 +1,12 @@
 //! Work that must be done before the service answers: read models that are missing or of an older version are rebuilt
 //! from the log.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity_http::Preparation;
-use identity_log::connect_options;
+use identity_log::{connect_options, is_outage};
 use identity_projections::rebuild::{self, JobError, Phase, Progress, Settings};
 use identity_projections::{Table, registry, tables};
 use sqlx::PgPool;
@@ -65,7 +66,7 @@ pub(crate) async fn run(
                 }
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot look read models up");
+                tracing::error!(error = &error as &dyn Error, "cannot look read models up");
                 rest(&mut stop).await;
             }
         }
@@ -77,10 +78,14 @@ pub(crate) async fn run(
 
 /// Whether Postgres refused a connection because there were too many.
 fn is_short_of_connections(error: &JobError) -> bool {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |&error| error.source());
-    let mut codes =
-        chain.filter_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
-    codes.any(|code| code == "53300")
+    let code = of_database(error).and_then(|error| error.as_database_error()?.code());
+    code.is_some_and(|code| code == "53300")
+}
+
+/// The error of the database that a job failed with, if it was one.
+fn of_database(error: &JobError) -> Option<&sqlx::Error> {
+    let mut chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    chain.find_map(|error| error.downcast_ref())
 }
 
 async fn rest(stop: &mut watch::Receiver<bool>) {
@@ -97,7 +102,7 @@ fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<P
             format!("waiting for {holder}")
         }
         error => {
-            tracing::error!(error = error as &dyn std::error::Error, read_model = name, "rebuild failed");
+            tracing::error!(error = error as &dyn Error, read_model = name, "rebuild failed");
             "failed, about to be tried again".to_owned()
         }
     };
@@ -145,6 +150,17 @@ async fn make_ready_table_live(
             Ok(true)
         }
         Err(JobError::NothingReady) => Ok(false),
+        // A table that cannot be caught up, since something is wrong with it, is built anew.
+        Err(error @ (JobError::Row(_) | JobError::CatchUp(_)))
+            if !of_database(&error).is_some_and(is_outage) =>
+        {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                read_model = table.name(),
+                "a ready table is no good"
+            );
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }

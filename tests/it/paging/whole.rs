@@ -56,7 +56,7 @@ fn a_list_that_cannot_be_read_to_its_end_breaks_off() {
     world.database().execute("alter table read_model.identities rename to gone");
     let mut rest = Vec::new();
     response.read_to_end(&mut rest).expect_err("a list that is cut off does not end well");
-    assert_eq!(open().status(), 500, "before the first byte there is a status");
+    assert_eq!(open().status(), 503, "before the first byte there is a status");
     world.database().execute("alter table read_model.gone rename to identities");
     assert_eq!(open().status(), 200);
 }

@@ -23,7 +23,7 @@ const MAX_DICTIONARY_BYTES: usize = 4096;
 pub(super) struct Packed {
     id: Uuid,
     version: i64,
-    changed_at: OffsetDateTime,
+    changed_at: Option<OffsetDateTime>,
     /// Document and access rows, concatenated and compressed.
     texts: Box<[u8]>,
     document_bytes: usize,
@@ -78,7 +78,7 @@ mod tests {
 
     fn found(number: u128, document: &str, access: &str) -> IdentityBody {
         let (document, access) = (document.to_owned(), access.to_owned());
-        let changed_at = OffsetDateTime::UNIX_EPOCH;
+        let changed_at = Some(OffsetDateTime::UNIX_EPOCH);
         IdentityBody { id: Uuid::from_u128(number), version: 7, changed_at, document, access }
     }
 

@@ -74,7 +74,8 @@ pub(crate) async fn rotate_api_key(
     caller.write(id, command, expected, Shown { id, secret, status: StatusCode::OK }).await
 }
 
-/// Whether the caller may rotate this key. An admin rotates the keys that it may issue, and its own; it does not prolong its own.
+/// Whether the caller may rotate this key. An admin rotates the keys that it may issue, and its own; it does not prolong its
+/// own. The previous secret must not displace the latest one: after a leak it would lock its owner out.
 async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Result<(), ApiError> {
     let key = api_keys::find(caller.pool(), id).await?;
     let key = key.filter(|key| key.organization_id == caller.organization_id());
@@ -84,6 +85,9 @@ async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Resu
     }
     if key.id == caller.key.id && changes_expiry {
         return Err(ApiError::forbidden("An API key may not change its own expiry"));
+    }
+    if key.id == caller.key.id && !caller.presents_latest_secret_of(&key) {
+        return Err(ApiError::forbidden("An API key may not be rotated with its previous secret"));
     }
     let is_active = !api_keys::find_active(caller.pool(), &[id]).await?.is_empty();
     if is_active { Ok(()) } else { Err(ApiError::api_key_ended()) }

@@ -55,7 +55,7 @@ impl Committer {
         self
     }
 
-    /// Takes connections from the readers if Postgres has none left: who writes comes first.
+    /// Takes a connection from the readers if Postgres has none left: writes come before reads.
     #[must_use]
     pub fn before_readers(mut self, readers: PgPool) -> Self {
         self.connector = self.connector.before(readers);

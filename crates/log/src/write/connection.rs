@@ -10,6 +10,9 @@ use crate::error::BatchError;
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
 pub const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
+/// The wait before the next attempt to get a connection where there was no room.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A connection that no batch uses at present.
 pub(super) struct IdleConnection {
     connection: PgConnection,
@@ -25,7 +28,7 @@ impl IdleConnection {
 /// Opens the committer's connections.
 pub(super) struct Connector {
     options: PgConnectOptions,
-    /// Whose connections are taken if Postgres has none left.
+    /// The pool whose connections are taken if Postgres has no room left.
     readers: Option<PgPool>,
 }
 
@@ -46,20 +49,66 @@ impl Connector {
         {
             return Ok(connection);
         }
-        match PgConnection::connect_with(&self.options).await {
-            Err(error) if is_refused_for_want_of_room(&error) => self.take_from_readers().await.ok_or(error),
-            opened => opened,
+        PgConnection::connect_with(&self.options).await
+    }
+
+    /// The same for the connection on which batches are written: if Postgres has no room left, a reader gives one up. The
+    /// caller limits the time.
+    pub(super) async fn open_before_readers(
+        &self,
+        idle: Option<IdleConnection>,
+    ) -> Result<PgConnection, sqlx::Error> {
+        match (self.open(idle).await, &self.readers) {
+            (Err(error), Some(readers)) if is_refused_for_want_of_room(&error) => tokio::select! {
+                reader = take_from(readers) => committers(reader).await,
+                opened = self.open_once_there_is_room() => opened,
+            },
+            (opened, _) => opened,
         }
     }
 
-    /// Makes a connection of the readers one of the committer. They open another one as soon as there is room.
-    async fn take_from_readers(&self) -> Option<PgConnection> {
-        let mut connection = self.readers.as_ref()?.acquire().await.ok()?.detach();
-        let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
-        let set = "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
-        sqlx::query(set).bind(names).bind(values).execute(&mut connection).await.ok()?;
-        Some(connection)
+    async fn open_once_there_is_room(&self) -> Result<PgConnection, sqlx::Error> {
+        loop {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            match PgConnection::connect_with(&self.options).await {
+                Err(error) if is_refused_for_want_of_room(&error) => {}
+                opened => return opened,
+            }
+        }
     }
+}
+
+/// Takes a connection out of the pool. The pool opens another one as soon as there is room. A task that waits for the pool
+/// may be told to open a connection, and then never looks at those that come back; so idle ones are looked for as well.
+async fn take_from(readers: &PgPool) -> PgConnection {
+    let queue = async {
+        loop {
+            if let Ok(reader) = readers.acquire().await {
+                return reader;
+            }
+        }
+    };
+    let look = async {
+        loop {
+            if let Some(reader) = readers.try_acquire() {
+                return reader;
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        reader = queue => reader.detach(),
+        reader = look => reader.detach(),
+    }
+}
+
+/// Gives a connection the settings of the committer's.
+async fn committers(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
+    let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
+    let set =
+        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
+    sqlx::query(set).bind(names).bind(values).execute(&mut connection).await?;
+    Ok(connection)
 }
 
 /// Whether there are as many connections as the server, the role or the database may have.

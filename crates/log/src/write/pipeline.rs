@@ -198,7 +198,7 @@ impl Pipeline {
 
     async fn writer(&mut self) -> Result<PgConnection, BatchError> {
         let (limit, idle) = (self.deps.settings.database_timeout, self.writer.take());
-        within(limit, async { Ok(self.connector.open(idle).await?) }).await
+        within(limit, async { Ok(self.connector.open_before_readers(idle).await?) }).await
     }
 
     /// Waits for the batch that is being written, if there is one. Returns whether a draft on top of it can still be

@@ -80,7 +80,7 @@ pub async fn next(
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
     first.add(viewer.agent_id()).map_err(sqlx::Error::Encode)?;
     let page = concat!(
-        "with page as (select id, version, coalesce(changed_at, created_at) as changed_at, document, created_at from read_model.identities where ",
+        "with page as (select id, version, changed_at, document, created_at from read_model.identities where ",
         seen!(list, "$1", "$2")
     );
     let mut query = QueryBuilder::with_arguments(page, first);

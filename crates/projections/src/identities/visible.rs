@@ -46,8 +46,8 @@ pub struct IdentityBody {
     pub id: Uuid,
     /// The aggregate's version.
     pub version: i64,
-    /// When it got this version.
-    pub changed_at: OffsetDateTime,
+    /// When it got this version; `None` if an older version of this software wrote the row.
+    pub changed_at: Option<OffsetDateTime>,
     /// The document's JSON text.
     pub document: String,
     /// JSON texts of its access rows, joined by commas; empty for an agent.
@@ -141,7 +141,7 @@ pub(super) use seen;
 macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(
-            "select id, version, coalesce(changed_at, created_at) as changed_at, document,
+            "select id, version, changed_at, document,
                     coalesce(access_version, 0) as access_version,
                     case when ",
             $viewer,

@@ -43,7 +43,7 @@ pub(super) enum Command {
         #[arg(long)]
         no_cutover: bool,
     },
-    /// Make tables live that were left ready by `rebuild --no-cutover`
+    /// Make tables live that a rebuild left ready: with `--no-cutover`, or because the live table was in use
     Cutover {
         #[command(flatten)]
         which: Which,

@@ -12,10 +12,10 @@ use crate::migrations;
 const GUARD: &str = "events_are_immutable";
 
 /// What to do where a part of the database is missing.
-const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore all of it, the schemas public and read_model together";
+const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore all of the schema public; what is in read_model follows from it";
 
 /// What cannot be made from anything else.
-const TABLES: [&str; 4] = ["events", "log_head", "organization_heads", "read_models"];
+const TABLES: [&str; 5] = ["events", "log_head", "organization_heads", "read_models", "api_key_uses"];
 
 /// What to do where a read model is missing.
 const REBUILD: &str =

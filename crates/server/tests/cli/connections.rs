@@ -60,6 +60,13 @@ fn whoever_writes_comes_before_those_who_read() {
             });
         }
         for round in 0..3 {
+            // A connection that was used a moment ago is not pinged before it is used again.
+            let idle =
+                "select count(*) = 1 from pg_stat_activity where application_name = 'identityd committer'
+                        and state = 'idle' and state_change < clock_timestamp() - interval '20 ms'";
+            eventually("the committer is idle", || {
+                runtime.block_on(sqlx::query_scalar::<_, bool>(idle).fetch_one(&mut bystander)).unwrap()
+            });
             let end = "select pg_terminate_backend(pid) from pg_stat_activity
                        where application_name = 'identityd committer'";
             runtime.block_on(bystander.execute(end)).unwrap();

@@ -24,7 +24,7 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
         let Some(entry) = entries.iter().find(|entry| entry.name == model.name()) else {
             continue;
         };
-        let rows = rows(&mut connection, model.name()).await?;
+        let rows = if entry.is_there { Some(rows(&mut connection, model.name()).await?) } else { None };
         json.push(as_json(entry, model.version(), rows, head));
         lines.push(as_line(entry, model.version(), rows, head));
         table.add(as_row(entry, model.version(), rows));
@@ -37,7 +37,7 @@ async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Er
 }
 
 /// A live table is written in the transaction of the events it folds, so it stands at the head.
-fn as_json(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) -> Value {
+fn as_json(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, head: i64) -> Value {
     json!({
         "name": entry.name,
         "version_in_code": version_in_code,
@@ -71,7 +71,7 @@ fn as_json(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
     })
 }
 
-fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) -> Vec<String> {
+fn as_line(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, head: i64) -> Vec<String> {
     let retired = entry.retired_version.zip(entry.retired_position).map_or_else(
         || "nothing to roll back to".to_owned(),
         |(version, position)| format!("can roll back to version {version} of position {position}"),
@@ -84,7 +84,7 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
     let mut line = vec![
         entry.name.clone(),
         format!("version {} (code {version_in_code})", entry.version),
-        format!("{rows} rows"),
+        rows.map_or_else(|| "missing".to_owned(), |rows| format!("{rows} rows")),
         format!("position {head} of {head}"),
         format!("built {}", timestamp(entry.built_at)),
         retired,
@@ -95,7 +95,7 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: i64, head: i64) 
     line
 }
 
-fn as_row(entry: &registry::Entry, version_in_code: i32, rows: i64) -> [Toned; 7] {
+fn as_row(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>) -> [Toned; 7] {
     let version = if entry.version == version_in_code {
         plain(entry.version.to_string())
     } else {
@@ -120,7 +120,7 @@ fn as_row(entry: &registry::Entry, version_in_code: i32, rows: i64) -> [Toned; 7
     [
         plain(&entry.name),
         version,
-        plain(grouped(rows)),
+        rows.map_or_else(|| ("missing".to_owned(), Tone::Bad), |rows| plain(grouped(rows))),
         plain(ago(entry.built_at)),
         rollback,
         verified,
