@@ -91,7 +91,7 @@ fn a_key_acts_until_it_expires() {
     let [key, desk] = [ids::mint_random(), ids::mint()];
     let now: time::OffsetDateTime =
         wait(sqlx::query_scalar("select clock_timestamp()").fetch_one(history.database.pool())).unwrap();
-    let expires_at = Moment::from(now).plus(Duration::from_millis(1_500));
+    let expires_at = Moment::from(now).plus(Duration::from_secs(4));
     let issue = Issue { expires_at: Some(expires_at), ..issued(Scope::Admin) };
     history.append(ask(&key, Command::ApiKey(KeyCommand::Issue(Box::new(issue)))));
     history.append(create(desk, "harbor-desk"));
