@@ -33,8 +33,9 @@ fn cramped(connections: u32) -> (Place, String) {
     (place, made["api_key"].as_str().unwrap().to_owned())
 }
 
-fn serve(place: &Place) -> Serving {
-    Serving::start(place.command(&["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::null()))
+fn serve(place: &Place, readers: &str) -> Serving {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--database-connections", readers];
+    Serving::start(place.command(&arguments).stderr(Stdio::null()))
 }
 
 fn is_ready(serving: &Serving) -> bool {
@@ -44,7 +45,7 @@ fn is_ready(serving: &Serving) -> bool {
 #[test]
 fn whoever_writes_comes_before_those_who_read() {
     let (place, key) = cramped(9);
-    let serving = serve(&place);
+    let serving = serve(&place, "16");
     let identities = format!("{}/api/v1/identities/", serving.base());
     let client = Client::new();
     let runtime = runtime();
@@ -92,7 +93,7 @@ fn a_rebuild_at_the_start_makes_do_with_what_there_is() {
     let mut bystander = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
     let outdated = "update read_models set version = 0 where name = 'identities'";
     runtime.block_on(bystander.execute(outdated)).unwrap();
-    let serving = serve(&place);
+    let serving = serve(&place, "2");
     eventually("the read model is rebuilt", || is_ready(&serving));
     runtime.block_on(bystander.close()).unwrap();
     assert!(serving.stop().success());
