@@ -34,7 +34,7 @@ use crate::fault::Fault;
 use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
-use crate::limits::HolderShare;
+use crate::limits::StreamShare;
 use crate::notices::noticed;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 
@@ -232,7 +232,7 @@ impl Caller {
     }
 
     /// Takes the share of an answer that is written piece by piece.
-    pub(crate) fn stream(&self) -> Result<HolderShare, ApiError> {
+    pub(crate) fn stream(&self) -> Result<StreamShare, ApiError> {
         self.app.0.limits.stream(&self.key)
     }
 

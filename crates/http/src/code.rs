@@ -41,7 +41,7 @@ macro_rules! codes {
 codes! {
     BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke, or was too slow, while the body was read";
     HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one";
-    Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that opens the door; which of these is not said";
+    Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that is valid; which of these is not said";
     Forbidden = "forbidden", FORBIDDEN, "the key is good, but not for this; `detail` says for whom it is";
     NotFound = "not_found", NOT_FOUND, "nothing is served at this path";
     IdentityNotFound = "identity_not_found", NOT_FOUND, "no such identity, or none that this key may see";
@@ -69,14 +69,11 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
     IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; come again after `Retry-After`";
     HistoryChanged = "history_changed", CONFLICT, "the history is not the one that the cursor was made for, since a backup was restored; read it again from the beginning";
-    IdentityExists = "identity_exists", CONFLICT, "the id that was minted for an identity is in use; send the request again";
-    ApiKeyExists = "api_key_exists", CONFLICT, "the id that was minted for a key is in use; send the request again";
     ApiKeyEnded = "api_key_ended", CONFLICT, "the API key was revoked, or has expired, or its identity is deleted; issue another";
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
     VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";
     LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault, and nothing would open it any more";
-    OrganizationExists = "organization_exists", CONFLICT, "the id that was minted for an organization is in use";
     BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";

@@ -14,6 +14,7 @@ pub(crate) mod buckets;
 mod daily;
 mod refused_keys;
 mod shares;
+mod turns;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use self::buckets::Limit;
 use self::daily::{Daily, UsedUp};
 use self::refused_keys::RefusedKeys;
+use self::turns::{Turns, TurnsOfKey};
 use crate::client::network;
 use crate::error::ApiError;
 
@@ -70,6 +72,7 @@ pub(crate) struct Limits {
     requests: Shares<()>,
     requests_of: HolderShares,
     streams_of: HolderShares,
+    turns: Turns,
     bodies: Shares<IpAddr>,
     bodies_of: HolderShares,
     daily: Daily,
@@ -94,6 +97,13 @@ pub(crate) struct HolderShare {
 #[derive(Debug)]
 pub(crate) struct RequestShare {
     _all: Share<()>,
+    _of: HolderShare,
+}
+
+/// An answer that is written piece by piece. Each piece waits for a turn of its key.
+#[derive(Debug)]
+pub(crate) struct StreamShare {
+    pub(crate) turns: TurnsOfKey,
     _of: HolderShare,
 }
 
@@ -131,6 +141,7 @@ impl Limits {
             requests: Shares::new(settings.requests),
             requests_of: HolderShares::new(settings.requests_of),
             streams_of: HolderShares::new(settings.streams_of),
+            turns: Turns::default(),
             bodies: Shares::new(settings.bodies_of_address),
             bodies_of: HolderShares::new(settings.requests_of),
             daily: Daily::new(settings.daily),
@@ -189,8 +200,9 @@ impl Limits {
     }
 
     /// Takes the share of an answer that is written piece by piece.
-    pub(crate) fn stream(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
-        self.streams_of.take(key)
+    pub(crate) fn stream(&self, key: &KeyRow) -> Result<StreamShare, ApiError> {
+        let of = self.streams_of.take(key)?;
+        Ok(StreamShare { turns: self.turns.of(key.id), _of: of })
     }
 
     /// Takes what a command uses up of the quotas of a day.

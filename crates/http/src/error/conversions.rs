@@ -133,11 +133,16 @@ impl From<Rejection> for ApiError {
     }
 }
 
+/// An id that this service has minted from random bits is in use. No client can bring that about.
+fn id_in_use() -> ApiError {
+    ApiError::internal("an id that was minted is in use".to_owned())
+}
+
 impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::NotFound => Self::identity_not_found(),
-            IdentityError::AlreadyCreated => Self::new(Code::IdentityExists, "Identity id is in use"),
+            IdentityError::AlreadyCreated => id_in_use(),
             IdentityError::HandleUnavailable(namespace) => handle_unavailable(namespace),
             IdentityError::RenamedTooOften(wait) => {
                 Self::quota_used_up("renames of this identity", whole_seconds(wait))
@@ -198,7 +203,7 @@ impl From<ApiKeyError> for ApiError {
     fn from(error: ApiKeyError) -> Self {
         match error {
             ApiKeyError::NotFound => Self::api_key_not_found(),
-            ApiKeyError::AlreadyIssued => Self::new(Code::ApiKeyExists, "API key id is in use"),
+            ApiKeyError::AlreadyIssued => id_in_use(),
             ApiKeyError::IdentityNotFound => Self::identity_not_found(),
             ApiKeyError::Ended => Self::api_key_ended(),
             ApiKeyError::ExpiryNotAhead => Self::invalid_field("expires_at", "Should be in the future"),
@@ -215,9 +220,7 @@ impl From<ApiKeyError> for ApiError {
 impl From<OrganizationError> for ApiError {
     fn from(error: OrganizationError) -> Self {
         match error {
-            OrganizationError::AlreadyCreated => {
-                Self::new(Code::OrganizationExists, "Organization id is in use")
-            }
+            OrganizationError::AlreadyCreated => id_in_use(),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::reply::{Answer, Done, Reply, Source};
 /// For an identity, or for auditing.
 #[utoipa::path(post, path = "/api/v1/api-keys", tag = "API keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedApiKey<'static>)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ApiKeyExists]))))]
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> Result<Response, ApiError> {
     let NewKey { label, description, scope, identity_id, expires_at } = body.read(caller.settings())?;
     let scope = allowed_scope(scope, identity_id)?;
@@ -53,7 +53,7 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> 
 
 /// Rotate an API key
 ///
-/// The key gets a new text, which opens at once. The text that it had opens until the overlap ends; an older one ends at once.
+/// The key gets a new text, which is valid at once. The text that it had stays valid until the overlap ends; an older one ends at once.
 /// Rotating another admin key is answered 403, and so is `expires_at` for the key that asks.
 #[utoipa::path(post, path = "/api/v1/api-keys/{api_key_id}/rotate", tag = "API keys",
     responses((status = 200, description = "The key, whose new text is shown this once", body = CreatedApiKey<'static>)),
@@ -179,7 +179,7 @@ impl ReadForm for Rotation {
     const EXAMPLE: &'static str = r#"{ "overlap_seconds": 3600 }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let about = "How long the text that the key had still opens; 86400 if absent";
+        let about = "Seconds for which the text that the key had stays valid; 86400 if absent";
         let overlap = form.lenient("overlap_seconds", about, whole_number(MAX_OVERLAP.as_secs()));
         let about =
             "When the key expires from now on: in the future, and within ten years; unchanged if absent";

@@ -29,8 +29,8 @@ use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 /// With its mailbox and its tunnel, and with a phone number if one is wanted: all of it or nothing.
 #[utoipa::path(post, path = "/api/v1/identities", tag = "Identities",
     responses((status = 201, description = "The identity", body = Identity)),
-    extensions(("x-errors" = json!([Code::AgentHandleUnavailable, Code::IdentityExists,
-        Code::NoPhoneNumberAvailable, Code::VaultSecretNotFound, Code::ImessageInventoryPending]))))]
+    extensions(("x-errors" = json!([Code::AgentHandleUnavailable, Code::NoPhoneNumberAvailable,
+        Code::VaultSecretNotFound, Code::ImessageInventoryPending]))))]
 pub(crate) async fn create_identity(
     Admin(caller): Admin,
     body: Sent<CreateForm>,

@@ -18,7 +18,7 @@ use super::range::EventRange;
 use crate::caller::Caller;
 use crate::cursor::{self, HistoryPlace};
 use crate::error::ApiError;
-use crate::limits::HolderShare;
+use crate::limits::StreamShare;
 use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -56,7 +56,7 @@ struct Following {
     opened: bool,
     /// Whether the client was told that the history changed; the stream then ends.
     ended: bool,
-    _share: HolderShare,
+    share: StreamShare,
 }
 
 /// Streams what there is and what comes.
@@ -74,7 +74,7 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiE
         heartbeat,
         opened: false,
         ended: false,
-        _share: share,
+        share,
     };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
@@ -147,6 +147,7 @@ impl Following {
         if self.reading.query.after >= self.reading.query.upto {
             return Ok(Bytes::new());
         }
+        let _turn = self.share.turns.take().await;
         if self.is_up_to_date {
             return self.reading.next_shared(write_event).await;
         }

@@ -16,7 +16,7 @@ use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::limits::HolderShare;
+use crate::limits::StreamShare;
 use crate::routes::interruption::Interruption;
 
 /// An export on its way.
@@ -27,7 +27,7 @@ struct Export {
     /// What the trailer will be tied to, once all events of the range are written.
     tied_to: Option<Tied>,
     ended: bool,
-    _share: HolderShare,
+    share: StreamShare,
 }
 
 /// The checkpoint of an export, and why there is no later one, if so.
@@ -45,8 +45,7 @@ pub(super) fn lines(range: EventRange, caller: Caller) -> Result<Response, ApiEr
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));
     let trailer = Trailer { filtered: !query.is_whole(), ..Trailer::of_range(sequence(query.after), until) };
-    let export =
-        Export { reading: Reading { caller, query }, trailer, tied_to: None, ended: false, _share: share };
+    let export = Export { reading: Reading { caller, query }, trailer, tied_to: None, ended: false, share };
     let chunks = stream::try_unfold(export, |mut export| async move {
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
@@ -61,7 +60,10 @@ impl Export {
             return Ok(None);
         }
         loop {
-            if let Some(batch) = self.reading.next(write_line).await? {
+            let turn = self.share.turns.take().await;
+            let batch = self.reading.next(write_line).await?;
+            drop(turn);
+            if let Some(batch) = batch {
                 let place = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
                 self.trailer.add(u64::from(batch.count), place(batch.first), place(batch.last));
                 return Ok(Some(batch.text));
