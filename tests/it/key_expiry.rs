@@ -14,7 +14,8 @@ use time::macros::datetime;
 
 use crate::harness::{Caller, World, eventually, text, wait};
 
-/// Long enough for a request, and short enough to be waited for.
+/// How long the keys of these tests are valid: long enough to send a request, and short enough that a test can wait until
+/// they expire.
 const SHORT: Duration = Duration::from_secs(4);
 
 #[expect(clippy::disallowed_methods, reason = "a key expires at a moment from now on")]

@@ -19,7 +19,7 @@ impl Moment {
         (moment.year() >= 0).then(|| Self::of_utc(moment))
     }
 
-    /// The moment that is so much later, or the last one that can be written.
+    /// The moment that is later by `duration`. If that has no year of four digits, it is the last moment that has one.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let later = time::Duration::try_from(duration).ok().and_then(|duration| self.0.checked_add(duration));
@@ -94,7 +94,8 @@ pub fn timestamp(moment: OffsetDateTime) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// Appends the same form to `text`, digit by digit, since this is faster and an export writes one time for each event.
+/// Appends to `text` what [`timestamp`] returns. It is written digit by digit, because that is faster than formatting, and an
+/// export writes one time for each event.
 pub fn write_timestamp(moment: OffsetDateTime, text: &mut Vec<u8>) {
     let moment = moment.to_offset(UtcOffset::UTC);
     // The clock of Postgres gives no year with more than four digits.

@@ -1,4 +1,5 @@
-//! Notes which keys are used, and keeps that once a minute with one statement. No request waits for it or fails by it.
+//! Remembers when each key was last used, and stores that once a minute with one statement. No request waits for it, and none
+//! fails because of it.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,53 +12,53 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// How often uses are kept.
-const KEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// How often uses are stored.
+const STORE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long keeping may take. What could not be kept is tried again.
-const KEEP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long storing may take. What could not be stored is tried again a minute later.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many keys are noted between two times at most. A use of a further one is not noted.
-const MAX_NOTED_KEYS: usize = 65_536;
+/// How many keys are remembered at most until they are stored. The use of another key is forgotten.
+const MAX_REMEMBERED_KEYS: usize = 65_536;
 
-/// The keys that were used since uses were last kept, and when each was used last. Cheap to clone.
+/// The keys that were used since uses were last stored, each with the moment of its last use. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct KeyUses(Arc<Mutex<HashMap<Uuid, OffsetDateTime>>>);
 
 impl KeyUses {
-    /// Notes that a key was used.
+    /// Remembers that a key was used.
     pub(crate) fn note(&self, key: Uuid, at: OffsetDateTime) {
         note(&mut self.noted(), key, at);
     }
 
-    /// Keeps uses once a minute until `stop` completes, and then once more.
+    /// Stores uses once a minute until `stop` completes, and then once more.
     pub async fn run(self, pool: PgPool, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
-                () = tokio::time::sleep(KEEP_INTERVAL) => self.keep(&pool).await,
+                () = tokio::time::sleep(STORE_INTERVAL) => self.store(&pool).await,
                 () = &mut stop => break,
             }
         }
-        self.keep(&pool).await;
+        self.store(&pool).await;
     }
 
-    async fn keep(&self, pool: &PgPool) {
+    async fn store(&self, pool: &PgPool) {
         let noted = std::mem::take(&mut *self.noted());
         if noted.is_empty() {
             return;
         }
         let uses = noted.iter().map(|(key, at)| (*key, *at)).collect();
-        let why = match tokio::time::timeout(KEEP_TIMEOUT, key_uses::keep(pool, uses)).await {
+        let why = match tokio::time::timeout(STORE_TIMEOUT, key_uses::store(pool, uses)).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => Box::from(error),
             Err(elapsed) => Box::<dyn Error + Send + Sync>::from(elapsed),
         };
-        tracing::warn!(error = &*why as &dyn Error, "cannot keep when keys were last used, trying again");
+        tracing::warn!(error = &*why as &dyn Error, "cannot store when keys were last used, trying again");
         self.note_again(noted);
     }
 
-    /// Notes uses that could not be kept, unless the same keys were used again since.
+    /// Remembers uses that could not be stored, unless the same keys were used again since.
     fn note_again(&self, uses: HashMap<Uuid, OffsetDateTime>) {
         let mut noted = self.noted();
         for (key, at) in uses {
@@ -66,7 +67,7 @@ impl KeyUses {
     }
 
     fn noted(&self) -> MutexGuard<'_, HashMap<Uuid, OffsetDateTime>> {
-        // A panic cannot leave a note half done.
+        // A panic cannot leave an entry half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,7 +75,7 @@ impl KeyUses {
 fn note(noted: &mut HashMap<Uuid, OffsetDateTime>, key: Uuid, at: OffsetDateTime) {
     if let Some(last) = noted.get_mut(&key) {
         *last = at.max(*last);
-    } else if noted.len() < MAX_NOTED_KEYS {
+    } else if noted.len() < MAX_REMEMBERED_KEYS {
         noted.insert(key, at);
     }
 }
@@ -84,10 +85,10 @@ mod tests {
     use time::macros::datetime;
     use uuid::Uuid;
 
-    use super::{KeyUses, MAX_NOTED_KEYS};
+    use super::{KeyUses, MAX_REMEMBERED_KEYS};
 
     #[test]
-    fn the_latest_use_of_a_key_is_noted_whatever_failed_before() {
+    fn the_latest_use_of_a_key_is_remembered_whatever_failed_before() {
         let uses = KeyUses::default();
         let [first, later] = [datetime!(2026-01-01 00:00 UTC), datetime!(2026-01-01 00:01 UTC)];
         uses.note(Uuid::nil(), first);
@@ -98,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_keys_are_noted_than_memory_is_meant_for() {
+    fn no_more_keys_are_remembered_than_memory_is_meant_for() {
         let uses = KeyUses::default();
         let at = datetime!(2026-01-01 00:00 UTC);
-        for key in 0..=MAX_NOTED_KEYS as u128 {
+        for key in 0..=MAX_REMEMBERED_KEYS as u128 {
             uses.note(Uuid::from_u128(key), at);
         }
-        assert_eq!(uses.noted().len(), MAX_NOTED_KEYS);
+        assert_eq!(uses.noted().len(), MAX_REMEMBERED_KEYS);
     }
 }

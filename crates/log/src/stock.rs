@@ -1,17 +1,11 @@
-//! A second reader of history: cqrs-es and postgres-es load aggregates from the table `events`, which has all columns that
-//! their stock repository reads, and [`compare_all`] compares the result with
-//! what our own reader folds.
+//! A second reader of history. cqrs-es and postgres-es load aggregates from the table `events`, which has all columns that
+//! their stock repository reads. [`compare_all`] and [`compare_sample`] compare the result with what our own reader folds.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.
 
 use cqrs_es::persist::{PersistedEventRepository as _, PersistenceError};
 use cqrs_es::{Aggregate as _, EventEnvelope};
-use identity_domain::api_key::ApiKey;
-use identity_domain::identity::Identity;
-use identity_domain::organization::Organization;
-use identity_domain::vault::Vault;
-use identity_domain::vault_secret::VaultSecret;
 use identity_domain::{Aggregate, Decider, Kind, State};
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
@@ -157,17 +151,21 @@ async fn load_state(
     id: &str,
     version: usize,
 ) -> Result<(State, usize), PersistenceError> {
-    async fn state<D: Decider>(
-        wrap: fn(D) -> State,
-        loaded: impl Future<Output = Result<(D, usize), PersistenceError>>,
-    ) -> Result<(State, usize), PersistenceError> {
-        loaded.await.map(|(state, version)| (wrap(state), version))
-    }
     match kind {
-        Kind::Identity => state(State::Identity, load_until::<Identity>(pool, id, version)).await,
-        Kind::ApiKey => state(State::ApiKey, load_until::<ApiKey>(pool, id, version)).await,
-        Kind::Organization => state(State::Organization, load_until::<Organization>(pool, id, version)).await,
-        Kind::Vault => state(State::Vault, load_until::<Vault>(pool, id, version)).await,
-        Kind::VaultSecret => state(State::VaultSecret, load_until::<VaultSecret>(pool, id, version)).await,
+        Kind::Identity => load_as(State::Identity, pool, id, version).await,
+        Kind::ApiKey => load_as(State::ApiKey, pool, id, version).await,
+        Kind::Organization => load_as(State::Organization, pool, id, version).await,
+        Kind::Vault => load_as(State::Vault, pool, id, version).await,
+        Kind::VaultSecret => load_as(State::VaultSecret, pool, id, version).await,
     }
+}
+
+async fn load_as<D: Decider>(
+    wrap: fn(D) -> State,
+    pool: &PgPool,
+    id: &str,
+    version: usize,
+) -> Result<(State, usize), PersistenceError> {
+    let (state, version) = load_until(pool, id, version).await?;
+    Ok((wrap(state), version))
 }

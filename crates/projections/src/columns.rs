@@ -27,7 +27,7 @@ impl Column {
         Self { name, sql_type: T::SQL_TYPE, is_nullable: T::IS_NULLABLE }
     }
 
-    /// As it stands in `create table`. Texts are compared byte by byte, whatever the collation of the database is.
+    /// The column as `create table` declares it. Texts are compared byte by byte, whatever the collation of the database is.
     fn definition(self) -> String {
         let Self { name, sql_type, is_nullable } = self;
         let collation = if sql_type == "text" { r#" collate "C""# } else { "" };

@@ -183,7 +183,7 @@ fn no_stream_goes_on_for_a_key_that_ended() {
     }
 }
 
-/// Identities whose descriptions take more bytes than characters.
+/// Creates 300 identities, each with a description of 40,000 bytes, so that the history does not fit into the buffers of sockets.
 fn a_long_history(admin: &Caller) {
     let description = "🗄".repeat(10_000);
     thread::scope(|scope| {

@@ -61,7 +61,7 @@ fn whoever_writes_comes_before_those_who_read() {
             });
         }
         for round in 0..3 {
-            // A connection that was used a moment ago is not pinged before it is used again.
+            // The committer pings a connection only if it was idle for 10 ms. Without the ping its next batch would fail.
             let idle =
                 "select count(*) = 1 from pg_stat_activity where application_name = 'identityd committer'
                         and state = 'idle' and state_change < clock_timestamp() - interval '20 ms'";
