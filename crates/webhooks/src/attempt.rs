@@ -54,6 +54,11 @@ impl fmt::Debug for Sender {
     }
 }
 
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS for webhooks cannot be set up")]
+pub struct SenderError(#[from] tokio_rustls::rustls::Error);
+
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attempt {
@@ -79,18 +84,14 @@ impl Attempt {
         }
     }
 
-    fn failed(error: String) -> Self {
+    pub(crate) fn failed(error: String) -> Self {
         Self { error: Some(error), ..Self::default() }
     }
 }
 
 impl Sender {
     /// A sender that trusts the certificate authorities that browsers trust.
-    pub fn new(
-        policy: Policy,
-        resolver: Arc<dyn Resolver>,
-        timeout: Duration,
-    ) -> Result<Self, tokio_rustls::rustls::Error> {
+    pub fn new(policy: Policy, resolver: Arc<dyn Resolver>, timeout: Duration) -> Result<Self, SenderError> {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_webpki_roots()
