@@ -64,6 +64,8 @@ plain_errors! {
     api_key_ended = ApiKeyEnded, "The API key was revoked or has expired, or its identity was deleted";
     /// No such secret in the organization.
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
+    /// No such subscription, or not the caller's.
+    webhook_subscription_not_found = WebhookSubscriptionNotFound, "Webhook subscription not found";
     /// The organization has no vault yet.
     vault_not_initialized = VaultNotInitialized, "Vault not initialized";
     /// No vault key has this hash.

@@ -17,7 +17,7 @@ use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
     access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
-    phone_numbers, signing_keys, tunnels, vault, whoami,
+    phone_numbers, signing_keys, tunnels, vault, webhooks, whoami,
 };
 use crate::{context, idempotency};
 
@@ -91,6 +91,12 @@ fn of_organizations() -> Vec<Endpoint> {
         vault::list_access_rules,
         vault::grant_secret_access,
         vault::revoke_secret_access,
+        webhooks::get_webhook_catalog,
+        webhooks::list_webhook_subscriptions,
+        webhooks::create_webhook_subscription,
+        webhooks::get_webhook_subscription,
+        webhooks::update_webhook_subscription,
+        webhooks::delete_webhook_subscription,
         events::list_events,
         events::list_identity_events,
         log::get_checkpoint,

@@ -256,6 +256,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         expected_version: None,
         repeatable: None,
         ciphertexts: vec![],
+        companion: None,
         fate: Fate::default(),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use identity_domain::{Kind, Needs, NumberWish, SecretSelection};
+use identity_domain::{Kind, Needs, NumberWish, SecretSelection, SubscriptionNeed};
+use uuid::Uuid;
 
 use crate::append::Append;
 
@@ -20,19 +21,32 @@ pub(super) struct BatchNeeds {
     /// Organizations of which all secrets are needed.
     pub(super) secrets_of: HashSet<String>,
     pub(super) numbers: Vec<NumberWish>,
+    /// Identities whose webhook subscriptions are needed.
+    pub(super) subscriptions_of: HashSet<Uuid>,
+    /// Organizations of which the number of webhook subscriptions is needed.
+    pub(super) subscriptions_counted: HashSet<String>,
 }
 
 impl BatchNeeds {
     pub(super) fn of(appends: &[&Append]) -> Self {
         let mut needs = Self::default();
-        for append in appends {
+        for append in appends.iter().flat_map(|append| append.commands()) {
             needs.add(append);
         }
         needs
     }
 
     fn add(&mut self, append: &Append) {
-        let Needs { name, own_names, identity, all_identities: _, secrets, number } = append.command.needs();
+        let Needs {
+            name,
+            own_names,
+            identity,
+            all_identities: _,
+            secrets,
+            number,
+            subscriptions,
+            own_subscriptions,
+        } = append.command.needs();
         if own_names {
             self.holders.push(append.aggregate_id.clone());
         }
@@ -56,5 +70,10 @@ impl BatchNeeds {
             None => {}
         }
         self.numbers.extend(number);
+        self.subscriptions_of.extend(append.aggregate_id.parse::<Uuid>().ok().filter(|_| own_subscriptions));
+        if let Some(SubscriptionNeed { identity_id, is_new, .. }) = subscriptions {
+            self.subscriptions_of.insert(identity_id);
+            self.subscriptions_counted.extend(is_new.then(|| append.organization_id.clone()));
+        }
     }
 }
