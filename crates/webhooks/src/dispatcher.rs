@@ -65,7 +65,7 @@ pub struct Dispatcher {
 
 /// Why a request cannot be signed.
 #[derive(Debug, thiserror::Error)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     /// The identity has no signing key.
     #[error("identity {0} has no signing key")]
     NoKey(Uuid),
@@ -261,6 +261,7 @@ async fn disable(log: &Log, claim: &Claim, reason: Reason) {
         expected_version: None,
         repeatable: None,
         ciphertexts: vec![],
+        companion: None,
         fate: Fate::default(),
     };
     let (subscription, reason) = (claim.endpoint_id, reason.as_str());
