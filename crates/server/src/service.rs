@@ -251,6 +251,7 @@ async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Prepar
 fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {
     let log_settings = LogSettings {
         quotas: settings.quotas.of_identity,
+        subscriptions: settings.quotas.subscriptions,
         max_clock_jump: settings.postgres.max_clock_jump,
         ..LogSettings::new(settings.name_hold, signer.key().seal_key())
     };

@@ -264,6 +264,7 @@ impl From<WebhookSubscriptionError> for ApiError {
                 "The organization has as many webhook subscriptions as it may have: delete one first"
             }
         };
-        Self::new(Code::TooManyWebhooks, sentence)
+        // Every 429 says when to come again.
+        Self::new(Code::TooManyWebhooks, sentence).retry_after(3600)
     }
 }
