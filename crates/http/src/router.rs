@@ -17,7 +17,7 @@ use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
     access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
-    phone_numbers, signing_keys, tunnels, vault, webhooks, whoami,
+    phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks, whoami,
 };
 use crate::{context, idempotency};
 
@@ -97,6 +97,8 @@ fn of_organizations() -> Vec<Endpoint> {
         webhooks::get_webhook_subscription,
         webhooks::update_webhook_subscription,
         webhooks::delete_webhook_subscription,
+        webhook_deliveries::list_webhook_deliveries,
+        webhook_deliveries::replay_webhook_delivery,
         events::list_events,
         events::list_identity_events,
         log::get_checkpoint,

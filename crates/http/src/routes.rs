@@ -22,6 +22,7 @@ pub(crate) mod pieces;
 pub(crate) mod signing_keys;
 pub(crate) mod tunnels;
 pub(crate) mod vault;
+pub(crate) mod webhook_deliveries;
 pub(crate) mod webhooks;
 pub(crate) mod whoami;
 

@@ -13,10 +13,11 @@ use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
-use identity_log::follow::Follower;
+use identity_log::follow::{Follower, Head};
 use identity_log::proof::signer::Signer;
 use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
 use identity_projections::finder::Finder;
+use identity_webhooks::Webhooks;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
+use crate::retention::Retention;
 use crate::secrets::SecretsSettings;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
@@ -38,6 +40,9 @@ const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many connections ask for probes and for metrics, so that those do not queue behind clients.
 const PROBE_CONNECTIONS: u32 = 1;
+
+/// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
+const WEBHOOK_CONNECTIONS: u32 = 3;
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -70,6 +75,8 @@ pub struct ServiceSettings {
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
+    /// Where webhooks may be sent, and when.
+    pub webhooks: identity_webhooks::Settings,
 }
 
 /// A running service.
@@ -91,6 +98,7 @@ pub struct Service {
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     keeping_uses: KeepingUses,
+    sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
     pool: PgPool,
     probe_pool: PgPool,
@@ -118,12 +126,17 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let (idempotency_retention, workers) =
-            (settings.idempotency_retention, settings.postgres.rebuild_workers);
+        let webhook_pool = self::pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
+        let webhooks =
+            Webhooks::new(webhook_pool.clone(), secrets_key.clone(), &settings.webhooks, counters.webhooks)?;
+        warn_of_loopback(&settings);
+        let retention =
+            Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention };
+        let workers = settings.postgres.rebuild_workers;
         let app = App::new(Parts {
             pool: pool.clone(),
             probe_pool: probe_pool.clone(),
-            log,
+            log: log.clone(),
             signer: signer.clone(),
             feeds,
             secrets_key,
@@ -133,6 +146,7 @@ impl Service {
             key_finder,
             cache,
             key_uses: key_uses.clone(),
+            webhooks: webhooks.clone(),
             metrics: counters.requests,
         });
         let (stop, stopped) = watch::channel(false);
@@ -147,6 +161,7 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
+            sending: SendingWebhooks::start(&webhooks, head.clone(), log, readiness.clone(), webhook_pool),
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
             tls,
@@ -154,7 +169,7 @@ impl Service {
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
             preparing: tokio::spawn(preparation::run(pool.clone(), workers, told, stopped)),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
+            pruning: tokio::spawn(retention::run(pool.clone(), retention)),
             pool,
             probe_pool,
         })
@@ -206,6 +221,7 @@ impl Service {
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
+        self.sending.stop().await?;
         // No request uses a key any more.
         self.keeping_uses.stop().await?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
@@ -242,6 +258,51 @@ impl KeepingUses {
     }
 }
 
+/// The tasks that send webhooks.
+#[derive(Debug)]
+struct SendingWebhooks {
+    fan_out: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    dispatcher: JoinHandle<()>,
+    pool: PgPool,
+}
+
+impl SendingWebhooks {
+    /// Starts them. They begin when the service is ready: read models of an older version do not say who gets what.
+    fn start(
+        webhooks: &Webhooks,
+        head: watch::Receiver<Head>,
+        log: Log,
+        readiness: Readiness,
+        pool: PgPool,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (fan_out, dispatcher) = (webhooks.fan_out(head), webhooks.dispatcher(log));
+        let mut ready = readiness.clone();
+        let fan_out = async move {
+            if ready.wait_for(Option::is_none).await.is_ok() {
+                fan_out.run().await;
+            }
+        };
+        let mut ready = readiness;
+        let dispatcher = async move {
+            if ready.wait_for(Option::is_none).await.is_ok() {
+                dispatcher.run(stopped).await;
+            }
+        };
+        Self { fan_out: tokio::spawn(fan_out), stop, dispatcher: tokio::spawn(dispatcher), pool }
+    }
+
+    /// Ends them. The fan-out ends because nobody tells it of the log any more.
+    async fn stop(self) -> anyhow::Result<()> {
+        let _: Result<(), ()> = self.stop.send(());
+        self.fan_out.await.context("the fan-out of webhooks was cut off")?;
+        self.dispatcher.await.context("the sending of webhooks was cut off")?;
+        self.pool.close().await;
+        Ok(())
+    }
+}
+
 /// Whether requests are answered: not while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
     let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
@@ -265,6 +326,15 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &
 fn warn_of_equal_domains(settings: &ServiceSettings) {
     if settings.mail_domain == settings.tunnel_zone {
         tracing::warn!(domain = settings.mail_domain, "mail_domain and tunnel_zone are the same: use two");
+    }
+}
+
+/// A URL of this machine may belong to anything that runs on it.
+fn warn_of_loopback(settings: &ServiceSettings) {
+    if settings.webhooks.policy.allows_loopback {
+        tracing::warn!(
+            "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
+        );
     }
 }
 
@@ -363,5 +433,6 @@ fn app_settings(settings: ServiceSettings) -> AppSettings {
         limits: limits::Settings { daily: settings.quotas.daily, ..settings.wire.limits },
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
+        webhook_policy: settings.webhooks.policy,
     }
 }

@@ -8,7 +8,7 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -24,7 +24,7 @@ const HTTPS_PORT: u16 = 443;
 pub const MAX_URL_BYTES: usize = 2048;
 
 /// How long a name may take to be resolved.
-const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(5);
+const RESOLUTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an operator allows.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +71,7 @@ pub enum Refusal {
     #[error("{0} has no address")]
     Unknown(String),
     /// The name of the host could not be looked up in time.
-    #[error("{0} could not be resolved within 5 s")]
+    #[error("{0} could not be resolved within 2 s")]
     Unresolved(String),
 }
 
@@ -93,9 +93,16 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Url, Refusal> {
     match url.host().ok_or(Refusal::NoUrl)? {
         Host::Ipv4(address) => policy.check_address(&url, address.into())?,
         Host::Ipv6(address) => policy.check_address(&url, address.into())?,
+        Host::Domain(name) if is_local(name) => policy.check_address(&url, Ipv4Addr::LOCALHOST.into())?,
         Host::Domain(_) => policy.check_port(&url)?,
     }
     Ok(url)
+}
+
+/// Whether a name is that of this machine, wherever it is resolved. RFC 6761, section 6.3.
+fn is_local(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 impl Policy {

@@ -124,6 +124,13 @@ impl World {
         Self::of(database, server)
     }
 
+    /// The same where webhooks are sent to other addresses, or at other times.
+    pub(crate) fn with_webhooks(webhooks: identity_webhooks::Settings) -> Self {
+        let database = Database::with_home();
+        let server = Server::with_webhooks(database.url(), database.signing(), webhooks);
+        Self::of(database, server)
+    }
+
     fn of(database: Database, server: Server) -> Self {
         let (home, other, agents) = (postgres::shared().home(), OnceLock::new(), Mutex::default());
         Self { server, database, name_hold: Duration::ZERO, home, other, agents }

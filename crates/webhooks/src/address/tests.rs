@@ -99,6 +99,9 @@ fn every_spelling_of_an_address_is_the_address() {
         "[2001:db8::1]",
         "[1::1]",
         "[4000::1]",
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
     ] {
         let text = format!("https://{host}/");
         assert!(matches!(refusal(&text), Some(Refusal::Address { .. })), "{text}: {:?}", refusal(&text));
