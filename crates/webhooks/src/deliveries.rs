@@ -81,6 +81,21 @@ pub async fn list(
     .await
 }
 
+/// The newest deliveries to a subscription, for the operator.
+pub async fn newest(
+    executor: impl PgExecutor<'_>,
+    subscription: Uuid,
+    limit: i64,
+) -> Result<Vec<Delivery>, sqlx::Error> {
+    sqlx::query_as(&format!(
+        "select {COLUMNS} from webhook_deliveries where endpoint_id = $1 order by created_at desc, id desc limit $2"
+    ))
+    .bind(subscription)
+    .bind(limit)
+    .fetch_all(executor)
+    .await
+}
+
 /// The delivery with this id, if this viewer may see it.
 pub async fn find(
     executor: impl PgExecutor<'_>,

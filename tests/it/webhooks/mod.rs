@@ -1,8 +1,10 @@
 //! Webhook subscriptions: who may have which, what they show, and how they end.
 
 mod bad_input;
+mod deliveries;
 mod ends;
 mod limits;
+mod receiver;
 mod subscriptions;
 
 use serde_json::{Value, json};

@@ -44,8 +44,9 @@ pub(crate) struct Capacity {
     pub(crate) lease: Duration,
 }
 
-/// Claims rows that are due: for each endpoint as many as it may have on their way, and first those of endpoints that work. The
-/// endpoints are found by jumping through the index from one to the next, however many rows each has.
+/// Claims rows that are due: for each endpoint as many as it may have on their way, and first those of endpoints that work, in
+/// random order, so that none waits for ever where there are too many. The endpoints are found by jumping through the index from
+/// one to the next, however many rows each has.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     sqlx::query_as(
         "with recursive endpoint (id) as (
@@ -54,7 +55,7 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
              select (select endpoint_id from webhook_queue where endpoint_id > endpoint.id order by endpoint_id limit 1)
              from endpoint
              where endpoint.id is not null
-         ), ready as (
+         ), ready as materialized (
              select endpoint.id, subscription.url, subscription.has_auth_token, state.failing_since,
                     case when state.failing_since is null then $1::bigint else $2::bigint end
                     - (select count(*) from webhook_queue
@@ -64,6 +65,7 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
                   on subscription.id = endpoint.id and subscription.status = 'active'
              left join webhook_endpoints as state on state.endpoint_id = endpoint.id
              where state.failing_since is null or $3
+             order by state.failing_since nulls first, random()
          ), chosen as materialized (
              select due.id, ready.url, ready.has_auth_token, ready.failing_since
              from ready
@@ -72,10 +74,10 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
                  from webhook_queue
                  where endpoint_id = ready.id and due_at <= now() and (lease_until is null or lease_until <= now())
                  order by due_at
-                 limit greatest(ready.free, 0)
+                 limit ready.free
                  for update skip locked
              ) as due
-             order by ready.failing_since nulls first
+             where ready.free > 0
              limit $4
          ), fast as (
              select set_config('synchronous_commit', 'off', true)
