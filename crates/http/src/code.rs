@@ -56,6 +56,7 @@ codes! {
     ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
     WebhookSubscriptionNotFound = "webhook_subscription_not_found", NOT_FOUND, "no such webhook subscription, or none of this key's";
     WebhookDeliveryNotFound = "webhook_delivery_not_found", NOT_FOUND, "no such delivery of a webhook, or none of this key's; or it is not kept any more";
+    LogEndpointNotFound = "log_endpoint_not_found", NOT_FOUND, "no such log endpoint in the organization";
     NoPhoneNumberAvailable = "no_phone_number_available", NOT_FOUND, "the pool has no free phone number, or none of this state";
     ViewerNotFound = "viewer_not_found", NOT_FOUND, "the viewer is no live identity of the organization";
     AccessNotFound = "access_not_found", NOT_FOUND, "this viewer was not granted access";

@@ -16,8 +16,9 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
-    phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks, whoami,
+    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log,
+    log_endpoints, mailboxes, phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks,
+    whoami,
 };
 use crate::{context, idempotency};
 
@@ -99,6 +100,10 @@ fn of_organizations() -> Vec<Endpoint> {
         webhooks::delete_webhook_subscription,
         webhook_deliveries::list_webhook_deliveries,
         webhook_deliveries::replay_webhook_delivery,
+        log_endpoints::list_log_endpoints,
+        log_endpoints::create_log_endpoint,
+        log_endpoints::delete_log_endpoint,
+        log_endpoints::replay_log_endpoint,
         events::list_events,
         events::list_identity_events,
         log::get_checkpoint,

@@ -13,6 +13,7 @@ pub(crate) mod imessage;
 pub(crate) mod incoming_calls;
 pub(crate) mod interruption;
 pub(crate) mod log;
+pub(crate) mod log_endpoints;
 pub(crate) mod mailboxes;
 mod owned;
 pub(crate) mod past;

@@ -161,7 +161,7 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
-            sending: SendingWebhooks::start(&webhooks, head.clone(), log, readiness.clone(), webhook_pool),
+            sending: SendingWebhooks::start(&webhooks, &head, log, &readiness, webhook_pool),
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
             servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
             tls,
@@ -262,8 +262,7 @@ impl KeepingUses {
 #[derive(Debug)]
 struct SendingWebhooks {
     fan_out: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
-    dispatcher: JoinHandle<()>,
+    senders: [(oneshot::Sender<()>, JoinHandle<()>); 2],
     pool: PgPool,
 }
 
@@ -271,36 +270,48 @@ impl SendingWebhooks {
     /// Starts them. They begin when the service is ready: read models of an older version do not say who gets what.
     fn start(
         webhooks: &Webhooks,
-        head: watch::Receiver<Head>,
+        head: &watch::Receiver<Head>,
         log: Log,
-        readiness: Readiness,
+        readiness: &Readiness,
         pool: PgPool,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let (fan_out, dispatcher) = (webhooks.fan_out(head), webhooks.dispatcher(log));
-        let mut ready = readiness.clone();
-        let fan_out = async move {
-            if ready.wait_for(Option::is_none).await.is_ok() {
-                fan_out.run().await;
-            }
-        };
-        let mut ready = readiness;
-        let dispatcher = async move {
-            if ready.wait_for(Option::is_none).await.is_ok() {
-                dispatcher.run(stopped).await;
-            }
-        };
-        Self { fan_out: tokio::spawn(fan_out), stop, dispatcher: tokio::spawn(dispatcher), pool }
+        let (stop_log, log_stopped) = oneshot::channel();
+        let fan_out = webhooks.fan_out(head.clone()).run();
+        let dispatcher = webhooks.dispatcher(log).run(stopped);
+        let log_sender = webhooks.log_sender(head.clone()).run(log_stopped);
+        Self {
+            fan_out: spawn_when_ready(readiness.clone(), fan_out),
+            senders: [
+                (stop, spawn_when_ready(readiness.clone(), dispatcher)),
+                (stop_log, spawn_when_ready(readiness.clone(), log_sender)),
+            ],
+            pool,
+        }
     }
 
     /// Ends them. The fan-out ends because nobody tells it of the log any more.
     async fn stop(self) -> anyhow::Result<()> {
-        let _: Result<(), ()> = self.stop.send(());
         self.fan_out.await.context("the fan-out of webhooks was cut off")?;
-        self.dispatcher.await.context("the sending of webhooks was cut off")?;
+        for (stop, sender) in self.senders {
+            let _: Result<(), ()> = stop.send(());
+            sender.await.context("the sending of webhooks was cut off")?;
+        }
         self.pool.close().await;
         Ok(())
     }
+}
+
+/// Runs a task when the service is ready. If it never will be, the task does not begin.
+fn spawn_when_ready(
+    mut readiness: Readiness,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if readiness.wait_for(Option::is_none).await.is_ok() {
+            task.await;
+        }
+    })
 }
 
 /// Whether requests are answered: not while read models of an older version wait to be rebuilt.

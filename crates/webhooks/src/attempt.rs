@@ -6,7 +6,7 @@ mod tests;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -160,14 +160,17 @@ async fn read_start(mut response: Response<Incoming>, start: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// What a busy receiver asks for: a number of seconds, or a date.
+/// What a busy receiver asks for: a number of seconds, or a date, which is compared with the date of its own clock.
 fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
     if ![StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&response.status()) {
         return None;
     }
     let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = text.parse().ok().map(Duration::from_secs);
-    seconds.or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok())
+    seconds.or_else(|| {
+        let now = httpdate::parse_http_date(response.headers().get(header::DATE)?.to_str().ok()?).ok()?;
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
+    })
 }
 
 /// What an error says, and each of its causes that says something else.

@@ -275,7 +275,7 @@ async fn disable(log: &Log, claim: &Claim, reason: Reason) {
 
 impl Next {
     /// What the log calls it.
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "delivered",
             Self::RetryAt(_) => "retry",

@@ -7,12 +7,14 @@
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
 //! - [`deliveries`]: what was sent and what was answered.
+//! - [`log_endpoints`]: the whole history of an organization, in order.
 
 pub mod address;
 pub mod attempt;
 mod connector;
 pub mod deliveries;
 mod dispatcher;
+pub mod log_endpoints;
 pub mod metrics;
 pub mod queue;
 pub mod schedule;
@@ -34,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 
 pub use crate::dispatcher::Dispatcher;
+pub use crate::log_endpoints::worker::LogSender;
 pub use crate::queue::fan_out::FanOut;
 
 /// The settings of webhooks.
@@ -81,6 +84,11 @@ impl Webhooks {
     /// The task that reads the log.
     pub fn fan_out(&self, head: watch::Receiver<Head>) -> FanOut {
         FanOut::new(self.delivering.pool.clone(), head, Arc::clone(&self.wake))
+    }
+
+    /// The task that sends histories to log endpoints.
+    pub fn log_sender(&self, head: watch::Receiver<Head>) -> LogSender {
+        LogSender::new(self.delivering.clone(), head)
     }
 
     /// The task that sends.

@@ -15,7 +15,7 @@
 pub(crate) mod audience;
 pub(crate) mod claims;
 pub(crate) mod fan_out;
-mod payload;
+pub(crate) mod payload;
 pub(crate) mod records;
 
 use std::time::Duration;

@@ -82,6 +82,10 @@ mod tests {
 
     const BODY: &[u8] = r#"{"id":"evt_1","name":"Ünïted"}"#.as_bytes();
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the library of Standard Webhooks compares the moment with the clock"
+    )]
     fn headers(key: &SigningKey) -> hyper::HeaderMap {
         let moment = OffsetDateTime::now_utc();
         Signed { request_id: "attempt", event_id: "evt_1", moment, body: BODY }.headers(key).unwrap()

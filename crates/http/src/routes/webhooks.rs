@@ -1,7 +1,7 @@
 //! Webhook subscriptions: to which addresses events of identities are sent. Contract, section 11. An agent sees and changes those
 //! of its identity only; an auditor reads all of them.
 
-mod address;
+pub(super) mod address;
 mod forms;
 
 use async_trait::async_trait;

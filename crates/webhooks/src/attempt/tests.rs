@@ -85,6 +85,11 @@ async fn no_other_answer_is_a_success() {
             Outcome::Failed { retry_after: Some(Duration::from_secs(70)) },
         ),
         (
+            "HTTP/1.1 503 Wait\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:50:37 GMT\r\n\
+             content-length: 0\r\n\r\n",
+            Outcome::Failed { retry_after: Some(Duration::from_secs(60)) },
+        ),
+        (
             "HTTP/1.1 500 Oh\r\nretry-after: 70\r\ncontent-length: 0\r\n\r\n",
             Outcome::Failed { retry_after: None },
         ),

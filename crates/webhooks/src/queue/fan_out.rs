@@ -18,7 +18,8 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::audience::{Owners, Told};
-use super::{QueueError, RETRY_INTERVAL, payload};
+use super::payload::{self, Named};
+use super::{QueueError, RETRY_INTERVAL};
 
 /// How many events a step passes at most. Of those, only events that may matter are read.
 const MAX_PASSED: i64 = 8192;
@@ -232,7 +233,7 @@ async fn rows_of(
 ) -> Result<Vec<Row>, QueueError> {
     let viewers = wanting.iter().map(|subscription| subscription.identity_id);
     let shown = seen_by(connection, told, viewers.collect()).await?;
-    let event_id = payload::event_id(told.event);
+    let event_id = payload::event_id(&Named::of(told.event));
     let mut rows = vec![];
     for subscription in wanting {
         let shown = shown.get(&subscription.identity_id);

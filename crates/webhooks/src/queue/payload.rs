@@ -8,15 +8,32 @@ use identity_projections::identities::IdentityBody;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
 
 use super::audience::Told;
 
 /// How many bytes of the digest are in the id of an event.
 const ID_BYTES: usize = 16;
 
+/// What tells an event from all others, also from one that takes its place after a part of the history was lost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) organization_id: &'a str,
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) sequence: i64,
+    pub(crate) recorded_at: OffsetDateTime,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn of(event: &'a Recorded) -> Self {
+        let Recorded { organization_id, aggregate_id, sequence, recorded_at, .. } = event;
+        Self { organization_id, aggregate_id, sequence: *sequence, recorded_at: *recorded_at }
+    }
+}
+
 /// The id of an event, the same in every delivery and to every endpoint. It tells nothing of the place in the log.
-pub(crate) fn event_id(event: &Recorded) -> String {
-    let Recorded { organization_id, aggregate_id, sequence, recorded_at, .. } = event;
+pub(crate) fn event_id(event: &Named<'_>) -> String {
+    let Named { organization_id, aggregate_id, sequence, recorded_at } = event;
     let name = format!("{organization_id}\n{aggregate_id}\n{sequence}\n{}", timestamp(*recorded_at));
     let digest = Sha256::digest(name);
     digest.iter().take(ID_BYTES).fold("evt_".to_owned(), |mut text, byte| {
@@ -39,7 +56,7 @@ struct Data<'a> {
     event: Happened<'a>,
     identity: Option<&'a RawValue>,
     contacts: [(); 0],
-    agent_identities: Vec<Named>,
+    agent_identities: Vec<Subject>,
 }
 
 /// What the receiver may know of the event. Its payload and its metadata are history, which agents do not read: they can name
@@ -56,7 +73,7 @@ struct Happened<'a> {
 
 /// An identity, as payloads of the hosted service name it.
 #[derive(Serialize)]
-struct Named {
+struct Subject {
     bucket: &'static str,
     address: String,
     id: String,
@@ -91,7 +108,7 @@ pub(crate) fn text(id: &str, told: &Told<'_>, shown: Option<&IdentityBody>) -> s
     serde_json::to_string(&Payload { id, event_type, timestamp: recorded_at, data })
 }
 
-fn named(shown: &IdentityBody) -> serde_json::Result<Named> {
+fn named(shown: &IdentityBody) -> serde_json::Result<Subject> {
     let Document { id, agent_handle, display_name, email_address } = serde_json::from_str(&shown.document)?;
-    Ok(Named { bucket: "subject", address: email_address, id, agent_handle, display_name })
+    Ok(Subject { bucket: "subject", address: email_address, id, agent_handle, display_name })
 }

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::form::reader::{Reader, parsed};
 
 /// An address that may be saved, as it was written.
-pub(super) fn address(policy: &Policy) -> impl Reader<Value, String> {
+pub(in crate::routes) fn address(policy: &Policy) -> impl Reader<Value, String> {
     let check = |text: &str| check_url(text, policy).map(|_| text.to_owned());
     let pattern = if policy.allows_loopback { "^https?://[^\\s]+$" } else { "^https://[^\\s]+$" };
     parsed(
@@ -21,7 +21,7 @@ pub(super) fn address(policy: &Policy) -> impl Reader<Value, String> {
 
 /// Refuses an address whose host has an address that is not public. One that has no address at present may be saved: it is looked
 /// up each time that something is sent.
-pub(super) async fn must_be_reachable(caller: &Caller, url: &str) -> Result<(), ApiError> {
+pub(in crate::routes) async fn must_be_reachable(caller: &Caller, url: &str) -> Result<(), ApiError> {
     match caller.webhooks().check(url).await {
         Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_)) => Ok(()),
         Err(refusal) => Err(ApiError::invalid(vec![Fault::value("url", &refusal.to_string())])),
