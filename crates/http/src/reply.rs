@@ -14,8 +14,8 @@ use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::conditional::{Revision, tagged};
 use crate::error::ApiError;
+use crate::revision::{Revision, tagged};
 
 /// What a write is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Tampering, straight in the database with triggers off: each is caught, and the first bad event named.
 
-use identityd::audit::verify::Fault;
+use identityd::audit::report::Fault;
 
 use super::{export, grow, sign, verifier_key, verify, with_a_history};
 use crate::harness::World;

@@ -1,7 +1,8 @@
 //! Files in which nothing is wrong and not everything is proved: what is not must never pass for what is.
 
 use identityd::audit::line::{Envelope, Trailer};
-use identityd::audit::verify::{Fault, Report, file};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify::file;
 use serde_json::json;
 
 use super::forged::{ORIGIN, checkpoint, event, key, tree, written};
