@@ -78,15 +78,15 @@ impl Checkpoint {
     }
 
     /// Reads a note, if this verifier key's owner signed it for the history that the key is named after.
+    ///
+    /// A note may have signatures of other keys as well: while the signing key is replaced, the old and the new one sign.
     pub fn open(note: &str, verifier_key: &str) -> Result<Self, NoteError> {
-        let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
-        let checkpoint = Self::parse(&note)?;
-        let verifier = StandardVerifier::new(verifier_key.trim()).map_err(|_| NoteError::VerifierKey)?;
-        if signed_note::Verifier::name(&verifier) != checkpoint.origin {
+        let checkpoint = Self::read(note)?;
+        let name = verifier_key.trim().split_once('+').map(|(name, _)| name);
+        if name.is_some_and(|name| name != checkpoint.origin) {
             return Err(NoteError::Origin(checkpoint.origin));
         }
-        let verifiers = VerifierList::new(vec![Box::new(verifier)]);
-        note.verify(&verifiers).map_err(|_| NoteError::Signature)?;
+        open_note(note, verifier_key)?;
         Ok(checkpoint)
     }
 
@@ -95,6 +95,14 @@ impl Checkpoint {
         let (origin, size, root) = (parsed.origin().to_owned(), parsed.size(), *parsed.hash());
         Ok(Self { origin, size, root })
     }
+}
+
+/// The text of a note, if the owner of this verifier key signed it under the name of the key.
+pub(crate) fn open_note(note: &str, verifier_key: &str) -> Result<Vec<u8>, NoteError> {
+    let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+    let verifier = StandardVerifier::new(verifier_key.trim()).map_err(|_| NoteError::VerifierKey)?;
+    note.verify(&VerifierList::new(vec![Box::new(verifier)])).map_err(|_| NoteError::Signature)?;
+    Ok(note.text().to_vec())
 }
 
 /// The key that signs all checkpoints of an installation.
@@ -143,9 +151,24 @@ impl SigningKey {
         let Checkpoint { origin, size, root } = checkpoint;
         let text = tlog_tiles::Checkpoint::new(origin, *size, *root, "").map_err(|_| NoteError::Malformed)?;
         let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
-        let signer = NamedKey { name: origin, key: &self.0 };
-        note.add_sigs(&[&signer]).map_err(|_| NoteError::Malformed)?;
+        self.add_signature(origin, &mut note)?;
         String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
+    }
+
+    /// The same checkpoint with our signature beside those that the note has. The note itself if ours is there already.
+    pub fn cosign(&self, note: &str) -> Result<String, NoteError> {
+        let checkpoint = Checkpoint::read(note)?;
+        if Checkpoint::open(note, &self.verifier_key(&checkpoint.origin)).is_ok() {
+            return Ok(note.to_owned());
+        }
+        let mut note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+        self.add_signature(&checkpoint.origin, &mut note)?;
+        String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
+    }
+
+    /// Adds our signature under this name.
+    pub(crate) fn add_signature(&self, name: &str, note: &mut Note) -> Result<(), NoteError> {
+        note.add_sigs(&[&NamedKey { name, key: &self.0 }]).map_err(|_| NoteError::Malformed)
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`tree`]: from leaf hashes to roots and proofs, and the checking of proofs.
 //! - [`tile`]: in what pieces a tree is kept, so that a proof reads a handful of rows.
 //! - [`checkpoint`]: size and root as a signed note, and the keys that sign and verify it.
+//! - [`introduction`]: the note in which a signing key names its successor.
 //! - [`seal`]: the code that says that an event was written by an installation with the signing key.
 //!
 //! # What is ours and what is not
@@ -18,10 +19,11 @@
 //!
 //! # Invariants, as absences
 //! - Nothing here trusts a size: what comes from outside is an error when it does not fit, never a panic.
-//! - No signature is made over anything but a checkpoint.
+//! - No signature is made over anything but a checkpoint or an introduction.
 
 pub mod canonical;
 pub mod checkpoint;
+pub mod introduction;
 pub mod leaf;
 pub mod seal;
 pub mod tile;

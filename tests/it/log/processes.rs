@@ -114,7 +114,7 @@ fn a_follower_sees_what_sixteen_tasks_of_two_processes_append_once_and_in_order(
     let birth = history.append(create(shared, "shared-desk")).events;
     let total = 1 + (2 * TASKS_HERE + TASKS_THERE) * ROUNDS * EVENTS_OF_A_ROUND;
     let child = other_process(&history.database, shared).spawn().unwrap();
-    let (follower, news) = Follower::new(history.database.pool().clone());
+    let (follower, news) = wait(Follower::connect(history.database.pool().clone())).unwrap().unwrap();
     let work = async {
         let following = tokio::spawn(follower.run());
         let (seen, here, also_here) = futures::join!(

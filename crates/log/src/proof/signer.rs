@@ -47,12 +47,12 @@ pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
 /// Signs the logs of all organizations.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    pool: PgPool,
+    pub(super) pool: PgPool,
     key: SigningKey,
     seal_key: SealKey,
     /// The position from which on every event must be sealed.
     sealed_from: Arc<OnceCell<i64>>,
-    memory: Memory,
+    pub(super) memory: Memory,
     refusals: Refusals,
     /// How many logs had events in the last round that could not be signed.
     unsigned: Arc<AtomicUsize>,

@@ -35,6 +35,8 @@ pub struct Report {
     pub last: Option<u64>,
     /// The checkpoint that they were compared with.
     pub checkpoint: Checkpoint,
+    /// The key that signed it, if that is not the given one but its successor.
+    pub successor: Option<String>,
     /// Signed events that are not in the file, because it is a part: first and last of each run.
     pub absent: Vec<(u64, u64)>,
     /// Parts that are neither wrong nor proved, each with the place where it begins.

@@ -178,6 +178,7 @@ impl History {
             last,
             absent: self.absent(),
             checkpoint: self.signed.checkpoint,
+            successor: None,
             unproved,
             refused: trailer.refused,
             unsigned: trailer.unsigned.unwrap_or_default(),
