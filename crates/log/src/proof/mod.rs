@@ -3,10 +3,10 @@
 //! - [`signer`]: the task that grows the trees and signs them.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
 //! - `unsigned`: the events that are to be signed, and whether they are sealed.
-//! - `owner`: whether a history is of the installation with this key.
+//! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
 //! - [`trailer`]: the last line of an export, which ties its events to a checkpoint.
-//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database has forgotten it.
+//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
