@@ -1,8 +1,8 @@
 //! Conditional requests: entity tags, and the conditions that name them. RFC 9110, sections 8.8.3 and 13.1.
 //!
-//! A strong tag stands for one sequence of bytes at one URL, whoever asks: it ends with a digest of the body. Before that it
-//! names the revision, which is what a write compares: `"<version>-<end of the id>-<moment>-<digest>"`. The moment at which
-//! the version came about tells versions of the same number apart after a part of history was lost.
+//! The tag of an identity is `"<version>-<end of the id>-<moment>-<digest>"`. A strong tag must stand for one sequence of
+//! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
+//! moment of the version differs even if a restored backup reaches the same version with other events.
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -19,10 +19,10 @@ use crate::error::ApiError;
 use crate::headers::elements;
 use crate::routes::json_text;
 
-/// How many bytes of a digest stand in a tag.
+/// How many bytes of a digest a tag contains.
 const DIGEST_BYTES: usize = 8;
 
-/// How many hexadecimal digits of an id stand in a tag: its last ones, since they are random.
+/// How many hexadecimal digits of an id a tag contains: the last ones, since they are random.
 const ID_DIGITS: usize = 8;
 
 /// A version of an aggregate.
@@ -37,13 +37,13 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// What a write has made of an aggregate.
+    /// The revision that a write has made.
     pub(crate) fn made(id: Uuid, committed: &Committed) -> Self {
         let changed_at = committed.events.last().map(|event| event.recorded_at);
         Self { id, version: committed.version, changed_at }
     }
 
-    /// The tag of the revision, whatever its body is.
+    /// The tag of the revision, without a digest.
     pub(crate) fn tag(self) -> String {
         format!("\"{}\"", self.opaque())
     }
@@ -68,9 +68,11 @@ impl Revision {
         id.chars().skip(id.len().saturating_sub(ID_DIGITS)).collect()
     }
 
-    /// Whether a tag names this revision. The digest of a body does not count: who is shown beside an identity may
-    /// change without a write to it. A proxy that compresses makes tags weak, so the weak form counts, too. A tag of the
-    /// version alone names it in whatever aggregate and history.
+    /// Whether a tag names this revision.
+    ///
+    /// - The digest is not compared: the access rows in a body may change without a write to the identity.
+    /// - The weak form counts, too, since a proxy that compresses makes tags weak.
+    /// - A tag may be shorter, as older versions made it: id and moment are compared if it has them.
     fn is_named_by(self, tag: &str) -> bool {
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
         let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
@@ -102,8 +104,9 @@ fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     format!("{:016x}", first.fold(0, |digest: u64, byte| digest << 8 | u64::from(*byte)))
 }
 
-/// The version that a write expects, if its client named the one that is there. Several tags, or `*`, mean any of
-/// them. A tag that does not match fails the request, with the present one for the next attempt.
+/// The version that a write expects: the present one if `If-Match` names it, `None` without the header or with `*`. If
+/// no tag in the header names the present revision, the request fails, and the error has the present tag for the next
+/// attempt.
 pub(crate) fn expected_version(
     headers: &HeaderMap,
     present: impl Into<Revision>,
@@ -119,7 +122,7 @@ pub(crate) fn expected_version(
     }
 }
 
-/// Answers with the JSON text of something, or with 304 if the client has it already.
+/// Answers with JSON text that shows this revision, or with 304 if the client has it already.
 pub(crate) fn unless_current(headers: &HeaderMap, shown: impl Into<Revision>, body: String) -> Response {
     let tag = shown.into().tag_of(&body);
     if is_known(headers, &tag) {
@@ -141,9 +144,9 @@ pub(crate) async fn unless_known(
     }
 }
 
-/// All that an admin is shown follows from the history of the organization, so the tag names where that ends. The list is
-/// read after the tag. The tag is strong if nothing happened meanwhile; otherwise, and where the list is read while it
-/// is sent, it is weak, since the bytes may be of a later state.
+/// A list for an admin. It follows from the history of the organization, so the tag names the end of that history. The list
+/// is read after the tag. If history has grown since, or the list is read while it is sent, the bytes may be of a later
+/// state, and the tag is weak.
 async fn admins_list(
     caller: &Caller,
     headers: &HeaderMap,
@@ -159,9 +162,9 @@ async fn admins_list(
     Ok(tagged(list, &if is_exact { tag } else { format!("W/{tag}") }))
 }
 
-/// Answers with a list, or with 304 if the client has the same bytes already: the tag is a digest of them. For agents, who must not
-/// learn from a tag that something happened that they are not shown, and for lists that change without an event. A list that
-/// is read while it is sent has no tag.
+/// Answers with a list, or with 304 if the client has the same bytes already: the tag is a digest of them. This is for
+/// agents, who must not learn from a changed tag of events that they may not see, and for lists that change without an
+/// event. A list that is read while it is sent has no tag.
 pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<Response, ApiError> {
     if !is_complete(list.body()) {
         return Ok(list);
@@ -175,13 +178,13 @@ pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<R
     Ok(tagged(Response::from_parts(parts, Body::from(body)), &tag))
 }
 
-/// Whether all of a body is there already.
+/// Whether the whole body is in memory.
 fn is_complete(body: &Body) -> bool {
     body.size_hint().exact().is_some()
 }
 
-/// The tag of whatever an admin is shown of an organization. A rebuilt read model and another version of this software may
-/// show the same history differently.
+/// The tag of the history of an organization. It also depends on the generation and on the version of this software, since
+/// a rebuilt read model or another version may show the same history differently.
 async fn history_tag(pool: &PgPool, organization_id: &str) -> Result<String, ApiError> {
     let (generation, sequence, leaf) = read::shown_history(pool, organization_id).await?;
     let software = env!("CARGO_PKG_VERSION").as_bytes();
@@ -194,8 +197,7 @@ fn not_modified(tag: &str) -> Response {
     tagged(StatusCode::NOT_MODIFIED.into_response(), tag)
 }
 
-/// Whether a reading client has this very version, and wants to be told no more than that. A weak tag will do: it is
-/// enough for whoever reads.
+/// Whether `If-None-Match` names this tag, so that 304 is the answer. The weak form counts, too (RFC 9110, section 13.1.2).
 pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     match Tags::read(headers, &header::IF_NONE_MATCH) {
         None => false,
@@ -214,17 +216,16 @@ pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
     response
 }
 
-/// What a condition names.
+/// The tags in a condition.
 enum Tags<'a> {
-    /// `*`, which stands by itself: whatever there is.
+    /// `*` alone: any tag.
     Any,
-    /// One of these. What is no tag is one that nothing has; a tag of ours has no comma, so it is found whatever stands
-    /// around it.
+    /// One of these. The header is split at commas, since no tag of ours contains one. Text that is no tag matches nothing.
     These(Vec<&'a str>),
 }
 
 impl<'a> Tags<'a> {
-    /// The tags of all lines of a header; nothing without it.
+    /// The tags of all lines of a header; `None` without the header.
     fn read(headers: &'a HeaderMap, name: &HeaderName) -> Option<Self> {
         if !headers.contains_key(name) {
             return None;

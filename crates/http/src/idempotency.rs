@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a write that is sent again is answered again, and done once. The record of a write is made in its
-//! own transaction (see [`identity_log::idempotency`]); what stands here is the way around the handlers.
+//! `Idempotency-Key`: a write that is sent again gets the same answer again, and is carried out once. The answer is stored
+//! in the transaction of the write (see [`identity_log::idempotency`]). This file is the middleware that finds it.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
-/// A key and the digest of the request it came with.
+/// A key and the digest of its request.
 #[derive(Debug, Clone)]
 pub(crate) struct Idempotency {
     pub(crate) key: String,
@@ -58,7 +58,7 @@ impl ScopedKey {
     }
 }
 
-/// A key that is in flight for as long as this lives.
+/// A key that is in flight until this is dropped.
 struct Flight {
     in_flight: InFlight,
     key: ScopedKey,
@@ -77,7 +77,8 @@ impl Drop for Flight {
     }
 }
 
-/// Answers a write that was done before from its record; lets any other through, with its key beside it.
+/// The middleware. It answers a write that was carried out before from its record, and passes any other request on, with
+/// its key among the extensions.
 pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_write = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     if !is_write || !request.headers().contains_key(IDEMPOTENCY_KEY) {
@@ -95,7 +96,8 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     let Body(body) = Body::from_request(unread, &()).await?;
     let fingerprint = fingerprint(&parts, &body, &caller);
     let scoped = ScopedKey::new(&caller, &key);
-    // Before the record is looked for, so that a request that ends in between is found one way or the other.
+    // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
+    // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
     if let Some(record) = scoped.find(caller.pool()).await? {
         return replay(record, fingerprint);
@@ -106,12 +108,12 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     if !ApiError::is_repetition(&response) {
         return Ok(response);
     }
-    // Another process was faster with the same key.
+    // Another process has carried out a request with the same key since the record was looked up.
     let record = scoped.find(caller.pool()).await?;
     replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
 }
 
-/// 1 to 255 visible ASCII characters, the same in every line of the header.
+/// The key of a request: 1 to 255 visible ASCII characters, the same in every line of the header.
 fn key_of(parts: &Parts) -> Result<String, ApiError> {
     let key = headers::only(&parts.headers, &IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
     let sane = key.filter(|key| {
@@ -125,8 +127,8 @@ fn key_of(parts: &Parts) -> Result<String, ApiError> {
     })
 }
 
-/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made by the
-/// same viewer: no agent is answered what another agent, or an admin, was.
+/// The digest of a request. It covers method, path with query, body and, for an agent, the identity: no agent gets the
+/// stored answer of another agent or of an admin.
 fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Sha256::new()
