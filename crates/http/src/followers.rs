@@ -13,7 +13,7 @@ use tokio::sync::watch;
 /// How many pieces of history are cached, for followers that wake a little later than others.
 const MAX_PIECES: usize = 64;
 
-/// Events as they are sent, and the sequence of the last one.
+/// Events as they are sent, and the sequence up to which they were read.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) text: Bytes,
