@@ -28,7 +28,7 @@ impl Server {
         server
     }
 
-    /// Starts the service with other settings of the wire.
+    /// Starts the service with other wire settings (TLS, proxies, limits).
     pub(crate) fn with_wire(database_url: &str, signing: SigningSettings, wire: WireLayer) -> Self {
         let wire = WireSettings::resolve(wire).expect("the settings are sane");
         let settings = ServiceSettings { wire, ..settings(database_url, signing, Duration::ZERO) };

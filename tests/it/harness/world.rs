@@ -95,7 +95,7 @@ impl World {
         Self { name_hold, ..Self::of(database, server) }
     }
 
-    /// A service with other settings of the wire, and an empty organization. Names become free at once.
+    /// A service with other wire settings (TLS, proxies, limits), and an empty organization. Names become free at once.
     pub(crate) fn with_wire(wire: WireLayer) -> Self {
         let database = Database::with_home();
         let server = Server::with_wire(database.url(), database.signing(), wire);
