@@ -141,7 +141,8 @@ fn kept(history: &History) -> Vec<(String, String, Uuid)> {
     wait(rows.fetch_all(history.database.pool())).unwrap()
 }
 
-/// Names are parked under ids while they pass, so one identity has a handle that is the id of another.
+/// Names are parked while they pass from one identity to another. A handle that looks like an id must not collide with
+/// them.
 #[test]
 fn a_name_can_pass_from_one_to_another_within_a_batch() {
     let history = History::with_name_hold(Duration::ZERO);
