@@ -15,8 +15,8 @@ use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::conditional::{Revision, tagged};
 use crate::error::ApiError;
+use crate::revision::{Revision, tagged};
 
 /// The answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,14 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Answer, Caller, World, text};
+
+/// The hashes by which the keys of a vault are found: of the key that a row sends, and of the two that were there before.
+const NEW_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
+const PRIMARY_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000bb";
+const RECOVERY_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000cc";
 
 const CONTRACT: &str = include_str!("../../../docs/contract.md");
 
@@ -44,6 +50,11 @@ impl<'a> Row<'a> {
     fn is_honoured(&self) -> bool {
         self.status < 300
     }
+
+    /// An organization has one vault, so a row about the vault's keys needs an organization of its own.
+    fn is_about_vault_keys(&self) -> bool {
+        ["/vault/initialize", "/vault/keys/primary"].contains(&self.path)
+    }
 }
 
 fn table() -> Vec<Row<'static>> {
@@ -65,9 +76,12 @@ struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     fn new(world: &World, row: &'a Row<'a>, number: usize, viewer: &str) -> Self {
-        let admin = world.admin();
+        let admin = if row.is_about_vault_keys() { world.new_admin() } else { world.admin() };
         let handle = format!("row-{number}");
         admin.create(&handle);
+        if row.path == "/vault/keys/primary" {
+            initialize_vault(&admin);
+        }
         if row.path != "/phone/numbers" {
             admin.provision_anywhere(&handle);
         }
@@ -92,6 +106,9 @@ impl<'a> Desk<'a> {
             ("{email_address}", text(&self.identity["email_address"])),
             ("{tunnel_id}", text(&self.identity["tunnel"]["id"])),
             ("{secret_id}", self.secret.clone()),
+            ("{new_hash}", NEW_HASH.to_owned()),
+            ("{primary_hash}", PRIMARY_HASH.to_owned()),
+            ("{recovery_hash}", RECOVERY_HASH.to_owned()),
             (
                 "{phone_number_id}",
                 self.identity["phone_number"]["id"].as_str().unwrap_or_default().to_owned(),
@@ -133,6 +150,7 @@ impl<'a> Desk<'a> {
             "/identities" | "/identities/{agent_handle}" => {
                 format!("/identities/{}", text(&answer["agent_handle"]))
             }
+            "/vault/initialize" | "/vault/keys/primary" => return self.vault_key(),
             path @ ("/phone/numbers" | "/vault/secrets") => format!("{path}/{}", text(&answer["id"])),
             "/phone/incoming-call-action" => {
                 self.filled("/phone/incoming-call-action?agent_identity_id={identity}")
@@ -141,6 +159,25 @@ impl<'a> Desk<'a> {
         };
         self.admin.get(&path).ok()
     }
+
+    /// What can be read of the vault key that was sent: its record, and what it opens.
+    fn vault_key(&self) -> Value {
+        let body = self.body();
+        let sent = [&body["recovery_keys"][0], &body["vault_key"], &body];
+        let sent = sent.into_iter().find(|key| key.is_object()).unwrap();
+        let keys = self.admin.list("/vault/keys");
+        let mut key = keys.into_iter().find(|key| key["id"] == sent["id"]).unwrap();
+        let opened = self.admin.get(&format!("/vault/unlock?auth_hash={}", text(&sent["auth_hash"]))).ok();
+        key["wrapped_org_encryption_key"] = opened["wrapped_org_encryption_key"].clone();
+        key
+    }
+}
+
+/// A vault with a primary key and a recovery key.
+fn initialize_vault(admin: &Caller) {
+    let key = |id: u128, hash: &str| json!({"id": Uuid::from_u128(id), "wrapped_org_encryption_key": "b2xk", "auth_hash": hash});
+    let keys = json!({"vault_key": key(1, PRIMARY_HASH), "recovery_keys": [key(2, RECOVERY_HASH)]});
+    admin.post("/vault/initialize", &keys).created();
 }
 
 /// Whether the value contains everything that is expected. It may contain more.

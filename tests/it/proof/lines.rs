@@ -4,7 +4,8 @@ use std::fs;
 
 use identity_proof::{Checkpoint, Frontier, leaf};
 use identityd::audit::line::{Trailer, TrailerLine};
-use identityd::audit::verify::{Fault, Report, file};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify::file;
 use tempfile::NamedTempFile;
 
 use super::forged::{ORIGIN, checkpoint, event, key, written};

@@ -20,7 +20,8 @@ use identity_log::proof::{Refusal, SignError, Signed};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
 use identityd::audit::line::Trailer;
-use identityd::audit::verify::{self, Fault, Report};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify;
 use serde_json::json;
 use tempfile::NamedTempFile;
 

@@ -1,7 +1,8 @@
 //! Files without a fault of which not everything is proved. The report must never count an unproved event as proved.
 
 use identityd::audit::line::{Envelope, Trailer};
-use identityd::audit::verify::{Fault, Report, file};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify::file;
 use serde_json::json;
 
 use super::forged::{ORIGIN, checkpoint, event, key, tree, written};

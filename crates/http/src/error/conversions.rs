@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::{ApiError, chain};
 use crate::code::Code;
-use crate::conditional::Revision;
 use crate::limits::buckets::whole_seconds;
+use crate::revision::Revision;
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
