@@ -1,4 +1,4 @@
-//! A headless Chromium, controlled by its DevTools protocol: JSON over a pipe, with a NUL after each message.
+//! A headless Chromium, controlled by its remote debugging protocol: JSON over a pipe, with a NUL after each message.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
