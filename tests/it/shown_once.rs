@@ -1,11 +1,11 @@
-//! Answers that show a key: nobody in between may keep them.
+//! Answers that show a key. No HTTP cache may store them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::World;
 
-/// The members of an answer that have the text of a key.
+/// The members of an answer that contain the text of a key.
 const SECRETS: [&str; 2] = ["api_key", "signing_key"];
 
 /// The operations of the document whose answer shows a key, as a method and a path.

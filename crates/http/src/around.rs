@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its time limit, its one log line, and the body of its error.
+//! The middleware around every request: its id, its time limit, its one log line, and the body of its error.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +17,9 @@ use crate::error::ApiError;
 use crate::metrics::{InFlight, Route};
 use crate::problem::{self, ErrorForm};
 
-/// What a log line says of a request whose client went away before it was answered. No client ever sees it.
+/// The status in the log line of a request whose client closed the connection before the answer.
 const CLIENT_GONE: u16 = 499;
+
 /// Gives the request its [`Context`], renders an [`ApiError`] into the answer, counts it and writes the log line.
 pub(crate) async fn every_request(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let mut line = Line::begin(&app, &request);
@@ -46,13 +47,13 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
-/// The answer to a request that took too long. Its command is not carried out any more, unless it is on its way to
-/// Postgres already.
+/// The answer to a request that took too long. Its command is not carried out any more, unless it was sent to Postgres
+/// already.
 fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
     if fate.abandon() { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
 }
 
-/// The answer to a method that is not served, for routes that a server puts beside those of the API.
+/// The answer to a method that is not served, for routes that a server adds to those of the API.
 pub fn method_not_allowed(headers: &HeaderMap) -> Response {
     refusal(&ApiError::method_not_allowed(), headers)
 }
@@ -70,7 +71,7 @@ fn refusal(error: &ApiError, headers: &HeaderMap) -> Response {
     named(rendered, &request_id)
 }
 
-/// No cache may keep what was answered to a key, nor give it to another key. RFC 9111, section 5.2.2.5.
+/// Forbids HTTP caches to store an answer to a key, or to give it to another key. RFC 9111, section 5.2.2.5.
 fn keep_from_caches(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut varies = b"x-api-key".to_vec();
@@ -90,8 +91,8 @@ fn named(mut response: Response, request_id: &str) -> Response {
     response
 }
 
-/// The log line of a request, and its place among the numbers. Both are written when this is dropped, so that they are
-/// for a request whose client went away, too.
+/// The log line and the metrics of a request. Both are written when this is dropped, so a request whose client closed
+/// the connection has them, too.
 struct Line {
     context: Context,
     method: Method,
@@ -117,7 +118,7 @@ impl Line {
         }
     }
 
-    /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.
+    /// A failure of the service is logged once, here, with all its causes. The client gets the request id only.
     fn write(&self, duration: Duration) {
         let (request_id, method, route) =
             (&*self.context.request_id, self.method.as_str(), self.route.as_str());
@@ -162,7 +163,7 @@ impl Line {
 }
 
 impl Line {
-    /// The same for the span of the request, if there is one.
+    /// Writes the same into the span of the request, if there is one.
     fn trace(&self, organization_id: &str, key_id: &str) {
         let span = Span::current();
         if span.is_disabled() {

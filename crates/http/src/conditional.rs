@@ -1,4 +1,4 @@
-//! Conditional reads: whoever has a body already is told no more than that. RFC 9110, section 13.1.2.
+//! Conditional reads: a client that has the present body already gets 304 without a body. RFC 9110, section 13.1.2.
 
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,7 +11,7 @@ use crate::error::ApiError;
 use crate::revision::{Revision, Tags, digest, tagged};
 use crate::routes::json_text;
 
-/// Answers with the JSON text of something, or with 304 if the client has it already.
+/// Answers with JSON text that shows this revision, or with 304 if the client has it already.
 pub(crate) fn unless_current(headers: &HeaderMap, shown: impl Into<Revision>, body: String) -> Response {
     let tag = shown.into().tag_of(&body);
     if is_known(headers, &tag) {
@@ -33,9 +33,9 @@ pub(crate) async fn unless_known(
     }
 }
 
-/// All that an admin is shown follows from the history of the organization, so the tag names where that ends. The list is
-/// read after the tag. The tag is strong if nothing happened meanwhile; otherwise, and where the list is read while it
-/// is sent, it is weak, since the bytes may be of a later state.
+/// A list for an admin. It follows from the history of the organization, so the tag names the end of that history. The list
+/// is read after the tag. If history has grown since, or the list is read while it is sent, the bytes may be of a later
+/// state, and the tag is weak.
 async fn admins_list(
     caller: &Caller,
     headers: &HeaderMap,
@@ -51,9 +51,9 @@ async fn admins_list(
     Ok(tagged(list, &if is_exact { tag } else { format!("W/{tag}") }))
 }
 
-/// Answers with a list, or with 304 if the client has the same bytes already: the tag is a digest of them. For agents, who must not
-/// learn from a tag that something happened that they are not shown, and for lists that change without an event. A list that
-/// is read while it is sent has no tag.
+/// Answers with a list, or with 304 if the client has the same bytes already: the tag is a digest of them. This is for
+/// agents, who must not learn from a changed tag of events that they may not see, and for lists that change without an
+/// event. A list that is read while it is sent has no tag.
 pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<Response, ApiError> {
     if !is_complete(list.body()) {
         return Ok(list);
@@ -67,13 +67,13 @@ pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<R
     Ok(tagged(Response::from_parts(parts, Body::from(body)), &tag))
 }
 
-/// Whether all of a body is there already.
+/// Whether the whole body is in memory.
 fn is_complete(body: &Body) -> bool {
     body.size_hint().exact().is_some()
 }
 
-/// The tag of whatever an admin is shown of an organization. A rebuilt read model and another version of this software may
-/// show the same history differently.
+/// The tag of the history of an organization. It also depends on the generation and on the version of this software, since
+/// a rebuilt read model or another version may show the same history differently.
 async fn history_tag(pool: &PgPool, organization_id: &str) -> Result<String, ApiError> {
     let (generation, sequence, leaf) = read::shown_history(pool, organization_id).await?;
     let software = env!("CARGO_PKG_VERSION").as_bytes();
@@ -86,8 +86,7 @@ fn not_modified(tag: &str) -> Response {
     tagged(StatusCode::NOT_MODIFIED.into_response(), tag)
 }
 
-/// Whether a reading client has this very version, and wants to be told no more than that. A weak tag will do: it is
-/// enough for whoever reads.
+/// Whether `If-None-Match` names this tag, so that 304 is the answer. The weak form counts, too (RFC 9110, section 13.1.2).
 pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     match Tags::read(headers, &header::IF_NONE_MATCH) {
         None => false,

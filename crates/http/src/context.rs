@@ -1,4 +1,4 @@
-//! What is known of a request while it is answered: its id, where it comes from, whose key it has, and its shares.
+//! The context of a request while it is being answered: its id, its client, its key, and its shares.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,26 +17,26 @@ use crate::limits::{RequestShare, Standing};
 /// The header of the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What is known of a request while it is answered.
+/// The context of a request while it is being answered.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The client's `X-Request-Id` if it is sane, else one of ours.
+    /// The client's `X-Request-Id` if it is valid, else a new one.
     pub request_id: Arc<str>,
-    /// Where it comes from, if the server says so.
+    /// The address of the client, if the server has put it among the extensions.
     pub(crate) client: Option<IpAddr>,
-    /// Where it stands under the limits that bind it, if any do.
+    /// What remains of the quotas that the request counts against, if there are any.
     pub(crate) standing: Arc<OnceLock<Standing>>,
-    /// What becomes of the command of this request, if it asks for one.
+    /// Whether the command of this request is waiting, abandoned, or sent to Postgres.
     pub(crate) fate: Fate,
-    /// Whether it is carried out only once its body has arrived.
+    /// Whether the request is carried out only once its body has arrived.
     pub(crate) awaits_body: bool,
     /// Its share of the requests that are being answered.
     pub(crate) share: ShareSlot,
-    /// Whose key was presented, once it is known to be good.
+    /// The key of the request, once it is known to be valid.
     pub(crate) holder: Arc<OnceLock<Holder>>,
 }
 
-/// The share of a request, once it has one. The share is given back when the answer begins, whoever still has the slot.
+/// The share of a request, once it has one. It is given back when the answer begins, even if the slot still exists.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
 
@@ -56,7 +56,7 @@ impl ShareSlot {
     }
 }
 
-/// A key, as the log names it.
+/// A key, for the log line.
 #[derive(Debug)]
 pub(crate) struct Holder {
     pub(crate) key_id: String,
@@ -64,7 +64,7 @@ pub(crate) struct Holder {
 }
 
 impl Context {
-    /// What is known of a request when it comes.
+    /// The context of a request that has just arrived.
     pub(crate) fn new(request: &Request) -> Self {
         let client = request.extensions().get().map(|ClientAddress(address)| *address);
         let request_id = request_id(request.headers());
@@ -79,7 +79,7 @@ impl Context {
         }
     }
 
-    /// Says whose key it is. The first to say so is believed: a request has one key.
+    /// Notes the key of the request. Only the first call counts: a request has one key.
     pub(crate) fn identify(&self, key: &KeyRow) {
         self.holder.get_or_init(|| Holder {
             key_id: public_id(key.id),
@@ -88,13 +88,14 @@ impl Context {
     }
 }
 
-/// Whether a body is still to be read. Those of other methods mean nothing and are never read.
+/// Whether a body is still to be read. The body of other methods has no meaning and is never read.
 fn has_body(request: &Request) -> bool {
     let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     may_have_body && !request.body().is_end_stream()
 }
 
-/// A client's id is taken when it is 1 to 128 visible ASCII characters: it goes into the log and into history.
+/// The request id. A client's own id must be 1 to 128 visible ASCII characters, since it goes into the log and into
+/// history.
 pub(crate) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let sane =

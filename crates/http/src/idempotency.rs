@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a write that is sent again is answered again, and done once. The record of a write is made in its
-//! own transaction (see [`identity_log::idempotency`]); `replay` is what surrounds the handlers.
+//! `Idempotency-Key`: a write that is sent again gets the same answer again, and is carried out once. The answer is stored
+//! in the transaction of the write (see [`identity_log::idempotency`]). `replay` is the middleware that finds it.
 
 pub(crate) mod replay;
 
@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use crate::error::ApiError;
 
-/// A key and the digest of the request it came with.
+/// A key and the digest of its request.
 #[derive(Debug, Clone)]
 pub(crate) struct Idempotency {
     pub(crate) key: String,
@@ -37,7 +37,7 @@ impl ScopedKey {
     }
 }
 
-/// A key that is in flight for as long as this lives.
+/// A key that is in flight until this is dropped.
 pub(crate) struct Flight {
     in_flight: InFlight,
     key: ScopedKey,

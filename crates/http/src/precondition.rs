@@ -1,12 +1,13 @@
-//! Conditional writes: a client that names a version changes that one and no other. RFC 9110, section 13.1.1.
+//! Conditional writes: a write with `If-Match` changes only the version that it names. RFC 9110, section 13.1.1.
 
 use axum::http::{HeaderMap, header};
 
 use crate::error::ApiError;
 use crate::revision::{Revision, Tags};
 
-/// The version that a write expects, if its client named the one that is there. Several tags, or `*`, mean any of
-/// them. A tag that does not match fails the request, with the present one for the next attempt.
+/// The version that a write expects: the present one if `If-Match` names it, `None` without the header or with `*`. If
+/// no tag in the header names the present revision, the request fails, and the error has the present tag for the next
+/// attempt.
 pub(crate) fn expected_version(
     headers: &HeaderMap,
     present: impl Into<Revision>,

@@ -1,9 +1,8 @@
-//! Versions of aggregates on the wire: the entity tags that name them, and the tags that a condition names. RFC 9110, section
-//! 8.8.3.
+//! Entity tags: the tags of answers, and the tags in the conditions of requests. RFC 9110, section 8.8.3.
 //!
-//! A strong tag stands for one sequence of bytes at one URL, whoever asks: it ends with a digest of the body. Before that it
-//! names the revision, which is what a write compares: `"<version>-<end of the id>-<moment>-<digest>"`. The moment at which
-//! the version came about tells versions of the same number apart after a part of history was lost.
+//! The tag of an identity is `"<version>-<end of the id>-<moment>-<digest>"`. A strong tag must stand for one sequence of
+//! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
+//! moment of the version differs even if a restored backup reaches the same version with other events.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
@@ -15,10 +14,10 @@ use uuid::Uuid;
 
 use crate::headers::elements;
 
-/// How many bytes of a digest stand in a tag.
+/// How many bytes of a digest a tag contains.
 const DIGEST_BYTES: usize = 8;
 
-/// How many hexadecimal digits of an id stand in a tag: its last ones, since they are random.
+/// How many hexadecimal digits of an id a tag contains: the last ones, since they are random.
 const ID_DIGITS: usize = 8;
 
 /// A version of an aggregate.
@@ -33,13 +32,13 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
-    /// What a write has made of an aggregate.
+    /// The revision that a write has made.
     pub(crate) fn made(id: Uuid, committed: &Committed) -> Self {
         let changed_at = committed.events.last().map(|event| event.recorded_at);
         Self { id, version: committed.version, changed_at }
     }
 
-    /// The tag of the revision, whatever its body is.
+    /// The tag of the revision, without a digest.
     pub(crate) fn tag(self) -> String {
         format!("\"{}\"", self.opaque())
     }
@@ -64,9 +63,11 @@ impl Revision {
         id.chars().skip(id.len().saturating_sub(ID_DIGITS)).collect()
     }
 
-    /// Whether a tag names this revision. The digest of a body does not count: who is shown beside an identity may
-    /// change without a write to it. A proxy that compresses makes tags weak, so the weak form counts, too. A tag of the
-    /// version alone names it in whatever aggregate and history.
+    /// Whether a tag names this revision.
+    ///
+    /// - The digest is not compared: the access rows in a body may change without a write to the identity.
+    /// - The weak form counts, too, since a proxy that compresses makes tags weak.
+    /// - A tag may be shorter, as older versions made it: id and moment are compared if it has them.
     pub(crate) fn is_named_by(self, tag: &str) -> bool {
         let tag = tag.strip_prefix("W/").unwrap_or(tag);
         let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
@@ -106,17 +107,16 @@ pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
     response
 }
 
-/// What a condition names.
+/// The tags in a condition.
 pub(crate) enum Tags<'a> {
-    /// `*`, which stands by itself: whatever there is.
+    /// `*` alone: any tag.
     Any,
-    /// One of these. What is no tag is one that nothing has; a tag of ours has no comma, so it is found whatever stands
-    /// around it.
+    /// One of these. The header is split at commas, since no tag of ours contains one. Text that is no tag matches nothing.
     These(Vec<&'a str>),
 }
 
 impl<'a> Tags<'a> {
-    /// The tags of all lines of a header; nothing without it.
+    /// The tags of all lines of a header; `None` without the header.
     pub(crate) fn read(headers: &'a HeaderMap, name: &HeaderName) -> Option<Self> {
         if !headers.contains_key(name) {
             return None;

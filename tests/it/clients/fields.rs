@@ -1,5 +1,5 @@
-//! Section 15 of the contract: every field that a published client sends is honoured or refused. Each row of the table is
-//! sent, and the table has a row for each field.
+//! Section 15 of the contract: every field that a published client sends is honoured or refused. The tests send each
+//! row of the table, and compare the rows with the fields in the OpenAPI document.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ struct Row<'a> {
     agent: &'a str,
 }
 
-/// The cells of a line, without the marks of code.
+/// The cells of a line, without backticks.
 fn cells(line: &str) -> Vec<&str> {
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()
 }
@@ -64,7 +64,7 @@ fn table() -> Vec<Row<'static>> {
     rows
 }
 
-/// The identity that a row is about, with all that belongs to it and a key of its own.
+/// The identity that a row writes to, with everything that it owns and its own key.
 struct Desk<'a> {
     admin: Caller,
     agent: Caller,
@@ -95,7 +95,7 @@ impl<'a> Desk<'a> {
         text(&self.identity["agent_handle"])
     }
 
-    /// A text of the table with the names of this desk in it. A create is about an identity that is not there yet.
+    /// A text of the table with the names of this identity filled in. A create names a new identity.
     fn filled(&self, template: &str) -> String {
         let handle = if self.is_create() { format!("new-{}", self.handle()) } else { self.handle() };
         [
@@ -139,7 +139,7 @@ impl<'a> Desk<'a> {
             .send()
     }
 
-    /// What can be read of the resource that the row is about.
+    /// The resource that the row writes to, as it can be read.
     fn shown(&self, answer: &Value) -> Value {
         let own = |list: Vec<Value>, id: &Value| list.into_iter().find(|found| found["id"] == *id).unwrap();
         let path = match self.row.path {
@@ -180,7 +180,7 @@ fn initialize_vault(admin: &Caller) {
     admin.post("/vault/initialize", &keys).created();
 }
 
-/// Whether the value has everything that is expected, and perhaps more.
+/// Whether the value contains everything that is expected. It may contain more.
 fn has(value: &Value, expected: &Value) -> bool {
     match expected {
         Value::Object(members) => members.iter().all(|(name, member)| has(&value[name], member)),
@@ -188,7 +188,7 @@ fn has(value: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Sends a row, and holds that it comes to what the table says.
+/// Sends a row, and asserts that the result is what the table says.
 fn hold(world: &World, desk: &Desk, caller: &Caller, status: u16, code: Option<&str>) {
     let (row, before) = (desk.row, world.events());
     let answer = desk.send(caller);
@@ -239,7 +239,7 @@ fn every_body_has_the_field_that_it_is_about() {
     }
 }
 
-/// The fields that the OpenAPI document has for the body of a route, those of nested objects by their path.
+/// The fields that the OpenAPI document has for the body of a route. Fields of nested objects have a path.
 fn described(document: &Value, row: &Row) -> BTreeSet<String> {
     let item = &document["paths"][format!("/api/v1{}", row.path)];
     let body = &item[row.method.as_str().to_lowercase()]["requestBody"]["content"]["application/json"];

@@ -67,7 +67,7 @@ fn imports_of(source: &Path) -> Imports {
     files.iter().map(|file| (module(file), imported(&module(file), &text(file), &modules))).collect()
 }
 
-/// The modules that the `use` lines of `module` name.
+/// The modules in the `use` lines of `module`.
 fn imported(module: &[String], text: &str, modules: &BTreeSet<Module>) -> BTreeSet<Module> {
     let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = code.join("\n");
@@ -106,7 +106,7 @@ fn expand(prefix: &[&str], tree: &str, paths: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The module of this crate in which a path ends, if it begins in this crate.
+/// The module of this crate to which a path leads; `None` for a path of another crate.
 fn resolve(
     module: &[String],
     is_nested: bool,
@@ -134,7 +134,7 @@ fn resolve(
     Some(found)
 }
 
-/// The groups of modules that all reach each other.
+/// The groups of modules that import each other, directly or through others.
 fn circles_of(imports: &Imports) -> BTreeSet<Vec<Module>> {
     let reached: BTreeMap<&Module, BTreeSet<&Module>> =
         imports.keys().map(|module| (module, reached_from(module, imports))).collect();

@@ -1,4 +1,4 @@
-//! An organization in which everything exists that a request can name, and everybody who may call.
+//! An organization in which everything exists that a request can name, with one caller of each kind.
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use super::walk::{Names, next};
 use crate::harness::{Caller, NOBODY, World, eventually, text};
 
-/// What the target shows to admins and to itself alone.
+/// A text of the target that only admins and the target itself may see.
 pub(super) const PRIVATE: &str = "nobody-elses-business";
 
-/// A caller, as it stands to the target of the requests.
+/// The kinds of callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Who {
     NoKey,
@@ -30,7 +30,7 @@ pub(super) enum Who {
 }
 
 impl Who {
-    /// The scope of its key; none if the key opens nothing.
+    /// The scope of its key; `None` if the key is not valid.
     pub(super) fn scope(self) -> Option<&'static str> {
         match self {
             Self::NoKey | Self::Garbage | Self::RevokedAdmin | Self::AgentOfTheDeleted => None,
@@ -44,27 +44,27 @@ impl Who {
         matches!(self, Self::OtherAdmin | Self::OtherAgent)
     }
 
-    /// Whether the target does not exist for it.
+    /// Whether the target is answered as if it did not exist.
     pub(super) fn must_not_know_the_target(self) -> bool {
         self.is_of_another_organization() || self == Self::Hidden
     }
 }
 
-/// An identity with all that an identity can have, in an organization with a vault.
+/// An identity with everything that an identity can have, in an organization with a vault.
 pub(super) struct Target {
     pub(super) id: String,
     pub(super) key: String,
     pub(super) names: Names,
-    /// Texts by which it is known.
+    /// Texts by which the target can be recognized.
     pub(super) marks: Vec<String>,
 }
 
-/// What a client would make of a vault key.
+/// The hash that a client computes from a vault key.
 fn hash(key: &str) -> String {
     format!("{:x}", Sha256::digest(key))
 }
 
-/// A body of which the estate does not care.
+/// A wrapped vault key. Its content does not matter here.
 fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
     let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
     json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
@@ -79,7 +79,8 @@ pub(super) fn make_vault(admin: &Caller, name: &str) -> [String; 2] {
 }
 
 impl Target {
-    /// Furnishes an organization, but for what `is_left_out` names by the error of making it again.
+    /// Creates the target. `is_left_out` gets an error code, and says whether to leave out what a second attempt to
+    /// create it would fail with.
     pub(super) fn new(admin: &Caller, viewer_id: &str, is_left_out: impl Fn(&str) -> bool) -> Self {
         let handle = format!("target-desk-{}", next());
         let identity = admin.try_create(&handle, json!({ "description": "target-text" })).created();
@@ -147,7 +148,7 @@ impl Names {
         Self { parameters: parameters.map(owned).into(), members: members.map(owned).into() }
     }
 
-    /// Names in good form of what never existed, and the same moments.
+    /// Valid names of things that never existed. The moment stays the same.
     pub(super) fn of_nobody(&self) -> Self {
         let key = format!("ApiKey_{NOBODY}");
         let mut names =
@@ -157,7 +158,7 @@ impl Names {
     }
 }
 
-/// A target in the organization that tests live in, and everybody who may ask for it.
+/// A target in the organization that most tests use, with one caller of each kind.
 pub(super) struct Estate {
     pub(super) target: Target,
     pub(super) callers: Vec<(Who, Caller)>,
@@ -196,7 +197,7 @@ impl Estate {
         &self.callers.iter().find(|(other, _)| *other == who).unwrap().1
     }
 
-    /// Returns when the histories are signed, since there are no proofs before.
+    /// Waits until both histories are signed, since there are no proofs before.
     fn is_signed(&self) {
         for admin in [Who::Admin, Who::OtherAdmin].map(|who| self.caller(who)) {
             eventually("the history is signed", || admin.get("/log/checkpoint").status == 200);

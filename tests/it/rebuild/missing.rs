@@ -1,11 +1,12 @@
-//! Read models that are missing, after a part of a backup was restored or by somebody's hand: all of them follow from the log.
+//! Missing read models, after a part of a backup was restored or a table was dropped. All of them are rebuilt from the
+//! log.
 
 use serde_json::json;
 
 use super::words::{LIVE, names};
 use crate::harness::{World, wait};
 
-/// A world with a row in every read model.
+/// A service with a row in every read model.
 fn of_everything() -> World {
     let world = World::new();
     let admin = world.admin();
@@ -17,7 +18,7 @@ fn of_everything() -> World {
     world
 }
 
-/// The columns of a live table with their types, collations and whether they can be null.
+/// The columns of a live table with their types, collations, and whether they can be null.
 fn columns(world: &World, name: &str) -> Vec<String> {
     let query = format!(
         "select concat_ws(' ', attname, format_type(atttypid, atttypmod), attcollation::regcollation, attnotnull)

@@ -1,4 +1,4 @@
-//! The way around the handlers of a write that comes with an `Idempotency-Key`.
+//! The middleware for writes with an `Idempotency-Key`: it answers repetitions.
 
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -23,7 +23,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
 
-/// Answers a write that was done before from its record; lets any other through, with its key beside it.
+/// Answers a write that was carried out before from its record, and passes any other request on, with its key among the
+/// extensions.
 pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_write = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     if !is_write || !request.headers().contains_key(IDEMPOTENCY_KEY) {
@@ -45,7 +46,8 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         scope: caller.actor().idempotency_scope(),
         key: key.clone(),
     };
-    // Before the record is looked for, so that a request that ends in between is found one way or the other.
+    // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
+    // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
     if let Some(record) = scoped.find(caller.pool()).await? {
         return replay(record, fingerprint);
@@ -56,12 +58,12 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     if !ApiError::is_repetition(&response) {
         return Ok(response);
     }
-    // Another process was faster with the same key.
+    // Another process has carried out a request with the same key since the record was looked up.
     let record = scoped.find(caller.pool()).await?;
     replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
 }
 
-/// 1 to 255 visible ASCII characters, the same in every line of the header.
+/// The key of a request: 1 to 255 visible ASCII characters, the same in every line of the header.
 fn key_of(parts: &Parts) -> Result<String, ApiError> {
     let key = headers::only(&parts.headers, &IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
     let sane = key.filter(|key| {
@@ -75,8 +77,8 @@ fn key_of(parts: &Parts) -> Result<String, ApiError> {
     })
 }
 
-/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made by the
-/// same viewer: no agent is answered what another agent, or an admin, was.
+/// The digest of a request. It covers method, path with query, body and, for an agent, the identity: no agent gets the
+/// stored answer of another agent or of an admin.
 fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Sha256::new()

@@ -1,4 +1,4 @@
-//! Whether a history is of the installation with this signing key.
+//! Whether the installation with this signing key wrote a history.
 
 use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
 use sqlx::PgPool;
@@ -12,8 +12,8 @@ pub async fn is_empty(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select not exists (select from events)").fetch_one(pool).await
 }
 
-/// Whether this key sealed the last event, or signed the log of that event, and was not replaced since. Also true for a log that
-/// an older version wrote without seals and that was never signed: nothing says whose it is.
+/// Whether this key sealed the last event, or signed the log of its organization, and was not replaced since. Also true if the
+/// log is empty, and for a log without seals that was never signed, as older versions wrote it: nothing says whose it is.
 pub async fn is_of(pool: &PgPool, key: &SigningKey) -> Result<bool, TreeError> {
     if introductions::is_replaced(pool, key).await? {
         return Ok(false);

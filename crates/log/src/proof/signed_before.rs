@@ -100,7 +100,8 @@ impl SignedBefore {
         }
     }
 
-    /// Checks that the stored tree begins with the tree in the memory, and that the last leaf of it is still in the log.
+    /// Checks that the stored tree begins with the tree of the checkpoint in the memory, and that the last leaf of the
+    /// stored tree is still in the log.
     pub(super) async fn check(
         &self,
         connection: &mut PgConnection,
@@ -125,7 +126,7 @@ impl SignedBefore {
         }
     }
 
-    /// Checks, when the growing tree has the size of the checkpoint in the memory, that it also has its root.
+    /// If the growing tree has the size of the checkpoint in the memory, checks that it has the root of that checkpoint.
     pub(super) fn check_at(&self, size: u64, root: impl FnOnce() -> Hash) -> Result<(), Refusal> {
         match &self.recalled {
             Some(Signed { checkpoint, .. }) if checkpoint.size == size && checkpoint.root != root() => {

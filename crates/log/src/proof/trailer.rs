@@ -67,8 +67,8 @@ impl Trailer {
         self.last = Some(last);
     }
 
-    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency
-    /// proof: it must contain all events up to the checkpoint, and a missing one is a fault.
+    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency proof,
+    /// since it must contain all events up to the checkpoint.
     pub async fn tie(
         &mut self,
         connection: &mut PgConnection,
