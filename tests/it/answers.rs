@@ -1,4 +1,4 @@
-//! A write is answered with what it made, whatever others make of that in the same moment.
+//! A write is answered with the state that it made, even if others write to the same identity at the same time.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::harness::{Answer, Caller, World, text, wait};
 
-/// A write, and whether it may be repeated.
+/// A write, and whether it has an `Idempotency-Key`.
 struct Write<'a> {
     by: &'a Caller,
     method: Method,
@@ -31,7 +31,7 @@ fn write(by: &Caller, method: Method, path: impl Into<String>, body: Value) -> W
     Write { by, method, path: path.into(), body, key: None }
 }
 
-/// Every second one may be repeated, so that it is answered from within its transaction.
+/// Gives every second write an `Idempotency-Key`, so that its answer is composed in the transaction.
 fn some_repeatable<'a>(writes: impl Iterator<Item = Write<'a>>) -> Vec<Write<'a>> {
     let keyed = |(number, write)| match number % 2 {
         0 => write,
@@ -40,7 +40,7 @@ fn some_repeatable<'a>(writes: impl Iterator<Item = Write<'a>>) -> Vec<Write<'a>
     writes.enumerate().map(keyed).collect()
 }
 
-/// A connection while which nobody appends.
+/// A connection that has `log_head` locked, so that nothing is written.
 fn held_up(world: &World) -> PgConnection {
     let mut connection = wait(PgConnection::connect(world.database().url())).unwrap();
     for statement in ["begin", "select from log_head for update"] {
@@ -49,8 +49,8 @@ fn held_up(world: &World) -> PgConnection {
     connection
 }
 
-/// Sends all while nobody can append, the last one after the others, so that all but the first are committed in one
-/// transaction. In which order they come there is left open; but whoever is refused has changed nothing.
+/// Sends all writes while nothing can be written, the last one after the others, so that all but the first are
+/// committed in one transaction. Their order is not fixed. A refused write has changed nothing.
 fn together(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
     let answers = all_at_once(world, writes);
     for answer in answers.iter().filter(|answer| answer.status >= 300) {
@@ -74,8 +74,8 @@ fn all_at_once(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
     })
 }
 
-/// Waits until so many requests are under way, and looks again, since one that has just begun does not wait for the
-/// committer yet.
+/// Waits until this many requests are being answered, and checks once more, since a request that has just begun does
+/// not wait for the committer yet.
 fn all_wait(world: &World, number: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a test has few requests")]
     let expected = number as f64;
@@ -86,7 +86,7 @@ fn all_wait(world: &World, number: usize) {
     }
 }
 
-/// The body of an identity at the version that an answer claims.
+/// The body of an identity at the version in the tag of an answer.
 fn as_of(admin: &Caller, answer: &Answer) -> Vec<u8> {
     admin.get(&format!("/identities/alpha?as_of=sequence:{}", answer.version())).must_be(200).bytes
 }

@@ -1,4 +1,4 @@
-//! Keys: minted for one identity, shown once, listed without secrets, revoked for good.
+//! API keys: issued for one identity, shown once, listed without secrets, and revoked.
 
 use inkbox::api_keys::ApiKeyStatus;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn the_record_describes_the_key_without_giving_it_away() {
     assert!(!everything.contains(secret), "the secret is shown once");
 }
 
-// The record lists the digest of a secret, never the secret: neither does the database, wherever one looks.
+// The list has the digest of a secret, never the secret. Neither does any table.
 #[test]
 fn the_secret_is_not_in_the_log() {
     let world = World::new();
@@ -179,7 +179,7 @@ fn the_key_follows_its_identity_through_a_rename() {
     assert_eq!(alpha.handles(), ["alpha-2"]);
 }
 
-// Uses are kept once a minute, and when the service stops.
+// The time of the last use is written once a minute, and when the service stops.
 #[test]
 fn a_key_tells_when_it_was_last_used() {
     let world = World::new();

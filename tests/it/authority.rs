@@ -1,4 +1,5 @@
-//! A key that is revoked before its request is repeated. The laws of all other requests under way are in `matrix/revocation.rs`.
+//! A key that is revoked before its request is repeated. The rules for all other requests are in
+//! `matrix/revocation.rs`.
 
 use reqwest::Method;
 use secrecy::ExposeSecret as _;

@@ -1,4 +1,4 @@
-//! Many at once: each gets an answer of its own, and what remains is consistent.
+//! Many requests at the same time: each gets the right answer, and the state is consistent afterwards.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::harness::{Answer, Caller, World, eventually, ids, text, wait};
 
 const CROWD: usize = 16;
 
-/// Does the same thing many times at once, and returns the answers.
+/// Runs `act` many times at the same time, and returns the results.
 fn at_once<T: Send>(act: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let act = &act;
     thread::scope(|scope| {
@@ -25,7 +25,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
 
-/// Whatever happened: no identity lacks a part, no part lacks its identity, and the log has no gap.
+/// Asserts that every identity has all its parts, every part has its identity, and the log has no gap.
 #[track_caller]
 fn is_consistent(world: &World, admin: &Caller) {
     let identities = admin.identities();
@@ -78,7 +78,7 @@ fn creates_of_different_handles_all_succeed() {
     is_consistent(&world, &admin);
 }
 
-/// One query finds what all of them want while the one before it is held up.
+/// The lookups that arrive while a query is running are answered by one query.
 #[test]
 fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
     let world = World::new();
@@ -86,7 +86,7 @@ fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
     let [viewer, blind] = world.agents(["viewer", "blind"]);
     admin.create("alpha");
     admin.grant("alpha", &viewer.id).created();
-    // A grant is remembered, a revocation is not: nobody is told of anybody from memory.
+    // A grant and its revocation: `blind` must not be shown what it could see before.
     admin.grant("alpha", &blind.id).created();
     admin.revoke("alpha", &blind.id).no_content();
     stranger.create("bravo");
@@ -100,7 +100,7 @@ fn those_who_ask_at_the_same_time_are_told_what_each_may_see() {
         (&*blind, "blind", Some(0)),
         (&admin, "nobody", None),
     ];
-    // So that their keys are known, and nobody asks for anything but an identity.
+    // Now the keys are cached, and the requests below look up nothing but an identity.
     for (caller, ..) in asked {
         caller.identities();
     }
@@ -181,7 +181,7 @@ fn of_many_deletes_exactly_one_succeeds() {
     is_consistent(&world, &admin);
 }
 
-// Different fields of one identity, changed by many at once: no change is lost, and none is refused.
+// Different fields of one identity are changed at the same time: no change is lost, and none is refused.
 #[test]
 fn changes_of_one_identity_do_not_overwrite_each_other() {
     let world = World::new();
@@ -193,7 +193,8 @@ fn changes_of_one_identity_do_not_overwrite_each_other() {
     assert_eq!((&after["display_name"], &after["description"]), (&json!("by 0"), &json!("by 1")));
 }
 
-// The wildcard and single grants pull in opposite directions; what remains is one of the three states.
+// Opening an identity to everybody and granting it to single viewers exclude each other. Whatever happens last, the
+// access rows are either the wildcard, or single viewers, or none.
 #[test]
 fn visibility_is_never_a_mixture() {
     let world = World::new();
@@ -213,7 +214,7 @@ fn visibility_is_never_a_mixture() {
     assert_eq!(carol.sees("bravo"), everyone || viewers.contains(&json!(carol.id)));
 }
 
-/// One life after another, each on a handle that two threads fight over.
+/// Creates, changes and deletes identities, on a handle that two threads share.
 fn live(admin: &Caller, number: usize) {
     let handle = format!("agent-{}", number / 2);
     let renamed = format!("agent-{}-of-{number}", number / 2);

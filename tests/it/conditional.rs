@@ -1,4 +1,4 @@
-//! Entity tags: whoever saw an identity can make sure that it is still what was seen.
+//! Entity tags: a client can make a write depend on the version that it has read.
 
 use std::time::Duration;
 
@@ -204,7 +204,7 @@ fn a_writer_names_a_version_whatever_the_viewers_are() {
     assert_eq!(alpha.try_identity("alpha").version(), "5");
 }
 
-// The tag of an agent's list must not tell that something happened that the agent is not shown.
+// The tag of an agent's list must not change with events that the agent may not see.
 #[test]
 fn the_tag_of_a_list_changes_for_an_agent_with_what_it_is_shown_and_with_nothing_else() {
     let world = World::new();
@@ -220,7 +220,7 @@ fn the_tag_of_a_list_changes_for_an_agent_with_what_it_is_shown_and_with_nothing
     assert_ne!(tag(), before);
 }
 
-// The handle, and with it the URL, of somebody who is gone.
+// A new identity gets the handle, and with it the URL, of a deleted one.
 #[test]
 fn a_tag_of_one_identity_names_no_version_of_another() {
     let world = World::with_name_hold(Duration::ZERO);
@@ -268,7 +268,7 @@ fn every_list_has_a_tag_that_changes_with_it() {
         let again = || admin.call(Method::GET, path).header("If-None-Match", &tag).send();
         assert_eq!(again().must_be(304).headers["etag"], tag, "{path}");
         admin.change("alpha", &json!({ "description": number.to_string() })).ok();
-        // The list of keys shows nothing of identities.
+        // The list of keys does not change with an identity, so a key is issued, too.
         admin.mint_auditor();
         again().must_be(200);
     }
@@ -284,7 +284,7 @@ fn a_tag_of_a_history_that_was_set_back_is_not_taken_for_one_of_the_same_version
         let tunnel = text(&world.admin().identity("alpha")["tunnel"]["id"]);
         ["/identities/alpha".to_owned(), "/mail/mailboxes/alpha".to_owned(), format!("/tunnels/{tunnel}")]
     };
-    // A grant changes the version, and nothing else of the document.
+    // A grant changes the version, but nothing else of the document.
     world.admin().grant("alpha", &bravo.id).created();
     let lost: Vec<(String, String)> =
         parts(&world).map(|path| (path.clone(), world.admin().get(&path).headers["etag"].clone())).into();

@@ -1,4 +1,4 @@
-//! The directory in which newer published clients look for their peers. Contract, section 4.5.
+//! The directory, in which newer published clients look for other identities. Contract, section 4.5.
 
 use serde_json::{Value, json};
 

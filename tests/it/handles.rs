@@ -1,4 +1,4 @@
-//! Handles: their form, their one namespace, and how long a name is remembered.
+//! Handles: their form, their one namespace, and how long a name is reserved.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn a_handle_is_taken_for_the_whole_service() {
     }
 }
 
-// Scenario 12: compared without hyphens.
+// Scenario 12: reserved handles are compared without hyphens.
 #[test]
 fn some_handles_nobody_may_have() {
     let world = World::new();
@@ -83,7 +83,7 @@ fn some_handles_nobody_may_have() {
     admin.create("admin-of-something");
 }
 
-// Decision D2 with the usual hold.
+// Decision D2, with the default hold.
 #[test]
 fn after_a_rename_only_its_former_owner_may_have_the_old_name() {
     let world = World::new();
@@ -99,7 +99,7 @@ fn after_a_rename_only_its_former_owner_may_have_the_old_name() {
     assert_eq!(admin.change("alpha-2", &json!({"agent_handle": "alpha"})).ok()["agent_handle"], "alpha");
 }
 
-// Decision D2: what was taken back is held no longer, and the name left behind is.
+// Decision D2: a name that its owner takes back is not reserved any more, and the name that it leaves is.
 #[test]
 fn a_name_taken_back_leaves_the_other_one_reserved() {
     let world = World::new();
@@ -112,7 +112,7 @@ fn a_name_taken_back_leaves_the_other_one_reserved() {
     admin.change("alpha", &json!({"agent_handle": "alpha-2"})).ok();
 }
 
-// Decision D2: every name that a deleted identity ever had is remembered.
+// Decision D2: every name that a deleted identity ever had is reserved.
 #[test]
 fn all_names_of_the_deleted_stay_reserved() {
     let world = World::new();
@@ -139,7 +139,7 @@ fn without_a_hold_the_handle_of_the_deleted_is_free_at_once() {
     world.other_admin().create("alpha");
 }
 
-// Decision D10: the mailbox kept its address, so the old name is taken as a local part.
+// Decision D10: the mailbox keeps its address, so the old name is taken as a local part.
 #[test]
 fn without_a_hold_the_old_name_is_still_an_address() {
     let world = World::with_name_hold(Duration::ZERO);
@@ -157,7 +157,7 @@ fn without_a_hold_the_old_name_is_still_an_address() {
     admin.create("alpha-2");
 }
 
-// Decision D10: with its owner, the address goes too.
+// Decision D10: the address of a deleted identity is free, too.
 #[test]
 fn without_a_hold_a_deleted_identity_frees_name_and_address() {
     let world = World::with_name_hold(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a write that is sent again is answered again, and done once (D30).
+//! `Idempotency-Key`: a write that is sent again gets the same answer, and is carried out once (D30).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn nobody_is_answered_what_somebody_else_was() {
     assert!(is_replayed(&rename(&alpha)));
 }
 
-// Otherwise an agent could find out which keys an admin has used, and use up one that it can guess.
+// Otherwise an agent could find out which keys an admin has used, and use keys that it guesses.
 #[test]
 fn an_agent_uses_up_no_key_of_an_admin() {
     let world = World::new();
@@ -124,7 +124,7 @@ fn an_agent_uses_up_no_key_of_an_admin() {
     describe(&alpha, "something else").refused_as(409, "idempotency_key_reused");
 }
 
-// A record that was kept before idempotency keys had a scope.
+// A record of a version in which idempotency keys had no scope.
 #[test]
 fn a_record_without_a_scope_counts_for_everybody() {
     let world = World::new();
@@ -279,7 +279,7 @@ fn a_repetition_is_answered_by_another_service_too() {
     world.stores_nothing(|| there("bravo")).refused_as(409, "idempotency_key_reused");
 }
 
-// A record that was kept before tags were.
+// A record of a version that had no entity tags.
 #[test]
 fn a_record_without_a_tag_is_answered_without_one() {
     let world = World::new();

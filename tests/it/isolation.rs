@@ -1,10 +1,10 @@
-//! Two organizations on one service know nothing of each other. `matrix/authorization.rs` walks everything that could be asked.
+//! Two organizations on one service do not see each other. `matrix/authorization.rs` checks that for every operation.
 
 use serde_json::json;
 
 use crate::harness::{Refusal, World, text};
 
-/// Paths of what an organization has, with an identity that all of it see.
+/// Paths of resources of an organization, with an identity that everybody in it may see.
 fn estate(world: &World) -> Vec<String> {
     let admin = world.admin();
     admin.create("alpha");

@@ -1,4 +1,4 @@
-//! Keys that expire: refused from that moment on as if they had been revoked, wherever a revoked key is refused.
+//! Keys that expire. After its expiry a key is refused wherever a revoked key is refused.
 
 use std::error::Error as _;
 use std::io::{BufRead as _, BufReader};
@@ -27,7 +27,7 @@ fn written(moment: Moment) -> Value {
     serde_json::to_value(moment).unwrap()
 }
 
-/// Somebody whose admin key expires soon.
+/// A caller whose admin key expires soon.
 fn short_lived_admin(world: &World) -> Caller {
     let operator = Operator::new(world.database().pool().clone(), world.database().signing());
     let expires_at = Some(from_now(SHORT));
@@ -145,7 +145,7 @@ fn an_answer_that_was_kept_is_not_shown_to_a_key_that_expires_while_the_body_is_
     caller.while_the_body_is_awaited("POST", "/api/v1/identities", headers, body, happens).refused(401);
 }
 
-// The sign of life that would end the stream comes in an hour.
+// The next heartbeat, which would end the stream, comes in an hour.
 #[test]
 fn a_stream_that_has_nothing_to_say_ends_when_its_key_expires() {
     let world = World::with_heartbeat(Duration::from_hours(1));
@@ -175,7 +175,7 @@ fn a_key_that_expires_while_it_follows_sees_nothing_of_what_comes() {
     assert!(rest.is_empty(), "{rest:?}");
 }
 
-// The moments are those of contract, section 0.4, whatever the client sent.
+// Moments have the form of contract, section 0.4, whatever the client sent.
 #[test]
 fn the_operator_issues_keys_that_expire() {
     let world = World::new();

@@ -1,4 +1,5 @@
-//! Keys that get a new text: the old one opens until the overlap ends, and the key stays the same key.
+//! Rotation: a key gets a new text, the old text stays valid until the overlap ends, and everything else of the key
+//! stays.
 
 use identityd::operator::{Operator, Purpose};
 use reqwest::Method;
@@ -152,7 +153,7 @@ fn an_admin_rotates_its_own_key_and_those_that_it_may_issue() {
     assert!(opens(&world, other.api_key.expose_secret()));
 }
 
-// Whoever has found the old secret must not lock out whoever has the new one.
+// Somebody who has found the old secret must not lock out the owner of the new one.
 #[test]
 fn a_key_is_not_rotated_with_its_previous_secret() {
     let world = World::new();

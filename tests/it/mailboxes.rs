@@ -1,4 +1,4 @@
-//! Mailboxes: found by address or local part, with one setting.
+//! Mailboxes: looked up by address or by local part, with one setting.
 
 use inkbox::mail::FilterMode;
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ fn a_mailbox_has_no_other_setting() {
         let fault = world.stores_nothing(|| attempt().invalid_at(&["body", field]));
         assert_eq!(fault["type"], "extra_forbidden");
     }
-    // Whoever names the mailbox is told where names live.
+    // The error says where a display name can be set.
     let fault = admin
         .patch("/mail/mailboxes/alpha", &json!({"display_name": "A"}))
         .invalid_at(&["body", "display_name"]);

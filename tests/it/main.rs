@@ -1,10 +1,10 @@
-//! Behaviour of identityd, by feature.
+//! Tests of the behaviour of identityd through HTTP, one module for each feature.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "the words of a test, too, stop it when they cannot go on"
+    reason = "the harness, too, stops a test that cannot go on"
 )]
 
 mod answers;

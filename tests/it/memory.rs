@@ -1,13 +1,13 @@
-//! What a service keeps in memory is what its database would answer: on one service always, beside another soon.
+//! The cache answers what the database would answer: always on the service that wrote, and soon on another service.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Caller, World};
 
-/// More looks than any news takes to arrive; each of them is a request.
+/// How often a test asks before it fails. Far more often than it takes for an event to arrive.
 const LOOKS: usize = 20_000;
 
-/// Looks until somebody sees what is awaited.
+/// Calls `is_reached` until it returns true.
 #[track_caller]
 fn becomes(state: &str, mut is_reached: impl FnMut() -> bool) {
     assert!((0..LOOKS).any(|_| is_reached()), "{state}");
@@ -17,13 +17,13 @@ fn status(caller: &Caller, handle: &str) -> u16 {
     caller.try_identity(handle).status
 }
 
-/// How often something was looked for in memory, and found.
+/// The number of cache hits.
 fn hits(caller: &Caller, kind: &str) -> f64 {
     let series = format!("identityd_cache_lookups_total{{kind=\"{kind}\",outcome=\"hit\"}}");
     caller.metrics().value(&series).unwrap_or_default()
 }
 
-/// Asks until what is asked for comes from memory.
+/// Asks until the answer comes from the cache.
 fn warm(caller: &Caller, handle: &str) {
     let before = hits(caller, "identity");
     becomes("answers come from memory", || {
@@ -32,7 +32,7 @@ fn warm(caller: &Caller, handle: &str) {
     });
 }
 
-/// Changes until what a change has made is answered from memory at once.
+/// Changes an identity until a changed body is answered from the cache at once.
 fn change_until_remembered(caller: &Caller, handle: &str) {
     let mut turn = 0;
     becomes("what a write has made is remembered", || {

@@ -1,4 +1,4 @@
-//! A database that goes away is an outage and no defect, whatever the service was doing.
+//! An unavailable database is answered with 503, and not as a defect, whatever the service was doing.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::harness::{World, eventually, wait};
 
-/// Whether the committer waits for a lock, while it does this.
+/// Whether the committer waits for a lock in a statement that contains this text.
 fn committer_waits(world: &World, at: &str) -> bool {
     let waiting = format!(
         "select count(*) from pg_stat_activity
@@ -18,7 +18,7 @@ fn committer_waits(world: &World, at: &str) -> bool {
     world.database().number(&waiting) > 0
 }
 
-/// A connection beside the service.
+/// A connection of the test itself.
 fn connect(world: &World) -> PgConnection {
     wait(PgConnection::connect(world.database().url())).unwrap()
 }
@@ -40,7 +40,7 @@ fn who_loses_the_database_while_an_answer_is_composed_is_told_to_come_again() {
         let call = admin.call(Method::POST, "/identities/alpha/access").header("Idempotency-Key", "k1");
         let answer = scope.spawn(|| call.json(&json!({"viewer_identity_id": null})).send());
         eventually("the committer waits for the head", || committer_waits(&world, "log_head"));
-        // Only a transaction that composes an answer to a write that changes nothing reads this table.
+        // No other transaction reads this table: the answer to a write that changes nothing is composed from it.
         execute(&mut readers_wait, "begin");
         execute(&mut readers_wait, "lock table read_model.visibility in access exclusive mode");
         execute(&mut writers_wait, "rollback");
@@ -72,7 +72,7 @@ fn a_database_that_only_reads_or_that_broke_a_deadlock_will_do_later() {
     }
 }
 
-/// Lets the next inserts of events fail with a state of Postgres, as many as given.
+/// Makes the next inserts of events fail with this `SQLSTATE`, this many times.
 fn inserts_fail(world: &World, state: &str, times: u32) {
     world.database().execute(&format!(
         "do $$ begin
@@ -105,7 +105,7 @@ fn a_write_that_a_state_of_postgres_stops_will_do_later() {
     }
 }
 
-/// A transaction that was ended for another one is carried out again, and nobody hears of it.
+/// Postgres ends a transaction for the sake of another one, and the write is tried again. The client does not notice.
 #[test]
 fn a_write_that_only_came_at_a_bad_moment_is_carried_out() {
     let world = World::new();
@@ -115,7 +115,7 @@ fn a_write_that_only_came_at_a_bad_moment_is_carried_out() {
     }
 }
 
-/// A default of the role is meant for people. The service has settings of its own.
+/// A default of the role is meant for people. The service sets its own values.
 #[test]
 fn defaults_of_the_database_do_not_matter() {
     let world = World::new().restarted_after(|database| {
@@ -136,7 +136,7 @@ fn defaults_of_the_database_do_not_matter() {
     }
 }
 
-/// A pooler, a firewall, or an operator closes connections that do nothing.
+/// A pooler, a firewall or an operator may close idle connections.
 #[test]
 fn idle_connections_that_somebody_closed_are_noticed_before_they_are_used() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Phone numbers: claimed for an identity, routed, released.
+//! Phone numbers: assigned to an identity, routed, and released.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn a_provisioned_number_is_there_on_the_next_read() {
     assert_eq!((phone.r#type.as_str(), phone.status.as_str()), ("local", "active"));
     assert_eq!(phone.sms_status, SmsStatus::Ready);
     assert_eq!(phone.incoming_call_action, "auto_reject");
-    // A fictional number: whatever calls it reaches nobody.
+    // A fictional number, which nobody can be called at.
     assert!(phone.number.starts_with("+1") && phone.number.len() == 12, "{}", phone.number);
     assert_eq!(&phone.number[5..10], "55501");
 }
@@ -141,12 +141,12 @@ fn a_number_may_be_released_by_its_id() {
     world.stores_nothing(|| admin.delete("/identities/alpha/phone_number").refused(404));
 }
 
-/// A number of Wyoming for this identity. Wyoming has one area code, so its numbers soon run out.
+/// Provisions a number of Wyoming. Wyoming has one area code, so its numbers run out soon.
 fn from_wyoming(admin: &Caller, handle: &str) -> Answer {
     admin.post("/phone/numbers", &json!({"agent_handle": handle, "state": "WY"}))
 }
 
-// Section 5: a released number rests.
+// Section 5: a released number is not assigned again for the time of the hold.
 #[test]
 fn a_released_number_does_not_come_back_while_it_rests() {
     let world = World::new();
@@ -165,7 +165,7 @@ fn a_released_number_does_not_come_back_while_it_rests() {
     from_wyoming(&admin, "last").refused(404);
 }
 
-// Section 5: the rest is as long as names are held, here no time at all.
+// Section 5: the hold is zero here, so the number is free at once.
 #[test]
 fn a_number_that_has_rested_is_somebody_elses() {
     let world = World::with_name_hold(Duration::ZERO);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Agent, Caller, World, text};
 
-/// All that a caller can read, in one value.
+/// Everything that a caller can read, in one value.
 fn view(caller: &Caller) -> Value {
     let identities = caller.identities();
     let single: Vec<Value> =
@@ -18,7 +18,7 @@ fn view(caller: &Caller) -> Value {
     })
 }
 
-/// An organization with a past: names changed, grants of each kind, somebody deleted.
+/// An organization with a history: renames, grants of each kind, a deletion.
 fn with_a_past() -> World {
     let world = World::new();
     let admin = world.admin();

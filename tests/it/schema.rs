@@ -1,10 +1,10 @@
-//! The tables of the service on other people's Postgres: their collation, and columns that a newer version adds.
+//! The tables on a database with another collation, and with columns that a newer version adds.
 
 use serde_json::json;
 
 use crate::harness::{Caller, Database, World, text};
 
-/// Every table of ours.
+/// All tables of the service.
 const OURS: &str = "
     pg_class as class
     join pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -12,7 +12,7 @@ const OURS: &str = "
       and nspname in ('public', 'read_model', 'read_model_next', 'read_model_retired', 'read_model_discarded')
       and relname <> '_sqlx_migrations'";
 
-// The order of any other collation changes with the C library, and an index in the old order misses rows that are there.
+// The order of other collations changes with the C library. An index in the old order would miss rows.
 #[test]
 fn no_text_of_ours_depends_on_the_collation_of_the_database() {
     let database = Database::create();
@@ -34,7 +34,7 @@ fn no_text_of_ours_depends_on_the_collation_of_the_database() {
     assert_eq!(database.text(&indexes), "", "indexes in an order that can change");
 }
 
-/// Reads and writes of every kind; what is asked for by a handle is not in memory yet.
+/// Sends reads and writes of every kind. Reads by handle come before anything is cached.
 fn use_everything(world: &World, round: &str) -> Vec<u16> {
     let admin = world.admin();
     let handle = format!("desk-{round}");
@@ -44,6 +44,8 @@ fn use_everything(world: &World, round: &str) -> Vec<u16> {
     let agent = world.holder_of(&text(&minted["api_key"]));
     let number = text(&admin.provision(&handle)["id"]);
     let secret = text(&admin.register_secret("s")["id"]);
+    let webhook = json!({ "agent_identity_id": id, "url": "https://desk.example/", "event_types": ["identity.updated"] });
+    let subscription = text(&admin.post("/webhooks/subscriptions", &webhook).created()["id"]);
     let reads = |caller: &Caller| {
         let paths = [
             "/identities/".to_owned(),
@@ -62,6 +64,8 @@ fn use_everything(world: &World, round: &str) -> Vec<u16> {
             "/api-keys/self".to_owned(),
             "/vault/secrets".to_owned(),
             format!("/vault/secrets/{secret}/access"),
+            "/webhooks/subscriptions".to_owned(),
+            format!("/webhooks/subscriptions/{subscription}"),
             "/api/whoami".to_owned(),
             "/log/checkpoint".to_owned(),
         ];
@@ -82,7 +86,7 @@ fn use_everything(world: &World, round: &str) -> Vec<u16> {
     statuses
 }
 
-// During a rolling upgrade the older version runs on the tables of the newer one.
+// During a rolling upgrade the older version uses the tables of the newer one.
 #[test]
 fn a_running_service_does_not_notice_columns_that_a_newer_version_adds() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! The keys with which webhooks of identities are signed. Contract, section 10.2.
+//! The keys with which the webhooks of identities are signed. Contract, section 10.2.
 
 use identity_log::signing_keys::{self, SecretsKey};
 use inkbox::identities::AgentIdentityData;
@@ -20,7 +20,7 @@ fn sealed(world: &World) -> i64 {
     world.database().number("select count(*) from ciphertexts where name = 'signing_key'")
 }
 
-/// The signing key of an identity, as whoever signs its webhooks finds it.
+/// The signing key of an identity, opened with the secrets key.
 fn opened(world: &World, identity: &str) -> Option<String> {
     let file = world.database().signing().data_dir.join("secrets.key");
     let secrets = SecretsKey::parse(&std::fs::read_to_string(file).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Tunnels: one per identity, read in two forms, carrying metadata.
+//! Tunnels: one for each identity, read in two forms, with metadata.
 
 use inkbox::identities::IdentityTunnelCreateOptions;
 use inkbox::tunnels::{TLSMode, TunnelStatus, TunnelStatusValue};

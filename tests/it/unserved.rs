@@ -1,4 +1,4 @@
-//! Parts of the hosted API that are not served, and the small ones that are served as empty.
+//! Parts of the hosted API that are not served, and some that are served as empty.
 
 use reqwest::Method;
 use serde_json::json;
@@ -36,7 +36,7 @@ fn what_is_not_served_says_so() {
     assert_eq!(admin.raw("GET", "/a2a/directory", b"").refused(404), "This service has no public directory");
 }
 
-// Published clients take these two for an answer of their own kind.
+// Published clients treat a 404 of these two paths in their own way.
 #[test]
 fn two_404_mean_something_else() {
     let world = World::new();

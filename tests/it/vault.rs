@@ -1,4 +1,4 @@
-//! Vault secrets: names, and who may use them.
+//! Vault secrets: their names, and which identities may use them.
 
 use inkbox::identities::VaultSecretIds;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn allow(caller: &Caller, secret: &Value, identity_id: &str) -> crate::harness::
     caller.post(&access(secret), &json!({"identity_id": identity_id}))
 }
 
-/// Who may use a secret, as its own list says; the inlined rules must say the same.
+/// The identities that may use a secret, from its list of rules. The rules in the secret must be the same.
 fn users(caller: &Caller, secret: &Value) -> Vec<String> {
     let rules = caller.list(&access(secret));
     let secrets = caller.list("/vault/secrets");

@@ -1,4 +1,4 @@
-//! The vault with content: its keys, and secrets as clients encrypt them. Contract, section 10.5.
+//! The vault with content: its keys, and encrypted secrets. Contract, section 10.5.
 
 use identityd::settings::WireLayer;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::harness::{Answer, Caller, NOBODY, World, text};
 
-/// What a client would wrap and encrypt: the service does not look into it.
+/// Content that a client has wrapped or encrypted. The service does not decode it.
 const WRAPPED: &str = "d3JhcHBlZA==";
 const CONTENT: &str = "Y29udGVudA==";
 const OTHER_CONTENT: &str = "b3RoZXI=";

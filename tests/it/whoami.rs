@@ -1,4 +1,4 @@
-//! Who the caller is, which is what a client asks first.
+//! `whoami`, which is the first request of a client.
 
 use inkbox::whoami::{
     AUTH_SUBTYPE_API_KEY_ADMIN_SCOPED, AUTH_SUBTYPE_API_KEY_AGENT_SCOPED_CLAIMED, WhoamiApiKeyResponse,
@@ -39,7 +39,7 @@ fn an_agent_is_a_claimed_agent_of_its_organization() {
     assert_eq!(me.creator_type.as_deref(), Some("human"));
 }
 
-// Section 10.1. `a2a_client()` of a published client compares the scope with the identity that it has.
+// Section 10.1. `a2a_client()` of a published client compares the scope with its identity.
 #[test]
 fn the_scope_of_a_key_is_an_identity_or_an_organization() {
     let world = World::new();
@@ -65,7 +65,7 @@ fn nobody_is_nobody() {
     world.holder_of("wrong").client().whoami().refused(401);
 }
 
-// Section 0.1: this one path has no version.
+// Section 0.1: the path of `whoami` has no version.
 #[test]
 fn whoami_is_not_versioned() {
     let world = World::new();

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use crate::handle::Handle;
 use crate::moment::Moment;
 use crate::phone::UsState;
-use crate::webhook_subscription::SubscriptionLimit;
 
 /// The three namespaces that a handle shares. Contract, section 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +80,15 @@ pub struct SubscriptionNeed {
     pub owner_id: Uuid,
     /// Whether the organization has one more afterwards.
     pub is_new: bool,
+}
+
+/// A limit of webhook subscriptions that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionLimit {
+    /// The owner has as many active subscriptions as it may have.
+    Owner,
+    /// The organization has as many subscriptions as it may have.
+    Organization,
 }
 
 /// What has to be looked up before a command can be decided.

@@ -46,6 +46,8 @@ pub mod webhook_subscription;
 
 pub use aggregate::{Command, Event, Kind, Rejection, State};
 pub use decider::{Aggregate, Decider};
-pub use facts::{Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, SubscriptionNeed};
+pub use facts::{
+    Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, SubscriptionLimit, SubscriptionNeed,
+};
 pub use handle::Handle;
 pub use moment::Moment;

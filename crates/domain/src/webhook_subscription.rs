@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use context::{ClassContext, ContextConfig};
 
 use crate::decider::Decider;
-use crate::facts::{Facts, Needs, SubscriptionNeed};
+use crate::facts::{Facts, Needs, SubscriptionLimit, SubscriptionNeed};
 
 /// The state of a subscription, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -192,15 +192,6 @@ impl Event {
             Self::Deleted { .. } => "webhook_subscription.deleted",
         }
     }
-}
-
-/// Which limit is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscriptionLimit {
-    /// The owner has as many active subscriptions as it may have.
-    Owner,
-    /// The organization has as many subscriptions as it may have.
-    Organization,
 }
 
 /// Why a subscription refuses a command.

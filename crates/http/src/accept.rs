@@ -1,28 +1,28 @@
-//! `Accept`: what a client wants, and how much. RFC 9110, section 12.5.1.
+//! `Accept`: the media types that a client accepts, with their weights. RFC 9110, section 12.5.1.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use crate::headers::elements;
 
-/// Every media range that a client names, as it spells it, and how much it is wanted.
+/// Every media range in the header, as the client spells it, with its weight.
 pub(crate) fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (&str, f32)> {
     elements(headers, &header::ACCEPT).map(weighted)
 }
 
-/// How much a media type is wanted, by the range that comes closest to it: the type itself, all of its kind, anything.
+/// The weight of a media type. The closest range counts: the type itself, then all of its kind, then anything.
 pub(crate) fn weight(headers: &HeaderMap, media_type: &str) -> f32 {
     let kind = media_type.split_once('/').map_or(media_type, |(kind, _)| kind);
     let closest = [media_type, &format!("{kind}/*"), "*/*"];
     closest.into_iter().find_map(|range| weight_of_range(headers, range)).unwrap_or(0.0)
 }
 
-/// How much this very range is wanted, if it is named.
+/// The weight of exactly this range, if the client names it.
 pub(crate) fn weight_of_range(headers: &HeaderMap, range: &str) -> Option<f32> {
     ranges(headers).find_map(|(name, weight)| name.eq_ignore_ascii_case(range).then_some(weight))
 }
 
-/// A media range, and its weight: 1 where it has none that is one.
+/// A media range and its weight, which is 1 if the client gives no valid one.
 fn weighted(range: &str) -> (&str, f32) {
     let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
     let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
@@ -31,7 +31,8 @@ fn weighted(range: &str) -> (&str, f32) {
     (name.trim(), weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
 }
 
-/// An answer whose form was chosen by `Accept`, and which says so to whoever keeps it for others.
+/// Marks an answer whose form was chosen by `Accept`, so that HTTP caches do not give it to clients that accept
+/// another.
 pub(crate) fn negotiated(mut response: Response) -> Response {
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     response

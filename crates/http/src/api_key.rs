@@ -1,7 +1,7 @@
 //! The text of a key: `ApiKey_<uuid>.<secret>`. Contract, section 0.1.
 //!
-//! The secret is 256 random bits and their CRC-32 in base 62, 49 characters. The checksum refuses what was cut or
-//! mistyped without asking the database; it is no protection, the 256 bits are.
+//! The secret is 256 random bits and their CRC-32 in base 62, which are 49 characters. With the checksum a mistyped or
+//! truncated key is refused without a query. It adds no protection; the 256 bits do that.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Secret {
         Ok(Self(format!("{random}{checksum}").into()))
     }
 
-    /// What is kept of it: SHA-256, in hexadecimal.
+    /// The digest that is stored: SHA-256, in hexadecimal.
     pub fn sha256(&self) -> String {
         hexadecimal(&digest(self.0.expose_secret()))
     }
@@ -71,16 +71,16 @@ impl Secret {
     }
 }
 
-/// A key that somebody presents: well formed, but nobody looked yet whether it is good.
+/// A key as a client presented it: well formed, but not checked yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Presented {
-    /// Which key it claims to be.
+    /// The id of the key.
     pub id: Uuid,
     sha256: [u8; 32],
 }
 
 impl Presented {
-    /// Takes the text of a key apart; `None` for what cannot be one.
+    /// Parses the text of a key; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.split_once('.')?;
         let id = parse_public_id(id)?;
@@ -89,7 +89,7 @@ impl Presented {
         (rest == checksum(random)).then(|| Self { id, sha256: digest(secret) })
     }
 
-    /// How long this key is still valid; `None` if it is not. The row is that of a key which was not revoked.
+    /// How long this key is still valid; `None` if it is not valid. The row must be that of a key that was not revoked.
     pub fn remaining(&self, key: &KeyRow, now: Moment) -> Option<Duration> {
         let secret = if self.matches(&key.secret_sha256) {
             api_key::Secret::Present
@@ -106,7 +106,7 @@ impl Presented {
         hexadecimal(&self.sha256)
     }
 
-    /// Whether the secret is the one whose SHA-256 was kept. Takes the same time for every wrong secret.
+    /// Whether this is the secret with the stored SHA-256. Compares in constant time.
     pub(crate) fn matches(&self, kept: &[u8]) -> bool {
         self.sha256.ct_eq(kept).into()
     }
@@ -132,7 +132,7 @@ fn base62(number: &[u8], digits: usize) -> String {
     text.into_iter().collect()
 }
 
-/// Divides the number by 62 in place and gives the digit that remains.
+/// Divides the number by 62 in place, and returns the remainder as a digit.
 fn digit(number: &mut [u8]) -> char {
     let mut remainder = 0_usize;
     for byte in number {

@@ -41,8 +41,7 @@ const MAX_IDENTITY_BYTES: u64 = 56 * 1024 * 1024;
 /// The size of a cached identity without its texts, in bytes: its entries in two maps.
 const ENTRY_OVERHEAD: usize = 300;
 
-/// How many invalidations are remembered one by one. The result of a query that began before the oldest of them is not
-/// cached.
+/// How many invalidations are remembered. The result of a query that began before the oldest of them is not cached.
 const MAX_RECENT_INVALIDATIONS: usize = 4096;
 
 /// The cache. Cheap to clone; clones share their entries.
@@ -52,8 +51,8 @@ pub struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     keys: Map<Uuid, Arc<KeyRow>>,
-    /// The identity that was last found under a handle. It may be out of date: the cached identity has its own handle,
-    /// which is compared.
+    /// The identity that was last found under a handle. It may be out of date, so the handle of the cached identity is
+    /// compared.
     names: Map<Arc<Name>, Uuid>,
     identities: Map<View, CachedIdentity, Weight>,
     packer: Packer,
@@ -113,7 +112,7 @@ impl Weighter<View, CachedIdentity> for Weight {
     }
 }
 
-/// An event changed an aggregate, which now has this version.
+/// An event that changed the aggregate `id`, which has this version since.
 #[derive(Debug, Clone, Copy)]
 struct Invalidation {
     number: u64,
@@ -161,7 +160,7 @@ impl Cache {
         Ticket(self.0.last_invalidation.load(Ordering::Acquire))
     }
 
-    /// The key with this id, if it is cached. Only valid keys are.
+    /// The key with this id, if it is cached. Only valid keys are cached.
     pub(crate) fn key(&self, id: Uuid) -> Option<Arc<KeyRow>> {
         self.is_trusted().then(|| self.0.keys.get(&id)).flatten()
     }
@@ -215,7 +214,7 @@ impl Cache {
         });
     }
 
-    /// Inserts an entry unless it was invalidated since the ticket. Holds the lock that invalidations take, so none comes
+    /// Inserts an entry unless it was invalidated since the ticket. The mutex is locked meanwhile, so no invalidation comes
     /// between the check and the insertion.
     fn keep(&self, ticket: Ticket, affects: impl Fn(&Invalidation) -> bool, insert: impl FnOnce()) {
         let invalidations = self.invalidations();
@@ -282,8 +281,8 @@ impl Cache {
         self.0.identities.clear();
     }
 
-    /// Applies the events from the position after `after` to `upto`. If the events up to `after` have not been applied yet,
-    /// the [`Watch`](watch::Watch) applies those later, and these again.
+    /// Applies the events after the position `after` and up to `upto`. If the events up to `after` have not been applied
+    /// yet, the [`Watch`](watch::Watch) applies them later, and these once more.
     fn learn(&self, after: i64, upto: i64, changes: impl Iterator<Item = Change>) {
         let mut invalidations = self.invalidations();
         self.forget(&mut invalidations, changes);
@@ -307,7 +306,7 @@ impl Observer for Cache {
     }
 }
 
-/// The change that an event is; `None` if its aggregate has no UUID.
+/// The change that an event makes; `None` if the id of its aggregate is no UUID.
 fn change(recorded: &Recorded) -> Option<Change> {
     let ended = matches!(recorded.event, Event::Identity(identity::Event::Deleted { .. }));
     Some(Change {

@@ -27,7 +27,6 @@ use uuid::Uuid;
 
 use crate::api_key::Presented;
 use crate::cache::{NameRef, Ticket};
-use crate::conditional::{Revision, expected_version};
 use crate::context::Context;
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -37,7 +36,9 @@ use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::limits::StreamShare;
 use crate::notices::noticed;
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
+use crate::revision::Revision;
 
 pub(crate) use app::{Admission, KeyCheck};
 pub use app::{App, AppSettings, Parts};

@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer of the connection, or whom a proxy that is trusted says it speaks for.
+//! The address of the client: the peer of the connection or, if that is a trusted proxy, the address that it reports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +11,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The header in which proxies say whom they speak for. Only one is believed: a proxy that writes one of them passes the
+/// The header in which proxies report the client. Only one of the two is read: a proxy that writes one of them passes the
 /// other on as the client sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForwardedHeader {
@@ -22,18 +22,18 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// Proxies that are believed.
+/// The proxies whose reports are believed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustedProxies {
-    /// Where they are.
+    /// Their addresses.
     pub networks: Vec<IpNet>,
-    /// What they say it in.
+    /// The header in which they report the client.
     pub header: ForwardedHeader,
 }
 
 impl TrustedProxies {
-    /// The address of the client that stands behind `peer`. Proxies append to what they were sent, so the list is read
-    /// from its end, up to the first who is not trusted: what stands before was written by a stranger.
+    /// The address of the client behind `peer`. Each proxy appends to the list. So it is read from its end up to the first
+    /// address that is not trusted: the entries before that one may be forged.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -50,12 +50,12 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
-    /// Whether a proxy at this address is believed.
+    /// Whether this is the address of a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Everybody on the way, the client first, as they are written.
+    /// The entries of the header, the client first.
     fn hops<'a>(&self, headers: &'a HeaderMap) -> Vec<&'a str> {
         let name = match self.header {
             ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
@@ -70,21 +70,22 @@ impl TrustedProxies {
     }
 }
 
-/// The node of one element of `Forwarded`; nothing if it names none.
+/// The value of `for` in one element of `Forwarded`; empty if there is none.
 fn forwarded_for(element: &str) -> &str {
     let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
     let mut nodes = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, node)| node);
     nodes.next().unwrap_or_default().trim_matches('"')
 }
 
-/// An address with or without a port, IPv6 with or without brackets. Nobody else is understood, `unknown` included.
+/// Reads an address with or without a port, IPv6 with or without brackets. `None` for anything else, such as `unknown`.
 fn address(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     let address: Option<IpAddr> = bare.parse().ok();
     address.or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip())).map(|ip| ip.to_canonical())
 }
 
-/// Whoever has one IPv6 address has a network of them.
+/// The address for which limits count: an IPv4 address, or the /64 network of an IPv6 address, since a client that has one
+/// of its addresses has all of them.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -39,7 +39,7 @@ macro_rules! codes {
 }
 
 codes! {
-    BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke, or was too slow, while the body was read";
+    BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke while the body was read";
     HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one";
     Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that is valid; which of these is not said";
     Forbidden = "forbidden", FORBIDDEN, "the key is good, but not for this; `detail` says for whom it is";

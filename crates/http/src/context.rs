@@ -1,52 +1,42 @@
-//! What surrounds every request: its id, its one log line, and the body of its error.
+//! The context of a request while it is being answered: its id, its client, its key, and its shares.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use axum::body::HttpBody as _;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, Method};
 use identity_log::{Fate, ids};
 use identity_projections::api_keys::Row as KeyRow;
-use tokio::time::error::Elapsed;
-use tracing::Span;
 
 use crate::api_key::public_id;
-use crate::caller::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
 use crate::limits::{RequestShare, Standing};
-use crate::metrics::{InFlight, Route};
-use crate::problem::{self, ErrorForm};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header of the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a log line says of a request whose client went away before it was answered. No client ever sees it.
-const CLIENT_GONE: u16 = 499;
-
-/// What is known of a request while it is answered.
+/// The context of a request while it is being answered.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The client's `X-Request-Id` if it is sane, else one of ours.
+    /// The client's `X-Request-Id` if it is valid, else a new one.
     pub request_id: Arc<str>,
-    /// Where it comes from, if the server says so.
+    /// The address of the client, if the server has put it among the extensions.
     pub(crate) client: Option<IpAddr>,
-    /// Where it stands under the limits that bind it, if any do.
+    /// What remains of the quotas that the request counts against, if there are any.
     pub(crate) standing: Arc<OnceLock<Standing>>,
-    /// What becomes of the command of this request, if it asks for one.
+    /// Whether the command of this request is waiting, abandoned, or sent to Postgres.
     pub(crate) fate: Fate,
-    /// Whether it is carried out only once its body has arrived.
+    /// Whether the request is carried out only once its body has arrived.
     pub(crate) awaits_body: bool,
     /// Its share of the requests that are being answered.
     pub(crate) share: ShareSlot,
-    /// Whose key was presented, once it is known to be good.
-    holder: Arc<OnceLock<Holder>>,
+    /// The key of the request, once it is known to be valid.
+    pub(crate) holder: Arc<OnceLock<Holder>>,
 }
 
-/// The share of a request, once it has one. The share is given back when the answer begins, whoever still has the slot.
+/// The share of a request, once it has one. It is given back when the answer begins, even if the slot still exists.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
 
@@ -60,20 +50,22 @@ impl ShareSlot {
         Ok(())
     }
 
-    fn give_back(&self) {
+    /// Gives the share back, if there is one.
+    pub(crate) fn give_back(&self) {
         drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// A key, as the log names it.
+/// A key, for the log line.
 #[derive(Debug)]
-struct Holder {
-    key_id: String,
-    organization_id: String,
+pub(crate) struct Holder {
+    pub(crate) key_id: String,
+    pub(crate) organization_id: String,
 }
 
 impl Context {
-    fn new(request: &Request) -> Self {
+    /// The context of a request that has just arrived.
+    pub(crate) fn new(request: &Request) -> Self {
         let client = request.extensions().get().map(|ClientAddress(address)| *address);
         let request_id = request_id(request.headers());
         Self {
@@ -87,7 +79,7 @@ impl Context {
         }
     }
 
-    /// Says whose key it is. The first to say so is believed: a request has one key.
+    /// Notes the key of the request. Only the first call counts: a request has one key.
     pub(crate) fn identify(&self, key: &KeyRow) {
         self.holder.get_or_init(|| Holder {
             key_id: public_id(key.id),
@@ -96,186 +88,17 @@ impl Context {
     }
 }
 
-/// Gives the request its [`Context`], renders an [`ApiError`] into the answer, counts it and writes the log line.
-pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let mut line = Line::begin(&app, &request);
-    let context = line.context.clone();
-    request.extensions_mut().insert(context.clone());
-    let form = ErrorForm::accepted(request.headers());
-    let is_keyed = request.uri().path().starts_with("/api");
-    let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
-    let response = answer.unwrap_or_else(|elapsed| out_of_time(&context.fate, &elapsed).into_response());
-    context.share.give_back();
-    let error = response.extensions().get::<Arc<ApiError>>().cloned();
-    let response = match &error {
-        Some(error) => problem::render(error, response, &context.request_id, form),
-        None => response,
-    };
-    let mut response = named(response, &context.request_id);
-    if is_keyed {
-        keep_from_caches(response.headers_mut());
-    }
-    if let Some(standing) = context.standing.get() {
-        standing.write(response.headers_mut());
-    }
-    line.status = response.status().as_u16();
-    line.error = error;
-    response
-}
-
-/// Whether a body is still to be read. Those of other methods mean nothing and are never read.
+/// Whether a body is still to be read. The body of other methods has no meaning and is never read.
 fn has_body(request: &Request) -> bool {
     let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     may_have_body && !request.body().is_end_stream()
 }
 
-/// The answer to a request that took too long. Its command is not carried out any more, unless it is on its way to
-/// Postgres already.
-fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
-    if fate.abandon() { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
-}
-
-/// The answer to a method that is not served, for routes that a server puts beside those of the API.
-pub fn method_not_allowed(headers: &HeaderMap) -> Response {
-    refusal(&ApiError::method_not_allowed(), headers)
-}
-
-/// The answer to a request of HTTP/1.1 that does not have one `Host`.
-pub fn host_required(headers: &HeaderMap) -> Response {
-    let mut response = refusal(&ApiError::host_required(), headers);
-    keep_from_caches(response.headers_mut());
-    response
-}
-
-fn refusal(error: &ApiError, headers: &HeaderMap) -> Response {
-    let request_id = request_id(headers);
-    let rendered = problem::render(error, Response::default(), &request_id, ErrorForm::accepted(headers));
-    named(rendered, &request_id)
-}
-
-/// No cache may keep what was answered to a key, nor give it to another key. RFC 9111, section 5.2.2.5.
-fn keep_from_caches(headers: &mut HeaderMap) {
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut varies = b"x-api-key".to_vec();
-    for other in headers.get_all(header::VARY) {
-        varies.extend_from_slice(b", ");
-        varies.extend_from_slice(other.as_bytes());
-    }
-    if let Ok(varies) = HeaderValue::from_bytes(&varies) {
-        headers.insert(header::VARY, varies);
-    }
-}
-
-fn named(mut response: Response, request_id: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
-}
-
-/// A client's id is taken when it is 1 to 128 visible ASCII characters: it goes into the log and into history.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
+/// The request id. A client's own id must be 1 to 128 visible ASCII characters, since it goes into the log and into
+/// history.
+pub(crate) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let sane =
         given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
     sane.map_or_else(|| ids::mint().to_string().into(), Into::into)
-}
-
-/// The log line of a request, and its place among the numbers. Both are written when this is dropped, so that they are
-/// for a request whose client went away, too.
-struct Line {
-    context: Context,
-    method: Method,
-    route: Route,
-    started: Instant,
-    status: u16,
-    error: Option<Arc<ApiError>>,
-    app: App,
-    _in_flight: InFlight,
-}
-
-impl Line {
-    fn begin(app: &App, request: &Request) -> Self {
-        Self {
-            context: Context::new(request),
-            method: request.method().clone(),
-            route: Route::new(request.extensions().get::<MatchedPath>()),
-            started: Instant::now(),
-            status: CLIENT_GONE,
-            error: None,
-            app: app.clone(),
-            _in_flight: app.metrics().begin(),
-        }
-    }
-
-    /// A failure of ours is logged once, here, with its whole chain; the client gets the request id only.
-    fn write(&self, duration: Duration) {
-        let (request_id, method, route) =
-            (&*self.context.request_id, self.method.as_str(), self.route.as_str());
-        let holder = self.context.holder.get();
-        let (organization_id, key_id) =
-            holder.map_or(("-", "-"), |holder| (&*holder.organization_id, &*holder.key_id));
-        let client = self.context.client.map(|client| client.to_string());
-        let client = client.as_deref();
-        let status = self.status;
-        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let code = self.error.as_ref().map_or("-", |error| error.code().as_str());
-        self.trace(organization_id, key_id);
-        if let Some(cause) = self.error.as_ref().and_then(|error| error.cause()) {
-            tracing::error!(
-                method,
-                route,
-                status,
-                microseconds,
-                request_id,
-                organization_id,
-                key_id,
-                client,
-                code,
-                cause,
-                "request"
-            );
-        } else {
-            tracing::info!(
-                method,
-                route,
-                status,
-                microseconds,
-                request_id,
-                organization_id,
-                key_id,
-                client,
-                code,
-                "request"
-            );
-        }
-    }
-}
-
-impl Line {
-    /// The same for the span of the request, if there is one.
-    fn trace(&self, organization_id: &str, key_id: &str) {
-        let span = Span::current();
-        if span.is_disabled() {
-            return;
-        }
-        let (method, route) = (self.method.as_str(), self.route.as_str());
-        span.record("otel.name", format_args!("{method} {route}"));
-        span.record("http.route", route);
-        span.record("http.response.status_code", self.status);
-        span.record("identityd.request_id", &*self.context.request_id);
-        span.record("identityd.organization_id", organization_id);
-        span.record("identityd.key_id", key_id);
-        if self.status >= 500 {
-            span.record("otel.status_code", "ERROR");
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        let duration = self.started.elapsed();
-        self.app.metrics().answered(&self.method, &self.route, self.status, duration);
-        self.write(duration);
-    }
 }

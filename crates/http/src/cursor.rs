@@ -1,13 +1,12 @@
-//! Cursors: opaque text that names a place, in one organization's history or in one of its lists.
+//! Cursors: opaque text that stands for a place in an organization's history or in one of its lists.
 //!
-//! A place in history is public. It is 44 hexadecimal digits: the shard of the log (always 0 today), the
-//! `organization_sequence`, the first bytes of the leaf hash of that event, and a checksum that is taken together with
-//! the organization's id. A cursor that was mangled, or that is another organization's, is known as such and refused: a
-//! place out of thin air would silently skip events. The leaf hash tells whether the history still is the one that the
-//! cursor was made for, which it is not after a backup was restored.
+//! A cursor of history has 44 hexadecimal digits: the shard of the log (always 0 today), the `organization_sequence`,
+//! the first bytes of the leaf hash of that event, and a checksum over these and the organization's id. The checksum is
+//! for mistakes: a cursor that was mangled, or is another organization's, would silently skip events. The leaf hash
+//! shows whether a backup was restored since, and the history is another one.
 //!
-//! A place in a list is sealed by `Seal`, with a key that only the installation has, together with whose list it is and
-//! how it was narrowed.
+//! A cursor of a list is authenticated by `Seal`, with a key of the installation, together with the organization and
+//! the filters of the list.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -21,29 +20,29 @@ use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Eight bytes of time and an id.
+/// A moment in eight bytes, and an id.
 const PLACE_LENGTH: usize = 24;
 const CODE_LENGTH: usize = 16;
 
-/// The only shard there is.
+/// The only shard.
 const SHARD: u16 = 0;
 
-/// A place in an organization's history: behind an event. The default is the beginning.
+/// A place in an organization's history: after an event. The default is the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HistoryPlace {
     /// The organization sequence of the event.
     pub sequence: i64,
-    /// How its leaf hash begins.
+    /// The first bytes of its leaf hash.
     pub leaf_start: LeafStart,
 }
 
 impl HistoryPlace {
-    /// The place behind an event.
+    /// The place after an event.
     pub(crate) fn behind(entry: &Entry<'_>) -> Self {
         Self { sequence: entry.organization_sequence, leaf_start: entry.leaf_start }
     }
 
-    /// Whether the history has this place.
+    /// Whether the history has this event, or the place is the beginning.
     pub(crate) async fn is_in(self, pool: &PgPool, organization_id: &str) -> Result<bool, ReadError> {
         if self == Self::default() {
             return Ok(true);
@@ -62,7 +61,7 @@ pub fn encode(organization_id: &str, place: HistoryPlace) -> String {
     text
 }
 
-/// The place that a cursor of this organization names.
+/// The place in a cursor of this organization; `None` if the cursor is malformed or another organization's.
 pub fn decode(organization_id: &str, text: &str) -> Option<HistoryPlace> {
     let sequence = i64::from_str_radix(text.get(4..20)?, 16).ok()?;
     let mut leaf_start = LeafStart::default();
@@ -85,7 +84,7 @@ fn checksum(organization_id: &str, HistoryPlace { sequence, leaf_start }: Histor
     check
 }
 
-/// What makes and opens cursors of lists: HMAC-SHA-256 with a key of the installation.
+/// Makes and opens cursors of lists: HMAC-SHA-256 with a key of the installation.
 #[derive(Clone)]
 pub(crate) struct Seal(Hmac<Sha256>);
 
@@ -101,7 +100,7 @@ impl Seal {
         Self(key)
     }
 
-    /// The cursor behind a place in the list that `list` describes: the creation in microseconds, the id, and the first
+    /// The cursor after a place in the list that `list` describes: the creation in microseconds, the id, and the first
     /// 16 bytes of the authentication code, in base64.
     pub(crate) fn close(&self, list: &[&str], place: Place) -> String {
         let mut bytes = microseconds(place.created_at).to_be_bytes().to_vec();
@@ -111,7 +110,7 @@ impl Seal {
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The place that a cursor of this very list names.
+    /// The place in a cursor of exactly this list.
     pub(crate) fn open(&self, list: &[&str], cursor: &str) -> Option<Place> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (place, code) = bytes.split_at_checked(PLACE_LENGTH)?;
@@ -127,7 +126,7 @@ impl Seal {
     fn code(&self, list: &[&str], place: &[u8]) -> Vec<u8> {
         let mut code = self.0.clone();
         for part in list {
-            // With its length before it, so that no two lists read the same.
+            // The length comes first, so that two lists with different parts never give the same bytes.
             code.update(&part.len().to_be_bytes());
             code.update(part.as_bytes());
         }

@@ -1,6 +1,7 @@
 //! Every way a request can fail, and what the client is told. Contract, section 0.5.
 
 mod conversions;
+pub(crate) mod detail;
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -12,11 +13,11 @@ use identity_log::idempotency::NotComposed;
 use identity_log::proof::Refusal;
 use serde_json::json;
 
+use self::detail::Detail;
 use crate::code::Code;
-use crate::conditional::Revision;
 use crate::fault::{Complaint, Fault, MAX_FAULTS};
-use crate::problem::Detail;
 use crate::readiness::{NotReady, Preparation};
+use crate::revision::Revision;
 use crate::unserved;
 
 /// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
@@ -337,7 +338,7 @@ impl From<ApiError> for NotComposed {
     }
 }
 
-/// The body is rendered around the handlers, where the request id is known: see [`crate::context::around`].
+/// The body is rendered around the handlers, where the request id is known: see [`crate::around::every_request`].
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();

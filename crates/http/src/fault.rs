@@ -1,16 +1,16 @@
-//! What is wrong with a request, in the shape in which clients are told of it. Contract, section 0.5.
+//! Faults: what is wrong with a request, in the form that clients know. Contract, section 0.5.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// The longest text that is echoed in a fault, in characters.
+/// The longest text of the client that a fault repeats, in characters.
 const LONGEST_ECHO: usize = 256;
 
-/// The most faults of one request that are told.
+/// How many faults an error names at most.
 pub(crate) const MAX_FAULTS: usize = 64;
 
-/// What is wrong with a value.
+/// Why a value is refused.
 #[derive(Debug, Clone)]
 pub struct Complaint {
     kind: &'static str,
@@ -18,7 +18,7 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// A complaint of a kind that clients know.
+    /// A complaint of a kind that published clients know.
     pub fn new(kind: &'static str, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
@@ -35,45 +35,45 @@ pub struct Fault {
     /// The kind of fault.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// Where: `body`, `path`, `query` or `header`, and the way from there.
+    /// The place: `body`, `path`, `query` or `header`, and the way from there to the value.
     #[serde(rename = "loc")]
     location: Vec<Step>,
-    /// What should be there.
+    /// What the value should be.
     #[serde(rename = "msg")]
     message: String,
-    /// What was there.
+    /// The value as it was sent.
     input: Value,
 }
 
 impl Fault {
-    /// A field of the body that a rule of the business refuses.
+    /// A field of the body that a rule of the contract refuses.
     pub fn value(field: &str, message: &str) -> Self {
         Complaint::new("value_error", message).about(steps(["body", field]), Value::Null)
     }
 
-    /// A segment of the path that cannot be what it should be.
+    /// A segment of the path that is no valid UUID.
     pub fn path(segment: &str, input: &str) -> Self {
         let complaint = Complaint::new("uuid_parsing", "Input should be a valid UUID");
         complaint.about(steps(["path", segment]), echo(&Value::from(input)))
     }
 
-    /// A number in the path or the query that is none, is missing, or is out of range.
+    /// A number in the path or the query that is malformed, missing, or out of range.
     pub fn number(place: &str, name: &str, input: Option<&str>) -> Self {
         let complaint = Complaint::new("int_parsing", "Input should be a valid number in range");
         complaint.about(steps([place, name]), echo(&Value::from(input)))
     }
 
-    /// A parameter of the query that cannot be granted.
+    /// A parameter of the query that is refused.
     pub fn parameter(name: &str, complaint: Complaint) -> Self {
         complaint.about(steps(["query", name]), Value::Null)
     }
 
-    /// A header that is needed.
+    /// A header that is missing.
     pub fn header(name: &str) -> Self {
         Complaint::new("missing", "Header required").about(steps(["header", name]), Value::Null)
     }
 
-    /// A header that is not what it should be.
+    /// A header with an invalid value.
     pub fn malformed_header(name: &str, message: &str) -> Self {
         Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
     }
@@ -83,7 +83,7 @@ pub(crate) fn steps<const N: usize>(names: [&str; N]) -> Vec<Step> {
     names.map(|name| Step::Name(name.to_owned())).to_vec()
 }
 
-/// A step on the way to a value: the name of a field, or a place in a list.
+/// A step on the way to a value: the name of a member, or a position in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Step {
@@ -100,7 +100,7 @@ impl Step {
     }
 }
 
-/// A text that may be the client's, at the length at which it is told back.
+/// Text that may be the client's, cut to the length that a fault repeats.
 fn clipped(text: String) -> String {
     match text.char_indices().nth(LONGEST_ECHO) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -108,7 +108,7 @@ fn clipped(text: String) -> String {
     }
 }
 
-/// A value as it is told back: whole when it is short, so that a client sees what we saw.
+/// A value as a fault repeats it: whole if it is short, so that a client sees what the service has received.
 pub(crate) fn echo(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::from(clipped(text.clone())),

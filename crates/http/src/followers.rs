@@ -1,5 +1,5 @@
-//! What followers of history share: who wakes them, and what they read when they are woken. Those that ask for the same
-//! events get them from one query.
+//! What followers of history share: the feeds that wake them, and the pieces of history that they read then. Followers
+//! that ask for the same events get them from one query.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use identity_log::history::Query;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-/// How many pieces of history are kept for followers that wake a little later than others.
+/// How many pieces of history are cached, for followers that wake a little later than others.
 const MAX_PIECES: usize = 64;
 
-/// Events as they are sent, and how far they go.
+/// Events as they are sent, and the sequence up to which they were read.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) text: Bytes,
@@ -42,8 +42,8 @@ impl Followers {
         self.feeds.follow(organization_id)
     }
 
-    /// What a query finds: as somebody else has read it, or is reading it, or read now. Events never change, so what was
-    /// found once stays right, unless the history was set back.
+    /// The result of a query: from the cache, from another follower that is reading it at present, or read now. Events
+    /// never change, so a cached piece stays valid unless a backup was restored; `set_backs` counts that.
     pub(crate) async fn read<E>(
         &self,
         query: &Query,

@@ -22,8 +22,8 @@ use crate::fault::{Complaint, Fault, MAX_FAULTS, Step, echo, steps};
 /// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// The bytes of a body, at most 1 MiB of them. When they have arrived, the key of the request is still valid, and the
-/// request counts as one that is being answered.
+/// The bytes of a body, at most 1 MiB. The extractor waits until they have arrived, then checks that the key is still
+/// valid, and takes the share of a request.
 #[derive(Debug)]
 pub struct Body(pub Vec<u8>);
 
@@ -41,7 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// A body as soon as all of it is there. One that came with its head is not waited for and takes no share.
+/// Waits until the whole body has arrived. A body that came together with the head takes no share of bodies.
 async fn arrived(body: HttpBody, admission: Option<&Admission>) -> Result<Vec<u8>, ApiError> {
     if body.size_hint().lower() > LARGEST_BODY as u64 {
         return Err(ApiError::body_too_large());
@@ -72,20 +72,20 @@ fn has_cause<E: Error + 'static>(error: &axum::Error) -> bool {
     causes.into_iter().any(<dyn Error>::is::<E>)
 }
 
-/// What a body is read into.
+/// A type that is read from a body.
 pub(crate) trait ReadForm: Sized {
     /// The name of its schema.
     const NAME: &'static str;
 
-    /// A body that can be sent as it is, in JSON.
+    /// A valid body, in JSON.
     const EXAMPLE: &'static str;
 
-    /// Reads every field, whatever is wrong with the others; `None` if one that is needed is not there. A form that only
-    /// describes itself has no field at all.
+    /// Reads every field, even if others have faults. `None` if a required field is missing, and for a form that only
+    /// describes itself, which has no fields.
     fn read(form: &mut Form, settings: &AppSettings) -> Option<Self>;
 }
 
-/// A body that is still to be read into a `T`.
+/// A body that is not read into a `T` yet.
 #[derive(Debug)]
 pub(crate) struct Sent<T>(Body, PhantomData<T>);
 
@@ -103,7 +103,7 @@ impl<T: ReadForm> Sent<T> {
         self.read_if(settings, |_| Ok(()))
     }
 
-    /// The same, if the caller may send these fields at all.
+    /// The same, after `is_allowed` has checked whether the caller may send these fields.
     pub(crate) fn read_if(
         &self,
         settings: &AppSettings,
@@ -121,7 +121,8 @@ impl<T: ReadForm> Sent<T> {
     }
 }
 
-/// A JSON object being read, or the description of one: then it has no field, and notes what is asked for.
+/// A JSON object that is being read; or, for the OpenAPI document, a description: then it has no fields, and records
+/// which fields are asked for.
 #[derive(Debug)]
 pub struct Form {
     fields: Map<String, Value>,
@@ -131,7 +132,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Takes a body that is a JSON object, whatever its content type says (D21).
+    /// Parses a body that is a JSON object. Its content type does not matter (D21).
     fn parse(body: &Body) -> Result<Self, ApiError> {
         let value = serde_json::from_slice(&body.0).map_err(|error| {
             let complaint = Complaint::new("json_invalid", format!("JSON decode error: {error}"));
@@ -151,24 +152,24 @@ impl Form {
         Self { fields, location, faults: vec![], shape }
     }
 
-    /// The schema of what `read` asks a form for.
+    /// The schema of the fields for which `read` asks.
     pub(crate) fn describe<T>(read: impl FnOnce(&mut Self) -> T) -> Value {
         let mut form = Self::of(Map::new(), vec![], Some(Shape::default()));
         read(&mut form);
         form.shape.unwrap_or_default().schema()
     }
 
-    /// Whether the field is there, null or not.
+    /// Whether the field is present, null or not.
     pub fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
-    /// Whether the field is there and not null.
+    /// Whether the field is present and not null.
     pub fn is_set(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// A field that must be there and must not be null.
+    /// A field that must be present and not null.
     pub(crate) fn required<T>(
         &mut self,
         name: &str,
@@ -251,7 +252,7 @@ impl Form {
         }
     }
 
-    /// Where a field has this value, another must be there, and must not be null.
+    /// If a field has this value, another one must be present and not null.
     pub fn requires(&mut self, (field, value): (&str, &str), needed: &str, message: &str) {
         if let Some(shape) = &mut self.shape {
             let then =
@@ -263,7 +264,7 @@ impl Form {
         }
     }
 
-    /// Where a field has this value, another must be null or absent.
+    /// If a field has this value, another one must be null or absent.
     pub fn excludes(&mut self, (field, value): (&str, &str), other: &str, message: &str) {
         if let Some(shape) = &mut self.shape {
             shape.rule(field, value, &json!({ "properties": { other: { "type": "null" } } }));
@@ -273,18 +274,18 @@ impl Form {
         }
     }
 
-    /// Whether no field was refused yet.
+    /// Whether no field was refused so far.
     pub fn is_valid(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Reports a rule that no schema says.
+    /// Reports the violation of a rule that a schema cannot express.
     pub fn refuse(&mut self, name: &str, message: &str) {
         self.complain(name, Complaint::new("value_error", message));
     }
 
-    /// A field that published clients know and this service does not serve. It is refused, whatever its value: to ignore it
-    /// would tell the client that it had an effect (D16). It is no part of the description.
+    /// A field that published clients send and this service does not serve. It is refused with any value, since the
+    /// client would take a success for an effect (D16). It is left out of the description.
     pub fn unserved(&mut self, name: &str, message: &str) {
         if self.has(name) {
             self.refuse(name, message);
@@ -297,7 +298,7 @@ impl Form {
         self.faults.push(complaint.about(location, input));
     }
 
-    /// Ends reading: every fault, or the value that was required.
+    /// Ends reading. Returns every fault, or the value.
     fn finish<T>(self, required: Option<T>) -> Result<T, ApiError> {
         match required {
             Some(value) if self.faults.is_empty() => Ok(value),
@@ -306,7 +307,7 @@ impl Form {
     }
 }
 
-/// What is known of the object that a form describes.
+/// The schema of the object, as far as it was asked for.
 #[derive(Debug, Default)]
 struct Shape {
     properties: Map<String, Value>,

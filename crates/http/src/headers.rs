@@ -1,5 +1,5 @@
-//! Headers that came in more than one line. RFC 9110, section 5.3: the lines of a list are one list; where there is one
-//! value, lines that differ name none, and nobody guesses which of them was meant.
+//! Headers with several lines. RFC 9110, section 5.3: the lines of a list are one list. If a header has one value, and
+//! its lines differ, it counts as missing: the service does not guess which one was meant.
 
 use std::convert::Infallible;
 
@@ -7,20 +7,20 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The value of a header that has one, however often it was sent.
+/// The value of a header that has one value. It may be sent several times, if all lines are equal.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     let value = lines.next()?;
     lines.all(|other| other == value).then_some(value)
 }
 
-/// The elements of a header that is a list. A line that is no text is an element that means nothing.
+/// The elements of a header that is a list. A line that is no text is an empty element.
 pub(crate) fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// Makes extractors of headers that mean something to a handler, so that its signature says so to the OpenAPI document.
+/// Makes extractors for headers that a handler reads, so that its signature tells the OpenAPI document of them.
 macro_rules! headers_with {
     ($($(#[$doc:meta])* $name:ident;)*) => {
         $(

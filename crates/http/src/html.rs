@@ -1,7 +1,7 @@
-//! The text of a fragment of HTML: without tags, scripts and styles, with a line for every block.
+//! The text of an HTML fragment: without tags, scripts and styles, with a line for every block.
 //!
-//! It is for people who read a signature as plain text. Nothing is rendered from it, so a fragment that is not well formed
-//! only makes a text that is less pretty.
+//! It is for people who read a signature as plain text. It is never rendered as HTML, so a malformed fragment does no
+//! harm: its text only looks worse.
 
 /// Elements whose content is not text.
 const HIDDEN: [&str; 4] = ["head", "script", "style", "title"];
@@ -38,12 +38,12 @@ pub(crate) fn text_of(html: &str) -> String {
     lines_of(&text)
 }
 
-/// White space of the source is no line of the text.
+/// A line break in the source is no line break in the text.
 fn without_breaks(source: &str) -> String {
     decoded(&source.replace(['\n', '\r', '\t'], " "))
 }
 
-/// Adds what a tag stands for, and returns what follows it. A `<` that begins no tag is itself.
+/// Adds the text for a tag, and returns what follows the tag. A `<` that begins no tag is text.
 fn after_tag<'a>(source: &'a str, text: &mut String) -> &'a str {
     if let Some(comment) = source.strip_prefix("!--") {
         return comment.split_once("-->").map_or("", |(_, rest)| rest);
@@ -63,14 +63,14 @@ fn after_tag<'a>(source: &'a str, text: &mut String) -> &'a str {
     if HIDDEN.contains(&name.as_str()) && !tag.starts_with('/') { after_element(rest, &name) } else { rest }
 }
 
-/// What follows the end tag of an element.
+/// The source after the end tag of an element.
 fn after_element<'a>(source: &'a str, name: &str) -> &'a str {
     let end = source.to_ascii_lowercase().find(&format!("</{name}"));
     let rest = end.and_then(|end| source.get(end..)).unwrap_or_default();
     rest.split_once('>').map_or("", |(_, rest)| rest)
 }
 
-/// The text with its character references replaced; one that is not known stays as it is.
+/// The text with its character references replaced. An unknown reference stays as it is.
 fn decoded(source: &str) -> String {
     let mut text = String::new();
     let mut rest = source;
@@ -107,7 +107,7 @@ fn character(name: &str) -> Option<char> {
     })
 }
 
-/// A reference by number. NUL stays as it is written, since Postgres cannot store it (D18).
+/// A numeric character reference. NUL is not replaced, since Postgres cannot store it (D18).
 fn numbered(name: &str) -> Option<char> {
     let digits = name.strip_prefix('#')?;
     let number = match digits.strip_prefix(['x', 'X']) {
@@ -117,7 +117,7 @@ fn numbered(name: &str) -> Option<char> {
     char::from_u32(number.ok()?).filter(|character| *character != '\0')
 }
 
-/// The lines that are not empty, each without white space that is not needed.
+/// The lines that are not empty, without superfluous white space.
 fn lines_of(text: &str) -> String {
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")

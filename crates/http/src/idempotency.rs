@@ -1,33 +1,17 @@
-//! `Idempotency-Key`: a write that is sent again is answered again, and done once. The record of a write is made in its
-//! own transaction (see [`identity_log::idempotency`]); what stands here is the way around the handlers.
+//! `Idempotency-Key`: a write that is sent again gets the same answer again, and is carried out once. The answer is stored
+//! in the transaction of the write (see [`identity_log::idempotency`]). `replay` is the middleware that finds it.
+
+pub(crate) mod replay;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body as HttpBody;
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use identity_log::idempotency::{self, Record};
-use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::caller::{App, Caller};
 use crate::error::ApiError;
-use crate::fault::Fault;
-use crate::form::Body;
-use crate::headers;
-use crate::reply::Answer;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
-/// The longest key, in characters.
-const LONGEST_KEY: usize = 255;
-
-/// A key and the digest of the request it came with.
+/// A key and the digest of its request.
 #[derive(Debug, Clone)]
 pub(crate) struct Idempotency {
     pub(crate) key: String,
@@ -40,31 +24,27 @@ pub(crate) struct InFlight(Arc<Mutex<HashSet<ScopedKey>>>);
 
 /// A key with the organization and the scope in which it is unique.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct ScopedKey {
+pub(crate) struct ScopedKey {
     organization_id: String,
     scope: String,
     key: String,
 }
 
 impl ScopedKey {
-    fn new(caller: &Caller, key: &str) -> Self {
-        let organization_id = caller.organization_id().to_owned();
-        Self { organization_id, scope: caller.actor().idempotency_scope(), key: key.to_owned() }
-    }
-
     /// The record of the write under this key, if there was one.
     async fn find(&self, pool: &PgPool) -> Result<Option<Record>, ApiError> {
         Ok(idempotency::find(pool, &self.organization_id, &self.scope, &self.key).await?)
     }
 }
 
-/// A key that is in flight for as long as this lives.
-struct Flight {
+/// A key that is in flight until this is dropped.
+pub(crate) struct Flight {
     in_flight: InFlight,
     key: ScopedKey,
 }
 
 impl InFlight {
+    /// Marks a key as in flight; `None` if it is already.
     fn begin(&self, key: ScopedKey) -> Option<Flight> {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         begun.then(|| Flight { in_flight: self.clone(), key })
@@ -75,77 +55,4 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.in_flight.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
-}
-
-/// Answers a write that was done before from its record; lets any other through, with its key beside it.
-pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
-    let is_write = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
-    if !is_write || !request.headers().contains_key(IDEMPOTENCY_KEY) {
-        return next.run(request).await;
-    }
-    once(&app, request, next).await.unwrap_or_else(IntoResponse::into_response)
-}
-
-async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
-    let caller = <Caller as FromRequestParts<App>>::from_request_parts(&mut parts, app).await?;
-    let key = key_of(&parts)?;
-    let mut unread = Request::new(body);
-    unread.extensions_mut().insert(caller.admission().clone());
-    let Body(body) = Body::from_request(unread, &()).await?;
-    let fingerprint = fingerprint(&parts, &body, &caller);
-    let scoped = ScopedKey::new(&caller, &key);
-    // Before the record is looked for, so that a request that ends in between is found one way or the other.
-    let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
-    if let Some(record) = scoped.find(caller.pool()).await? {
-        return replay(record, fingerprint);
-    }
-    parts.extensions.insert(Idempotency { key: key.clone(), fingerprint });
-    let response = next.run(Request::from_parts(parts, HttpBody::from(body))).await;
-    drop(flight);
-    if !ApiError::is_repetition(&response) {
-        return Ok(response);
-    }
-    // Another process was faster with the same key.
-    let record = scoped.find(caller.pool()).await?;
-    replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
-}
-
-/// 1 to 255 visible ASCII characters, the same in every line of the header.
-fn key_of(parts: &Parts) -> Result<String, ApiError> {
-    let key = headers::only(&parts.headers, &IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
-    let sane = key.filter(|key| {
-        (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    sane.map(str::to_owned).ok_or_else(|| {
-        ApiError::invalid(vec![Fault::malformed_header(
-            "idempotency-key",
-            "Should be 1 to 255 visible ASCII characters",
-        )])
-    })
-}
-
-/// Two requests are the same when method, path with query, and body are, byte for byte, and when they are made by the
-/// same viewer: no agent is answered what another agent, or an admin, was.
-fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    Sha256::new()
-        .chain_update(parts.method.as_str())
-        .chain_update([0])
-        .chain_update(path)
-        .chain_update([0])
-        .chain_update(body)
-        .chain_update(caller.viewer().agent_id().map_or_else(String::new, |viewer| format!("\0{viewer}")))
-        .finalize()
-        .into()
-}
-
-fn replay(record: Record, fingerprint: [u8; 32]) -> Result<Response, ApiError> {
-    if record.fingerprint != fingerprint {
-        return Err(ApiError::idempotency_key_reused());
-    }
-    let status = u16::try_from(record.status).unwrap_or(200);
-    let mut response = Answer::kept(status, record.body, record.entity_tag).into_response();
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(response)
 }

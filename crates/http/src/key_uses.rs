@@ -1,5 +1,5 @@
-//! Remembers when each key was last used, and stores that once a minute with one statement. No request waits for it, and none
-//! fails because of it.
+//! Notes when each key was last used, and stores that once a minute with one statement. No request waits for it, and no
+//! request fails because of it.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -18,7 +18,7 @@ const STORE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long storing may take. What could not be stored is tried again a minute later.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many keys are remembered at most until they are stored. The use of another key is forgotten.
+/// How many keys are noted at most until they are stored. The use of a further key is not noted.
 const MAX_REMEMBERED_KEYS: usize = 65_536;
 
 /// The keys that were used since uses were last stored, each with the moment of its last use. Clones share them.

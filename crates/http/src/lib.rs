@@ -16,8 +16,9 @@
 //! - [`cache`]: keys and identities as they were read a moment ago, `cache/packed` how they are kept.
 //! - `headers`: headers in more than one line, and those that mean something to a handler; `accept`: in which form an
 //!   answer is wanted.
-//! - [`context`]: request ids, the log line of a request, the rendering of errors.
-//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `conditional`: entity tags.
+//! - [`around`]: the log line of every request, and the rendering of its error; [`context`]: what is known of a request meanwhile.
+//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `revision`: entity tags; `precondition`:
+//!   writes to a version that the client names; `conditional`: reads that are answered with 304.
 //! - [`metrics`]: what is counted of requests.
 //! - [`openapi`]: the OpenAPI document, from what is said above the handlers, and from their signatures (`openapi/about`).
 //! - `routes`: one file a resource.
@@ -34,6 +35,7 @@
 
 mod accept;
 pub mod api_key;
+pub mod around;
 pub mod cache;
 pub mod caller;
 pub mod client;
@@ -55,9 +57,11 @@ pub mod metrics;
 mod notices;
 pub mod openapi;
 mod parameters;
+mod precondition;
 mod problem;
 pub mod readiness;
 mod reply;
+mod revision;
 mod router;
 mod routes;
 mod unserved;

@@ -1,14 +1,16 @@
-//! What somebody may cost: one place that says who has which share of what.
+//! The limits on what one key, one organization or one address may use, so that enough is left for the others.
 //!
-//! - `buckets`: how often somebody may ask, off unless it is set.
-//! - `refused_keys`: what is told to whoever guesses keys.
-//! - `shares`: how much somebody has at the same time. A request takes its share when its body has arrived, so that
-//!   whoever sends heads without bodies has nothing that others need.
-//! - `daily`: what somebody uses up in a day. What single identities use up is decided with the command, in the log.
+//! - `buckets`: requests a minute. Off unless it is set.
+//! - `refused_keys`: requests with invalid keys, by address.
+//! - `shares`: requests, streams and bodies at the same time. A request takes its share of requests only when its body has
+//!   arrived. Until then it has a share of bodies, so a client that sends headers without bodies takes nothing from the
+//!   requests that are answered.
+//! - `turns`: a key reads one piece of its streams at a time.
+//! - `daily`: what is used up in a day. The limits of single identities are checked with the command, in the log.
 //!
-//! Answers under a limit of requests say where they stand with the fields `RateLimit-Policy` and `RateLimit` of
-//! draft-ietf-httpapi-ratelimit-headers: the quota and its window, what remains, and in how many seconds all of it will
-//! be there again.
+//! If requests a minute are limited, answers have the fields `RateLimit-Policy` and `RateLimit` of
+//! draft-ietf-httpapi-ratelimit-headers: the quota and its window, what remains of it, and in how many seconds it is full
+//! again.
 
 pub(crate) mod buckets;
 mod daily;
@@ -34,14 +36,14 @@ pub(crate) use self::buckets::Standing;
 pub use self::daily::DailySettings;
 pub use self::shares::{Share, Shares};
 
-/// What somebody may cost.
+/// The limits of a process, as they are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Requests a minute of one key. All of them may come at once.
     pub key: Option<NonZeroU32>,
     /// Requests a minute of all keys of an organization together.
     pub organization: Option<NonZeroU32>,
-    /// Requests a minute with keys that open nothing, from one address. An API key may try to open the vault as often.
+    /// Requests a minute with invalid keys, from one address. Also how often a minute an API key may try to open the vault.
     pub refused_keys: Option<NonZeroU32>,
     /// Requests that are answered at the same time.
     pub requests: usize,
@@ -51,11 +53,11 @@ pub struct Settings {
     pub streams_of: OfHolders,
     /// Bodies that are awaited at the same time from one address.
     pub bodies_of_address: usize,
-    /// What is used up in a day.
+    /// Quotas of a day.
     pub daily: DailySettings,
 }
 
-/// How much a key, and all keys of an organization together, have at the same time.
+/// How many requests or streams a key, and all keys of an organization together, have at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OfHolders {
     /// A key.
@@ -100,7 +102,7 @@ pub(crate) struct RequestShare {
     _of: HolderShare,
 }
 
-/// An answer that is written piece by piece. Each piece waits for a turn of its key.
+/// An answer that is written piece by piece. Each piece waits for its turn among the pieces of the same key.
 #[derive(Debug)]
 pub(crate) struct StreamShare {
     pub(crate) turns: TurnsOfKey,
@@ -149,8 +151,8 @@ impl Limits {
         }
     }
 
-    /// Takes a token out of each bucket that binds this key. Gives where it stands, and in how many seconds to come
-    /// again if one of them was empty; nothing where no limit is set.
+    /// Takes a token from the bucket of the key and from that of its organization. Returns what remains, and the seconds
+    /// to wait if one of them was empty. `None` if no limit is set.
     pub(crate) fn take(&self, key: &KeyRow) -> Option<(Standing, Option<u32>)> {
         if self.keys.is_none() && self.organizations.is_none() {
             return None;
@@ -160,14 +162,14 @@ impl Limits {
         if let Some(keys) = &self.keys {
             wait = keys.take(&key.id, &mut standing);
         }
-        // What a key may not ask is not counted against its organization.
+        // A request that the limit of the key refuses does not count against the organization.
         if let (Some(organizations), None) = (&self.organizations, wait) {
             wait = organizations.take(&key.organization_id, &mut standing);
         }
         Some((standing, wait))
     }
 
-    /// Counts a refused key against its address, and gives the error that says so.
+    /// Counts a request with an invalid key against its address, and returns the error to answer it with.
     pub(crate) fn refused(&self, address: Option<IpAddr>) -> ApiError {
         match (&self.refused_keys, address) {
             (Some(refused), Some(address)) => refused
@@ -177,7 +179,7 @@ impl Limits {
         }
     }
 
-    /// Takes the share of a request that is carried out from now on.
+    /// Takes the share of a request whose body has arrived.
     pub(crate) fn request(&self, key: &KeyRow) -> Result<RequestShare, ApiError> {
         let of = self.requests_of.take(key)?;
         let all = self.requests.take(&()).ok_or_else(ApiError::overloaded)?;
@@ -205,7 +207,7 @@ impl Limits {
         Ok(StreamShare { turns: self.turns.of(key.id), _of: of })
     }
 
-    /// Takes what a command uses up of the quotas of a day.
+    /// Counts a command against the quotas of a day.
     pub(crate) fn daily(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
         let taken = self.daily.take(key, command, is_repeatable);
         taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))

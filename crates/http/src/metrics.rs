@@ -1,4 +1,4 @@
-//! What is counted of requests. Nothing here allocates once a route has been answered for the first time.
+//! The metrics of requests. Counting allocates only for the first answer of each route.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 /// longer than the time limit.
 const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// Counters of requests. Cheap to clone; clones count together.
+/// Counters of requests. Cheap to clone; clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Answered, Counter>,
@@ -27,14 +27,14 @@ pub struct Metrics {
     cache_lookups: Family<Lookup, Counter>,
 }
 
-/// What was looked for in memory, and whether it was there.
+/// A lookup in the cache: what was looked up, and whether it was there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Lookup {
     kind: &'static str,
     outcome: &'static str,
 }
 
-/// How a request was answered.
+/// The labels of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
@@ -42,15 +42,15 @@ struct Answered {
     status: u16,
 }
 
-/// What was asked.
+/// The labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     method: &'static str,
     route: Route,
 }
 
-/// A route as the route table spells it, so that there are as many as there are lines in it, and no name or id of
-/// anybody is ever among them.
+/// A route as the route table spells it. So the label has as many values as the table has routes, and contains no name
+/// and no id.
 #[derive(Clone)]
 pub(crate) struct Route(Option<MatchedPath>);
 
@@ -59,7 +59,7 @@ impl Route {
         Self(matched.cloned())
     }
 
-    /// What is served nowhere has no route.
+    /// The route; `-` for a path that is not served.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_ref().map_or("-", MatchedPath::as_str)
     }
@@ -91,7 +91,7 @@ impl EncodeLabelValue for Route {
     }
 }
 
-/// A request that is being answered, for as long as this lives.
+/// A request that is being answered, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     gauge: Gauge,
@@ -134,14 +134,14 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a request until what this returns is dropped.
+    /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self) -> InFlight {
         let gauge = self.in_flight.clone();
         gauge.inc();
         InFlight { gauge }
     }
 
-    /// Counts a look into memory.
+    /// Counts a lookup in the cache.
     pub(crate) fn looked_up(&self, kind: &'static str, hit: bool) {
         let outcome = if hit { "hit" } else { "miss" };
         self.cache_lookups.get_or_create(&Lookup { kind, outcome }).inc();
@@ -156,13 +156,13 @@ impl Metrics {
         self.requests.get_or_create(&Answered { method, route, status }).inc();
     }
 
-    /// Counts a key that opens nothing.
+    /// Counts an invalid key.
     pub(crate) fn refused_key(&self) {
         self.refused_keys.inc();
     }
 }
 
-/// Clients may make methods up, and each would be a series of its own.
+/// Clients may invent methods, and each would be a series of its own.
 fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

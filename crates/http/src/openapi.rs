@@ -41,12 +41,12 @@ pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];
 
 /// The document of these endpoints as compact JSON.
 pub(crate) fn written(endpoints: Vec<Endpoint>) -> String {
-    // Text and numbers always encode.
+    // Text and numbers can always be encoded.
     serde_json::to_string(&Ordered(&complete(endpoints))).unwrap_or_default()
 }
 
-/// JSON whose objects are sorted by name, but for `application/json`, which comes first wherever it stands: clients that
-/// take the first media type of several should get this one.
+/// JSON whose objects are sorted by name, except that `application/json` comes first: clients that take the first of
+/// several media types should get this one.
 #[derive(Debug)]
 pub struct Ordered<'a>(pub &'a Value);
 
@@ -86,7 +86,7 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
             insert(paths.entry(path).or_insert_with(|| json!({})), item.take());
         }
     }
-    // Those are left out that were only parts of others.
+    // Schemas that were only parts of others are left out.
     let text = json!([paths, schemas, failures]).to_string();
     let is_referred_to = |name: &String| text.contains(&format!("#/components/schemas/{name}\""));
     schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
@@ -95,7 +95,7 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
     if let Some(responses) = components.get_mut("responses") {
         insert(responses, failures.into());
     }
-    // Relative to where the document is, so that a prefix that a proxy puts before it counts for every path.
+    // Relative to the address of the document, so that the prefix of a proxy counts for every path.
     let servers = json!([{ "url": "." }]);
     insert(
         &mut document,
@@ -104,13 +104,13 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
     document
 }
 
-/// What was derived always encodes.
+/// Derived types can always be encoded.
 fn to_value(derived: &impl Serialize) -> Value {
     serde_json::to_value(derived).unwrap_or_default()
 }
 
-/// Makes one object of each schema that is said as several: that is how the type is serialized, and what generators of
-/// clients understand best.
+/// Makes one object of each schema that is an `allOf`: the type is serialized as one object, and generators of clients
+/// understand that best.
 fn flatten(schemas: &mut Value) {
     let all = schemas.clone();
     for schema in schemas.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -139,7 +139,7 @@ fn add_part(whole: &mut Value, part: &Value, schemas: &Value) {
     whole["required"].as_array_mut().into_iter().for_each(|all| all.extend(required.clone()));
 }
 
-/// An operation on its way into the document.
+/// An operation that is being completed.
 struct Operation<'a> {
     path: &'a str,
     is_write: bool,
@@ -147,7 +147,7 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// Completes it, and gives the failures that it refers to.
+    /// Completes the operation, and returns the failures to which it refers.
     fn complete(&self, operation: &mut Value, schemas: &Value) -> Map<String, Value> {
         let named =
             operation.as_object_mut().and_then(|members| members.remove("x-errors")).unwrap_or_default();
@@ -173,7 +173,7 @@ impl Operation<'_> {
         failures
     }
 
-    /// What its handler says, who may call, and how else the path may be written.
+    /// The description: the text of the handler, whose key is taken, and the other spelling of the path.
     fn description(&self, own: &str) -> String {
         let own = own.replace('\n', " ");
         let key = self.about.key.map_or_else(|| "Needs no key.".to_owned(), |key| format!("Needs {key}."));
@@ -182,7 +182,7 @@ impl Operation<'_> {
         sentences.collect::<Vec<_>>().join(" ")
     }
 
-    /// Those of the path, those of its extractors, and those that all have.
+    /// The parameters of the path, of the extractors, and of all operations.
     fn parameters(&self) -> Vec<Value> {
         let mut parameters: Vec<Value> =
             self.path.split(['{', '}']).skip(1).step_by(2).map(component).collect();
@@ -225,8 +225,8 @@ impl Operation<'_> {
         }
     }
 
-    /// Every way in which it can fail: by status a reference, and by name what is referred to. Many operations fail alike,
-    /// so the document is a third of its length for that, and pages that show it are fast.
+    /// The failures of the operation: by status a reference, and by name the response itself. Many operations fail
+    /// alike, so the document has a third of the length, and pages that show it are fast.
     fn failures(&self, named: &Value) -> (Map<String, Value>, Map<String, Value>) {
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in Code::ALL.iter().filter(|code| self.can_fail(**code, named)) {
@@ -252,7 +252,7 @@ impl Operation<'_> {
         (responses, failures)
     }
 
-    /// The name of a failure with these codes. Operations without a key have other headers.
+    /// The name of a response with these codes. Operations without a key have other headers.
     fn name_of(&self, codes: &[Code]) -> String {
         let codes: Vec<String> = codes.iter().map(|code| format!("{code:?}")).collect();
         format!("{}{}", codes.join("Or"), if self.about.key.is_some() { "" } else { "WithoutKey" })
@@ -286,7 +286,7 @@ fn references(headers: &[&str]) -> Map<String, Value> {
     headers.iter().map(reference).collect()
 }
 
-/// A status, and the errors that have it, with these headers among others.
+/// The response for a status, with the errors that have it and these headers.
 fn failure(codes: &[Code], headers: &[&str]) -> Value {
     let meanings: Vec<String> =
         codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();

@@ -1,7 +1,7 @@
 //! Reading the query of a request: parameter by parameter, with all faults reported at once.
 //!
-//! A parameter that nobody asks for is a fault, unless it was forgotten before: a misspelt filter would otherwise answer
-//! with more, or less, than was meant.
+//! A parameter that no reader asks for is a fault, unless it was dropped by `keep`: a misspelt filter would otherwise
+//! answer with more, or less, than was meant.
 
 use std::marker::PhantomData;
 
@@ -16,13 +16,13 @@ use crate::fault::{Complaint, Fault, MAX_FAULTS, echo, steps};
 use crate::form::insert;
 use crate::form::reader::{Reader, without_nul};
 
-/// What a query is read into.
+/// A type that is read from a query.
 pub(crate) trait ReadQuery {
     /// Asks for every parameter, as reading does.
     fn describe(parameters: &mut Parameters);
 }
 
-/// A query that is still to be read into a `T`.
+/// A query that is not read into a `T` yet.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) Option<String>, PhantomData<T>);
 
@@ -36,17 +36,17 @@ impl<S: Send + Sync, T> FromRequestParts<S> for Query<T> {
 }
 
 impl<T> Query<T> {
-    /// The parameters, to be read.
+    /// The parameters, not read yet.
     pub(crate) fn parameters(&self) -> Parameters {
         Parameters::parse(self.0.as_deref())
     }
 }
 
-/// The parameters that were not read yet; or a description of those that are asked for.
+/// The parameters that were not read yet; or, for the OpenAPI document, a description of those that are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
-    /// Those that are no text. They are faults wherever their names mean something.
+    /// Parameters whose values are no text. They are faults if they are asked for.
     broken: Vec<(String, String)>,
     faults: Vec<Fault>,
     described: Option<Vec<Value>>,
@@ -95,18 +95,18 @@ impl Parameters {
         self.pairs.iter().chain(&self.broken).any(|(known, _)| known == name)
     }
 
-    /// Forgets all but these. Where queries meant nothing once, whoever sends what nobody asks for is not refused.
+    /// Drops all parameters but these. Older endpoints took no query, so unknown parameters are ignored there.
     pub(crate) fn keep(&mut self, names: &[&str]) {
         self.pairs.retain(|(known, _)| names.contains(&known.as_str()));
         self.broken.retain(|(known, _)| names.contains(&known.as_str()));
     }
 
-    /// A parameter that is there at most once.
+    /// A parameter that may be given once.
     pub(crate) fn one<T>(&mut self, name: &str, about: &str, reader: impl Reader<str, T>) -> Option<T> {
         self.one_if(true, name, about, reader)
     }
 
-    /// The same, where it means something; elsewhere it is one that nobody asks for.
+    /// The same if `is_asked`; otherwise the parameter counts as unknown.
     #[expect(clippy::needless_pass_by_value, reason = "readers are made where they are handed over")]
     pub(crate) fn one_if<T>(
         &mut self,
@@ -138,7 +138,7 @@ impl Parameters {
         (!values.is_empty()).then_some(values)
     }
 
-    /// A parameter of which the last counts, and which must be there if nothing stands in for it.
+    /// A parameter that may be given several times; the last one counts. If it is required, a missing one is a fault.
     pub(crate) fn number(&mut self, name: &str, about: &str, is_required: bool) -> Option<u64> {
         self.describe(name, about, sequence_schema);
         if let (true, Some(Some(described))) =
@@ -157,7 +157,7 @@ impl Parameters {
         number
     }
 
-    /// Says in the description that a parameter must be there.
+    /// Marks a parameter as required in the description.
     pub(crate) fn require(&mut self, name: &str) {
         for described in self.described.iter_mut().flatten().filter(|described| described["name"] == name) {
             insert(described, json!({ "required": true }));
@@ -169,12 +169,12 @@ impl Parameters {
         self.described.iter_mut().for_each(|all| all.retain(|described| described["name"] != name));
     }
 
-    /// Reports what is wrong with a parameter.
+    /// Reports a fault of a parameter.
     pub(crate) fn fault(&mut self, name: &str, complaint: Complaint, value: &str) {
         self.faults.push(complaint.about(steps(["query", name]), echo(&Value::from(value))));
     }
 
-    /// Ends reading. What was not asked for is a fault.
+    /// Ends reading. A parameter that was not asked for is a fault.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
         for (name, value) in std::mem::take(&mut self.broken) {
             self.fault(&name, Complaint::new("value_error", "Input should be UTF-8"), &value);
@@ -186,34 +186,35 @@ impl Parameters {
     }
 }
 
-/// Whether a part of a query is UTF-8 behind its percent signs. What is not would be read as another text.
+/// Whether a part of a query is UTF-8 after percent-decoding. Otherwise it would be decoded to another text.
 fn is_text(part: &str) -> bool {
     percent_encoding::percent_decode_str(part).decode_utf8().is_ok()
 }
 
-/// How often a parameter may be given that may be given more than once.
+/// How many values a parameter may have, if it may have several.
 const MAX_VALUES: usize = 100;
 
-/// The most that a page has.
+/// The largest page.
 const MAX_PAGE: u32 = 1000;
 
-/// A whole number as digits. JSON writes it with a fraction of zero, too, and so do clients that build on it.
+/// The digits of a whole number. JSON may write it with a fraction of zero, and clients that build on JSON do so in a
+/// query, too.
 fn whole(text: &str) -> &str {
     text.strip_suffix(".0").unwrap_or(text)
 }
 
-/// A place in history, or how many events there are up to it: a whole number from 1.
+/// A place in history, or the number of events up to it: a whole number from 1.
 pub(crate) fn sequence(text: &str) -> Option<u64> {
     let number = whole(text).parse::<u64>().ok();
     number.filter(|number| *number > 0 && i64::try_from(*number).is_ok())
 }
 
-/// What every client can count to: JavaScript skips numbers above.
+/// The largest whole number that JavaScript represents exactly is the maximum.
 fn sequence_schema() -> Value {
     json!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 9_007_199_254_740_991_i64 })
 }
 
-/// How much a page has.
+/// The size of a page.
 pub(crate) fn limit() -> impl Reader<str, u32> {
     let read = |text: &str| {
         let limit = whole(text).parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
@@ -230,7 +231,7 @@ pub(crate) fn text() -> impl Reader<str, String> {
     )
 }
 
-/// A cursor, which `open` knows.
+/// A cursor, which `open` reads.
 pub(crate) fn cursor<T>(open: impl Fn(&str) -> Result<T, Complaint>) -> impl Reader<str, T> {
     (open, || json!({ "type": "string", "minLength": 1 }))
 }
@@ -240,8 +241,8 @@ pub(crate) fn moment() -> impl Reader<str, OffsetDateTime> {
     (read_moment, || json!({ "type": "string", "format": "date-time" }))
 }
 
-/// A plus sign that was not escaped arrives as a space, which no such text has of its own. Years are those of UTC, which
-/// the database is asked in: an offset can lead out of those that there are.
+/// Reads a moment. A plus sign that was not escaped arrives as a space, and no valid moment has a space. The year in
+/// UTC must be one that Postgres can represent: the offset can lead out of that range.
 pub(crate) fn read_moment(text: &str) -> Result<OffsetDateTime, Complaint> {
     OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339)
         .ok()

@@ -8,15 +8,15 @@ use identity_projections::tables;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 
-/// What keeps the service from answering; nothing once it is ready.
+/// The rebuild for which requests have to wait; `None` once the service is ready.
 pub type Readiness = watch::Receiver<Option<Preparation>>;
 
 /// The rebuild of a read model whose table is missing or of an older version than the software.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preparation {
-    /// Which.
+    /// The read model.
     pub read_model: &'static str,
-    /// What is being done.
+    /// The phase of the rebuild.
     pub phase: String,
     /// Events that were read.
     pub done: u64,
@@ -43,13 +43,13 @@ pub(crate) enum NotReady {
     /// The database took too long.
     #[error("the database does not answer within {PROBE_TIMEOUT:?}")]
     Timeout,
-    /// Requests would be answered with an error.
+    /// The database answers, but requests would fail. The text says why.
     #[error("{0}")]
     Unusable(String),
 }
 
-/// Asks the database whether it answers, takes writes and has our tables. One question at a time: all who ask while it is
-/// under way are answered by the next one.
+/// Asks the database whether it answers, takes writes, and has all tables. One query at a time: all probes that arrive
+/// while it runs are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
 
@@ -60,7 +60,7 @@ struct Probed {
 }
 
 impl Probe {
-    /// What the database says at a moment after this is called.
+    /// Asks the database. The answer is of a moment after this call.
     pub(crate) async fn ask(&self, pool: &PgPool) -> Result<(), NotReady> {
         let called = Instant::now();
         let mut last = self.0.lock().await;

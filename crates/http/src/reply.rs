@@ -1,6 +1,7 @@
-//! How a write is answered: with what it made, and with nothing that others made of that. The answer is composed from the
-//! events of the write, from read models that stand at its version, or from history: inside the write's own transaction
-//! when it must be kept for a repetition, after it otherwise.
+//! The answer to a write: it shows the state right after that write, without what others have written since.
+//!
+//! It is composed from the row that the write made, from read models that are still at the version of the write, or from
+//! history. If it must be stored for repetitions, it is composed in the transaction of the write, otherwise after it.
 
 use async_trait::async_trait;
 use axum::http::{StatusCode, header};
@@ -14,21 +15,21 @@ use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::conditional::{Revision, tagged};
 use crate::error::ApiError;
+use crate::revision::{Revision, tagged};
 
-/// What a write is answered with.
+/// The answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     status: StatusCode,
     body: String,
-    /// None where it is the tag of the revision that the write has made.
+    /// `None` if it is the tag of the revision that the write has made.
     entity_tag: Option<String>,
-    /// The identity as it is from now on, where that is known.
+    /// The body of the identity after the write, for the cache, if it is known.
     shown: Option<NewBody>,
 }
 
-/// An identity as it is from a write on.
+/// The body of an identity after a write, which may go into the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewBody {
     pub(crate) handle: String,
@@ -36,7 +37,7 @@ pub(crate) struct NewBody {
 }
 
 impl NewBody {
-    /// What a write has made of an identity, with these access rows.
+    /// The body from the row that a write has made, with these access rows.
     pub(crate) fn with_access(row: &Row, access: String) -> Result<Self, ApiError> {
         let document = serde_json::to_string(&row.document)?;
         let (id, version, changed_at) = (row.document.id, row.version, row.changed_at);
@@ -44,7 +45,7 @@ impl NewBody {
         Ok(Self { handle: row.document.agent_handle.clone(), found })
     }
 
-    /// What a write has made of an identity, with the access rows that it had before, if nothing has changed them since.
+    /// The body from the row that a write has made, with the access rows of before. `None` if they may have changed.
     pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Option<Self>, ApiError> {
         match made(committed).filter(|row| row.access_version <= before.version) {
             Some(row) => Self::with_access(row, before.access.clone()).map(Some),
@@ -59,12 +60,12 @@ pub(crate) fn made(committed: &Committed) -> Option<&Row> {
 }
 
 impl Answer {
-    /// 204, no body.
+    /// 204 without a body.
     pub(crate) fn nothing() -> Self {
         Self::text(StatusCode::NO_CONTENT, String::new())
     }
 
-    /// A body whose JSON text is already there.
+    /// A body that is JSON text already.
     pub(crate) fn text(status: StatusCode, body: String) -> Self {
         Self { status, body, entity_tag: None, shown: None }
     }
@@ -74,19 +75,19 @@ impl Answer {
         Ok(Self::text(status, serde_json::to_string(body)?))
     }
 
-    /// The whole identity that a write has made.
+    /// The identity after a write.
     pub(crate) fn identity(status: StatusCode, shown: NewBody) -> Self {
         let body = shown.found.body();
         let tag = Revision::from(&shown.found).tag_of(&body);
         Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
     }
 
-    /// The same answer, by which an identity is known as it is from now on.
+    /// The same answer with this body for the cache.
     pub(crate) fn knowing(self, shown: Option<NewBody>) -> Self {
         Self { shown, ..self }
     }
 
-    /// The identity as it is from now on, where that is known.
+    /// The body for the cache, if it is known.
     pub(crate) fn shown(&self) -> Option<&NewBody> {
         self.shown.as_ref()
     }
@@ -96,25 +97,25 @@ impl Answer {
         &self.body
     }
 
-    /// An identity as it was found.
+    /// An identity that was read, with its tag.
     pub(crate) fn found(status: StatusCode, found: &IdentityBody) -> Self {
         let body = found.body();
         let tag = Revision::from(found).tag_of(&body);
         Self::text(status, body).with_tag(Some(tag))
     }
 
-    /// The same answer with a tag of its own.
+    /// The same answer with this tag.
     pub(crate) fn with_tag(self, entity_tag: Option<String>) -> Self {
         Self { entity_tag, ..self }
     }
 
-    /// The same answer, tagged with the revision that the write has made unless it has a tag.
+    /// The same answer with the tag of this revision, unless it has a tag already.
     pub(crate) fn of_revision(mut self, revision: Revision) -> Self {
         self.entity_tag.get_or_insert_with(|| revision.tag());
         self
     }
 
-    /// An answer as it was kept.
+    /// An answer that was stored for repetitions.
     pub(crate) fn kept(status: u16, body: String, entity_tag: Option<String>) -> Self {
         Self::text(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), body).with_tag(entity_tag)
     }
@@ -135,11 +136,11 @@ impl IntoResponse for Answer {
     }
 }
 
-/// Where a reply reads from, if it has to: the write's own transaction, or any connection after it.
+/// The connection from which a reply reads, if it has to.
 pub(crate) enum Source<'a> {
-    /// The transaction.
+    /// The transaction of the write.
     Transaction(&'a mut PgConnection),
-    /// A connection that is taken when it is needed.
+    /// Any connection, after the transaction. It is taken from the pool when it is needed.
     Pool(&'a PgPool),
 }
 
@@ -153,17 +154,17 @@ impl Source<'_> {
     }
 }
 
-/// The identity that a write is about, for answers that show it.
+/// The identity of a write, for answers that show it.
 pub(crate) struct Subject {
     pub(crate) organization_id: String,
-    /// Who reads: it is shown.
+    /// The view in which the caller is shown the identity.
     pub(crate) viewer: Viewer,
     pub(crate) id: Uuid,
 }
 
 impl Subject {
-    /// What the write made of it: the row that the committer hands out, with access rows that are read. Only where others
-    /// have changed who may see it by now, or have deleted it, its history says which access rows there were.
+    /// The identity after the write: the row that the committer hands out, with access rows that are read. If others have
+    /// changed the access rows since, or have deleted the identity, it is read from history.
     pub(crate) async fn found(
         &self,
         mut source: Source<'_>,
@@ -186,7 +187,7 @@ impl Subject {
         }
     }
 
-    /// The same as its read model keeps it. A write that changed nothing is answered with what is there at present.
+    /// The row of the identity after the write. For a write that changed nothing it is the present row.
     pub(crate) async fn row(&self, mut source: Source<'_>, committed: &Committed) -> Result<Row, ApiError> {
         if let Some(row) = made(committed) {
             return Ok(row.clone());
@@ -209,16 +210,16 @@ fn without_history() -> ApiError {
 /// Composes the answer to a write.
 #[async_trait]
 pub(crate) trait Reply: Send + Sync + 'static {
-    /// The answer to what was committed.
+    /// Composes the answer to the write `committed`.
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError>;
 
-    /// What the first caller, and nobody who repeats the request, is told beyond that.
+    /// Adds what only the first caller is told, and nobody who repeats the request: the text of a new key.
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
         Ok(answer)
     }
 }
 
-/// The answer of writes that say nothing but that they are done.
+/// Answers 204.
 #[derive(Debug)]
 pub(crate) struct Done;
 
@@ -229,10 +230,10 @@ impl Reply for Done {
     }
 }
 
-/// A [`Reply`] as the log keeps it.
+/// Composes a [`Reply`] in the transaction of the write, and the log stores it for repetitions.
 pub(crate) struct Keeping<R> {
     pub(crate) reply: std::sync::Arc<R>,
-    /// The aggregate that is written to.
+    /// The aggregate of the write.
     pub(crate) aggregate_id: Uuid,
 }
 

@@ -20,7 +20,7 @@ use crate::routes::{
     log_endpoints, mailboxes, phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks,
     whoami,
 };
-use crate::{context, idempotency};
+use crate::{around, idempotency};
 
 /// Each handler, with what its signature and its attribute say of it.
 macro_rules! endpoints {
@@ -135,10 +135,10 @@ pub fn router(app: App) -> Router {
     });
     router
         .layer(Extension(Document(document)))
-        .layer(from_fn_with_state(app.clone(), idempotency::around))
+        .layer(from_fn_with_state(app.clone(), idempotency::replay::around))
         .fallback(async |uri: Uri| ApiError::unserved(uri.path()))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer((from_fn_with_state(app.clone(), context::around), CatchPanicLayer::custom(panicked)))
+        .layer((from_fn_with_state(app.clone(), around::every_request), CatchPanicLayer::custom(panicked)))
         .with_state(app)
 }
 

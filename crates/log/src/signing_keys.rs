@@ -18,8 +18,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::ciphertexts::CiphertextChange;
-use crate::webhook_tokens;
+use crate::ciphertexts::{self, CiphertextChange};
 
 /// The name of the ciphertext.
 pub const NAME: &str = "signing_key";
@@ -152,31 +151,9 @@ pub async fn find(
     sealed.map(|sealed| key.open(identity, &sealed)).transpose()
 }
 
-/// Whether anything is sealed under the secrets key: a signing key of an identity, or the token of a webhook subscription.
-pub async fn is_any_sealed(executor: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
-    let query = "select exists (select from ciphertexts
-                                where (aggregate_type, name) in (($1, $2), ($3, $4)))";
-    sqlx::query_scalar(query)
-        .bind(Kind::Identity.as_str())
-        .bind(NAME)
-        .bind(Kind::WebhookSubscription.as_str())
-        .bind(webhook_tokens::NAME)
-        .fetch_one(executor)
-        .await
-}
-
 /// All sealed signing keys, each with its identity. For the doctor.
 pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
-    sqlx::query_as(
-        "select aggregate_id::uuid, ciphertext
-         from ciphertexts
-         where aggregate_type = $1 and name = $2
-         order by aggregate_id",
-    )
-    .bind(Kind::Identity.as_str())
-    .bind(NAME)
-    .fetch_all(executor)
-    .await
+    ciphertexts::all_named(executor, Kind::Identity, NAME).await
 }
 
 fn random<const N: usize>() -> Result<[u8; N], OsError> {

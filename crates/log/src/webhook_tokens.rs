@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::ciphertexts::CiphertextChange;
+use crate::ciphertexts::{self, CiphertextChange};
 use crate::signing_keys::{SecretsKey, SigningKeyError};
 
 /// The name of the ciphertext.
@@ -37,6 +37,16 @@ pub fn delete() -> CiphertextChange {
     CiphertextChange::Delete { name: NAME.to_owned() }
 }
 
+/// All sealed tokens, each with its subscription. For the doctor.
+pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
+    ciphertexts::all_named(executor, Kind::WebhookSubscription, NAME).await
+}
+
+/// Opens the sealed token of a subscription.
+pub fn open(key: &SecretsKey, subscription: Uuid, ciphertext: &[u8]) -> Result<SecretString, TokenError> {
+    key.open_text(subscription, ciphertext).ok_or(TokenError::Sealed(subscription))
+}
+
 /// The token of a subscription, for whoever delivers to it. `None` if it has none.
 pub async fn find(
     executor: impl PgExecutor<'_>,
@@ -51,6 +61,5 @@ pub async fn find(
     .bind(NAME)
     .fetch_optional(executor)
     .await?;
-    let open = |sealed: Vec<u8>| key.open_text(subscription, &sealed).ok_or(TokenError::Sealed(subscription));
-    sealed.map(open).transpose()
+    sealed.map(|sealed| open(key, subscription, &sealed)).transpose()
 }

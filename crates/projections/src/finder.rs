@@ -1,5 +1,6 @@
-//! Looks up single things for many callers at once. All lookups that arrive while a query runs are answered by the next
-//! query, because a round trip to Postgres costs as much as the lookup itself. It uses one connection, however many ask.
+//! Looks up identities and keys for many callers at once. All lookups that arrive while a query runs are answered by
+//! the next query, because a round trip to Postgres costs as much as the lookup itself. One connection is used, however
+//! many callers there are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ const MAX_LOOKUPS_PER_QUERY: usize = 256;
 /// How long a query may take. All further lookups wait for it, so a connection that is dead must not block them for long.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is looked up.
+/// Something that can be looked up.
 pub trait Wanted: Sized + Send + Sync + 'static {
-    /// What is found.
+    /// The result of a lookup.
     type Found: Clone + Send + Sync + 'static;
 
-    /// What is found of each.
+    /// The result of each lookup, in order.
     fn find(
         pool: &PgPool,
         wanted: &[Self],
@@ -98,7 +99,7 @@ impl<W: Wanted> Finder<W> {
         (Self { lookups: sender }, Finding { lookups, pool })
     }
 
-    /// What is wanted, as it is at a moment after this is called.
+    /// Looks something up. The result is of a moment after this call.
     pub async fn find(&self, wanted: W) -> Result<Option<W::Found>, FindError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.lookups.send(Lookup { wanted, reply }).await;
@@ -129,7 +130,7 @@ impl<W: Wanted> Finding<W> {
             Err(_elapsed) => vec![Err(FindError::Late); wanted.len()],
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // A caller that went away needs no answer.
+            // If the caller went away, the answer is dropped.
             drop(reply.send(answer));
         }
     }

@@ -1,4 +1,4 @@
-//! Webhook subscriptions that are not deleted. Contract, section 11.
+//! Webhook subscriptions that are not deleted. Contract, section 10.6.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! Size and root of a tree as a signed note: C2SP tlog-checkpoint in C2SP signed-note, with Ed25519.
+//! Checkpoints: size and root of a tree as a signed note (C2SP tlog-checkpoint and C2SP signed-note, with Ed25519).
 //!
-//! The first line, the origin, names the history: `identityd/<organization>`, and from the second epoch on
-//! `identityd/<organization>/<epoch>`. The key's name is the origin, so that a verifier key opens one history only.
+//! The first line is the origin, which names the history: `identityd/<organization>`, and from the second epoch on
+//! `identityd/<organization>/<epoch>`. The name of a verifier key is the origin, too, so it opens one history only.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,38 +13,38 @@ use signed_note::{Note, StandardVerifier, VerifierList};
 
 use crate::tree::Hash;
 
-/// What is signed.
+/// The state of a history, which is signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// Which history.
+    /// The name of the history.
     pub origin: String,
-    /// How many events.
+    /// The number of events.
     pub size: u64,
     /// The root of the tree over them.
     pub root: Hash,
 }
 
-/// Why a note is no checkpoint of ours.
+/// Why a note, or a key, is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NoteError {
     /// The text is no signed checkpoint.
     #[error("this is no signed checkpoint")]
     Malformed,
-    /// The verifier key is not one.
+    /// The text is no verifier key.
     #[error("this is no verifier key (they look like name+1234abcd+base64)")]
     VerifierKey,
-    /// The signing key is not one.
+    /// The text is no signing key.
     #[error("this is no signing key (32 bytes in base64)")]
     SigningKey,
-    /// The signature does not hold, or is of somebody else.
+    /// The signature is wrong, or was made with another key.
     #[error("the checkpoint is not signed by this key")]
     Signature,
-    /// The checkpoint is of another history than the key.
+    /// The checkpoint is of another history than the verifier key.
     #[error("the checkpoint is of {0}, the key of another history")]
     Origin(String),
 }
 
-/// The name of an organization's history. Every history that an operator begins anew has an epoch of its own.
+/// The name of an organization's history in this epoch. Epochs count from 1.
 pub fn origin(organization_id: &str, epoch: u64) -> String {
     if epoch <= 1 {
         format!("identityd/{organization_id}")
@@ -53,7 +53,7 @@ pub fn origin(organization_id: &str, epoch: u64) -> String {
     }
 }
 
-/// Organization and epoch of an origin.
+/// Organization and epoch of an origin; `None` if this is no origin.
 pub fn parse_origin(name: &str) -> Option<(&str, u64)> {
     let rest = name.strip_prefix("identityd/")?;
     match rest.rsplit_once('/') {
@@ -62,31 +62,31 @@ pub fn parse_origin(name: &str) -> Option<(&str, u64)> {
     }
 }
 
-/// The same verifier key for another history: what is signed in an earlier epoch was signed under another name.
+/// The same verifier key under the name of another history, such as an earlier epoch.
 pub fn rename_key(verifier_key: &str, origin: &str) -> Result<String, NoteError> {
-    // A name has no plus, but base64 may have: all that follows the second one is the key.
+    // A name has no plus, but base64 may have one. Everything after the second plus is the key.
     let encoded = verifier_key.trim().splitn(3, '+').nth(2).ok_or(NoteError::VerifierKey)?;
     let key = BASE64_STANDARD.decode(encoded).map_err(|_| NoteError::VerifierKey)?;
     Ok(format!("{origin}+{:08x}+{encoded}", signed_note::key_id(origin, &key)))
 }
 
 impl Checkpoint {
-    /// Reads a note whose signature was checked already, or is checked elsewhere.
+    /// Reads a note without checking its signature.
     pub fn read(note: &str) -> Result<Self, NoteError> {
         let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
         Self::parse(&note)
     }
 
-    /// Reads a note, if this verifier key's owner signed it for the history that the key is named after.
+    /// Reads a note and checks its signature. The verifier key must have the name of the history.
+    ///
+    /// A note may have signatures of other keys as well: when the signing key is replaced, the old and the new one sign.
     pub fn open(note: &str, verifier_key: &str) -> Result<Self, NoteError> {
-        let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
-        let checkpoint = Self::parse(&note)?;
-        let verifier = StandardVerifier::new(verifier_key.trim()).map_err(|_| NoteError::VerifierKey)?;
-        if signed_note::Verifier::name(&verifier) != checkpoint.origin {
+        let checkpoint = Self::read(note)?;
+        let name = verifier_key.trim().split_once('+').map(|(name, _)| name);
+        if name.is_some_and(|name| name != checkpoint.origin) {
             return Err(NoteError::Origin(checkpoint.origin));
         }
-        let verifiers = VerifierList::new(vec![Box::new(verifier)]);
-        note.verify(&verifiers).map_err(|_| NoteError::Signature)?;
+        open_note(note, verifier_key)?;
         Ok(checkpoint)
     }
 
@@ -95,6 +95,14 @@ impl Checkpoint {
         let (origin, size, root) = (parsed.origin().to_owned(), parsed.size(), *parsed.hash());
         Ok(Self { origin, size, root })
     }
+}
+
+/// The text of a note, if the owner of this verifier key signed it under the name of the key.
+pub(crate) fn open_note(note: &str, verifier_key: &str) -> Result<Vec<u8>, NoteError> {
+    let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+    let verifier = StandardVerifier::new(verifier_key.trim()).map_err(|_| NoteError::VerifierKey)?;
+    note.verify(&VerifierList::new(vec![Box::new(verifier)])).map_err(|_| NoteError::Signature)?;
+    Ok(note.text().to_vec())
 }
 
 /// The key that signs all checkpoints of an installation.
@@ -108,48 +116,64 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The key of 32 secret random bytes: the private key of RFC 8032.
+    /// The key from 32 secret random bytes, the private key of RFC 8032.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(ed25519_dalek::SigningKey::from_bytes(seed))
     }
 
-    /// The same in base64, as it is kept in files and settings.
+    /// Reads a key from base64, as it is stored in files and settings.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let bytes = BASE64_STANDARD.decode(text.trim()).map_err(|_| NoteError::SigningKey)?;
         let seed = bytes.try_into().map_err(|_| NoteError::SigningKey)?;
         Ok(Self::from_seed(&seed))
     }
 
-    /// The text that [`SigningKey::parse`] reads. Whoever holds it can sign.
+    /// The text that [`SigningKey::parse`] reads. It is the secret itself.
     pub fn expose(&self) -> String {
         BASE64_STANDARD.encode(self.0.to_bytes())
     }
 
-    /// A code that authenticates what only this installation can have said, keyed for one purpose. What is signed says
-    /// nothing about it.
+    /// A message authentication code with a key that is derived from this one for one purpose. Only an installation with
+    /// this signing key can compute it, and signatures reveal nothing about its key.
     pub fn authenticator(&self, purpose: &str) -> Hmac<Sha256> {
         let mut derivation = keyed(&self.0.to_bytes());
         derivation.update(purpose.as_bytes());
         keyed(&derivation.finalize().into_bytes())
     }
 
-    /// The verifier key for one history, as C2SP signed-note writes it.
+    /// The verifier key for one history, in the text form of C2SP signed-note.
     pub fn verifier_key(&self, origin: &str) -> String {
         signed_note::new_ed25519_verifier_key(origin, &self.0.verifying_key())
     }
 
-    /// A checkpoint as a note with our signature. Signing the same twice gives the same note.
+    /// Signs a checkpoint. Signing the same checkpoint twice gives the same note.
     pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, NoteError> {
         let Checkpoint { origin, size, root } = checkpoint;
         let text = tlog_tiles::Checkpoint::new(origin, *size, *root, "").map_err(|_| NoteError::Malformed)?;
         let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
-        let signer = NamedKey { name: origin, key: &self.0 };
-        note.add_sigs(&[&signer]).map_err(|_| NoteError::Malformed)?;
+        self.add_signature(origin, &mut note)?;
         String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
+    }
+
+    /// The same checkpoint with our signature beside those that the note has. The note itself if ours is there already.
+    pub fn cosign(&self, note: &str) -> Result<String, NoteError> {
+        let checkpoint = Checkpoint::read(note)?;
+        if Checkpoint::open(note, &self.verifier_key(&checkpoint.origin)).is_ok() {
+            return Ok(note.to_owned());
+        }
+        let mut note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
+        self.add_signature(&checkpoint.origin, &mut note)?;
+        String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
+    }
+
+    /// Adds our signature under this name.
+    pub(crate) fn add_signature(&self, name: &str, note: &mut Note) -> Result<(), NoteError> {
+        note.add_sigs(&[&NamedKey { name, key: &self.0 }]).map_err(|_| NoteError::Malformed)
     }
 }
 
-/// A key shorter than a block is filled up with zeros (RFC 2104).
+/// HMAC-SHA-256 with a key of 32 bytes, which is filled up to a block with zeros (RFC 2104). Unlike `new_from_slice` this
+/// cannot fail.
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let mut block = Key::<Hmac<Sha256>>::default();
     block.iter_mut().zip(key).for_each(|(place, byte)| *place = *byte);
@@ -168,7 +192,7 @@ impl signed_note::Signer for NamedKey<'_> {
     }
 
     fn key_id(&self) -> u32 {
-        /// What says Ed25519 in C2SP signed-note.
+        /// The code of Ed25519 in C2SP signed-note.
         const ED25519: u8 = 0x01;
         let public = self.key.verifying_key().to_bytes();
         signed_note::key_id(self.name, &[&[ED25519], public.as_slice()].concat())

@@ -1,7 +1,8 @@
-//! The seal of an event: a code over its leaf hash that only an installation with the signing key can make.
+//! The seal of an event: a message authentication code over its leaf hash. Only an installation with the signing key can
+//! compute it.
 //!
-//! A checkpoint says what the log is. A seal says who wrote an event: whoever can write to the database but has no
-//! signing key can insert a row, but cannot seal it, and what has no seal is not signed.
+//! A checkpoint says what the log contains, a seal who wrote an event. Somebody who can write to the database but lacks
+//! the signing key can insert an event, but cannot seal it, and the signer refuses a log with an event without a seal.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;

@@ -1,39 +1,39 @@
-//! In what pieces a tree is kept: tiles of 256 hashes, as C2SP tlog-tiles cuts them.
+//! The pieces in which a tree is stored: tiles of 256 hashes, as in C2SP tlog-tiles.
 //!
-//! Tile (level, place) holds the nodes of tree level 8 · level from 256 · place on. The nodes in between follow from
-//! them, so a tree takes hardly more room than its leaves, and a proof reads one tile for eight of its levels.
+//! Tile (level, place) has the nodes of tree level 8 · level from 256 · place on. The nodes of the seven levels above are
+//! computed from them. So a tree takes hardly more space than its leaves, and a proof reads one tile for eight levels.
 
 use crate::tree::{Hash, Node, inner};
 
-/// How many hashes a full tile holds.
+/// The number of hashes in a full tile.
 pub const WIDTH: u64 = 1 << HEIGHT;
 
 /// How many levels of the tree a tile spans.
 const HEIGHT: u8 = 8;
 
-/// Which tile.
+/// The place of a tile in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TileId {
     /// 0 for tiles of leaves.
     pub level: u8,
-    /// How many of its level stand before it.
+    /// Its number within its level, from 0.
     pub place: u64,
 }
 
 impl TileId {
-    /// The tile from which a node follows.
+    /// The tile from which a node is computed.
     pub fn of(node: Node) -> Self {
         Self { level: node.level / HEIGHT, place: (node.place << (node.level % HEIGHT)) / WIDTH }
     }
 
-    /// The tile in which the root of this one is a hash.
+    /// The tile that contains the root of this one.
     #[must_use]
     pub fn above(self) -> Self {
         Self { level: self.level + 1, place: self.place / WIDTH }
     }
 }
 
-/// The hash of a node from the hashes of its tile; none if the tile does not reach so far.
+/// The hash of a node, computed from the hashes of its tile; `None` if the tile has too few.
 pub fn node(hashes: &[Hash], node: Node) -> Option<Hash> {
     let width = 1_usize << (node.level % HEIGHT);
     let first = (node.place << (node.level % HEIGHT)) % WIDTH;
@@ -41,12 +41,12 @@ pub fn node(hashes: &[Hash], node: Node) -> Option<Hash> {
     hashes.get(first..first + width).and_then(root)
 }
 
-/// The root of a full tile, which is a hash in the tile above.
+/// The root of a full tile, which belongs into the tile above; `None` if the tile is not full.
 pub fn full_root(hashes: &[Hash]) -> Option<Hash> {
     (u64::try_from(hashes.len()) == Ok(WIDTH)).then(|| root(hashes)).flatten()
 }
 
-/// The root over a power of two of hashes.
+/// The root of hashes whose number is a power of two.
 fn root(hashes: &[Hash]) -> Option<Hash> {
     match hashes {
         [] => None,
@@ -63,7 +63,7 @@ pub fn to_bytes(hashes: &[Hash]) -> Vec<u8> {
     hashes.iter().flat_map(|hash| hash.0).collect()
 }
 
-/// The same back; none if it is no whole number of hashes.
+/// The hashes in these bytes; `None` if they are not a multiple of 32 bytes.
 pub fn from_bytes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, []) = bytes.as_chunks::<32>() else {
         return None;

@@ -1,7 +1,7 @@
 //! RFC 6962 trees over leaf hashes: roots, proofs, and the checking of proofs.
 //!
-//! A tree of any size is made of complete subtrees, which never change once they are complete: node (level, place)
-//! covers the 2^level leaves from place · 2^level on. Every root and every proof is computed from such [`Node`]s alone.
+//! A tree of any size consists of complete subtrees, which never change: [`Node`] (level, place) covers the 2^level leaves
+//! from place · 2^level on. Every root and every proof is computed from such nodes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tlog_tiles::tlog::{self, HashReader};
 
 pub use tlog_tiles::tlog::Hash;
 
-/// The largest tree: as many leaves as an event log can number.
+/// The largest size of a tree. Postgres stores the sequence of an event as a `bigint`.
 const LARGEST: u64 = i64::MAX as u64;
 
 /// A complete subtree.
@@ -18,14 +18,14 @@ const LARGEST: u64 = i64::MAX as u64;
 pub struct Node {
     /// Its height: 0 for a leaf.
     pub level: u8,
-    /// How many of its level stand before it.
+    /// Its number within its level, from 0.
     pub place: u64,
 }
 
-/// Why there is no proof, or why one does not hold.
+/// Why there is no proof, or why one is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
-    /// The question names leaves or sizes that no such tree has.
+    /// The question names a leaf or a size that such a tree does not have.
     #[error("a tree of {size} leaves has no such proof")]
     OutOfRange {
         /// The size of the tree in question.
@@ -39,17 +39,17 @@ pub enum ProofError {
     Wrong,
 }
 
-/// What can be asked of a tree.
+/// A question about a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Its root when it had so many leaves.
+    /// Its root when it had this size.
     Root {
-        /// How many.
+        /// The number of leaves.
         size: u64,
     },
     /// A proof that a leaf is in it.
     Inclusion {
-        /// Which leaf, from 0.
+        /// The index of the leaf, from 0.
         index: u64,
         /// The size of the tree.
         size: u64,
@@ -64,7 +64,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Which complete subtrees the answer is computed from.
+    /// The complete subtrees from which the answer is computed.
     pub fn nodes(self) -> Result<Vec<Node>, ProofError> {
         let wanted = Wanted(RefCell::default());
         self.answer_from(&wanted)?;
@@ -94,7 +94,7 @@ impl Question {
     }
 }
 
-/// Learns which nodes are wanted, by answering with hashes of nothing.
+/// Notes the nodes that an answer reads. It answers with empty hashes, and that answer is not used.
 struct Wanted(RefCell<Vec<Node>>);
 
 impl HashReader for Wanted {
@@ -118,7 +118,7 @@ fn node_at(index: u64) -> Node {
     Node { level, place }
 }
 
-/// Holds that the leaf with this index is in a tree of this size and root.
+/// Checks that the leaf with this index is in a tree of this size and root.
 pub fn check_inclusion(
     proof: &[Hash],
     size: u64,
@@ -132,7 +132,7 @@ pub fn check_inclusion(
     tlog::check_record(&proof.to_vec(), size, root, index, leaf).map_err(|_| ProofError::Wrong)
 }
 
-/// Holds that a tree of this size and root begins with the smaller one. An empty tree is the beginning of any.
+/// Checks that the tree `new`, given by size and root, begins with the tree `old`. Every tree begins with the empty one.
 pub fn check_consistency(proof: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> Result<(), ProofError> {
     let ((from, old_root), (to, root)) = (old, new);
     if to > LARGEST || from > to {
@@ -150,37 +150,37 @@ pub fn inner(left: Hash, right: Hash) -> Hash {
     tlog::node_hash(left, right)
 }
 
-/// The right edge of a growing tree: leaves come in, and its root is known at any time, in memory of log n.
+/// The right edge of a growing tree. It computes the root after every leaf, in memory of log n.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Frontier {
     size: u64,
-    /// The complete subtrees that the tree is made of, the largest first.
+    /// The complete subtrees of which the tree consists, the largest first.
     subtrees: Vec<Hash>,
 }
 
 impl Frontier {
-    /// The edge of a tree whose complete subtrees, the largest first, are known.
+    /// The right edge of a tree of this size with these complete subtrees, the largest first.
     pub fn resume(size: u64, subtrees: Vec<Hash>) -> Result<Self, ProofError> {
         let fits = size <= LARGEST && usize::try_from(size.count_ones()).is_ok_and(|n| n == subtrees.len());
         if fits { Ok(Self { size, subtrees }) } else { Err(ProofError::OutOfRange { size }) }
     }
 
-    /// Which nodes a tree of this size is made of, the largest first.
+    /// The nodes of which a tree of this size consists, the largest first.
     pub fn nodes(size: u64) -> Result<Vec<Node>, ProofError> {
         Question::Root { size }.nodes()
     }
 
-    /// How many leaves there are.
+    /// The number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The complete subtrees that the tree is made of, the largest first.
+    /// The complete subtrees of which the tree consists, the largest first.
     pub fn subtrees(&self) -> &[Hash] {
         &self.subtrees
     }
 
-    /// Appends a leaf: as many subtrees become one as the size has ones at its end.
+    /// Appends a leaf. It is merged with one subtree for each 1 at the end of the size in binary.
     pub fn append(&mut self, leaf: Hash) {
         let mut grown = leaf;
         for _ in 0..self.size.trailing_ones() {
@@ -192,7 +192,7 @@ impl Frontier {
         self.size += 1;
     }
 
-    /// The root of what was appended so far.
+    /// The root of the present tree.
     pub fn root(&self) -> Hash {
         let smallest_first = self.subtrees.iter().rev().copied();
         smallest_first.reduce(|right, left| inner(left, right)).unwrap_or(tlog::EMPTY_HASH)

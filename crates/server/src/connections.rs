@@ -22,8 +22,8 @@ use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use identity_http::around;
 use identity_http::client::TrustedProxies;
-use identity_http::context;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -313,7 +313,7 @@ impl ConnectionConfig {
         let is_http1 = request.version() < Version::HTTP_2;
         let awaits_continue = request.headers().contains_key(header::EXPECT);
         if lacks_host(&request) {
-            return last_answer(context::host_required(request.headers()), lingers);
+            return last_answer(around::host_required(request.headers()), lingers);
         }
         let span = traces::span(request.method(), request.headers());
         let home = Home::default();

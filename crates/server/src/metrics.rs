@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use identity_http::context;
+use identity_http::around;
 use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
@@ -124,7 +124,7 @@ impl FreeNumbers {
 pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(show))
-        .method_not_allowed_fallback(async |headers: HeaderMap| context::method_not_allowed(&headers))
+        .method_not_allowed_fallback(async |headers: HeaderMap| around::method_not_allowed(&headers))
         .with_state(metrics)
 }
 

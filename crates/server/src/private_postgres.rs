@@ -28,14 +28,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use cluster::CLUSTER;
+use cluster::{CLUSTER, DATABASE};
 use home::Home;
 use server::Server;
 
 use crate::stop::Stop;
-
-/// Name of the database, and of the role that owns it.
-const DATABASE: &str = "identityd";
 
 /// How long after this process was told to stop it still waits for the starter lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(8);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::Router;
 use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
@@ -14,9 +14,11 @@ use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
+use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
 use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
 use identity_projections::finder::Finder;
+use identity_proof::SigningKey;
 use identity_webhooks::Webhooks;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
@@ -121,7 +123,7 @@ impl Service {
         let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
-        let (follower, head) = Follower::new(pool.clone());
+        let (follower, head) = follow(&pool, signer.key()).await?;
         let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
@@ -318,6 +320,16 @@ fn spawn_when_ready(
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
     let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
     Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
+}
+
+/// Follows the log. From here on nobody can replace the signing key; so it must be the present one.
+async fn follow(pool: &PgPool, key: &SigningKey) -> anyhow::Result<(Follower, watch::Receiver<Head>)> {
+    let connected = Follower::connect(pool.clone()).await.context("cannot follow the log")?;
+    let connected = connected.context("the signing key is being replaced: start again when that is done")?;
+    let is_replaced =
+        introductions::is_replaced(pool, key).await.context("cannot look the signing key up")?;
+    ensure!(!is_replaced, "this signing key was replaced (identityd audit rotate-key): give the new one");
+    Ok(connected)
 }
 
 fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {

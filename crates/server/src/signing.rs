@@ -1,10 +1,12 @@
 //! The key that signs checkpoints. It and the last checkpoints that were signed are in the folder `signing` of the data
 //! directory.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::memory::Memory;
+use identity_log::proof::rotation;
 use identity_log::proof::signer::Signer;
 use identity_proof::{SealKey, SigningKey};
 use rand::TryRngCore as _;
@@ -13,6 +15,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 
 use crate::key_file;
+
+/// The file of the signing key, in its folder.
+const KEY: &str = "key";
+
+/// The file of the key that is to replace it.
+const NEXT_KEY: &str = "key.next";
 
 /// The key that signs checkpoints.
 #[derive(Debug, Clone)]
@@ -32,6 +40,15 @@ pub enum GivenKey {
     File(PathBuf),
 }
 
+/// A signing key that has replaced another one.
+#[derive(Debug)]
+pub struct Replacement {
+    /// How many logs it has signed.
+    pub logs: usize,
+    /// Its verifier key, under the name of the installation.
+    pub key: String,
+}
+
 impl From<String> for GivenKey {
     fn from(text: String) -> Self {
         Self::Text(text.into())
@@ -43,7 +60,7 @@ impl SigningSettings {
     pub fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
         let key = match self.existing_key()? {
             Some(key) => key,
-            None => self.make_key()?,
+            None => self.make_key(KEY)?,
         };
         Ok(Signer::new(pool, key, Memory::new(self.folder())))
     }
@@ -60,7 +77,7 @@ impl SigningSettings {
         let is_empty = identity_log::proof::is_empty(pool).await.context("cannot look at the history")?;
         let key = match self.existing_key()? {
             Some(key) => key,
-            None if is_empty => self.make_key()?,
+            None if is_empty => self.make_key(KEY)?,
             None => bail!(
                 "there is no signing key in {}: what is written must be sealed with the key of the service; give its \
                  --data-dir or --signing-key-file",
@@ -70,10 +87,34 @@ impl SigningSettings {
         let is_ours = identity_log::proof::is_of(pool, &key).await.context("cannot look at the history")?;
         ensure!(
             is_ours,
-            "the history of this database is sealed with another key than the one given; give the --data-dir or \
-             --signing-key-file of the service"
+            "the history of this database is sealed with another key than the one given, or this key was replaced; give \
+             the --data-dir or --signing-key-file of the service"
         );
         Ok(key.seal_key())
+    }
+
+    /// Replaces the signing key. A key of the data directory is replaced by a new one there; one that is set, by the one in `next`,
+    /// which is set from then on. Nothing else may use the database meanwhile. May be repeated if it was cut off.
+    pub async fn replace_key(&self, pool: &PgPool, next: Option<&Path>) -> anyhow::Result<Replacement> {
+        let old = self.existing_signer(pool.clone())?.context("there is no signing key to be replaced")?;
+        let next_key = match (&self.key, next) {
+            (None, None) => self.make_key(NEXT_KEY)?,
+            (Some(_), Some(file)) => {
+                key_of(file)?.with_context(|| format!("there is no signing key in {}", file.display()))?
+            }
+            (None, Some(_)) => bail!("the signing key is in the data directory: leave --next-key-file out"),
+            (Some(_), None) => bail!("the signing key is set: give the next one with --next-key-file"),
+        };
+        let name = next_key.introduced_name();
+        ensure!(name != old.key().introduced_name(), "the next signing key is the present one");
+        let logs = rotation::replace_key(pool, &old, &next_key).await?;
+        if self.key.is_none() {
+            let folder = self.folder();
+            fs::rename(folder.join(NEXT_KEY), folder.join(KEY))
+                .and_then(|()| File::open(&folder)?.sync_all())
+                .with_context(|| format!("cannot put the new key in place in {}", folder.display()))?;
+        }
+        Ok(Replacement { logs, key: name })
     }
 
     fn folder(&self) -> PathBuf {
@@ -89,19 +130,21 @@ impl SigningSettings {
                 let key = key_of(file)?;
                 key.with_context(|| format!("there is no signing key in {}", file.display())).map(Some)
             }
-            None => key_of(&self.folder().join("key")),
+            None => key_of(&self.folder().join(KEY)),
         }
     }
 
-    fn make_key(&self) -> anyhow::Result<SigningKey> {
+    /// Makes the key in this file of the folder, unless it is there.
+    fn make_key(&self, file: &str) -> anyhow::Result<SigningKey> {
         let folder = self.folder();
         key_file::make_private_folder(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let mut seed = [0; 32];
         OsRng.try_fill_bytes(&mut seed).context("the operating system gives no randomness")?;
-        let made = key_file::make(&folder.join("key"), &SigningKey::from_seed(&seed).expose().into());
+        let file = folder.join(file);
+        let made = key_file::make(&file, &SigningKey::from_seed(&seed).expose().into());
         made.with_context(|| format!("cannot keep a signing key in {}", folder.display()))?;
-        self.existing_key()?.context("the signing key is gone as soon as it is made")
+        key_of(&file)?.context("the signing key is gone as soon as it is made")
     }
 }
 

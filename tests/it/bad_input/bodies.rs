@@ -1,4 +1,4 @@
-//! Bodies that are not JSON, not objects, or far too much.
+//! Bodies that are not JSON, not objects, or too large.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use crate::harness::{Answer, World, text};
 const IDENTITIES: &str = "/api/v1/identities/";
 const MEBIBYTE: usize = 1024 * 1024;
 
-/// A body of exactly this size that would be a fine create, were its description not too long.
+/// A body of exactly this size. It would be a valid create if its description were not too long.
 fn of_size(bytes: usize) -> Vec<u8> {
     let frame = json!({"agent_handle": "alpha", "description": ""}).to_string().len();
     json!({"agent_handle": "alpha", "description": "x".repeat(bytes - frame)}).to_string().into_bytes()
 }
 
-/// Every route that takes a body, with an identity, a number, a tunnel and a secret there to be changed.
+/// Every route that takes a body, for an identity, a number, a tunnel and a secret that exist.
 fn writing_routes(world: &World) -> Vec<(Method, String)> {
     let admin = world.admin();
     let created = admin.create("alpha");
@@ -34,7 +34,7 @@ fn writing_routes(world: &World) -> Vec<(Method, String)> {
     ]
 }
 
-/// Sends each body to every route that takes one, and holds that none of them stores anything.
+/// Sends each body to every route that takes one, and asserts that none of them stores anything.
 fn everywhere(bodies: &[&[u8]], judge: impl Fn(Answer)) {
     let world = World::new();
     let admin = world.admin();
@@ -84,7 +84,7 @@ fn a_create_without_a_body_is_refused() {
     }
 }
 
-// Decision D21: the body counts, not what it is said to be.
+// Decision D21: the `Content-Type` header is not looked at.
 #[test]
 fn the_content_type_does_not_matter() {
     let world = World::new();
@@ -145,7 +145,7 @@ fn a_thousand_levels_are_too_deep() {
     for (method, path, body) in attempts {
         world.stores_nothing(|| send(method, path, body).invalid_at(&["body"]));
     }
-    // A field that would be ignored may be refused for its depth, or ignored all the same; it breaks nothing.
+    // The value of an unknown field may be refused for its depth, or ignored.
     let ignored = send(Method::PATCH, "/identities/alpha", format!("{{\"unknown\": {deep}}}"));
     assert!(matches!(ignored.status, 200 | 422), "{ignored}");
 }

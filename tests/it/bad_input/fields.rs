@@ -1,10 +1,10 @@
-//! Each field refuses what is not of its type, at its own place.
+//! Each field refuses values that are not of its type, and the error names the field.
 
 use serde_json::{Map, Value, json};
 
 use crate::harness::{Caller, World, text};
 
-/// A request that would succeed if the field under test were left alone.
+/// A valid request, in which a test makes one field wrong.
 struct Request<'a> {
     world: &'a World,
     caller: Caller,
@@ -19,7 +19,7 @@ impl<'a> Request<'a> {
         Self { world, caller: world.admin(), method, path: path.into(), body }
     }
 
-    /// Holds that each of these values is refused at the field, and that none is stored.
+    /// Asserts that each of these values is refused at the field, and that nothing is stored.
     #[track_caller]
     fn refuses(&self, field: &str, wrong: &[Value]) {
         for value in wrong {
@@ -97,7 +97,7 @@ fn of_the_parts_of_a_create() {
     refuses("phone_number", "incoming_call_webhook_url", not_text());
 }
 
-// Section 3.3: null is no value for what cannot be null.
+// Section 3.3: null is refused for fields that cannot be null.
 #[test]
 fn of_an_update() {
     let world = World::new();
@@ -143,7 +143,7 @@ fn of_a_phone_number() {
     update.refuses("incoming_call_webhook_url", &not_text());
 }
 
-// Decision D18: Postgres keeps no NUL, so it is refused even where anything else may be stored.
+// Decision D18: Postgres cannot store a NUL, so it is refused even in metadata.
 #[test]
 fn of_a_tunnel() {
     let world = World::new();

@@ -1,11 +1,11 @@
-//! Keys that open nothing.
+//! Invalid keys.
 
 use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{NOBODY, Refusal, World};
 
-/// Every route there is, with the method that it answers to.
+/// Every route, with its method.
 fn routes() -> Vec<(Method, String)> {
     let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
     let one = |folder: &str| format!("{folder}/{NOBODY}");
@@ -52,7 +52,7 @@ fn every_route_asks_for_a_key_before_anything_else() {
     world.admin().create("alpha");
     let stranger = world.stranger();
     for (method, path) in routes() {
-        // The body is wrong as well, which a stranger is not told.
+        // The body is wrong, too, but a caller without a key is not told.
         let send = || stranger.call(method, &path).body("{").send();
         world.stores_nothing(|| send().refused(401));
     }
@@ -162,7 +162,7 @@ fn the_keys_of_the_revoked_and_the_deleted_open_no_route() {
     }
 }
 
-// All wrong keys are wrong alike, so nothing can be learned from trying.
+// All invalid keys get the same answer, so nothing can be learned from trying.
 #[test]
 fn a_known_id_with_a_wrong_secret_looks_like_an_unknown_id() {
     let world = World::new();

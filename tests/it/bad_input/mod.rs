@@ -1,5 +1,5 @@
-//! Whatever comes in, the answer has the status and shape of the contract, nothing breaks, and nothing is stored.
-//! That no answer is a 5xx, and that each error has a known shape, is checked for every answer by the harness.
+//! Bad input gets the status and shape of error that the contract defines, and nothing is stored. The harness checks
+//! for every answer that it is no 5xx, and that an error has a known shape.
 
 mod bodies;
 mod fields;

@@ -1,4 +1,4 @@
-//! Paths that lead nowhere, however they are spelled.
+//! Paths that no route serves, and the spellings of paths.
 
 use reqwest::Method;
 use serde_json::json;
@@ -65,7 +65,7 @@ fn a_head_is_what_get_answers_without_its_body() {
     }
 }
 
-// An encoded slash belongs to the segment, so it reaches no other route.
+// An encoded slash belongs to the segment, so the path matches no other route.
 #[test]
 fn an_encoded_slash_does_not_divide_a_path() {
     let world = World::new();
@@ -136,7 +136,7 @@ fn a_path_of_64_kibibytes_is_refused() {
     assert_eq!(admin.handles(), Vec::<String>::new());
 }
 
-// Section 3.1: published clients send no query, and what is unknown breaks nothing.
+// Section 3.1: published clients send no query. Unknown parameters are ignored.
 #[test]
 fn a_query_changes_nothing() {
     let world = World::new();
@@ -146,7 +146,7 @@ fn a_query_changes_nothing() {
     assert_eq!(admin.identity("alpha?x=1"), created);
 }
 
-// What SQL would understand is only a name that nobody has.
+// SQL in a handle is only a handle that nobody has.
 #[test]
 fn quotes_are_letters_like_any_other() {
     let world = World::new();

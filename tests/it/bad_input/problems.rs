@@ -1,4 +1,5 @@
-//! The forms of an error: members of RFC 9457 beside `detail` for everybody, and nothing but RFC 9457 for whoever asks.
+//! The two forms of an error: `detail` with the members of RFC 9457 beside it, or a plain RFC 9457 problem for clients
+//! that ask for one.
 
 use reqwest::Method;
 use serde_json::{Value, json};

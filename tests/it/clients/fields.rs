@@ -1,12 +1,18 @@
-//! Section 15 of the contract: every field that a published client sends is honoured or refused. Each row of the table is
-//! sent, and the table has a row for each field.
+//! Section 15 of the contract: every field that a published client sends is honoured or refused. The tests send each
+//! row of the table, and compare the rows with the fields in the OpenAPI document.
 
 use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Answer, Caller, World, text};
+
+/// The hashes by which the keys of a vault are found: of the key that a row sends, and of the two that were there before.
+const NEW_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
+const PRIMARY_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000bb";
+const RECOVERY_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000cc";
 
 const CONTRACT: &str = include_str!("../../../docs/contract.md");
 
@@ -23,7 +29,7 @@ struct Row<'a> {
     agent: &'a str,
 }
 
-/// The cells of a line, without the marks of code.
+/// The cells of a line, without backticks.
 fn cells(line: &str) -> Vec<&str> {
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect()
 }
@@ -44,6 +50,11 @@ impl<'a> Row<'a> {
     fn is_honoured(&self) -> bool {
         self.status < 300
     }
+
+    /// An organization has one vault, so a row about the vault's keys needs an organization of its own.
+    fn is_about_vault_keys(&self) -> bool {
+        ["/vault/initialize", "/vault/keys/primary"].contains(&self.path)
+    }
 }
 
 fn table() -> Vec<Row<'static>> {
@@ -53,35 +64,41 @@ fn table() -> Vec<Row<'static>> {
     rows
 }
 
-/// The identity that a row is about, with all that belongs to it and a key of its own.
+/// The identity that a row writes to, with everything that it owns and its own key.
 struct Desk<'a> {
     admin: Caller,
     agent: Caller,
     row: &'a Row<'a>,
     identity: Value,
     secret: String,
+    subscription: String,
     viewer: String,
 }
 
 impl<'a> Desk<'a> {
     fn new(world: &World, row: &'a Row<'a>, number: usize, viewer: &str) -> Self {
-        let admin = world.admin();
+        let admin = if row.is_about_vault_keys() { world.new_admin() } else { world.admin() };
         let handle = format!("row-{number}");
         admin.create(&handle);
+        if row.path == "/vault/keys/primary" {
+            initialize_vault(&admin);
+        }
         if row.path != "/phone/numbers" {
             admin.provision_anywhere(&handle);
         }
         let identity = admin.identity(&handle);
         let key = text(&admin.mint("own", &text(&identity["id"]))["api_key"]);
         let secret = text(&admin.register_secret(&handle)["id"]);
-        Self { admin, agent: world.holder_of(&key), row, identity, secret, viewer: viewer.to_owned() }
+        let subscription = subscribe(&admin, row, &identity);
+        let agent = world.holder_of(&key);
+        Self { admin, agent, row, identity, secret, subscription, viewer: viewer.to_owned() }
     }
 
     fn handle(&self) -> String {
         text(&self.identity["agent_handle"])
     }
 
-    /// A text of the table with the names of this desk in it. A create is about an identity that is not there yet.
+    /// A text of the table with the names of this identity filled in. A create names a new identity.
     fn filled(&self, template: &str) -> String {
         let handle = if self.is_create() { format!("new-{}", self.handle()) } else { self.handle() };
         [
@@ -91,7 +108,12 @@ impl<'a> Desk<'a> {
             ("{viewer}", self.viewer.clone()),
             ("{email_address}", text(&self.identity["email_address"])),
             ("{tunnel_id}", text(&self.identity["tunnel"]["id"])),
+            ("{mailbox_id}", text(&self.identity["mailbox"]["id"])),
+            ("{subscription_id}", self.subscription.clone()),
             ("{secret_id}", self.secret.clone()),
+            ("{new_hash}", NEW_HASH.to_owned()),
+            ("{primary_hash}", PRIMARY_HASH.to_owned()),
+            ("{recovery_hash}", RECOVERY_HASH.to_owned()),
             (
                 "{phone_number_id}",
                 self.identity["phone_number"]["id"].as_str().unwrap_or_default().to_owned(),
@@ -122,7 +144,7 @@ impl<'a> Desk<'a> {
             .send()
     }
 
-    /// What can be read of the resource that the row is about.
+    /// The resource that the row writes to, as it can be read.
     fn shown(&self, answer: &Value) -> Value {
         let own = |list: Vec<Value>, id: &Value| list.into_iter().find(|found| found["id"] == *id).unwrap();
         let path = match self.row.path {
@@ -133,7 +155,10 @@ impl<'a> Desk<'a> {
             "/identities" | "/identities/{agent_handle}" => {
                 format!("/identities/{}", text(&answer["agent_handle"]))
             }
-            path @ ("/phone/numbers" | "/vault/secrets") => format!("{path}/{}", text(&answer["id"])),
+            "/vault/initialize" | "/vault/keys/primary" => return self.vault_key(),
+            path @ ("/phone/numbers" | "/vault/secrets" | "/webhooks/subscriptions") => {
+                format!("{path}/{}", text(&answer["id"]))
+            }
             "/phone/incoming-call-action" => {
                 self.filled("/phone/incoming-call-action?agent_identity_id={identity}")
             }
@@ -141,9 +166,37 @@ impl<'a> Desk<'a> {
         };
         self.admin.get(&path).ok()
     }
+
+    /// What can be read of the vault key that was sent: its record, and what it opens.
+    fn vault_key(&self) -> Value {
+        let body = self.body();
+        let sent = [&body["recovery_keys"][0], &body["vault_key"], &body];
+        let sent = sent.into_iter().find(|key| key.is_object()).unwrap();
+        let keys = self.admin.list("/vault/keys");
+        let mut key = keys.into_iter().find(|key| key["id"] == sent["id"]).unwrap();
+        let opened = self.admin.get(&format!("/vault/unlock?auth_hash={}", text(&sent["auth_hash"]))).ok();
+        key["wrapped_org_encryption_key"] = opened["wrapped_org_encryption_key"].clone();
+        key
+    }
 }
 
-/// Whether the value has everything that is expected, and perhaps more.
+/// The id of a subscription of the identity, if the row is about one.
+fn subscribe(admin: &Caller, row: &Row, identity: &Value) -> String {
+    if !row.path.contains("{subscription_id}") {
+        return String::new();
+    }
+    let body = json!({ "agent_identity_id": identity["id"], "url": "https://desk.example/events", "event_types": ["call.ended"] });
+    text(&admin.post("/webhooks/subscriptions", &body).created()["id"])
+}
+
+/// A vault with a primary key and a recovery key.
+fn initialize_vault(admin: &Caller) {
+    let key = |id: u128, hash: &str| json!({"id": Uuid::from_u128(id), "wrapped_org_encryption_key": "b2xk", "auth_hash": hash});
+    let keys = json!({"vault_key": key(1, PRIMARY_HASH), "recovery_keys": [key(2, RECOVERY_HASH)]});
+    admin.post("/vault/initialize", &keys).created();
+}
+
+/// Whether the value contains everything that is expected. It may contain more.
 fn has(value: &Value, expected: &Value) -> bool {
     match expected {
         Value::Object(members) => members.iter().all(|(name, member)| has(&value[name], member)),
@@ -151,7 +204,7 @@ fn has(value: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Sends a row, and holds that it comes to what the table says.
+/// Sends a row, and asserts that the result is what the table says.
 fn hold(world: &World, desk: &Desk, caller: &Caller, status: u16, code: Option<&str>) {
     let (row, before) = (desk.row, world.events());
     let answer = desk.send(caller);
@@ -202,7 +255,7 @@ fn every_body_has_the_field_that_it_is_about() {
     }
 }
 
-/// The fields that the OpenAPI document has for the body of a route, those of nested objects by their path.
+/// The fields that the OpenAPI document has for the body of a route. Fields of nested objects have a path.
 fn described(document: &Value, row: &Row) -> BTreeSet<String> {
     let item = &document["paths"][format!("/api/v1{}", row.path)];
     let body = &item[row.method.as_str().to_lowercase()]["requestBody"]["content"]["application/json"];

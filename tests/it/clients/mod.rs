@@ -1,4 +1,4 @@
-//! Published clients of every release at one service: what they send, what they read, and what they find.
+//! Published clients of every tested release: what they send, what they read, and which operations are served.
 
 mod fields;
 mod modes;

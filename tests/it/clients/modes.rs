@@ -1,5 +1,5 @@
-//! Clients that know one filter mode for a channel, and clients that know one for each direction, at one identity: what one
-//! of them writes the other reads right. Contract, section 3.3.1.
+//! Clients that know one filter mode for a channel, and clients that know one for each direction, use the same
+//! identity. Each of them reads correctly what the other wrote. Contract, section 3.3.1.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::harness::{Caller, World, text};
 
 const MODES: [&str; 2] = ["whitelist", "blacklist"];
 
-/// Which of the two generations reads.
+/// The two generations of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Generation {
     /// Before 0.7.3.
@@ -18,7 +18,7 @@ enum Generation {
     Directional,
 }
 
-/// What a client makes of an identity: modes by name.
+/// The modes that a client reads from an identity, by name.
 type Reading = BTreeMap<&'static str, String>;
 
 const SHARED: [&str; 3] = ["imessage_filter_mode", "mail_filter_mode", "phone_filter_mode"];
@@ -31,7 +31,8 @@ fn read(generation: Generation, identity: &Value) -> Reading {
     if generation == Generation::Shared {
         return reading;
     }
-    // A mode of a direction that is absent is the shared one; two equal ones of the phone are that of iMessage.
+    // If a mode of a direction is absent, it is the shared one. If both modes of the phone are equal, iMessage has that
+    // mode.
     for (shared, directions) in [("mail_filter_mode", MAIL), ("phone_filter_mode", PHONE)] {
         let found = directions.map(|name| identity[name].as_str().unwrap_or(&reading[shared]).to_owned());
         let is_told = identity[directions[0]].is_string();
@@ -46,7 +47,7 @@ fn read(generation: Generation, identity: &Value) -> Reading {
     reading
 }
 
-/// A write: where it goes, what it says, and which names of a reading it is about.
+/// A write: the resource, and the modes that it sets.
 #[derive(Debug, Clone)]
 struct Write {
     door: Door,
@@ -60,7 +61,7 @@ enum Door {
     PhoneNumber,
 }
 
-/// Every write of one request: each field alone, with each mode, and both directions of a channel together.
+/// Every write: each field alone with each mode, and both directions of a channel together.
 fn writes() -> Vec<Write> {
     let identity = |body| Write { door: Door::Identity, body };
     let mut writes = vec![];
@@ -76,7 +77,7 @@ fn writes() -> Vec<Write> {
                 [MAIL, PHONE].map(|[inbound, outbound]| identity(json!({inbound: mode, outbound: other}))),
             );
         }
-        // Clients before 0.7.3 may write the phone and iMessage together, even with different modes.
+        // Clients before 0.7.3 may write phone and iMessage together, even with different modes.
         writes.extend(
             MODES.map(|other| identity(json!({"phone_filter_mode": mode, "imessage_filter_mode": other}))),
         );
@@ -97,7 +98,7 @@ impl Write {
         admin.identity("alpha")
     }
 
-    /// What it says, by the names of the identity.
+    /// The modes that it sets, by their names in an identity.
     fn wishes(&self) -> BTreeMap<String, String> {
         let name = |name: &str| match self.door {
             Door::Identity => name.to_owned(),
@@ -107,7 +108,7 @@ impl Write {
         self.body.as_object().unwrap().iter().map(|(field, mode)| (name(field), text(mode))).collect()
     }
 
-    /// What a client reads after the write that read `before` before it.
+    /// What a client reads after this write, if it read `before` before it.
     fn expected(&self, all: &Reading, before: &Reading) -> Reading {
         let wishes = self.wishes();
         let mut after = before.clone();
@@ -143,7 +144,7 @@ impl Write {
     }
 }
 
-/// The modes that the parts of an identity show, by the names of the identity (D15).
+/// Asserts that mailbox and phone number show the modes of the identity (D15).
 fn hold_parts(identity: &Value) {
     let reading = read(Generation::Directional, identity);
     for (part, channel) in [("mailbox", "mail"), ("phone_number", "phone")] {

@@ -1,4 +1,4 @@
-//! The newest published Rust client, unmodified, alone and beside the last one that knows visibility.
+//! The newest published Rust client, unmodified: alone, and together with the last one that knows visibility.
 
 use inkbox_next::identities::{IdentityFilterModeOptions, IdentityPhoneNumberCreateOptions, Unset};
 use inkbox_next::mail::{FilterMode, MailboxUpdateOptions};
@@ -86,7 +86,7 @@ fn modes_by_direction_are_set_and_read_by_whoever_knows_them() {
     assert_eq!(status(admin.next().identities().update_filter_modes("alpha", &slack)), 422);
 }
 
-// The old client knows no directions, and the new one asks for them only.
+// The old client knows no directions, and the new one reads directions only.
 #[test]
 fn the_old_client_and_the_new_one_read_what_the_other_wrote() {
     let world = World::new();

@@ -1,12 +1,12 @@
-//! Published Python clients, unmodified: after every call that a release can make, its effect is read back or the call has
-//! raised. `session.py` is what they are asked to do; `.ci/published-clients` installs them.
+//! Published Python clients, unmodified. `session.py` makes every call that a release has, and checks its effect or the
+//! error. `.ci/published-clients` installs the releases.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::World;
 
-/// The interpreter that has this release, if it could be installed.
+/// The Python interpreter with this release, if it is installed.
 pub(super) fn interpreter(release: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = root.join("target/published-clients").join(format!("python-{release}"));

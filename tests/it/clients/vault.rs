@@ -1,4 +1,4 @@
-//! The vault of the published Python clients, unmodified: they encrypt, and the service keeps ciphertext.
+//! The vault, used by published Python clients, unmodified: they encrypt, and the service stores ciphertext.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::harness::World;
 /// The oldest and the newest tested release of the Python client.
 const RELEASES: [&str; 2] = ["0.5.12", "0.7.20"];
 
-/// Runs a script with a release of the client against a world of its own.
+/// Runs a script with a release of the client against a new service.
 fn runs(script: &str, release: &str) {
     let Some(interpreter) = interpreter(release) else { return skip(release) };
     let world = World::new();

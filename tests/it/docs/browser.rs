@@ -1,4 +1,4 @@
-//! A real Chromium without a window, spoken to in its own protocol: JSON over a pipe, a NUL after each message.
+//! A headless Chromium, controlled by its remote debugging protocol: JSON over a pipe, with a NUL after each message.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Where a Chromium may be.
+/// Paths at which a Chromium may be installed.
 const PLACES: [&str; 4] =
     ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium"];
 
-/// One page of a browser that ends with it.
+/// One page of a browser. The browser ends when this is dropped.
 pub(crate) struct Page {
     browser: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
     session: Option<String>,
     last: u64,
-    /// What the browser complained of.
+    /// Errors and warnings of the browser.
     pub(crate) complaints: Vec<String>,
     _profile: TempDir,
 }
 
 impl Page {
-    /// An empty page; none where there is no Chromium, which `.ci/tools` installs where it can.
+    /// An empty page; `None` without a Chromium. `.ci/tools` installs it if it can.
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(crate) fn open() -> Option<Self> {
         let Some(program) = chromium() else {
@@ -47,7 +47,7 @@ impl Page {
         Some(page)
     }
 
-    /// Goes to an address.
+    /// Opens an address.
     pub(crate) fn navigate(&mut self, url: &str) {
         let script = "window.violations = [];
             addEventListener('securitypolicyviolation', event => violations.push(event.violatedDirective));";
@@ -55,13 +55,13 @@ impl Page {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
-    /// Makes the window that of a phone.
+    /// Sets the size of the window, which is that of a mobile device.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
     }
 
-    /// What an expression comes to; promises are waited for.
+    /// The value of an expression. Promises are awaited.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "timeout": 60_000 });
         let evaluated = self.call("Runtime.evaluate", parameters);
@@ -69,7 +69,7 @@ impl Page {
         evaluated["result"]["value"].clone()
     }
 
-    /// Returns the value of an expression as soon as it is neither null nor false.
+    /// Waits until the value of an expression is neither null nor false, and returns it.
     pub(crate) fn becomes(&mut self, expression: &str) -> Value {
         self.evaluate(&format!(
             "new Promise(resolve => {{
@@ -98,7 +98,7 @@ impl Page {
                 return message["result"].clone();
             }
             match message["method"].as_str() {
-                // Advice on how to write pages is no complaint.
+                // Verbose entries are advice on writing pages, and no errors.
                 Some("Log.entryAdded") if message["params"]["entry"]["level"] == "verbose" => {}
                 Some("Log.entryAdded") => self.complaints.push(message["params"]["entry"].to_string()),
                 Some("Runtime.exceptionThrown") => self.complaints.push(message["params"].to_string()),
@@ -126,7 +126,7 @@ fn chromium() -> Option<PathBuf> {
     PLACES.into_iter().map(PathBuf::from).find(|place| place.exists())
 }
 
-/// The browser reads requests from file descriptor 3 and answers on 4, which a shell puts in place.
+/// The browser reads requests from file descriptor 3 and answers on 4. A shell connects both.
 fn launch(program: &Path, profile: &Path) -> Child {
     let command = format!(
         "exec {} --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --no-proxy-server \

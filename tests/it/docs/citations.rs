@@ -1,4 +1,4 @@
-//! Comments and documents cite sections, decisions and scenarios of docs/contract.md; each of those exists.
+//! Comments and documents cite sections, decisions and scenarios of docs/contract.md. All of them exist.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::repository::{files, name, root};
 
-/// What can be cited of the contract.
+/// A part of the contract that can be cited.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Cited {
     Section(String),
@@ -40,8 +40,8 @@ fn everything_that_is_cited_of_the_contract_exists() {
     assert!(unknown.is_empty(), "docs/contract.md does not have these: {unknown:#?}");
 }
 
-/// Headings begin with the number of their section, rows of a table with a decision, lines of section 14 with the number
-/// of a scenario.
+/// The parts that the contract has. A heading begins with the number of its section, a row of a table with its
+/// decision, and a line of section 14 with the number of its scenario.
 fn defined(contract: &str) -> HashSet<Cited> {
     let sections =
         contract.lines().filter_map(|line| number(line.strip_prefix('#')?.trim_start_matches('#')));
@@ -50,7 +50,7 @@ fn defined(contract: &str) -> HashSet<Cited> {
     sections.map(Cited::Section).chain(decisions).chain(scenarios.map(Cited::Scenario)).collect()
 }
 
-/// The number that a line begins with.
+/// The number at the beginning of a line.
 fn number(line: &str) -> Option<String> {
     let first = line.split_whitespace().next()?.trim_end_matches('.');
     is_number(first).then(|| first.to_owned())
@@ -67,7 +67,7 @@ fn decision(word: &str) -> Option<Cited> {
     is_decision.then(|| Cited::Decision(word.to_owned()))
 }
 
-/// A document, or the comments of code.
+/// The text of a document, or the comments of a source file.
 fn prose(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let marker = match path.extension().unwrap().to_str().unwrap() {
@@ -79,8 +79,8 @@ fn prose(path: &Path) -> String {
     comments.map(|comment| comment.trim_start_matches(['/', '!'])).collect::<Vec<_>>().join("\n")
 }
 
-/// Decisions by their names; sections and scenarios by the numbers that follow these words, unless the section is one of
-/// an RFC.
+/// The parts that a text cites: decisions by their names, sections and scenarios by the numbers that follow these
+/// words. A section of an RFC does not count.
 fn cited(prose: &str) -> Vec<Cited> {
     let words: Vec<&str> = prose.split_whitespace().collect();
     let mut cited: Vec<Cited> = words.iter().filter_map(|word| decision(bare(word))).collect();
@@ -101,7 +101,7 @@ fn bare(word: &str) -> &str {
     word.trim_matches(|letter: char| !letter.is_ascii_alphanumeric())
 }
 
-/// `RFC 9110, section 5.3`.
+/// Whether these words end like `RFC 9110, section`.
 fn is_of_an_rfc(before: &[&str]) -> bool {
     matches!(before, [.., rfc, number] if bare(rfc) == "RFC" && is_number(bare(number)))
 }

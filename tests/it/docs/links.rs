@@ -22,7 +22,7 @@ fn every_link_between_documents_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// The targets of links to other places of this repository.
+/// The targets of links within this repository.
 fn links(markdown: &str) -> Vec<String> {
     let targets = markdown.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
@@ -38,7 +38,7 @@ fn has_heading(markdown: &str, anchor: &str) -> bool {
     markdown.lines().filter(|line| line.starts_with('#')).any(|line| anchor_of(line) == anchor)
 }
 
-/// How GitHub names the anchor of a heading.
+/// The anchor that GitHub gives to a heading.
 fn anchor_of(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));

@@ -1,4 +1,4 @@
-//! What the service says of itself: the OpenAPI document, the page that shows it, and the documents of this repository.
+//! Documentation: the OpenAPI document, the page that shows it, and the documents and comments of this repository.
 
 mod browser;
 mod citations;

@@ -1,11 +1,11 @@
-//! The page in a real browser: everything is shown, an operation can be tried out, and nothing is blocked.
+//! The docs page in a real browser: it shows every operation, sends requests, and violates no security policy.
 
 use serde_json::json;
 
 use super::browser::Page;
 use crate::harness::World;
 
-/// The page, complete; `place` is what stands behind its address.
+/// Opens the page and waits until it is complete. `place` is the fragment of its address.
 fn open(world: &World, place: &str) -> Option<Page> {
     let mut page = Page::open()?;
     page.navigate(&format!("{}/docs{place}", world.base_url()));
@@ -13,7 +13,7 @@ fn open(world: &World, place: &str) -> Option<Page> {
     Some(page)
 }
 
-/// Opens an operation where it is closed.
+/// Opens an operation if it is closed.
 fn unfold(page: &mut Page, operation: &str) {
     page.evaluate(&format!(
         "document.querySelector('[id$=\"-{operation}\"]:not(.is-open) .opblock-summary-control')?.click()"
@@ -31,7 +31,7 @@ fn authorize(page: &mut Page, key: &str) {
     page.evaluate("document.querySelector('.modal-ux .btn-done').click()");
 }
 
-/// Writes into a field as a person does, so that the page takes notice.
+/// Writes into a field like a user, so that the page notices.
 fn write(page: &mut Page, field: &str, text: &str) {
     page.becomes(&format!("document.querySelector({field:?}) !== null"));
     page.evaluate(&format!(
@@ -51,7 +51,7 @@ fn send(page: &mut Page, operation: &str) -> String {
     status.as_str().unwrap().trim().to_owned()
 }
 
-/// What stands in the answer of an operation, and beside it.
+/// The text of the answer of an operation, with its status and headers.
 fn answer(page: &mut Page, operation: &str) -> String {
     let text = page
         .evaluate(&format!("document.querySelector('[id$=\"-{operation}\"] .responses-inner').textContent"));

@@ -1,13 +1,13 @@
-//! The files of this repository, as they are in its work tree.
+//! The files of this repository, in its work tree.
 
 use std::path::{Path, PathBuf};
 
-/// Where the repository is.
+/// The root folder of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Every file below `folder` with one of these extensions, hidden and built ones left out.
+/// Every file below `folder` with one of these extensions, except hidden files and build output.
 pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = vec![];
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -24,7 +24,7 @@ pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// How a file is called in a complaint.
+/// The name of a file in a message.
 pub(crate) fn name(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }

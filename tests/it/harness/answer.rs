@@ -1,4 +1,4 @@
-//! What the service answered, and the ways in which a test may insist on it.
+//! An answer of the service, and assertions about it.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::laws;
 
-/// An answer that already obeys the laws of all answers.
+/// An answer that has passed the checks of `laws`.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// The request, for messages: method and path.
     pub(super) what: String,
     pub(crate) status: u16,
     /// Header names are in lower case.
@@ -16,7 +17,7 @@ pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Lines of one header are one list. RFC 9110, section 5.3.
+/// Joins the lines of one header to one list. RFC 9110, section 5.3.
 pub(super) fn joined<'a>(
     lines: impl Iterator<Item = (&'a str, impl Into<String>)>,
 ) -> BTreeMap<String, String> {
@@ -43,7 +44,7 @@ impl Answer {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{self} is not JSON: {error}"))
     }
 
-    /// The member that every error body has.
+    /// The member `detail`, which every error body has.
     #[track_caller]
     pub(crate) fn detail(&self) -> Value {
         self.json()["detail"].clone()
@@ -67,14 +68,14 @@ impl Answer {
         self.must_be(201).json()
     }
 
-    /// 204 without a single byte: some clients parse whatever comes.
+    /// 204 without a body, since some clients would parse one.
     #[track_caller]
     pub(crate) fn no_content(self) {
         let answer = self.must_be(204);
         assert!(answer.bytes.is_empty(), "{answer}");
     }
 
-    /// An error in plain words, which are returned.
+    /// An error whose detail is text. Returns the text.
     #[track_caller]
     pub(crate) fn refused(self, status: u16) -> String {
         let answer = self.must_be(status);
@@ -82,7 +83,7 @@ impl Answer {
         detail.as_str().unwrap_or_else(|| panic!("{answer} explains itself in a string")).to_owned()
     }
 
-    /// An error with a machine code, in `code` or `error` of the detail, which is returned.
+    /// An error with this machine code, in `code` or `error` of the detail. Returns the detail.
     #[track_caller]
     pub(crate) fn refused_as(self, status: u16, code: &str) -> Value {
         let answer = self.must_be(status);
@@ -92,7 +93,7 @@ impl Answer {
         detail
     }
 
-    /// The name is taken, in that namespace.
+    /// 409, since the name is taken in this namespace.
     #[track_caller]
     pub(crate) fn handle_unavailable(self, namespace: &str) {
         let what = self.to_string();
@@ -101,7 +102,7 @@ impl Answer {
         assert!(detail["message"].as_str().is_some_and(|text| !text.is_empty()), "{what}");
     }
 
-    /// A list of faults, one of which lies at this place or below; that one is returned.
+    /// 422 with a list of faults. Returns the one whose place begins with `place`.
     #[track_caller]
     pub(crate) fn invalid_at(self, place: &[&str]) -> Value {
         let answer = self.must_be(422);
@@ -110,7 +111,7 @@ impl Answer {
         fault.unwrap_or_else(|| panic!("{answer} has no fault at {place:?}")).clone()
     }
 
-    /// The body was not JSON.
+    /// 422, since the body was not JSON.
     #[track_caller]
     pub(crate) fn not_json(self) {
         let what = self.to_string();
@@ -119,14 +120,14 @@ impl Answer {
         assert_eq!(fault["loc"], serde_json::json!(["body", 0]), "{what}");
     }
 
-    /// The version of an identity that its tag names, whatever the tag says beside that.
+    /// The version of an identity, which is the first part of its tag.
     #[track_caller]
     pub(crate) fn version(&self) -> String {
         let tag = self.headers["etag"].trim_matches('"');
         tag.split('-').next().unwrap().to_owned()
     }
 
-    /// The body as text, with the one member blanked that differs between any two answers.
+    /// The body as text. The request id, which differs between any two answers, is replaced.
     #[track_caller]
     pub(crate) fn without_request_id(&self) -> String {
         let text = String::from_utf8(self.bytes.clone()).unwrap();

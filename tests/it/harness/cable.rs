@@ -1,4 +1,4 @@
-//! A network that fails: a cable to the service that is cut once so much of an answer has come through.
+//! A connection to the service that breaks after a given number of bytes of the answer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::thread;
 use super::caller::Caller;
 
 impl Caller {
-    /// The same caller over a cable for one connection, which is cut after so many bytes from the service.
+    /// The same caller over a proxy that carries one connection, and breaks it after `bytes` bytes from the service.
     pub(crate) fn over_a_cable_cut_after(&self, bytes: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near_end = format!("http://{}", listener.local_addr().unwrap());
@@ -22,7 +22,7 @@ impl Caller {
 
 fn carry(mut near: &TcpStream, mut far: &TcpStream, mut left: usize) {
     let (mut asking, mut to_service) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-    // It ends when either side is gone, which is how this ends too.
+    // The thread ends when one of the two connections is closed.
     thread::spawn(move || std::io::copy(&mut asking, &mut to_service));
     let mut buffer = [0; 1024];
     while left > 0 {

@@ -1,4 +1,4 @@
-//! Somebody who calls the service: through the published client, or in plain HTTP.
+//! A caller of the service: through a published client, or in plain HTTP.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,7 +28,7 @@ impl Caller {
         Self { base_url, metrics_url, key: key.map(str::to_owned), client, next }
     }
 
-    /// The same caller where the metrics are.
+    /// The same caller at the address of the metrics.
     pub(crate) fn at_metrics(&self) -> Self {
         self.at(&self.metrics_url)
     }
@@ -40,15 +40,16 @@ impl Caller {
         Self { base_url, metrics_url, key: self.key.clone(), client, next }
     }
 
-    /// The published client, unmodified, pointed at the service.
+    /// The published client, unmodified, with the address of the service.
     pub(crate) fn client(&self) -> &Arc<Inkbox> {
         self.client.get_or_init(|| {
-            // A client without a key does not exist: the header is empty then, which the service must refuse alike.
+            // The client cannot be built without a key. With an empty one it sends an empty header, which the service must
+            // refuse like a missing one.
             Inkbox::builder(self.key.as_deref().unwrap_or_default()).base_url(&self.base_url).build().unwrap()
         })
     }
 
-    /// The newest published client, likewise.
+    /// The newest published client.
     pub(crate) fn next(&self) -> &Arc<inkbox_next::Inkbox> {
         self.next.get_or_init(|| {
             let key = self.key.as_deref().unwrap_or_default();
@@ -76,12 +77,12 @@ impl Caller {
         self.call(Method::DELETE, path).send()
     }
 
-    /// A request to be completed. A path is meant below `/api/v1`, unless it says `/api` itself.
+    /// A request that is not sent yet. A path that does not begin with `/api/` is below `/api/v1`.
     pub(crate) fn call(&self, method: Method, path: &str) -> Call {
         self.call_at(method, &below_version(path))
     }
 
-    /// A request to be completed, at a path of the document.
+    /// A request that is not sent yet, at a complete path.
     pub(crate) fn call_at(&self, method: Method, path: &str) -> Call {
         let what = format!("{method} {path}");
         let request = plain_http().request(method, format!("{}{path}", self.base_url));
@@ -101,7 +102,7 @@ impl Caller {
     }
 }
 
-/// A request under way.
+/// A request that is not sent yet.
 pub(crate) struct Call {
     request: RequestBuilder,
     what: String,
@@ -118,17 +119,19 @@ impl Call {
         self
     }
 
-    /// Any bytes at all, without a content type.
+    /// Any bytes, without a content type.
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.request = self.request.body(body.into());
         self
     }
 
-    /// What comes back, as it comes: for answers without an end, and for services that may go away.
+    /// Sends the request, without reading the body and without the checks of `laws`: for answers without an end, and for
+    /// a service that may stop.
     pub(crate) fn open(self) -> reqwest::Result<Response> {
         self.request.send()
     }
 
+    /// Sends the request and reads the whole answer.
     pub(crate) fn send(self) -> Answer {
         let response = self.request.send().unwrap_or_else(|error| panic!("{}: {error:?}", self.what));
         let (status, url) = (response.status().as_u16(), response.url().to_string());
@@ -146,7 +149,7 @@ pub(super) fn below_version(path: &str) -> String {
     if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") }
 }
 
-/// One plain client for all: no redirects followed, since the service must never send one, and no proxy on the way.
+/// One HTTP client for all callers. It follows no redirects, since the service must never send one, and uses no proxy.
 fn plain_http() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| Client::builder().redirect(Policy::none()).no_proxy().build().unwrap())

@@ -1,4 +1,4 @@
-//! A database of a test's own, gone with the test.
+//! A database for one test. It is dropped with the test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,12 +20,12 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// One with nobody and nothing in it.
+    /// A database without an organization.
     pub(crate) fn create() -> Self {
         Self::copy(Template::Empty)
     }
 
-    /// One with the organization that most tests live in.
+    /// A database with the organization that most tests use.
     pub(crate) fn with_home() -> Self {
         Self::copy(Template::Home)
     }
@@ -48,7 +48,7 @@ impl Database {
         &self.pool
     }
 
-    /// Who signs what is in it, with a key that stays when the service is started again.
+    /// The signing key of this database. It stays the same when the service is started again.
     pub(crate) fn signing(&self) -> SigningSettings {
         SigningSettings { data_dir: self.data_dir.path().to_owned(), key: None }
     }
@@ -63,12 +63,12 @@ impl Database {
         wait(sqlx::query_scalar(query).fetch_one(&self.pool)).expect(query)
     }
 
-    /// Changes behind the service's back, for what no caller can bring about.
+    /// Changes the database directly, for states that no caller can bring about.
     pub(crate) fn execute(&self, statement: &str) {
         wait(sqlx::query(statement).execute(&self.pool)).expect(statement);
     }
 
-    /// Sets what is in it aside, as a dump would.
+    /// Copies all tables into the schema `backup`, as a dump would.
     pub(crate) fn back_up(&self) {
         self.for_all_tables(
             "drop schema if exists backup cascade; create schema backup",
@@ -76,7 +76,7 @@ impl Database {
         );
     }
 
-    /// Puts back what was set aside. No trigger objects, just as none does to whoever loads a dump.
+    /// Copies the tables back. Triggers do not run, as when a dump is loaded.
     pub(crate) fn restore(&self) {
         let statement =
             "set local session_replication_role = replica; delete from %2$s; insert into %2$s table %1$s";

@@ -1,5 +1,5 @@
-//! Every answer, held against the `OpenAPI` document: the operation is there, has that status, and the body has that
-//! shape, with no member that the document does not know.
+//! Compares every answer with the `OpenAPI` document: the document has the operation, the status and the headers, and the
+//! body has the documented shape, without members that the document does not name.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -15,7 +15,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// Headers that are a part of the API wherever they stand.
+/// Headers that the document must name wherever they are answered.
 const HEADERS: [&str; 10] = [
     "Allow",
     "ETag",
@@ -29,10 +29,11 @@ const HEADERS: [&str; 10] = [
     "X-Request-Id",
 ];
 
-/// By the JSON pointer of the shape.
+/// Validators by the JSON pointer of their schema.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
-/// Members that an object does not name are not expected of the service, though clients have to put up with them.
+/// Forbids members that a schema does not name. The document allows them, since clients have to tolerate members of later
+/// versions, but this version must not answer any.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -46,7 +47,8 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Holds an answer to a request that any client could have sent; what is not even HTTP is not in the document.
+/// Compares an answer with the document. Skipped are paths that the document does not have, and answers to what is no
+/// valid HTTP request.
 #[track_caller]
 pub(super) fn hold(answer: &Answer) {
     let Some((method, target)) = answer.what.split_once(' ') else { return };
@@ -82,14 +84,14 @@ pub(super) fn hold(answer: &Answer) {
     assert_eq!(fault, None, "{answer} is not what the document says");
 }
 
-/// A member's name as a step of a JSON pointer.
+/// The name of a member as a step of a JSON pointer.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The template that a path fits, the one with the fewest parameters.
+/// The template that matches a path; of several the one with the fewest parameters.
 fn find(path: &str) -> Option<(&'static str, &'static Value)> {
-    // Two collections are answered with a slash at the end, too, and are described once.
+    // Two collections are also served with a slash at the end, and documented without it.
     let is_twin = matches!(path, "/api/v1/identities/" | "/api/v1/tunnels/");
     let path = if is_twin { path.trim_end_matches('/') } else { path };
     let fits = |template: &str| {

@@ -1,11 +1,11 @@
-//! The sentences that tests are made of, in plain HTTP.
+//! The requests that most tests make, as methods of a caller.
 
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::caller::Caller;
 
-/// An id in good form that belongs to nobody.
+/// A valid id that no identity has.
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 impl Caller {
@@ -15,7 +15,7 @@ impl Caller {
         self.try_create(handle, json!({})).created()
     }
 
-    /// Asks for an identity, with further members of the body.
+    /// Tries to create an identity, with further members of the body.
     pub(crate) fn try_create(&self, handle: &str, further: Value) -> Answer {
         let mut body = Map::from_iter([("agent_handle".to_owned(), Value::from(handle))]);
         let Value::Object(further) = further else { panic!("further members are an object") };
@@ -33,19 +33,19 @@ impl Caller {
         self.get(&format!("/identities/{handle}"))
     }
 
-    /// All identities the caller is shown.
+    /// All identities that the caller sees.
     #[track_caller]
     pub(crate) fn identities(&self) -> Vec<Value> {
         self.list("/identities/")
     }
 
-    /// Their handles, in the order shown.
+    /// Their handles, in the order of the list.
     #[track_caller]
     pub(crate) fn handles(&self) -> Vec<String> {
         self.identities().iter().map(|identity| text(&identity["agent_handle"])).collect()
     }
 
-    /// Whether the caller sees an identity; the list and the single answer must agree.
+    /// Whether the caller sees an identity. The list and the single answer must agree.
     #[track_caller]
     pub(crate) fn sees(&self, handle: &str) -> bool {
         let listed = self.handles().iter().any(|known| known == handle);
@@ -69,12 +69,12 @@ impl Caller {
         self.delete(&format!("/identities/{handle}")).no_content();
     }
 
-    /// Grants one viewer sight of a target.
+    /// Lets one viewer see a target.
     pub(crate) fn grant(&self, target: &str, viewer_id: &str) -> Answer {
         self.post(&format!("/identities/{target}/access"), &json!({"viewer_identity_id": viewer_id}))
     }
 
-    /// Opens a target to everyone in the organization, and returns the row.
+    /// Lets everybody in the organization see a target, and returns the access row.
     #[track_caller]
     pub(crate) fn open(&self, target: &str) -> Value {
         self.post(&format!("/identities/{target}/access"), &json!({"viewer_identity_id": null})).created()
@@ -84,7 +84,7 @@ impl Caller {
         self.delete(&format!("/identities/{target}/access/{viewer_id}"))
     }
 
-    /// Who may see a target: the viewers' ids in the order shown, null for everyone.
+    /// The ids of the viewers of a target, in the order of the list; null stands for everybody.
     #[track_caller]
     pub(crate) fn viewers(&self, target: &str) -> Vec<Value> {
         viewers_of(&self.list(&format!("/identities/{target}/access")))
@@ -102,44 +102,44 @@ impl Caller {
         self.post("/phone/numbers", &json!({"agent_handle": handle})).created()
     }
 
-    /// Registers a secret of that name and returns its body.
+    /// Registers a vault secret with this name and returns its body.
     #[track_caller]
     pub(crate) fn register_secret(&self, name: &str) -> Value {
         self.post("/vault/secrets", &json!({"name": name})).created()
     }
 
-    /// Mints a key for an identity and returns the whole body.
+    /// Issues a key for an identity and returns the whole body.
     #[track_caller]
     pub(crate) fn mint(&self, label: &str, identity_id: &str) -> Value {
         self.post("/api-keys", &json!({"label": label, "scoped_identity_id": identity_id})).created()
     }
 
-    /// Mints a key that reads history, and returns the whole body.
+    /// Issues an auditor key and returns the whole body.
     #[track_caller]
     pub(crate) fn mint_auditor(&self) -> Value {
         self.post("/api-keys", &json!({"label": "auditor", "scope": "auditor"})).created()
     }
 
-    /// The elements of a list: a bare array.
+    /// The elements of a list, whose body must be an array.
     #[track_caller]
     pub(crate) fn list(&self, path: &str) -> Vec<Value> {
         let body = self.get(path).ok();
         body.as_array().unwrap_or_else(|| panic!("{path} is not a bare array: {body}")).clone()
     }
 
-    /// All tunnels the caller is shown.
+    /// All tunnels that the caller sees.
     #[track_caller]
     pub(crate) fn tunnels(&self) -> Vec<Value> {
         self.get("/tunnels/").ok()["tunnels"].as_array().expect("tunnels come in an envelope").clone()
     }
 }
 
-/// The viewers that rows name.
+/// The viewers in access rows.
 pub(crate) fn viewers_of(rows: &[Value]) -> Vec<Value> {
     rows.iter().map(|row| row["viewer_identity_id"].clone()).collect()
 }
 
-/// The ids of things, in the order shown.
+/// The ids of things, in their order.
 pub(crate) fn ids(things: &[Value]) -> Vec<String> {
     things.iter().map(|thing| text(&thing["id"])).collect()
 }

@@ -1,4 +1,4 @@
-//! What holds for every answer of the service, whatever was asked.
+//! Rules for every answer of the service. Each answer of each test is checked against them.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::answer::Answer;
 use super::document;
 
-/// Members that are filled or missing, never null: a published client fails on each of them.
+/// Members that may be missing but are never null: a published client fails if one of them is null.
 const NEVER_NULL: [&str; 24] = [
     "access",
     "agent_handle",
@@ -38,7 +38,7 @@ const NEVER_NULL: [&str; 24] = [
     "zone",
 ];
 
-/// Enumerations whose spelling the published clients know by heart.
+/// Members with a fixed set of values, which the published clients know.
 const SPELLINGS: [(&str, &[&str]); 16] = [
     ("filter_mode", &["whitelist", "blacklist"]),
     ("inbound_filter_mode", &["whitelist", "blacklist"]),
@@ -58,7 +58,7 @@ const SPELLINGS: [(&str, &[&str]); 16] = [
     ("creator_type", &["human", "agent"]),
 ];
 
-/// Members that an identity always shows, null or not, so that each client finds what it looks for.
+/// Members that an identity always has, null or not, since one client or another requires them.
 const IDENTITY: [&str; 23] = [
     "id",
     "organization_id",
@@ -85,11 +85,11 @@ const IDENTITY: [&str; 23] = [
     "access",
 ];
 
-/// Holds an answer against all laws.
+/// Checks an answer against all rules.
 #[track_caller]
 pub(super) fn hold(answer: &Answer) {
     document::hold(answer);
-    // 304 sends nobody anywhere: it answers those who said what they know.
+    // 304 is no redirect: it answers a request with `If-None-Match`.
     assert!(answer.status == 304 || !(300..400).contains(&answer.status), "{answer} redirects");
     assert!(answer.status < 500 || answer.status == 503, "{answer} blames the service");
     assert!(!answer.headers.contains_key("set-cookie"), "{answer} sets a cookie");
@@ -100,7 +100,7 @@ pub(super) fn hold(answer: &Answer) {
         return assert!(answer.bytes.is_empty(), "{answer} has a body");
     }
     if answer.bytes.is_empty() {
-        // Besides 204, only what HTTP itself forbids is refused without a word, before there is a request at all.
+        // Besides 204 and 304, only invalid HTTP is answered without a body: the server library refuses it.
         assert!(matches!(answer.status, 204 | 304 | 400 | 414 | 431), "{answer} is empty");
         return;
     }
@@ -114,12 +114,12 @@ pub(super) fn hold(answer: &Answer) {
         return;
     }
     if answer.status == 200 && answer.bytes.starts_with(b"identityd/") {
-        // Signed notes and their keys are text by their own standard.
+        // Signed notes and verifier keys are text, as C2SP defines it.
         assert_eq!(content_type, "text/plain; charset=utf-8", "{answer}");
         return;
     }
     if answer.status == 200 && content_type == "application/x-ndjson" {
-        // Lines of JSON are not JSON; whoever asks for them reads them.
+        // The tests that ask for lines of JSON read them themselves.
         return;
     }
     assert!(content_type.starts_with("application/json"), "{answer} has content type {content_type:?}");
@@ -130,13 +130,13 @@ pub(super) fn hold(answer: &Answer) {
     }
 }
 
-/// Nothing that was answered to a key may be kept by a cache, or given to another key.
+/// No HTTP cache may store an answer, or give it to another key.
 #[track_caller]
 fn hold_caching(answer: &Answer) {
     if answer.status == 401 {
         assert!(answer.headers.contains_key("www-authenticate"), "{answer} does not say how to authenticate");
     }
-    // What HTTP itself forbids is refused before there is a request at all.
+    // The server library refuses invalid HTTP, without our headers.
     let is_no_request = answer.bytes.is_empty() && matches!(answer.status, 400 | 414 | 431);
     let Some((_, path)) = answer.what.split_once(' ').filter(|(_, path)| path.starts_with("/api")) else {
         return;
@@ -155,7 +155,7 @@ type BodiesByTag = HashMap<(String, String), Vec<u8>>;
 /// Bodies by URL and strong entity tag, of all answers to reads of all tests.
 static TAGGED: LazyLock<Mutex<BodiesByTag>> = LazyLock::new(Mutex::default);
 
-/// Two answers of one URL with the same strong entity tag are the same bytes, whoever asks.
+/// Two answers of one URL with the same strong entity tag have the same bytes, whoever asks.
 #[track_caller]
 pub(super) fn hold_tag(url: &str, answer: &Answer) {
     let Some(tag) = answer.headers.get("etag").filter(|tag| !tag.starts_with("W/")) else { return };
@@ -189,13 +189,13 @@ fn is_fault(fault: &Value) -> bool {
         && fault.get("input").is_some()
 }
 
-/// Walks a body down to its leaves. What a caller stored as metadata is the caller's own.
+/// Checks all members of a body, at every depth. `metadata` is skipped, since the caller chose its members.
 #[track_caller]
 fn hold_body(answer: &Answer, body: &Value) {
     match body {
         Value::Array(elements) => elements.iter().for_each(|element| hold_body(answer, element)),
         Value::Object(members) => {
-            // What does not exist was not created: the status of a signing key, section 10.2.
+            // The status of a signing key that does not exist has null in `created_at`. Contract, section 10.2.
             let is_absent = members.get("configured").is_some_and(|configured| configured == false);
             let is_held = |name: &str| name != "metadata" && !(is_absent && name == "created_at");
             for (name, value) in members.iter().filter(|(name, _)| is_held(name)) {
@@ -223,7 +223,7 @@ fn hold_member(answer: &Answer, name: &str, value: &Value) {
     }
 }
 
-/// A live identity is whole: it owns its mailbox and its tunnel, and each fact it shows twice is the same twice.
+/// Checks an identity: it has its mailbox and its tunnel, and a fact that the body has twice is the same in both places.
 #[track_caller]
 fn hold_identity(answer: &Answer, identity: &Value) {
     for name in IDENTITY {

@@ -1,4 +1,4 @@
-//! What `/metrics` shows, and the ways in which a test may insist on it.
+//! The answer of `/metrics`, and assertions about it.
 
 use super::caller::Caller;
 
@@ -7,7 +7,7 @@ use super::caller::Caller;
 pub(crate) struct Metrics(pub(crate) String);
 
 impl Caller {
-    /// What a scrape of the service brings.
+    /// Scrapes the service.
     #[track_caller]
     pub(crate) fn metrics(&self) -> Metrics {
         let url = format!("http://{}/metrics", self.at_metrics().authority());
@@ -23,13 +23,13 @@ impl Caller {
 }
 
 impl Metrics {
-    /// The value of a series; none if it is not shown.
+    /// The value of a series; `None` if it is missing.
     pub(crate) fn value(&self, series: &str) -> Option<f64> {
         let value = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map(|value| value.parse().unwrap())
     }
 
-    /// Holds that a series has this value.
+    /// Asserts that a series has this value.
     #[track_caller]
     pub(crate) fn has(&self, series: &str, expected: f64) {
         let found = self.value(series);

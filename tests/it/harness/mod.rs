@@ -1,14 +1,14 @@
-//! The words in which tests are written: a world with one service in it, and callers who talk to it.
+//! The tools of the tests: a service of their own, and callers that send it requests.
 //!
 //! - [`World`] is one service over a database of its own, with organizations and agents in it.
-//! - [`Caller`] is somebody with a key, or without one. It speaks through the published client (`client()`), through
-//!   plain HTTP (`get`, `post`, `patch`, `delete`), and in raw bytes (`raw`) for what no decent client would send.
-//! - [`Answer`] is what came back. Every answer is held against the rules that bind all answers (`laws`), so no test
-//!   has to repeat them.
+//! - [`Caller`] has a key, or none. It uses the published client (`client()`), plain HTTP (`get`, `post`, `patch`,
+//!   `delete`), or raw bytes (`raw`) for requests that no HTTP client sends.
+//! - [`Answer`] is an answer with assertions. Every answer is checked against the rules in `laws` and against the OpenAPI
+//!   document (`document`), so no test has to repeat that.
 //! - [`Refusal`] reads the errors of the published client.
 //!
 //! Nothing here sleeps, and nothing is left behind: each database is dropped with its world, and the private Postgres
-//! ends with the process, however that ends.
+//! ends with the process, even if the process is killed.
 
 mod answer;
 mod cable;
@@ -40,9 +40,9 @@ pub(crate) use published::{Change, Refusal, Wish};
 pub(crate) use raw::Line;
 pub(crate) use world::{Agent, World};
 
-/// Runs asynchronous work from a test, which is a plain function because the published client blocks.
+/// Runs asynchronous work in a test. Tests are plain functions, because the published client blocks.
 ///
-/// One runtime serves every world of the process: threads of its own for each would cost more than the tests.
+/// All tests of the process share one runtime: starting threads for each of them would take longer than the tests.
 pub(crate) fn wait<F: Future>(work: F) -> F::Output {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME
@@ -52,10 +52,10 @@ pub(crate) fn wait<F: Future>(work: F) -> F::Output {
         .block_on(work)
 }
 
-/// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
+/// How long a test waits for a state before it fails. Far more than a slow machine needs.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Returns when something is so, and fails the test if it does not come about.
+/// Waits until `reached` returns true, and fails the test after a minute.
 #[track_caller]
 pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
     let given_up = Instant::now() + TEST_TIMEOUT;

@@ -1,4 +1,4 @@
-//! The one Postgres that all tests of this process share, and the templates that every database is copied from.
+//! The one Postgres that all tests of this process share, and the template databases that are copied for the tests.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -20,12 +20,12 @@ use super::supervisor::Supervisor;
 use super::wait;
 use super::world::Organization;
 
-/// What a database of the tests is a copy of.
+/// A template database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Template {
-    /// Migrated and started once, and nobody ever wrote to its log.
+    /// Migrated, and the service was started on it once. Its log is empty.
     Empty,
-    /// The same with the organization that most tests live in.
+    /// The same with the organization that most tests use.
     Home,
 }
 
@@ -38,21 +38,22 @@ impl Template {
     }
 }
 
-/// How many databases may be on their way out at the same time.
+/// How many databases are removed at the same time.
 const LEAVING: u32 = 4;
 
 /// The shared Postgres, started by the first test that needs it.
 pub(crate) struct Postgres {
     url: String,
-    /// Copying files beats copying blocks through the log fivefold; Postgres 14 knows no other way, and no word for it.
+    /// The option of `create database` for copying files, which is five times as fast as copying blocks through the WAL.
+    /// Postgres 14 always copies files and does not know the option.
     copying: &'static str,
     /// Databases are copied one at a time: Postgres refuses to copy a template that is in use.
     copier: Mutex<PgConnection>,
-    /// Databases are removed beside that, since a removal waits for whoever is connected to leave.
+    /// Databases are removed on other connections, since a removal waits until all sessions on the database have ended.
     remover: PgPool,
     /// The organization in [`Template::Home`].
     home: OnceLock<Organization>,
-    /// Held for as long as the process lives, see [`Supervisor`]. None for a Postgres that was there before us.
+    /// Kept until the process ends, see [`Supervisor`]. `None` for a Postgres that somebody else started.
     _supervisor: Option<Supervisor>,
 }
 
@@ -80,27 +81,27 @@ impl Postgres {
         self.home.get().expect("the templates are prepared").clone()
     }
 
-    /// Where a database of this Postgres is.
+    /// The URL of a database of this Postgres.
     pub(crate) fn url_of(&self, database: &str) -> String {
         let (base, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let (server, _) = base.rsplit_once('/').expect("the URL names a database");
         format!("{server}/{database}?{query}")
     }
 
-    /// A fresh copy of a template.
+    /// Creates a copy of a template.
     pub(crate) async fn create(&self, database: &str, template: Template) {
         let statement = format!("create database {database} template {} {}", template.name(), self.copying);
         run(&self.copier, &statement).await;
     }
 
-    /// Removes a database, whoever is still connected to it.
+    /// Removes a database, even if sessions are connected to it.
     pub(crate) async fn remove(&self, database: &str) {
         let statement = format!("drop database if exists {database} with (force)");
         self.remover.execute(statement.as_str()).await.expect(&statement);
     }
 
-    /// Migrates once, and starts the service once, so that what it loads at its first start is copied, too; makes the
-    /// organization once, with nobody there who would sign its history.
+    /// Migrates once, and starts the service once, so that the rows of its first start are copied, too. Creates the
+    /// organization while no service runs, so its history is not signed.
     fn prepare_templates(&self) {
         let (empty, home) = (Template::Empty.name(), Template::Home.name());
         wait(self.remove(home));
@@ -119,7 +120,7 @@ impl Postgres {
         self.leave_alone(home);
     }
 
-    /// Nobody is connected to a template while it is copied.
+    /// Ends all sessions on a template: Postgres does not copy a database that is in use.
     fn leave_alone(&self, template: &str) {
         let rest =
             format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{template}'");
@@ -127,7 +128,7 @@ impl Postgres {
     }
 }
 
-/// A data directory with the signing key of the templates: the history of the organization is sealed with it.
+/// A data directory with the signing key of the templates, which sealed the history of the organization.
 pub(super) fn data_dir() -> TempDir {
     let data_dir = TempDir::new().unwrap();
     write_signing_key(data_dir.path());
@@ -157,8 +158,8 @@ async fn version(connection: &mut PgConnection) -> i32 {
     sqlx::query_scalar(query).fetch_one(connection).await.unwrap()
 }
 
-/// `IDENTITYD_TEST_DATABASE_URL` names a Postgres whose user may create databases; its template is rebuilt by every
-/// run, so two runs cannot share one. Without the variable there is a private Postgres.
+/// The Postgres of `IDENTITYD_TEST_DATABASE_URL`, whose user may create databases, or a private Postgres without that
+/// variable. Every run rebuilds the templates, so two runs cannot share one Postgres.
 fn given_or_private() -> (String, Option<Supervisor>) {
     if let Some(url) = std::env::var_os("IDENTITYD_TEST_DATABASE_URL") {
         return (url.into_string().expect("IDENTITYD_TEST_DATABASE_URL is UTF-8"), None);

@@ -1,4 +1,4 @@
-//! The published client, with names in place of its long argument lists, and its errors.
+//! Structs with defaults for the long argument lists of the published client, and assertions about its errors.
 
 use inkbox::identities::{
     AgentIdentityData, AgentIdentitySummary, BlockingNamespace, HandleUnavailableError,
@@ -8,7 +8,7 @@ use inkbox::identities::{
 use inkbox::{ApiErrorDetail, Inkbox, InkboxError};
 use serde_json::Value;
 
-/// What a create may say besides the handle. The default says nothing.
+/// The optional arguments of a create. The default has none.
 #[derive(Default)]
 pub(crate) struct Wish<'a> {
     pub(crate) display_name: Option<&'a str>,
@@ -35,7 +35,7 @@ impl Wish<'_> {
     }
 }
 
-/// What an update may say. The default changes nothing.
+/// The arguments of an update. The default changes nothing.
 #[derive(Default)]
 pub(crate) struct Change<'a> {
     pub(crate) handle: Option<&'a str>,
@@ -62,18 +62,18 @@ impl Change<'_> {
     }
 }
 
-/// Words for a call that the published client must see fail.
+/// Assertions that a call of the published client fails.
 pub(crate) trait Refusal {
-    /// An error in plain words, which are returned.
+    /// An error whose detail is text. Returns the text.
     fn refused(self, status: u16) -> String;
 
-    /// A list of faults, which is returned.
+    /// 422 with a list of faults. Returns the list.
     fn invalid(self) -> Value;
 
-    /// The name is taken, in that namespace.
+    /// The name is taken in this namespace.
     fn handle_unavailable(self, namespace: BlockingNamespace);
 
-    /// A grant that is pointless under a wildcard.
+    /// A grant to one viewer that is redundant, since everybody may see the target.
     fn redundant(self);
 }
 

@@ -1,4 +1,4 @@
-//! Requests byte by byte, for what an HTTP client refuses to send or quietly repairs.
+//! Requests in raw bytes, for what an HTTP client refuses to send or corrects.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -7,23 +7,23 @@ use std::time::Duration;
 use super::answer::{Answer, joined};
 use super::caller::Caller;
 
-/// A hung service fails the test instead of hanging it.
+/// A service that does not answer fails the test, instead of blocking it for ever.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Caller {
-    /// Sends a request whose target is written exactly as given, with the caller's key.
+    /// Sends a request with exactly this target, and with the caller's key.
     pub(crate) fn raw(&self, method: &str, target: &str, body: &[u8]) -> Answer {
         let key = self.key().map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
         self.raw_with(method, target, key.as_bytes(), body)
     }
 
-    /// The same with header lines of any bytes, in place of the caller's key.
+    /// Sends a request with these header lines instead of the caller's key. They may be any bytes.
     pub(crate) fn raw_with(&self, method: &str, target: &str, headers: &[u8], body: &[u8]) -> Answer {
         let length = format!("Content-Length: {}\r\n", body.len());
         self.exchange(method, target, &[headers, length.as_bytes()].concat(), body)
     }
 
-    /// A body whose size is not announced.
+    /// Sends a body in chunks, without a `Content-Length`.
     pub(crate) fn raw_in_chunks(&self, method: &str, target: &str, body: &[u8]) -> Answer {
         let key = self.key().unwrap_or_default();
         let headers = format!("X-API-Key: {key}\r\nTransfer-Encoding: chunked\r\n");
@@ -35,8 +35,8 @@ impl Caller {
         self.exchange(method, target, headers.as_bytes(), &chunks)
     }
 
-    /// Sends the head of a request, waits until the service asks for the body, lets something happen, and sends the body.
-    /// Where the service answers without the body, nothing happens.
+    /// Sends the head of a request, waits until the service asks for the body, calls `happens`, and sends the body. If the
+    /// service answers without asking for the body, `happens` is not called.
     pub(crate) fn while_the_body_is_awaited(
         &self,
         method: &str,
@@ -70,7 +70,8 @@ impl Caller {
         stream.set_write_timeout(Some(SOCKET_TIMEOUT)).unwrap();
         let start =
             format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.authority());
-        // A service that has seen enough answers and closes while we are still talking; its answer is there to read.
+        // The service may refuse the request and close the connection before it has read everything. Its answer can be
+        // read all the same.
         let _ = stream.write_all(&[start.as_bytes(), headers, b"\r\n", body].concat());
         let mut received = Vec::new();
         if let Err(error) = stream.read_to_end(&mut received) {
@@ -80,7 +81,7 @@ impl Caller {
     }
 }
 
-/// A connection on which a test says what it likes, when it likes.
+/// A connection on which a test sends and receives single bytes.
 pub(crate) struct Line {
     stream: TcpStream,
 }
@@ -92,12 +93,12 @@ impl Caller {
         Line { stream }
     }
 
-    /// The head of a request with the caller's key and a body of this size, after which the connection is closed.
+    /// The head of a request with the caller's key and a body of this size. The connection is closed after the answer.
     pub(crate) fn head(&self, method: &str, target: &str, size: usize) -> String {
         self.head_with(method, target, &format!("Content-Length: {size}\r\n"))
     }
 
-    /// The same with these lines.
+    /// The same with these header lines instead of `Content-Length`.
     pub(crate) fn head_with(&self, method: &str, target: &str, lines: &str) -> String {
         let (host, key) = (self.authority(), self.key().unwrap_or_default());
         format!(
@@ -111,14 +112,14 @@ impl Line {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// So many bytes, as they come.
+    /// Receives exactly this many bytes.
     pub(crate) fn receive(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = vec![0; size];
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
     }
 
-    /// All that comes up to this text and a little behind.
+    /// Receives until this text has come. Bytes behind it may be included.
     pub(crate) fn receive_until(&mut self, text: &str) -> String {
         let (mut received, mut piece) = (String::new(), [0; 16 * 1024]);
         while !received.contains(text) {
@@ -129,7 +130,7 @@ impl Line {
         received
     }
 
-    /// Whether nothing has come.
+    /// Whether no byte has come.
     pub(crate) fn is_silent(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let silent = self.stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
@@ -137,7 +138,7 @@ impl Line {
         silent
     }
 
-    /// All that comes until the service hangs up.
+    /// Receives until the service closes the connection.
     pub(crate) fn until_closed(mut self) -> String {
         let mut received = Vec::new();
         match self.stream.read_to_end(&mut received) {

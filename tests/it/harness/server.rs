@@ -1,4 +1,4 @@
-//! The service, run inside the test process on a free port of 127.0.0.1.
+//! The service, run in the test process on a free port of 127.0.0.1.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::wait;
 
-/// How many connections read for clients. A connection that is new costs more than most tests ask of it.
+/// How many connections read for clients. Few, since opening a connection takes longer than all queries of most tests.
 const CONNECTIONS: u32 = 4;
 
-/// A running service. Dropping it stops it in good order.
+/// A running service. Dropping it stops it gracefully.
 #[derive(Debug)]
 pub(crate) struct Server {
     service: Option<Service>,
@@ -30,7 +30,7 @@ impl Server {
         server
     }
 
-    /// Starts the service with other settings of what lies between clients and the API.
+    /// Starts the service with other wire settings (TLS, proxies, limits).
     pub(crate) fn with_wire(database_url: &str, signing: SigningSettings, wire: WireLayer) -> Self {
         let wire = WireSettings::resolve(wire).expect("the settings are sane");
         let settings = ServiceSettings { wire, ..settings(database_url, signing, Duration::ZERO) };
@@ -39,7 +39,7 @@ impl Server {
         server
     }
 
-    /// Starts the service with other settings of what may be used up.
+    /// Starts the service with other quotas.
     pub(crate) fn with_quotas(
         database_url: &str,
         signing: SigningSettings,
@@ -52,7 +52,7 @@ impl Server {
         server
     }
 
-    /// Starts the service with another time that live streams may be silent.
+    /// Starts the service with another interval of heartbeats in live streams.
     pub(crate) fn with_heartbeat(database_url: &str, signing: SigningSettings, heartbeat: Duration) -> Self {
         let server =
             Self::with(ServiceSettings { heartbeat, ..settings(database_url, signing, Duration::ZERO) });
@@ -72,7 +72,7 @@ impl Server {
         server
     }
 
-    /// The same without the waiting.
+    /// Starts the service without waiting until it answers.
     pub(crate) fn begin(database_url: &str, signing: SigningSettings, name_hold: Duration) -> Self {
         Self::with(settings(database_url, signing, name_hold))
     }
@@ -89,12 +89,12 @@ impl Server {
         wait(self.service.as_ref().expect("the service runs").ready());
     }
 
-    /// Where its metrics are, without a slash at the end.
+    /// The address of its metrics, without a slash at the end.
     pub(crate) fn metrics_url(&self) -> &str {
         &self.metrics_url
     }
 
-    /// Where it answers, without a slash at the end.
+    /// Its address, without a slash at the end.
     pub(crate) fn base_url(&self) -> &str {
         &self.base_url
     }
@@ -112,7 +112,7 @@ impl Drop for Server {
     }
 }
 
-/// The only place that knows what the settings consist of.
+/// The settings of a test. No other place of the harness knows all their fields.
 fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -> ServiceSettings {
     ServiceSettings {
         listen: ([127, 0, 0, 1], 0).into(),

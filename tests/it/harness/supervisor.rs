@@ -1,8 +1,8 @@
-//! A private Postgres that cannot outlive the process that asked for it.
+//! A private Postgres that ends with this process.
 //!
-//! A shell script, not this process, owns the server: it starts Postgres, says where it is, then reads a pipe whose
-//! other end only we hold. However we end, by return, panic or `kill -9`, the kernel closes that end, and the script
-//! stops Postgres and removes its folder.
+//! A shell script owns the server. It starts Postgres, prints the folder, and reads a pipe whose other end only this
+//! process has. When this process ends, even by a panic or `kill -9`, the kernel closes the pipe, and the script stops
+//! Postgres and removes the folder.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 const SCRIPT: &str = r#"
 set -eu
 umask 077
-# Copying a database is ten times faster in memory; a small shared memory, as containers have, would soon be full.
+# Copying a database is ten times as fast in memory. The small shared memory of a container would soon be full.
 folder=$1
 memory=/dev/shm
 if [ -w "$memory" ] && [ "$(df -Pk "$memory" | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)" -gt 2000000 ]; then
@@ -24,7 +24,7 @@ clean_up() {
     rm -rf "$home"
 }
 trap 'clean_up "$@"' EXIT
-# Whoever waited for our word may be gone by the time we speak.
+# The test process may have ended before the script prints the folder.
 trap '' PIPE
 "$2/initdb" -D "$home/data" -U identityd -A trust -E UTF8 --locale=C -N </dev/null >"$home/log" 2>&1 ||
     { cat "$home/log" >&2; exit 1; }
@@ -53,17 +53,17 @@ impl Supervisor {
         Self { script, home: PathBuf::from(home) }
     }
 
-    /// The folder that holds the data and the socket.
+    /// The folder with the data and the socket.
     pub(crate) fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Where to connect to the database that every Postgres has.
+    /// The URL of the database `postgres`, which always exists.
     pub(crate) fn url(&self) -> String {
         format!("postgres://identityd@localhost/postgres?host={}", self.home.display())
     }
 
-    /// What happens when this process ends: the pipe closes, and everything goes.
+    /// Does what happens when this process ends: closes the pipe. Waits until the script is done.
     pub(crate) fn end(mut self) {
         drop(self.script.stdin.take());
         assert!(self.script.wait().unwrap().success(), "Postgres did not stop");
@@ -78,9 +78,9 @@ fn command() -> Command {
         .arg(installed_binaries())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // A folder that every user may read, since root's may not be.
+        // A folder that every user may read: the present one may be closed to the user `postgres`.
         .current_dir("/")
-        // A group of its own, so that an interrupt from the terminal ends us and not the script.
+        // A process group of its own, so that Ctrl+C in the terminal ends the tests and not the script.
         .process_group(0);
     if user_id(&[]) == 0 {
         // Postgres refuses to run as root.
@@ -89,7 +89,7 @@ fn command() -> Command {
     command
 }
 
-/// The newest server binaries: those on the path, else where Debian keeps them off it.
+/// The folder of the server binaries: on the path, or else the newest of Debian, which are not on the path.
 fn installed_binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&on_path).collect();

@@ -1,4 +1,4 @@
-//! A line between a service and its Postgres that notes the statements which pass over it.
+//! A proxy between a service and its Postgres that records the statements of the service.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,10 +13,10 @@ use std::thread;
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
-/// The statements that were sent: text and values.
+/// The statements that were sent: the text, and the message with the values.
 type Statements = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// The line, for as long as the process lives.
+/// The proxy. It runs until the process ends.
 #[derive(Debug)]
 pub(crate) struct Tap {
     url: String,
@@ -25,7 +25,7 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// A line to this database.
+    /// A proxy to this database.
     pub(crate) fn to(database_url: &str) -> Self {
         let options: PgConnectOptions = database_url.parse().unwrap();
         let (folder, sent) = (TempDir::new().unwrap(), Statements::default());
@@ -40,12 +40,12 @@ impl Tap {
         Self { url, sent, _folder: folder }
     }
 
-    /// Where a service finds the database over this line.
+    /// The URL of the database through the proxy.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// How many statements were sent of which this is so, by text and values.
+    /// How many of the statements satisfy `is_meant`, which gets text and values.
     pub(crate) fn count(&self, is_meant: impl Fn(&str, &[u8]) -> bool) -> usize {
         self.sent.lock().unwrap().iter().filter(|(text, values)| is_meant(text, values)).count()
     }
@@ -56,7 +56,7 @@ fn over_a_socket(near: &Path, far: PathBuf, sent: &Statements) {
     carry_all(move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into())), sent);
 }
 
-/// Returns where its near end is.
+/// Returns the address on which the proxy listens.
 fn over_the_network(far: String, sent: &Statements) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = listener.local_addr().unwrap().to_string();
@@ -64,7 +64,7 @@ fn over_the_network(far: String, sent: &Statements) -> String {
     near
 }
 
-/// Carries every connection that is made.
+/// Accepts connections, and carries each to Postgres.
 fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, sent: &Statements) {
     let sent = Arc::clone(sent);
     thread::spawn(move || {
@@ -73,13 +73,13 @@ fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, s
             let (mut answers, mut asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
             thread::spawn(move || std::io::copy(&mut answers, &mut asker));
             let sent = Arc::clone(&sent);
-            // It ends when either side is gone.
+            // The thread ends when one of the two connections is closed.
             thread::spawn(move || carry(near, far, &sent));
         }
     });
 }
 
-/// Carries what the service says, message by message. The first messages have no kind.
+/// Carries the messages of the service. The first messages of a connection have no type byte.
 fn carry(mut near: File, mut far: File, sent: &Statements) -> Result<()> {
     let mut statements = HashMap::new();
     let mut is_opened = false;
@@ -95,12 +95,13 @@ fn carry(mut near: File, mut far: File, sent: &Statements) -> Result<()> {
         near.read_exact(&mut body)?;
         far.write_all(&[&length[..], &body].concat())?;
         note(kind[0], &body, &mut statements, sent);
-        // A wish for TLS is no opening: it is asked before.
+        // A request for TLS has no type byte either. It comes before the startup message, and is shorter.
         is_opened = is_opened || body.len() > length.len();
     }
 }
 
-/// A statement gets a name when it is prepared (`P`), and is sent by this name with values (`B`), or by itself (`Q`).
+/// Records a statement. It gets a name when it is prepared (`P`), and is executed by that name with values (`B`). A simple
+/// query (`Q`) has the text itself.
 fn note(kind: u8, body: &[u8], statements: &mut HashMap<Vec<u8>, String>, sent: &Statements) {
     let mut texts = body.split(|byte| *byte == 0);
     let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());

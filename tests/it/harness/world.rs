@@ -1,4 +1,4 @@
-//! One service, its database, and who is there: two organizations, their admins, and agents by name.
+//! One service and its database, with two organizations, their admins, and agents by name.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -20,10 +20,10 @@ use super::server::Server;
 use super::tap::Tap;
 use super::{postgres, wait};
 
-/// How long the names of the deleted stay reserved, unless a test says otherwise: what an installation starts with.
+/// How long a name stays reserved after its identity was deleted, unless a test says otherwise: the default setting.
 const DEFAULT_NAME_HOLD: Duration = Duration::from_hours(30 * 24);
 
-/// A service of a test's own. The server stands before the database, because fields are dropped in this order.
+/// A service for one test. The server stands before the database, because fields are dropped in this order.
 pub(crate) struct World {
     server: Server,
     database: Database,
@@ -39,13 +39,13 @@ pub(crate) struct World {
 pub(crate) struct Beside(Server);
 
 impl Beside {
-    /// Somebody who holds this key, and asks this service.
+    /// A caller of this service with this key.
     pub(crate) fn holder_of(&self, key: &str) -> Caller {
         Caller::new(&self.0, Some(key))
     }
 }
 
-/// An organization and its first key, as its operator was shown them.
+/// An organization and its first key.
 #[derive(Debug, Clone)]
 pub(crate) struct Organization {
     id: String,
@@ -53,7 +53,7 @@ pub(crate) struct Organization {
 }
 
 impl Organization {
-    /// The only place that knows how an operator makes one.
+    /// Creates an organization, as an operator does.
     pub(crate) fn create(pool: &PgPool, signing: SigningSettings, name: &str) -> Self {
         let made = wait(Operator::new(pool.clone(), signing).create_organization(name));
         let made = made.expect("the operator can make an organization");
@@ -85,26 +85,26 @@ impl Deref for Agent {
 }
 
 impl World {
-    /// An empty organization on a service with its usual settings.
+    /// A service with default settings, and an empty organization.
     pub(crate) fn new() -> Self {
         Self::with_name_hold(DEFAULT_NAME_HOLD)
     }
 
-    /// The same, where names become free again after another time.
+    /// The same, where names become free again after this time.
     pub(crate) fn with_name_hold(name_hold: Duration) -> Self {
         let database = Database::with_home();
         let server = Server::start(database.url(), database.signing(), name_hold);
         Self { name_hold, ..Self::of(database, server) }
     }
 
-    /// An empty organization on a service with other settings of what lies between clients and the API.
+    /// A service with other wire settings (TLS, proxies, limits), and an empty organization. Names become free at once.
     pub(crate) fn with_wire(wire: WireLayer) -> Self {
         let database = Database::with_home();
         let server = Server::with_wire(database.url(), database.signing(), wire);
         Self::of(database, server)
     }
 
-    /// The same, and a line to its database on which statements are counted.
+    /// The same, with a proxy to its database that records statements.
     pub(crate) fn tapped(wire: WireLayer) -> (Tap, Self) {
         let database = Database::with_home();
         let tap = Tap::to(database.url());
@@ -112,14 +112,14 @@ impl World {
         (tap, Self::of(database, server))
     }
 
-    /// The same with other settings of what may be used up, and the usual time for which names are held.
+    /// A service with other quotas, and an empty organization.
     pub(crate) fn with_quotas(quotas: &QuotaLayer) -> Self {
         let database = Database::with_home();
         let server = Server::with_quotas(database.url(), database.signing(), quotas, DEFAULT_NAME_HOLD);
         Self { name_hold: DEFAULT_NAME_HOLD, ..Self::of(database, server) }
     }
 
-    /// The same where live streams may be silent for another time.
+    /// A service with another interval of heartbeats in live streams, and an empty organization.
     pub(crate) fn with_heartbeat(heartbeat: Duration) -> Self {
         let database = Database::with_home();
         let server = Server::with_heartbeat(database.url(), database.signing(), heartbeat);
@@ -144,7 +144,7 @@ impl World {
         Self { server, database, name_hold: Duration::ZERO, webhooks: None, home, other, agents }
     }
 
-    /// The admin of the organization that tests live in.
+    /// The admin of the organization that most tests use.
     pub(crate) fn admin(&self) -> Caller {
         self.holder_of(&self.home.key)
     }
@@ -157,39 +157,39 @@ impl World {
         self.holder_of(&other.key)
     }
 
-    /// The admin of an organization that was not there before.
+    /// The admin of a new organization.
     pub(crate) fn new_admin(&self) -> Caller {
         let made = Organization::create(self.database.pool(), self.database.signing(), "new");
         self.holder_of(&made.key)
     }
 
-    /// A further key of an admin of an organization.
+    /// A further admin key of an organization.
     pub(crate) fn another_admin(&self, organization_id: &str) -> NewKey {
         let operator = Operator::new(self.database.pool().clone(), self.database.signing());
         wait(operator.issue_key(organization_id, "another", Purpose::Admin)).unwrap()
     }
 
-    /// An auditor of the organization that tests live in, with a key of its own.
+    /// An auditor of the same organization, with a new key.
     pub(crate) fn auditor(&self) -> Caller {
         self.holder_of(self.admin().mint_auditor()["api_key"].as_str().unwrap())
     }
 
-    /// Another service over the same database, as another process would be.
+    /// Another service over the same database, which stands for another process.
     pub(crate) fn beside(&self) -> Beside {
         Beside(Server::start(self.database.url(), self.database.signing(), self.name_hold))
     }
 
-    /// Somebody without a key.
+    /// A caller without a key.
     pub(crate) fn stranger(&self) -> Caller {
         Caller::new(&self.server, None)
     }
 
-    /// Somebody who holds this key, whatever it is.
+    /// A caller with this key, which may be invalid.
     pub(crate) fn holder_of(&self, key: &str) -> Caller {
         Caller::new(&self.server, Some(key))
     }
 
-    /// The agent of that handle, created together with its key when it is first spoken of.
+    /// The agent with this handle. The first call creates it and its key.
     pub(crate) fn agent(&self, handle: &str) -> Agent {
         let mut agents = self.agents.lock().unwrap();
         let record = agents.entry(handle.to_owned()).or_insert_with(|| self.enrol(handle)).clone();
@@ -197,7 +197,7 @@ impl World {
         Agent { caller, id: record.id, key: record.key, key_id: record.key_id }
     }
 
-    /// Several agents at once, created in this order.
+    /// Several agents, created in this order.
     pub(crate) fn agents<const N: usize>(&self, handles: [&str; N]) -> [Agent; N] {
         handles.map(|handle| self.agent(handle))
     }
@@ -210,17 +210,17 @@ impl World {
         AgentRecord { id, key: minted["api_key"].as_str().unwrap().to_owned(), key_id }
     }
 
-    /// The organization's id as its operator knows it.
+    /// The id of the organization.
     pub(crate) fn organization_id(&self) -> &str {
         &self.home.id
     }
 
-    /// Where the service answers.
+    /// The address of the service.
     pub(crate) fn base_url(&self) -> &str {
         self.server.base_url()
     }
 
-    /// The key that the operator was shown once.
+    /// The first key of the organization.
     pub(crate) fn admin_key(&self) -> &str {
         &self.home.key
     }
@@ -229,24 +229,24 @@ impl World {
         &self.database
     }
 
-    /// How many events there are.
+    /// The number of events in the log.
     pub(crate) fn events(&self) -> i64 {
         self.database.number("select count(*) from events")
     }
 
-    /// The cursor behind the event with this sequence; the beginning for 0.
+    /// The cursor after the event with this sequence; for 0 the beginning.
     pub(crate) fn cursor(&self, sequence: i64) -> String {
         let (pool, id) = (self.database.pool(), self.organization_id());
         let leaf_start = wait(history::leaf_start_of(pool, id, sequence)).unwrap().unwrap_or_default();
         cursor::encode(id, HistoryPlace { sequence, leaf_start })
     }
 
-    /// How many phone numbers nobody ever had.
+    /// How many phone numbers are free.
     pub(crate) fn free_numbers(&self) -> i64 {
         self.database.number("select count(*) from phone_number_pool where claimed_by is null")
     }
 
-    /// Holds that something, usually a refused request, leaves no trace in the log.
+    /// Asserts that `attempt`, usually a refused request, adds no event to the log.
     #[track_caller]
     pub(crate) fn stores_nothing<T>(&self, attempt: impl FnOnce() -> T) -> T {
         let before = self.events();
@@ -255,12 +255,13 @@ impl World {
         result
     }
 
-    /// The same world after its service was stopped and started again. Callers from before do not find it any more.
+    /// The same world after its service was stopped and started again, at another address: callers from before cannot be
+    /// used any more.
     pub(crate) fn restarted(self) -> Self {
         self.restarted_after(|_| ())
     }
 
-    /// The same, where something happened to the database in between.
+    /// The same. `happens` is called while no service runs.
     pub(crate) fn restarted_after(self, happens: impl FnOnce(&Database)) -> Self {
         let world = self.restarting_after(happens);
         world.becomes_ready();
@@ -272,7 +273,7 @@ impl World {
         self.server.becomes_ready();
     }
 
-    /// The same world while its service starts again, which may take it a while.
+    /// The same world while its service is still starting again.
     pub(crate) fn restarting(self) -> Self {
         self.restarting_after(|_| ())
     }

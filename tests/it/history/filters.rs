@@ -1,4 +1,4 @@
-//! Parts of a history: by aggregate, by type, by time, by handle as it was then.
+//! Filters of history: by aggregate, by type, by time, and by the handle of that time.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn a_handle_leads_to_everyone_who_ever_had_it() {
     assert_eq!(auditor.events_of("other").len(), 3);
 }
 
-/// What the offset makes of them lies in a year that the database cannot be asked for.
+/// With their offsets, these moments lie in a year of UTC that Postgres cannot represent.
 #[test]
 fn a_moment_in_no_year_of_utc_is_refused() {
     let world = with_a_past();

@@ -1,4 +1,4 @@
-//! Following history live: whoever follows sees every event once and in order, whatever happens to the connection.
+//! Following history live: a follower sees every event once and in order, even if the connection breaks.
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Caller, World};
 
-/// Somebody who follows, and what they remember between two connections.
+/// A client that follows. It remembers the id of the last event between two connections.
 #[derive(Default)]
 struct Follower {
     last_event_id: Option<String>,
@@ -20,7 +20,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// Connects where the last connection ended.
+    /// Connects, and continues after the last event.
     fn connect(&self, caller: &Caller, path: &str) -> BufReader<Response> {
         let call = caller.call(Method::GET, path).header("Accept", "text/event-stream");
         let call = match &self.last_event_id {
@@ -32,7 +32,7 @@ impl Follower {
         BufReader::new(response)
     }
 
-    /// Takes one event in; `false` at the end of the stream.
+    /// Reads one event. Returns `false` at the end of the stream.
     fn take(&mut self, stream: &mut BufReader<Response>) -> bool {
         let mut id = None;
         loop {
@@ -57,7 +57,7 @@ impl Follower {
     }
 }
 
-/// Somebody who changes things until told to stop, or until the service goes away.
+/// A thread that changes an identity until it is told to stop, or the service stops.
 struct Writer {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -122,7 +122,7 @@ fn a_follower_may_begin_anywhere_and_follow_one_identity() {
 
 const SIGN_OF_LIFE: &str = ": still here";
 
-/// What comes before the first event, from the beginning of a stream.
+/// The lines from the beginning of a stream to its first event.
 fn before_the_first_event(stream: BufReader<Response>) -> Vec<String> {
     let lines = stream.lines().map(Result::unwrap);
     lines.take_while(|line| !line.starts_with("id: ")).filter(|line| !line.is_empty()).collect()
@@ -138,7 +138,7 @@ fn a_silent_stream_says_that_it_is_still_there() {
     assert_eq!(said, ["retry: 1000", SIGN_OF_LIFE, SIGN_OF_LIFE, SIGN_OF_LIFE]);
 }
 
-/// A backup is restored under a running service.
+/// A backup is restored while the service runs.
 #[test]
 fn a_follower_hears_that_the_history_was_set_back() {
     let world = World::with_heartbeat(Duration::ZERO);
@@ -153,7 +153,7 @@ fn a_follower_hears_that_the_history_was_set_back() {
     assert_eq!(said, ["event: history_changed", "id", "data: {\"code\":\"history_changed\"}"]);
 }
 
-/// What fits is behind more events than are looked through at once, none of which fits.
+/// The events that match come after 60,000 that do not, more than are read at a time.
 #[test]
 fn a_stream_that_looks_for_what_fits_says_that_it_is_still_there() {
     let world = World::with_heartbeat(Duration::ZERO);
@@ -199,7 +199,7 @@ fn the_stream_ends_well_when_the_service_stops() {
 fn a_follower_through_disconnects_and_a_restart_under_writes_sees_each_event_once_in_order() {
     let mut world = World::new();
     let mut follower = Follower::default();
-    // A fixed walk: what differs between two runs is where it meets the writers.
+    // A pseudo-random walk with a fixed seed. Only the timing differs between two runs.
     let mut random = 12_345_u32;
     world.admin().create("alpha");
     world.admin().create("bravo");

@@ -1,4 +1,4 @@
-//! Who may read history, and what else such a key is good for: nothing.
+//! Keys that may read history, and that an auditor key may do nothing else.
 
 use std::io::{BufRead as _, BufReader};
 

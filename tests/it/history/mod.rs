@@ -1,4 +1,4 @@
-//! History as auditors read it: who may, which events, in which form, live, and as of a moment that has passed.
+//! History, as auditors read it: with which keys, which events, in which form, live, and as of a past moment.
 
 mod filters;
 mod follow;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Caller, World, text};
 
 impl Caller {
-    /// The events of one page, which is the last.
+    /// The events of one page, which is the last one.
     #[track_caller]
     pub(crate) fn events(&self, query: &str) -> Vec<Value> {
         let page = self.get(&format!("/events?limit=1000&{query}")).ok();
@@ -22,7 +22,7 @@ impl Caller {
         page["events"].as_array().unwrap().clone()
     }
 
-    /// The events of whoever had a handle.
+    /// The events of all identities that ever had a handle.
     #[track_caller]
     fn events_of(&self, handle: &str) -> Vec<Value> {
         self.get(&format!("/identities/{handle}/events")).ok()["events"].as_array().unwrap().clone()
@@ -32,7 +32,7 @@ impl Caller {
         self.call(Method::GET, path).header("Accept", accept).send()
     }
 
-    /// A whole range as lines of text.
+    /// A whole range, as lines of JSON.
     #[track_caller]
     fn lines(&self, path: &str) -> String {
         let call = self.call(Method::GET, path).header("Accept", "application/x-ndjson");
@@ -42,7 +42,7 @@ impl Caller {
     }
 }
 
-/// What happened, by name.
+/// The types of events.
 fn types(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| text(&event["event_type"])).collect()
 }
@@ -51,7 +51,7 @@ fn sequences(events: &[Value]) -> Vec<i64> {
     events.iter().map(|event| event["organization_sequence"].as_i64().unwrap()).collect()
 }
 
-/// An organization in which this and that has happened.
+/// A service with a short history.
 fn with_a_past() -> World {
     let world = World::new();
     let admin = world.admin();

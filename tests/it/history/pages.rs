@@ -1,4 +1,5 @@
-//! Pages of history: every event once, in order, as it was hashed; and cursors, which lead nowhere else.
+//! Pages of history: every event once, in order, with its canonical JSON; and cursors, which are valid for one history
+//! only.
 
 use identity_http::cursor::{self, HistoryPlace};
 use reqwest::Method;
@@ -41,7 +42,7 @@ fn pages_of_any_size_show_every_event_once_and_in_order() {
     }
 }
 
-// What an auditor sees is what was sealed: its canonical JSON is what the leaf hash in the database is taken over.
+// An event is answered with exactly the JSON over which its leaf hash was computed.
 #[test]
 fn an_event_is_shown_as_it_was_hashed() {
     let world = with_a_past();
@@ -101,8 +102,8 @@ fn what_is_no_cursor_of_this_history_is_refused() {
     assert!(auditor.events(&format!("after={end}")).is_empty());
 }
 
-/// A backup is restored, and others events are written in place of those that are lost. Whoever goes on from a place in
-/// the lost history would keep events that never were, and never see the ones that are.
+/// A backup is restored, and other events are written in place of those that are lost. A client that went on after a
+/// lost event would keep events that never were, and miss others.
 #[test]
 fn a_cursor_of_a_history_that_was_set_back_is_refused() {
     let world = with_a_past();

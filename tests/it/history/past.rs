@@ -1,4 +1,4 @@
-//! Identities as of a moment that has passed.
+//! Identities as of a past moment.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{World, text};
 
-/// When the last event happened.
+/// The moment of the last event.
 fn now(world: &World) -> String {
     let events = world.admin().get("/events?limit=1000").ok();
     text(&events["events"].as_array().unwrap().last().unwrap()["recorded_at"])
@@ -120,7 +120,7 @@ fn a_deleted_identity_is_there_as_of_when_it_lived() {
     assert_eq!(events.len(), 2);
 }
 
-/// More than one piece, so that the seams are met.
+/// A list that is longer than one piece of the stream.
 #[test]
 fn a_long_list_of_the_past_is_written_as_it_is_read_and_is_whole() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Random histories, played over HTTP: what was answered at each moment is answered as of that moment for ever.
+//! Random histories over HTTP: a query as of a moment gets the answer that was given at that moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 impl Act {
-    /// Does it, or is refused: both are history.
+    /// Sends the request. It may be refused.
     fn happen(&self, admin: &Caller, ids: &mut BTreeMap<&str, String>) {
         let id = |who: &usize| ids.get(HANDLES[*who]).cloned().unwrap_or_default();
         let path = |who: &usize| format!("/identities/{}", HANDLES[*who]);
@@ -102,14 +102,14 @@ impl Act {
     }
 }
 
-/// Everything an admin was answered at one moment.
+/// Everything that an admin was answered at one moment.
 struct Answered {
     moment: String,
     list: Vec<u8>,
     single: Vec<(u16, Vec<u8>)>,
 }
 
-/// The moment of the last event, and the microsecond before the moment of the event after `place`.
+/// The moment of the last event.
 fn moment(world: &World) -> String {
     let sequence = world.database().number("select max(position) from events");
     let query = "select (extract(epoch from recorded_at) * 1000000)::bigint from events where position = ";
@@ -146,7 +146,8 @@ fn ask_again(admin: &Caller, answered: &Answered) {
     }
 }
 
-/// By its own sequence an identity is found as long as nobody took its handle later.
+/// Compares versions of identities by their sequence. An identity is found by its handle until another one takes the
+/// handle.
 fn ask_for_versions(admin: &Caller, versions: &BTreeMap<(String, String), Vec<u8>>) {
     for ((who, version), body) in versions {
         let (id, handle) = who.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! One history in each of its forms, and how one can tell that not all of it arrived.
+//! The forms in which history is answered, and how a client notices that an answer is incomplete.
 
 use std::io::Read as _;
 
@@ -91,8 +91,8 @@ fn lines_that_were_cut_off_anywhere_have_no_trailer() {
     assert!(cuts.map(|cut| &lines[..cut]).all(|cut| !is_whole(cut)));
 }
 
-// The status is decided when a row turns out unreadable: all that is left is to break the connection, maybe before the
-// client has read of it.
+// An unreadable row is found after the status was sent. The service can only break the connection, perhaps before the
+// client has read the status.
 #[test]
 fn a_failure_in_the_middle_is_no_end() {
     let world = with_a_past();

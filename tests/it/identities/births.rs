@@ -1,4 +1,4 @@
-//! What a created identity looks like.
+//! The body of a created identity.
 
 use inkbox::identities::{IdentityPhoneNumberCreateOptions, IdentityTunnelCreateOptions, Unset};
 use inkbox::mail::FilterMode;
@@ -44,7 +44,7 @@ fn a_new_identity_owns_a_mailbox_and_a_tunnel_and_nothing_else() {
     assert!(created.access.is_empty());
 }
 
-// Decision D29: what was answered can be read at once, and says the same.
+// Decision D29: a write can be read at once, and the body is the same.
 #[test]
 fn what_create_answers_is_what_get_and_list_answer() {
     let world = World::new();
@@ -85,7 +85,7 @@ fn a_null_display_name_is_an_omitted_one() {
     assert_eq!(created["description"], json!(null));
 }
 
-// Scenario 7. Decision D16: what this version does not know is for a newer one.
+// Scenario 7. Decision D16: unknown fields belong to newer versions, and are ignored.
 #[test]
 fn empty_parts_and_unknown_fields_are_as_good_as_none() {
     let world = World::new();
@@ -110,7 +110,7 @@ fn a_passthrough_tunnel_waits_for_its_certificate() {
     assert_eq!(tunnel.status, TunnelStatusValue::Known(TunnelStatus::AwaitingCert));
 }
 
-// Scenario 9, as the Python and Rust clients ask for it.
+// Scenario 9, as the Python and Rust clients send it.
 #[test]
 fn a_phone_number_may_be_born_with_the_identity() {
     let world = World::new();
@@ -124,7 +124,7 @@ fn a_phone_number_may_be_born_with_the_identity() {
     assert_eq!(phone.agent_identity_id, Some(created.id));
 }
 
-// Scenario 9, as the TypeScript client asks for it.
+// Scenario 9, as the TypeScript client sends it.
 #[test]
 fn a_phone_number_may_be_asked_for_in_few_words() {
     let world = World::new();

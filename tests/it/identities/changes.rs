@@ -1,4 +1,4 @@
-//! What an update changes, and what it leaves alone.
+//! What an update changes, and that it changes nothing else.
 
 use inkbox::identities::Unset;
 use inkbox::mail::FilterMode;
@@ -39,7 +39,7 @@ fn each_field_changes_alone() {
         let changed = admin.change("alpha", &change).ok();
         let members = expected.as_object_mut().unwrap();
         members.extend(change.as_object().cloned().unwrap());
-        // Section 3.3.1: the directions of the phone are not shown beside another mode of iMessage.
+        // Section 3.3.1: if iMessage has another mode than the phone, the modes by direction are not shown.
         if change.get("imessage_filter_mode").is_some() {
             members.retain(|name, _| {
                 !["phone_inbound_filter_mode", "phone_outbound_filter_mode"].contains(&&**name)
@@ -166,7 +166,7 @@ fn the_phone_filter_needs_a_phone() {
     admin.create("alpha");
     let change = Change { phone_filter_mode: Some("whitelist"), ..Change::default() };
     world.stores_nothing(|| change.apply(admin.client(), "alpha").invalid());
-    // A change that is refused in part is refused as a whole.
+    // If one field is refused, nothing is changed.
     let mixed = json!({"display_name": "Alpha", "phone_filter_mode": "whitelist"});
     world.stores_nothing(|| admin.change("alpha", &mixed).invalid_at(&["body", "phone_filter_mode"]));
 }

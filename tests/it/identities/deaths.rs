@@ -1,11 +1,11 @@
-//! An identity takes with it everything it owned and everything that spoke of it.
+//! A deleted identity: everything that it owned is deleted, and so are all rows that name it.
 
 use inkbox::identities::BlockingNamespace;
 use serde_json::{Value, json};
 
 use crate::harness::{Caller, Refusal, Wish, World, text};
 
-/// An identity with all there is: a phone, a key, and rows in both directions.
+/// An identity with a phone number, a key, and access rows in both directions.
 fn with_everything(world: &World) -> Value {
     let admin = world.admin();
     let [alpha, bravo] = world.agents(["alpha", "bravo"]);

@@ -1,4 +1,4 @@
-//! A create that fails leaves nothing behind, the handle included.
+//! A create that fails stores nothing, and does not take the handle.
 
 use inkbox::InkboxError;
 use inkbox::identities::{IdentityMailboxCreateOptions, Unset, VaultSecretIds};
@@ -19,7 +19,7 @@ fn an_unknown_secret_stops_the_birth_and_frees_the_handle() {
     Wish::default().create(admin.client(), "alpha").unwrap();
 }
 
-// Scenario 13. No state has the code ZZ, though it is well formed.
+// Scenario 13. ZZ is well formed, but no state has this code.
 #[test]
 fn a_missing_phone_number_stops_the_birth_and_frees_the_handle() {
     let world = World::new();
@@ -41,7 +41,7 @@ fn without_any_phone_number_in_the_pool_none_can_be_had() {
     world.stores_nothing(|| attempt().refused(404));
 }
 
-// A part that fails must also give back what an earlier part took.
+// If a later part fails, what an earlier part took is given back.
 #[test]
 fn a_failed_birth_gives_its_phone_number_back() {
     let world = World::new();
@@ -175,6 +175,6 @@ fn an_agent_creates_nobody() {
     let world = World::new();
     let alpha = world.agent("alpha");
     world.stores_nothing(|| Wish::default().create(alpha.client(), "bravo").refused(403));
-    // What an agent asks for is not even looked at.
+    // The body of an agent's request is not even read.
     world.stores_nothing(|| alpha.try_create("a--b", json!({"description": 1})).refused(403));
 }

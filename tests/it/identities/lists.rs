@@ -1,4 +1,4 @@
-//! Who is listed, in which order, and by which spelling one is found.
+//! Lists of identities: who is listed, in which order, and with which spellings of a handle an identity is found.
 
 use serde_json::{Value, json};
 
@@ -118,7 +118,7 @@ fn both_collections_answer_with_and_without_a_slash() {
     assert_eq!(admin.get("/identities").ok().as_array().map(Vec::len), Some(2));
 }
 
-// Section 0.2: some clients take a redirect for an answer. That none is one is checked for every answer.
+// Section 0.2: some clients take a redirect for a success. The harness checks that no answer is one.
 #[test]
 fn no_path_redirects_whatever_its_slashes() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Identities: born whole, changed field by field, listed newest first, gone with everything they own.
+//! Identities: created, changed field by field, listed newest first, and deleted with everything that they own.
 
 mod births;
 mod changes;

@@ -1,4 +1,4 @@
-//! A rename moves the name, and nothing else.
+//! A rename changes the handle and the tunnel, and nothing else.
 
 use inkbox::identities::BlockingNamespace;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A batch that is drafted before its turn holds what it would have held without haste.
+//! A batch that is drafted ahead writes the same as a batch that is drafted under the lock.
 
 use async_trait::async_trait;
 use identity_domain::Namespace;
@@ -20,25 +20,25 @@ async fn committers(pool: &PgPool, count: i64, state: &str) {
     becomes_true(pool, &format!("select ({query}) = {count}")).await;
 }
 
-/// Waits for a lock of ours, or for that of another committer.
+/// The state of a committer that waits for a lock of the test or of another committer.
 const STUCK: &str = "wait_event_type = 'Lock'";
 
-/// What is done to the batch that is being written.
+/// What happens to the batch that is being written.
 enum Fate {
     Committed,
     Refused,
 }
 
-/// A batch that is stuck in the middle of being written.
+/// A batch whose statement waits for a lock of the test.
 struct Stuck<const N: usize> {
     barrier: PgConnection,
-    /// Since when, by the clock of the database.
+    /// When it began to wait, by the clock of the database.
     since: String,
     answers: JoinHandle<[Answer; N]>,
 }
 
 impl<const N: usize> Stuck<N> {
-    /// Has a batch get stuck, once its committer has seen that nobody else writes.
+    /// Writes a batch that gets stuck. Two batches come first, so that the committer drafts ahead.
     async fn write(pool: &PgPool, log: &Log, appends: [Append; N]) -> Self {
         for handle in ["warm-desk", "warmer-desk"] {
             log.append(create(ids::mint(), handle)).await.unwrap();
@@ -57,8 +57,8 @@ impl<const N: usize> Stuck<N> {
         committers(pool, 1, &drafting).await;
     }
 
-    /// Appends another batch, and lets this one go as soon as that is being drafted. Its first command must speak of a
-    /// name that has to be looked up.
+    /// Appends another batch, and lets the stuck one go on as soon as the next one is being drafted. The first command
+    /// of the next batch must look up a name, since the test notices the draft by that query.
     async fn then<const M: usize>(
         mut self,
         pool: &PgPool,
@@ -80,7 +80,7 @@ impl<const N: usize> Stuck<N> {
     }
 }
 
-/// Appends commands in one batch and, while that one is being written, others.
+/// Appends commands in one batch and, while it is being written, others in the next.
 fn one_after_the_other<const N: usize, const M: usize>(
     history: &History,
     first: [Append; N],
@@ -96,7 +96,8 @@ fn one_after_the_other<const N: usize, const M: usize>(
     wait(futures::future::join(work, committer.run())).0
 }
 
-/// What was written of a batch was written at once: had the database refused it, commands would have been tried one by one.
+/// Asserts that these events were written in one transaction. If the database had refused the batch, its commands would
+/// have been tried one by one.
 fn at_once(history: &History, events: &[Recorded]) {
     let first = events.first().expect("something was written").position;
     let transactions = format!("select count(distinct xmin::text) from events where position >= {first}");
@@ -129,7 +130,7 @@ fn what_the_batch_before_does_is_known() {
     at_once(&history, &[back, described].map(|told| told.unwrap().events).concat());
 }
 
-/// What is kept of identities: the name, the address, and whose they are.
+/// The claims on names: the handle, the mail address, and the identity.
 fn kept(history: &History) -> Vec<(String, String, Uuid)> {
     let rows = sqlx::query_as(
         "select agent_handle, split_part(email_address, '@', 1), id
@@ -140,7 +141,8 @@ fn kept(history: &History) -> Vec<(String, String, Uuid)> {
     wait(rows.fetch_all(history.database.pool())).unwrap()
 }
 
-/// Even where somebody is called like the id of whoever passes a name on.
+/// Names are parked while they pass from one identity to another. A handle that looks like an id must not collide with
+/// them.
 #[test]
 fn a_name_can_pass_from_one_to_another_within_a_batch() {
     let history = History::with_name_hold(Duration::ZERO);
@@ -167,7 +169,7 @@ fn a_name_can_pass_from_one_to_another_within_a_batch() {
     assert_eq!(kept(&history), expected);
 }
 
-/// Whoever has been told of the past is not told otherwise later.
+/// A past moment that was answered once does not change any more.
 #[test]
 fn no_event_is_older_than_a_past_that_was_settled_before_it() {
     let history = History::new();
@@ -207,7 +209,7 @@ fn what_the_batch_before_did_not_come_to_is_not_so() {
     at_once(&history, &[renamed, created].map(|told| told.unwrap().events).concat());
 }
 
-/// The other one gets the lock while the batch before ours is stuck; both of ours have to be drafted anew.
+/// Another process gets the lock while the first batch is stuck. Both batches have to be drafted again.
 #[test]
 fn what_another_process_does_in_between_is_seen() {
     let history = History::new();
@@ -230,7 +232,7 @@ fn what_another_process_does_in_between_is_seen() {
     assert!(won.events.iter().all(|event| history.events().contains(event)));
 }
 
-/// What a rebuild has put right stays right.
+/// A row that a rebuild has corrected is not overwritten with a row that was read before.
 #[test]
 fn what_was_read_before_a_read_model_was_made_anew_is_forgotten() {
     let history = History::new();
@@ -269,7 +271,7 @@ fn under_key(append: Append) -> Append {
     Append { repeatable: Some(repeatable), ..append }
 }
 
-/// By a command that came to nothing, so that the log is where it was.
+/// The other command changes nothing, so `log_head` is unchanged.
 #[test]
 fn a_key_that_another_process_uses_in_between_is_used() {
     let history = History::new();

@@ -1,4 +1,4 @@
-//! No event of a key stands behind the revocation of the key, or behind the deletion of its identity.
+//! No event of a key comes after the revocation of the key, or after the deletion of its identity.
 
 use identity_domain::Moment;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Rotate, Scope};
@@ -132,7 +132,7 @@ fn a_key_of_another_organization_or_one_that_never_was_does_nothing() {
     }
 }
 
-// The committer remembers keys from batch to batch; another process may end one in between.
+// The committer caches keys from batch to batch. Another process may revoke one in between.
 #[test]
 fn a_key_that_another_process_revoked_does_nothing() {
     let history = History::new();
@@ -153,7 +153,7 @@ fn a_key_that_another_process_revoked_does_nothing() {
     assert!(is_refused(&late), "{late:?}");
 }
 
-// The head of the log is locked elsewhere, so that commands wait; their callers do not.
+// Another session has `log_head` locked, so that commands wait. Their callers do not wait.
 #[test]
 fn a_command_whose_caller_went_away_is_not_carried_out() {
     let history = History::new();

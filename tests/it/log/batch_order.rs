@@ -20,7 +20,7 @@ fn provision(id: Uuid, state: Option<&str>) -> Append {
     ask_identity(id, IdentityCommand::ProvisionPhone(order))
 }
 
-/// The number that a command came to.
+/// The phone number that a command got.
 #[track_caller]
 fn number(answer: &Answer) -> String {
     let events = &answer.as_ref().expect("there is a number").events;
@@ -32,7 +32,7 @@ fn number(answer: &Answer) -> String {
     phone.number.clone()
 }
 
-/// Leaves only these free numbers.
+/// Leaves only these phone numbers in the pool.
 fn stocked(history: &History, numbers: &[(&str, &str)]) {
     history.database.execute("delete from phone_number_pool");
     for (number, state) in numbers {

@@ -1,4 +1,4 @@
-//! Many commands in one transaction, and to each its own answer.
+//! Many commands in one transaction: each gets its own answer.
 
 use identity_domain::Namespace;
 use identity_domain::api_key::{self, ApiKeyError};
@@ -100,7 +100,7 @@ fn an_aggregate_of_another_type_is_as_good_as_none() {
     let history = History::new();
     let desk = ids::mint();
     let revoke = || ask(&desk, Command::ApiKey(api_key::Command::Revoke));
-    // In the batch that created the identity its state is known already; in a batch of its own it has to be read.
+    // In the batch that creates the identity, its state is in memory. In a later batch it has to be read.
     let [created, revoked] = history.in_one_batch([create(desk, "harbor-desk"), revoke()]);
     assert_eq!(names(&created), ["identity.created"]);
     rejected(revoked, ApiKeyError::NotFound);
@@ -128,7 +128,7 @@ fn organizations_count_their_events_by_themselves() {
     assert_eq!(places, expected.map(|(position, whose, sequence)| (position, whose.to_owned(), sequence)));
 }
 
-/// Both committers remember the aggregate, and each misses what the other has appended to it.
+/// Both committers cache the aggregate, and each has to read what the other has appended.
 #[test]
 fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
     let history = History::new();
@@ -152,7 +152,7 @@ fn a_committer_learns_what_others_have_appended_to_what_it_remembers() {
     });
 }
 
-// So that no answer has to read or to fold the history of what it shows, however long that is.
+// The row is handed out with the answer, so no answer has to read or fold the history of the aggregate.
 #[test]
 fn every_answer_has_the_row_as_its_own_command_left_it() {
     let history = History::new();

@@ -1,4 +1,4 @@
-//! Ciphertexts are written and deleted with the events that tell of them.
+//! Ciphertexts are written and deleted in the transaction of their events.
 
 use identity_log::ciphertexts::{self, CiphertextChange};
 

@@ -1,17 +1,18 @@
-//! Aggregates and batches with very many parts: what is done under the head lock costs what it changes. Work that grows
-//! with the square of these numbers runs into the time limits of the committer, and is refused.
+//! Aggregates and batches with very many parts. Work under the head lock may grow with the size of the change only. If
+//! it grew with its square, the commands here would exceed the time limits of the committer, and be refused.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// How many may see one identity.
+/// The number of viewers of one identity.
 const VIEWERS: i64 = 40_000;
 
-/// How many secrets an identity may be created with.
+/// The number of secrets with which an identity is created.
 const SECRETS: usize = 5_000;
 
-/// Claims on names, as if so many identities lived in the organization: a wildcard that is narrowed names all of them.
+/// Inserts claims on names as if this many identities lived in the organization. A wildcard that is narrowed names all
+/// of them.
 fn crowd(history: &History) {
     history.database.execute(&format!(
         "insert into name_claims (name, organization_id, identity_id)
@@ -49,7 +50,7 @@ fn an_identity_with_very_many_viewers_can_be_changed_and_deleted() {
     assert_eq!(rows(&history), 0);
 }
 
-// Each of the commands asks who lives in the organization; none but the first has to be told.
+// Each command may need the list of live identities, but only the first one gets it.
 #[test]
 fn a_batch_of_revocations_lists_a_large_organization_once() {
     let history = History::new();
@@ -90,7 +91,7 @@ fn a_create_may_use_very_many_secrets() {
     assert_eq!(history.database.number("select count(*) from read_model.vault_access"), 0);
 }
 
-// Grants, revocations and grants anew of the same viewers, among themselves in one batch.
+// One batch grants, revokes and grants again the same viewers.
 #[test]
 fn rows_of_one_batch_are_what_its_events_come_to() {
     let history = History::new();

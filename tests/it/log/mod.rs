@@ -1,4 +1,4 @@
-//! The event log by itself, on a real Postgres: what is promised of positions, batches, refusals and seals.
+//! The event log alone, on a real Postgres: positions, batches, refusals and seals.
 
 mod ahead;
 mod authority;
@@ -30,10 +30,10 @@ use uuid::Uuid;
 
 use crate::harness::{Database, eventually, wait};
 
-/// How long a state may take to come about before a test gives up.
+/// How long a test waits for a state before it fails.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Returns when a query answers true, and fails the test if it does not come to that.
+/// Waits until a query returns true, and fails the test after a minute.
 async fn becomes_true(pool: &PgPool, query: &str) {
     let asking = async {
         while !sqlx::query_scalar::<_, bool>(query).fetch_one(pool).await.unwrap() {
@@ -46,10 +46,10 @@ async fn becomes_true(pool: &PgPool, query: &str) {
 
 type Answer = Result<Committed, AppendError>;
 
-/// Whose history the tests write, unless they say otherwise.
+/// The organization of all commands, unless a test says otherwise.
 const HARBOR: &str = "org_harbor";
 
-/// An empty log over a database of its own.
+/// An empty log over a database for one test.
 struct History {
     database: Database,
     name_hold: Duration,
@@ -64,19 +64,19 @@ impl History {
         Self { database: Database::create(), name_hold }
     }
 
-    /// One more way into the same log, with a committer of its own, as every process has.
+    /// Another handle of the same log, with its own committer, as another process has.
     fn open(&self) -> (Log, Committer) {
         open(connect_options(self.database.pool()), self.name_hold)
     }
 
-    /// Appends what must succeed, in a batch of its own.
+    /// Appends a command that must succeed, in a batch of its own.
     #[track_caller]
     fn append(&self, append: Append) -> Committed {
         let [answer] = self.in_one_batch([append]);
         answer.expect("the command is accepted")
     }
 
-    /// Appends commands that wait together before anybody commits, in this order.
+    /// Appends commands in one batch, in this order: they are queued before the committer runs.
     #[track_caller]
     fn in_one_batch<const N: usize>(&self, appends: [Append; N]) -> [Answer; N] {
         let (log, committer) = self.open();
@@ -91,7 +91,7 @@ impl History {
         wait(read::head(self.database.pool())).unwrap()
     }
 
-    /// All of it.
+    /// All events.
     fn events(&self) -> Vec<Recorded> {
         wait(read::page(self.database.pool(), 0, i64::MAX)).unwrap()
     }
@@ -106,13 +106,13 @@ fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
     )
 }
 
-/// Puts all commands into the queue before it waits for the first answer; then the log is closed, so that its
-/// committer ends with the last of them.
+/// Queues all commands before it waits for the first answer. The log is dropped then, so the committer ends after the
+/// last command.
 async fn queued<const N: usize>(log: Log, appends: [Append; N]) -> [Answer; N] {
     queue(log, appends).await.await
 }
 
-/// Puts all commands into the queue at once: a committer that runs in the same task finds all of them.
+/// Queues all commands at once. A committer that runs in the same task finds all of them.
 async fn queue<const N: usize>(log: Log, appends: [Append; N]) -> impl Future<Output = [Answer; N]> + Send {
     let mut answers = Vec::with_capacity(N);
     for append in appends {
@@ -125,7 +125,7 @@ async fn queue<const N: usize>(log: Log, appends: [Append; N]) -> impl Future<Ou
         .map(|answers| answers.try_into().expect("every command has its answer"))
 }
 
-/// What is asked, by the operator, at whatever version the aggregate has.
+/// A command of the operator, without an expected version.
 fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
     Append {
         organization_id: HARBOR.to_owned(),
@@ -206,7 +206,7 @@ fn register(id: Uuid, name: &str) -> Append {
     ask(&id, Command::VaultSecret(vault_secret::Command::Register { registration, content_sha256: None }))
 }
 
-/// A refusal by the rules.
+/// Asserts that the rules refused a command.
 #[track_caller]
 fn rejected(answer: Answer, expected: impl Into<Rejection>) {
     match answer {
@@ -215,7 +215,7 @@ fn rejected(answer: Answer, expected: impl Into<Rejection>) {
     }
 }
 
-/// The names of the events that a command came to.
+/// The types of the events of a command.
 #[track_caller]
 fn names(answer: &Answer) -> Vec<&'static str> {
     let committed = answer.as_ref().expect("the command is accepted");

@@ -1,4 +1,4 @@
-//! The committer's connection is cut, and nothing that was acknowledged is missing.
+//! The connection of the committer is cut, and no acknowledged event is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,17 +10,18 @@ use super::*;
 /// How often the connection is cut while tasks append.
 const CUTS: usize = 10;
 
-/// A state that does not come within this time never comes.
+/// How long a test waits for a state before it fails.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Cuts the connection of every committer of this database, and says how many there were.
+/// Cuts the connections of all committers of this database, and returns their number.
 async fn cut(pool: &PgPool) -> i64 {
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                where datname = current_database() and application_name = 'identityd committer'";
     sqlx::query_scalar(cut).fetch_one(pool).await.unwrap()
 }
 
-/// Succeeded, or was told that it may not have; nothing else can come of a cut.
+/// The events of a command that succeeded, or `None` if its outcome is unknown or the log was unavailable. A cut has no
+/// other result.
 fn acknowledged(answer: Answer) -> Option<Vec<Recorded>> {
     match answer {
         Ok(committed) => Some(committed.events),
@@ -48,13 +49,13 @@ fn after_its_connection_was_cut_the_committer_goes_on() {
     });
 }
 
-/// How far the tasks have come, and whether they may stop.
+/// How many commands were acknowledged, and whether the tasks may stop.
 struct Course {
     acknowledged: watch::Sender<usize>,
     done: AtomicBool,
 }
 
-/// Creates identities until it may stop, and keeps what was acknowledged.
+/// Creates identities until it may stop, and returns the acknowledged events.
 async fn create_on(course: &Course, log: Log, number: usize) -> Vec<Recorded> {
     let mut kept = Vec::new();
     for round in 0.. {
@@ -70,7 +71,7 @@ async fn create_on(course: &Course, log: Log, number: usize) -> Vec<Recorded> {
     kept
 }
 
-/// Cuts the connection whenever something was acknowledged since the last cut.
+/// Cuts the connection each time that something was acknowledged since the last cut.
 async fn cut_again_and_again(course: &Course, pool: &PgPool) {
     let mut news = course.acknowledged.subscribe();
     for _ in 0..CUTS {

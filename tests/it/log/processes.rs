@@ -1,4 +1,4 @@
-//! Several committers, in several processes, over one log.
+//! Several committers, in several processes, write to one log.
 
 use std::collections::HashMap;
 use std::process::{Command as Process, Stdio};
@@ -9,23 +9,23 @@ use tokio::sync::watch;
 
 use super::*;
 
-/// Where the helper below is to append; without it the helper has nothing to do.
+/// The environment variable with the URL for the helper process. Without it the helper does nothing.
 const APPEND_TO: &str = "IDENTITYD_TEST_APPEND_TO";
-/// Which identity all tasks change.
+/// The environment variable with the identity that all tasks change.
 const SHARED: &str = "IDENTITYD_TEST_SHARED_IDENTITY";
 
-/// Tasks of each log: two logs here and one in the other process make sixteen.
+/// The tasks of each log. Two logs here and one in the other process have sixteen together.
 const TASKS_HERE: usize = 4;
 const TASKS_THERE: usize = 8;
 const ROUNDS: usize = 12;
-/// A birth, two fields changed, and the metadata of the identity that all change.
+/// One round: a create, two changes, and a change of the identity that all tasks share.
 const EVENTS_OF_A_ROUND: usize = 4;
 
-/// A state that does not come within this time never comes.
+/// How long a test waits for a state before it fails.
 const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What one task appends: identities of its own in an organization that it shares with other tasks, and changes of an
-/// identity that all tasks of all processes change.
+/// Appends the events of one task: identities of its own in an organization that it shares with other tasks, and
+/// changes of an identity that all tasks of all processes share.
 async fn task(log: Log, process: &str, number: usize, shared: Uuid) -> Vec<Recorded> {
     let organization = format!("org_{}", number % 3);
     let mut acknowledged = Vec::new();
@@ -48,7 +48,7 @@ async fn task(log: Log, process: &str, number: usize, shared: Uuid) -> Vec<Recor
     acknowledged
 }
 
-/// All tasks of one log, until they are done.
+/// Runs all tasks of one log.
 async fn tasks(
     (log, committer): (Log, Committer),
     count: usize,
@@ -63,7 +63,7 @@ async fn tasks(
     acknowledged.concat()
 }
 
-/// Reads from its own position whenever it hears of news, until it has seen so many events.
+/// Reads after its own position whenever it is notified, until it has seen this many events.
 async fn follow(pool: &PgPool, mut news: watch::Receiver<Head>, count: usize) -> Vec<Recorded> {
     let mut seen: Vec<Recorded> = Vec::new();
     while seen.len() < count {
@@ -74,7 +74,7 @@ async fn follow(pool: &PgPool, mut news: watch::Receiver<Head>, count: usize) ->
     seen
 }
 
-/// Not a test by itself: the other process of the test below.
+/// The other process of the test below. It is no test itself.
 #[test]
 fn appends_when_told_where() {
     let (Some(url), Some(shared)) = (std::env::var_os(APPEND_TO), std::env::var_os(SHARED)) else { return };
@@ -84,7 +84,7 @@ fn appends_when_told_where() {
     assert_eq!(acknowledged.len(), TASKS_THERE * ROUNDS * EVENTS_OF_A_ROUND);
 }
 
-/// This very program again, told to run nothing but the helper.
+/// Starts this program again, with nothing but the helper.
 fn other_process(database: &Database, shared: Uuid) -> Process {
     let mut process = Process::new(std::env::current_exe().unwrap());
     process
@@ -114,7 +114,7 @@ fn a_follower_sees_what_sixteen_tasks_of_two_processes_append_once_and_in_order(
     let birth = history.append(create(shared, "shared-desk")).events;
     let total = 1 + (2 * TASKS_HERE + TASKS_THERE) * ROUNDS * EVENTS_OF_A_ROUND;
     let child = other_process(&history.database, shared).spawn().unwrap();
-    let (follower, news) = Follower::new(history.database.pool().clone());
+    let (follower, news) = wait(Follower::connect(history.database.pool().clone())).unwrap().unwrap();
     let work = async {
         let following = tokio::spawn(follower.run());
         let (seen, here, also_here) = futures::join!(

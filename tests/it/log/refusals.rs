@@ -1,10 +1,10 @@
-//! What the database itself refuses.
+//! Writes that the database itself refuses.
 
 use sqlx::Executor as _;
 
 use super::*;
 
-/// SQLSTATE of what the triggers on the log raise.
+/// The SQLSTATE that the triggers of the log raise.
 const RESTRICT_VIOLATION: &str = "23001";
 
 #[track_caller]

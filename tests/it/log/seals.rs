@@ -1,4 +1,4 @@
-//! What is written beside every event: the moment, who it was, and the hash over all of it.
+//! What is written with every event: its moment, its actor, and the hash over all of it.
 
 use identity_domain::identity::Update;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use super::*;
 use crate::harness::World;
 
-/// RFC 8785 for what envelopes consist of: no fractions, and names of members in ASCII.
+/// RFC 8785 for envelopes, which have no fractions, and whose members have ASCII names.
 fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {
@@ -26,7 +26,7 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-/// The columns as the database tells them, with moments formatted by it, and the hash that stands beside them.
+/// The columns of each event, with moments formatted by Postgres, and its leaf hash.
 fn sealed(history: &History) -> Vec<(Value, Vec<u8>)> {
     let query =
         "select *, to_char(recorded_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as moment
@@ -64,7 +64,7 @@ fn every_event_is_sealed_by_the_hash_over_its_envelope() {
     assert_eq!(sealed.len(), 5);
     for (envelope, seal) in sealed {
         let canonical = canonical(&envelope);
-        // Postgres computes the hash: nothing of the software under test takes part in it.
+        // Postgres computes the hash, so that no code under test takes part in it.
         let hash = sqlx::query_scalar("select sha256('\\x00'::bytea || convert_to($1, 'UTF8'))");
         let hash: Vec<u8> = wait(hash.bind(&canonical).fetch_one(history.database.pool())).unwrap();
         assert_eq!(seal, hash, "{canonical}");

@@ -1,4 +1,4 @@
-//! The stock repository of postgres-es over our table.
+//! The repository of postgres-es reads our table.
 
 use identity_domain::api_key::{self, ApiKey, Issue, Scope};
 use identity_domain::identity::{FilterMode, Identity, PhoneOrder, Update};
@@ -9,7 +9,7 @@ use identity_domain::{Decider, NumberWish, State};
 
 use super::*;
 
-/// An aggregate as our own reads tell it: its state, and its version.
+/// State and version of an aggregate, from our own reads.
 fn folded(history: &History, aggregate_id: &str) -> (Option<State>, usize) {
     let mut state = None;
     let mut version = 0;
@@ -45,7 +45,7 @@ fn issue(scope: Scope) -> Command {
     })))
 }
 
-/// An identity to which nearly everything has happened, and another that it shows itself to.
+/// An identity with nearly every kind of event, and another one that may see it.
 fn lived(history: &History, secret: Uuid) -> [Uuid; 2] {
     let [desk, viewer] = [ids::mint(), ids::mint()];
     let order = PhoneOrder {

@@ -1,4 +1,4 @@
-//! Who is let in, what the others are told, and that a write is carried out, or refused and leaves nothing.
+//! Who may do what, what all others are answered, and that a refused write leaves nothing.
 
 use std::thread;
 
@@ -6,10 +6,10 @@ use super::estate::{Estate, PRIVATE, Target, Who};
 use super::walk::{self, Named, Operation, Request};
 use crate::harness::{Answer, Caller, World, text};
 
-/// An idempotency key under which the admin has written before the walk.
+/// An idempotency key that the admin has used before the tests.
 const USED: &str = "used-before";
 
-/// What is refused, or not done, for a reason of its own, to a caller whose scope is admitted.
+/// Requests that are refused for a reason of their own, although the scope of the key is admitted.
 const EXCEPTIONS: [(&str, Who, u16, &str); 6] = [
     ("list_identities", Who::Auditor, 403, "an auditor reads identities as of a moment only"),
     ("get_identity", Who::Auditor, 403, "an auditor reads identities as of a moment only"),
@@ -24,15 +24,15 @@ const EXCEPTIONS: [(&str, Who, u16, &str); 6] = [
     ("update_mailbox", Who::Itself, 403, "an agent sets nothing of its mailbox (contract, section 8)"),
 ];
 
-/// What has to come of a request.
+/// The expected result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Success,
     Unauthorized,
     Forbidden,
-    /// The very same as if the target had never existed.
+    /// The same answer as for a target that never existed.
     LikeNobody,
-    /// The target is shown, or what is asked for of it is refused as if it did not exist; nothing of it changes.
+    /// A read may show the target. Everything else is refused, and nothing changes.
     AtMostReading,
 }
 
@@ -49,14 +49,14 @@ fn expected(operation: &Operation, who: Who, request: &Request) -> Expected {
     }
 }
 
-/// All that a write can leave behind, in the organizations whose id is like this.
+/// The numbers of rows that a write could leave, in organizations whose id is like this.
 pub(super) fn traces(world: &World, organization: &str) -> String {
     let count = |table| format!("(select count(*) from {table} where organization_id like '{organization}')");
     let counts = ["events", "name_claims", "ciphertexts", "idempotency_records"].map(count);
     world.database().text(&format!("select concat_ws(' ', {})", counts.join(", ")))
 }
 
-/// Sends a request that must be refused; a write also under an idempotency key that somebody else has used before.
+/// Sends a request that must be refused. A write is also sent with an idempotency key that somebody else has used.
 fn refused(operation: &Operation, request: &Request, caller: &Caller) -> Answer {
     let answer = request.send(caller);
     if operation.is_write() {
@@ -70,12 +70,12 @@ fn refused(operation: &Operation, request: &Request, caller: &Caller) -> Answer 
 fn is_like_nobodys(operation: &Operation, request: &Request, answer: &Answer, nobodys: &Answer) {
     assert_eq!(answer.status, nobodys.status, "{answer}, but {nobodys}");
     assert_eq!(answer.without_request_id(), nobodys.without_request_id());
-    // The past is read by admins and auditors alone, whoever is asked for.
+    // Only admins and auditors read the past, so an agent gets 403 for every target.
     let is_of_the_past = answer.status == 403 && request.target.contains("as_of=");
     assert!(!operation.path.contains('{') || answer.status == 404 || is_of_the_past, "{answer}");
 }
 
-/// Holds what is due to a caller who may not have all.
+/// Checks the answer to a caller that may not do everything.
 fn hold(estate: &Estate, operation: &Operation, who: Who, all_parameters: bool) {
     let caller = estate.caller(who);
     let request = operation.request(&estate.target.names, all_parameters);
@@ -127,13 +127,13 @@ fn nobody_does_or_learns_what_is_not_theirs() {
     }
 }
 
-/// Texts that a caller must never be shown.
+/// Texts that a caller must never see.
 fn kept_from(who: Who, target: &Target) -> Vec<String> {
     if who.scope().is_none() || who.must_not_know_the_target() {
         return target.marks.clone();
     }
     match who {
-        Who::Granted => ["secret_id", "api_key_id"]
+        Who::Granted => ["secret_id", "api_key_id", "subscription_id"]
             .map(|name| target.names.parameters[name].clone())
             .into_iter()
             .chain([PRIVATE, "target-secret"].map(str::to_owned))
@@ -142,7 +142,7 @@ fn kept_from(who: Who, target: &Target) -> Vec<String> {
     }
 }
 
-/// What comes of a request to a caller whose scope is admitted.
+/// The expected status for a caller whose scope is admitted.
 pub(super) fn due(operation: &Operation, who: Who) -> u16 {
     let exception = EXCEPTIONS.iter().find(|(id, other, ..)| *id == operation.id && *other == who);
     exception.map_or_else(|| operation.success(), |(_, _, status, _)| *status)
@@ -167,7 +167,8 @@ fn a_read_shows_what_its_reader_may_see_and_nothing_else() {
     });
 }
 
-/// The tag of what is written to; none if the write takes none. A write that expects another version is refused with it.
+/// The tag that `If-Match` must name; `None` if the operation does not take the header. It is in the answer to a write
+/// that expects another version.
 fn present_tag(operation: &Operation, request: &Request, caller: &Caller) -> Option<String> {
     operation.takes("If-Match").then(|| {
         let refused = request.of(caller).header("If-Match", "\"999\"").send().must_be(412);
@@ -175,8 +176,8 @@ fn present_tag(operation: &Operation, request: &Request, caller: &Caller) -> Opt
     })
 }
 
-/// A write in a new organization that has everything but what the write makes. It comes through a proxy that compresses,
-/// for a client that takes nothing else.
+/// Sends a write in a new organization, in which everything exists but what the write creates. The tag is weak, as if a
+/// compressing proxy had passed it on, and the client accepts no uncompressed answer.
 fn write_anew(world: &World, operation: &Operation, who: Who) {
     let admin = world.new_admin();
     let viewer = text(&admin.create(&format!("viewer-{}", walk::next()))["id"]);

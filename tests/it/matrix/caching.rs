@@ -1,8 +1,8 @@
-//! Whose answer is whose, and that a tag names the bytes.
+//! No answer is given to another key, and a strong tag stands for certain bytes.
 //!
-//! Every answer of every test is held against two of these laws by the harness: nothing that was answered to a key may be
-//! kept by a cache, and two answers of one URL with the same strong tag are the same bytes. So a walk that reads everything
-//! as everybody, before and after every write, holds the second law for all of that.
+//! The harness checks two rules for every answer of every test: no HTTP cache may store an answer to a key, and two answers
+//! of one URL with the same strong tag have the same bytes. So these tests read everything as every caller, before and
+//! after every write.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::estate::{Estate, Target, Who};
 use super::walk::{self, Operation, Request};
 use crate::harness::{Answer, Caller, World, text};
 
-/// Who reads while somebody writes. Organizations differ from write to write, so each reads beside all others.
+/// The readers. Each write has an organization of its own.
 const READERS: [Who; 4] = [Who::Hidden, Who::Granted, Who::Itself, Who::Admin];
 
 fn tag(answer: &Answer) -> Option<&str> {
@@ -23,7 +23,7 @@ fn conditional(request: &Request, caller: &Caller, tags: &str) -> Answer {
     request.of(caller).header("If-None-Match", tags).send()
 }
 
-/// Holds that a reader is told that nothing has changed for its own tag, and for no tag of a body that it is not shown.
+/// Asserts that a reader gets 304 for its own tag, and not for the tag of a body that another reader is shown.
 fn hold_tags(operation: &Operation, request: &Request, answers: &[(&Caller, Answer)]) {
     for (caller, answer) in answers {
         let tag = tag(answer).unwrap_or_else(|| panic!("{answer} has no tag"));
@@ -36,14 +36,14 @@ fn hold_tags(operation: &Operation, request: &Request, answers: &[(&Caller, Answ
     }
 }
 
-/// Headers that say of an answer what it is. Its id and its moment are its own.
+/// The headers of an answer, except its request id and date.
 fn described(answer: &Answer) -> BTreeMap<&str, &str> {
     let own = ["x-request-id", "date"];
     let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
     headers.map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// A HEAD is answered as a GET, without the body.
+/// Asserts that HEAD is answered like GET, without the body.
 fn hold_head(request: &Request, caller: &Caller, get: &Answer) {
     let head = request.with_method(Method::HEAD).send(caller);
     assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{head}");
@@ -52,7 +52,7 @@ fn hold_head(request: &Request, caller: &Caller, get: &Answer) {
     }
 }
 
-/// A path with a slash at its end is the same, where the document says so, and nothing elsewhere.
+/// Asserts that a path with a slash at its end gets the same answer if the document says so, and 404 otherwise.
 fn hold_slash(operation: &Operation, request: &Request, caller: &Caller, plain: &Answer) {
     let slashed = request.with_slash().send(caller);
     if operation.has_twin() {
@@ -97,7 +97,7 @@ fn nothing_between_may_keep_a_stream() {
     }
 }
 
-/// A new organization with a target, and everybody who reads there.
+/// A new organization with a target, and its readers.
 struct Scene {
     target: Target,
     readers: Vec<(Who, Caller)>,
@@ -121,7 +121,7 @@ impl Scene {
         &self.readers.last().unwrap().1
     }
 
-    /// Everything that everybody is shown. The harness holds each answer against all earlier ones with the same tag.
+    /// Reads everything as every reader. The harness compares each answer with all earlier ones that have the same tag.
     fn read_all(&self, reads: &[Operation]) {
         for operation in reads {
             let request = operation.request(&self.target.names, false);
@@ -132,7 +132,7 @@ impl Scene {
     }
 }
 
-/// Holds that a write is seen by the next read of what it wrote.
+/// Asserts that the next read of a resource shows what was written.
 fn is_seen(scene: &Scene, operation: &Operation, request: &Request, written: &Answer) {
     let get = |path: &str| scene.admin().call_at(Method::GET, path).send();
     match operation.method {
@@ -150,7 +150,7 @@ fn is_seen(scene: &Scene, operation: &Operation, request: &Request, written: &An
     }
 }
 
-/// A notice of a change is in the answer to the change alone, and a read may show more.
+/// Only the answer to a change has a notice of it. A read may have more members.
 #[track_caller]
 fn shows_what_was_written(read: &Answer, written: &Answer) {
     let (shown, made) = (read.json(), written.json());

@@ -1,4 +1,4 @@
-//! An organization in which everything exists that a request can name, and everybody who may call.
+//! An organization in which everything exists that a request can name, with one caller of each kind.
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use super::walk::{Names, next};
 use crate::harness::{Caller, NOBODY, World, eventually, text};
 
-/// What the target shows to admins and to itself alone.
+/// A text of the target that only admins and the target itself may see.
 pub(super) const PRIVATE: &str = "nobody-elses-business";
 
-/// A caller, as it stands to the target of the requests.
+/// The kinds of callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Who {
     NoKey,
@@ -30,7 +30,7 @@ pub(super) enum Who {
 }
 
 impl Who {
-    /// The scope of its key; none if the key opens nothing.
+    /// The scope of its key; `None` if the key is not valid.
     pub(super) fn scope(self) -> Option<&'static str> {
         match self {
             Self::NoKey | Self::Garbage | Self::RevokedAdmin | Self::AgentOfTheDeleted => None,
@@ -44,27 +44,27 @@ impl Who {
         matches!(self, Self::OtherAdmin | Self::OtherAgent)
     }
 
-    /// Whether the target does not exist for it.
+    /// Whether the target is answered as if it did not exist.
     pub(super) fn must_not_know_the_target(self) -> bool {
         self.is_of_another_organization() || self == Self::Hidden
     }
 }
 
-/// An identity with all that an identity can have, in an organization with a vault.
+/// An identity with everything that an identity can have, in an organization with a vault.
 pub(super) struct Target {
     pub(super) id: String,
     pub(super) key: String,
     pub(super) names: Names,
-    /// Texts by which it is known.
+    /// Texts by which the target can be recognized.
     pub(super) marks: Vec<String>,
 }
 
-/// What a client would make of a vault key.
+/// The hash that a client computes from a vault key.
 fn hash(key: &str) -> String {
     format!("{:x}", Sha256::digest(key))
 }
 
-/// A body of which the estate does not care.
+/// A wrapped vault key. Its content does not matter here.
 fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
     let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
     json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
@@ -79,7 +79,8 @@ pub(super) fn make_vault(admin: &Caller, name: &str) -> [String; 2] {
 }
 
 impl Target {
-    /// Furnishes an organization, but for what `is_left_out` names by the error of making it again.
+    /// Creates the target. `is_left_out` gets an error code, and says whether to leave out what a second attempt to
+    /// create it would fail with.
     pub(super) fn new(admin: &Caller, viewer_id: &str, is_left_out: impl Fn(&str) -> bool) -> Self {
         let handle = format!("target-desk-{}", next());
         let identity = admin.try_create(&handle, json!({ "description": "target-text" })).created();
@@ -96,9 +97,13 @@ impl Target {
         let spare = text(&spare["record"]["id"]);
         let hashes =
             if is_left_out("vault_exists") { ["x", "y"].map(hash) } else { make_vault(admin, "home") };
-        let mut names = Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare], hashes);
+        let body = json!({ "agent_identity_id": id, "url": format!("https://{PRIVATE}.example/events"), "event_types": ["identity.updated"] });
+        let subscription = text(&admin.post("/webhooks/subscriptions", &body).created()["id"]);
+        let mut names =
+            Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare, &subscription], hashes);
         names.parameters.insert("as_of", text(&admin.identity(&handle)["updated_at"]));
-        let marks = [&handle, &id, &tunnel, &number, &secret, &spare].map(Clone::clone).into_iter();
+        let marks =
+            [&handle, &id, &tunnel, &number, &secret, &spare, &subscription].map(Clone::clone).into_iter();
         let marks = marks.chain([PRIVATE, "target-text", "target-secret"].map(str::to_owned));
         let marks = marks.filter(|mark| mark != NOBODY).collect();
         Self { id, key: text(&own["api_key"]), names, marks }
@@ -116,7 +121,7 @@ impl Names {
         handle: &str,
         id: &str,
         viewer_id: &str,
-        [tunnel, number, secret, key]: [&str; 4],
+        [tunnel, number, secret, key, subscription]: [&str; 5],
         hashes: [String; 2],
     ) -> Self {
         let [primary, recovery] = hashes;
@@ -132,6 +137,7 @@ impl Names {
             ("phone_number_id", number),
             ("secret_id", secret),
             ("api_key_id", key),
+            ("subscription_id", subscription),
             ("auth_hash", &recovery),
             ("organization_sequence", "1"),
             ("from", "1"),
@@ -147,17 +153,22 @@ impl Names {
         Self { parameters: parameters.map(owned).into(), members: members.map(owned).into() }
     }
 
-    /// Names in good form of what never existed, and the same moments.
+    /// Valid names of things that never existed. The moment stays the same.
     pub(super) fn of_nobody(&self) -> Self {
         let key = format!("ApiKey_{NOBODY}");
-        let mut names =
-            Self::new("nobody-at-all", NOBODY, NOBODY, [NOBODY, NOBODY, NOBODY, &key], ["a", "b"].map(hash));
+        let mut names = Self::new(
+            "nobody-at-all",
+            NOBODY,
+            NOBODY,
+            [NOBODY, NOBODY, NOBODY, &key, NOBODY],
+            ["a", "b"].map(hash),
+        );
         names.parameters.insert("as_of", self.parameters["as_of"].clone());
         names
     }
 }
 
-/// A target in the organization that tests live in, and everybody who may ask for it.
+/// A target in the organization that most tests use, with one caller of each kind.
 pub(super) struct Estate {
     pub(super) target: Target,
     pub(super) callers: Vec<(Who, Caller)>,
@@ -196,7 +207,7 @@ impl Estate {
         &self.callers.iter().find(|(other, _)| *other == who).unwrap().1
     }
 
-    /// Returns when the histories are signed, since there are no proofs before.
+    /// Waits until both histories are signed, since there are no proofs before.
     fn is_signed(&self) {
         for admin in [Who::Admin, Who::OtherAdmin].map(|who| self.caller(who)) {
             eventually("the history is signed", || admin.get("/log/checkpoint").status == 200);

@@ -1,12 +1,12 @@
-//! Laws that hold for every operation and every caller. The operations come from the document that the service answers with, so
-//! a new route is under all laws without a line of test.
+//! Rules for every operation and every caller. The operations are read from the served document, so a new route is
+//! tested without a line of its own.
 //!
 //! - [`walk`]: the operations, and a valid request for each of them.
-//! - [`estate`]: an organization in which everything exists that a request can name, and everybody who may call.
-//! - [`authorization`]: who is let in, what the others are told, and that a refused write leaves nothing.
-//! - [`caching`]: whose answer is whose, and that a tag names the bytes.
-//! - [`revocation`]: a key that ends while its request is under way.
-//! - [`shares`]: what a hostile key costs others.
+//! - [`estate`]: an organization in which everything exists that a request can name, with one caller of each kind.
+//! - [`authorization`]: who may do what, what all others are answered, and that a refused write leaves nothing.
+//! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
+//! - [`revocation`]: a key that ends while its request is being answered.
+//! - [`shares`]: what a hostile key can take from others.
 
 mod authorization;
 mod caching;

@@ -1,4 +1,4 @@
-//! A key that ends while its request is under way: nothing is done in its name any more, and nothing is shown to it.
+//! A key that ends while its request is being answered: nothing more is done or shown for it.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::thread;
@@ -12,13 +12,14 @@ use super::estate::{Target, Who};
 use super::walk::{self, Operation, Request, STREAM, next};
 use crate::harness::{Caller, World, text};
 
-/// More lines than the sockets between two processes hold, which a stream may have filled before its key ended.
+/// More lines than the buffers of two sockets take. A stream may have filled these before its key ended.
 const MANY_SIGNS_OF_LIFE: usize = 5_000_000;
 
-/// More bytes than the sockets between two processes take, so that an answer that nobody reads waits in the service.
+/// More bytes than the buffers of two sockets take, so that the rest of an answer that nobody reads waits in the
+/// service.
 const LONG: usize = 8 << 20;
 
-/// How a key can end.
+/// The ways in which a key ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     AdminKeyRevoked,
@@ -31,7 +32,7 @@ impl Ending {
     const ALL: [Self; 4] =
         [Self::AdminKeyRevoked, Self::AuditorKeyRevoked, Self::AgentKeyRevoked, Self::IdentityDeleted];
 
-    /// The holder of the key, as it stands to the target.
+    /// The kind of caller that holds the key.
     const fn of(self) -> Who {
         match self {
             Self::AdminKeyRevoked => Who::Admin,
@@ -40,7 +41,7 @@ impl Ending {
         }
     }
 
-    /// The endings of keys that an operation takes.
+    /// The ways in which the keys that an operation takes can end.
     fn for_operation(operation: &Operation) -> Vec<Self> {
         let is_admitted = |ending: &Self| {
             ending.of().scope().is_some_and(|scope| operation.scopes().unwrap().contains(&scope))
@@ -49,7 +50,7 @@ impl Ending {
     }
 }
 
-/// An organization with a target, in which keys are made to be ended.
+/// An organization with a target. Keys are issued in it, and then end.
 struct Scene<'a> {
     world: &'a World,
     admin: Caller,
@@ -58,7 +59,7 @@ struct Scene<'a> {
     target: Target,
 }
 
-/// A holder of a key, and what is deleted so that the key ends.
+/// The holder of a key, and the path to delete so that the key ends.
 struct Holder {
     caller: Caller,
     request: Request,
@@ -93,7 +94,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A target of its own, which is deleted.
+    /// The holder of the key of another target, which is deleted.
     fn mortal(&self, operation: &Operation) -> Holder {
         let is_left_out = |code: &str| code == "vault_exists" || operation.can_fail_with(code);
         let target = Target::new(&self.admin, &self.viewer_id, is_left_out);
@@ -109,8 +110,8 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Sends the head of a write, ends its key, and sends the body. Without a body of its own, a write reads one only to tell
-/// repetitions apart.
+/// Sends the head of a write, ends its key, and sends the body. The service also waits for the body of a write that
+/// takes none if it has an idempotency key.
 fn write_with_a_key_that_ends(scene: &Scene<'_>, ending: Ending, operation: &Operation, headers: &str) {
     let holder = scene.holder(ending, operation);
     let body =
@@ -133,7 +134,7 @@ fn write_with_a_key_that_ends(scene: &Scene<'_>, ending: Ending, operation: &Ope
         before,
         "{ending:?} {headers:?} {answer}: something was done for a key that had ended"
     );
-    // What an agent must not do is refused before the body is looked at.
+    // A write that an agent may not do is refused before the body is read.
     let is_refused_anyway = answer.status == 403 && due(operation, ending.of()) == 403;
     assert!(is_ended && answer.status == 401 || is_refused_anyway, "{ending:?} {headers:?} {answer}");
 }
@@ -153,7 +154,7 @@ fn no_write_is_carried_out_for_a_key_that_ended_while_the_body_was_awaited() {
     });
 }
 
-/// Opens a live stream, lets it see something, ends its key, and lets something happen that it must not see.
+/// Opens a live stream, reads an event, ends its key, and causes an event that the stream must not show.
 fn follow_with_a_key_that_ends(scene: &Scene<'_>, ending: Ending, operation: &Operation) {
     let holder = scene.holder(ending, operation);
     let handle = &scene.target.names.parameters["agent_handle"];
@@ -199,7 +200,7 @@ fn a_long_history(admin: &Caller) {
     });
 }
 
-/// Every form of every answer that is longer than the sockets take, with the length of those that end.
+/// The answers, in every media type, that are longer than the buffers of sockets, with their length if they end.
 fn long_answers(scene: &Scene<'_>, operation: &Operation) -> Vec<(Request, String, Option<usize>)> {
     let forms = operation.media_types().into_iter().flat_map(|form| [false, true].map(|all| (form, all)));
     let requests = forms.map(|(form, all)| (operation.request(&scene.target.names, all), form.to_owned()));

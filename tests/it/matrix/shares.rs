@@ -1,4 +1,4 @@
-//! What a hostile key costs others. Work is counted, not time: what the hostile key may have at the same time, and statements.
+//! What a hostile key can take from others. The tests count requests and statements, and do not measure time.
 
 use identityd::settings::WireLayer;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::estate::{Estate, Target, Who};
 use super::walk::{self, Operation, STREAM};
 use crate::harness::{Caller, Line, World, eventually, text};
 
-/// More than any error is long, whatever was sent.
+/// No error is as long as this, whatever was sent.
 const LONGEST_ERROR: usize = 64 * 1024;
 
 /// Eight requests at the same time, of which a key has two; two streams for a key.
@@ -39,7 +39,7 @@ fn is_about(left: f64, right: f64) -> bool {
     (left - right).abs() < 0.5
 }
 
-/// Holds back the bodies of sixteen requests, and sees that others are served meanwhile.
+/// Sends the heads of sixteen requests without their bodies, and asserts that others are served meanwhile.
 fn hold_bodies_back(world: &World, estate: &Estate, operation: &Operation) {
     let (hostile, victim) = (estate.caller(Who::Admin), estate.caller(Who::OtherAdmin));
     let target = operation.request(&estate.target.names, false).target;
@@ -94,7 +94,7 @@ fn a_key_that_has_all_its_streams_leaves_others_theirs() {
     }
 }
 
-/// As many unknown members as a body takes, none of them with a value that any operation takes.
+/// As many unknown members as fit into a body. No operation takes their values.
 fn nonsense() -> Value {
     let members = (0..40_000).map(|number| (format!("unknown-{number}"), Value::from("x")));
     members.collect::<Map<_, _>>().into()
@@ -113,13 +113,13 @@ fn no_error_is_longer_than_it_needs_to_be() {
     }
 }
 
-/// The statement that asks how far all histories go that are followed.
+/// The statement that looks up the last sequences of all followed histories.
 const ASKING: &str = "from organization_heads where organization_id = any";
 
-/// The last thing that happens in the silent organization.
+/// The last event of the silent organization.
 const LAST_WORD: &str = "the-last-word";
 
-/// A follower that has seen all that has happened.
+/// A follower that has received all events.
 fn follower(caller: &Caller, target: &str) -> Line {
     let mut line = caller.connect();
     line.send(caller.head_with("GET", target, "Accept: text/event-stream\r\n"));
@@ -166,7 +166,7 @@ fn a_thousand_followers_of_a_silent_organization_cost_no_statement_when_another_
     assert!(asked <= 2 * writes, "{asked} questions for {writes} writes");
 }
 
-/// Returns when all that has happened is signed, so that nothing is left to be done about it.
+/// Waits until all events are signed, so that the signer has nothing left to do.
 fn is_signed(world: &World, admin: &Caller) {
     let events = "select count(*) from events where organization_id =";
     let events = world.database().number(&format!("{events} '{}'", world.organization_id())).to_string();

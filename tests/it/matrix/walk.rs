@@ -24,7 +24,7 @@ pub(super) fn operations(world: &World) -> Vec<Operation> {
     described(world).into_iter().filter(|operation| operation.scopes().is_some()).collect()
 }
 
-/// The others.
+/// The operations that need no key.
 pub(super) fn public(world: &World) -> Vec<Operation> {
     described(world).into_iter().filter(|operation| operation.scopes().is_none()).collect()
 }
@@ -45,15 +45,15 @@ fn described(world: &World) -> Vec<Operation> {
     operations.collect()
 }
 
-/// Those of them that change nothing.
+/// The operations that change nothing.
 pub(super) fn reads(world: &World) -> Vec<Operation> {
     operations(world).into_iter().filter(|operation| !operation.is_write()).collect()
 }
 
-/// The form of an answer that goes on for as long as its reader wants.
+/// The media type of an answer without an end.
 pub(super) const STREAM: &str = "text/event-stream";
 
-/// Those of them that can be followed.
+/// The operations that can be followed.
 pub(super) fn streams(world: &World) -> Vec<Operation> {
     let is_stream = |operation: &Operation| operation.media_types().contains(&STREAM);
     let streams: Vec<Operation> = reads(world).into_iter().filter(is_stream).collect();
@@ -61,35 +61,35 @@ pub(super) fn streams(world: &World) -> Vec<Operation> {
     streams
 }
 
-/// Those of them that may change something.
+/// The operations that may change something.
 pub(super) fn writes(world: &World) -> Vec<Operation> {
     operations(world).into_iter().filter(Operation::is_write).collect()
 }
 
-/// What a request names that is somebody's. The first is named by nobody, the last is known to the fewest.
+/// The owner of what a request names. The later ones are known to fewer callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Named {
     Nothing,
-    /// What belongs to the whole organization.
+    /// Something of the whole organization.
     Organization,
-    /// What belongs to one identity, or itself.
+    /// An identity, or something that it owns.
     Identity,
 }
 
-/// What a request can name: values by the names of parameters and of members of a body.
+/// Values for the parameters and for the members of a body, by their names.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     pub(super) parameters: BTreeMap<&'static str, String>,
     pub(super) members: BTreeMap<&'static str, String>,
 }
 
-/// Names of what belongs to the organization.
+/// Members that name something of the whole organization.
 const OF_THE_ORGANIZATION: [&str; 2] = ["auth_hash", "current_auth_hash"];
 
-/// Positions in the caller's own history, which name nothing.
+/// Parameters with positions in the caller's own history. They name nothing.
 const POSITIONS: [&str; 3] = ["organization_sequence", "from", "as_of"];
 
-/// An admin's key is bound to no identity, so that an admin has to say this, though an agent may leave it out.
+/// A member that an agent may leave out. The key of an admin is bound to no identity, so an admin must send it.
 const FOR_ADMINS: &str = "agent_identity_id";
 
 /// A request that the operation accepts.
@@ -102,7 +102,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// The request as this caller's, to be completed.
+    /// The request with this caller's key. It is not sent yet.
     pub(super) fn of(&self, caller: &Caller) -> Call {
         let call = caller.call_at(self.method.clone(), &self.target);
         match &self.body {
@@ -129,7 +129,7 @@ impl Request {
 }
 
 impl Operation {
-    /// Whose keys are taken; none if no key is needed.
+    /// The scopes whose keys are taken; `None` if no key is needed.
     pub(super) fn scopes(&self) -> Option<Vec<&str>> {
         let scopes = self.described["x-key-scopes"].as_array()?;
         Some(scopes.iter().filter_map(Value::as_str).collect())
@@ -148,18 +148,18 @@ impl Operation {
         statuses.filter_map(|status| status.parse().ok()).find(|status| (200..300).contains(status)).unwrap()
     }
 
-    /// Whether a header or a parameter of the query is taken.
+    /// Whether the operation takes a header or query parameter of this name.
     pub(super) fn takes(&self, name: &str) -> bool {
         self.parameters().any(|parameter| parameter["name"] == name)
     }
 
-    /// Media types of its success.
+    /// The media types of the successful answer.
     pub(super) fn media_types(&self) -> Vec<&str> {
         let content = self.described["responses"][self.success().to_string()]["content"].as_object();
         content.into_iter().flat_map(|content| content.keys().map(String::as_str)).collect()
     }
 
-    /// Whether it can be refused with this code.
+    /// Whether the operation can fail with this code.
     pub(super) fn can_fail_with(&self, code: &str) -> bool {
         let failures = self.described["responses"].as_object().unwrap().values();
         failures.map(|failure| self.resolved(failure)).any(|failure| {
@@ -169,12 +169,13 @@ impl Operation {
         })
     }
 
-    /// Whether the path is answered with a slash at its end, too.
+    /// Whether the path is also served with a slash at its end.
     pub(super) fn has_twin(&self) -> bool {
         text(&self.described["description"]).contains(&format!("`{}/` is the same", self.path))
     }
 
-    /// A valid request that names these; with every optional parameter that can name one of them, if that is wanted.
+    /// A valid request with these names. If `all_parameters` is set, it has every optional parameter for which there is
+    /// a name.
     pub(super) fn request(&self, names: &Names, all_parameters: bool) -> Request {
         let mut request =
             Request { method: self.method.clone(), target: String::new(), body: None, named: Named::Nothing };
@@ -235,7 +236,7 @@ impl Operation {
         value.clone()
     }
 
-    /// The example of the document, in which what is made is new and what exists is what is named.
+    /// The example in the document, with a new name for what is created and the given names for what must exist.
     fn body(&self, names: &Names, request: &mut Request) -> Option<Value> {
         let schema = self.resolved(self.described.pointer("/requestBody/content/application~1json/schema")?);
         let mut body = schema["examples"][0].clone();
@@ -275,16 +276,16 @@ impl Request {
     }
 }
 
-/// A number that no other call gets.
+/// A different number for each call.
 pub(super) fn next() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// How many operations are walked at the same time.
+/// How many operations are tested at the same time.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Does something with every operation, with several at the same time: what is done with one must not disturb another.
+/// Calls `each` for every operation, for several at the same time. They must not disturb each other.
 pub(super) fn side_by_side(operations: &[Operation], each: impl Fn(&Operation) + Sync) {
     let place = AtomicUsize::new(0);
     thread::scope(|scope| {

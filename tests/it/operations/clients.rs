@@ -1,4 +1,4 @@
-//! What an installation grants to clients: compressed answers, and calls from scripts of other origins.
+//! Settings for clients: compressed answers, and scripts of other origins.
 
 use identityd::settings::WireLayer;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use crate::harness::World;
 
 const ORIGIN: &str = "https://app.example";
 
-/// A list that is worth compressing.
+/// A list that is long enough to be compressed.
 fn crowded() -> World {
     let world = World::new();
     world.agents(["alpha", "beta", "gamma", "delta"]);

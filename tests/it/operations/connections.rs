@@ -1,4 +1,4 @@
-//! Connections: slow ones, large ones, and both versions of HTTP.
+//! Connections: slow ones, many of them, and both versions of HTTP.
 
 use identityd::settings::WireLayer;
 

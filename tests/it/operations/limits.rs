@@ -1,4 +1,4 @@
-//! How often somebody may ask, and what they are told.
+//! Limits on requests, and the headers that tell clients of them.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::shares::locked;
 use crate::harness::{Answer, Refusal as _, World, eventually};
 
-/// A limit that a test reaches at once, and that gives nothing back while it runs.
+/// A limit that is reached after three requests, and that does not refill during a test.
 fn three() -> Option<NonZeroU32> {
     NonZeroU32::new(3)
 }
@@ -52,7 +52,7 @@ fn one_key_does_not_use_up_what_another_may() {
     }
     admin.get("/identities/").refused(429);
     world.other_admin().get("/identities/").ok();
-    // Probes have no key, and are never refused.
+    // Probes have no key, and are never limited.
     world.stranger().raw("GET", "/readyz", b"").must_be(200);
 }
 
@@ -95,10 +95,10 @@ fn whoever_guesses_keys_is_refused_until_later_and_nobody_else_is() {
     let answer = guesser.get("/identities/");
     assert!((1..=20).contains(&retry_after(&answer)), "{answer}");
     answer.refused(429);
-    // A valid key is let in, whether this process has seen it before or not.
+    // A valid key is accepted, whether it is in the cache or not.
     late.get("/events").must_be(200);
     admin.get("/identities/").ok();
-    // No key at all is no guess.
+    // A request without a key does not count.
     world.stranger().get("/identities/").refused(401);
 }
 

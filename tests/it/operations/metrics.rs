@@ -91,7 +91,7 @@ fn the_address_of_the_api_shows_no_metrics() {
     assert_eq!(elsewhere.status(), 404);
 }
 
-// A pool may have very many numbers, and a scrape must not count them each time.
+// A pool may have very many numbers, so they are not counted for every scrape.
 #[test]
 fn numbers_are_not_counted_at_every_scrape() {
     let world = World::new();

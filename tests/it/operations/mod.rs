@@ -1,4 +1,4 @@
-//! What operators see of a running service, and what they can hold it to.
+//! A running service from the operator's side: metrics, limits, connections and settings for clients.
 
 mod clients;
 mod connections;

@@ -1,4 +1,4 @@
-//! A list that changes while it is paged through shows each identity that lives throughout exactly once.
+//! A list that changes while a client reads its pages: each identity that lives all the time is listed exactly once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{handles, next};
 use crate::harness::{Caller, World, ids};
 
-/// What happens between two pages.
+/// A change between two pages.
 #[derive(Debug, Clone)]
 enum Act {
     Create,

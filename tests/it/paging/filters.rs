@@ -1,4 +1,4 @@
-//! Narrowing a list.
+//! Filters of the list of identities.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn by_a_part_of_handle_or_display_name_in_whatever_case() {
     admin.get("/identities?q=%00").invalid_at(&["query", "q"]);
 }
 
-// The last sigma of a word has a shape of its own, which is no other letter.
+// The Greek sigma has another form at the end of a word. Both are one letter.
 #[test]
 fn by_a_part_of_a_word_that_ends_elsewhere() {
     let world = World::new();
@@ -121,7 +121,7 @@ fn a_parameter_that_is_no_text_is_refused() {
         assert_eq!(answer.status, 422, "{query}: {answer}");
     }
     admin.get("/events?agent_handle=%ff").invalid_at(&["query", "agent_handle"]);
-    // A parameter that nobody knows is ignored here, whatever it is.
+    // An unknown parameter is ignored, even if its value is no text.
     admin.get("/identities?unknown=%ff").must_be(200);
     assert_eq!(admin.handles_of("q=%C3%9Cberwachung"), ["helpline"]);
 }

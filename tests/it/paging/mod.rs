@@ -1,4 +1,4 @@
-//! Lists of identities in pieces: pages, filters, and lists too long to be written at once.
+//! Lists of identities: pages, filters, and lists that are written while they are read.
 
 mod at_random;
 mod filters;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Caller, text};
 
-/// Where an answer says that the next page is.
+/// The path of the next page, from the `Link` header.
 fn next(answer: &Answer) -> Option<String> {
     let link = answer.headers.get("link")?;
     let (target, relation) = link.split_once(">; ").unwrap();
@@ -18,7 +18,7 @@ fn next(answer: &Answer) -> Option<String> {
 }
 
 impl Caller {
-    /// The handles of every page from this one on.
+    /// The handles of this page and of all following ones.
     #[track_caller]
     fn pages(&self, path: &str) -> Vec<Vec<String>> {
         let mut pages = Vec::new();

@@ -1,4 +1,4 @@
-//! Page by page, each with a link to the next.
+//! Pages of the list of identities, each with a link to the next.
 
 use reqwest::Method;
 use serde_json::json;

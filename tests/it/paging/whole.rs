@@ -1,4 +1,4 @@
-//! Lists that are too long to be written at once.
+//! Lists that are too long to be kept in memory.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::harness::World;
 
-/// A world with so many copies of one identity, which nobody ever created.
+/// A service with this many copies of one identity, which are written into the read model only.
 fn crowd(count: u32) -> World {
     let world = World::new();
     world.admin().create("origin");

@@ -1,10 +1,10 @@
-//! Exports: whole, in part, cut off, and in other hands.
+//! Exports: whole, in part, cut off, and changed.
 
 use std::fs;
 
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Table;
-use identityd::audit::verify::Report;
+use identityd::audit::report::Report;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -24,7 +24,7 @@ fn a_file_that_was_cut_anywhere_is_refused() {
     sign(&world);
     let whole = fs::read(exported(&world)).unwrap();
     let key = verifier_key(&world);
-    // Without its very last newline nothing is missing.
+    // A file that lacks only its last newline is complete.
     for length in (0..whole.len() - 1).step_by(7).chain([whole.len() - 2]) {
         let fault = verify(file(&whole[..length]), &key, None).unwrap_err();
         let lines = whole[..length].split(|byte| *byte == b'\n').count() as u64 - 1;
@@ -59,7 +59,7 @@ fn a_part_that_was_changed_is_refused() {
     assert_eq!((fault.line, fault.sequence), (Some(3), Some(6)));
 }
 
-/// Without the seal of each line only the root can tell, and it does.
+/// Lines without a leaf hash can only be checked together, by the root.
 #[test]
 fn events_without_their_leaf_hashes_are_verified_all_the_same() {
     let world = with_a_history();

@@ -1,5 +1,5 @@
-//! Histories that nobody tampered with after they were signed, because they were wrong from the beginning. Whoever
-//! holds the key can sign anything; what contradicts itself is refused all the same.
+//! Histories that were already wrong when they were signed. The owner of the key can sign anything, but a history that
+//! contradicts itself is refused.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ pub(super) fn key() -> SigningKey {
     SigningKey::from_seed(&[5; 32])
 }
 
-/// The tree over these events, which are the first.
+/// The tree over these events, which are the first of the history.
 pub(super) fn tree(events: &[Envelope]) -> Frontier {
     let mut tree = Frontier::default();
     for event in events {
@@ -40,13 +40,13 @@ pub(super) fn tree(events: &[Envelope]) -> Frontier {
     tree
 }
 
-/// A checkpoint of these events, which are the first.
+/// A checkpoint over these events, which are the first of the history.
 pub(super) fn checkpoint(events: &[Envelope]) -> String {
     let tree = tree(events);
     key().sign(&Checkpoint { origin: ORIGIN.to_owned(), size: tree.size(), root: tree.root() }).unwrap()
 }
 
-/// A file of these events. What the trailer says of them is true; the rest of it is given.
+/// A file of these events. The trailer gets their number and range; the rest of it is given.
 pub(super) fn written(events: &[Envelope], mut trailer: Trailer) -> NamedTempFile {
     let mut text = Vec::new();
     for event in events {
@@ -60,14 +60,14 @@ pub(super) fn written(events: &[Envelope], mut trailer: Trailer) -> NamedTempFil
     file
 }
 
-/// Signs these events as they are, and says what is wrong with them: line and reason.
+/// Signs and verifies these events. The error is the line and the reason.
 fn signed(events: &[Envelope]) -> Result<u64, (Option<u64>, String)> {
     let trailer = Trailer { checkpoint: Some(checkpoint(events)), ..Trailer::of_range(0, None) };
     let verdict = verify(written(events, trailer), &key().verifier_key(ORIGIN), None);
     verdict.map(|report| report.events).map_err(|fault| (fault.line, fault.what))
 }
 
-/// Five events, one of which is made wrong.
+/// Five events, one of which is changed by `wrong`.
 fn with(place: usize, wrong: impl FnOnce(&mut Envelope)) -> (Option<u64>, String) {
     let mut events: Vec<Envelope> = (1..=5).map(event).collect();
     wrong(&mut events[place - 1]);

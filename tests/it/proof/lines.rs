@@ -1,10 +1,11 @@
-//! What a file is made of: lines that mean the same to every reader, and a trailer that is the last of them.
+//! The lines of a file: each means the same to every reader, and the trailer is the last one.
 
 use std::fs;
 
 use identity_proof::{Checkpoint, Frontier, leaf};
 use identityd::audit::line::{Trailer, TrailerLine};
-use identityd::audit::verify::{Fault, Report, file};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify::file;
 use tempfile::NamedTempFile;
 
 use super::forged::{ORIGIN, checkpoint, event, key, written};
@@ -59,7 +60,7 @@ fn an_empty_file_was_cut_off() {
     assert_eq!(verify("\n").unwrap_err().line, Some(2));
 }
 
-/// A member that stands twice, and what it stands beside.
+/// A member, and a second one with the same name.
 const TWICE: [(&str, &str); 4] = [
     (r#","sequence":2"#, r#","sequence":2"#),
     (r#","sequence":2"#, r#","s\u0065quence":2"#),
@@ -72,7 +73,7 @@ fn doubled(text: &str, (member, again): (&str, &str)) -> String {
     format!("{}{again}{}", &text[..at], &text[at..])
 }
 
-/// Some readers take the first of two and some the last, so there is no telling what was signed.
+/// Some readers take the first of two members with one name, and some the last. So nobody can say what was signed.
 #[test]
 fn a_member_that_stands_twice_is_named() {
     let export = export();
@@ -94,7 +95,7 @@ fn without_seals(text: &str) -> String {
     text.lines().map(unsealed).collect::<Vec<_>>().join("\n")
 }
 
-/// Whoever has the key can sign the very bytes of an ambiguous line; nobody can say what they mean.
+/// The owner of the key can sign an ambiguous line. It is refused all the same, since readers disagree about it.
 #[test]
 fn a_member_that_stands_twice_is_named_even_if_it_was_signed_so() {
     for case in TWICE {

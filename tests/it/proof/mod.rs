@@ -1,4 +1,4 @@
-//! What proves a history: checkpoints and proofs over HTTP, exports and their verification, and every way of tampering.
+//! Proofs: checkpoints and proofs over HTTP, exports and their verification, and tampering.
 
 mod endpoints;
 mod exports;
@@ -20,13 +20,14 @@ use identity_log::proof::{Refusal, SignError, Signed};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
 use identityd::audit::line::Trailer;
-use identityd::audit::verify::{self, Fault, Report};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
 use crate::harness::{World, wait};
 
-/// A history of a dozen events: births, changes, a death.
+/// A history of a dozen events: creates, changes, a deletion.
 fn with_a_history() -> World {
     let world = World::new();
     grow(&world, ["alpha", "bravo", "carol"]);
@@ -43,12 +44,12 @@ fn grow<const N: usize>(world: &World, handles: [&str; N]) {
     }
 }
 
-/// The service's signer works in the background; one with the same key and memory takes turns with it.
+/// A signer with the key and the memory of the service, whose own signer runs at the same time.
 fn signer(world: &World) -> Signer {
     world.database().signing().signer(world.database().pool().clone()).unwrap()
 }
 
-/// Signs what there is, and gives the checkpoint.
+/// Signs all events, and returns the checkpoint.
 fn sign(world: &World) -> Signed {
     wait(signer(world).sign(world.organization_id())).unwrap().expect("there are events")
 }
@@ -62,12 +63,12 @@ fn refused(world: &World) -> Refusal {
     }
 }
 
-/// The key an auditor got when the history began.
+/// The verifier key of the first epoch, as an auditor has it.
 fn verifier_key(world: &World) -> String {
     signer(world).key().verifier_key(&format!("identityd/{}", world.organization_id()))
 }
 
-/// Exports without signing anything: what an operator of a database can do whose signer is refused or gone.
+/// Exports a range without signing anything, as an operator can do whose signer is refused or missing.
 fn export_range(world: &World, range: &Range) -> (NamedTempFile, Trailer) {
     let file = NamedTempFile::new().unwrap();
     let mut writer = Lines(BufWriter::new(file.reopen().unwrap()));

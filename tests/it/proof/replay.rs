@@ -1,4 +1,4 @@
-//! One identity, event by event.
+//! Replays: one identity, event by event.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn from_the_database(
     wait(replaying).map(|replay| replay.steps)
 }
 
-/// What is said of a file that holds no whole life.
+/// The error for a file that does not contain all events of the identity.
 #[track_caller]
 fn refused(file: impl AsRef<Path>, identity: &str) -> String {
     replay::file(file.as_ref(), identity, None).unwrap_err().to_string()
@@ -135,7 +135,7 @@ fn an_event_that_is_missing_from_a_life_is_named() {
     assert_eq!(refused(file(call.open().unwrap().bytes().unwrap()), "bravo"), expected);
 }
 
-/// What it was before is not known; that it is gone would be a lie.
+/// The state before the first event of the file is not known. The report must not say that there was no identity.
 #[test]
 fn a_part_without_the_birth_says_that_the_state_is_not_known() {
     let world = with_a_history();

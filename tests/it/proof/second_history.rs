@@ -1,4 +1,4 @@
-//! No second history is ever signed: not after a backup was restored, not after the log was changed.
+//! No second history is ever signed: not after a backup was restored, and not after the log was changed.
 
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{export, grow, refused, sign, signer, verifier_key, verify, with_a_history};
 use crate::harness::{Database, World, wait};
 
-/// Signed at one size, backed up, signed at another, and restored: the database has forgotten the second checkpoint.
+/// Signs, makes a backup, signs more events, and restores the backup. The database lacks the second checkpoint.
 fn restored() -> (World, Signed, Signed) {
     let world = with_a_history();
     let old = sign(&world);
@@ -36,7 +36,7 @@ fn a_restored_backup_that_was_written_on_is_refused() {
     assert_eq!(refused(&world), Refusal::Different { signed: new.checkpoint.size });
     let admin = world.admin();
     admin.get("/log/checkpoint").refused_as(503, "log_refused");
-    // What was signed of it before it was restored is still true, and is too little.
+    // The events up to the backup are still proved, but they are fewer than the new checkpoint has.
     let fault = verify(export(&world), &verifier_key(&world), Some(&new)).unwrap_err();
     assert_eq!(fault.sequence, Some(old.checkpoint.size + 1));
     let signed = world.database().number("select count(*) from checkpoints where epoch = 1");
@@ -131,7 +131,7 @@ fn the_key_is_for_its_owner_alone_and_stays() {
     assert!(error.to_string().contains("is open to other users"), "{error}");
 }
 
-/// A signer on another host: with the same key, and with a memory of its own.
+/// A signer on another host, with the same key and a memory of its own.
 fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
     let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
     let folder = TempDir::new().unwrap();
@@ -139,7 +139,7 @@ fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
     (signing.signer(world.database().pool().clone()).unwrap(), folder)
 }
 
-/// Whoever has only looked remembers as well as whoever has signed.
+/// A host remembers the checkpoints of other hosts, whether it reviewed the logs or was asked for the last checkpoint.
 #[test]
 fn what_was_signed_elsewhere_is_remembered_here() {
     for looks in [true, false] {
@@ -164,7 +164,7 @@ fn what_was_signed_elsewhere_is_remembered_here() {
     }
 }
 
-/// The database says that all is signed, and nobody writes to it or asks for a proof.
+/// The database has no unsigned events, and nobody writes or asks for a proof.
 #[test]
 fn a_log_that_rests_is_refused_too() {
     let (world, old, new) = restored();
@@ -176,7 +176,7 @@ fn a_log_that_rests_is_refused_too() {
     assert_eq!(here.refusal(world.organization_id()), Some(Refusal::Smaller { signed, found }));
 }
 
-/// Two histories of one epoch would contradict each other in one name.
+/// Two histories with the same epoch would have the same name.
 #[test]
 fn an_epoch_that_was_begun_elsewhere_is_not_begun_again() {
     let world = with_a_history();

@@ -1,4 +1,4 @@
-//! What the service streams: verified as a file, under writes, after tampering, and cut off.
+//! History as the service streams it, verified as a file: while others write, after tampering, and cut off.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,12 +14,12 @@ use tempfile::NamedTempFile;
 use super::{file, sign, verifier_key, verify, with_a_history};
 use crate::harness::{Caller, World, text, wait};
 
-/// What the service streams, as a file.
+/// A stream of the service, as a file.
 fn streamed(world: &World, path: &str) -> NamedTempFile {
     answered(&world.auditor(), path)
 }
 
-/// The same, without another key that is issued and is an event, too.
+/// The same with the key of `caller`. Issuing a new key would add an event.
 fn answered(caller: &Caller, path: &str) -> NamedTempFile {
     let call = caller.call(Method::GET, path).header("Accept", "application/x-ndjson");
     file(call.open().unwrap().error_for_status().unwrap().bytes().unwrap())
@@ -35,7 +35,7 @@ fn what_the_service_streams_is_verified_to_its_last_event() {
     }
 }
 
-/// The checkpoint is signed when the events are on their way, and covers what was committed meanwhile.
+/// The checkpoint is signed while the events are being sent, and covers events that were committed meanwhile.
 #[test]
 fn what_is_streamed_while_others_write_goes_to_the_end_of_its_checkpoint() {
     let world = with_a_history();
@@ -66,7 +66,7 @@ fn a_part_that_the_service_streams_is_proved_to_belong_to_the_whole() {
     for (range, first, last) in ranges {
         let report =
             verify(streamed(&world, &format!("/events?{range}")), &verifier_key(&world), None).unwrap();
-        // An auditor's key was issued for each look.
+        // Each request issues an auditor's key, which is an event.
         let last = if range.contains("until") { last } else { world.events() };
         assert_eq!(report.first.zip(report.last), u64::try_from(first).ok().zip(u64::try_from(last).ok()));
         assert_eq!((report.proved, &report.unproved), (report.events, &vec![]), "{range}");
@@ -91,7 +91,7 @@ fn a_change_in_the_database_is_named_from_what_the_service_streams() {
     assert!(fault.what.ends_with("are not those that were signed"), "{fault}");
 }
 
-/// Whoever changes an event can make the hash beside it fit, but not the one that was signed.
+/// Somebody who changes an event can also change its leaf hash, but not the signed one.
 #[test]
 fn a_change_with_the_leaf_hash_that_fits_it_is_named_from_what_the_service_streams() {
     let world = with_a_history();
@@ -136,7 +136,7 @@ fn a_tail_that_was_cut_off_is_named_from_what_the_service_streams() {
     assert_eq!(fault.sequence, Some(signed - 1), "{fault}");
 }
 
-/// Up to some event nothing seems to be missing; but what was deleted may have been asked for, too.
+/// The requested part seems complete, but events that were deleted may have belonged to it, too.
 #[test]
 fn a_part_of_a_log_that_lost_its_end_is_tied_to_nothing() {
     let world = with_a_history();
@@ -161,7 +161,7 @@ fn a_part_of_a_log_that_lost_its_end_is_tied_to_nothing() {
     assert!(refused.starts_with(&format!("event {signed} was signed and is missing")), "{refused}");
 }
 
-/// The end is cut off, and the trailer says so: that makes the file shorter, and the history no shorter.
+/// The last events are removed, and the trailer is changed accordingly. The checkpoint still has them.
 #[test]
 fn an_open_end_is_where_the_checkpoint_ends() {
     let world = with_a_history();

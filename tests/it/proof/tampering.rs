@@ -1,18 +1,18 @@
-//! Tampering, straight in the database with triggers off: each is caught, and the first bad event named.
+//! Tampering in the database, with triggers off: each change is found, and the first bad event is named.
 
-use identityd::audit::verify::Fault;
+use identityd::audit::report::Fault;
 
 use super::{export, grow, sign, verifier_key, verify, with_a_history};
 use crate::harness::World;
 
-/// Does something to the events that no service would do.
+/// Changes events directly in the database, without triggers.
 fn tamper(world: &World, statement: &str) {
     world
         .database()
         .execute(&format!("do $$ begin set local session_replication_role = replica; {statement}; end $$"));
 }
 
-/// What is said of a history that was signed, and then changed.
+/// The error for a history that was signed and then changed.
 #[track_caller]
 fn caught(statement: &str) -> Fault {
     let world = with_a_history();

@@ -1,7 +1,8 @@
-//! Files in which nothing is wrong and not everything is proved: what is not must never pass for what is.
+//! Files without a fault of which not everything is proved. The report must never count an unproved event as proved.
 
 use identityd::audit::line::{Envelope, Trailer};
-use identityd::audit::verify::{Fault, Report, file};
+use identityd::audit::report::{Fault, Report};
+use identityd::audit::verify::file;
 use serde_json::json;
 
 use super::forged::{ORIGIN, checkpoint, event, key, tree, written};
@@ -10,14 +11,14 @@ fn events(last: i64) -> Vec<Envelope> {
     (1..=last).map(event).collect()
 }
 
-/// The same with one event that never was.
+/// The same, with one changed event.
 fn with_a_forgery(last: i64, forged: usize) -> Vec<Envelope> {
     let mut events = events(last);
     events[forged - 1].payload = json!({"agent_handle": "mallory"});
     events
 }
 
-/// The trailer of events after some, up to the end of the checkpoint.
+/// The trailer of the events after these, up to the end of the checkpoint.
 fn after(after: &[Envelope], checkpoint: String) -> Trailer {
     let before = tree(after).subtrees().iter().map(ToString::to_string).collect();
     let range = Trailer::of_range(after.len() as u64, None);
@@ -28,7 +29,7 @@ fn verify(events: &[Envelope], trailer: Trailer, previous: Option<&str>) -> Resu
     file(written(events, trailer).path(), &key().verifier_key(ORIGIN), previous, |_| ())
 }
 
-/// Where the first thing lies that is not proved, and how many events are.
+/// The range of the first unproved events, and the number of proved events.
 #[track_caller]
 fn first_unproved(events: &[Envelope], trailer: Trailer) -> (Option<u64>, Option<u64>, u64) {
     let report = verify(events, trailer, None).unwrap();
@@ -100,7 +101,7 @@ fn an_earlier_checkpoint_is_compared_wherever_it_can_be() {
     }
 }
 
-/// What the checkpoint itself says needs no events between.
+/// The roots of two checkpoints of the same size can be compared without events.
 #[test]
 fn the_checkpoint_of_a_part_is_compared_with_an_earlier_one_of_its_size() {
     let genuine = events(5);

@@ -1,4 +1,4 @@
-//! Events that somebody without the signing key writes into the database. They are never signed.
+//! Events that somebody without the signing key inserts into the database. They are never signed.
 
 use identity_log::proof::Refusal;
 use tempfile::TempDir;
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{grow, refused, sign, signer, with_a_history};
 use crate::harness::{Database, wait};
 
-/// What an operator of the database can run: a copy of the last event, as the next one of its organization.
+/// Inserts a copy of the last event as the next one of its organization, as somebody with access to the database can.
 fn insert_an_event(database: &Database, leaf_hash: &str, seal: &str) {
     database.execute(&format!(
         "with made as (
@@ -50,7 +50,7 @@ fn an_event_without_a_seal_is_never_signed() {
     }
 }
 
-/// The hash of an event is a hash that anybody can compute. A seal is not.
+/// Anybody can compute the leaf hash of an event. Only the owner of the key can compute its seal.
 #[test]
 fn an_event_that_was_changed_before_it_was_signed_is_never_signed() {
     let world = with_a_history().restarted_after(|database| {
@@ -79,7 +79,8 @@ fn an_operator_who_has_looked_signs_it_in_a_new_epoch() {
     assert_eq!(sign(&world).epoch, 2);
 }
 
-/// Older versions sealed nothing. What they wrote is signed by the first process that seals, and nothing after it.
+/// Older versions wrote events without seals. The first process that seals signs these, and no later event without a
+/// seal.
 #[test]
 fn events_of_before_there_were_seals_are_signed() {
     let strip = "do $$ begin
@@ -100,7 +101,7 @@ fn events_of_before_there_were_seals_are_signed() {
     assert_eq!(refused(&world), Refusal::Unsealed { sequence: forged });
 }
 
-/// The position from which on all is sealed is kept beside the key. Whoever has the database cannot move it.
+/// The position from which on every event must be sealed is stored beside the key, not in the database.
 #[test]
 fn seals_that_are_taken_away_are_missed() {
     let world = with_a_history();
@@ -119,7 +120,7 @@ fn seals_that_are_taken_away_are_missed() {
     assert!(sequence > signed);
 }
 
-/// A command line with another key would write what the service never signs.
+/// Events that a command line with another key wrote would never be signed.
 #[test]
 fn a_command_line_with_another_key_writes_nothing() {
     let world = with_a_history();

@@ -1,4 +1,4 @@
-//! What is wrong in the log or in a table is found and named, and never passes for success.
+//! Faults in the log or in a table: they are found and named, and a job with a fault never succeeds.
 
 use identity_log::{ReadError, codec::DecodeError};
 use identity_projections::rebuild::JobError;
@@ -28,7 +28,8 @@ fn last(world: &World, event_type: &str) -> i64 {
     world.database().number(&format!("select max(position) from events where event_type = '{event_type}'"))
 }
 
-/// Neither a rebuild nor a verification of identities gets past what is wrong; the table stays, and so do its readers.
+/// Asserts that neither a rebuild nor a verification of identities succeeds, and that the table is unchanged and still
+/// read.
 #[track_caller]
 fn is_found(world: &World, wrong: impl Fn(&ReadError) -> bool) {
     let before = world.rows("read_model", "identities");
@@ -108,7 +109,7 @@ fn fewer_events_than_were_counted_are_no_success() {
     let outcome = std::thread::scope(|scope| {
         let mut held_up = world.hold_up("identities");
         let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
-        // The log was counted and is yet to be read.
+        // The job has counted the events and not read them yet.
         world.somebody_waits_for("read_model_next.identities");
         let last = last(&world, "identity.vault_access_granted");
         world.behind_our_back(&format!("delete from events where position = {last}"));
@@ -141,8 +142,8 @@ fn an_event_that_is_gone_while_a_table_catches_up_is_found() {
     assert_eq!(world.rows("read_model", "identities"), before);
 }
 
-/// The only difference between log and table. Rows that are one of several of their aggregate are named by what tells
-/// them from the others, too.
+/// Asserts that this is the only difference between log and table. If an aggregate has several rows, the difference
+/// also names the row.
 #[track_caller]
 fn is_different(world: &World, name: &str, id: &str, kind: DifferenceKind) {
     let found = world.verify(name).unwrap().differences;
@@ -180,7 +181,7 @@ fn a_row_that_was_changed_is_named_and_a_rebuild_repairs_it() {
     }
 }
 
-/// Writers keep the rows that they have changed last in memory.
+/// The committer keeps the rows that it changed last in memory.
 #[test]
 fn what_a_rebuild_repairs_stays_repaired() {
     let world = world();

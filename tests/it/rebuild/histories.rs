@@ -1,4 +1,4 @@
-//! After any history, a rebuilt table is the live one, byte for byte.
+//! After any history, a rebuilt table equals the live one, byte for byte.
 
 use identity_log::{Recorded, read};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use sqlx::Executor as _;
 use super::words::{BESIDE, LIVE, names};
 use crate::harness::{Caller, World, text, wait};
 
-/// Something that an admin does. Numbers choose among what there is.
+/// A request of an admin. The numbers choose among the identities, keys and secrets.
 #[derive(Debug, Clone)]
 enum Step {
     Create(usize),
@@ -67,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
 const FILTERS: [&str; 4] =
     ["mail_inbound_filter_mode", "phone_outbound_filter_mode", "imessage_filter_mode", "mail_filter_mode"];
 
-/// An admin who remembers what came of each step.
+/// An admin, with the secrets and keys that it has created.
 struct Actor {
     admin: Caller,
     secrets: Vec<Value>,
@@ -75,7 +75,7 @@ struct Actor {
 }
 
 impl Actor {
-    /// Whether the service agrees is its own affair; history is what it made of it.
+    /// Sends a request. It may be refused: the tables are compared with the history that results.
     fn does(&mut self, step: Step) {
         let admin = &self.admin;
         match step {
@@ -173,7 +173,7 @@ fn nth(values: &[Value], number: usize) -> Option<&Value> {
     values.get(number.checked_rem(values.len())?)
 }
 
-/// A world in which names become free at once, so that they change hands.
+/// A service on which names become free at once, so that they pass from one identity to another.
 fn after(steps: Vec<Step>) -> World {
     let world = World::with_name_hold(std::time::Duration::ZERO);
     let mut actor = Actor { admin: world.admin(), secrets: vec![], keys: vec![] };

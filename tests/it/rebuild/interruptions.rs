@@ -1,4 +1,4 @@
-//! A rebuild that is killed at any moment leaves the live table, and the next one succeeds.
+//! A rebuild that is killed at any moment leaves the live table as it was, and the next rebuild succeeds.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ use crate::harness::{World, wait};
 
 const MOMENTS: u64 = 20;
 
-/// Connections of a job, each once in a while.
+/// Kills one connection of the job, chosen at random.
 const OF_THE_JOB: &str = "
     select count(pg_terminate_backend(pid))
     from (
@@ -22,7 +22,7 @@ const OF_THE_JOB: &str = "
         limit 1
     ) as victim";
 
-/// Rebuilds, and looks at the database as often as it can meanwhile. Gives how often that was.
+/// Runs a rebuild, and calls `look` as often as possible meanwhile. Returns the result, and the number of calls.
 fn watched(world: &World, mut look: impl FnMut(u64) -> ControlFlow<()>) -> (Result<(), JobError>, u64) {
     let options = options(world);
     std::thread::scope(|scope| {
@@ -42,7 +42,7 @@ fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() 
     let world = World::crowd(1_000, 3);
     let before = world.rows("read_model", "identities");
     let keys = world.indexes("read_model", "identities");
-    // Every look costs the same, so that a number of looks is a moment.
+    // Each call takes the same time, so a number of calls stands for a moment.
     let look = || world.database().number("select count(*) from pg_stat_activity");
     let (outcome, length) = watched(&world, |_| {
         look();
@@ -51,7 +51,7 @@ fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() 
     outcome.unwrap();
     let (mut failures, mut noted) = (0, 0);
     for moment in 1..=MOMENTS {
-        // Spread over the length of a rebuild, and none twice at the same place.
+        // Moments over the whole length of a rebuild, no two of them at the same distance.
         let at = 1 + (length * moment / (MOMENTS + 1) + moment * 7 % 5).min(length.saturating_sub(1));
         let (outcome, _) = watched(&world, |looks| {
             look();
@@ -61,7 +61,8 @@ fn a_rebuild_whose_connections_are_killed_at_any_moment_leaves_the_live_table() 
         failures += u64::from(outcome.is_err());
         assert_eq!(world.rows("read_model", "identities"), before, "{outcome:?}");
         assert_eq!(world.indexes("read_model", "identities"), keys, "{outcome:?}");
-        // One that never got as far as a phase has nothing to note, and whether a commit was in time is not known.
+        // A job that was killed before its first phase has noted nothing, and a job that was killed while it committed
+        // may have succeeded.
         let phase = world.entry("identities").job_phase.unwrap();
         assert!(phase == "done" || phase.starts_with("failed in phase "), "{phase}");
         noted += u64::from(phase != "done");
@@ -82,7 +83,7 @@ fn a_rebuild_that_is_killed_while_it_swaps_leaves_the_live_table() {
     std::thread::scope(|scope| {
         let reader = world.session("begin; select count(*) from read_model.identities");
         let killed = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
-        // It holds the head lock now, and has dropped what was retired before.
+        // The job has the head lock now, and has dropped the retired table in its transaction.
         world.somebody_waits_for("read_model.identities");
         assert_eq!(world.database().number(OF_THE_JOB), 1);
         killed.join().unwrap().expect_err("its connection is gone");

@@ -1,4 +1,4 @@
-//! One job at a time, and patience with those who read.
+//! Locks of jobs: one job at a time on a read model, and no writer waits for a reader.
 
 use identity_projections::rebuild::{self, JobError};
 use sqlx::{Connection as _, Executor as _};
@@ -12,7 +12,7 @@ fn a_second_job_on_a_read_model_says_who_holds_it() {
     let (here, there) = (options(&world), options(&elsewhere));
     std::thread::scope(|scope| {
         let mut held_up = [world.hold_up("identities"), elsewhere.hold_up("identities")];
-        // The same read model of another database is nobody's business.
+        // A job on the same read model of another database does not matter.
         let other = scope.spawn(|| wait(rebuild(&there, "identities", LIVE)));
         elsewhere.somebody_waits_for("read_model_next.identities");
         let first = scope.spawn(|| wait(rebuild(&here, "identities", LIVE)));
@@ -33,7 +33,7 @@ fn a_second_job_on_a_read_model_says_who_holds_it() {
             holder,
             format!("identityd rebuild of identities, process {process} (Postgres backend {backend})")
         );
-        // One read model at a time, not one job.
+        // A job on another read model may run at the same time.
         world.rebuild("visibility", LIVE).unwrap();
         for session in &mut held_up {
             wait(session.execute("rollback")).unwrap();
@@ -54,7 +54,7 @@ fn a_swap_waits_for_those_who_read_without_keeping_writers_waiting() {
         let reader = world.session("begin; select count(*) from read_model.identities");
         let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
         world.somebody_waits_for("read_model.identities");
-        // Writers come through, although the reader reads on.
+        // Writes are committed while the reader's transaction is still open.
         for number in 0..20 {
             world.admin().create(&format!("bravo-{number}"));
         }
@@ -94,7 +94,7 @@ fn a_verification_keeps_its_table_from_being_swapped() {
     std::thread::scope(|scope| {
         let held_up = world.session("begin; lock table events in access exclusive mode");
         let verification = scope.spawn(|| world.verify("identities"));
-        // The service itself waits for the log, too.
+        // The service waits for the table `events`, too, so only sessions of the verification count.
         let waiting = "select count(*) from pg_stat_activity
                        where datname = current_database() and application_name like 'identityd verification%'
                          and wait_event_type = 'Lock'";
@@ -123,7 +123,7 @@ fn handles_that_change_hands_while_a_table_is_built_are_folded_in_any_order() {
         let mut held_up = world.hold_up("identities");
         let job = scope.spawn(|| wait(rebuild(&options, "identities", LIVE)));
         world.somebody_waits_for("read_model_next.identities");
-        // The one that gets the handle is the first to change.
+        // Change the identity that gets the handle first, so that it is folded first.
         admin.change("bravo", &serde_json::json!({"description": "wants another name"})).ok();
         rename("carol", "delta");
         rename("bravo", "carol");

@@ -1,4 +1,4 @@
-//! The way back, and the way back from there.
+//! Rollbacks: the retired table becomes live again, and so does the other one after a second rollback.
 
 use std::time::Duration;
 

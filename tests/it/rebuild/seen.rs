@@ -1,4 +1,4 @@
-//! What operators see of read models in `/metrics`.
+//! Read models in `/metrics`.
 
 use sqlx::Connection as _;
 
@@ -64,7 +64,7 @@ fn how_a_rebuild_ended_is_seen() {
     world.behind_our_back("update events set payload = '{}' where aggregate_type = 'identity'");
     world.rebuild("identities", LIVE).unwrap_err();
     world.admin().metrics().has(&phase("identities", "failed"), 1.0);
-    // What a job that was killed leaves behind.
+    // The entry of a job that was killed: a phase, and no session that has the lock.
     world.database().execute("update read_models set job_phase = 'fold'");
     world.admin().metrics().has(&phase("identities", "killed"), 1.0);
 }

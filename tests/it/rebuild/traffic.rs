@@ -1,4 +1,4 @@
-//! Rebuilds beside writers and readers: nobody is refused, and no event is lost.
+//! Rebuilds while others write and read: no request is refused, and no event is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,10 +11,10 @@ use crate::harness::{Caller, World};
 const WRITERS: u64 = 4;
 const LIVES: u64 = 40;
 
-/// The writes of one life.
+/// The writes of one identity.
 const WRITES: u64 = 6;
 
-/// One identity is born, changed and perhaps dies.
+/// Creates an identity, changes it, and deletes or renames it.
 fn live(admin: &Caller, writer: u64, life: u64) {
     let handle = format!("agent-{writer}-{life}");
     admin.create(&handle);
@@ -37,7 +37,7 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Every event of its aggregates up to its position, and no other, is what a table was made of.
+/// Asserts that the table was made of all events of its aggregate type up to its position.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
     let kind = table(name).kind().as_str();
@@ -49,7 +49,7 @@ fn is_complete(world: &World, name: &str, report: &Report) {
     assert!(report.pause.is_some(), "{name}");
 }
 
-/// Lets the readers go home, also when the test fails.
+/// Stops the readers when it is dropped, also if the test fails.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {

@@ -1,11 +1,11 @@
-//! Software with a newer fold over tables of an older one: the service rebuilds them before it answers.
+//! Tables of older software, with an older version of a fold: the service rebuilds them before it answers.
 
 use serde_json::json;
 use sqlx::Connection as _;
 
 use crate::harness::{World, eventually, wait};
 
-/// A world whose read model of identities was written by older software.
+/// A service whose read model of identities was written by older software.
 fn of_yesterday() -> World {
     let world = World::new();
     let admin = world.admin();
@@ -109,7 +109,7 @@ fn a_service_that_is_told_to_stop_before_it_is_ready_stops() {
     let held_up = world.hold_up("identities");
     let world = world.restarting();
     world.somebody_waits_for("read_model_next.identities");
-    // Stopped and started once more.
+    // Stop the service and start it again.
     let world = world.restarting();
     assert_eq!(world.stranger().raw("GET", "/readyz", b"").status, 503);
     wait(held_up.close()).unwrap();

@@ -1,4 +1,4 @@
-//! What these tests do to read models, and how they look at them.
+//! Helpers of the tests of read models: jobs, and looks at their tables.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use crate::harness::{World, eventually, wait};
 
-/// Builds the next generation and leaves the live one.
+/// Builds the next table and does not make it live.
 pub(super) const BESIDE: Settings = Settings { workers: 2, cut_over: false };
 
-/// Builds the next generation and makes it live.
+/// Builds the next table and makes it live.
 pub(super) const LIVE: Settings = Settings { workers: 2, cut_over: true };
 
 pub(super) fn options(world: &World) -> PgConnectOptions {
@@ -25,7 +25,7 @@ pub(super) fn table(name: &str) -> Arc<dyn Table> {
     tables().into_iter().find(|table| table.name() == name).unwrap()
 }
 
-/// The version of a read model's fold in this software.
+/// The version of the fold of a read model in this software.
 pub(super) fn version(name: &str) -> i32 {
     tables().iter().find(|table| table.name() == name).unwrap().version()
 }
@@ -55,7 +55,7 @@ impl World {
         wait(rebuild::verify(&options(self), table(name).as_ref(), &AtomicU64::new(0)))
     }
 
-    /// Every read model says what the log says.
+    /// Asserts that no read model differs from the log.
     #[track_caller]
     pub(super) fn is_clean(&self) {
         for name in names() {
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// The rows of a table as text, in one order.
+    /// The rows of a table as text, in a fixed order.
     pub(super) fn rows(&self, schema: &str, name: &str) -> Vec<String> {
         let query = format!("select to_jsonb(t)::text from {schema}.{name} as t order by 1");
         wait(sqlx::query_scalar(&query).fetch_all(self.database().pool())).expect(&query)
@@ -84,7 +84,7 @@ impl World {
         entries.into_iter().find(|entry| entry.name == name).unwrap()
     }
 
-    /// Statements on a connection of their own, which is then held.
+    /// Executes statements on a new connection, and returns it.
     pub(super) fn session(&self, statements: &str) -> PgConnection {
         wait(async {
             let mut connection = PgConnection::connect_with(&options(self)).await.unwrap();
@@ -93,19 +93,19 @@ impl World {
         })
     }
 
-    /// Changes what the database itself would not let pass.
+    /// Changes what triggers would refuse.
     pub(super) fn behind_our_back(&self, statement: &str) {
         let session = self.session(&format!("set session_replication_role = replica; {statement}"));
         wait(session.close()).unwrap();
     }
 
-    /// Keeps every job on this read model from making its table, until the session is closed.
+    /// Keeps the jobs of this read model from creating their table, until the session is closed.
     pub(super) fn hold_up(&self, name: &str) -> PgConnection {
         self.database().execute(&format!("create table if not exists read_model_next.{name} ()"));
         self.session(&format!("begin; lock table read_model_next.{name} in access exclusive mode"))
     }
 
-    /// Returns when somebody waits for a lock on a table.
+    /// Waits until some session waits for a lock on a table.
     pub(super) fn somebody_waits_for(&self, relation: &str) {
         let waiting = format!(
             "select count(*) from pg_locks where not granted and relation = '{relation}'::regclass
@@ -114,7 +114,8 @@ impl World {
         eventually("somebody waits for the lock", || self.database().number(&waiting) > 0);
     }
 
-    /// Many identities with a past, written into the log at once, and their read models.
+    /// A service with many identities that were changed several times. Their events are inserted directly, and the read
+    /// models rebuilt.
     pub(super) fn crowd(identities: i64, turns: i64) -> Self {
         let world = Self::new();
         let seed = include_str!("crowd.sql")

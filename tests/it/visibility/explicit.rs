@@ -134,7 +134,8 @@ fn the_row_of_a_deleted_viewer_vanishes() {
     world.stores_nothing(|| admin.grant("bravo", &alpha.id).refused(404));
 }
 
-// Decision D26: the state is what the rows say, so the next grant starts from nobody.
+// Decision D26: the state follows from the rows. Without a row nobody sees the target, and the next grant adds the
+// first viewer.
 #[test]
 fn a_target_whose_last_viewer_is_deleted_is_seen_by_nobody() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Agent visibility: nobody, some, or everyone; never a mixture.
+//! Visibility: an identity is seen by nobody, by named viewers, or by everybody, and never by a mixture.
 
 mod explicit;
 mod refusals;
@@ -8,7 +8,7 @@ mod wildcard;
 
 use serde_json::{Value, json};
 
-/// Viewers in the form that a list of rows shows them, in its order: oldest grant first.
+/// Viewers, as a list of access rows shows them: the oldest grant first.
 fn rows(viewer_ids: &[&str]) -> Vec<Value> {
     viewer_ids.iter().map(|id| json!(id)).collect()
 }

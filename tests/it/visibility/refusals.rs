@@ -1,4 +1,4 @@
-//! Grants and revocations that cannot be, and the order in which reasons count.
+//! Grants and revocations that are refused, and which reason is given if there are several.
 
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ fn the_first_reason_in_order_is_the_one_given() {
     grant_any(&alpha, "nobody", &bad_body).refused(403);
     grant_any(&admin, "nobody", &bad_body).refused(404);
     grant_any(&admin, "alpha", &bad_body).invalid_at(&["body", "viewer_identity_id"]);
-    // Under a wildcard, an unknown viewer is unknown before it is redundant.
+    // Under a wildcard, an unknown viewer is refused as unknown, and not as redundant.
     admin.open("alpha");
     admin.grant("alpha", NOBODY).refused(404);
 }

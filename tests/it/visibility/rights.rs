@@ -1,10 +1,10 @@
-//! Visible means readable, never writable; and who sees whom is for admins only.
+//! An agent may read an identity that it sees, but not change it. Access rows are for admins only.
 
 use serde_json::json;
 
 use crate::harness::{Caller, Refusal, World};
 
-// Scenario 35 and decision D7: refused before anything is looked up, so nothing leaks.
+// Scenario 35 and decision D7: refused before anything is looked up, so the answer reveals nothing.
 #[test]
 fn an_agent_has_no_say_in_visibility_not_even_its_own() {
     let world = World::new();
@@ -47,7 +47,7 @@ fn what_is_invisible_cannot_be_written_either_and_does_not_exist() {
     assert_eq!(change("bravo").without_request_id(), change("nobody").without_request_id());
 }
 
-// Section 3.2: one body for all, so existence does not leak.
+// Section 3.2: all get the same body, so the answer does not reveal what exists.
 #[test]
 fn the_invisible_the_foreign_the_deleted_and_the_unborn_look_alike() {
     let world = World::new();

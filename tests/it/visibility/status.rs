@@ -1,11 +1,11 @@
-//! A paused identity keeps everything, but takes no part in the wildcard. Decision D1.
+//! A paused identity keeps everything, but neither sees others nor is seen through the wildcard. Decision D1.
 
 use serde_json::json;
 
 use super::rows;
 use crate::harness::{World, text};
 
-/// Alpha and bravo, both open to everyone.
+/// The identities alpha and bravo, both open to everybody.
 fn open_pair() -> World {
     let world = World::new();
     world.agents(["alpha", "bravo"]);

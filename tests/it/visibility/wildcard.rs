@@ -1,4 +1,4 @@
-//! Everyone sees a target, until it is narrowed again.
+//! The wildcard: everybody sees a target, until one viewer is revoked.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What clients create, list, change and delete. Contract, section 11.
+//! What clients create, list, change and delete. Contract, section 10.6.
 
 use identity_log::signing_keys::SecretsKey;
 use identity_log::{signing_keys, webhook_tokens};

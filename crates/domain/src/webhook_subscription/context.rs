@@ -1,4 +1,4 @@
-//! How much of a conversation is sent along with a message. Contract, section 11.
+//! How much of a conversation is sent along with a message. Contract, section 10.6.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,5 +1,5 @@
-//! Compression of cached identities. Documents of identities resemble each other. Compressed with another document as the
-//! dictionary, a document shrinks to a sixth of its size. docs/performance.md has the cost in time.
+//! Compression of cached identities. Documents of identities resemble each other, so with one of them as the dictionary
+//! another one shrinks to a sixth of its size. docs/performance.md has the cost in time.
 
 use std::sync::OnceLock;
 
@@ -8,14 +8,14 @@ use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Compresses identities, and decompresses those that it has compressed. The dictionary is the first of them.
+/// Compresses identities, and decompresses them. The dictionary is the first identity that it compressed.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     first: OnceLock<Box<[u8]>>,
 }
 
-/// The maximum size of the dictionary, in bytes. It is the end of the first document: long descriptions stand at the
-/// beginning, and the names of members, which all documents share, at the end.
+/// The maximum size of the dictionary, in bytes. It is the end of the first document, which has most of the names of
+/// members. The beginning may be a long description, which no other document shares.
 const MAX_DICTIONARY_BYTES: usize = 4096;
 
 /// A compressed identity.
@@ -51,7 +51,7 @@ impl Packer {
         }
     }
 
-    /// Decompresses an identity. `None` if the bytes are damaged; the database is asked then.
+    /// Decompresses an identity. `None` if the bytes are damaged; then the identity is read from the database.
     pub(super) fn unpack(&self, packed: &Packed) -> Option<IdentityBody> {
         let bytes = packed.document_bytes + packed.access_bytes;
         let texts = decompress_with_dict(&packed.texts, bytes, self.first.get()?).ok()?;

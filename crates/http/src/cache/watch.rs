@@ -1,4 +1,5 @@
-//! The task that applies events of other processes to the cache, and allows the use of the cache for one second at a time.
+//! The task that applies events of other processes to the cache. Each time it has read the log, the cache may be used for
+//! one second more.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ const READ_INTERVAL: Duration = Duration::from_millis(250);
 /// The minimum time between two readings of the log.
 const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the cache may be used after the log was read. A key may have been revoked since, and a database that does not
-/// answer cannot tell.
+/// How long the cache may be used after the log was read. Without an answer of the database nobody knows whether a key was
+/// revoked since.
 const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 
 /// The task. Run it with [`Watch::run`].
@@ -34,7 +35,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch over `cache`. `head` tells how far the log goes.
+    /// A watch over `cache`. `head` is the last position of the log.
     pub fn new(cache: Cache, pool: PgPool, head: watch::Receiver<Head>) -> Self {
         Self { cache, pool, head, state: None }
     }

@@ -6,8 +6,8 @@ use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
 use identity_domain::vault::VaultError;
 use identity_domain::vault_secret::VaultSecretError;
-use identity_domain::webhook_subscription::{SubscriptionLimit, WebhookSubscriptionError};
-use identity_domain::{Namespace, Rejection};
+use identity_domain::webhook_subscription::WebhookSubscriptionError;
+use identity_domain::{Namespace, Rejection, SubscriptionLimit};
 use identity_log::proof::{SignError, TreeError};
 use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use super::{ApiError, chain};
 use crate::code::Code;
-use crate::conditional::Revision;
 use crate::limits::buckets::whole_seconds;
+use crate::revision::Revision;
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {

@@ -1,5 +1,5 @@
-//! Readers of single values. A reader carries the JSON schema of what it takes, so the shapes in the OpenAPI document come
-//! from the code that reads.
+//! Readers of single values. A reader has the JSON schema of the values that it accepts, so the schemas in the OpenAPI
+//! document come from the code that reads.
 
 use identity_domain::{Handle, Moment};
 use serde::de::DeserializeOwned;
@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use crate::fault::Complaint;
 
-/// Reads one value, and says which values it takes.
+/// Reads one value, and has the schema of the values that it accepts.
 pub(crate) trait Reader<I: ?Sized, T> {
     /// Reads the value.
     fn read(&self, input: &I) -> Result<T, Complaint>;
 
-    /// The JSON schema of the values that are taken.
+    /// The JSON schema of the values that it accepts.
     fn schema(&self) -> Value;
 }
 
@@ -29,7 +29,7 @@ impl<I: ?Sized, T, R: Fn(&I) -> Result<T, Complaint>, S: Fn() -> Value> Reader<I
     }
 }
 
-/// The same reader, which takes null, too.
+/// The same reader, which also accepts null.
 pub(super) fn or_null<T>(reader: impl Reader<Value, T>) -> impl Reader<Value, Option<T>> {
     NullableReader(reader)
 }
@@ -67,7 +67,7 @@ pub(super) fn object_fields(value: &Value) -> Result<Map<String, Value>, Complai
     fields.ok_or_else(|| Complaint::new("model_attributes_type", "Input should be a valid object"))
 }
 
-/// The pattern of text without NUL, which Postgres cannot hold.
+/// The pattern of text without NUL, which Postgres cannot store.
 const NO_NUL: &str = "^[^\\u0000]*$";
 
 /// Text without NUL (D18).
@@ -107,7 +107,7 @@ pub(crate) fn filled_text(longest: usize) -> impl Reader<Value, String> {
     )
 }
 
-/// True or false, and nothing that merely looks like it.
+/// True or false, and no other value that stands for them.
 pub(crate) fn boolean() -> impl Reader<Value, bool> {
     (
         |value: &Value| {
@@ -159,9 +159,9 @@ pub(crate) fn choice<T: DeserializeOwned + PartialSchema>() -> impl Reader<Value
     (read_choice::<T>, schema_of::<T>)
 }
 
-/// The derived schema of a type, less its description: the field has one of its own.
+/// The derived schema of a type without its description, since the field has one of its own.
 pub(crate) fn schema_of<T: PartialSchema>() -> Value {
-    // What was derived always encodes.
+    // A derived schema can always be encoded.
     let mut schema = serde_json::to_value(T::schema()).unwrap_or_default();
     if let Some(members) = schema.as_object_mut() {
         members.remove("description");
@@ -169,7 +169,7 @@ pub(crate) fn schema_of<T: PartialSchema>() -> Value {
     schema
 }
 
-/// Whatever a value type of the domain takes from text, in the words of its error.
+/// A value type of the domain that is parsed from text. The fault has the text of its error.
 pub(crate) fn parsed<T, E: std::fmt::Display>(
     longest: usize,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -181,18 +181,18 @@ pub(crate) fn parsed<T, E: std::fmt::Display>(
     (read, schema)
 }
 
-/// A handle, which has a limit of its own.
+/// A handle. Its own rules limit its length.
 pub(crate) fn handle() -> impl Reader<Value, Handle> {
     parsed(usize::MAX, Handle::parse, handle_schema)
 }
 
-/// The schema of handles, as they may be written.
+/// The schema of a handle in the spellings that are accepted.
 pub(crate) fn handle_schema() -> Value {
     let pattern = "^@?[A-Za-z0-9]-?[A-Za-z0-9](-?[A-Za-z0-9])+$";
     json!({ "type": "string", "minLength": 3, "maxLength": 64, "pattern": pattern })
 }
 
-/// Any object, as long as no text in it holds NUL.
+/// Any object without NUL in its texts.
 pub(crate) fn object() -> impl Reader<Value, ()> {
     let read = |value: &Value| {
         if !value.is_object() {

@@ -1,4 +1,4 @@
-//! Token buckets: all requests of a window may come at once, and the budget refills evenly.
+//! Token buckets: all requests of a window may come at once, and the bucket refills evenly.
 
 use std::fmt::Write as _;
 use std::hash::Hash;
@@ -19,12 +19,12 @@ pub(super) const MINUTE: Duration = Duration::from_mins(1);
 
 pub(super) type Buckets<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
-/// A bucket of so many tokens, which is full again after the window.
+/// A bucket of `tokens` tokens. An empty bucket is full again after the window.
 pub(super) fn quota(tokens: NonZeroU32, window: Duration) -> Option<Quota> {
     Some(Quota::with_period(window / tokens.get())?.allow_burst(tokens))
 }
 
-/// Takes a token. Gives how many remain, or in how many seconds to come again.
+/// Takes a token. Returns how many remain, or after how many seconds there is one.
 pub(super) fn take<K: Hash + Eq + Clone>(buckets: &Buckets<K>, key: &K) -> Result<u32, u32> {
     match buckets.check_key(key) {
         Ok(state) => Ok(state.remaining_burst_capacity()),
@@ -32,12 +32,12 @@ pub(super) fn take<K: Hash + Eq + Clone>(buckets: &Buckets<K>, key: &K) -> Resul
     }
 }
 
-/// The least number of seconds that is not too short.
+/// The time to wait in whole seconds, rounded up, and at least 1.
 pub(crate) fn whole_seconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
-/// One quota of requests, and a bucket for each of those it binds.
+/// A quota of requests a minute, with a bucket for each key or organization.
 pub(super) struct Limit<K: Hash + Eq + Clone> {
     name: &'static str,
     quota: NonZeroU32,
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         Some(Self { name, quota: tokens, buckets })
     }
 
-    /// Takes a token, says where that leaves the bucket, and in how many seconds to come again if it was empty.
+    /// Takes a token and adds what remains to `standing`. Returns the seconds to wait if the bucket was empty.
     pub(super) fn take(&self, key: &K, standing: &mut Standing) -> Option<u32> {
         let taken = take(&self.buckets, key);
         standing.add(self.name, self.quota, taken.unwrap_or(0));
@@ -58,7 +58,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 }
 
-/// Where a request stands under the limits that bind it.
+/// What remains of the quotas that a request counts against.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     pub(super) policy: String,
@@ -76,7 +76,7 @@ impl Standing {
         let _: Result<(), _> = write!(self.standing, "{comma}\"{name}\";r={remaining};t={full_in}");
     }
 
-    /// The fields of an answer.
+    /// Writes the fields of an answer.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         for (name, value) in [(POLICY, &self.policy), (STANDING, &self.standing)] {
             if let Ok(value) = HeaderValue::from_str(value) {

@@ -1,4 +1,5 @@
-//! What a key or an organization may do in a day of what uses up something that belongs to all, or that stays for ever.
+//! How much a key or an organization may do in a day of what uses up names and numbers, which all organizations share, or
+//! of what stays in the database for ever.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -14,7 +15,7 @@ use super::buckets::{Buckets, quota, take};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// How many a day. 0 is no limit.
+/// The quotas of a day. 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DailySettings {
     /// Identities that an organization creates.
@@ -37,7 +38,7 @@ pub struct DailySettings {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UsedUp {
     pub(super) of_what: &'static str,
-    /// In how many seconds to come again.
+    /// The seconds to wait.
     pub(super) seconds: u32,
 }
 
@@ -96,7 +97,7 @@ impl Daily {
         }
     }
 
-    /// Takes what this command uses up, whether it is accepted later or not.
+    /// Counts this command against its quota, whether it is accepted later or not.
     pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
         if is_repeatable {
             self.repeatable_writes.take(&key.id)?;

@@ -1,5 +1,5 @@
-//! Keys that open nothing, counted by address. A budget that is spent changes what a guesser is told, and nothing for
-//! anybody else: a valid key is let in whoever else is at its address.
+//! Requests with invalid keys, counted by address. Once the budget of an address is spent, invalid keys from it get 429
+//! instead of 401. A valid key from the same address is accepted all the same.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use governor::{Quota, RateLimiter};
 use super::buckets::{Buckets, MINUTE, quota, take};
 use crate::client::network;
 
-/// Addresses that are remembered before those that have their whole budget again are forgotten.
+/// How many addresses are remembered at most.
 pub(super) const MAX_REMEMBERED: usize = 65_536;
 
 /// Refused keys by address.
@@ -32,7 +32,8 @@ impl RefusedKeys {
         take(&buckets, &network(address)).map(drop)
     }
 
-    /// Forgets addresses that have all of their budget again; all of them, if too many have not.
+    /// If there are too many addresses, forgets those whose budget is full again. If more than half of the limit remains,
+    /// forgets all.
     fn make_room(&self) {
         if self.remembered() < MAX_REMEMBERED {
             return;

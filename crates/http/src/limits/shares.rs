@@ -1,18 +1,18 @@
-//! How much of something each of many holders has at the same time: requests of a key, streams of an organization,
-//! connections of an address.
+//! Limits how many of something a holder has at the same time: requests of a key, streams of an organization, connections
+//! of an address.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What holders have of one thing. Clones count together.
+/// How many each holder has at present. Clones share their counts.
 #[derive(Debug)]
 pub struct Shares<K> {
     taken: Arc<Mutex<HashMap<K, usize>>>,
     most: usize,
 }
 
-/// One of the things, for as long as this lives.
+/// One request, stream or connection of a holder. It is given back when this is dropped.
 #[derive(Debug)]
 pub struct Share<K: Hash + Eq> {
     shares: Shares<K>,
@@ -26,12 +26,12 @@ impl<K> Clone for Shares<K> {
 }
 
 impl<K: Hash + Eq + Clone> Shares<K> {
-    /// Each holder has `most` at the same time.
+    /// Each holder may have `most` at the same time.
     pub fn new(most: usize) -> Self {
         Self { taken: Arc::default(), most }
     }
 
-    /// Takes one more for this holder; nothing if it has as many as it may.
+    /// Takes one more for this holder; `None` if it has as many as it may.
     pub fn take(&self, holder: &K) -> Option<Share<K>> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         match taken.get_mut(holder) {

@@ -1,5 +1,5 @@
-//! Turns of keys: each key makes one piece of its long answers at a time, however many of them it has under way. Otherwise
-//! the streams of one key could read history at once and leave no core to anybody else.
+//! Each key reads one piece of its long answers at a time, however many of them are being sent. Otherwise the streams of
+//! one key could all read history at the same time, and leave no core to the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-/// The turns of all keys that have a long answer under way.
+/// One semaphore for each key with a long answer that is being sent.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<HashMap<Uuid, Weak<Semaphore>>>);
 
-/// The turns of one key, in the order in which they are asked for.
+/// The semaphore of one key. It gives turns in the order in which they are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnsOfKey(Arc<Semaphore>);
 
 impl Turns {
-    /// The turns of a key. Those of keys without an answer under way are forgotten.
+    /// The turns of a key. Forgets keys without a long answer.
     pub(super) fn of(&self, key: Uuid) -> TurnsOfKey {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = turns.get(&key).and_then(Weak::upgrade) {
@@ -30,8 +30,8 @@ impl Turns {
 }
 
 impl TurnsOfKey {
-    /// Waits for the next turn, which ends when the permit is dropped. No turn is ever refused: nothing closes these
-    /// semaphores.
+    /// Waits for the next turn, which ends when the permit is dropped. It is never `None`, since nothing closes the
+    /// semaphore.
     pub(crate) async fn take(&self) -> Option<SemaphorePermit<'_>> {
         self.0.acquire().await.ok()
     }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::json_text;
 use crate::caller::{Admin, AppSettings, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_known};
+use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// List who may see an identity

@@ -16,12 +16,13 @@ use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admin
 use super::past;
 use crate::caller::{Admin, Caller, Holder, Segments};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_current, unless_known};
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
 /// Create an identity

@@ -17,13 +17,14 @@ use uuid::Uuid;
 use super::phone_forms::{CALL_ACTION, call_change};
 use crate::caller::{AppSettings, Caller};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_current};
+use crate::conditional::unless_current;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
 use crate::form::reader::{Reader, choice, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source, Subject};
 
 /// Get what happens to incoming calls

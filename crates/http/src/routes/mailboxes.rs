@@ -12,13 +12,15 @@ use identity_projections::identities::{self, Part, Row};
 use super::{filter_mode_change_notice, owned};
 use crate::caller::{AppSettings, Caller, Segments};
 use crate::code::Code;
-use crate::conditional::{Revision, expected_version, unless_current, unless_known};
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::{boolean, choice, text};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::html::text_of;
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source, Subject};
+use crate::revision::Revision;
 
 /// List mailboxes
 ///

@@ -14,11 +14,12 @@ use super::phone_forms::{CALL_ACTION, call_change, phone_order};
 use super::{filter_mode_change_notice, json_text};
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_current, unless_known};
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::{choice, handle};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply, Source, Subject};
 
 /// List phone numbers

@@ -16,9 +16,10 @@ use uuid::Uuid;
 use super::json as answer;
 use crate::caller::{Caller, Segments};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_current};
+use crate::conditional::unless_current;
 use crate::error::ApiError;
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source};
 
 /// Get whether an identity has a signing key

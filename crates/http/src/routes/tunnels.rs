@@ -16,13 +16,15 @@ use uuid::Uuid;
 use super::owned;
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{Revision, expected_version, unless_current, unless_known};
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::reader::object;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source, Subject};
+use crate::revision::Revision;
 
 /// The largest metadata, in bytes of compact JSON.
 const LARGEST_METADATA: usize = 4096;

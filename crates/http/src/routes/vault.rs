@@ -24,12 +24,13 @@ use super::identity_forms::DESCRIPTION;
 use super::json as answer;
 use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::{expected_version, unless_known};
+use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::form::reader::{Reader, choice, filled_text, read_choice, schema_of, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// The name of the ciphertext of a secret.

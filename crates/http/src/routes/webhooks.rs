@@ -1,4 +1,4 @@
-//! Webhook subscriptions: to which addresses events of identities are sent. Contract, section 11. An agent sees and changes those
+//! Webhook subscriptions: to which addresses events of identities are sent. Contract, section 10.6. An agent sees and changes those
 //! of its identity only; an auditor reads all of them.
 
 pub(super) mod address;

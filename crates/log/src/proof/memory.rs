@@ -1,8 +1,8 @@
 //! The last checkpoint of each organization, in one file each beside the signing key, and the position from which on
 //! every event is sealed.
 //!
-//! A database that was restored from a backup does not contain what was signed since. These files do, so the signer
-//! notices a second history before it signs it.
+//! A database that was restored from a backup lacks the checkpoints that were signed after the backup. These files have
+//! them, so the signer notices a second history before it signs it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

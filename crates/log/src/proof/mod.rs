@@ -3,17 +3,22 @@
 //! - [`signer`]: the task that grows the trees and signs them.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
 //! - `unsigned`: the events that are to be signed, and whether they are sealed.
-//! - `owner`: whether a history is of the installation with this key.
+//! - [`rotation`]: the replacement of the signing key; [`introductions`]: what it leaves for auditors; [`key_lock`]: who keeps it
+//!   from happening.
+//! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
 //! - [`trailer`]: the last line of an export, which ties its events to a checkpoint.
-//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database has forgotten it.
+//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
 mod error;
+pub mod introductions;
+pub mod key_lock;
 pub mod memory;
 mod owner;
 mod refusal;
+pub mod rotation;
 mod signed;
 mod signed_before;
 pub mod signer;

@@ -1,9 +1,10 @@
-//! Whether a history is of the installation with this signing key.
+//! Whether the installation with this signing key wrote a history.
 
 use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
 use sqlx::PgPool;
 
 use super::error::TreeError;
+use super::introductions;
 use super::stored::last;
 
 /// Whether there is no event.
@@ -11,9 +12,12 @@ pub async fn is_empty(pool: &PgPool) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select not exists (select from events)").fetch_one(pool).await
 }
 
-/// Whether this key sealed the last event, or signed the log of that event. Also true for a log that an older version
-/// wrote without seals and that was never signed: nothing says whose it is.
+/// Whether this key sealed the last event, or signed the log of its organization, and was not replaced since. Also true if the
+/// log is empty, and for a log without seals that was never signed, as older versions wrote it: nothing says whose it is.
 pub async fn is_of(pool: &PgPool, key: &SigningKey) -> Result<bool, TreeError> {
+    if introductions::is_replaced(pool, key).await? {
+        return Ok(false);
+    }
     let event: Option<(String, Vec<u8>, Option<Vec<u8>>)> =
         sqlx::query_as("select organization_id, leaf_hash, seal from events order by position desc limit 1")
             .fetch_optional(pool)

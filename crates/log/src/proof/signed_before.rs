@@ -6,6 +6,7 @@ use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
 use sqlx::PgConnection;
 
 use super::error::{SignError, TreeError};
+use super::introductions;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
@@ -24,7 +25,7 @@ pub(super) struct SignedBefore {
 
 impl SignedBefore {
     /// The last checkpoints of the latest epoch in the database or the memory. Fails if they were signed with another
-    /// key.
+    /// key, or if this key was replaced.
     pub(super) async fn find(
         connection: &mut PgConnection,
         key: &SigningKey,
@@ -36,9 +37,19 @@ impl SignedBefore {
         let epoch = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(1);
         let of_epoch = |signed: Option<Signed>| signed.filter(|signed| signed.epoch == epoch);
         let before = Self { epoch, stored: of_epoch(stored), recalled: of_epoch(recalled) };
+        if introductions::is_replaced(&mut *connection, key).await? {
+            return Err(Refusal::OtherKey.into());
+        }
         let verifier_key = key.verifier_key(&checkpoint::origin(organization_id, epoch));
-        for signed in before.stored.iter().chain(&before.recalled) {
-            Checkpoint::open(&signed.note, &verifier_key).map_err(|_| Refusal::OtherKey)?;
+        let is_ours = |signed: &&Signed| Checkpoint::open(&signed.note, &verifier_key).is_ok();
+        if before.stored.as_ref().is_some_and(|signed| !is_ours(&signed)) {
+            return Err(Refusal::OtherKey.into());
+        }
+        // This host may not have signed since the key was replaced.
+        if let Some(recalled) = before.recalled.as_ref().filter(|signed| !is_ours(signed))
+            && !introductions::is_of_predecessor(connection, key, recalled).await?
+        {
+            return Err(Refusal::OtherKey.into());
         }
         Ok(before)
     }
@@ -89,7 +100,8 @@ impl SignedBefore {
         }
     }
 
-    /// Checks that the stored tree begins with the tree in the memory, and that the last leaf of it is still in the log.
+    /// Checks that the stored tree begins with the tree of the checkpoint in the memory, and that the last leaf of the
+    /// stored tree is still in the log.
     pub(super) async fn check(
         &self,
         connection: &mut PgConnection,
@@ -114,7 +126,7 @@ impl SignedBefore {
         }
     }
 
-    /// Checks, when the growing tree has the size of the checkpoint in the memory, that it also has its root.
+    /// If the growing tree has the size of the checkpoint in the memory, checks that it has the root of that checkpoint.
     pub(super) fn check_at(&self, size: u64, root: impl FnOnce() -> Hash) -> Result<(), Refusal> {
         match &self.recalled {
             Some(Signed { checkpoint, .. }) if checkpoint.size == size && checkpoint.root != root() => {

@@ -2,7 +2,7 @@
 //!
 //! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
 //! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
-//! is refused until an operator begins a new epoch. So is a log with an event that nobody with the signing key wrote.
+//! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key.
 //! Signers of several processes take a lock for each organization.
 
 use std::collections::{HashMap, HashSet};
@@ -47,12 +47,12 @@ pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
 /// Signs the logs of all organizations.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    pool: PgPool,
+    pub(super) pool: PgPool,
     key: SigningKey,
     seal_key: SealKey,
     /// The position from which on every event must be sealed.
     sealed_from: Arc<OnceCell<i64>>,
-    memory: Memory,
+    pub(super) memory: Memory,
     refusals: Refusals,
     /// How many logs had events in the last round that could not be signed.
     unsigned: Arc<AtomicUsize>,
@@ -289,8 +289,9 @@ impl Signer {
         }
     }
 
-    /// Stores a checkpoint, first in the memory and then in the database. If only the memory has it, the same
-    /// checkpoint is signed again. If only the database had it, restoring a backup would lose it.
+    /// Stores a checkpoint, first in the memory and then in the database. If the process dies in between, only the memory
+    /// has it, and the same checkpoint is signed again. In the other order only the database would have it, and a restored
+    /// backup would lose it.
     async fn keep(
         &self,
         connection: &mut PgConnection,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::error::TreeError;
+use super::introductions;
 use super::signed::Signed;
 use super::stored::{answer, node};
 
@@ -26,6 +27,9 @@ pub struct Trailer {
     pub until: Option<u64>,
     /// The signed note.
     pub checkpoint: Option<String>,
+    /// The notes in which signing keys introduced their successors, for readers who know an earlier key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introductions: Vec<String>,
     /// Why the log is not signed any more, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -63,8 +67,8 @@ impl Trailer {
         self.last = Some(last);
     }
 
-    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency
-    /// proof: it must contain all events up to the checkpoint, and a missing one is a fault.
+    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency proof,
+    /// since it must contain all events up to the checkpoint.
     pub async fn tie(
         &mut self,
         connection: &mut PgConnection,
@@ -73,6 +77,7 @@ impl Trailer {
     ) -> Result<(), TreeError> {
         let Signed { epoch, checkpoint, note } = signed;
         self.checkpoint = Some(note.clone());
+        self.introductions = introductions::all(&mut *connection).await?;
         let after = self.after.unwrap_or_default();
         if self.filtered || after >= checkpoint.size {
             return Ok(());

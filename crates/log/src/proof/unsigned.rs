@@ -21,7 +21,7 @@ type EventRow = (i64, i64, Vec<u8>, Option<Vec<u8>>);
 
 /// Which events the signer accepts.
 pub(super) enum Accepted<'a> {
-    /// Those that are sealed with this key, and those before this position. Older versions wrote them without a seal.
+    /// Events that are sealed with this key, and events before this position, which older versions wrote without a seal.
     Sealed { key: &'a SealKey, from: i64 },
     /// All: an operator has looked at the log and begins a new epoch with it.
     All,
@@ -43,8 +43,8 @@ impl Accepted<'_> {
 /// The position from which on every event must be sealed. It is found once and kept beside the signing key, where
 /// nobody who can only write to the database can move it.
 ///
-/// On the first start of a version that seals, every event of before is accepted. A host without this memory finds the
-/// first event that is sealed.
+/// If the memory does not have it, it is the position of the first sealed event; without one, the next position, so that
+/// all events of older versions are accepted.
 pub(super) async fn sealed_from(pool: &PgPool, memory: &Memory) -> Result<i64, SignError> {
     if let Some(position) = memory.sealed_from().await? {
         return Ok(position);

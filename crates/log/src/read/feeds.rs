@@ -1,5 +1,6 @@
-//! News of single organizations. Whoever follows one is woken by its events alone, and one query in each wake of the log
-//! asks how far all followed organizations go, however many follow them.
+//! Wakes the followers of single organizations. A follower is woken by events of its own organization only. For each
+//! notification of the log, one query reads the last sequences of all followed organizations, however many followers
+//! they have.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +12,13 @@ use tokio::sync::{Notify, watch};
 
 use super::follow::Head;
 
-/// How long to wait before the database is asked again after it failed.
+/// The wait before the next attempt after the database failed.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// The last sequence of each organization that is followed, as far as is known; nothing after the service was stopped.
+/// The last known sequence of each organization that is followed; `None` after the service was stopped.
 type Heads = Option<HashMap<String, watch::Sender<i64>>>;
 
-/// Where followers wait. Cheap to clone.
+/// The organizations that are followed, with a channel for each. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Feeds {
     heads: Arc<Mutex<Heads>>,
@@ -34,7 +35,7 @@ pub struct Feeding {
 }
 
 impl Feeds {
-    /// Feeds of a log whose head is told by `head`, and the task that feeds them.
+    /// Feeds of a log, and the task that feeds them whenever `head` changes.
     pub fn new(pool: PgPool, head: watch::Receiver<Head>) -> (Self, Feeding) {
         let feeds = Self {
             heads: Arc::new(Mutex::new(Some(HashMap::new()))),
@@ -58,12 +59,12 @@ impl Feeds {
         receiver
     }
 
-    /// How often a history was found to be shorter than it was.
+    /// How often a history was found to be shorter than before: a backup was restored.
     pub fn set_backs(&self) -> u64 {
         self.set_backs.load(Ordering::Acquire)
     }
 
-    /// The organizations that are followed. Those that nobody follows any more are forgotten.
+    /// The organizations that are followed. Forgets those without followers.
     fn followed(&self) -> Vec<String> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(heads) = heads.as_mut() else { return vec![] };
@@ -92,7 +93,7 @@ impl Feeds {
 }
 
 impl Feeding {
-    /// Feeds until nobody tells of the log any more.
+    /// Runs until the sender of `head` is dropped. Then closes all channels.
     pub async fn run(mut self) {
         loop {
             let is_over = tokio::select! {

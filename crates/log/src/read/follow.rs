@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::pages;
 use crate::error::ReadError;
+use crate::proof::key_lock;
 
 /// After how long without a notification the log is asked. A lost notification delays a follower by this at most.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -29,18 +30,22 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Follower {
     pool: PgPool,
+    /// The first connection, until it is used.
+    first: Option<PgListener>,
     head: watch::Sender<Head>,
 }
 
 impl Follower {
-    /// A follower, and the channel that it feeds.
-    pub fn new(pool: PgPool) -> (Self, watch::Receiver<Head>) {
+    /// A follower, and the channel that it feeds; `None` while somebody replaces the signing key. From here on nobody can, as long
+    /// as the follower is connected.
+    pub async fn connect(pool: PgPool) -> Result<Option<(Self, watch::Receiver<Head>)>, sqlx::Error> {
+        let first = key_lock::listener(&pool).await?;
         let (head, receiver) = watch::channel(Head { position: 0, following: false });
-        (Self { pool, head }, receiver)
+        Ok(first.map(|first| (Self { pool, first: Some(first), head }, receiver)))
     }
 
     /// Follows until every receiver is dropped. Connects again when the connection is lost.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         while !self.head.is_closed() {
             if let Err(error) = self.listen().await {
                 tracing::warn!(
@@ -53,8 +58,15 @@ impl Follower {
         }
     }
 
-    async fn listen(&self) -> Result<(), ReadError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+    async fn listen(&mut self) -> Result<(), ReadError> {
+        let connected = match self.first.take() {
+            Some(first) => Some(first),
+            None => key_lock::listener(&self.pool).await?,
+        };
+        let Some(mut listener) = connected else {
+            tracing::warn!("somebody replaces the signing key");
+            return Ok(());
+        };
         listener.listen("identityd_log").await?;
         // The head is read after LISTEN, so no commit between the two is missed.
         self.tell(pages::head(&self.pool).await?);

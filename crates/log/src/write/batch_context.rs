@@ -37,7 +37,7 @@ pub(super) fn is_looked_up_by_key(append: &Append) -> bool {
     !all_identities && !matches!(secrets, Some(SecretSelection::All)) && number.is_none()
 }
 
-/// What is kept from one batch to the next.
+/// What a batch context keeps for the next batch.
 #[derive(Debug, Default)]
 pub(super) struct AggregateCache {
     /// States of aggregates. Events that were appended since, by any process, are read and applied on top.
@@ -51,14 +51,14 @@ pub(super) struct AggregateCache {
 }
 
 impl AggregateCache {
-    /// The states without events after `position`, since those may never be committed.
+    /// Without states that contain events after `position`, since those may never be committed.
     pub(super) fn up_to(mut self, position: i64) -> Self {
         self.aggregates.retain(|_, aggregate| aggregate.as_of <= position);
         self
     }
 
-    /// What stays valid after another process has written: the states of aggregates. The log ends at `position` now,
-    /// and all events up to it are committed.
+    /// With the states only, which are valid after another process has written, too. The log ends at `position` now, and
+    /// all events up to it are committed.
     pub(super) fn after_other_writers(self, position: i64) -> Self {
         let (claims, subscriptions) = (Claims::default(), Subscriptions::default());
         Self { committed: position, claims, subscriptions, ..self }
@@ -87,7 +87,7 @@ pub(super) struct ContextChanges {
     pub(super) numbers: Vec<NumberChange>,
 }
 
-/// What the commands of a batch need to know.
+/// What the commands of a batch need to know. See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct BatchContext {
     aggregates: HashMap<AggregateKey, Aggregate>,
@@ -144,9 +144,9 @@ impl BatchContext {
         Ok(())
     }
 
-    /// Organizations of which a command may need all live identities. That is so where a command hides an identity from a
-    /// viewer, and everybody may see the identity, or a command of this batch lets everybody see it: the wildcard is then
-    /// replaced by the list of all other identities.
+    /// Organizations of which a command may need all live identities. It needs them if it hides an identity from one
+    /// viewer while everybody may see the identity: the wildcard is then replaced by the list of all other identities. A
+    /// command of the same batch may let everybody see it first.
     fn organizations_to_list<'a>(&self, appends: &[&'a Append]) -> HashSet<&'a str> {
         let opens = |append: &&&Append| {
             matches!(append.command, Command::Identity(identity::Command::OpenVisibility { .. }))
@@ -160,7 +160,7 @@ impl BatchContext {
             .collect()
     }
 
-    /// Whether everybody in the organization may see the identity that a command is for.
+    /// Whether everybody in the organization may see the identity of a command.
     fn is_open(&self, append: &Append) -> bool {
         self.aggregate_of(append).is_some_and(|aggregate| match &aggregate.state {
             State::Identity(Identity::Live(live)) => live.visibility == Visibility::Wildcard,
@@ -229,7 +229,7 @@ impl BatchContext {
         is_valid && identity.is_none_or(|identity| self.identity_is_live(organization, identity))
     }
 
-    /// The state of the aggregate that a command is for.
+    /// The state of the aggregate of a command.
     pub(super) fn state(&self, append: &Append) -> Cow<'_, State> {
         let aggregate = self.aggregate_of(append);
         aggregate.map_or_else(
@@ -238,7 +238,7 @@ impl BatchContext {
         )
     }
 
-    /// The version of the aggregate that a command is for; 0 if it has no event.
+    /// The version of the aggregate of a command; 0 if it has no event.
     pub(super) fn version(&self, append: &Append) -> i64 {
         self.aggregate_of(append).map_or(0, |aggregate| aggregate.sequence)
     }

@@ -10,11 +10,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// A source of phone numbers. Both methods run in the transaction of the batch, which has `log_head` locked. So a number
-/// is claimed if and only if the events that assign it are committed, and a slow carrier would hold up every writer.
+/// is claimed if and only if the events that assign it are committed, and a slow carrier delays every writer.
 #[async_trait]
 pub trait Carrier: Send + Sync {
-    /// Free numbers for these wishes. Numbers that were released by `rested_since` are free again. Wishes for the same state get as many numbers as there are wishes, so every wish
-    /// finds one, if there are enough free numbers.
+    /// Free numbers for these wishes. A number that was released at `rested_since` or before is free again. Each state
+    /// that is wished for gets as many numbers as there are wishes, if it has as many: so every wish can get its own.
     async fn offers(
         &self,
         connection: &mut PgConnection,
@@ -98,7 +98,7 @@ impl Carrier for NumberPool {
     }
 }
 
-/// Puts the numbers back into the pool that were released by this moment.
+/// Puts numbers back into the pool that were released at this moment or before.
 async fn return_rested(
     connection: &mut PgConnection,
     rested_since: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! What a batch does to the ciphertexts of aggregates.
+//! The ciphertexts that a batch stores and deletes, as parts of its statement.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! A guard against a clock that jumps ahead. The times of events never go back. If one event is dated two years ahead, all
-//! later events are dated two years ahead, too, and a question about the present (`as_of`) does not find them.
+//! A guard against a database clock that jumps ahead. The times of events never go back: if one event is dated two years
+//! ahead, all later events are dated two years ahead, too, and a query for the present (`as_of`) does not find them.
 
 use std::time::{Duration, SystemTime};
 
@@ -35,8 +35,9 @@ impl ClockGuard {
     /// Checks a reading of the clock of the database. It is refused
     ///
     /// - if it is ahead of the clock of this machine by more than the limit;
-    /// - if it is ahead of the last reading and of the time that has passed since by more than the limit. When the clock
-    ///   has gone on from there for as long as the limit, it is believed: somebody has set it right.
+    /// - if since the last reading that was believed it has gained more than the limit on the time since boot. Once it
+    ///   has gone on from there without another jump for as long as the limit, it is believed: the machine's clock
+    ///   agrees with it, so somebody has corrected both.
     pub(super) fn check(&mut self, database: OffsetDateTime) -> Result<(), BatchError> {
         let reading = Reading { database, since_boot: since_boot() };
         self.check_at(reading, machine_time())
@@ -58,14 +59,15 @@ impl ClockGuard {
             tracing::error!(
                 clock = %reading.database,
                 ?by,
-                "the clock of the database has jumped ahead: nothing is written until it is right, or has gone on for a while"
+                "the clock of the database has jumped ahead: nothing is written until it is set right, or has gone on \
+                 without another jump for `max_clock_jump_seconds`"
             );
             self.jumped = Some(reading);
         }
         Err(BatchError::ClockJumped(by))
     }
 
-    /// Whether the clock has gone on from a jump for as long as the limit.
+    /// Whether the clock has gone on from a jump for as long as the limit, without another jump.
     fn goes_on(&self, jumped: Reading, reading: Reading) -> bool {
         let passed = reading.since_boot.saturating_sub(jumped.since_boot);
         passed >= self.limit && reading.ahead_of(jumped) <= self.limit
@@ -73,7 +75,7 @@ impl ClockGuard {
 }
 
 impl Reading {
-    /// By how much more time the clock of the database went on since an earlier reading than has passed.
+    /// How much time the clock of the database has gained on the time since boot, since an earlier reading.
     fn ahead_of(self, earlier: Self) -> Duration {
         let passed = self.since_boot.saturating_sub(earlier.since_boot);
         positive(self.database - earlier.database).saturating_sub(passed)
@@ -112,7 +114,7 @@ mod tests {
             Self { guard: ClockGuard::new(LIMIT), seconds: 0 }
         }
 
-        /// Whether the clocks of the database and of this machine are believed that are so many seconds ahead.
+        /// Whether a reading is believed if the two clocks are so many seconds ahead.
         fn believes(&mut self, database: i64, machine: i64) -> bool {
             let at = |ahead: i64| {
                 OffsetDateTime::UNIX_EPOCH

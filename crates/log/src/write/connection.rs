@@ -10,7 +10,7 @@ use crate::error::BatchError;
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
 pub const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
 
-/// The wait before the next attempt to get a connection where there was no room.
+/// The wait before the next attempt to get a connection when Postgres has none left.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connection that no batch uses at present.
@@ -52,8 +52,8 @@ impl Connector {
         PgConnection::connect_with(&self.options).await
     }
 
-    /// The same for the connection on which batches are written: if Postgres has no room left, a reader gives one up. The
-    /// caller limits the time.
+    /// The same for the writer connection: if Postgres has no room left, a connection is taken from the readers. The caller
+    /// limits the time.
     pub(super) async fn open_before_readers(
         &self,
         idle: Option<IdleConnection>,
@@ -78,8 +78,9 @@ impl Connector {
     }
 }
 
-/// Takes a connection out of the pool. The pool opens another one as soon as there is room. A task that waits for the pool
-/// may be told to open a connection, and then never looks at those that come back; so idle ones are looked for as well.
+/// Takes a connection out of the pool, which opens another one as soon as there is room. A task that waits in `acquire`
+/// may be told by the pool to open a connection, and then does not see those that are returned. So `try_acquire` looks for
+/// idle ones at the same time.
 async fn take_from(readers: &PgPool) -> PgConnection {
     let queue = async {
         loop {
@@ -102,7 +103,7 @@ async fn take_from(readers: &PgPool) -> PgConnection {
     }
 }
 
-/// Gives a connection the settings of the committer's.
+/// Gives a reader's connection the settings of the committer.
 async fn committers(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
     let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
     let set =
@@ -111,7 +112,7 @@ async fn committers(mut connection: PgConnection) -> Result<PgConnection, sqlx::
     Ok(connection)
 }
 
-/// Whether there are as many connections as the server, the role or the database may have.
+/// Whether the server, the role or the database already has as many connections as it may have.
 fn is_refused_for_want_of_room(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53300")
 }
@@ -124,12 +125,12 @@ pub(super) async fn within<T>(
     tokio::time::timeout(limit, work).await.unwrap_or(Err(BatchError::Timeout(limit)))
 }
 
-/// How Postgres calls the committer's sessions.
+/// The name of the committer's sessions in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "identityd committer";
 
 /// The settings of the committer's sessions.
 ///
-/// **Time limits.** Every wait has an end, so that a lost client cannot keep `log_head` locked.
+/// **Time limits.** Every wait has an end, so that a committer that lost its network cannot keep `log_head` locked.
 ///
 /// **Plans.** Every statement of a batch selects rows by keys, and the best plan always goes through the index of those
 /// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown

@@ -7,7 +7,7 @@ use super::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
 
-/// The dependencies of drafting and writing. One value for all batches of a process.
+/// One value for all batches of a process.
 pub(super) struct Deps {
     pub(super) read_models: Vec<Arc<dyn ReadModel>>,
     pub(super) carrier: Arc<dyn Carrier>,

@@ -15,14 +15,14 @@ use crate::event::recorded::Recorded;
 const MAX_CACHED_ORGANIZATIONS: usize = 20_000;
 
 /// How old the moment of a draft may be when the draft is written. A reader that asks about a moment less than 50 ms ago
-/// waits until the moment is older than this (`read::past::is_settled`): then no event to come can have it.
+/// waits until the moment is older than this (`read::past::is_settled`). After that no new event can have that moment.
 pub(crate) const MAX_DRAFT_AGE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// The state of the log that a draft presumes. [`statement`](super::statement) checks it when the draft is written.
 pub(super) struct DraftedOn {
     /// The last position of the log.
     pub(super) position: i64,
-    /// How often a read model was rebuilt.
+    /// How often a read model was rebuilt or rolled back.
     pub(super) generation: i64,
     /// The deadline of the draft, by the clock of the database: the moment of its events plus 50 ms.
     pub(super) latest: OffsetDateTime,

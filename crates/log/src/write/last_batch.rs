@@ -1,4 +1,4 @@
-//! What the committer knows of the log after one batch, for the next one.
+//! The state that the committer carries over from one batch to the next.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::read_model::Fold;
 /// How old a reading of the database's clock may be for a batch to be drafted ahead with it.
 const MAX_CLOCK_READING_AGE: Duration = Duration::from_secs(1);
 
-/// What the committer knows of the log after one batch, for the next one.
+/// What the committer knows of the log after one batch. The next batch is decided on it.
 pub(super) struct LastBatch {
     pub(super) head: LogHead,
     /// The position since which no other process has written. A cache entry that was looked up there or later is current.

@@ -57,7 +57,7 @@
 //!
 //! - the first batches of a process, and every batch that cannot be drafted ahead;
 //! - a batch whose draft was not valid; it is drafted again under the lock;
-//! - a batch that is not one statement: it keeps an answer for an `Idempotency-Key`, takes phone numbers from the pool
+//! - a batch that is not one statement: it stores an answer for an `Idempotency-Key`, takes or releases phone numbers
 //!   ([`carrier`]), or passes a handle from one identity to another;
 //! - a batch without events: it takes the lock to know that the log has not moved since it was drafted.
 //!

@@ -1,8 +1,7 @@
-//! Claims: which identity has which name. Claims follow from events, and are checked before a name is given to an
-//! identity.
+//! Claims: which identity has which name. Claims follow from events, and are checked before an identity gets a name.
 //!
-//! At most one identity has a name at a time. It has the name as its handle, which is also the name of its tunnel; as
-//! the local part of its mail address; or as both.
+//! At most one identity has a name at a time: as its handle, which is also the name of its tunnel, as the local part of
+//! its mail address, or as both.
 
 use std::collections::HashMap;
 
@@ -22,7 +21,7 @@ pub(super) struct Claim {
     pub(super) identity_id: Uuid,
     /// When the holder gave it up as its handle.
     pub(super) handle_released_at: Option<OffsetDateTime>,
-    /// When the holder gave it up as its mail address. A name that never was one counts as given up when it was claimed.
+    /// When the holder gave it up as its mail address. If the holder never had it as one: when it was claimed.
     pub(super) mail_released_at: Option<OffsetDateTime>,
 }
 
@@ -43,11 +42,12 @@ struct CachedClaim {
     /// Whether the table has a row of this name.
     is_stored: bool,
     is_changed: bool,
-    /// How many names its last holder gave up later than this one, without those that are loaded, too.
+    /// How many names its last holder gave up later than this one, not counting names whose claims are loaded.
     given_up_later: i64,
 }
 
-/// How long names are held back for the identity that gave them up, and how many at most; 0 is no limit.
+/// How long a name is held back for the identity that gave it up, and how many names at most for one identity; 0 is no
+/// limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     pub(super) hold: Duration,
@@ -81,8 +81,8 @@ impl Claims {
         Ok(())
     }
 
-    /// The first namespace in which another identity has the name, or gave it up less than `hold` ago. An identity holds
-    /// back the names that it gave up last, and no more than `most`.
+    /// The first namespace in which another identity has the name, or gave it up less than `hold` ago. Of the names that
+    /// an identity gave up, only the last `most` are held back.
     pub(super) fn blocker(
         &self,
         name: &str,
@@ -163,13 +163,14 @@ impl Claims {
         if cached.claim.identity_id != identity_id {
             cached.claim = fresh();
         }
-        // A name that is given up now is the last one.
+        // If the event gives the name up, its holder has given up no name later.
         (cached.is_changed, cached.given_up_later) = (true, 0);
         change(&mut cached.claim);
     }
 
     /// The claims that events have changed, sorted by name like the index; and the claims to keep for the next batch.
-    /// Those are the changed ones only: this batch may not be committed when the next one loads its claims.
+    /// The same claims are kept: this batch may not be committed when the next one loads its claims. The others are
+    /// loaded again.
     pub(super) fn into_changes(mut self) -> (Vec<ChangedClaim>, Self) {
         self.0.retain(|_, cached| cached.is_changed);
         let change = |CachedClaim { claim, is_stored, .. }: &CachedClaim| ChangedClaim {
@@ -194,7 +195,8 @@ fn local_part(email_address: &str) -> &str {
     email_address.split_once('@').map_or(email_address, |(local, _)| local)
 }
 
-/// The claims on these names, each with how many names its last holder gave up later. Those in `loaded` are not counted.
+/// The claims on these names, each with the number of names that its last holder gave up later. Names in `loaded` are not
+/// counted.
 async fn find(
     connection: &mut PgConnection,
     names: &[String],

@@ -46,8 +46,8 @@ impl Pipeline {
         Self { connector, deps, writing: None, writer: None, reader: None, last_batch: None, clock_guard }
     }
 
-    /// Opens the connection on which batches are written, before readers take all that there are. Without one the first
-    /// batch tries again.
+    /// Opens the writer connection, before readers take all connections that Postgres has. If that fails, the first batch
+    /// tries again.
     pub(super) async fn connect(&mut self) {
         match self.writer().await {
             Ok(connection) => self.writer = Some(IdleConnection::from_now(connection)),
@@ -65,7 +65,8 @@ impl Pipeline {
     /// - while another batch is being written: until as many commands wait as the last batch had;
     /// - otherwise: until three quarters of that many wait, and for 1 ms at most.
     ///
-    /// A batch of one command takes as long as a batch of all of them, and the others would wait for it.
+    /// If the first command did not wait, it would be a batch of its own. That batch takes as long as one of all
+    /// commands, and the others would wait for it.
     pub(super) async fn gather(
         &mut self,
         jobs: &mut mpsc::Receiver<Job>,
@@ -201,8 +202,8 @@ impl Pipeline {
         within(limit, async { Ok(self.connector.open_before_readers(idle).await?) }).await
     }
 
-    /// Waits for the batch that is being written, if there is one. Returns whether a draft on top of it can still be
-    /// valid.
+    /// Waits for the batch that is being written, if there is one. Returns whether a draft that was made on top of it can
+    /// be valid: the batch was committed as it was drafted.
     pub(super) async fn finish(&mut self) -> bool {
         if self.writing.is_none() {
             return true;
@@ -239,9 +240,9 @@ impl Pipeline {
     }
 
     /// Handles a batch of which nothing was written. In an outage every caller gets an error. If another attempt may
-    /// succeed, or Postgres refused a statement, each command is tried alone under the lock, so that one command that cannot be written does not
-    /// fail the others. A batch of one command is tried again, too: another process may have used its idempotency key
-    /// after it was drafted ahead, and the lock shows that.
+    /// succeed, each command is tried alone under the lock, so that one command that cannot be written does not fail the
+    /// others. A batch of one command is tried again, too: another process may have used its idempotency key after it was
+    /// drafted ahead, and the lock shows that.
     async fn refused(&mut self, jobs: Vec<Job>, error: BatchError) {
         self.last_batch = None;
         if !error.is_worth_another_attempt() {

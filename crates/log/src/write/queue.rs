@@ -21,7 +21,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Answers the caller. If it went away, the answer is dropped; what was committed stays committed.
+    /// Answers the caller. If the caller went away, the answer is dropped; the commit is not undone.
     pub(super) fn answer(self, outcome: Outcome) {
         drop(self.reply.send(outcome));
     }
@@ -32,13 +32,13 @@ pub(super) fn appends(jobs: &[Job]) -> Vec<&Append> {
     jobs.iter().map(|job| &job.append).collect()
 }
 
-/// Removes the jobs whose callers do not wait any more: each of them was told that its command failed, or went away.
+/// Removes the jobs whose callers do not wait any more: they were told that the command failed, or went away.
 pub(super) fn remove_abandoned(jobs: &mut Vec<Job>) {
     jobs.retain(|job| !job.reply.is_closed() && !job.append.fate.is_abandoned());
 }
 
-/// Marks all commands as on their way to Postgres. Returns false if one of them was abandoned before; the others are
-/// marked all the same, since they are written without it.
+/// Marks all commands as sent to Postgres. Returns false if one of them was abandoned before. The others are marked all
+/// the same, since they are written without it.
 pub(super) fn mark_as_sent(jobs: &[Job]) -> bool {
     let mut none_abandoned = true;
     for job in jobs {

@@ -1,5 +1,6 @@
-//! What an identity has used up of what belongs to all: how often it was renamed within the last day, and how many phone
-//! numbers it got. Counted from its events, like its state, so commands that race for the last of it cannot both have it.
+//! How often an identity was renamed within the last day, and how many phone numbers it got. Both are limited, since all
+//! identities share the names and the numbers. They are counted from the events of the identity, like its state, so two
+//! commands that arrive at the same time cannot both use the last one that is left.
 
 use std::collections::VecDeque;
 
@@ -44,8 +45,8 @@ impl Moments {
         self.0.push_back(moment);
     }
 
-    /// How long it takes until fewer than `limit` of the moments are less than a day old; `None` if that is so now, or if
-    /// there is no limit (0).
+    /// How long it takes until fewer than `limit` of the moments are less than a day old. `None` if fewer are already, or
+    /// if there is no limit (0).
     pub(super) fn wait(&self, limit: u32, now: OffsetDateTime) -> Option<std::time::Duration> {
         let place = self.0.len().checked_sub(limit as usize).filter(|_| limit > 0)?;
         let free_from = self.0.get(place)?.saturating_add(DAY);

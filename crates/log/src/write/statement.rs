@@ -39,8 +39,8 @@ const ADVANCE_HEAD_IF_VALID: &str = "
     )
     returning position";
 
-/// The same update in a transaction that has the row locked, where only a defect can have moved the head. The
-/// deadline does not count: the draft was checked, or made, after the lock was taken.
+/// The same update in a transaction that has the row locked. Only a defect can have moved the head since the lock was
+/// taken. The deadline does not count: the draft was checked, or made, after the lock was taken.
 const ADVANCE_LOCKED_HEAD: &str = "
     update log_head set position = $1, recorded_at = $2
     where position = $3 and generation = $4 and $5::timestamptz is not null

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use identity_domain::identity::Event as IdentityEvent;
-use identity_domain::webhook_subscription::{DeleteReason, Event as SubscriptionEvent, SubscriptionLimit};
-use identity_domain::{Event, SubscriptionNeed};
+use identity_domain::webhook_subscription::{DeleteReason, Event as SubscriptionEvent};
+use identity_domain::{Event, SubscriptionLimit, SubscriptionNeed};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 

@@ -1,27 +1,27 @@
-//! Whether a text is the canonical form of what it says.
+//! Checks that a text is canonical JSON.
 //!
-//! A leaf is taken over text. If two texts of one value could both be leaves, what an auditor reads would not be what
-//! was signed, and neither would it if two numbers had one canonical text. So a verifier asks for canonical text, and
-//! for numbers that every reader of JSON holds exactly.
+//! A leaf hash is computed over text, but an auditor reads the value. Each value must have one text only: otherwise two
+//! different leaves would read the same. And each text must have one value only: a reader that keeps numbers as doubles
+//! would confuse large ones. So a verifier accepts canonical text only, with numbers up to 2^53 only.
 
 use std::cmp::Ordering;
 
 use super::{LARGEST_EXACT, by_utf_16};
 
-/// How deep objects and lists may be nested, as everywhere in this service.
+/// How deep objects and lists may be nested. `serde_json` has the same limit.
 const MAX_DEPTH: usize = 128;
 
 /// Why a text is not canonical, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("byte {at}: {what}")]
 pub struct NotCanonical {
-    /// How many bytes stand before the place.
+    /// The offset in bytes.
     pub at: usize,
     /// What is wrong there.
     pub what: &'static str,
 }
 
-/// Holds that `text` is one JSON value in canonical form, and has no number beyond 2^53.
+/// Checks that `text` is one JSON value in canonical form, without numbers beyond 2^53.
 pub fn check(text: &[u8]) -> Result<(), NotCanonical> {
     if let Err(error) = std::str::from_utf8(text) {
         return Err(NotCanonical { at: error.valid_up_to(), what: "this is not UTF-8" });
@@ -31,14 +31,14 @@ pub fn check(text: &[u8]) -> Result<(), NotCanonical> {
     if scanner.at == text.len() { Ok(()) } else { Err(scanner.error("the value has ended before")) }
 }
 
-/// Whether a reader that keeps numbers as doubles holds this one, and its neighbours, apart.
+/// Whether the number is at most 2^53. Up to there a reader that keeps numbers as doubles confuses no two whole numbers.
 pub fn is_exact(number: f64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
     const LIMIT: f64 = LARGEST_EXACT as f64;
     number.abs() <= LIMIT
 }
 
-/// The same of a whole number. One that lies beyond may be taken for 2^53 when it is read as a double.
+/// The same for a whole number: 2^53 + 1, read as a double, would be 2^53.
 pub fn is_exact_integer(number: i128) -> bool {
     number.unsigned_abs() <= u128::from(LARGEST_EXACT)
 }
@@ -124,7 +124,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string, whose text between the quotation marks is given.
+    /// Reads a string. Returns the text between its quotation marks.
     fn string(&mut self) -> Result<&'a [u8], NotCanonical> {
         self.expect(b'"', "a string is expected, without white space before it")?;
         let start = self.at;
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
         Ok(text)
     }
 
-    /// Only what must be escaped is, and in one way.
+    /// Reads an escape. Only quotation marks, backslashes and control characters are escaped, each in one way.
     fn escape(&mut self) -> Result<(), NotCanonical> {
         let rest = self.text.get(self.at + 1..).unwrap_or_default();
         let length = match rest {
@@ -170,7 +170,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether `\u00` with these digits is how a control character is escaped that has no shorter escape.
+/// Whether `\u00` with these digits is the escape of a control character that has no shorter one.
 const fn is_control(high: u8, low: u8) -> bool {
     match (high, low) {
         (b'0', b'8' | b'9' | b'a' | b'c' | b'd') => false,
@@ -179,7 +179,7 @@ const fn is_control(high: u8, low: u8) -> bool {
     }
 }
 
-/// The order of two names as they stand in the text.
+/// The order of two names, which may contain escapes.
 fn compare(one: &[u8], other: &[u8]) -> Ordering {
     let name = |text: &[u8]| {
         let quoted = [b"\"", text, b"\""].concat();

@@ -1,4 +1,4 @@
-//! Notes that another implementation would accept, and notes that none should.
+//! Notes and keys: what is signed can be opened with the right key, and nothing else can.
 
 use super::{Checkpoint, NoteError, SigningKey, origin, parse_origin, rename_key};
 use crate::leaf;
@@ -94,7 +94,7 @@ fn nonsense_is_no_checkpoint() {
 
 #[test]
 fn a_verifier_key_opens_another_epoch_once_it_bears_its_name() {
-    // Keys whose base64 has a plus are the ones that are easily cut at the wrong place.
+    // Some of these keys have a plus in their base64, where a parser may cut them at the wrong place.
     for seed in 0..32 {
         let key = SigningKey::from_seed(&[seed; 32]);
         let renamed = rename_key(&key.verifier_key("identityd/org_a/2"), "identityd/org_a").unwrap();
@@ -103,7 +103,7 @@ fn a_verifier_key_opens_another_epoch_once_it_bears_its_name() {
     assert!(matches!(rename_key("nonsense", "x"), Err(NoteError::VerifierKey)));
 }
 
-/// The example of the documents is true, so that a verifier in another language can be tested with it.
+/// The example in docs/proof.md is correct, so a verifier in another language can be tested with it.
 #[test]
 fn the_documented_example_is_what_it_says() {
     let document = include_str!("../../../../docs/proof.md");

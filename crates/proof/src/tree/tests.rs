@@ -1,4 +1,4 @@
-//! Roots and proofs against a second implementation, written from the recursive definitions of RFC 6962 alone.
+//! Compares roots and proofs with a second implementation, which follows the recursive definitions of RFC 6962.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ fn leaves(count: u64) -> Vec<Hash> {
     (0..count).map(|number| sha(&[&[0], &number.to_be_bytes()])).collect()
 }
 
-/// The definitions of RFC 6962, section 2.1 over leaf hashes. Roots are remembered, or it would take long.
+/// The definitions of RFC 6962, section 2.1, over leaf hashes. Roots are cached, since computing them again takes long.
 struct Rfc<'a> {
     leaves: &'a [Hash],
     roots: RefCell<HashMap<Range<usize>, Hash>>,
@@ -46,7 +46,7 @@ impl<'a> Rfc<'a> {
         root
     }
 
-    /// PATH of RFC 6962, section 2.1.1, for leaf `m` of these.
+    /// PATH of RFC 6962, section 2.1.1, for leaf `m` of `d`.
     fn path(&self, m: usize, d: Range<usize>) -> Vec<Hash> {
         if d.len() == 1 {
             return vec![];
@@ -92,7 +92,7 @@ fn root(leaves: &[Hash]) -> Hash {
     Rfc::new(leaves).root(0..leaves.len())
 }
 
-/// A tree as it is stored: tiles, filled leaf by leaf.
+/// The tiles of a tree, filled leaf by leaf.
 fn stored(leaves: &[Hash]) -> HashMap<TileId, Vec<Hash>> {
     let mut tiles: HashMap<TileId, Vec<Hash>> = HashMap::new();
     for (index, leaf) in (0..).zip(leaves) {
@@ -115,7 +115,7 @@ fn ask(tiles: &HashMap<TileId, Vec<Hash>>, question: Question) -> Vec<Hash> {
     question.answer(&nodes.collect()).unwrap()
 }
 
-/// Everything that is said of the tree of the first `size` leaves is what the RFC says.
+/// Compares the root and the proofs of the tree of the first `size` leaves with those of the RFC.
 fn agree(rfc: &Rfc<'_>, tiles: &HashMap<TileId, Vec<Hash>>, size: usize, indexes: Range<usize>) {
     let (to, expected) = (size as u64, rfc.root(0..size));
     assert_eq!(ask(tiles, Question::Root { size: to }), [expected], "root of {size}");

@@ -21,8 +21,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::line::{self, Envelope, Trailer};
+use super::report::Fault;
 use super::source::{self, Source};
-use super::verify::Fault;
 
 /// The history of an identity, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::form::TABLE_TRAILER_START;
 use super::line::{TRAILER_START, Trailer, TrailerLine};
-use super::verify::Fault;
+use super::report::Fault;
 
 /// How much is hashed at a time, in bytes: enough for all cores, little beside what the machine has. The last line may
 /// reach beyond.

@@ -10,55 +10,15 @@ mod history;
 
 use std::path::Path;
 
-use identity_proof::{Checkpoint, checkpoint};
+use identity_log::proof::trailer::Trailer;
+use identity_proof::checkpoint::rename_key;
+use identity_proof::{Checkpoint, NoteError, checkpoint, introduction};
 
+use super::report::{Fault, Report};
 use super::source::Source;
 use history::History;
 
-/// The first fault of an export.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
-pub struct Fault {
-    /// The first bad line, from 1; none if it is not one line that is bad.
-    pub line: Option<u64>,
-    /// Organization sequence of the first bad event.
-    pub sequence: Option<u64>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl Fault {
-    pub(super) fn file(what: impl Into<String>) -> Self {
-        Self { line: None, sequence: None, what: what.into() }
-    }
-}
-
-/// The result for an export without a fault.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    /// How many events are in the file.
-    pub events: u64,
-    /// How many of them are proved to be what was signed. These are the first ones, and none between them is missing.
-    pub proved: u64,
-    /// The range begins after this organization sequence.
-    pub after: u64,
-    /// Organization sequence of the first event.
-    pub first: Option<u64>,
-    /// Organization sequence of the last.
-    pub last: Option<u64>,
-    /// The checkpoint that they were compared with.
-    pub checkpoint: Checkpoint,
-    /// Signed events that are not in the file, because it is a part: first and last of each run.
-    pub absent: Vec<(u64, u64)>,
-    /// Parts that are neither wrong nor proved, each with the place where it begins.
-    pub unproved: Vec<Fault>,
-    /// Why the service does not sign this log any more, if it says so.
-    pub refused: Option<String>,
-    /// How many events were not signed when the file was written, and are not in it.
-    pub unsigned: u64,
-}
-
-/// Verifies an export against the key of its history, and against an earlier checkpoint of it. What is not proved is in
+/// Verifies an export against the key of its history, or a key that this one introduced, and against an earlier checkpoint. What is not proved is in
 /// the report, and is nothing that may be passed over.
 pub fn file(
     path: &Path,
@@ -72,21 +32,56 @@ pub fn file(
             trailer.refused.map(|why| format!("; the service does not sign this log any more: {why}"));
         return Err(Fault::file("the trailer has no checkpoint".to_owned() + &refused.unwrap_or_default()));
     };
-    let signed = Checkpoint::open(note, verifier_key).map_err(|error| Fault::file(error.to_string()))?;
-    let previous = previous.map(|note| earlier(note, verifier_key, &signed)).transpose()?;
+    let keys = Keys::following(verifier_key, &trailer);
+    let (signed, successor) = keys.open(note).map_err(|error| Fault::file(error.to_string()))?;
+    let successor = successor.map(ToOwned::to_owned);
+    let previous = previous.map(|note| earlier(note, &keys, &signed)).transpose()?;
     let mut history = History::begin(signed, previous, &trailer)?;
     history.read(source, progress)?;
-    history.finish(trailer)
+    Ok(Report { successor, ..history.finish(trailer)? })
+}
+
+/// The given key and those that it introduced, in the file.
+struct Keys {
+    given: String,
+    successors: Vec<String>,
+}
+
+impl Keys {
+    fn following(given: &str, trailer: &Trailer) -> Self {
+        let notes = trailer.introductions.iter().map(String::as_str);
+        let successors = introduction::successors(given, notes).split_off(1);
+        Self { given: given.trim().to_owned(), successors }
+    }
+
+    /// The given key under another name, with its successors.
+    fn renamed(&self, origin: &str) -> Result<Self, NoteError> {
+        Ok(Self { given: rename_key(&self.given, origin)?, successors: self.successors.clone() })
+    }
+
+    /// A checkpoint that one of the keys signed, and which of the successors if it was one of them.
+    fn open(&self, note: &str) -> Result<(Checkpoint, Option<&str>), NoteError> {
+        let error = match Checkpoint::open(note, &self.given) {
+            Ok(checkpoint) => return Ok((checkpoint, None)),
+            Err(error) => error,
+        };
+        let name = self.given.split('+').next().unwrap_or_default();
+        let opened = self.successors.iter().find_map(|key| {
+            let renamed = rename_key(key, name).ok()?;
+            Some((Checkpoint::open(note, &renamed).ok()?, Some(key.as_str())))
+        });
+        opened.ok_or(error)
+    }
 }
 
 /// An earlier checkpoint of the same history, or of the epoch before it, which has a name of its own.
-fn earlier(note: &str, verifier_key: &str, signed: &Checkpoint) -> Result<Checkpoint, Fault> {
-    let fault = |error: identity_proof::NoteError| Fault::file(format!("the earlier checkpoint: {error}"));
+fn earlier(note: &str, keys: &Keys, signed: &Checkpoint) -> Result<Checkpoint, Fault> {
+    let fault = |error: NoteError| Fault::file(format!("the earlier checkpoint: {error}"));
     let origin = Checkpoint::read(note).map_err(fault)?.origin;
     let organization = |origin: &str| checkpoint::parse_origin(origin).map(|(id, _)| id.to_owned());
     if organization(&origin) != organization(&signed.origin) {
         return Err(Fault::file(format!("the earlier checkpoint is of another history, {origin}")));
     }
-    let renamed = checkpoint::rename_key(verifier_key, &origin).map_err(fault)?;
-    Checkpoint::open(note, &renamed).map_err(fault)
+    let keys = keys.renamed(&origin).map_err(fault)?;
+    Ok(keys.open(note).map_err(fault)?.0)
 }

@@ -14,11 +14,12 @@ use serde_json::json;
 use identity_log::proof::{Refusal, SignError};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
-use identityd::audit::verify::{self, Report};
+use identityd::audit::report::Report;
+use identityd::audit::verify;
 use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
-use identityd::signing::SigningSettings;
+use identityd::signing::{Replacement, SigningSettings};
 
 use super::output::{Output, is_terminal};
 use super::{Installation, with_database};
@@ -36,6 +37,12 @@ pub(super) enum Command {
     Verify(VerifyFlags),
     /// Show the state of an identity after each of its events, and who caused the event
     Replay(replay::ReplayFlags),
+    /// Replace the signing key: the old key introduces the new one. No service may run meanwhile
+    RotateKey {
+        /// File with the next key, if the present one is a setting: 32 bytes in base64
+        #[arg(long, value_name = "FILE")]
+        next_key_file: Option<PathBuf>,
+    },
     /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {
         /// Id or name of the organization
@@ -102,6 +109,12 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
         }
         Command::Verify(flags) => verify(&flags, output),
         Command::Replay(flags) => replay::run(&flags, installation, output).await,
+        Command::RotateKey { next_key_file } => {
+            with_database(database, IfMissing::Refuse, async |database| {
+                rotate_key(next_key_file.as_deref(), database, signing, output).await
+            })
+            .await
+        }
         Command::NewEpoch { org } => {
             with_database(database, IfMissing::Refuse, async |database| {
                 new_epoch(&org, database, signing, output).await
@@ -175,6 +188,7 @@ fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
         "first": report.first,
         "last": report.last,
         "origin": report.checkpoint.origin,
+        "successor": report.successor,
         "size": report.checkpoint.size,
         "root_hash": report.checkpoint.root.to_string(),
         "absent": report.absent,
@@ -201,6 +215,9 @@ fn words(report: &Report) -> Vec<String> {
         lines
             .push(format!("events {first} to {last} are what was signed, none between them is missing{end}"));
     }
+    if let Some(key) = &report.successor {
+        lines.push(format!("the checkpoint is signed with a key that the given one introduced: {key}"));
+    }
     let absent = report.absent.iter().filter(|_| report.events > 0);
     lines.extend(absent.map(|(first, last)| format!("not in this file: events {first} to {last}")));
     lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
@@ -221,6 +238,19 @@ fn read(path: &Path) -> anyhow::Result<String> {
     read.with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
     Ok(text)
+}
+
+async fn rotate_key(
+    next: Option<&Path>,
+    database: &Database,
+    signing: &SigningSettings,
+    output: Output,
+) -> anyhow::Result<()> {
+    migrations::run_if_begun(database.pool()).await?;
+    let Replacement { logs, key } = signing.replace_key(database.pool(), next).await?;
+    let mut lines = vec![format!("the new key has signed {logs} logs"), format!("key {key}")];
+    lines.extend(next.map(|file| format!("set {} as the signing key from now on", file.display())));
+    output.print_lines(&json!({ "logs": logs, "key": key }), &lines)
 }
 
 async fn new_epoch(

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::DATABASE;
 use super::binaries::Binaries;
 use super::home::Home;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
+
+/// Name of the database, and of the role that owns it.
+pub(super) const DATABASE: &str = "identityd";
 
 /// Name of the cluster's folder in its home.
 pub(super) const CLUSTER: &str = "cluster";

@@ -1,4 +1,4 @@
-//! An auditor's work, from the key to the verdict: exports, verification without the service, replays.
+//! The commands of auditors: keys, exports, verification without the service, replays.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::harness::{Finished, Place, Serving, bare, eventually, run};
 
-/// A running service with an organization that has a past.
+/// A running service with an organization that has a history.
 struct Scene {
     service: Serving,
     place: Place,
@@ -35,7 +35,7 @@ impl Scene {
         request.header("X-API-Key", &self.admin_key).json(body).send().unwrap().error_for_status().unwrap();
     }
 
-    /// What somebody gets who holds `key`.
+    /// The answer to a caller with the key `key`.
     fn read(&self, key: &str, path: &str, accept: &str) -> String {
         let request = Client::new().get(format!("{}/api/v1{path}", self.service.base()));
         let response = request.header("X-API-Key", key).header("Accept", accept).send().unwrap();
@@ -51,7 +51,7 @@ impl Scene {
         self.read(&self.admin_key, "/log/key", "*/*").trim_end().to_owned()
     }
 
-    /// A file with the checkpoint of what has happened so far.
+    /// A file with a checkpoint over all events.
     fn checkpoint(&self) -> String {
         let streamed = self.read(&self.admin_key, "/events", "application/x-ndjson");
         let trailer: Value = serde_json::from_str(streamed.lines().last().unwrap()).unwrap();
@@ -59,7 +59,7 @@ impl Scene {
         note.to_str().unwrap().to_owned()
     }
 
-    /// An export of this name, and what was said while it was written.
+    /// Exports to a file of this name, and returns what was printed.
     fn export(&self, name: &str, flags: &[&str]) -> String {
         let path = self.place.file(name, "");
         let path = path.to_str().unwrap();
@@ -69,7 +69,7 @@ impl Scene {
     }
 }
 
-/// Without a data directory, a database, or a service.
+/// Verifies without a data directory, a database, or a service.
 fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
     run(&mut bare(&[&["audit", "verify", file, "--key", key], flags].concat()))
 }
@@ -125,7 +125,7 @@ fn what_is_not_proved_fails_unless_it_is_allowed() {
     scene.call(Method::POST, "/identities", &json!({"agent_handle": "third"}));
     let grown = scene.export("grown", &[]);
     let [old, grown] = [file, grown].map(|file| fs::read_to_string(file).unwrap());
-    // The trailer and the checkpoint of six events, and one event that came later.
+    // The trailer and the checkpoint of six events, and one event that was written later.
     let trailer = old.lines().next_back().unwrap().replace(r#""count":6"#, r#""count":7"#);
     let trailer = trailer.replace(r#""last":6"#, r#""last":7"#);
     let lines: Vec<&str> = grown.lines().take(7).chain([trailer.as_str()]).collect();
@@ -318,7 +318,7 @@ fn a_replay_shows_who_may_see_and_says_what_it_does_not_know() {
     assert_eq!(part.stderr, doubt);
 }
 
-/// A command whose address space has room for no more than 6 GB.
+/// A command that may use at most 6 GB of address space.
 fn with_little_memory(arguments: &[&str]) -> Finished {
     let mut command = std::process::Command::new("/bin/sh");
     command.args(["-c", "ulimit -v 6000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_identityd")]);
@@ -348,7 +348,7 @@ fn a_file_without_lines_takes_little_memory() {
     assert_eq!(device.error(), "/dev/zero is not a file");
 }
 
-/// A row that somebody with the password of the database writes in an admin's name.
+/// An event that somebody with the password of the database inserts in an admin's name.
 const FORGED: &str = "
     with made as (
         insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
@@ -369,12 +369,13 @@ fn execute(place: &Place, statement: &str) {
     });
 }
 
-/// The export goes on to the forged event, says why it is not signed, and is not verified. So say doctor and metrics.
+/// The export contains the forged event and says why it is not signed, and its verification fails. Doctor and metrics
+/// report the same.
 #[test]
 fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     let scene = Scene::new();
     let key = scene.verifier_key();
-    // The service signs what there is before it gives a checkpoint.
+    // Getting a checkpoint makes the service sign all events.
     scene.checkpoint();
     execute(&scene.place, FORGED);
     let file = scene.place.file("export", "");

@@ -1,5 +1,5 @@
-//! A database that is broken in one way after the other, and the doctor, who says so. Where it cannot be served, the
-//! service says the same and ends.
+//! A database that is broken in one way after the other. The doctor names each fault. If the database cannot be served,
+//! the service names it, too, and ends.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,8 @@ use tokio::runtime::Runtime;
 
 use crate::harness::{Finished, Place, bare, eventually, run, run_to_end};
 
-/// A way to break a database: the check that sees it, whether the service refuses to start, how, and how it is healed.
+/// A way to break a database: the check that finds it, whether the service refuses to start, and the statements that
+/// break and mend it.
 struct Case {
     check: &'static str,
     refuses: bool,
@@ -21,7 +22,7 @@ struct Case {
     heals: &'static str,
 }
 
-/// Functions of the system can be hidden behind others of the same name.
+/// Tables and functions in `public` may hide those of Postgres.
 const SHADOWS: &str = "alter role identityd set search_path = public, pg_catalog;";
 
 const CASES: [Case; 17] = [
@@ -136,7 +137,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The checks that have failed.
+/// The names of the checks that failed.
 fn failed(finished: &Finished) -> Vec<String> {
     let checks = finished.json();
     let checks = checks["checks"].as_array().unwrap().iter();
@@ -150,11 +151,11 @@ fn failed(finished: &Finished) -> Vec<String> {
 fn whatever_can_be_seen_beforehand_is_seen() {
     let place = Place::served();
     place.run(&["org", "create", "acme"]).succeeded();
-    // The service signs what there is when it ends.
+    // The service signs all events when it ends.
     assert!(place.serve().stop().success());
     let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
     let runtime = runtime();
-    // One connection for all: settings of a role are for those that come later.
+    // One connection for all cases: settings of a role apply to later connections only.
     let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
     let mut does = |statements: &str| runtime.block_on(database.execute(statements)).map(drop).unwrap();
     let doctor = || place.run(&["doctor", "--json"]);
@@ -167,7 +168,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         does(breaks);
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
-        // Postgres says something of a collation, too.
+        // Postgres may print a warning about a collation first.
         assert_eq!(found.stderr.lines().last(), Some("error: 1 of 25 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
@@ -226,14 +227,14 @@ fn the_doctor_finds_an_empty_database_ill() {
     postgres.close().unwrap();
 }
 
-/// `PgBouncer` before the Postgres of a place. Ended with the test.
+/// `PgBouncer` in front of the Postgres of a place. It ends with the test.
 struct Pooler {
     child: Child,
     url: String,
 }
 
 impl Pooler {
-    /// None where it is not installed.
+    /// `None` if it is not installed.
     fn start(place: &Place, pool_mode: &str, ignored: &str) -> Option<Self> {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"]
             .into_iter()

@@ -1,4 +1,4 @@
-//! Settings, exit codes, what is printed and what is not.
+//! Settings, exit codes, and what is printed.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::harness::{Finished, Place, Serving, bare, eventually, run, signal};
 
-/// A port that is taken for as long as the listener lives.
+/// A port that is taken until the listener is dropped.
 fn taken() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,7 +26,7 @@ fn the_address_is_the_flags_or_the_environments_or_the_files() {
     let place = Place::served();
     let ((_a, flag), (_b, environment), (_c, file)) = (taken(), taken(), taken());
     let config = place.file("settings.toml", &format!("listen = \"{file}\"\n"));
-    // Where it listens is told by what it cannot do.
+    // The error names the address on which the service cannot listen.
     let error = |flags: &[&str], environment: Option<SocketAddr>| {
         let mut command = place.command(&["serve", "--config", config.to_str().unwrap()]);
         command.args(flags).env("RUST_LOG", "off");
@@ -52,7 +52,7 @@ fn the_database_is_the_flags_or_the_environments_or_the_files() {
     assert_contains(&only_file, &refused("127.0.0.1:1"));
     let with_environment = run(bare(&["migrate", "--config", config]).env("DATABASE_URL", environment));
     assert_contains(&with_environment, &refused("127.0.0.1:2"));
-    // Before or after the command's name.
+    // The flag may stand before or after the name of the command.
     for arguments in [["migrate", "--database-url", flag], ["--database-url", flag, "migrate"]] {
         let mut command = bare(&arguments);
         let finished = run(command.args(["--config", config]).env("DATABASE_URL", environment));
@@ -215,7 +215,7 @@ fn a_service_that_is_told_to_stop_while_it_starts_leaves_nothing_behind() {
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     let mut child = command.stderr(Stdio::null()).process_group(0).spawn().unwrap();
     eventually("a cluster is being made", || place.postgres().join("cluster.unfinished").exists());
-    // What Ctrl-C in a terminal does: whatever is in the process group is told.
+    // Ctrl+C in a terminal sends the signal to the whole process group.
     signal("INT", &format!("-{}", child.id()));
     assert!(child.wait().unwrap().success());
     assert!(place.postgres().join("cluster").exists());

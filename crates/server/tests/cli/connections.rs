@@ -1,4 +1,4 @@
-//! A Postgres that has fewer connections than the service would like to have.
+//! A Postgres with fewer connections than the service is configured for.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A place with an organization, its key, and a Postgres that has so few connections from its next start on.
+/// A place with an organization and its key. From its next start on, its Postgres has this many connections.
 fn cramped(connections: u32) -> (Place, String) {
     let place = Place::served();
     let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
@@ -61,7 +61,8 @@ fn whoever_writes_comes_before_those_who_read() {
             });
         }
         for round in 0..3 {
-            // The committer pings a connection only if it was idle for 10 ms. Without the ping its next batch would fail.
+            // The committer pings a connection only if it was idle for 10 ms. Without the ping its next batch would
+            // fail.
             let idle =
                 "select count(*) = 1 from pg_stat_activity where application_name = 'identityd committer'
                         and state = 'idle' and state_change < clock_timestamp() - interval '20 ms'";

@@ -1,4 +1,4 @@
-//! A data directory of its own for every test, and the binary to run on it.
+//! A data directory for every test, and the binary to run on it.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,10 +12,10 @@ use identityd::private_postgres::PrivatePostgres;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a state may take to come about before a test gives up. Far more than it takes on a slow machine.
+/// How long a test waits for a state before it fails. Far more than a slow machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
-/// Variables that would change what the binary does, and that the machine of a developer may have.
+/// Environment variables that change what the binary does. A developer's machine may have them set.
 const SETTINGS: [&str; 35] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
@@ -54,8 +54,8 @@ const SETTINGS: [&str; 35] = [
     "RUST_LOG",
 ];
 
-/// Where places are. A cluster in memory comes and goes several times faster, but the shared memory of a container is
-/// soon full.
+/// The folder of all places: in memory, where a cluster starts several times faster, unless the shared memory is as
+/// small as in a container.
 static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
     let room = Command::new("df").args(["-k", "--output=avail"]).arg(memory).output();
@@ -64,26 +64,26 @@ static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
     if kilobytes > 4_000_000 { memory.to_owned() } else { std::env::temp_dir() }
 });
 
-/// A data directory that is copied for the tests that do not care about a first start, which takes its time. Lives as
-/// long as some place needs it, because nothing would remove a folder of the whole process.
+/// A data directory after its first start, which is copied for most tests, since a first start takes long. It is
+/// removed with the last place that refers to it.
 static TEMPLATE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
 
-/// A folder with a data directory in it. Whatever Postgres still runs on it at the end is stopped.
+/// A folder with a data directory. A Postgres that still runs on it is stopped when this is dropped.
 pub(crate) struct Place {
     folder: TempDir,
     data_dir: PathBuf,
-    /// Keeps the template for the tests that come next.
+    /// Keeps the template for later tests.
     template: Option<Arc<Place>>,
 }
 
-/// What a command has left behind.
+/// The result of a command.
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// A service that listens. Killed at the end, if it has not been stopped.
+/// A service that listens. It is killed when this is dropped, unless it was stopped.
 pub(crate) struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -92,12 +92,12 @@ pub(crate) struct Serving {
 }
 
 impl Place {
-    /// A place that has yet to see its first start, in a folder that everybody can enter.
+    /// A place before its first start, in a folder that every account can enter.
     pub(crate) fn new() -> Self {
         Self::with_mode(0o755)
     }
 
-    /// A place whose first start is over.
+    /// A place after its first start.
     pub(crate) fn served() -> Self {
         let template = template();
         let mut place = Self::new();
@@ -165,7 +165,7 @@ impl Drop for Place {
             assert!(closed.is_ok() || std::thread::panicking(), "Postgres was not stopped: {closed:?}");
         }
         if let Ok(outside) = fs::read_link(self.postgres()) {
-            // The folder above is removed by whichever test is the last.
+            // The folder above is removed by the last test that uses it.
             let _ = fs::remove_dir_all(&outside);
             let _ = outside.parent().map(fs::remove_dir);
         }
@@ -173,12 +173,12 @@ impl Drop for Place {
 }
 
 fn template() -> Arc<Place> {
-    // A test that failed here has left nothing half-made behind: the place is set when it is complete.
+    // If a test failed here, the template was not set: it is set when it is complete.
     let mut shared = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
         let place = Arc::new(Place::new());
         assert!(place.serve().stop().success());
-        // A server that is started for every test costs less when it is small.
+        // A small server starts faster.
         let settings = place.postgres().join("cluster/postgresql.conf");
         let mut settings = OpenOptions::new().append(true).open(settings).unwrap();
         settings.write_all(b"shared_buffers = 16MB\n").unwrap();
@@ -219,7 +219,7 @@ impl Serving {
         serving
     }
 
-    /// Where it answers, without a slash at the end.
+    /// The address of the service, without a slash at the end.
     pub(crate) fn base(&self) -> String {
         self.base.clone()
     }
@@ -242,7 +242,7 @@ impl Serving {
         signal("TERM", &self.pid().to_string());
     }
 
-    /// Tells the service to stop, and checks that it does so in the time that it promises.
+    /// Tells the service to stop, and checks that it stops within the promised time.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let told = Instant::now();
         self.terminate();
@@ -260,7 +260,7 @@ impl Serving {
         status.unwrap()
     }
 
-    /// What the service prints up to the line with this in it; then it is stopped.
+    /// Returns what the service prints up to the line that contains `part`, and stops it.
     pub(crate) fn printed_until(mut self, part: &str) -> String {
         let mut printed = String::new();
         while !printed.contains(part) {
@@ -272,7 +272,7 @@ impl Serving {
         printed
     }
 
-    /// What it prints next.
+    /// The next line that it prints.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
@@ -287,7 +287,7 @@ impl Drop for Serving {
     }
 }
 
-/// The binary without a data directory, and without the settings of whoever runs the tests.
+/// The binary without a data directory, and without the environment variables in `SETTINGS`.
 pub(crate) fn bare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_identityd"));
     for setting in SETTINGS {
@@ -303,7 +303,7 @@ pub(crate) fn run(command: &mut Command) -> Finished {
     Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// The same of a command that might go on for ever: a service that should refuse to start.
+/// The same for a command that may not end: a service that should refuse to start.
 pub(crate) fn run_to_end(command: &mut Command) -> Finished {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + DEADLINE;
@@ -311,7 +311,7 @@ pub(crate) fn run_to_end(command: &mut Command) -> Finished {
         std::thread::sleep(Duration::from_millis(20));
     }
     let has_ended = child.try_wait().unwrap().is_some();
-    // It may have ended by itself meanwhile.
+    // It may have ended meanwhile.
     let _ = child.kill();
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -327,7 +327,7 @@ pub(crate) fn signal(name: &str, id: &str) {
     assert!(status.success(), "no process {id}");
 }
 
-/// Waits for a state, and fails the test when it does not come about.
+/// Waits for a state, and fails the test after `DEADLINE`.
 pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !reached() {

@@ -1,4 +1,4 @@
-//! Lists that are longer than what the service may take of memory.
+//! Lists that are larger than the memory that the service may use for them.
 
 use std::io::Read as _;
 
@@ -18,7 +18,7 @@ const CROWD: &str = "
          lateral (select md5(number::text)::uuid as other, 'crowd-' || number as handle) as names
     where agent_handle = 'origin'";
 
-/// The most that the service ever held, in MiB.
+/// The peak memory of the service, in MiB.
 fn most_held(serving: &Serving) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", serving.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -47,7 +47,7 @@ fn a_list_of_any_length_takes_the_memory_of_a_piece() {
     }
     assert!(length > 200_000_000, "{length}");
     let more = most_held(&serving) - before;
-    // Pieces are several MiB, and the allocator gives nothing back at once; what counts is that it is not the list.
+    // A piece has several MiB, and the allocator keeps some memory. The whole list would take more than 200 MB.
     assert!(more < 128, "{more} MiB more were held");
     assert!(serving.stop().success());
 }

@@ -1,4 +1,4 @@
-//! Behaviour of the binary, as processes see it: the private Postgres it runs, its settings, its exit codes.
+//! Tests of the binary as a process: the private Postgres that it runs, its settings, its exit codes.
 
 #![expect(
     clippy::unwrap_used,

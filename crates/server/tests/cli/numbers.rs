@@ -1,4 +1,4 @@
-//! The pool of phone numbers: what a file may hold, and what the first start puts in.
+//! The pool of phone numbers: valid and invalid files, and the numbers of the first start.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -13,7 +13,7 @@ fn load(place: &Place, name: &str, content: &str) -> Finished {
     place.run(&["numbers", "load", file.to_str().unwrap(), "--json"])
 }
 
-/// What the doctor counts.
+/// The number of free phone numbers, from the doctor.
 fn free(place: &Place) -> u64 {
     let checks = place.run(&["doctor", "--json"]).json();
     let finding = checks.pointer("/checks/5/finding").unwrap().as_str().unwrap();
@@ -91,7 +91,7 @@ fn an_interrupted_load_has_loaded_nothing_and_gives_the_database_back() {
     assert_eq!(free(&place), 0);
 }
 
-/// Waits until somebody waits for a lock on the pool.
+/// Waits until some session waits for a lock on the pool.
 async fn until_blocked(pool: &sqlx::PgPool) {
     let query =
         "select exists (select from pg_locks where relation = 'phone_number_pool'::regclass and not granted)";

@@ -1,4 +1,4 @@
-//! Organizations and keys: beside a running service and without one.
+//! Commands for organizations and keys, with and without a running service.
 
 use std::process::Stdio;
 

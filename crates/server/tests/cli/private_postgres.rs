@@ -1,4 +1,4 @@
-//! One Postgres for a data directory: started by the first user, stopped by the last, and by nobody else.
+//! One Postgres for a data directory: the first process that needs it starts it, and the last one stops it.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -42,7 +42,7 @@ fn services_that_start_at_once_share_a_server_and_the_last_one_stops_it() {
     });
     let postmaster = place.postmaster().unwrap();
 
-    // All but the last stop at once too, and a command comes and goes meanwhile.
+    // All services but the last stop at the same time, and a command runs meanwhile.
     let last = services.pop().unwrap();
     services.iter().for_each(Serving::terminate);
     place.run(&["migrate"]).succeeded();
@@ -77,7 +77,7 @@ fn nobody_loses_the_server_while_others_come_and_go() {
         for user in 1..=4 {
             let place = &place;
             scope.spawn(move || {
-                // Each works for another time, so that some are at work whenever one comes or goes.
+                // Each user works for a different time, so that some are at work whenever another one starts or ends.
                 let query = format!("select current_database()::text from pg_sleep({user} * 0.1)");
                 for _ in 0..12 / user {
                     let private = PrivatePostgres::open(place.data_dir()).unwrap();
@@ -89,7 +89,7 @@ fn nobody_loses_the_server_while_others_come_and_go() {
     });
     assert_eq!(place.postmaster(), None);
 
-    // On a way out that does not close.
+    // Dropped without closing it, as on an error.
     drop(PrivatePostgres::open(place.data_dir()).unwrap());
     assert_eq!(place.postmaster(), None);
 }
@@ -141,7 +141,7 @@ fn the_server_is_in_a_process_group_of_its_own() {
     };
     assert_ne!(group(serving.pid()), group(place.postmaster().unwrap()));
 
-    // What Ctrl-C in a terminal does.
+    // Ctrl+C in a terminal sends the signal to the whole process group.
     signal("INT", &format!("-{}", serving.pid()));
     assert!(serving.wait().success());
     assert_eq!(place.postmaster(), None);
@@ -154,7 +154,7 @@ fn a_service_that_is_killed_while_it_makes_the_cluster_is_followed_by_a_good_one
     eventually("a cluster is being made", || place.postgres().join("cluster.unfinished").exists());
     killed.kill().unwrap();
     killed.wait().unwrap();
-    // What makes the cluster is still at it, and the next start must not get in its way.
+    // The process that makes the cluster still runs, and has the lock. The next start must wait for it.
     let lock = File::open(place.postgres().join("starter.lock")).unwrap();
     assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
     place.run(&["migrate"]).succeeded();
@@ -181,7 +181,7 @@ fn a_process_id_that_a_stranger_has_by_now_keeps_nobody_from_starting() {
     let contents = files.each_ref().map(|file| fs::read_to_string(file).unwrap());
     crash(&place, postmaster);
 
-    // Of the same account, or Postgres would see by itself that it is no server.
+    // A process of the same account. Otherwise Postgres itself would see that it is no server.
     let owner = fs::metadata(place.postgres()).unwrap();
     let mut stranger = Command::new("sleep").arg("600").uid(owner.uid()).gid(owner.gid()).spawn().unwrap();
     for (file, content) in files.iter().zip(contents) {
@@ -193,10 +193,10 @@ fn a_process_id_that_a_stranger_has_by_now_keeps_nobody_from_starting() {
     finished.succeeded();
 }
 
-/// Kills the server as a crash of the machine does, its children included.
+/// Kills the server and its children, as a crash of the machine does.
 fn crash(place: &Place, postmaster: u32) {
     signal("KILL", &postmaster.to_string());
-    // Its children notice by themselves; until they have, Postgres does not let another server near the data.
+    // Postgres does not start another server on the data until the children have noticed that the server is gone.
     eventually("the children of the server have ended", || {
         let output = Command::new("ps").args(["-A", "-o", "ppid=,stat=,args="]).output().unwrap();
         let name = format!("identityd-{}", fs::metadata(place.postgres().join("cluster")).unwrap().ino());

@@ -1,4 +1,4 @@
-//! Read models as operators handle them, with processes that are interrupted and killed.
+//! The commands for read models, with jobs that are interrupted and killed.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _};
 
 use crate::harness::{Finished, Place, Serving, eventually, signal};
 
-/// Identities with a past each, so that a rebuild has something to do.
+/// Identities with several events each, so that a rebuild takes some time.
 const CROWD: &str = "
     insert into organization_heads values ('org_crowd', 0);
     insert into events
@@ -37,7 +37,7 @@ fn wait<F: Future>(work: F) -> F::Output {
     RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).block_on(work)
 }
 
-/// A running service with a crowd in its log, and a connection to its database.
+/// A running service with many identities in its log, and a connection to its database.
 struct Scene {
     database: PgConnection,
     serving: Serving,
@@ -127,7 +127,7 @@ fn a_second_reader_holds_what_this_software_reads() {
     assert!(all["aggregates"].as_u64().unwrap() >= 2000 && all["differences"] == json!([]), "{all}");
     let sample = scene.run(&["verify", "--independent", "--sample", "50"]).succeeded();
     assert!(sample.stdout.trim_end().ends_with(" aggregates, 0 differences"), "{}", sample.stdout);
-    // Our reader does not look at the metadata when it folds.
+    // Our reader does not read the metadata when it folds.
     let torn = "set session_replication_role = replica; update events set metadata = '[]' where position = 7";
     wait(scene.database.execute(torn)).unwrap();
     let verified = scene.run(&["verify", "--independent"]);
@@ -146,7 +146,7 @@ fn a_rebuild_that_is_killed_in_its_second_half_leaves_the_live_table() {
     leaves_the_live_table_when_killed_at(11..=20);
 }
 
-/// Kills a rebuild at each of these moments, of 21 that its length is divided into, and rebuilds after each.
+/// Divides the length of a rebuild into 21 moments. Kills a rebuild at each of `moments`, and rebuilds after each.
 fn leaves_the_live_table_when_killed_at(moments: RangeInclusive<u32>) {
     let mut scene = Scene::new();
     let before = scene.text(ROWS);

@@ -1,4 +1,4 @@
-//! The same request, again and again, while the service is killed in the middle of it.
+//! The same request is sent many times, and the service is killed meanwhile.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Place, eventually};
 
-/// How many clients send it.
+/// The number of clients that send it.
 const CLIENTS: u32 = 50;
 
-/// How often it must have been sent before the service is killed.
+/// How often it was sent before the service is killed.
 const ENOUGH: u32 = 20;
 
 fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap()
 }
 
-/// Sends the request until it is answered, wherever the service may be by then.
+/// Sends the request until it is answered, to the present address of the service.
 fn insist(base: &Mutex<String>, key: &str, sent: &AtomicU32) -> String {
     let client = client();
     loop {
@@ -29,7 +29,7 @@ fn insist(base: &Mutex<String>, key: &str, sent: &AtomicU32) -> String {
         sent.fetch_add(1, Ordering::Relaxed);
         let Ok(response) = response else { continue };
         let status = response.status().as_u16();
-        // The answer of a service that is killed may break off.
+        // The answer may break off when the service is killed.
         let Ok(body) = response.text() else { continue };
         match status {
             201 => return body,

@@ -1,4 +1,4 @@
-//! Secrets that are easily recognized are given to everything that takes one, and looked for in everything that comes out.
+//! Every input that takes a secret gets a text that is easily recognized, and every output is searched for it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use crate::harness::{Place, Serving, bare, run};
 use crate::traces::collector;
 
 const PASSWORD: &str = "canary-of-the-database";
-/// `canary-of-the-signing-key-012345`, which are 32 bytes, in base64.
+/// `canary-of-the-signing-key-012345`, which has 32 bytes, in base64.
 const SIGNING_KEY: &str = "Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLWtleS0wMTIzNDU=";
-/// `canary-of-the-vault` in base64, as a client would send what it has encrypted. The service keeps it.
+/// `canary-of-the-vault` in base64, as a client sends encrypted content. The service stores it.
 const VAULT: &str = "Y2FuYXJ5LW9mLXRoZS12YXVsdA==";
-/// The hash by which a wrapped key of the vault is asked for.
+/// The hash with which a client asks for a wrapped vault key.
 const HASH: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
 const WRONG: &str = "canary-of-a-wrong-key";
 
-/// Everything that came out, by where.
+/// All outputs, each with its source.
 #[derive(Default)]
 struct Seen(Vec<(String, String)>);
 
@@ -31,7 +31,7 @@ impl Seen {
         self.0.push((place.into(), text.into()));
     }
 
-    /// The text after the dot is the secret of a key.
+    /// Asserts that no output contains one of these secrets. The secret of a key is the text after the dot.
     fn has_no(&self, secrets: &[&str]) {
         for (place, text) in &self.0 {
             for secret in secrets {
@@ -45,7 +45,7 @@ fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap()
 }
 
-/// A request, whose answer is looked at like everything else; gives status and body.
+/// Sends a request, and adds the answer to the outputs. Returns status and body.
 fn call(seen: &mut Seen, base: &str, key: &str, method: &Method, path: &str, body: &Value) -> (u16, Value) {
     let request = client().request(method.clone(), format!("{base}{path}")).header("X-API-Key", key);
     let response = request.header("Idempotency-Key", format!("{method}{path}")).json(body).send().unwrap();
@@ -56,13 +56,13 @@ fn call(seen: &mut Seen, base: &str, key: &str, method: &Method, path: &str, bod
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
-/// Does a bit of everything; gives the secrets of the keys that were made on the way.
+/// Sends requests of many kinds. Returns the secrets of the keys that were issued.
 fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
     let create = json!({ "agent_handle": "alpha" });
     let (_, alpha) = call(seen, base, key, &Method::POST, "/api/v1/identities", &create);
     let secret = json!({ "name": "s", "encrypted_payload": VAULT });
     assert_eq!(call(seen, base, key, &Method::POST, "/api/v1/vault/secrets", &secret).0, 201);
-    // The one answer that has a secret in it, and is meant to.
+    // This answer contains a secret on purpose, so it is not added to the outputs.
     let issue = json!({ "label": "k", "scoped_identity_id": alpha["id"] });
     let (status, issued) = call(&mut Seen::default(), base, key, &Method::POST, "/api/v1/api-keys", &issue);
     assert_eq!(status, 201);

@@ -1,4 +1,5 @@
-//! The key under which signing keys of identities are sealed: where it is, and what is said when it is not as it should be.
+//! The secrets key, under which signing keys of identities are sealed: where it is stored, and the errors if it is
+//! missing or wrong.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +17,7 @@ fn key_file(place: &Place) -> PathBuf {
     place.data_dir().join("secrets.key")
 }
 
-/// What the doctor says of the key, and whether it is as it should be.
+/// Whether the doctor's check of the key succeeded, and its message.
 fn examined(place: &Place) -> (bool, String) {
     let checks = place.run(&["doctor", "--json"]).json();
     let checks = checks["checks"].as_array().unwrap();
@@ -24,13 +25,13 @@ fn examined(place: &Place) -> (bool, String) {
     (check["passed"] == true, check["finding"].as_str().unwrap().to_owned())
 }
 
-/// How the service refuses to start.
+/// The error with which the service refuses to start.
 fn refusal(place: &Place, arguments: &[&str]) -> String {
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     run_to_end(command.args(arguments).env("RUST_LOG", "off")).error().to_owned()
 }
 
-/// Creates an identity with a signing key; gives its id.
+/// Creates an identity with a signing key, and returns its id.
 fn with_signing_key(place: &Place, serving: &Serving) -> String {
     let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
     let key = made["api_key"].as_str().unwrap();

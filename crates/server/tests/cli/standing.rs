@@ -1,4 +1,5 @@
-//! A service as those see it who run it: its log, TLS and its renewal, a supervisor, and an end that cuts nobody off.
+//! The service in operation: its log, TLS and renewed certificates, a supervisor, and a stop that breaks no request
+//! off.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::{DEADLINE, Finished, Place, Serving, eventually, run, signal};
 
-/// What the service logged, line by line.
+/// The lines that the service logged.
 fn log_of(place: &Place, requests: impl FnOnce(&str, &str)) -> Vec<String> {
     let path = place.file("log", "");
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
@@ -57,7 +58,7 @@ fn every_request_is_one_line_of_the_log_without_a_secret() {
     assert!(found["organization_id"].as_str().unwrap().starts_with("org_"), "{found}");
     assert!(key.starts_with(found["key_id"].as_str().unwrap()), "{found}");
     assert_eq!((&lines[1]["status"], &lines[1]["key_id"]), (&Value::from(401), &Value::from("-")));
-    // At the finest level, and in no line of it.
+    // The log is at its finest level, and no line has the secret.
     let secret = key.split_once('.').unwrap().1;
     for canary in [secret, "canary.secret"] {
         assert!(!log.iter().any(|line| line.contains(canary)), "{canary} is in the log");
@@ -82,7 +83,7 @@ fn only_a_trusted_proxy_is_believed_when_it_says_whom_it_speaks_for() {
     assert_eq!(client_of(&["--trusted-proxies", "10.0.0.0/8,127.0.0.0/8"]), "198.51.100.7");
 }
 
-/// A request that was begun, and not ended.
+/// Sends the beginning of a request.
 fn half_a_request(serving: &Serving, key: &str) -> TcpStream {
     let authority = serving.base().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&authority).unwrap();
@@ -117,7 +118,7 @@ fn a_request_under_way_is_answered_and_idle_connections_are_closed_when_the_serv
         seen.contains("identityd_http_requests_in_flight 1\n")
     });
     serving.terminate();
-    // The rest of the answer, and then nothing: it is hung up on.
+    // The connection is closed, after the rest of its answer.
     until_closed(idle);
     eventually("nobody is let in any more", || {
         TcpStream::connect(serving.base().trim_start_matches("http://")).is_err()
@@ -129,7 +130,7 @@ fn a_request_under_way_is_answered_and_idle_connections_are_closed_when_the_serv
     assert!(serving.wait().success());
 }
 
-/// A certificate for 127.0.0.1 and its key, in the files that a service was told of.
+/// A certificate for 127.0.0.1 and its key, in the files that the service reads.
 struct Certificate {
     pem: String,
     chain: PathBuf,
@@ -157,7 +158,7 @@ impl Certificate {
         request.send().is_ok_and(|response| response.status() == 200)
     }
 
-    /// A service that has it.
+    /// A service with this certificate.
     fn serve(&self, place: &Place, arguments: &[&str]) -> Serving {
         let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(arguments).arg("--tls-certificate").arg(&self.chain).arg("--tls-key").arg(&self.key);
@@ -176,7 +177,7 @@ fn a_certificate_is_renewed_without_a_restart() {
     assert!(!second.is_served_at(&serving.base()), "renewed before anybody asked for it");
     signal("HUP", &serving.pid().to_string());
     eventually("the second certificate is served", || second.is_served_at(&serving.base()));
-    // A certificate that cannot be used leaves the one that can.
+    // If the new certificate cannot be used, the old one stays in use.
     place.file("certificate.pem", "not a certificate");
     signal("HUP", &serving.pid().to_string());
     assert!(second.is_served_at(&serving.base()));

@@ -1,5 +1,5 @@
-//! Starting and stopping where something is in the way: a strict umask, a closed folder, a signal at a bad moment, links
-//! of somebody else, a folder that is the wrong one.
+//! Starting and stopping under difficult conditions: a strict umask, a closed folder, a signal while Postgres starts,
+//! symbolic links of another account, a wrong folder.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,7 +17,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
 }
 
-/// A command under this umask.
+/// A command with this umask.
 fn under_umask(place: &Place, umask: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
     let inner = place.command(arguments);
@@ -43,7 +43,7 @@ fn a_first_start_works_under_any_umask() {
         assert_eq!(mode(&place.data_dir().join("signing/key")), 0o600, "umask {umask}");
         assert_eq!(mode(&place.postgres()), 0o700, "umask {umask}");
         assert_eq!(mode(place.data_dir()), 0o711, "umask {umask}");
-        // Another account that may use the server can still do so.
+        // An account that may use the server can still use it.
         place.run(&["org", "list"]).succeeded();
     }
 }
@@ -76,7 +76,7 @@ fn as_root_a_folder_that_was_closed_later_is_named_with_the_way_out() {
     assert_eq!(finished.error(), expected);
 }
 
-/// Commands of operators that work on a database that is there.
+/// Commands that need an existing database.
 fn operators_commands(file: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["org", "list"],
@@ -183,7 +183,7 @@ fn a_closed_terminal_stops_the_service_and_its_postgres() {
     }
 }
 
-/// A place whose Postgres takes half a minute to start: it waits for an archive that answers slowly.
+/// A place whose Postgres takes half a minute to start, since it waits for a slow archive.
 fn slow_to_start() -> Place {
     let place = Place::served();
     let cluster = place.postgres().join("cluster");
@@ -196,7 +196,7 @@ fn slow_to_start() -> Place {
     place
 }
 
-/// Starts a command, and tells it to stop while Postgres starts.
+/// Starts a command, and tells it to stop while Postgres is starting.
 fn told_while_postgres_starts(place: &Place, arguments: &[&str], name: &str) -> Finished {
     let mut command = place.command(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What others wrote, as it reaches a terminal: harmless, whoever prints it.
+//! Text of other people on a terminal: whichever command prints it, it contains no control characters.
 
 use std::process::{Command, Stdio};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Finished, Place, Serving, bare, run};
 
-/// Clears the screen, begins a line of its own, and turns text around.
+/// Clears the screen, begins a new line, and reverses the direction of text.
 const HOSTILE: &str = "a\u{1b}[2J\tb\r\n999 events verified\u{7f}\u{9b}31m\u{202e}\u{2066}\u{2028}";
 
-/// Whether a terminal would do something with it besides showing it. Lines and columns are ours.
+/// Whether a terminal would execute this character. Line feeds and tabs come from the commands themselves.
 fn is_obeyed(character: char) -> bool {
     (character.is_control() && character != '\n' && character != '\t')
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -24,7 +24,7 @@ fn assert_harmless(what: &str, finished: &Finished) {
     }
 }
 
-/// An organization, a key and an identity, all of them with hostile names.
+/// An organization, a key and an identity with hostile names.
 struct Scene {
     place: Place,
     service: Serving,
@@ -49,7 +49,7 @@ impl Scene {
         scene
     }
 
-    /// Every command that prints what is in the database.
+    /// Every command that prints text from the database.
     fn commands(&self) -> Vec<Vec<&str>> {
         let org = self.organization.as_str();
         vec![
@@ -116,7 +116,8 @@ fn people_get_tables_with_headings_and_colours_only_if_they_want_them() {
     assert!(scene.service.stop().success());
 }
 
-/// What a command prints on a terminal of its own, without the carriage returns that the terminal adds.
+/// Runs a command on a pseudo-terminal, and returns what it prints, without the carriage returns that the terminal
+/// adds.
 fn on_terminal(place: &Place, arguments: &[&str], environment: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();

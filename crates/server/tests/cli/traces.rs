@@ -1,4 +1,4 @@
-//! Traces, as a collector gets them.
+//! Traces, as a collector receives them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use reqwest::blocking::Client;
 
 use crate::harness::{DEADLINE, Place, Serving};
 
-/// A collector that takes whatever it is sent: path and body of each request.
+/// A collector that accepts every request: its address, and the path and body of each request.
 pub(crate) fn collector() -> (String, mpsc::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -22,7 +22,7 @@ pub(crate) fn collector() -> (String, mpsc::Receiver<(String, Vec<u8>)>) {
             thread::spawn(move || {
                 while let Some(request) = read(&mut requests) {
                     answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-                    // The test may have seen enough.
+                    // The test may have ended.
                     let _ = sender.send(request);
                 }
             });
@@ -61,7 +61,7 @@ fn a_request_is_a_span_of_its_clients_trace() {
     let request = Client::new().get(format!("{}/api/v1/identities/nobody", serving.base()));
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request.header("X-API-Key", key).header("traceparent", traceparent).send().unwrap();
-    // What is left is sent at the end, so there is nothing to wait for.
+    // The service sends the remaining spans before it ends, so the test does not wait.
     assert!(serving.stop().success());
     let (path, body) = collected.recv_timeout(DEADLINE).unwrap();
     assert!(path.starts_with("POST /v1/traces "), "{path}");

@@ -1,5 +1,5 @@
-//! What clients may rely on while the service is stopped, killed, or loses its database: what was acknowledged is
-//! there afterwards, whole; what failed says so in a way that can be tried again.
+//! The service is stopped, killed, or loses its database under load. Every acknowledged write is there afterwards,
+//! whole, and every failed one has an error that says that it can be tried again.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -14,17 +14,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{Place, Serving, eventually, signal};
 
-/// How many clients write at the same time.
+/// The number of clients that write at the same time.
 const WRITERS: u32 = 8;
 
-/// How much must have been acknowledged before a test strikes.
+/// How many writes are acknowledged before the service is stopped or killed.
 const ENOUGH: usize = 150;
 
-/// What clients have seen.
+/// The results of all clients.
 #[derive(Default)]
 struct Seen {
     acknowledged: Mutex<BTreeSet<String>>,
-    /// Handles whose requests were not answered, or not to the end.
+    /// Handles whose requests got no complete answer.
     cut: Mutex<BTreeSet<String>>,
     outages: AtomicU32,
     surprises: Mutex<Vec<String>>,
@@ -32,13 +32,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// The connection broke. Whatever became of it, nothing was acknowledged.
+    /// Notes a request whose connection broke. The identity may or may not have been created.
     fn cut(&self, handle: String) {
         self.cut.lock().unwrap().insert(handle);
     }
 }
 
-/// Clients that create identities, one after the other, until they are told to stop.
+/// Clients that create identities until they are told to stop.
 struct Load {
     seen: Arc<Seen>,
     writers: Vec<JoinHandle<()>>,
@@ -63,7 +63,7 @@ impl Load {
         eventually("enough was acknowledged", || self.acknowledged() >= acknowledged);
     }
 
-    /// Ends the load; gives the handles that were acknowledged.
+    /// Stops the clients, and returns the acknowledged handles.
     fn end(mut self) -> BTreeSet<String> {
         self.seen.stop.store(true, Ordering::Relaxed);
         for writer in self.writers.drain(..) {
@@ -85,7 +85,7 @@ fn write(writer: u32, base: &str, key: &str, seen: &Seen) {
         let request = client.post(format!("{base}/api/v1/identities")).header("X-API-Key", key);
         match request.json(&json!({ "agent_handle": handle })).send() {
             Ok(response) => judge(response, handle, seen),
-            // Nobody listens there any more.
+            // The service does not listen any more.
             Err(error) if error.is_connect() => return,
             Err(_) => seen.cut(handle),
         }
@@ -112,7 +112,7 @@ fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(40)).build().unwrap()
 }
 
-/// An organization's admin key, made beside the running service.
+/// Creates an organization while the service runs, and returns its admin key.
 fn admin_key(place: &Place) -> String {
     let made = place.run(&["org", "create", "load", "--json"]).succeeded().json();
     made["api_key"].as_str().unwrap().to_owned()
@@ -128,7 +128,7 @@ fn handles(identities: &[Value]) -> BTreeSet<String> {
     identities.iter().map(|identity| identity["agent_handle"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Everything acknowledged is there, everything there is whole, and every read model says what the log says.
+/// Asserts that every acknowledged identity exists, every identity is whole, and no read model differs from the log.
 fn nothing_is_lost_or_half_made(
     place: &Place,
     serving: &Serving,
@@ -159,7 +159,7 @@ fn a_service_told_to_stop_under_load_loses_nothing() {
     let acknowledged = load.end();
     let again = place.serve();
     nothing_is_lost_or_half_made(&place, &again, &key, &acknowledged);
-    // A connection may break before its request was read, but what was done was answered.
+    // A connection may break before the request was read. But each write that was carried out was acknowledged.
     let there = handles(&identities(&again.base(), &key));
     let cut = seen.cut.lock().unwrap();
     let unanswered: Vec<_> = cut.intersection(&there).collect();
@@ -190,7 +190,7 @@ fn a_database_that_goes_away_under_load_is_an_outage_and_no_loss() {
     let load = Load::start(&serving.base(), &key);
     load.reaches(ENOUGH);
     let postmaster = place.postmaster().unwrap();
-    // Whoever holds this lock starts and stops the server, so nobody else does.
+    // The process with this lock starts and stops the server, so no other process does.
     let starter = File::open(place.postgres().join("starter.lock")).unwrap();
     starter.lock().unwrap();
     signal("INT", &postmaster.to_string());

@@ -1,4 +1,4 @@
-//! Connections that are held for nothing.
+//! Connections that clients open and do not use.
 
 use identityd::settings::WireLayer;
 
@@ -48,7 +48,7 @@ fn an_address_has_a_share_of_the_connections_and_a_proxy_has_none() {
 
 fn is_served(line: &mut Line) -> bool {
     line.send("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    // Behind what is left of the first answer stands the second.
+    // The rest of the first answer may come before the second answer.
     let mut seen = String::new();
     while !seen.contains("HTTP/1.1 404") {
         seen.push(char::from(line.receive(1)[0]));
@@ -64,7 +64,7 @@ fn a_connection_that_is_busy_is_not_closed() {
     let mut busy = admin.connect();
     busy.send(admin.head("POST", "/api/v1/identities/", 8));
     busy.send("not ");
-    // The share of the address is one connection, and it is busy.
+    // The address may have one connection, and that one is busy.
     crate::harness::eventually("the request is under way", || {
         admin.metrics().value("identityd_http_requests_in_flight") == Some(1.0)
     });

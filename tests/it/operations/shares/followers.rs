@@ -1,4 +1,4 @@
-//! Followers of history, who are many and silent.
+//! Many followers of history, which receive nothing for long.
 
 use std::io::Read as _;
 
@@ -27,7 +27,7 @@ fn a_key_and_an_organization_have_so_many_streams() {
         assert_eq!(refused_for_now(call.send(), "share_used_up"), 1);
         let lines = caller.call(Method::GET, "/events").header("Accept", "application/x-ndjson");
         refused_for_now(lines.send(), "share_used_up");
-        // Pages are no streams.
+        // Pages do not count as streams.
         caller.get("/events").must_be(200);
     }
     assert_eq!(follow(&victim).status(), 200);

@@ -1,5 +1,5 @@
-//! What one key, one organization or one address may cost the others. Each test has a hostile client that takes all that it
-//! can get, and a victim that is answered all the same. Work is counted, not time.
+//! What one key, one organization or one address can take from others. Each test has a hostile client that takes as
+//! much as it can get, and a victim that is answered all the same. The tests count work, and do not measure time.
 
 mod connections;
 mod followers;
@@ -11,7 +11,7 @@ use sqlx::{Postgres, Transaction};
 
 use crate::harness::{Answer, World, wait};
 
-/// The log, locked: nothing is written until this is dropped.
+/// A lock on the log. Nothing is written until this is dropped.
 pub(super) struct Locked(Option<Transaction<'static, Postgres>>);
 
 pub(super) fn locked(world: &World) -> Locked {
@@ -28,7 +28,7 @@ impl Drop for Locked {
     }
 }
 
-/// Holds that something was refused for now, and gives in how many seconds it may be tried again.
+/// Asserts that a request was refused for now, and returns the seconds to wait.
 #[track_caller]
 pub(super) fn refused_for_now(answer: Answer, code: &str) -> u32 {
     let wait = answer.headers["retry-after"].parse().unwrap();

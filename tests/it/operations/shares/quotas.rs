@@ -1,4 +1,4 @@
-//! What is used up: phone numbers and names that belong to all, rows that stay.
+//! Quotas of a day, for phone numbers and names, which all organizations share, and for rows that stay for ever.
 
 use std::thread;
 
@@ -49,7 +49,7 @@ fn racing_renames_do_not_pass_the_quota_together() {
             .map(|number| {
                 let (admin, id) = (&admin, &id);
                 scope.spawn(move || {
-                    // Somebody else may have renamed it meanwhile, so the rename is tried under its present handle.
+                    // Another thread may have renamed the identity meanwhile, so the present handle is looked up first.
                     for _ in 0..100 {
                         let present =
                             admin.identities().into_iter().find(|identity| identity["id"] == id_of(id));
@@ -96,9 +96,9 @@ fn an_identity_holds_back_the_names_that_it_gave_up_last() {
     for free in ["name-1", "name-2"] {
         victim.create(free);
     }
-    // Its mail address is still its own.
+    // The name is still the mail address of the identity.
     victim.try_create("name-0", json!({})).handle_unavailable("identities");
-    // What was freed is not given back by another rename.
+    // Another organization has the name since it was free. A rename does not take it back.
     admin.change("name-5", &json!({"agent_handle": "name-2"})).handle_unavailable("identities");
 }
 
@@ -143,7 +143,7 @@ fn organizations_and_keys_have_quotas_of_a_day() {
         world.stores_nothing(|| used_up(call(&hostile, wanted)));
     }
     world.stores_nothing(|| used_up(create(&hostile, "carol")));
-    // Another organization has all of its own.
+    // Another organization has its own quotas.
     victim.create("victim");
     victim.post("/vault/secrets", &json!({"name": "secret"})).created();
 }

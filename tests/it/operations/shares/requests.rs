@@ -1,4 +1,4 @@
-//! Requests at the same time, and bodies that do not come.
+//! Requests at the same time, and bodies that do not arrive.
 
 use identityd::settings::WireLayer;
 
@@ -14,7 +14,7 @@ fn in_flight(world: &World) -> Option<f64> {
     world.stranger().metrics().value("identityd_http_requests_in_flight")
 }
 
-/// A write that is not answered while the log is locked.
+/// A write that waits while the log is locked.
 fn write(caller: &Caller, handle: &str) -> crate::harness::Line {
     let body = format!("{{\"display_name\":\"{handle}\"}}");
     let mut line = caller.connect();
@@ -35,7 +35,7 @@ fn bodies_from_one_address_are_bounded_whoever_sends_them() {
     refused.send(other.head("POST", "/api/v1/identities/", 100));
     let answer = refused.until_closed();
     assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("share_used_up"), "{answer}");
-    // A body that comes with its head is not awaited.
+    // The body arrives together with the head, so it takes no share of bodies.
     other.create("victim");
 }
 
@@ -53,7 +53,7 @@ fn a_key_and_an_organization_have_their_shares() {
         .collect();
     eventually("the writes wait", || in_flight(&world) == Some(4.0));
     assert_eq!(refused_for_now(alpha.get("/identities/alpha"), "share_used_up"), 1);
-    // Half of all requests are of one organization, whichever keys it has.
+    // An organization has at most half of all requests, whichever keys it uses.
     refused_for_now(carol.get("/identities/carol"), "share_used_up");
     victim.get("/identities/").must_be(200);
     world.stranger().raw("GET", "/readyz", b"").must_be(200);

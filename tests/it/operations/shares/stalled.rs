@@ -1,16 +1,16 @@
-//! Clients that ask for much and take nothing.
+//! Clients that ask for long answers and do not read them.
 
 use identityd::settings::WireLayer;
 
 use super::refused_for_now;
 use crate::harness::{Caller, Line, World, eventually};
 
-/// One stream for a key, and a second to take something of it.
+/// A key has one stream, and a client must read within a second.
 fn impatient() -> World {
     let layer =
         WireLayer { max_streams_per_key: Some(1), write_timeout_seconds: Some(1), ..WireLayer::default() };
     let world = World::with_wire(layer);
-    // More than the buffers of the system hold, and documents that are written as they are stored.
+    // More than the socket buffers take. The documents are written as they are stored.
     world.database().execute(&format!(
         "insert into read_model.identities (id, organization_id, agent_handle, email_address, status, tunnel_id,
                                             created_at, version, tunnel_metadata, document, access_version)
@@ -43,7 +43,8 @@ fn who_takes_nothing_is_cut_off() {
     is_cut_off(&world, &stalled);
 }
 
-// On HTTP/2 nothing waits to be written where the client grants no window, and pings are answered all the same.
+// On HTTP/2 the service writes nothing while the client grants no window, so no write can time out, and the client
+// still answers pings.
 #[test]
 fn who_grants_no_window_is_cut_off() {
     let world = impatient();
@@ -56,10 +57,10 @@ fn who_grants_no_window_is_cut_off() {
     is_cut_off(&world, &stalled);
 }
 
-/// The kind of frame that begins an answer.
+/// The type of the frame that begins an answer.
 const HEADERS: u8 = 1;
 
-/// The kind of the next frame.
+/// The type of the next frame.
 fn frame(line: &mut Line) -> u8 {
     let head = line.receive(9);
     let size = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -67,7 +68,7 @@ fn frame(line: &mut Line) -> u8 {
     head[3]
 }
 
-/// A frame HEADERS that asks for the list, with every field written out.
+/// A HEADERS frame that asks for the list. Its fields are written without compression.
 fn headers(key: &str) -> Vec<u8> {
     let fields = [
         (":method", "GET"),

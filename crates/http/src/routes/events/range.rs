@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
-use super::Representation;
+use super::representation::Representation;
 use crate::cursor::{self as cursors, HistoryPlace};
 use crate::error::ApiError;
 use crate::fault::Complaint;

@@ -1,4 +1,4 @@
-//! Bodies of requests about webhook subscriptions. Contract, section 11.
+//! Bodies of requests about webhook subscriptions. Contract, section 10.6.
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 use identity_proof::tree::check_consistency;
 use identity_proof::{Checkpoint, Frontier, Hash};
 
-use super::Fault;
+use super::super::report::Fault;
 
 /// A signed size and root, and whether the tree over the events was found to have that root at that size.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
 
 use super::super::line::{self, Outline, Read, Trailer};
+use super::super::report::{Fault, Report};
 use super::super::source::{self, Source};
 use super::claim::Claim;
-use super::{Fault, Report};
 
 /// The longest history: as many events as a log can number.
 const MAX_HISTORY_EVENTS: u64 = i64::MAX as u64;
@@ -178,6 +178,7 @@ impl History {
             last,
             absent: self.absent(),
             checkpoint: self.signed.checkpoint,
+            successor: None,
             unproved,
             refused: trailer.refused,
             unsigned: trailer.unsigned.unwrap_or_default(),

@@ -1,0 +1,127 @@
+//! Entity tags: the tags of answers, and the tags in the conditions of requests. RFC 9110, section 8.8.3.
+//!
+//! The tag of an identity is `"<version>-<end of the id>-<moment>-<digest>"`. A strong tag must stand for one sequence of
+//! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
+//! moment of the version differs even if a restored backup reaches the same version with other events.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use identity_log::Committed;
+use identity_projections::identities::{IdentityBody, Row};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::headers::elements;
+
+/// How many bytes of a digest a tag contains.
+const DIGEST_BYTES: usize = 8;
+
+/// How many hexadecimal digits of an id a tag contains: the last ones, since they are random.
+const ID_DIGITS: usize = 8;
+
+/// A version of an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Revision {
+    /// The aggregate.
+    pub(crate) id: Uuid,
+    /// Its version.
+    pub(crate) version: i64,
+    /// When it got this version, if that is known.
+    pub(crate) changed_at: Option<OffsetDateTime>,
+}
+
+impl Revision {
+    /// The revision that a write has made.
+    pub(crate) fn made(id: Uuid, committed: &Committed) -> Self {
+        let changed_at = committed.events.last().map(|event| event.recorded_at);
+        Self { id, version: committed.version, changed_at }
+    }
+
+    /// The tag of the revision, without a digest.
+    pub(crate) fn tag(self) -> String {
+        format!("\"{}\"", self.opaque())
+    }
+
+    /// The strong tag of a body that shows the revision.
+    pub(crate) fn tag_of(self, body: &str) -> String {
+        format!("\"{}-{}\"", self.opaque(), digest([body.as_bytes()]))
+    }
+
+    fn opaque(self) -> String {
+        let moment = self.moment().map(|moment| format!("-{moment}"));
+        format!("{}-{}{}", self.version, self.end_of_id(), moment.unwrap_or_default())
+    }
+
+    /// The moment of the version in microseconds, in hexadecimal.
+    fn moment(self) -> Option<String> {
+        self.changed_at.map(|moment| format!("{:x}", moment.unix_timestamp_nanos() / 1_000))
+    }
+
+    fn end_of_id(self) -> String {
+        let id = self.id.simple().to_string();
+        id.chars().skip(id.len().saturating_sub(ID_DIGITS)).collect()
+    }
+
+    /// Whether a tag names this revision.
+    ///
+    /// - The digest is not compared: the access rows in a body may change without a write to the identity.
+    /// - The weak form counts, too, since a proxy that compresses makes tags weak.
+    /// - A tag may be shorter, as older versions made it: id and moment are compared if it has them.
+    pub(crate) fn is_named_by(self, tag: &str) -> bool {
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
+        let mut parts = opaque.split('-');
+        let is_version = parts.next() == Some(&self.version.to_string());
+        let is_aggregate = parts.next().is_none_or(|id| id == self.end_of_id());
+        let moment = self.moment();
+        let is_moment = parts.next().is_none_or(|named| moment.is_none_or(|moment| moment == named));
+        is_version && is_aggregate && is_moment
+    }
+}
+
+impl From<&IdentityBody> for Revision {
+    fn from(identity: &IdentityBody) -> Self {
+        Self { id: identity.id, version: identity.version, changed_at: identity.changed_at }
+    }
+}
+
+impl From<&Row> for Revision {
+    fn from(row: &Row) -> Self {
+        Self { id: row.document.id, version: row.version, changed_at: row.changed_at }
+    }
+}
+
+/// The first bytes of a SHA-256 in hexadecimal.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+    let first = digest.iter().take(DIGEST_BYTES);
+    format!("{:016x}", first.fold(0, |digest: u64, byte| digest << 8 | u64::from(*byte)))
+}
+
+/// A response with its entity tag.
+pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The tags in a condition.
+pub(crate) enum Tags<'a> {
+    /// `*` alone: any tag.
+    Any,
+    /// One of these. The header is split at commas, since no tag of ours contains one. Text that is no tag matches nothing.
+    These(Vec<&'a str>),
+}
+
+impl<'a> Tags<'a> {
+    /// The tags of all lines of a header; `None` without the header.
+    pub(crate) fn read(headers: &'a HeaderMap, name: &HeaderName) -> Option<Self> {
+        if !headers.contains_key(name) {
+            return None;
+        }
+        let tags: Vec<&str> = elements(headers, name).collect();
+        Some(if tags == ["*"] { Self::Any } else { Self::These(tags) })
+    }
+}

@@ -1,0 +1,63 @@
+//! The notes in which signing keys introduced their successors, as the database has them.
+
+use identity_proof::introduction::successors;
+use identity_proof::{Checkpoint, SigningKey, checkpoint};
+use sqlx::{PgConnection, PgExecutor};
+
+use super::signed::Signed;
+
+/// All notes, in the order in which they were made.
+pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select note from signing_key_introductions order by number").fetch_all(executor).await
+}
+
+/// Whether this key has introduced a successor, so that nothing is signed with it any more.
+pub async fn is_replaced(executor: impl PgExecutor<'_>, key: &SigningKey) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from signing_key_introductions where old_key = $1)")
+        .bind(key.introduced_name())
+        .fetch_one(executor)
+        .await
+}
+
+/// The key to which introductions lead from this one, as they name it; this one, if it was not replaced.
+pub(super) async fn latest(executor: impl PgExecutor<'_>, key: &SigningKey) -> Result<String, sqlx::Error> {
+    let (own, notes) = (key.introduced_name(), all(executor).await?);
+    let latest = successors(&own, notes.iter().map(String::as_str)).pop();
+    Ok(latest.unwrap_or(own))
+}
+
+/// Stores a note, unless it is there already.
+pub(super) async fn keep(
+    executor: impl PgExecutor<'_>,
+    old: &SigningKey,
+    note: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into signing_key_introductions (old_key, note) values ($1, $2) on conflict (old_key) do nothing",
+    )
+    .bind(old.introduced_name())
+    .bind(note)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Whether a checkpoint was signed with a key from which introductions lead to this one.
+pub(super) async fn is_of_predecessor(
+    connection: &mut PgConnection,
+    key: &SigningKey,
+    signed: &Signed,
+) -> Result<bool, sqlx::Error> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("select old_key, note from signing_key_introductions order by number")
+            .fetch_all(connection)
+            .await?;
+    let notes = || rows.iter().map(|(_, note)| note.as_str());
+    let is_predecessor =
+        |old: &str| successors(old, notes()).last().is_some_and(|last| *last == key.introduced_name());
+    let has_signed = |old: &str| {
+        checkpoint::rename_key(old, &signed.checkpoint.origin)
+            .is_ok_and(|old| Checkpoint::open(&signed.note, &old).is_ok())
+    };
+    Ok(rows.iter().any(|(old, _)| has_signed(old) && is_predecessor(old)))
+}
