@@ -165,7 +165,7 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
     match records::record(&delivering.pool, &claim, id, &attempt, next).await {
         Ok(true) => {}
         Ok(false) => {
-            tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process")
+            tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "cannot write what became of a webhook: it is sent again");

@@ -127,7 +127,13 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
-        webhooks: WebhookLayer::default().resolve().expect("defaults are sane"),
+        webhooks: webhooks(),
         postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },
     }
+}
+
+/// What fails is not sent again while a test runs, so that what it has caused does not change by itself.
+fn webhooks() -> identity_webhooks::Settings {
+    let layer = WebhookLayer { webhook_retry_delays: Some(vec![3_600]), ..WebhookLayer::default() };
+    layer.resolve().expect("the settings are sane")
 }

@@ -47,7 +47,7 @@ fn describe(admin: &Caller, handle: &str, text: &str) {
     admin.change(handle, &json!({ "description": text })).ok();
 }
 
-fn hold_signatures(received: &Received, key: &str) {
+pub(super) fn hold_signatures(received: &Received, key: &str) {
     let headers: HashMap<String, String> = received.headers.iter().cloned().collect();
     assert!(inkbox::signing_keys::verify_webhook(&received.body, &headers, key).unwrap());
     let headers = received.headers.iter().map(|(name, value)| {

@@ -4,6 +4,7 @@ mod bad_input;
 mod deliveries;
 mod ends;
 mod limits;
+mod log_endpoints;
 mod receiver;
 mod subscriptions;
 
@@ -25,6 +26,10 @@ fn subscribe(caller: &Caller, body: &Value) -> Value {
 
 fn path_of(subscription: &Value) -> String {
     format!("{PATH}/{}", text(&subscription["id"]))
+}
+
+fn path_of_endpoint(endpoint: &Value) -> String {
+    format!("/webhooks/log-endpoints/{}", text(&endpoint["id"]))
 }
 
 /// The ids of the subscriptions that are listed with a query.

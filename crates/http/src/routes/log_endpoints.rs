@@ -1,4 +1,4 @@
-//! Log endpoints: to which addresses the history of the organization is sent. Contract, section 11. Admins write; whoever may read
+//! Log endpoints: to which addresses the history of the organization is sent. Contract, section 10.8. Admins write; whoever may read
 //! history reads.
 
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! What was sent to webhooks, and sending it again. Contract, section 11. An agent sees deliveries of its identity's subscriptions
+//! What was sent to webhooks, and sending it again. Contract, section 10.7. An agent sees deliveries of its identity's subscriptions
 //! only.
 
 use axum::http::StatusCode;

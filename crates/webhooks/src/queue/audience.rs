@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use identity_domain::api_key::Event as KeyEvent;
 use identity_domain::identity::Event as IdentityEvent;
 use identity_domain::{Event, Kind};
 use identity_log::Recorded;
@@ -96,7 +95,7 @@ impl Owners {
                 let Ok(subject) = event.aggregate_id.parse() else { return Ok(None) };
                 (subject, audience(connection, event, change, subject).await?)
             }
-            Event::ApiKey(KeyEvent::Issued(_)) | Event::ApiKey(_) | Event::WebhookSubscription(_) => {
+            Event::ApiKey(_) | Event::WebhookSubscription(_) => {
                 let Some(owner) = self.0.get(&event.aggregate_id) else { return Ok(None) };
                 (*owner, Audience::Itself)
             }
