@@ -65,7 +65,7 @@ fn hash(key: &str) -> String {
 }
 
 /// A wrapped vault key. Its content does not matter here.
-fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
+fn wrapped(hash: &str, kind: &str) -> Value {
     let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
     json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
 }

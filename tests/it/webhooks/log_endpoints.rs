@@ -107,11 +107,6 @@ fn admins_write_and_auditors_read() {
     refused(world.other_admin().delete(&path), 404, "log_endpoint_not_found");
     refused(admin.delete(&format!("{ENDPOINTS}/{NOBODY}")), 404, "log_endpoint_not_found");
     assert_eq!(world.other_admin().get(ENDPOINTS).ok()["log_endpoints"], json!([]));
-    admin.delete(&path).no_content();
-    for _ in 0..16 {
-        send_history(&admin, &receiver, 1_000_000);
-    }
-    refused(admin.post(ENDPOINTS, &json!({ "url": receiver.url() })), 429, "webhook_limit_reached");
     for url in ["http://example.com/", "https://10.0.0.1/", "https://user@example.com/"] {
         admin.post(ENDPOINTS, &json!({ "url": url })).invalid_at(&["body", "url"]);
     }
@@ -120,6 +115,11 @@ fn admins_write_and_auditors_read() {
         admin.post(ENDPOINTS, &body).invalid_at(&["body", "event_types"]);
     }
     admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": -1 })).invalid_at(&["body", "after"]);
+    admin.delete(&path).no_content();
+    for _ in 0..16 {
+        send_history(&admin, &receiver, 1_000_000);
+    }
+    refused(admin.post(ENDPOINTS, &json!({ "url": receiver.url() })), 429, "webhook_limit_reached");
 }
 
 /// A copy of the identities of an organization, kept as docs/webhooks.md says.
@@ -175,7 +175,9 @@ fn a_subscriber_keeps_a_copy_of_the_identities_through_restarts_of_both_sides() 
     let work = |world: &World, name: &str| {
         let admin = world.admin();
         let [kept, gone, renamed] = ["kept", "gone", "renamed"].map(|kind| format!("{name}-{kind}"));
-        [&kept, &gone, &renamed].map(|handle| admin.create(handle));
+        for handle in [&kept, &gone, &renamed] {
+            admin.create(handle);
+        }
         admin.change(&renamed, &json!({ "agent_handle": format!("{renamed}-twice") })).ok();
         admin.grant(&kept, &text(&admin.identity(&gone)["id"])).created();
         admin.provision(&kept);

@@ -5,6 +5,7 @@ mod deliveries;
 mod ends;
 mod limits;
 mod log_endpoints;
+mod published;
 mod receiver;
 mod subscriptions;
 

@@ -11,15 +11,15 @@ use identity_webhooks::schedule::Schedule;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::SECONDS_OF_A_DAY;
-
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 
 /// Ten years: longer is a typing error.
 const MAX_RETENTION_DAYS: u32 = 3_650;
 
+const HOURS_OF_A_DAY: u64 = 24;
+
 /// The longest wait between two attempts, in seconds: what waits is kept for days.
-const MAX_RETRY_DELAY: u64 = SECONDS_OF_A_DAY;
+const MAX_RETRY_DELAY: u64 = HOURS_OF_A_DAY * 60 * 60;
 
 /// The largest number of repetitions.
 const MAX_RETRIES: usize = 32;
@@ -73,7 +73,7 @@ impl WebhookLayer {
             },
             schedule: schedule(self.webhook_retry_delays)?,
             timeout: DEFAULT_TIMEOUT,
-            retention: Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY),
+            retention: Duration::from_hours(u64::from(days) * HOURS_OF_A_DAY),
         })
     }
 }
