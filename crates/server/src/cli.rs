@@ -20,6 +20,7 @@ mod projections;
 mod serve;
 mod supervisor;
 mod table;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -113,6 +114,9 @@ enum Command {
     /// Who may see an identity
     #[command(subcommand)]
     Access(access::Command),
+    /// Webhook subscriptions: list, disable
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
@@ -177,6 +181,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Key(command) => key::run(command, &installation, output).await,
         Command::Identity(command) => identity::run(command, &installation, output).await,
         Command::Access(command) => access::run(command, &installation, output).await,
+        Command::Webhooks(command) => webhooks::run(command, &installation, output).await,
         Command::Numbers(command) => numbers::run(command, &installation.database, output).await,
         Command::Projections(command) => projections::run(command, &installation.database, output).await,
         Command::Audit(command) => audit::run(command, &installation, output).await,
