@@ -115,12 +115,12 @@ enum Command {
     /// Who may see an identity
     #[command(subcommand)]
     Access(access::Command),
+    /// Webhook subscriptions: list, disable, what was sent
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
-    /// Webhooks: what was sent, and sending it again
-    #[command(subcommand)]
-    Webhooks(webhooks::Command),
     /// Read models: show, rebuild, verify, roll back
     #[command(subcommand)]
     Projections(projections::Command),

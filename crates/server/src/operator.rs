@@ -1,6 +1,7 @@
-//! The work of operators: organizations, keys, identities. Called by the command line.
+//! The work of operators: organizations, keys, identities, webhook subscriptions. Called by the command line.
 
 pub mod identities;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

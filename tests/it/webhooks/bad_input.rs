@@ -18,6 +18,7 @@ fn refuses(field: &str, values: &[Value]) {
     }
 }
 
+// Scenario 53.
 #[test]
 fn an_address() {
     let long = format!("https://harbor.example/{}", "a".repeat(2048));

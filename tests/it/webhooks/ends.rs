@@ -38,6 +38,7 @@ fn a_released_number_ends_its_subscriptions_and_no_others() {
     world.stores_nothing(|| refused(admin.post(PATH, &body), 404, "phone_number_not_found"));
 }
 
+// Scenario 55.
 #[test]
 fn a_deleted_identity_ends_all_its_subscriptions() {
     let world = World::new();

@@ -15,6 +15,7 @@ fn refused(answer: Answer, whose: &str) {
     super::refused(answer, 429, "webhook_limit_reached");
 }
 
+// Scenario 54.
 #[test]
 fn racing_requests_do_not_pass_the_limit_of_an_owner_together() {
     let world = World::new();

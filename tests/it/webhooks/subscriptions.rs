@@ -26,6 +26,7 @@ fn kept_tokens(world: &World) -> i64 {
     world.database().number("select count(*) from ciphertexts where name = 'auth_token'")
 }
 
+// Scenario 51.
 #[test]
 fn the_first_subscription_of_an_identity_brings_its_signing_key_once() {
     let world = World::new();
@@ -158,6 +159,7 @@ fn a_deleted_subscription_is_gone_with_its_token() {
     assert_eq!(listed(&alpha, ""), Vec::<String>::new());
 }
 
+// Scenario 52.
 #[test]
 fn an_agent_has_to_do_with_its_own_alone_and_an_auditor_reads() {
     let world = World::new();
