@@ -16,10 +16,12 @@ use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
 use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
+use identity_log::signing_keys::SecretsKey;
 use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use identity_proof::SigningKey;
 use identity_webhooks::Webhooks;
+use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -32,6 +34,7 @@ use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
 use crate::retention::Retention;
 use crate::secrets::SecretsSettings;
+use crate::sending::SendingWebhooks;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
@@ -110,12 +113,11 @@ impl Service {
     /// Binds the address, migrates the database and starts to answer. Read models of an older version are rebuilt first;
     /// until then every request is answered with 503.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
-        let wire = settings.wire.clone();
+        let wire = &settings.wire;
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
         warn_of_equal_domains(&settings);
-        let listeners = Listeners::open(settings.listen, &wire).await?;
-        let pool = pool(&settings.database_url, settings.postgres.connections)?;
-        database::prepare(&pool, settings.postgres).await?;
+        let listeners = Listeners::open(settings.listen, wire).await?;
+        let pool = prepared_pool(&settings).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
@@ -128,13 +130,7 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let webhook_pool = self::pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
-        let webhooks =
-            Webhooks::new(webhook_pool.clone(), secrets_key.clone(), &settings.webhooks, counters.webhooks)?;
-        warn_of_loopback(&settings);
-        let retention =
-            Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention };
-        let workers = settings.postgres.rebuild_workers;
+        let webhooks = webhooks(&settings, secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
             probe_pool: probe_pool.clone(),
@@ -142,7 +138,7 @@ impl Service {
             signer: signer.clone(),
             feeds,
             secrets_key,
-            settings: app_settings(settings),
+            settings: app_settings(&settings),
             readiness: readiness.clone(),
             finder,
             key_finder,
@@ -163,15 +159,15 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
-            sending: SendingWebhooks::start(&webhooks, &head, log, &readiness, webhook_pool),
+            sending: SendingWebhooks::start(webhooks, &head, log, &readiness),
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
-            servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
+            servers: listeners.serve(identity_http::router(app), metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
-            preparing: tokio::spawn(preparation::run(pool.clone(), workers, told, stopped)),
+            preparing: prepare(&pool, &settings, told, stopped),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), retention)),
+            pruning: tokio::spawn(retention::run(pool.clone(), retention(&settings))),
             pool,
             probe_pool,
         })
@@ -260,62 +256,6 @@ impl KeepingUses {
     }
 }
 
-/// The tasks that send webhooks.
-#[derive(Debug)]
-struct SendingWebhooks {
-    fan_out: JoinHandle<()>,
-    senders: [(oneshot::Sender<()>, JoinHandle<()>); 2],
-    pool: PgPool,
-}
-
-impl SendingWebhooks {
-    /// Starts them. They begin when the service is ready: read models of an older version do not say who gets what.
-    fn start(
-        webhooks: &Webhooks,
-        head: &watch::Receiver<Head>,
-        log: Log,
-        readiness: &Readiness,
-        pool: PgPool,
-    ) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let (stop_log, log_stopped) = oneshot::channel();
-        let fan_out = webhooks.fan_out(head.clone()).run();
-        let dispatcher = webhooks.dispatcher(log).run(stopped);
-        let log_sender = webhooks.log_sender(head.clone()).run(log_stopped);
-        Self {
-            fan_out: spawn_when_ready(readiness.clone(), fan_out),
-            senders: [
-                (stop, spawn_when_ready(readiness.clone(), dispatcher)),
-                (stop_log, spawn_when_ready(readiness.clone(), log_sender)),
-            ],
-            pool,
-        }
-    }
-
-    /// Ends them. The fan-out ends because nobody tells it of the log any more.
-    async fn stop(self) -> anyhow::Result<()> {
-        self.fan_out.await.context("the fan-out of webhooks was cut off")?;
-        for (stop, sender) in self.senders {
-            let _: Result<(), ()> = stop.send(());
-            sender.await.context("the sending of webhooks was cut off")?;
-        }
-        self.pool.close().await;
-        Ok(())
-    }
-}
-
-/// Runs a task when the service is ready. If it never will be, the task does not begin.
-fn spawn_when_ready(
-    mut readiness: Readiness,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if readiness.wait_for(Option::is_none).await.is_ok() {
-            task.await;
-        }
-    })
-}
-
 /// Whether requests are answered: not while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
     let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
@@ -352,13 +292,40 @@ fn warn_of_equal_domains(settings: &ServiceSettings) {
     }
 }
 
-/// A URL of this machine may belong to anything that runs on it.
-fn warn_of_loopback(settings: &ServiceSettings) {
+/// Webhooks with connections of their own.
+fn webhooks(
+    settings: &ServiceSettings,
+    key: SecretsKey,
+    metrics: WebhookMetrics,
+) -> anyhow::Result<Webhooks> {
     if settings.webhooks.policy.allows_loopback {
         tracing::warn!(
             "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
         );
     }
+    let pool = pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
+    Ok(Webhooks::new(pool, key, &settings.webhooks, metrics)?)
+}
+
+/// Connections to the database, which is brought up to date.
+async fn prepared_pool(settings: &ServiceSettings) -> anyhow::Result<PgPool> {
+    let pool = pool(&settings.database_url, settings.postgres.connections)?;
+    database::prepare(&pool, settings.postgres).await?;
+    Ok(pool)
+}
+
+/// Rebuilds read models of an older version.
+fn prepare(
+    pool: &PgPool,
+    settings: &ServiceSettings,
+    told: watch::Sender<Option<Preparation>>,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(preparation::run(pool.clone(), settings.postgres.rebuild_workers, told, stopped))
+}
+
+fn retention(settings: &ServiceSettings) -> Retention {
+    Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
 }
 
 /// Where the service listens.
@@ -448,14 +415,14 @@ fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool>
     Ok(pool.connect_lazy_with(options))
 }
 
-fn app_settings(settings: ServiceSettings) -> AppSettings {
+fn app_settings(settings: &ServiceSettings) -> AppSettings {
     AppSettings {
-        mail_domain: settings.mail_domain,
-        tunnel_zone: settings.tunnel_zone,
+        mail_domain: settings.mail_domain.clone(),
+        tunnel_zone: settings.tunnel_zone.clone(),
         longest_description: settings.description_limit,
         limits: limits::Settings { daily: settings.quotas.daily, ..settings.wire.limits },
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
-        webhook_policy: settings.webhooks.policy,
+        webhook_policy: settings.webhooks.policy.clone(),
     }
 }

@@ -47,16 +47,16 @@ fn describe(admin: &Caller, handle: &str, text: &str) {
     admin.change(handle, &json!({ "description": text })).ok();
 }
 
-pub(super) fn hold_signatures(received: &Received, key: &str) {
-    let headers: HashMap<String, String> = received.headers.iter().cloned().collect();
-    assert!(inkbox::signing_keys::verify_webhook(&received.body, &headers, key).unwrap());
-    let headers = received.headers.iter().map(|(name, value)| {
+pub(super) fn hold_signatures(arrived: &Received, key: &str) {
+    let headers: HashMap<String, String> = arrived.headers.iter().cloned().collect();
+    assert!(inkbox::signing_keys::verify_webhook(&arrived.body, &headers, key).unwrap());
+    let headers = arrived.headers.iter().map(|(name, value)| {
         let name: reqwest::header::HeaderName = name.parse().unwrap();
         (name, value.parse().unwrap())
     });
     Webhook::new(key)
         .unwrap()
-        .verify(&received.body, &headers.collect::<reqwest::header::HeaderMap>())
+        .verify(&arrived.body, &headers.collect::<reqwest::header::HeaderMap>())
         .unwrap();
 }
 
@@ -70,11 +70,11 @@ fn a_change_is_sent_signed_with_the_present_identity() {
     let subscription = subscribe(&alpha, &body);
     receiver.wait_for(1);
     describe(&world.admin(), "alpha", "desk");
-    let received = receiver.wait_for(2).pop().unwrap();
-    hold_signatures(&received, &text(&subscription["signing_key"]));
-    assert_eq!(received.header("authorization"), "Bearer let-me-in");
-    let payload = received.json();
-    assert_eq!(received.header("webhook-id"), text(&payload["id"]));
+    let arrived = receiver.wait_for(2).pop().unwrap();
+    hold_signatures(&arrived, &text(&subscription["signing_key"]));
+    assert_eq!(arrived.header("authorization"), "Bearer let-me-in");
+    let payload = arrived.json();
+    assert_eq!(arrived.header("webhook-id"), text(&payload["id"]));
     assert_eq!(payload["event_type"], "identity.updated");
     assert_eq!(payload["data"]["identity"], alpha.identity("alpha"));
     assert_eq!(payload["data"]["agent_identities"][0]["agent_handle"], "alpha");
@@ -84,8 +84,8 @@ fn a_change_is_sent_signed_with_the_present_identity() {
         (&json!("identity.description_changed"), &json!(alpha.id))
     );
     let listed = &eventually_delivered(&alpha, 2)[0];
-    assert_eq!(listed["id"], received.header("x-inkbox-request-id"));
-    assert_eq!(text(&listed["request_payload"]).as_bytes(), received.body);
+    assert_eq!(listed["id"], arrived.header("x-inkbox-request-id"));
+    assert_eq!(text(&listed["request_payload"]).as_bytes(), arrived.body);
     assert_eq!((&listed["response_status"], &listed["response_body"]), (&json!(200), &json!("said")));
 }
 
@@ -157,8 +157,8 @@ fn a_delivery_is_sent_again_to_the_present_address() {
 
 /// The types and shown handles of what arrived, in the order of the events.
 fn told(receiver: &Receiver, count: usize) -> Vec<(String, Value)> {
-    let received = receiver.wait_for(count);
-    let mut events: Vec<Value> = received.iter().map(Received::json).collect();
+    let arrived = receiver.wait_for(count);
+    let mut events: Vec<Value> = arrived.iter().map(Received::json).collect();
     events.sort_by_key(|event| text(&event["timestamp"]));
     let shown =
         |event: &Value| (text(&event["event_type"]), event["data"]["identity"]["agent_handle"].clone());
@@ -202,8 +202,8 @@ fn a_viewer_is_told_of_what_it_may_see_and_of_nothing_else() {
         ("identity.deleted", Value::Null),
     ];
     assert_eq!(told(&receiver, 6), expected.map(|(name, shown)| (name.to_owned(), shown)));
-    for received in receiver.received() {
-        let text = String::from_utf8(received.body).unwrap();
+    for arrived in receiver.received() {
+        let text = String::from_utf8(arrived.body).unwrap();
         assert!(!text.contains(&charlie.id) && !text.contains("ApiKey_"), "{text}");
     }
 }
@@ -260,8 +260,8 @@ fn what_waits_is_sent_after_a_restart_and_nothing_is_queued_twice() {
     world.database().execute(retried);
     receiver.wait_for(3);
     describe(&world.admin(), "alpha", "after all");
-    let received = receiver.wait_for(4);
-    let ids: Vec<String> = received.iter().map(Received::id).collect();
+    let arrived = receiver.wait_for(4);
+    let ids: Vec<String> = arrived.iter().map(Received::id).collect();
     let different: BTreeSet<&String> = ids.iter().collect();
     assert_eq!((ids.len(), different.len()), (4, 3), "{ids:?}");
     let waiting = || world.database().number("select count(*) from webhook_queue");

@@ -15,8 +15,8 @@ fn send_history(admin: &Caller, receiver: &Receiver, after: i64) -> Value {
     admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": after })).created()
 }
 
-fn sequence(received: &Received) -> i64 {
-    received.json()["organization_sequence"].as_i64().unwrap()
+fn sequence(arrived: &Received) -> i64 {
+    arrived.json()["organization_sequence"].as_i64().unwrap()
 }
 
 fn delivered_upto(admin: &Caller, endpoint: &Value) -> i64 {
@@ -42,15 +42,15 @@ fn the_history_arrives_in_order_however_often_the_receiver_fails() {
     }
     let last = world.events();
     eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == last);
-    let received = receiver.received();
+    let arrived = receiver.received();
     let taken: Vec<i64> =
-        received.iter().enumerate().filter(|(n, _)| n % 7 % 3 != 0).map(|(_, one)| sequence(one)).collect();
+        arrived.iter().enumerate().filter(|(n, _)| n % 7 % 3 != 0).map(|(_, one)| sequence(one)).collect();
     assert_eq!(taken, (1..=last).collect::<Vec<i64>>());
     let listed = admin.get("/events?limit=3").ok();
-    assert_eq!(listed["events"][2], received.iter().find(|one| sequence(one) == 3).unwrap().json());
-    hold_signatures(received.last().unwrap(), &text(&endpoint["signing_key"]));
+    assert_eq!(listed["events"][2], arrived.iter().find(|one| sequence(one) == 3).unwrap().json());
+    hold_signatures(arrived.last().unwrap(), &text(&endpoint["signing_key"]));
     // A replay repeats exactly the rest.
-    let before = received.len();
+    let before = arrived.len();
     admin.post(&format!("{}/replay", path_of_endpoint(&endpoint)), &json!({ "after": last - 5 })).ok();
     eventually("the rest is delivered", || {
         receiver.received().len() > before && delivered_upto(&admin, &endpoint) == last
@@ -132,8 +132,8 @@ struct Copy {
 
 impl Copy {
     /// Applies what arrived. What was applied before is left out, and a gap fails.
-    fn apply(&mut self, received: &[Received], admin: &Caller) {
-        for event in received.iter().map(Received::json) {
+    fn apply(&mut self, arrived: &[Received], admin: &Caller) {
+        for event in arrived.iter().map(Received::json) {
             let sequence = event["organization_sequence"].as_i64().unwrap();
             if sequence <= self.applied {
                 continue;

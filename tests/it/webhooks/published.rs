@@ -21,12 +21,12 @@ fn receives(release: &str) {
     let body =
         json!({ "agent_identity_id": alpha.id, "url": receiver.url(), "event_types": ["identity.updated"] });
     let subscription = subscribe(&alpha, &body);
-    let received = receiver.wait_for(1).pop().unwrap();
+    let arrived = receiver.wait_for(1).pop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let [payload, headers] = ["payload", "headers"].map(|name| folder.path().join(name));
-    fs::write(&payload, &received.body).unwrap();
+    fs::write(&payload, &arrived.body).unwrap();
     let pairs: serde_json::Map<String, serde_json::Value> =
-        received.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        arrived.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     fs::write(&headers, serde_json::Value::Object(pairs).to_string()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/webhooks/receives.py");
     let mut command = Command::new(interpreter);

@@ -19,7 +19,8 @@ pub(super) struct Received {
 impl Received {
     pub(super) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("{name} in {:?}", self.headers))
+        let Some((_, value)) = found else { panic!("{name} is not in {:?}", self.headers) };
+        value
     }
 
     pub(super) fn json(&self) -> Value {
@@ -103,7 +104,7 @@ fn serve(
         }
         Reaction::Silence => {
             // Until the sender has enough of it.
-            (&*stream).read(&mut [0]).ok();
+            (&*stream).read_exact(&mut [0]).ok()?;
             None
         }
     }
