@@ -266,7 +266,7 @@ fn changed(live: &Live, change: &Change, facts: &Facts) -> Result<Vec<Event>, We
     let settings = Settings {
         url: change.url.clone().unwrap_or(url),
         event_types: change.event_types.clone().unwrap_or(event_types),
-        context_config: change.context_config.clone().unwrap_or(context_config),
+        context_config: change.context_config.unwrap_or(context_config),
         has_auth_token: change.auth_token.unwrap_or(has_auth_token),
     };
     let names_address_again = live.is_disabled && change.url.is_some();

@@ -99,7 +99,7 @@ impl Row {
         Self {
             url: settings.url.clone(),
             event_types: EventTypes::of(&settings.event_types),
-            context_config: settings.context_config.as_ref().map(context_text),
+            context_config: settings.context_config.map(context_text),
             has_auth_token: settings.has_auth_token,
             status: ACTIVE.to_owned(),
             disabled_reason: None,
@@ -109,8 +109,8 @@ impl Row {
 }
 
 /// Numbers and names always encode.
-fn context_text(config: &ContextConfig) -> String {
-    serde_json::to_string(config).unwrap_or_default()
+fn context_text(config: ContextConfig) -> String {
+    serde_json::to_string(&config).unwrap_or_default()
 }
 
 /// The wire name of a kind of owner.

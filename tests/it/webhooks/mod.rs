@@ -5,9 +5,10 @@ mod ends;
 mod limits;
 mod subscriptions;
 
+use identityd::operator::Operator;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Caller, text};
+use crate::harness::{Answer, Caller, World, text, wait};
 
 const PATH: &str = "/webhooks/subscriptions";
 const URL: &str = "https://harbor.example/events";
@@ -23,6 +24,12 @@ fn subscribe(caller: &Caller, body: &Value) -> Value {
 
 fn path_of(subscription: &Value) -> String {
     format!("{PATH}/{}", text(&subscription["id"]))
+}
+
+/// Disables a subscription, as its operator does.
+fn disable(world: &World, id: &str) {
+    let database = world.database();
+    wait(Operator::new(database.pool().clone(), database.signing()).disable_webhook(id)).unwrap();
 }
 
 /// The ids of the subscriptions that are listed with a query.
