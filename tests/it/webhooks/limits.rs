@@ -3,9 +3,9 @@
 use std::thread;
 
 use identityd::settings::QuotaLayer;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{PATH, URL, listed, of_identity, path_of, subscribe};
+use super::{PATH, URL, disable, listed, of_identity, path_of, subscribe};
 use crate::harness::{Answer, World, text};
 
 #[track_caller]
@@ -35,6 +35,22 @@ fn racing_requests_do_not_pass_the_limit_of_an_owner_together() {
 }
 
 #[test]
+fn a_disabled_subscription_does_not_count_until_it_is_active_again() {
+    let world = World::with_quotas(&QuotaLayer { owner_webhooks: Some(1), ..QuotaLayer::default() });
+    let alpha = world.agent("alpha");
+    let first = subscribe(&alpha, &of_identity(&alpha.id));
+    disable(&world, &text(&first["id"]));
+    let shown = alpha.get(&path_of(&first)).ok();
+    assert_eq!((&shown["status"], &shown["disabled_reason"]), (&json!("active"), &json!("operator")));
+    let second = subscribe(&alpha, &of_identity(&alpha.id));
+    let again = || alpha.patch(&path_of(&first), &json!({ "url": URL }));
+    world.stores_nothing(|| refused(again(), "owner"));
+    alpha.delete(&path_of(&second)).no_content();
+    assert_eq!(again().ok()["disabled_reason"], Value::Null);
+    world.stores_nothing(|| again().ok());
+}
+
+#[test]
 fn an_organization_has_a_limit_of_its_own() {
     let world = World::with_quotas(&QuotaLayer { organization_webhooks: Some(3), ..QuotaLayer::default() });
     let [alpha, bravo] = world.agents(["alpha", "bravo"]);
@@ -44,6 +60,9 @@ fn an_organization_has_a_limit_of_its_own() {
     for agent in [&alpha, &bravo] {
         world.stores_nothing(|| refused(agent.post(PATH, &of_identity(&agent.id)), "organization"));
     }
+    let charlie = world.agent("charlie");
+    world.stores_nothing(|| refused(charlie.post(PATH, &of_identity(&charlie.id)), "organization"));
+    assert_eq!(charlie.get("/identities/charlie/signing-key").ok()["configured"], json!(false));
     let other = world.other_admin();
     subscribe(&other, &of_identity(&text(&other.create("elsewhere")["id"])));
     world.admin().remove("bravo");

@@ -9,9 +9,10 @@ mod published;
 mod receiver;
 mod subscriptions;
 
+use identityd::operator::Operator;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Caller, text};
+use crate::harness::{Answer, Caller, World, text, wait};
 
 const PATH: &str = "/webhooks/subscriptions";
 const URL: &str = "https://harbor.example/events";
@@ -31,6 +32,12 @@ fn path_of(subscription: &Value) -> String {
 
 fn path_of_endpoint(endpoint: &Value) -> String {
     format!("/webhooks/log-endpoints/{}", text(&endpoint["id"]))
+}
+
+/// Disables a subscription, as its operator does.
+fn disable(world: &World, id: &str) {
+    let database = world.database();
+    wait(Operator::new(database.pool().clone(), database.signing()).disable_webhook(id)).unwrap();
 }
 
 /// The ids of the subscriptions that are listed with a query.

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{PATH, URL, listed, not_found, of_identity, path_of, refused, subscribe};
+use super::{PATH, URL, disable, listed, not_found, of_identity, path_of, refused, subscribe};
 use crate::harness::{World, text, wait};
 
 fn secrets_key(world: &World) -> SecretsKey {
@@ -98,13 +98,14 @@ fn each_owner_shows_whose_it_is() {
     }
     let query = |query: &str| listed(&admin, query);
     let [mail, phone, own] = [&of_mailbox, &of_number, &of_identity].map(|shown| text(&shown["id"]));
-    assert_eq!(query(""), [own.clone(), phone.clone(), mail.clone()]);
-    assert_eq!(query(&format!("?mailbox_id={mailbox}")), [mail.clone()]);
-    assert_eq!(query(&format!("?phone_number_id={number}")), [phone.clone()]);
+    let all = [own.as_str(), &phone, &mail];
+    assert_eq!(query(""), all);
+    assert_eq!(query(&format!("?mailbox_id={mailbox}")), all[2..]);
+    assert_eq!(query(&format!("?phone_number_id={number}")), all[1..2]);
     let id = text(&identity["id"]);
-    assert_eq!(query(&format!("?agent_identity_id={id}")), [own.clone()]);
-    assert_eq!(query(&format!("?agent_identity_id={id}&scope=identity")), [own.clone(), phone.clone(), mail]);
-    assert_eq!(query("?event_type=text.sent"), [own, phone]);
+    assert_eq!(query(&format!("?agent_identity_id={id}")), all[..1]);
+    assert_eq!(query(&format!("?agent_identity_id={id}&scope=identity")), all);
+    assert_eq!(query("?event_type=text.sent"), all[..2]);
     assert_eq!(query("?event_type=text"), Vec::<String>::new());
     assert_eq!(query(&format!("?url={URL}/")), Vec::<String>::new());
     assert_eq!(query(&format!("?url={URL}")).len(), 3);
@@ -217,6 +218,28 @@ fn the_catalog_says_what_can_be_sent() {
     assert_eq!(named("message.received")["owners"], json!(["mailbox", "identity"]));
     assert_eq!(named("identity.created")["owners"], json!([]));
     assert_eq!(world.auditor().get("/webhooks/catalog").ok(), catalog);
+}
+
+#[test]
+fn published_clients_of_rust_read_what_each_other_wrote() {
+    let world = World::new();
+    let alpha = world.agent("alpha");
+    let id: Uuid = alpha.id.parse().unwrap();
+    let old = alpha.client().webhooks();
+    let types = ["call.ended".to_owned()];
+    let created = old.subscriptions().create(URL, &types, None, None, Some(id), None).unwrap();
+    assert!(created.signing_key.is_some());
+    let next = alpha.next().webhooks();
+    let mix = ["message.received", "slack.interaction"].map(str::to_owned);
+    let mixed = next.subscriptions().create_for_identity(id, URL, &mix, None, Some("letmein")).unwrap();
+    assert!(mixed.signing_key.is_none() && mixed.subscription.has_auth_token);
+    disable(&world, &mixed.subscription.id.to_string());
+    let listed = old.subscriptions().list(None, None, Some(id), None, None).unwrap();
+    let ids: Vec<Uuid> = listed.iter().map(|shown| shown.id).collect();
+    assert_eq!(ids, [mixed.subscription.id, created.subscription.id]);
+    assert_eq!(next.subscriptions().list(None, None, None, None, None).unwrap().len(), 2);
+    old.subscriptions().delete(created.subscription.id).unwrap();
+    assert!(next.subscriptions().get(created.subscription.id).is_err());
 }
 
 #[test]

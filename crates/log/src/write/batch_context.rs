@@ -130,7 +130,7 @@ impl BatchContext {
             keys.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
             self.secrets.insert(organization, registered.into_iter().collect());
         }
-        self.subscriptions.load(connection, &needs.subscriptions_of, &needs.subscriptions_counted).await?;
+        self.subscriptions.load(connection, &needs.subscriptions).await?;
         keys.extend(self.subscriptions.ids().map(|id| (Kind::WebhookSubscription, id.to_string())));
         self.load_aggregates(connection, now, keys).await?;
         for organization in self.organizations_to_list(appends) {

@@ -10,6 +10,17 @@ use crate::append::Append;
 /// An aggregate's type and id. Two aggregates of different types are different even if their ids are the same.
 pub(super) type AggregateKey = (Kind, String);
 
+/// The webhook subscriptions that the commands of a batch have to look up.
+#[derive(Default)]
+pub(super) struct SubscriptionNeeds {
+    /// Those that a command changes.
+    pub(super) these: HashSet<Uuid>,
+    /// Identities of which all are needed.
+    pub(super) of_identities: HashSet<Uuid>,
+    /// Organizations of which the number is needed.
+    pub(super) counted: HashSet<String>,
+}
+
 /// What the commands of a batch have to look up, without duplicates.
 #[derive(Default)]
 pub(super) struct BatchNeeds {
@@ -21,10 +32,7 @@ pub(super) struct BatchNeeds {
     /// Organizations of which all secrets are needed.
     pub(super) secrets_of: HashSet<String>,
     pub(super) numbers: Vec<NumberWish>,
-    /// Identities whose webhook subscriptions are needed.
-    pub(super) subscriptions_of: HashSet<Uuid>,
-    /// Organizations of which the number of webhook subscriptions is needed.
-    pub(super) subscriptions_counted: HashSet<String>,
+    pub(super) subscriptions: SubscriptionNeeds,
 }
 
 impl BatchNeeds {
@@ -70,10 +78,13 @@ impl BatchNeeds {
             None => {}
         }
         self.numbers.extend(number);
-        self.subscriptions_of.extend(append.aggregate_id.parse::<Uuid>().ok().filter(|_| own_subscriptions));
+        let id = append.aggregate_id.parse::<Uuid>().ok();
+        let wanted = &mut self.subscriptions;
+        wanted.of_identities.extend(id.filter(|_| own_subscriptions));
+        wanted.these.extend(id.filter(|_| append.command.kind() == Kind::WebhookSubscription));
         if let Some(SubscriptionNeed { identity_id, is_new, .. }) = subscriptions {
-            self.subscriptions_of.insert(identity_id);
-            self.subscriptions_counted.extend(is_new.then(|| append.organization_id.clone()));
+            wanted.of_identities.insert(identity_id);
+            wanted.counted.extend(is_new.then(|| append.organization_id.clone()));
         }
     }
 }

@@ -9,6 +9,7 @@ use identity_domain::{Event, SubscriptionLimit, SubscriptionNeed};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::batch_needs::SubscriptionNeeds;
 use super::statement::Writes;
 use crate::event::recorded::Recorded;
 use crate::settings::SubscriptionLimits;
@@ -46,22 +47,21 @@ pub(super) struct SubscriptionChanges {
 }
 
 impl Subscriptions {
-    /// Loads the subscriptions of identities, and counts those of organizations.
+    /// Loads what the commands of a batch have to look up.
     pub(super) async fn load(
         &mut self,
         connection: &mut PgConnection,
-        identities: &HashSet<Uuid>,
-        organizations: &HashSet<String>,
+        needs: &SubscriptionNeeds,
     ) -> Result<(), sqlx::Error> {
-        if !identities.is_empty() {
-            for owned in of_identities(connection, identities).await? {
+        if !needs.these.is_empty() || !needs.of_identities.is_empty() {
+            for owned in find(connection, needs).await? {
                 let cached = Cached { owned: Some(owned.clone()), is_changed: false };
                 self.cached.entry(owned.subscription_id).or_insert(cached);
             }
         }
-        if !organizations.is_empty() {
+        if !needs.counted.is_empty() {
             let cached: Vec<Uuid> = self.cached.keys().copied().collect();
-            self.others = others_of(connection, organizations, &cached).await?;
+            self.others = others_of(connection, &needs.counted, &cached).await?;
         }
         Ok(())
     }
@@ -160,16 +160,14 @@ fn count<'a>(owned: impl Iterator<Item = &'a Owned>) -> i64 {
     i64::try_from(owned.count()).unwrap_or(i64::MAX)
 }
 
-async fn of_identities(
-    connection: &mut PgConnection,
-    identities: &HashSet<Uuid>,
-) -> Result<Vec<Owned>, sqlx::Error> {
+async fn find(connection: &mut PgConnection, needs: &SubscriptionNeeds) -> Result<Vec<Owned>, sqlx::Error> {
     sqlx::query_as(
         "select subscription_id, organization_id, identity_id, owner_id, is_active
          from webhook_owners
-         where identity_id = any($1)",
+         where identity_id = any($1) or subscription_id = any($2)",
     )
-    .bind(identities.iter().copied().collect::<Vec<_>>())
+    .bind(needs.of_identities.iter().copied().collect::<Vec<_>>())
+    .bind(needs.these.iter().copied().collect::<Vec<_>>())
     .fetch_all(connection)
     .await
 }

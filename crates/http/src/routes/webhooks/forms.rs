@@ -101,6 +101,7 @@ pub(super) fn not_for(owner: OwnerKind, types: &[String]) -> Option<String> {
 
 /// Body of `PATCH /webhooks/subscriptions/{subscription_id}`.
 #[derive(Debug)]
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) struct ChangedSubscription {
     pub(super) url: Option<String>,
     pub(super) event_types: Option<Vec<String>>,
