@@ -4,7 +4,7 @@
 create table webhook_log_endpoints (
     id              uuid        not null,
     organization_id text        collate "C" not null,
-    url             text        not null,
+    url             text        collate "C" not null,
     event_types     text[]      collate "C",
     signing_key     bytea       not null,
     sequence        bigint      not null,
@@ -13,7 +13,7 @@ create table webhook_log_endpoints (
     failing_since   timestamptz,
     last_attempt_at timestamptz,
     last_status     smallint,
-    last_error      text,
+    last_error      text        collate "C",
     due_at          timestamptz not null default now(),
     lease_until     timestamptz,
     created_by      text        collate "C" not null,

@@ -113,7 +113,12 @@ impl Policy {
         let addresses = match url.host().ok_or(Refusal::NoUrl)? {
             Host::Ipv4(address) => vec![address.into()],
             Host::Ipv6(address) => vec![address.into()],
-            Host::Domain(name) => resolve(name, resolver).await?,
+            // Over http only this machine is reached, which a name that is not resolved does not show.
+            Host::Domain(name) => {
+                let is_secure = url.scheme() == "https";
+                let addresses = resolve(name, resolver).await;
+                addresses.map_err(|refusal| if is_secure { refusal } else { Refusal::Scheme })?
+            }
         };
         addresses.iter().try_for_each(|address| self.check_address(&url, *address))?;
         let port = url.port_or_known_default().unwrap_or(HTTPS_PORT);

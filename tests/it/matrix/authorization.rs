@@ -52,8 +52,19 @@ fn expected(operation: &Operation, who: Who, request: &Request) -> Expected {
 /// The numbers of rows that a write could leave, in organizations whose id is like this.
 pub(super) fn traces(world: &World, organization: &str) -> String {
     let count = |table| format!("(select count(*) from {table} where organization_id like '{organization}')");
-    let counts = ["events", "name_claims", "ciphertexts", "idempotency_records"].map(count);
-    world.database().text(&format!("select concat_ws(' ', {})", counts.join(", ")))
+    let tables = [
+        "events",
+        "name_claims",
+        "ciphertexts",
+        "idempotency_records",
+        "webhook_deliveries",
+        "webhook_log_endpoints",
+    ];
+    let cursors = format!(
+        "(select sum(sequence) from webhook_log_endpoints where organization_id like '{organization}')"
+    );
+    let counts = tables.map(count).join(", ");
+    world.database().text(&format!("select concat_ws(' ', {counts}, {cursors})"))
 }
 
 /// Sends a request that must be refused. A write is also sent with an idempotency key that somebody else has used.

@@ -83,6 +83,8 @@ fn parameters() -> Value {
         id("tunnel_id", "The tunnel's id"),
         id("secret_id", "The secret's id"),
         id("subscription_id", "The subscription's id"),
+        id("delivery_id", "The delivery's id"),
+        id("endpoint_id", "The log endpoint's id"),
         id("identity_id", "The identity's id"),
         path_parameter(
             "organization_sequence",

@@ -219,7 +219,7 @@ pub(crate) struct ReplayForm {
 
 impl ReadForm for ReplayForm {
     const NAME: &'static str = "ReplayLogEndpoint";
-    const EXAMPLE: &'static str = r#"{ "after": 0 }"#;
+    const EXAMPLE: &'static str = r#"{ "after": 1000 }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let about = "Events after this `organization_sequence` are sent";

@@ -10,7 +10,6 @@ use identity_domain::identity::Event as IdentityEvent;
 use identity_domain::webhook_subscription::Event as SubscriptionEvent;
 use identity_domain::webhook_subscription::catalog::type_of;
 use identity_log::follow::Head;
-use identity_log::read::Selection;
 use identity_log::{Recorded, ids, read};
 use identity_projections::identities::{self, IdentityBody, Sight};
 use sqlx::{FromRow, PgConnection, PgPool};
@@ -127,16 +126,29 @@ impl FanOut {
     }
 }
 
-/// The next events that may matter.
+/// The next events that may matter: those of organizations with active subscriptions, and endings.
 async fn events(connection: &mut PgConnection, after: i64, upto: i64) -> Result<Vec<Recorded>, QueueError> {
-    let organizations: Vec<String> = sqlx::query_scalar(
-        "select distinct organization_id from read_model.webhook_subscriptions where status = 'active'",
+    let positions: Vec<i64> = sqlx::query_scalar(
+        "select position
+         from events
+         where position > $1
+           and position <= $2
+           and (event_type = any($3)
+                or organization_id in (select organization_id from read_model.webhook_subscriptions
+                                       where status = 'active'))
+         order by position
+         limit $4",
     )
+    .bind(after)
+    .bind(upto)
+    .bind(ENDINGS)
+    .bind(MAX_EVENTS)
     .fetch_all(&mut *connection)
     .await?;
-    let selection =
-        Selection { after, upto, organizations: &organizations, event_types: ENDINGS, limit: MAX_EVENTS };
-    Ok(read::selected(connection, &selection).await?)
+    if positions.is_empty() {
+        return Ok(vec![]);
+    }
+    Ok(read::at(connection, &positions).await?)
 }
 
 /// How far a step came.
