@@ -22,7 +22,7 @@ pub mod operator;
 mod preparation;
 pub mod private_postgres;
 mod retention;
-pub mod secrets;
+pub mod secrets_key;
 mod service;
 pub mod settings;
 pub mod signing;

@@ -11,7 +11,6 @@ use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
 use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
-use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
 use identity_log::proof::introductions;
@@ -29,7 +28,7 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
-use crate::secrets::SecretsSettings;
+use crate::secrets_key::SecretsSettings;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
@@ -269,8 +268,7 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &
         ..LogSettings::new(settings.name_hold, signer.key().seal_key())
     };
     let options = identity_log::connect_options(pool);
-    let (log, committer) =
-        Log::open(options, identity_projections::all(), Arc::new(NumberPool), log_settings);
+    let (log, committer) = Log::open(options, identity_projections::all(), log_settings);
     (log, committer.before_readers(pool.clone()).observed_by(Arc::new(cache.clone())))
 }
 
