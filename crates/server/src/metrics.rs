@@ -42,7 +42,7 @@ pub(crate) struct Metrics {
     /// Whose connections are shown.
     pool: PgPool,
     /// Of which the database is asked.
-    probe_pool: PgPool,
+    own_pool: PgPool,
     tls: Option<Tls>,
     free_numbers: FreeNumbers,
     signer: Signer,
@@ -56,19 +56,14 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(
-        pool: PgPool,
-        probe_pool: PgPool,
-        signer: Signer,
-        tls: Option<Tls>,
-    ) -> (Self, Counters) {
+    pub(crate) fn new(pool: PgPool, own_pool: PgPool, signer: Signer, tls: Option<Tls>) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
-        (Self { registry, pool, probe_pool, tls, free_numbers, signer }, Counters { requests, commits })
+        (Self { registry, pool, own_pool, tls, free_numbers, signer }, Counters { requests, commits })
     }
 
     /// All of it as text.
@@ -179,7 +174,7 @@ struct Seen {
 
 impl Metrics {
     async fn look(&self) -> Result<Seen, sqlx::Error> {
-        let pool = &self.probe_pool;
+        let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
         Ok(Seen { head, free_numbers, read_models: registry::list(pool).await? })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identityd::secrets::SecretsSettings;
+use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{PostgresSettings, QuotaLayer, QuotaSettings, WireLayer, WireSettings};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
