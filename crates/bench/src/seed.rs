@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::identity::{Command, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command as AnyCommand, Handle};
-use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
 use identityd::signing::SigningSettings;
 use sqlx::PgPool;
@@ -53,7 +52,6 @@ impl Seeder {
         let (log, committer) = Log::open(
             connect_options(pool),
             identity_projections::all(),
-            Arc::new(NumberPool),
             Settings::new(Duration::ZERO, signing.seal_key(pool).await?),
         );
         let seeder = Self { log, organization_id: organization_id.to_owned() };

@@ -53,7 +53,7 @@ pub struct NumberWish {
     pub state: Option<UsState>,
 }
 
-/// A free number that the carrier offers.
+/// A free number of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The number in E.164.
@@ -128,7 +128,7 @@ pub struct Facts {
     pub identities: Vec<(Uuid, Uuid)>,
     /// The selected secrets that exist, each with a new id for an access rule.
     pub secrets: Vec<(Uuid, Uuid)>,
-    /// The number that the carrier offers; `None` if it has none of this kind.
+    /// A free number of the pool; `None` if it has none of this kind.
     pub number: Option<Offer>,
     /// How long the identity has to wait until it may get another handle; `None` if it may now.
     pub wait_for_rename: Option<Duration>,

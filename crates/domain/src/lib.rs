@@ -17,7 +17,7 @@
 //! - **viewer**, **target**: the identity that sees, and the identity that is seen.
 //! - **wildcard**: visibility granted to every active identity of the organization.
 //! - **name claim**: a handle taken in one of three namespaces: identities, tunnels, mail.
-//! - **carrier**: the source of phone numbers.
+//! - **pool**: the phone numbers that an operator loaded.
 //!
 //! # How to add a command
 //! 1. Add the variant to the aggregate's `Command` and a guard-clause function beside `decide`.

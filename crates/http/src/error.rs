@@ -338,7 +338,7 @@ impl From<ApiError> for NotComposed {
     }
 }
 
-/// The body is rendered around the handlers, where the request id is known: see [`crate::around::every_request`].
+/// The body is rendered around the handlers, where the request id is known: see `around`.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();

@@ -24,7 +24,24 @@ pub struct Metrics {
     durations: Family<Asked, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
     refused_keys: Counter,
-    cache_lookups: Family<Lookup, Counter>,
+    keys: Lookups,
+    identities: Lookups,
+}
+
+/// Counters of lookups of one kind in the cache.
+#[derive(Debug, Clone)]
+struct Lookups {
+    hits: Counter,
+    misses: Counter,
+}
+
+/// What is looked up in the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A key.
+    Key,
+    /// An identity.
+    Identity,
 }
 
 /// A lookup in the cache: what was looked up, and whether it was there.
@@ -103,17 +120,27 @@ impl Drop for InFlight {
     }
 }
 
+impl Lookups {
+    /// The counters of a kind in a family. They are looked up there once.
+    fn of(kind: &'static str, family: &Family<Lookup, Counter>) -> Self {
+        let counter = |outcome| family.get_or_create_owned(&Lookup { kind, outcome });
+        Self { hits: counter("hit"), misses: counter("miss") }
+    }
+}
+
 impl Metrics {
     /// Counters that `registry` shows.
     pub fn new(registry: &mut Registry) -> Self {
+        let cache_lookups = Family::default();
         let metrics = Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             in_flight: Gauge::default(),
             refused_keys: Counter::default(),
-            cache_lookups: Family::default(),
+            keys: Lookups::of("key", &cache_lookups),
+            identities: Lookups::of("identity", &cache_lookups),
         };
-        let Self { requests, durations, in_flight, refused_keys, cache_lookups } = &metrics;
+        let Self { requests, durations, in_flight, refused_keys, .. } = &metrics;
         registry.register("http_requests", "Requests that were answered", requests.clone());
         registry.register(
             "http_request_duration_seconds",
@@ -129,7 +156,7 @@ impl Metrics {
         registry.register(
             "cache_lookups",
             "Keys and identities that were looked for in memory before the database was asked",
-            cache_lookups.clone(),
+            cache_lookups,
         );
         metrics
     }
@@ -142,9 +169,12 @@ impl Metrics {
     }
 
     /// Counts a lookup in the cache.
-    pub(crate) fn looked_up(&self, kind: &'static str, hit: bool) {
-        let outcome = if hit { "hit" } else { "miss" };
-        self.cache_lookups.get_or_create(&Lookup { kind, outcome }).inc();
+    pub(crate) fn looked_up(&self, kind: Kind, hit: bool) {
+        let lookups = match kind {
+            Kind::Key => &self.keys,
+            Kind::Identity => &self.identities,
+        };
+        if hit { &lookups.hits } else { &lookups.misses }.inc();
     }
 
     /// Counts an answer.

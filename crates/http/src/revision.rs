@@ -4,6 +4,8 @@
 //! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
 //! moment of the version differs even if a restored backup reaches the same version with other events.
 
+use std::fmt::Write as _;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use identity_log::Committed;
@@ -17,8 +19,8 @@ use crate::headers::elements;
 /// How many bytes of a digest a tag contains.
 const DIGEST_BYTES: usize = 8;
 
-/// How many hexadecimal digits of an id a tag contains: the last ones, since they are random.
-const ID_DIGITS: usize = 8;
+/// How long a tag is, about: a version, the end of an id, a moment, and a digest.
+const TAG_BYTES: usize = 56;
 
 /// A version of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +42,43 @@ impl Revision {
 
     /// The tag of the revision, without a digest.
     pub(crate) fn tag(self) -> String {
-        format!("\"{}\"", self.opaque())
+        self.tag_with(None)
     }
 
     /// The strong tag of a body that shows the revision.
     pub(crate) fn tag_of(self, body: &str) -> String {
-        format!("\"{}-{}\"", self.opaque(), digest([body.as_bytes()]))
+        self.tag_with(Some(&digest([body.as_bytes()])))
     }
 
-    fn opaque(self) -> String {
-        let moment = self.moment().map(|moment| format!("-{moment}"));
-        format!("{}-{}{}", self.version, self.end_of_id(), moment.unwrap_or_default())
+    /// Every read of an identity writes a tag, so it is written in one piece.
+    fn tag_with(self, digest: Option<&str>) -> String {
+        let mut tag = String::with_capacity(TAG_BYTES);
+        tag.push('"');
+        // Writing to a string does not fail.
+        let _ = write!(tag, "{}-{:08x}", self.version, self.end_of_id());
+        if let Some(moment) = self.moment() {
+            let _ = write!(tag, "-{moment:x}");
+        }
+        if let Some(digest) = digest {
+            tag.push('-');
+            tag.push_str(digest);
+        }
+        tag.push('"');
+        tag
     }
 
-    /// The moment of the version in microseconds, in hexadecimal.
-    fn moment(self) -> Option<String> {
-        self.changed_at.map(|moment| format!("{:x}", moment.unix_timestamp_nanos() / 1_000))
+    /// The moment of the version in microseconds.
+    fn moment(self) -> Option<i64> {
+        let microseconds = |moment: OffsetDateTime| {
+            moment.unix_timestamp().saturating_mul(1_000_000).saturating_add(moment.microsecond().into())
+        };
+        self.changed_at.map(microseconds)
     }
 
-    fn end_of_id(self) -> String {
-        let id = self.id.simple().to_string();
-        id.chars().skip(id.len().saturating_sub(ID_DIGITS)).collect()
+    /// The last 32 bits of the id.
+    fn end_of_id(self) -> u32 {
+        let [.., a, b, c, d] = self.id.into_bytes();
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// Whether a tag names this revision.
@@ -73,9 +91,9 @@ impl Revision {
         let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or_default();
         let mut parts = opaque.split('-');
         let is_version = parts.next() == Some(&self.version.to_string());
-        let is_aggregate = parts.next().is_none_or(|id| id == self.end_of_id());
-        let moment = self.moment();
-        let is_moment = parts.next().is_none_or(|named| moment.is_none_or(|moment| moment == named));
+        let is_aggregate = parts.next().is_none_or(|id| id == format!("{:08x}", self.end_of_id()));
+        let moment = self.moment().map(|moment| format!("{moment:x}"));
+        let is_moment = parts.next().is_none_or(|named| moment.as_ref().is_none_or(|moment| moment == named));
         is_version && is_aggregate && is_moment
     }
 }

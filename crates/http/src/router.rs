@@ -31,7 +31,7 @@ macro_rules! endpoints {
 
 /// Everything that is in the OpenAPI document.
 fn endpoints() -> Vec<Endpoint> {
-    of_identities().into_iter().chain(of_organizations()).collect()
+    of_identities().into_iter().chain(of_organizations()).chain(of_the_service()).collect()
 }
 
 /// Identities and what belongs to them.
@@ -70,7 +70,7 @@ fn of_identities() -> Vec<Endpoint> {
     ]
 }
 
-/// Keys, the vault and the history of an organization; the service itself.
+/// Keys, the vault and the history of an organization.
 fn of_organizations() -> Vec<Endpoint> {
     endpoints![
         api_keys::list_api_keys,
@@ -111,11 +111,12 @@ fn of_organizations() -> Vec<Endpoint> {
         log::prove_inclusion,
         log::prove_consistency,
         whoami::whoami,
-        health::healthz,
-        health::readyz,
-        docs::openapi,
-        docs::page,
     ]
+}
+
+/// What the service says of itself.
+fn of_the_service() -> Vec<Endpoint> {
+    endpoints![health::healthz, health::readyz, docs::openapi, docs::page,]
 }
 
 /// The OpenAPI document as compact JSON.
@@ -124,17 +125,22 @@ pub fn document() -> &'static str {
     &DOCUMENT
 }
 
-/// Everything that is answered.
-pub fn router(app: App) -> Router {
-    let router = Router::new().route("/docs/{file}", get(docs::asset));
-    let router = endpoints().into_iter().fold(router, |router, (_, (_, paths, methods))| {
+/// Endpoints at their paths, and at the second spelling where a path has two.
+fn served(endpoints: Vec<Endpoint>) -> Router<App> {
+    endpoints.into_iter().fold(Router::new(), |router, (_, (_, paths, methods))| {
         let paths = paths.paths.into_keys();
         let twins = |path: &String| TWINS.contains(&path.as_str()).then(|| format!("{path}/"));
         let spellings = paths.flat_map(|path| [twins(&path), Some(path)].into_iter().flatten());
         spellings.fold(router, |router, path| router.route(&path, methods.clone()))
-    });
-    router
-        .layer(Extension(Document(document)))
+    })
+}
+
+/// Everything that is answered.
+pub fn router(app: App) -> Router {
+    let of_the_service = served(of_the_service()).route("/docs/{file}", get(docs::asset));
+    served(of_identities())
+        .merge(served(of_organizations()))
+        .merge(of_the_service.layer(Extension(Document(document))))
         .layer(from_fn_with_state(app.clone(), idempotency::replay::around))
         .fallback(async |uri: Uri| ApiError::unserved(uri.path()))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

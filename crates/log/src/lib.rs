@@ -49,4 +49,4 @@ pub use settings::{Quotas, Settings, SubscriptionLimits};
 pub use write::committer::Committer;
 pub use write::connection::MAX_UNCHECKED_IDLE_TIME;
 pub use write::statement::{AcceptedCommand, Statement, Writes};
-pub use write::{carrier, idempotency, metrics};
+pub use write::{idempotency, metrics};

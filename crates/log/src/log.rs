@@ -10,7 +10,6 @@ use crate::append::{Append, Committed};
 use crate::error::{AppendError, BatchError};
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
-use crate::write::carrier::Carrier;
 use crate::write::committer::Committer;
 use crate::write::queue::{Job, MAX_QUEUED_COMMANDS};
 
@@ -25,11 +24,10 @@ impl Log {
     pub fn open(
         options: PgConnectOptions,
         read_models: Vec<Arc<dyn ReadModel>>,
-        carrier: Arc<dyn Carrier>,
         settings: Settings,
     ) -> (Self, Committer) {
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMANDS);
-        (Self { queue }, Committer::new(options, jobs, read_models, carrier, settings))
+        (Self { queue }, Committer::new(options, jobs, read_models, settings))
     }
 
     /// Appends the events of a command. Returns after COMMIT. If it fails, nothing was written and nothing will be,

@@ -7,16 +7,16 @@
 
 mod connection;
 mod cutover;
+mod cutover_command;
 mod generation;
 mod job;
 mod progress;
 mod rollback;
-mod swap;
 mod verification;
 mod workers;
 
 pub use crate::job_error::JobError;
-pub use cutover::cut_over_until;
+pub use cutover_command::cut_over_until;
 pub use generation::SCHEMAS;
 pub use job::{rebuild, rebuild_until};
 pub use progress::{Phase, Progress, Report, Settings};

@@ -33,7 +33,7 @@ use tracing::level_filters::LevelFilter;
 use identityd::database::{Database, IfMissing};
 use identityd::migrations;
 use identityd::operator::Operator;
-use identityd::secrets::SecretsSettings;
+use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
     DatabaseFlags, DatabaseSettings, SecretsFlags, ServeFlags, ServeSettings, SettingsFile, SigningFlags,
 };

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
-use crate::secrets::SecretsSettings;
+use crate::secrets_key::SecretsSettings;
 use crate::settings::PostgresSettings;
 use crate::signing::SigningSettings;
 

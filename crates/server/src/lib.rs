@@ -5,7 +5,7 @@
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
 //! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
-//! - [`signing`], [`secrets`]: keys of the installation, in files that nobody else can read.
+//! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
 //! - [`operator`], [`numbers`], [`audit`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
 
 pub mod audit;
@@ -22,7 +22,7 @@ pub mod operator;
 mod preparation;
 pub mod private_postgres;
 mod retention;
-pub mod secrets;
+pub mod secrets_key;
 mod sending;
 mod service;
 pub mod settings;

@@ -61,15 +61,20 @@ pub(crate) fn start(
         Format::Text => log.with_ansi(false).with_timer(Clock).fmt_fields(PlainFields).boxed(),
         Format::Json => log.json().flatten_event(true).boxed(),
     };
-    // Spans are for traces alone. Without traces no layer is interested in spans, so none is made.
+    // Spans are for traces alone.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "the method itself is of one lifetime alone"
     )]
     let only_events = filter_fn(|metadata| metadata.is_event());
     let log = log.with_filter(filter.and(only_events));
-    let registry = tracing_subscriber::registry().with(log).with(traces.map(Traces::layer));
-    registry.try_init().context("cannot start the log")?;
+    let registry = tracing_subscriber::registry().with(log);
+    // A layer that is none would be interested in spans, so without traces there is no second layer, and no span is made.
+    let started = match traces {
+        Some(traces) => registry.with(traces.layer()).try_init(),
+        None => registry.try_init(),
+    };
+    started.context("cannot start the log")?;
     Ok(guard)
 }
 

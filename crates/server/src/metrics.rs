@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
     /// Whose connections are shown.
     pool: PgPool,
     /// Of which the database is asked.
-    probe_pool: PgPool,
+    own_pool: PgPool,
     tls: Option<Tls>,
     free_numbers: FreeNumbers,
     signer: Signer,
@@ -58,12 +58,7 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(
-        pool: PgPool,
-        probe_pool: PgPool,
-        signer: Signer,
-        tls: Option<Tls>,
-    ) -> (Self, Counters) {
+    pub(crate) fn new(pool: PgPool, own_pool: PgPool, signer: Signer, tls: Option<Tls>) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
@@ -72,7 +67,7 @@ impl Metrics {
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
         (
-            Self { registry, pool, probe_pool, tls, free_numbers, signer },
+            Self { registry, pool, own_pool, tls, free_numbers, signer },
             Counters { requests, commits, webhooks },
         )
     }
@@ -186,7 +181,7 @@ struct Seen {
 
 impl Metrics {
     async fn look(&self) -> Result<Seen, sqlx::Error> {
-        let pool = &self.probe_pool;
+        let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
         let webhooks = identity_webhooks::metrics::waiting(pool).await?;

@@ -3,14 +3,12 @@
 pub mod identities;
 mod webhooks;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use identity_domain::api_key::{Command as KeyCommand, Issue, Rotate, Scope};
 use identity_domain::{Command, Moment, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
-use identity_log::carrier::NumberPool;
 use identity_log::{Actor, Append, Fate, Log, Made, Metadata, Settings, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::organizations;
@@ -233,12 +231,7 @@ impl Operator {
     async fn appending<T>(&self, work: impl AsyncFnOnce(Log) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let seal_key = self.signing.seal_key(&self.pool).await?;
         let settings = Settings::new(Duration::MAX, seal_key);
-        let (log, committer) = Log::open(
-            connect_options(&self.pool),
-            identity_projections::all(),
-            Arc::new(NumberPool),
-            settings,
-        );
+        let (log, committer) = Log::open(connect_options(&self.pool), identity_projections::all(), settings);
         // `work` drops the log at its end, which ends the committer.
         let (answer, ()) = tokio::join!(work(log), Box::pin(committer.run()));
         answer

@@ -11,7 +11,6 @@ use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
 use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
-use identity_log::carrier::NumberPool;
 use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
 use identity_log::proof::introductions;
@@ -33,7 +32,7 @@ use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
 use crate::retention::Retention;
-use crate::secrets::SecretsSettings;
+use crate::secrets_key::SecretsSettings;
 use crate::sending::SendingWebhooks;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
@@ -43,11 +42,13 @@ use crate::{database, preparation, retention};
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many connections ask for probes and for metrics, so that those do not queue behind clients.
-const PROBE_CONNECTIONS: u32 = 1;
+/// How many connections the service has for itself, so that what it needs does not queue behind clients: it listens on one, and
+/// follows the log, and answers probes and metrics, over the others.
+const OWN_CONNECTIONS: u32 = 3;
 
 /// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
 const WEBHOOK_CONNECTIONS: u32 = 3;
+
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -106,7 +107,7 @@ pub struct Service {
     sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
     pool: PgPool,
-    probe_pool: PgPool,
+    own_pool: PgPool,
 }
 
 impl Service {
@@ -121,19 +122,19 @@ impl Service {
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
-        let probe_pool = self::pool(&settings.database_url, PROBE_CONNECTIONS)?;
-        let (metrics, counters) = Metrics::new(pool.clone(), probe_pool.clone(), signer.clone(), tls.clone());
+        let own_pool = self::pool(&settings.database_url, OWN_CONNECTIONS)?;
+        let (metrics, counters) = Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
-        let (follower, head) = follow(&pool, signer.key()).await?;
-        let cache_watch = Watch::new(cache.clone(), pool.clone(), head.clone());
+        let (follower, head) = follow(&own_pool, signer.key()).await?;
+        let cache_watch = Watch::new(cache.clone(), own_pool.clone(), head.clone());
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
         let webhooks = webhooks(&settings, secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
-            probe_pool: probe_pool.clone(),
+            own_pool: own_pool.clone(),
             log: log.clone(),
             signer: signer.clone(),
             feeds,
@@ -169,7 +170,7 @@ impl Service {
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), retention(&settings))),
             pool,
-            probe_pool,
+            own_pool,
         })
     }
 
@@ -230,7 +231,7 @@ impl Service {
         // The signer signs the last events before it ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
-        self.probe_pool.close().await;
+        self.own_pool.close().await;
         self.pool.close().await;
         Ok(())
     }
@@ -280,8 +281,7 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &
         ..LogSettings::new(settings.name_hold, signer.key().seal_key())
     };
     let options = identity_log::connect_options(pool);
-    let (log, committer) =
-        Log::open(options, identity_projections::all(), Arc::new(NumberPool), log_settings);
+    let (log, committer) = Log::open(options, identity_projections::all(), log_settings);
     (log, committer.before_readers(pool.clone()).observed_by(Arc::new(cache.clone())))
 }
 

@@ -18,7 +18,7 @@ use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::secrets::SecretsSettings;
+use crate::secrets_key::SecretsSettings;
 use crate::signing::{GivenKey, SigningSettings};
 
 pub use crate::edge::Cors;

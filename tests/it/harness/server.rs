@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identityd::secrets::SecretsSettings;
+use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
     PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
 };

@@ -18,7 +18,6 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command, Handle, Rejection, vault_secret};
-use identity_log::carrier::NumberPool;
 use identity_log::{
     Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
     connect_options, ids, read,
@@ -101,7 +100,6 @@ fn open(options: PgConnectOptions, name_hold: Duration) -> (Log, Committer) {
     Log::open(
         options,
         identity_projections::all(),
-        Arc::new(NumberPool),
         Settings::new(name_hold, SigningKey::from_seed(&[7; 32]).seal_key()),
     )
 }

@@ -5,6 +5,7 @@ mod exports;
 mod forged;
 mod lines;
 mod replay;
+mod rotation;
 mod second_history;
 mod streams;
 mod tampering;

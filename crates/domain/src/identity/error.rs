@@ -45,7 +45,7 @@ pub enum IdentityError {
     /// The identity has no phone number.
     #[error("identity has no phone number")]
     NoPhone,
-    /// The carrier has no free number of this kind.
+    /// The pool has no free number of this kind.
     #[error("no phone number is available")]
     NoNumberAvailable,
     /// The action on incoming calls needs an address that is missing.

@@ -143,7 +143,7 @@ pub enum Event {
     PhoneReleased {
         /// The id of the number.
         phone_number_id: Uuid,
-        /// The number in E.164, so that the carrier can be told without reading earlier events.
+        /// The number in E.164, so that it can be put back into the pool without reading earlier events.
         number: String,
     },
     /// The metadata of its tunnel was replaced.

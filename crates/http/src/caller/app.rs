@@ -27,7 +27,7 @@ use crate::followers::Followers;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
-use crate::metrics::Metrics;
+use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
 
 /// What the service works with. Its fields are for callers alone.
@@ -49,8 +49,8 @@ pub(super) struct Inner {
 pub struct Parts {
     /// A migrated database.
     pub pool: PgPool,
-    /// The same, for what asks whether the service is ready: it does not queue behind clients.
-    pub probe_pool: PgPool,
+    /// The same, for what the service itself has to know: it does not queue behind clients.
+    pub own_pool: PgPool,
     /// Its log.
     pub log: Log,
     /// Whoever signs it.
@@ -180,7 +180,7 @@ impl App {
     async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, FindError> {
         let Parts { key_finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.key(id);
-        metrics.looked_up("key", known.is_some());
+        metrics.looked_up(Kind::Key, known.is_some());
         if known.is_some() {
             return Ok(known);
         }
@@ -200,7 +200,7 @@ impl App {
     ) -> Result<Option<Arc<IdentityBody>>, ApiError> {
         let Parts { finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.identity(name, viewer.agent_id());
-        metrics.looked_up("identity", known.is_some());
+        metrics.looked_up(Kind::Identity, known.is_some());
         if known.is_some() {
             return Ok(known);
         }
@@ -235,7 +235,7 @@ impl App {
 
     /// Whether the database answers, takes writes and holds our tables; for the readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
-        self.0.probe.ask(&self.0.parts.probe_pool).await
+        self.0.probe.ask(&self.0.parts.own_pool).await
     }
 }
 

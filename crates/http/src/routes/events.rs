@@ -14,7 +14,6 @@ mod whole;
 
 use axum::response::Response;
 use identity_domain::Handle;
-use identity_log::past;
 use identity_projections::bodies::{CloudEvent, EventPage};
 
 use self::range::{EventQuery, EventRange, EventRequest, IdentityEventQuery};
@@ -68,12 +67,7 @@ pub(crate) async fn list_identity_events(
     let representation = Representation::negotiate(&headers);
     let mut wanted =
         EventRequest::of(query.parameters(), &headers, caller.organization_id(), representation)?;
-    let handle = Handle::parse(&handle).map_err(|_| ApiError::identity_not_found())?;
-    let holders = past::holders(caller.pool(), caller.organization_id(), handle.as_str()).await?;
-    if holders.is_empty() {
-        return Err(ApiError::identity_not_found());
-    }
-    wanted.only(holders);
+    wanted.of_handle(Handle::parse(&handle).map_err(|_| ApiError::identity_not_found())?);
     answer(representation, wanted, caller).await
 }
 
@@ -82,18 +76,23 @@ async fn answer(
     wanted: EventRequest,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let range = match EventRange::resolve(wanted, caller.pool(), caller.organization_id()).await {
-        // A client that follows connects again by itself, so it is told in an event.
-        Err(error) if error.code() == Code::HistoryChanged && representation == Representation::Live => {
-            return Ok(accept::negotiated(live::history_changed()));
-        }
-        range => range?,
-    };
+    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id());
     let response = match representation {
-        Representation::Page => page::json(range, caller.pool()).await?,
-        Representation::CloudEvents => page::cloud_events(range, caller.pool()).await?,
-        Representation::Lines => whole::lines(range, caller)?,
-        Representation::Live => live::follow(range, caller)?,
+        Representation::Page => page::json(range.await?, caller.pool()).await?,
+        Representation::CloudEvents => page::cloud_events(range.await?, caller.pool()).await?,
+        // A stream takes its share before the database is asked: a client with too many of them costs nothing.
+        Representation::Lines => {
+            let share = caller.stream()?;
+            whole::lines(range.await?, caller, share)
+        }
+        Representation::Live => {
+            let share = caller.stream()?;
+            match range.await {
+                // A client that follows connects again by itself, so it is told in an event.
+                Err(error) if error.code() == Code::HistoryChanged => live::history_changed(),
+                range => live::follow(range?, caller, share),
+            }
+        }
     };
     Ok(accept::negotiated(response))
 }

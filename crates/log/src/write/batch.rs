@@ -9,6 +9,7 @@ use super::connection::within;
 use super::deps::Deps;
 use super::draft::Draft;
 use super::idempotency;
+use super::number_pool;
 use super::queue::{Job, Outcome, mark_as_sent};
 use crate::append::Append;
 use crate::error::BatchError;
@@ -96,7 +97,7 @@ impl Batch {
 
     async fn write_under_lock(&mut self, deps: &Deps) -> Result<(), NotWritten> {
         let limit = deps.settings.database_timeout;
-        let written = within(limit, self.write_uncommitted(deps)).await;
+        let written = within(limit, self.write_uncommitted()).await;
         written.map_err(|error| NotWritten { error, is_commit_sent: false })?;
         let connection = &mut self.connection;
         let commit = async { Ok(connection.execute("commit").await.map(drop)?) };
@@ -104,7 +105,7 @@ impl Batch {
         committed.map_err(|error| NotWritten { error, is_commit_sent: true })
     }
 
-    async fn write_uncommitted(&mut self, deps: &Deps) -> Result<(), BatchError> {
+    async fn write_uncommitted(&mut self) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
         if !draft.events.is_empty() {
             let writes = std::mem::take(&mut draft.writes);
@@ -113,7 +114,7 @@ impl Batch {
             }
         }
         if !draft.numbers.is_empty() {
-            deps.carrier.change(connection, &draft.numbers).await?;
+            number_pool::change(connection, &draft.numbers).await?;
         }
         for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
             keep_answer(connection, &job.append, outcome).await?;

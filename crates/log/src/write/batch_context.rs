@@ -15,8 +15,8 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::batch_needs::{AggregateKey, BatchNeeds};
-use super::carrier::{Carrier, NumberChange};
 use super::names::{self, ChangedClaim, Claims, Held};
+use super::number_pool::{self, NumberChange};
 use super::recent::RecentUse;
 use super::subscriptions::{SubscriptionChanges, Subscriptions};
 use crate::append::Append;
@@ -118,7 +118,6 @@ impl BatchContext {
     pub(super) async fn load(
         &mut self,
         connection: &mut PgConnection,
-        carrier: &dyn Carrier,
         rested_since: OffsetDateTime,
         now: i64,
         appends: &[&Append],
@@ -139,7 +138,7 @@ impl BatchContext {
         }
         self.load_claims(connection, needs.names, &needs.holders).await?;
         if !needs.numbers.is_empty() {
-            self.offers = carrier.offers(connection, &needs.numbers, rested_since).await?.into();
+            self.offers = number_pool::offers(connection, &needs.numbers, rested_since).await?.into();
         }
         Ok(())
     }

@@ -6,7 +6,6 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 
-use super::carrier::Carrier;
 use super::connection::Connector;
 use super::deps::Deps;
 use super::metrics::Metrics;
@@ -33,11 +32,10 @@ impl Committer {
         options: PgConnectOptions,
         jobs: mpsc::Receiver<Job>,
         read_models: Vec<Arc<dyn ReadModel>>,
-        carrier: Arc<dyn Carrier>,
         settings: Settings,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
-        let deps = Deps { read_models, carrier, settings, observers, metrics };
+        let deps = Deps { read_models, settings, observers, metrics };
         Self { connector: Connector::new(options), jobs, deps }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::carrier::Carrier;
 use super::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
@@ -10,7 +9,6 @@ use crate::settings::Settings;
 /// One value for all batches of a process.
 pub(super) struct Deps {
     pub(super) read_models: Vec<Arc<dyn ReadModel>>,
-    pub(super) carrier: Arc<dyn Carrier>,
     pub(super) settings: Settings,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) metrics: Metrics,

@@ -6,12 +6,12 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
 use super::batch_context::BatchContext;
-use super::carrier::NumberChange;
 use super::ciphertexts;
 use super::deps::Deps;
 use super::head::{DraftedOn, LogHead};
 use super::idempotency::{self, UsedKey, UsedKeys};
 use super::last_batch::LastBatch;
+use super::number_pool::NumberChange;
 use super::queue::Outcome;
 use super::record::record;
 use super::statement::{AcceptedCommand, Writes};
@@ -73,7 +73,7 @@ pub(super) async fn draft(
     let drafted_on = DraftedOn::of(&head);
     let mut context = BatchContext::with_cache(aggregates, no_other_writer_since);
     let rested_since = rested_since(&head, deps);
-    context.load(connection, deps.carrier.as_ref(), rested_since, drafted_on.position, appends).await?;
+    context.load(connection, rested_since, drafted_on.position, appends).await?;
     let mut used = idempotency::used_keys(connection, appends).await?;
     used.extend(last_used);
     let Decided { mut outcomes, accepted, used_keys } =

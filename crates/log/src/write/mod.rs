@@ -58,7 +58,7 @@
 //! - the first batches of a process, and every batch that cannot be drafted ahead;
 //! - a batch whose draft was not valid; it is drafted again under the lock;
 //! - a batch that is not one statement: it stores an answer for an `Idempotency-Key`, takes or releases phone numbers
-//!   ([`carrier`]), or passes a handle from one identity to another;
+//!   ([`number_pool`]), or passes a handle from one identity to another;
 //! - a batch without events: it takes the lock to know that the log has not moved since it was drafted.
 //!
 //! # What happens when a step fails
@@ -67,7 +67,7 @@
 //! |---|---|
 //! | Drafting ahead fails | The batch is drafted under the lock. |
 //! | The one statement finds an invalid draft | Nothing is written. The batch is drafted again under the lock. |
-//! | The clock of the database has jumped ahead (`clock_guard.rs`), seen under the lock | Every caller of the batch gets `Unavailable`. |
+//! | The clock of the database has jumped ahead (`clock_jump.rs`), seen under the lock | Every caller of the batch gets `Unavailable`. |
 //! | Postgres is unavailable, or a time limit is reached, before the commit is sent | Every caller of the batch gets `Unavailable`. The next batch opens a new connection. |
 //! | The connection breaks, or a time limit is reached, after the commit is sent | Every caller of the batch gets `OutcomeUnknown`. |
 //! | Postgres refuses a statement | Nothing is committed. Each command is tried alone under the lock. A command that fails alone gets `Failed`. |
@@ -88,9 +88,8 @@
 mod batch;
 mod batch_context;
 mod batch_needs;
-pub mod carrier;
 mod ciphertexts;
-mod clock_guard;
+mod clock_jump;
 pub(crate) mod committer;
 pub(crate) mod connection;
 mod deps;
@@ -100,6 +99,7 @@ pub mod idempotency;
 mod last_batch;
 pub mod metrics;
 mod names;
+mod number_pool;
 mod pipeline;
 pub(crate) mod queue;
 pub(crate) mod recent;

@@ -10,8 +10,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::sync::watch;
 
+use super::cutover::{self, Generation, Reached};
 use super::progress::{Phase, Progress, Report, Settings};
-use super::swap::{self, Generation, Reached};
 use super::{connection, generation, workers};
 use crate::job_error::JobError;
 use crate::registry;
@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
             return Ok(report);
         }
         self.enter(Phase::CutOver).await?;
-        let swapped = swap::go_live(&mut self.connection, self.table.as_ref(), next, stop).await?;
+        let swapped = cutover::go_live(&mut self.connection, self.table.as_ref(), next, stop).await?;
         report.events += swapped.events;
         report.position = swapped.position;
         report.pause = Some(swapped.pause);
@@ -144,7 +144,7 @@ impl<'a> Job<'a> {
         tokio::try_join!(self.index(), comparing)?;
         generation::add_key(&mut self.connection, &self.table.shape()).await?;
         self.enter(Phase::CatchUp).await?;
-        let reached = swap::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
+        let reached = cutover::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
         Ok((built, reached))
     }
 

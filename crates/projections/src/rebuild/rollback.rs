@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use std::time::Duration;
 
-use super::swap::{self, Generation};
+use super::cutover::{self, Generation};
 use super::{connection, generation};
 use crate::job_error::JobError;
 use crate::table::Table;
@@ -30,7 +30,7 @@ async fn bring_back(connection: &mut PgConnection, table: &dyn Table) -> Result<
     let mut transaction = connection.begin().await?;
     let step_forward = format!("alter table read_model_retired.{name} set schema read_model_next");
     transaction.execute(step_forward.as_str()).await?;
-    let attempt = swap::cut_over(&mut transaction, table, retired).await?;
+    let attempt = cutover::cut_over(&mut transaction, table, retired).await?;
     transaction.commit().await.map_err(JobError::Doubt)?;
     Ok((attempt.reached.position, attempt.began.elapsed().max(attempt.failed_for)))
 }

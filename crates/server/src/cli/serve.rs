@@ -7,7 +7,7 @@ use serde_json::json;
 
 use identityd::database::{Database, IfMissing};
 use identityd::operator::Operator;
-use identityd::secrets::SecretsSettings;
+use identityd::secrets_key::SecretsSettings;
 use identityd::settings::ServeSettings;
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};

@@ -13,9 +13,9 @@ const OLDEST_VERSION: i32 = 140_000;
 /// Databases know which version of the C library's collations they were made with since this version of Postgres.
 const COLLATION_VERSIONS: i32 = 150_000;
 
-/// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, one that
-/// listens, one for probes and metrics, two of a rebuild.
-const OTHER_CONNECTIONS: i64 = 6;
+/// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, three of
+/// the service itself, two of a rebuild.
+const OTHER_CONNECTIONS: i64 = 7;
 
 /// How far the clock of the database may be from this machine's.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);

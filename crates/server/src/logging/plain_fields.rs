@@ -18,9 +18,8 @@ use crate::escape::Escaping;
 pub(super) struct PlainFields;
 
 impl<'writer> FormatFields<'writer> for PlainFields {
-    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut escaping = Escaping(&mut writer);
-        let mut visitor = Visitor { writer: Writer::new(&mut escaping), is_first: true, result: Ok(()) };
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = Visitor { writer, is_first: true, result: Ok(()) };
         fields.record(&mut visitor);
         visitor.result
     }
@@ -50,10 +49,12 @@ impl Visitor<'_> {
         self.writer.write_char('"')
     }
 
-    /// The rest is tracing's, which knows about causes of errors.
+    /// Leaves a value to tracing, which knows about causes of errors, and escapes what it writes.
     fn leave(&mut self, record: impl FnOnce(&mut DefaultVisitor<'_>)) {
         if self.result.is_ok() {
-            let mut visitor = DefaultVisitor::new(self.writer.by_ref(), std::mem::take(&mut self.is_first));
+            let mut escaping = Escaping(&mut self.writer);
+            let writer = Writer::new(&mut escaping);
+            let mut visitor = DefaultVisitor::new(writer, std::mem::take(&mut self.is_first));
             record(&mut visitor);
             self.result = visitor.finish();
         }

@@ -12,7 +12,7 @@ use super::{
     SigningSettings, WireLayer,
 };
 use crate::ServiceSettings;
-use crate::secrets::SecretsSettings;
+use crate::secrets_key::SecretsSettings;
 
 fn served(flags: ServeFlags, file: &str) -> Result<ServeSettings, String> {
     let file = SettingsFile::parse(file).map_err(|error| format!("{error:#}"))?;

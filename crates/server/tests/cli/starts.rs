@@ -99,6 +99,7 @@ fn operators_commands(file: &str) -> Vec<Vec<&str>> {
         vec!["audit", "export", "--org", "a"],
         vec!["audit", "replay", "--org", "a", "--identity", "h"],
         vec!["audit", "new-epoch", "--org", "a"],
+        vec!["audit", "rotate-key"],
     ]
 }
 

@@ -44,7 +44,7 @@ fn provision(calls: CallHandling) -> Command {
 }
 
 #[test]
-fn the_number_and_its_state_are_the_carriers() {
+fn the_number_and_its_state_are_those_of_the_pool() {
     for calls in [CallHandling::default(), accepting(), asking()] {
         live([]).with(offered()).when(&provision(calls.clone())).then([provisioned(calls)]);
     }
@@ -101,7 +101,7 @@ fn an_empty_inventory_is_said() {
 }
 
 #[test]
-fn the_wished_state_is_asked_of_the_carrier() {
+fn the_wished_state_is_asked_of_the_pool() {
     let wish = NumberWish { state: Some(UsState::parse("wa").unwrap()) };
     let command = Command::ProvisionPhone(PhoneOrder { wish: wish.clone(), ..order() });
     assert_eq!(Identity::needs(&command), Needs { number: Some(wish), ..Needs::default() });

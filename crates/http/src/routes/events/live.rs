@@ -17,7 +17,6 @@ use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
 use crate::cursor::{self, HistoryPlace};
-use crate::error::ApiError;
 use crate::limits::StreamShare;
 use crate::routes::interruption::Interruption;
 
@@ -60,8 +59,7 @@ struct Following {
 }
 
 /// Streams what there is and what comes.
-pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiError> {
-    let share = caller.stream()?;
+pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let sequence = caller.followers().follow(caller.organization_id());
     let news = News { sequence, silent_until: Instant::now() };
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
@@ -82,7 +80,7 @@ pub(super) fn follow(range: EventRange, caller: Caller) -> Result<Response, ApiE
         following.news.silent_until = Instant::now() + following.heartbeat.min(key_is_valid_for);
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
-    Ok((HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response())
+    (HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
 }
 
 /// A stream with the one event `history_changed`.

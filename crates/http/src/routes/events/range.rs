@@ -23,7 +23,7 @@ const USUAL_LIMIT: u32 = 100;
 pub(super) struct EventRequest {
     after: HistoryPlace,
     limit: u32,
-    handle: Option<Handle>,
+    handles: Vec<Handle>,
     aggregate_ids: Option<Vec<String>>,
     event_types: Option<Vec<String>>,
     since: Option<OffsetDateTime>,
@@ -101,19 +101,27 @@ impl EventRequest {
             after: parameters
                 .one("after", after, cursor(|text| place(organization_id, text)))
                 .unwrap_or_default(),
-            handle: parameters.one(
-                "agent_handle",
-                "Only of identities that ever had this handle",
-                (read_handle, handle_schema),
-            ),
+            handles: parameters
+                .one(
+                    "agent_handle",
+                    "Only of identities that ever had this handle",
+                    (read_handle, handle_schema),
+                )
+                .into_iter()
+                .collect(),
             aggregate_ids: parameters.some("aggregate_id", "Only of these, by id"),
             event_types: parameters.some("event_type", "Only events of these types"),
             since: parameters.one("since", "Only what happened at this moment or later", moment()),
         }
     }
 
+    /// Of identities that ever had this handle only.
+    pub(super) fn of_handle(&mut self, handle: Handle) {
+        self.handles.push(handle);
+    }
+
     /// Of these aggregates only.
-    pub(super) fn only(&mut self, aggregate_ids: Vec<String>) {
+    fn only(&mut self, aggregate_ids: Vec<String>) {
         self.aggregate_ids = Some(match self.aggregate_ids.take() {
             Some(asked) => asked.into_iter().filter(|id| aggregate_ids.contains(id)).collect(),
             None => aggregate_ids,
@@ -156,7 +164,7 @@ impl EventRange {
         pool: &PgPool,
         organization_id: &str,
     ) -> Result<Self, ApiError> {
-        if let Some(handle) = wanted.handle.take() {
+        for handle in std::mem::take(&mut wanted.handles) {
             let holders = past::holders(pool, organization_id, handle.as_str()).await?;
             if holders.is_empty() {
                 return Err(ApiError::identity_not_found());

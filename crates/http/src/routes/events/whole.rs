@@ -15,7 +15,6 @@ use identity_log::proof::{self, Refusal, SignError, Signed};
 use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
-use crate::error::ApiError;
 use crate::limits::StreamShare;
 use crate::routes::interruption::Interruption;
 
@@ -38,8 +37,7 @@ struct Tied {
 }
 
 /// Streams what there is until it is signed; what happens from then on is not part of it.
-pub(super) fn lines(range: EventRange, caller: Caller) -> Result<Response, ApiError> {
-    let share = caller.stream()?;
+pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let EventRange { query, is_bounded, .. } = range;
     let sequence = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
     // A range may end before it begins; then it is empty.
@@ -50,7 +48,7 @@ pub(super) fn lines(range: EventRange, caller: Caller) -> Result<Response, ApiEr
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
     let chunks = chunks.inspect_err(Interruption::report);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response())
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response()
 }
 
 impl Export {
