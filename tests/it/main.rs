@@ -43,4 +43,5 @@ mod unserved;
 mod vault;
 mod vault_content;
 mod visibility;
+mod webhooks;
 mod whoami;

@@ -44,6 +44,8 @@ fn use_everything(world: &World, round: &str) -> Vec<u16> {
     let agent = world.holder_of(&text(&minted["api_key"]));
     let number = text(&admin.provision(&handle)["id"]);
     let secret = text(&admin.register_secret("s")["id"]);
+    let webhook = json!({ "agent_identity_id": id, "url": "https://desk.example/", "event_types": ["identity.updated"] });
+    let subscription = text(&admin.post("/webhooks/subscriptions", &webhook).created()["id"]);
     let reads = |caller: &Caller| {
         let paths = [
             "/identities/".to_owned(),
@@ -62,6 +64,8 @@ fn use_everything(world: &World, round: &str) -> Vec<u16> {
             "/api-keys/self".to_owned(),
             "/vault/secrets".to_owned(),
             format!("/vault/secrets/{secret}/access"),
+            "/webhooks/subscriptions".to_owned(),
+            format!("/webhooks/subscriptions/{subscription}"),
             "/api/whoami".to_owned(),
             "/log/checkpoint".to_owned(),
         ];

@@ -36,16 +36,18 @@ fn shows_a_key(document: &Value, operation: &Value) -> bool {
 #[test]
 fn an_answer_that_shows_a_key_is_not_kept_in_between() {
     let world = World::new();
-    let alpha = world.agent("alpha");
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
     let document: Value = serde_json::from_str(identity_http::document()).unwrap();
     let operations = operations_that_show_a_key(&document);
-    assert!(operations.len() >= 4, "{operations:?}");
+    assert!(operations.len() >= 5, "{operations:?}");
     for (method, path) in operations {
         let target = path.replace("{agent_handle}", "alpha").replace("{api_key_id}", &alpha.key_id);
         let caller = if path == "/api/v1/signing-keys" { world.holder_of(&alpha.key) } else { world.admin() };
         let send = || {
             let call = caller.call(Method::from_bytes(method.as_bytes()).unwrap(), &target);
-            let body = json!({"label": "l", "scoped_identity_id": alpha.id});
+            let mut body = json!({"label": "l", "scoped_identity_id": alpha.id});
+            let webhook = json!({"agent_identity_id": bravo.id, "url": "https://bravo.example/", "event_types": ["identity.updated"]});
+            body.as_object_mut().unwrap().extend(webhook.as_object().unwrap().clone());
             call.header("Idempotency-Key", &path.replace(['{', '}'], "")).json(&body).send()
         };
         let [first, again] = [send(), send()];

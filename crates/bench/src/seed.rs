@@ -139,6 +139,7 @@ impl Seeder {
             expected_version: None,
             repeatable: None,
             ciphertexts: vec![],
+            companion: None,
             fate: Fate::default(),
         };
         self.log.append(append).await.context("cannot seed")?;

@@ -1,4 +1,4 @@
-//! The five aggregates as one enum, for code that handles all of them: the log, and tools that read it.
+//! The six aggregates as one enum, for code that handles all of them: the log, and tools that read it.
 
 use cqrs_es::DomainEvent;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::identity::{self, Identity, IdentityError};
 use crate::organization::{self, Organization, OrganizationError};
 use crate::vault::{self, Vault, VaultError};
 use crate::vault_secret::{self, VaultSecret, VaultSecretError};
+use crate::webhook_subscription::{self, WebhookSubscription, WebhookSubscriptionError};
 
 /// The type of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +25,8 @@ pub enum Kind {
     Vault,
     /// [`VaultSecret`].
     VaultSecret,
+    /// [`WebhookSubscription`].
+    WebhookSubscription,
 }
 
 /// A command to any aggregate.
@@ -39,6 +42,8 @@ pub enum Command {
     Vault(vault::Command),
     /// A command to a vault secret.
     VaultSecret(vault_secret::Command),
+    /// A command to a webhook subscription.
+    WebhookSubscription(webhook_subscription::Command),
 }
 
 /// An event of any aggregate.
@@ -54,6 +59,8 @@ pub enum Event {
     Vault(vault::Event),
     /// Of a vault secret.
     VaultSecret(vault_secret::Event),
+    /// Of a webhook subscription.
+    WebhookSubscription(webhook_subscription::Event),
 }
 
 /// A refusal by any aggregate.
@@ -74,6 +81,9 @@ pub enum Rejection {
     /// By a vault secret.
     #[error(transparent)]
     VaultSecret(#[from] VaultSecretError),
+    /// By a webhook subscription.
+    #[error(transparent)]
+    WebhookSubscription(#[from] WebhookSubscriptionError),
 }
 
 /// The state of any aggregate.
@@ -89,12 +99,20 @@ pub enum State {
     Vault(Vault),
     /// Of a vault secret.
     VaultSecret(VaultSecret),
+    /// Of a webhook subscription.
+    WebhookSubscription(WebhookSubscription),
 }
 
 impl Kind {
     /// All types.
-    pub const ALL: [Self; 5] =
-        [Self::Identity, Self::ApiKey, Self::Organization, Self::Vault, Self::VaultSecret];
+    pub const ALL: [Self; 6] = [
+        Self::Identity,
+        Self::ApiKey,
+        Self::Organization,
+        Self::Vault,
+        Self::VaultSecret,
+        Self::WebhookSubscription,
+    ];
 
     /// Its wire name.
     pub const fn as_str(self) -> &'static str {
@@ -104,6 +122,7 @@ impl Kind {
             Self::Organization => Organization::TYPE,
             Self::Vault => Vault::TYPE,
             Self::VaultSecret => VaultSecret::TYPE,
+            Self::WebhookSubscription => WebhookSubscription::TYPE,
         }
     }
 
@@ -122,6 +141,7 @@ impl Command {
             Self::Organization(_) => Kind::Organization,
             Self::Vault(_) => Kind::Vault,
             Self::VaultSecret(_) => Kind::VaultSecret,
+            Self::WebhookSubscription(_) => Kind::WebhookSubscription,
         }
     }
 
@@ -133,6 +153,7 @@ impl Command {
             Self::Identity(identity::Command::Create(_))
                 | Self::ApiKey(api_key::Command::Issue(_))
                 | Self::Organization(organization::Command::Create { .. })
+                | Self::WebhookSubscription(webhook_subscription::Command::Create(_))
         )
     }
 
@@ -144,6 +165,7 @@ impl Command {
             Self::Organization(command) => Organization::needs(command),
             Self::Vault(command) => Vault::needs(command),
             Self::VaultSecret(command) => VaultSecret::needs(command),
+            Self::WebhookSubscription(command) => WebhookSubscription::needs(command),
         }
     }
 }
@@ -157,6 +179,7 @@ impl Event {
             Self::Organization(_) => Kind::Organization,
             Self::Vault(_) => Kind::Vault,
             Self::VaultSecret(_) => Kind::VaultSecret,
+            Self::WebhookSubscription(_) => Kind::WebhookSubscription,
         }
     }
 
@@ -168,6 +191,7 @@ impl Event {
             Self::Organization(event) => event.name(),
             Self::Vault(event) => event.name(),
             Self::VaultSecret(event) => event.name(),
+            Self::WebhookSubscription(event) => event.name(),
         }
     }
 
@@ -177,6 +201,7 @@ impl Event {
             self,
             Self::Identity(identity::Event::Deleted { .. })
                 | Self::VaultSecret(vault_secret::Event::Deleted {})
+                | Self::WebhookSubscription(webhook_subscription::Event::Deleted { .. })
         )
     }
 
@@ -188,6 +213,7 @@ impl Event {
             Self::Organization(event) => event.event_version(),
             Self::Vault(event) => event.event_version(),
             Self::VaultSecret(event) => event.event_version(),
+            Self::WebhookSubscription(event) => event.event_version(),
         }
     }
 
@@ -199,6 +225,7 @@ impl Event {
             Self::Organization(event) => serde_json::to_value(event),
             Self::Vault(event) => serde_json::to_value(event),
             Self::VaultSecret(event) => serde_json::to_value(event),
+            Self::WebhookSubscription(event) => serde_json::to_value(event),
         }
     }
 
@@ -210,6 +237,7 @@ impl Event {
             Kind::Organization => serde_json::from_value(payload).map(Self::Organization),
             Kind::Vault => serde_json::from_value(payload).map(Self::Vault),
             Kind::VaultSecret => serde_json::from_value(payload).map(Self::VaultSecret),
+            Kind::WebhookSubscription => serde_json::from_value(payload).map(Self::WebhookSubscription),
         }
     }
 
@@ -221,6 +249,7 @@ impl Event {
             Kind::Organization => serde_json::from_slice(payload).map(Self::Organization),
             Kind::Vault => serde_json::from_slice(payload).map(Self::Vault),
             Kind::VaultSecret => serde_json::from_slice(payload).map(Self::VaultSecret),
+            Kind::WebhookSubscription => serde_json::from_slice(payload).map(Self::WebhookSubscription),
         }
     }
 }
@@ -234,6 +263,7 @@ impl State {
             Kind::Organization => Self::Organization(Organization::default()),
             Kind::Vault => Self::Vault(Vault::default()),
             Kind::VaultSecret => Self::VaultSecret(VaultSecret::default()),
+            Kind::WebhookSubscription => Self::WebhookSubscription(WebhookSubscription::default()),
         }
     }
 
@@ -255,6 +285,9 @@ impl State {
             (Self::VaultSecret(state), Command::VaultSecret(command)) => {
                 Some(decided(state, command, facts, Event::VaultSecret))
             }
+            (Self::WebhookSubscription(state), Command::WebhookSubscription(command)) => {
+                Some(decided(state, command, facts, Event::WebhookSubscription))
+            }
             _ => None,
         }
     }
@@ -267,6 +300,7 @@ impl State {
             (Self::Organization(state), Event::Organization(event)) => state.evolve(event),
             (Self::Vault(state), Event::Vault(event)) => state.evolve(event),
             (Self::VaultSecret(state), Event::VaultSecret(event)) => state.evolve(event),
+            (Self::WebhookSubscription(state), Event::WebhookSubscription(event)) => state.evolve(event),
             _ => {}
         }
     }

@@ -5,6 +5,8 @@
 
 mod values;
 
+pub(crate) use values::one_of_each;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -24,7 +26,7 @@ fn file_name(event: &Event) -> String {
 
 /// Every example with the value that it stands for.
 fn examples() -> Vec<(String, Event)> {
-    let whole = values::one_of_each().into_iter().map(|event| (file_name(&event), event));
+    let whole = one_of_each().into_iter().map(|event| (file_name(&event), event));
     let optional = values::with_optional_fields().into_iter().map(|(event, what)| {
         let name = format!("{}.v{}.{what}.json", event.name(), event.version());
         (name, event)
@@ -83,13 +85,14 @@ fn name_version_and_type_of_an_example_agree_with_its_file_name() {
 
 #[test]
 fn cqrs_es_is_told_the_same_name() {
-    for event in values::one_of_each() {
+    for event in one_of_each() {
         let told = match &event {
             Event::Identity(event) => event.event_type(),
             Event::ApiKey(event) => event.event_type(),
             Event::Organization(event) => event.event_type(),
             Event::Vault(event) => event.event_type(),
             Event::VaultSecret(event) => event.event_type(),
+            Event::WebhookSubscription(event) => event.event_type(),
         };
         assert_eq!(told, event.name());
     }
@@ -97,7 +100,7 @@ fn cqrs_es_is_told_the_same_name() {
 
 #[test]
 fn the_name_of_every_event_begins_with_that_of_its_aggregate() {
-    for event in values::one_of_each() {
+    for event in one_of_each() {
         assert_eq!(event.name().split_once('.').unwrap().0, event.kind().as_str());
     }
 }
@@ -122,11 +125,24 @@ fn the_values_of_closed_sets_have_names_that_never_change() {
     use crate::phone::{CallAction, ForwardingTargetType};
     use crate::vault::KeyType;
     use crate::vault_secret::SecretType;
+    use crate::webhook_subscription::{DeleteReason, DisableReason, OwnerKind};
 
     assert_eq!(names([Channel::Imessage, Channel::Mail, Channel::Phone]), "imessage mail phone");
     assert_eq!(names([FilterMode::Whitelist, FilterMode::Blacklist]), "whitelist blacklist");
     assert_eq!(names([Status::Active, Status::Paused]), "active paused");
     assert_eq!(names([KeyType::Primary, KeyType::Recovery]), "primary recovery");
+    assert_eq!(
+        names([OwnerKind::Mailbox, OwnerKind::PhoneNumber, OwnerKind::Identity]),
+        "mailbox phone_number identity"
+    );
+    assert_eq!(
+        names([DisableReason::Operator, DisableReason::Gone, DisableReason::Failing]),
+        "operator gone failing"
+    );
+    assert_eq!(
+        names([DeleteReason::Client, DeleteReason::IdentityDeleted, DeleteReason::PhoneNumberReleased]),
+        "client identity_deleted phone_number_released"
+    );
     assert_eq!(names([TlsMode::Edge, TlsMode::Passthrough]), "edge passthrough");
     assert_eq!(
         names([CallAction::AutoAccept, CallAction::AutoReject, CallAction::Webhook, CallAction::HostedAgent]),

@@ -71,6 +71,26 @@ pub enum SecretSelection {
     These(Vec<Uuid>),
 }
 
+/// The webhook subscriptions that a command adds to, or makes active again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionNeed {
+    /// The identity of the subscription.
+    pub identity_id: Uuid,
+    /// The id of its owner.
+    pub owner_id: Uuid,
+    /// Whether the organization has one more afterwards.
+    pub is_new: bool,
+}
+
+/// A limit of webhook subscriptions that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionLimit {
+    /// The owner has as many active subscriptions as it may have.
+    Owner,
+    /// The organization has as many subscriptions as it may have.
+    Organization,
+}
+
 /// What has to be looked up before a command can be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
@@ -86,6 +106,10 @@ pub struct Needs {
     pub secrets: Option<SecretSelection>,
     /// A free number of this kind.
     pub number: Option<NumberWish>,
+    /// Whether there may be one more of these webhook subscriptions.
+    pub subscriptions: Option<SubscriptionNeed>,
+    /// The webhook subscriptions of the identity itself, which may end with a command. They are loaded and are no fact.
+    pub own_subscriptions: bool,
 }
 
 /// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty. The moment is always known, and so is
@@ -110,4 +134,6 @@ pub struct Facts {
     pub wait_for_rename: Option<Duration>,
     /// How long the identity has to wait until it may get another phone number; `None` if it may now.
     pub wait_for_number: Option<Duration>,
+    /// The limit that one more webhook subscription would exceed.
+    pub subscription_limit: Option<SubscriptionLimit>,
 }

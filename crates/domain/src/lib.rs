@@ -5,9 +5,9 @@
 //!
 //! # Code map
 //! - [`decider`]: the form of every aggregate, `decide` and `evolve`, and its adapter to cqrs-es.
-//! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`]: one aggregate each, with its commands, events,
-//!   errors.
-//! - [`aggregate`]: the five as one enum, for code that handles all of them.
+//! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`], [`webhook_subscription`]: one aggregate each, with
+//!   its commands, events, errors.
+//! - [`aggregate`]: the six as one enum, for code that handles all of them.
 //! - [`facts`]: what a decision needs to know beyond its own aggregate.
 //! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
 //!
@@ -42,9 +42,12 @@ mod testing;
 pub mod url;
 pub mod vault;
 pub mod vault_secret;
+pub mod webhook_subscription;
 
 pub use aggregate::{Command, Event, Kind, Rejection, State};
 pub use decider::{Aggregate, Decider};
-pub use facts::{Facts, Namespace, Needs, NumberWish, Offer, SecretSelection};
+pub use facts::{
+    Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, SubscriptionLimit, SubscriptionNeed,
+};
 pub use handle::Handle;
 pub use moment::Moment;

@@ -259,7 +259,7 @@ impl Cache {
                         ended.insert(change.id);
                     }
                 }
-                Kind::Organization | Kind::Vault | Kind::VaultSecret => {}
+                Kind::Organization | Kind::Vault | Kind::VaultSecret | Kind::WebhookSubscription => {}
             }
         }
         while invalidations.recent.len() > MAX_RECENT_INVALIDATIONS {

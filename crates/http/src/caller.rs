@@ -19,6 +19,7 @@ use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
+use identity_webhooks::Webhooks;
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -60,6 +61,34 @@ pub struct Caller {
     admission: Admission,
     /// When the request began: all that it reads is read later.
     began: Ticket,
+}
+
+/// What a caller asks an aggregate of its organization for.
+#[derive(Debug)]
+pub(crate) struct Write {
+    aggregate_id: Uuid,
+    command: Command,
+    /// Changes of the ciphertexts of the aggregate.
+    ciphertexts: Vec<CiphertextChange>,
+    /// What is asked of another aggregate, and is carried out with it or not at all.
+    companion: Option<Box<Self>>,
+}
+
+impl Write {
+    /// A command to an aggregate.
+    pub(crate) fn new(aggregate_id: Uuid, command: Command) -> Self {
+        Self { aggregate_id, command, ciphertexts: vec![], companion: None }
+    }
+
+    /// The same with changes of the ciphertexts of the aggregate.
+    pub(crate) fn storing(self, changes: impl IntoIterator<Item = CiphertextChange>) -> Self {
+        Self { ciphertexts: changes.into_iter().collect(), ..self }
+    }
+
+    /// The same with a command to another aggregate.
+    pub(crate) fn with(self, companion: Self) -> Self {
+        Self { companion: Some(Box::new(companion)), ..self }
+    }
 }
 
 /// Somebody with an admin's key.
@@ -132,6 +161,11 @@ impl Holder {
         }
     }
 
+    /// A caller that reads what every key may read, an auditor's included.
+    pub(crate) fn reader(self) -> Caller {
+        self.0
+    }
+
     /// Refuses agents: history shows what they must not see.
     pub fn historian(self) -> Result<Historian, ApiError> {
         match self.0.key.scope {
@@ -197,6 +231,11 @@ impl Caller {
         self.app.charge_vault_attempt(self.key.id)
     }
 
+    /// Where webhooks may be sent, and how they are sent again.
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.app.0.parts.webhooks
+    }
+
     /// What closes and opens cursors of lists.
     pub(crate) fn seal(&self) -> &Seal {
         &self.app.0.seal
@@ -258,25 +297,27 @@ impl Caller {
         expected_version: Option<i64>,
         reply: impl Reply,
     ) -> Result<Response, ApiError> {
+        let write = Write::new(aggregate_id, command).storing(ciphertexts);
+        self.carry_out(write, expected_version, reply).await
+    }
+
+    /// The same for a whole write.
+    pub(crate) async fn carry_out(
+        &self,
+        write: Write,
+        expected_version: Option<i64>,
+        reply: impl Reply,
+    ) -> Result<Response, ApiError> {
+        let aggregate_id = write.aggregate_id;
         self.admission.enter()?;
-        self.app.0.limits.daily(&self.key, &command, self.idempotency.is_some())?;
+        self.app.0.limits.daily(&self.key, &write.command, self.idempotency.is_some())?;
         let reply = Arc::new(reply);
-        let append = Append {
-            organization_id: self.key.organization_id.clone(),
-            aggregate_id: aggregate_id.to_string(),
-            command,
-            actor: self.actor(),
-            secret_sha256: self.presented.sha256(),
-            metadata: self.metadata(),
-            expected_version,
-            repeatable: self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
-                key: key.clone(),
-                fingerprint: *fingerprint,
-                answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
-            }),
-            ciphertexts,
-            fate: self.fate.clone(),
-        };
+        let repeatable = self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
+            key: key.clone(),
+            fingerprint: *fingerprint,
+            answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
+        });
+        let append = Append { repeatable, expected_version, ..self.append(write) };
         let committed = self.app.0.parts.log.append(append).await;
         let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
         let answer = match &committed.kept {
@@ -292,6 +333,23 @@ impl Caller {
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
         Ok(noticed(response, &committed.events))
+    }
+
+    /// A write as the log takes it.
+    fn append(&self, write: Write) -> Append {
+        Append {
+            organization_id: self.key.organization_id.clone(),
+            aggregate_id: write.aggregate_id.to_string(),
+            command: write.command,
+            actor: self.actor(),
+            secret_sha256: self.presented.sha256(),
+            metadata: self.metadata(),
+            expected_version: None,
+            repeatable: None,
+            ciphertexts: write.ciphertexts,
+            companion: write.companion.map(|companion| Box::new(self.append(*companion))),
+            fate: self.fate.clone(),
+        }
     }
 
     /// What history says of the caller and of this request.

@@ -54,6 +54,9 @@ codes! {
     VaultKeyNotFound = "vault_key_not_found", NOT_FOUND, "no vault key has this hash, or it is gone";
     VaultAccessNotFound = "vault_access_not_found", NOT_FOUND, "the identity has no access to this vault secret";
     ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
+    WebhookSubscriptionNotFound = "webhook_subscription_not_found", NOT_FOUND, "no such webhook subscription, or none of this key's";
+    WebhookDeliveryNotFound = "webhook_delivery_not_found", NOT_FOUND, "no such delivery of a webhook, or none of this key's; or it is not kept any more";
+    LogEndpointNotFound = "log_endpoint_not_found", NOT_FOUND, "no such log endpoint in the organization";
     NoPhoneNumberAvailable = "no_phone_number_available", NOT_FOUND, "the pool has no free phone number, or none of this state";
     ViewerNotFound = "viewer_not_found", NOT_FOUND, "the viewer is no live identity of the organization";
     AccessNotFound = "access_not_found", NOT_FOUND, "this viewer was not granted access";
@@ -73,6 +76,7 @@ codes! {
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
     VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";
+    WebhookSubscriptionGone = "webhook_subscription_gone", CONFLICT, "the webhook subscription of the delivery was deleted, or nothing is sent to it at present";
     LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault, and nothing would open it any more";
     BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";
@@ -81,6 +85,7 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
     ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies under way as it may; come again after `Retry-After`";
     QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "an identity, a key or an organization has used up what it may use up in a day; `detail` says of what; come again after `Retry-After`";
+    TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; nothing was written, and nothing will be; come again after `Retry-After`";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time: it may have been carried out; look before you send it again, or send it with the same `Idempotency-Key`";

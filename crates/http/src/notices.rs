@@ -6,6 +6,8 @@ use axum::response::Response;
 use identity_domain::Event;
 use identity_domain::identity::Event as IdentityEvent;
 use identity_domain::phone::{CallAction, CallHandling};
+use identity_domain::webhook_subscription::catalog::EventType;
+use identity_domain::webhook_subscription::{Creation, Event as SubscriptionEvent};
 use identity_log::Recorded;
 use serde_json::{Value, json};
 
@@ -23,8 +25,10 @@ pub(crate) fn noticed(mut response: Response, events: &[Recorded]) -> Response {
 }
 
 fn notice(event: &Event) -> Option<Value> {
-    let Event::Identity(event) = event else {
-        return None;
+    let event = match event {
+        Event::Identity(event) => event,
+        Event::WebhookSubscription(event) => return not_sent(event),
+        _ => return None,
     };
     let (code, message) = match event {
         IdentityEvent::MailboxSignatureChanged { .. } => {
@@ -39,6 +43,24 @@ fn notice(event: &Event) -> Option<Value> {
         _ => return None,
     };
     Some(json!({ "code": code, "level": "info", "message": message }))
+}
+
+/// The types of a subscription that this service does not send yet.
+fn not_sent(event: &SubscriptionEvent) -> Option<Value> {
+    let (SubscriptionEvent::Created(Creation { settings, .. }) | SubscriptionEvent::Changed(settings)) =
+        event
+    else {
+        return None;
+    };
+    let is_sent = |name: &&String| EventType::find(name).is_some_and(|event_type| event_type.is_sent);
+    let types: Vec<&str> =
+        settings.event_types.iter().filter(|name| !is_sent(name)).map(String::as_str).collect();
+    let message = format!(
+        "These types are kept and not sent, since this service does not carry their channels yet: {}.",
+        types.join(", ")
+    );
+    (!types.is_empty())
+        .then(|| json!({ "code": "event_types_not_sent", "level": "info", "message": message }))
 }
 
 const NOT_FORWARDED: (&str, &str) =

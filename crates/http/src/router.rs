@@ -16,8 +16,9 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
-    phone_numbers, signing_keys, tunnels, vault, whoami,
+    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log,
+    log_endpoints, mailboxes, phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks,
+    whoami,
 };
 use crate::{around, idempotency};
 
@@ -91,6 +92,18 @@ fn of_organizations() -> Vec<Endpoint> {
         vault::list_access_rules,
         vault::grant_secret_access,
         vault::revoke_secret_access,
+        webhooks::get_webhook_catalog,
+        webhooks::list_webhook_subscriptions,
+        webhooks::create_webhook_subscription,
+        webhooks::get_webhook_subscription,
+        webhooks::update_webhook_subscription,
+        webhooks::delete_webhook_subscription,
+        webhook_deliveries::list_webhook_deliveries,
+        webhook_deliveries::replay_webhook_delivery,
+        log_endpoints::list_log_endpoints,
+        log_endpoints::create_log_endpoint,
+        log_endpoints::delete_log_endpoint,
+        log_endpoints::replay_log_endpoint,
         events::list_events,
         events::list_identity_events,
         log::get_checkpoint,

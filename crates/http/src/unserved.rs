@@ -3,7 +3,7 @@
 
 /// Prefixes of paths, segment by segment, and why nothing is there. `*` stands for any one segment. Routes that are served
 /// are matched before.
-const UNSERVED: [(&str, &str); 44] = [
+const UNSERVED: [(&str, &str); 43] = [
     ("/api/v1/mail/mailboxes/*/messages", MAIL),
     ("/api/v1/mail/mailboxes/*/search", MAIL),
     ("/api/v1/mail/mailboxes/*/threads", MAIL),
@@ -42,7 +42,6 @@ const UNSERVED: [(&str, &str); 44] = [
     ("/api/v1/a2a", A2A),
     ("/a2a/directory", "This service has no public directory"),
     ("/api/v1/identities/*/companion", "This service has no companions"),
-    ("/api/v1/webhooks", "This service sends no webhooks"),
     ("/api/v1/tunnels/*/sign-csr", "This service signs no certificates of tunnels"),
     ("/api/v1/agent-signup", "This service has no signup: its operator creates organizations"),
     ("/api/v1/slack", "This service is not connected to Slack"),

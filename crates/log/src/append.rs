@@ -38,8 +38,25 @@ pub struct Append {
     /// What the command does to the ciphertexts of its aggregate, if it yields an event. Written in the transaction of the
     /// events.
     pub ciphertexts: Vec<CiphertextChange>,
+    /// A command to another aggregate of the organization that is carried out with this one or not at all, if this one yields
+    /// an event. It is decided first. Of its fields, only the aggregate, the command and the ciphertexts count.
+    pub companion: Option<Box<Self>>,
     /// Whether the command is still to be written. A clone of it lets the caller abandon the command.
     pub fate: Fate,
+}
+
+impl Append {
+    /// The command, and the one that is carried out with it.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Self> {
+        [Some(self), self.companion.as_deref()].into_iter().flatten()
+    }
+
+    /// Another command of the same actor in the same request.
+    #[must_use]
+    pub(crate) fn followed_by(&self, aggregate_id: String, command: Command) -> Self {
+        let (ciphertexts, companion) = (vec![], None);
+        Self { aggregate_id, command, ciphertexts, companion, expected_version: None, ..self.clone() }
+    }
 }
 
 /// Whether a command is waiting, abandoned by its caller, or on its way to Postgres. Cheap to clone.
@@ -100,11 +117,21 @@ pub struct Committed {
     pub version: i64,
     /// The events of the command; empty if it changes nothing.
     pub events: Vec<Recorded>,
+    /// The events of other aggregates that follow in the same transaction: those of the command that is carried out with this
+    /// one, and the ends of what ends with this one.
+    pub further: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
     /// The row of the aggregate after the command, if its read model hands rows out. The answer then needs no query
     /// and no fold.
     pub made: Option<Made>,
+}
+
+impl Committed {
+    /// The events of the command, and those of other aggregates that follow, in order.
+    pub fn all_events(&self) -> impl Iterator<Item = &Recorded> {
+        self.events.iter().chain(&self.further)
+    }
 }
 
 /// The idempotency key of a write, and the request that it stands for.

@@ -9,6 +9,7 @@ use std::fmt;
 use identity_domain::Kind;
 use sqlx::{FromRow, PgExecutor};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// A change of one ciphertext of an aggregate. The name tells several of one aggregate apart.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,5 +91,43 @@ pub async fn newest(
     .bind(kind.as_str())
     .bind(name)
     .fetch_one(executor)
+    .await
+}
+
+/// Whether any of these ciphertexts is there: those of aggregates of a type, under a name.
+pub async fn is_any_there(
+    executor: impl PgExecutor<'_>,
+    names: &[(Kind, &str)],
+) -> Result<bool, sqlx::Error> {
+    let (kinds, names): (Vec<&str>, Vec<&str>) =
+        names.iter().map(|(kind, name)| (kind.as_str(), *name)).unzip();
+    sqlx::query_scalar(
+        "select exists (
+             select from ciphertexts
+             join unnest($1::text[], $2::text[]) as wanted (kind, wanted_name)
+                  on aggregate_type = kind and name = wanted_name
+         )",
+    )
+    .bind(kinds)
+    .bind(names)
+    .fetch_one(executor)
+    .await
+}
+
+/// All ciphertexts of aggregates of a type under this name, each with its aggregate.
+pub(crate) async fn all_named(
+    executor: impl PgExecutor<'_>,
+    kind: Kind,
+    name: &str,
+) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
+    sqlx::query_as(
+        "select aggregate_id::uuid, ciphertext
+         from ciphertexts
+         where aggregate_type = $1 and name = $2
+         order by aggregate_id",
+    )
+    .bind(kind.as_str())
+    .bind(name)
+    .fetch_all(executor)
     .await
 }

@@ -5,7 +5,8 @@
 //! - `append`: what a write is: the command, who asks for it, and its answer.
 //! - `write`: how commands become committed events. The picture at the top of `write/mod.rs` shows the whole pipeline.
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
-//! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities.
+//! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities;
+//!   [`webhook_tokens`]: those of webhook subscriptions.
 //! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`past`]: an earlier
 //!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
 //!   [`feeds`]: news of single organizations.
@@ -33,6 +34,7 @@ mod read_model;
 mod settings;
 pub mod signing_keys;
 pub mod stock;
+pub mod webhook_tokens;
 mod write;
 
 pub use append::{Append, Committed, Fate, Made};
@@ -43,7 +45,7 @@ pub use event::{codec, envelope, ids, recorded};
 pub use log::{Log, connect_options};
 pub use read::{copy, count, feeds, follow, history, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
-pub use settings::{Quotas, Settings};
+pub use settings::{Quotas, Settings, SubscriptionLimits};
 pub use write::committer::Committer;
 pub use write::connection::MAX_UNCHECKED_IDLE_TIME;
 pub use write::statement::{AcceptedCommand, Statement, Writes};

@@ -19,6 +19,8 @@ pub struct Settings {
     pub name_hold: Duration,
     /// What one identity may use up of what belongs to all.
     pub quotas: Quotas,
+    /// How many webhook subscriptions there may be.
+    pub subscriptions: SubscriptionLimits,
     /// How long the committer waits for an answer of Postgres before it drops the connection. Postgres itself ends a
     /// statement after 10 s, so this limit is for a host that does not answer at all.
     pub database_timeout: Duration,
@@ -32,9 +34,14 @@ pub struct Settings {
 impl Settings {
     /// The default settings with this hold on names and this key.
     pub fn new(name_hold: Duration, seal_key: SealKey) -> Self {
-        let (quotas, database_timeout, max_clock_jump) =
-            (Quotas::default(), DATABASE_TIMEOUT, MAX_CLOCK_JUMP);
-        Self { name_hold, quotas, database_timeout, max_clock_jump, seal_key }
+        Self {
+            name_hold,
+            quotas: Quotas::default(),
+            subscriptions: SubscriptionLimits::default(),
+            database_timeout: DATABASE_TIMEOUT,
+            max_clock_jump: MAX_CLOCK_JUMP,
+            seal_key,
+        }
     }
 }
 
@@ -57,5 +64,20 @@ impl Quotas {
 impl Default for Quotas {
     fn default() -> Self {
         Self { numbers_per_day: 5, renames_per_day: 10, names_held: 10 }
+    }
+}
+
+/// How many webhook subscriptions there may be. 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscriptionLimits {
+    /// Active ones of one mailbox, phone number or identity.
+    pub of_owner: u32,
+    /// All of one organization.
+    pub of_organization: u32,
+}
+
+impl Default for SubscriptionLimits {
+    fn default() -> Self {
+        Self { of_owner: 20, of_organization: 1000 }
     }
 }

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::ciphertexts::CiphertextChange;
+use crate::ciphertexts::{self, CiphertextChange};
 
 /// The name of the ciphertext.
 pub const NAME: &str = "signing_key";
@@ -76,23 +76,34 @@ impl SecretsKey {
 
     /// Seals the signing key of an identity. The change stores it.
     pub fn seal(&self, identity: Uuid, key: &SigningKey) -> Result<CiphertextChange, SigningKeyError> {
+        self.seal_text(identity, NAME, &key.0)
+    }
+
+    /// Seals a text for an aggregate. The change stores it under a name.
+    pub(crate) fn seal_text(
+        &self,
+        owner: Uuid,
+        name: &str,
+        text: &SecretString,
+    ) -> Result<CiphertextChange, SigningKeyError> {
         let nonce = random::<NONCE_BYTES>()?;
-        let plain = Payload { msg: key.0.expose_secret().as_bytes(), aad: identity.as_bytes() };
+        let plain = Payload { msg: text.expose_secret().as_bytes(), aad: owner.as_bytes() };
         let sealed = self.0.encrypt(&XNonce::from(nonce), plain).map_err(|_| SigningKeyError::Unsealable)?;
         let ciphertext = [nonce.as_slice(), &sealed].concat();
-        Ok(CiphertextChange::Put { name: NAME.to_owned(), ciphertext })
+        Ok(CiphertextChange::Put { name: name.to_owned(), ciphertext })
     }
 
     /// Opens the sealed signing key of an identity.
     pub fn open(&self, identity: Uuid, ciphertext: &[u8]) -> Result<SigningKey, SigningKeyError> {
-        self.opened(identity, ciphertext).ok_or(SigningKeyError::Sealed(identity))
+        self.open_text(identity, ciphertext).map(SigningKey).ok_or(SigningKeyError::Sealed(identity))
     }
 
-    fn opened(&self, identity: Uuid, ciphertext: &[u8]) -> Option<SigningKey> {
+    /// Opens a text that was sealed for an aggregate.
+    pub(crate) fn open_text(&self, owner: Uuid, ciphertext: &[u8]) -> Option<SecretString> {
         let (nonce, sealed) = ciphertext.split_first_chunk::<NONCE_BYTES>()?;
-        let sealed = Payload { msg: sealed, aad: identity.as_bytes() };
+        let sealed = Payload { msg: sealed, aad: owner.as_bytes() };
         let plain = self.0.decrypt(&XNonce::from(*nonce), sealed).ok()?;
-        Some(SigningKey(String::from_utf8(plain).ok()?.into()))
+        Some(String::from_utf8(plain).ok()?.into())
     }
 }
 
@@ -140,24 +151,9 @@ pub async fn find(
     sealed.map(|sealed| key.open(identity, &sealed)).transpose()
 }
 
-/// Whether any identity has a signing key.
-pub async fn is_any_sealed(executor: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
-    let query = "select exists (select from ciphertexts where aggregate_type = $1 and name = $2)";
-    sqlx::query_scalar(query).bind(Kind::Identity.as_str()).bind(NAME).fetch_one(executor).await
-}
-
 /// All sealed signing keys, each with its identity. For the doctor.
 pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
-    sqlx::query_as(
-        "select aggregate_id::uuid, ciphertext
-         from ciphertexts
-         where aggregate_type = $1 and name = $2
-         order by aggregate_id",
-    )
-    .bind(Kind::Identity.as_str())
-    .bind(NAME)
-    .fetch_all(executor)
-    .await
+    ciphertexts::all_named(executor, Kind::Identity, NAME).await
 }
 
 fn random<const N: usize>() -> Result<[u8; N], OsError> {

@@ -157,6 +157,7 @@ async fn load_state(
         Kind::Organization => load_as(State::Organization, pool, id, version).await,
         Kind::Vault => load_as(State::Vault, pool, id, version).await,
         Kind::VaultSecret => load_as(State::VaultSecret, pool, id, version).await,
+        Kind::WebhookSubscription => load_as(State::WebhookSubscription, pool, id, version).await,
     }
 }
 

@@ -4,6 +4,7 @@
 mod directory;
 mod signing_keys;
 mod vault;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,9 @@ pub use directory::{Card, Directory, DirectoryEntry, DirectoryVisibility, Imessa
 pub use signing_keys::{CreatedSigningKey, SigningKeyStatus};
 pub use vault::{
     InitializedVault, UnlockedVault, Vault, VaultAccessRule, VaultKey, VaultSecret, VaultSecretDetail,
+};
+pub use webhooks::{
+    CreatedWebhookSubscription, WebhookCatalog, WebhookEventType, WebhookSubscription, WebhookSubscriptions,
 };
 
 /// A mailbox in full. Mail itself is not stored here, so it takes no room and has no limit.

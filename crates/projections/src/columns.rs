@@ -84,6 +84,7 @@ pub(crate) use cell;
 
 cell!(Uuid as "uuid", Uuid, self => *self, uuid);
 cell!(OffsetDateTime as "timestamptz", OffsetDateTime, self => *self, timestamp);
+cell!(bool as "boolean", bool, self => *self, boolean);
 cell!(i64 as "bigint", i64, self => *self, bigint);
 cell!(String as "text", &'a str, self => self.as_str(), text);
 cell!(&str as "text", &'a str, self => self, text);

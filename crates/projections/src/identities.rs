@@ -23,7 +23,7 @@ use crate::projection::{LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::visibility::VisibilityRows;
 
-pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
+pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Sight, Viewer, find, find_by_id, seen_by};
 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {
@@ -57,7 +57,7 @@ pub struct Row {
 
 impl Projection for Identities {
     const NAME: &'static str = "identities";
-    const VERSION: i32 = 6;
+    const VERSION: i32 = 7;
     const KIND: Kind = Kind::Identity;
     type Row = Row;
 
@@ -83,6 +83,7 @@ impl Projection for Identities {
         Index::unique("identities_agent_handle", "(agent_handle)"),
         Index::unique("identities_email_address", "(email_address)"),
         Index::unique("identities_tunnel", "(tunnel_id)"),
+        Index::of("identities_mailbox", "(mailbox_id)"),
         Index::unique("identities_phone_number", "(phone_number_id) where phone_number_id is not null"),
         Index::of("identities_newest", "(organization_id, created_at desc, id desc)"),
     ];
@@ -136,6 +137,7 @@ table_row! {
         folded_name: Option<String>,
         access_version: Option<i64>,
         changed_at: Option<OffsetDateTime>,
+        mailbox_id: Option<Uuid>,
     }
 }
 
@@ -157,6 +159,7 @@ impl<'a> TableIdentity<'a> {
             folded_name: document.display_name.as_deref().map(folded),
             access_version: Some(row.access_version),
             changed_at: row.changed_at,
+            mailbox_id: Some(document.mailbox.id),
         })
     }
 }
@@ -251,6 +254,8 @@ pub enum Part<'a> {
     Tunnel(Uuid),
     /// A mailbox, by its full address.
     Mailbox(&'a str),
+    /// A mailbox, by its id.
+    MailboxId(Uuid),
 }
 
 /// The identity that owns a part. For an agent it is the agent itself or `None`.
@@ -260,10 +265,11 @@ pub async fn owner_of(
     viewer: &Viewer,
     part: Part<'_>,
 ) -> Result<Option<Row>, ReadModelFailure> {
-    let (phone_number, tunnel, mailbox) = match part {
-        Part::PhoneNumber(id) => (Some(id), None, None),
-        Part::Tunnel(id) => (None, Some(id), None),
-        Part::Mailbox(address) => (None, None, Some(address)),
+    let (phone_number, tunnel, mailbox, mailbox_id) = match part {
+        Part::PhoneNumber(id) => (Some(id), None, None, None),
+        Part::Tunnel(id) => (None, Some(id), None, None),
+        Part::Mailbox(address) => (None, None, Some(address), None),
+        Part::MailboxId(id) => (None, None, None, Some(id)),
     };
     let row = sqlx::query(concat!(
         "select ",
@@ -271,13 +277,14 @@ pub async fn owner_of(
         " from read_model.identities
          where organization_id = $1
            and ($2::uuid is null or id = $2)
-           and (phone_number_id = $3 or tunnel_id = $4 or email_address = $5)",
+           and (phone_number_id = $3 or tunnel_id = $4 or email_address = $5 or mailbox_id = $6)",
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())
     .bind(phone_number)
     .bind(tunnel)
     .bind(mailbox)
+    .bind(mailbox_id)
     .fetch_optional(executor)
     .await?;
     row.as_ref().map(row_of).transpose()

@@ -5,7 +5,7 @@
 //!   [`rows`]: the live fold of read models with several rows for each aggregate.
 //! - [`columns`]: the columns of a table, declared once.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
-//! - [`api_keys`], [`organizations`], [`vault_secrets`]: folded from the aggregate of the same name.
+//! - [`api_keys`], [`organizations`], [`vault_secrets`], [`webhook_subscriptions`]: folded from the aggregate of the same name.
 //! - [`finder`]: single identities and keys, looked up for many callers at once.
 //! - [`key_uses`]: when keys were last used, which is no read model.
 //! - [`past`]: identities at an earlier moment, by the same folds.
@@ -42,6 +42,7 @@ pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;
 pub mod visibility;
+pub mod webhook_subscriptions;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub fn tables() -> Vec<Arc<dyn Table>> {
         Arc::new(Live::<api_keys::ApiKeys>::new()),
         Arc::new(Live::<organizations::Organizations>::new()),
         Arc::new(Live::<vault_secrets::VaultSecrets>::new()),
+        Arc::new(Live::<webhook_subscriptions::WebhookSubscriptions>::new()),
     ]
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod deliveries;
 mod demo;
 mod doctor;
 mod expiry;
@@ -20,6 +21,7 @@ mod projections;
 mod serve;
 mod supervisor;
 mod table;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -113,6 +115,9 @@ enum Command {
     /// Who may see an identity
     #[command(subcommand)]
     Access(access::Command),
+    /// Webhook subscriptions: list, disable, what was sent
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// The pool of phone numbers
     #[command(subcommand)]
     Numbers(numbers::Command),
@@ -178,6 +183,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Identity(command) => identity::run(command, &installation, output).await,
         Command::Access(command) => access::run(command, &installation, output).await,
         Command::Numbers(command) => numbers::run(command, &installation.database, output).await,
+        Command::Webhooks(command) => webhooks::run(command, &installation, output).await,
         Command::Projections(command) => projections::run(command, &installation.database, output).await,
         Command::Audit(command) => audit::run(command, &installation, output).await,
         Command::Doctor { flags } => {

@@ -1,6 +1,7 @@
-//! The work of operators: organizations, keys, identities. Called by the command line.
+//! The work of operators: organizations, keys, identities, webhook subscriptions. Called by the command line.
 
 pub mod identities;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -249,6 +250,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         expected_version: None,
         repeatable: None,
         ciphertexts: vec![],
+        companion: None,
         fate: Fate::default(),
     }
 }

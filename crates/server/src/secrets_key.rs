@@ -1,12 +1,15 @@
-//! The secrets key, under which signing keys of identities are sealed. It is the file `secrets.key` of the data directory,
+//! The secrets key, under which signing keys of identities and tokens of webhook subscriptions are sealed. It is the file `secrets.key` of the data directory,
 //! unless the settings name another file.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use identity_domain::Kind;
 use identity_log::signing_keys::{self, SecretsKey};
+use identity_log::{ciphertexts, webhook_tokens};
 use secrecy::ExposeSecret as _;
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use crate::key_file;
 
@@ -37,7 +40,7 @@ impl SecretsSettings {
         if self.is_given {
             bail!("there is no secrets key in {file}");
         }
-        if signing_keys::is_any_sealed(pool).await.context("cannot look for sealed secrets")? {
+        if is_any_sealed(pool).await.context("cannot look for sealed secrets")? {
             bail!("{}", self.missing());
         }
         self.make().with_context(|| format!("cannot keep a secrets key in {file}"))?;
@@ -60,32 +63,59 @@ impl SecretsSettings {
 
     fn missing(&self) -> String {
         format!(
-            "{} is missing, and signing keys of identities are sealed with it: restore it from a backup; if there is none, \
-             put 32 random bytes in base64 there (mode 600), and create these signing keys again",
+            "{} is missing, and signing keys of identities and tokens of webhook subscriptions are sealed with it: restore it \
+             from a backup; if there is none, put 32 random bytes in base64 there (mode 600), create these signing keys again, \
+             and set these tokens again",
             self.file.display()
         )
     }
 
     /// Fails unless the key is there, private, and opens everything that is sealed. Changes nothing.
     pub(crate) async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
-        let sealed = signing_keys::all_sealed(connection).await.context("cannot read sealed secrets")?;
+        let keys = signing_keys::all_sealed(&mut *connection).await.context("cannot read sealed secrets")?;
+        let tokens = webhook_tokens::all_sealed(connection).await.context("cannot read sealed secrets")?;
         let Some(key) = self.existing()? else {
-            if sealed.is_empty() {
+            if keys.is_empty() && tokens.is_empty() {
                 return Ok("nothing is sealed yet, and there is no key yet".to_owned());
             }
             bail!("{}", self.missing());
         };
-        let closed = sealed.iter().filter(|(identity, sealed)| key.open(*identity, sealed).is_err());
-        let closed: Vec<String> = closed.map(|(identity, _)| identity.to_string()).collect();
+        let is_open = |owner: &Uuid, sealed: &[u8]| key.open(*owner, sealed).is_ok();
+        self.all_open("signing keys", "identity", &keys, is_open, "create these signing keys again")?;
+        let is_open = |owner: &Uuid, sealed: &[u8]| webhook_tokens::open(&key, *owner, sealed).is_ok();
+        self.all_open("tokens", "webhook subscription", &tokens, is_open, "set these tokens again")?;
+        let tokens = match tokens.len() {
+            0 => String::new(),
+            count => format!(" and {count} tokens of webhook subscriptions"),
+        };
+        Ok(format!("opens all {} signing keys{tokens}", keys.len()))
+    }
+
+    /// Fails if the key does not open one of these.
+    fn all_open(
+        &self,
+        what: &str,
+        owner: &str,
+        sealed: &[(Uuid, Vec<u8>)],
+        is_open: impl Fn(&Uuid, &[u8]) -> bool,
+        remedy: &str,
+    ) -> anyhow::Result<()> {
+        let closed: Vec<&Uuid> =
+            sealed.iter().filter(|(id, sealed)| !is_open(id, sealed)).map(|(id, _)| id).collect();
         if let Some(first) = closed.first() {
             bail!(
-                "{} does not open {} of {} signing keys, the first is that of identity {first}: restore the right key, or \
-                 create these signing keys again",
+                "{} does not open {} of {} {what}, the first is that of {owner} {first}: restore the right key, or {remedy}",
                 self.file.display(),
                 closed.len(),
                 sealed.len()
             );
         }
-        Ok(format!("opens all {} signing keys", sealed.len()))
+        Ok(())
     }
+}
+
+/// Whether anything is sealed under the secrets key.
+async fn is_any_sealed(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let names = [(Kind::Identity, signing_keys::NAME), (Kind::WebhookSubscription, webhook_tokens::NAME)];
+    ciphertexts::is_any_there(pool, &names).await
 }

@@ -71,6 +71,7 @@ struct Desk<'a> {
     row: &'a Row<'a>,
     identity: Value,
     secret: String,
+    subscription: String,
     viewer: String,
 }
 
@@ -88,7 +89,9 @@ impl<'a> Desk<'a> {
         let identity = admin.identity(&handle);
         let key = text(&admin.mint("own", &text(&identity["id"]))["api_key"]);
         let secret = text(&admin.register_secret(&handle)["id"]);
-        Self { admin, agent: world.holder_of(&key), row, identity, secret, viewer: viewer.to_owned() }
+        let subscription = subscribe(&admin, row, &identity);
+        let agent = world.holder_of(&key);
+        Self { admin, agent, row, identity, secret, subscription, viewer: viewer.to_owned() }
     }
 
     fn handle(&self) -> String {
@@ -105,6 +108,8 @@ impl<'a> Desk<'a> {
             ("{viewer}", self.viewer.clone()),
             ("{email_address}", text(&self.identity["email_address"])),
             ("{tunnel_id}", text(&self.identity["tunnel"]["id"])),
+            ("{mailbox_id}", text(&self.identity["mailbox"]["id"])),
+            ("{subscription_id}", self.subscription.clone()),
             ("{secret_id}", self.secret.clone()),
             ("{new_hash}", NEW_HASH.to_owned()),
             ("{primary_hash}", PRIMARY_HASH.to_owned()),
@@ -151,7 +156,9 @@ impl<'a> Desk<'a> {
                 format!("/identities/{}", text(&answer["agent_handle"]))
             }
             "/vault/initialize" | "/vault/keys/primary" => return self.vault_key(),
-            path @ ("/phone/numbers" | "/vault/secrets") => format!("{path}/{}", text(&answer["id"])),
+            path @ ("/phone/numbers" | "/vault/secrets" | "/webhooks/subscriptions") => {
+                format!("{path}/{}", text(&answer["id"]))
+            }
             "/phone/incoming-call-action" => {
                 self.filled("/phone/incoming-call-action?agent_identity_id={identity}")
             }
@@ -171,6 +178,15 @@ impl<'a> Desk<'a> {
         key["wrapped_org_encryption_key"] = opened["wrapped_org_encryption_key"].clone();
         key
     }
+}
+
+/// The id of a subscription of the identity, if the row is about one.
+fn subscribe(admin: &Caller, row: &Row, identity: &Value) -> String {
+    if !row.path.contains("{subscription_id}") {
+        return String::new();
+    }
+    let body = json!({ "agent_identity_id": identity["id"], "url": "https://desk.example/events", "event_types": ["call.ended"] });
+    text(&admin.post("/webhooks/subscriptions", &body).created()["id"])
 }
 
 /// A vault with a primary key and a recovery key.

@@ -1,4 +1,4 @@
-//! The vault, used by published Python clients, unmodified: they encrypt, and the service stores ciphertext.
+//! The vault and webhook subscriptions, used by published Python clients, unmodified.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,5 +28,13 @@ fn runs(script: &str, release: &str) {
 fn the_flow_of_the_vault_works() {
     for release in RELEASES {
         runs("vault_flow.py", release);
+    }
+}
+
+// Contract, section 10.6. Scenario 56.
+#[test]
+fn the_flow_of_webhook_subscriptions_works() {
+    for release in RELEASES {
+        runs("webhook_flow.py", release);
     }
 }

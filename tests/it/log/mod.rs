@@ -135,6 +135,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         expected_version: None,
         repeatable: None,
         ciphertexts: vec![],
+        companion: None,
         fate: Fate::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! An organization in which everything exists that a request can name, with one caller of each kind.
 
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::walk::{Names, next};
@@ -65,7 +65,7 @@ fn hash(key: &str) -> String {
 }
 
 /// A wrapped vault key. Its content does not matter here.
-fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
+fn wrapped(hash: &str, kind: &str) -> Value {
     let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
     json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
 }
@@ -97,13 +97,42 @@ impl Target {
         let spare = text(&spare["record"]["id"]);
         let hashes =
             if is_left_out("vault_exists") { ["x", "y"].map(hash) } else { make_vault(admin, "home") };
-        let mut names = Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare], hashes);
+        let body = json!({ "agent_identity_id": id, "url": format!("https://{PRIVATE}.example/events"), "event_types": ["identity.updated"] });
+        let subscription = text(&admin.post("/webhooks/subscriptions", &body).created()["id"]);
+        let mut names =
+            Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare, &subscription], hashes);
+        names.parameters.insert("delivery_id", a_delivery(admin, &subscription));
+        names.parameters.insert("endpoint_id", a_log_endpoint(admin));
         names.parameters.insert("as_of", text(&admin.identity(&handle)["updated_at"]));
-        let marks = [&handle, &id, &tunnel, &number, &secret, &spare].map(Clone::clone).into_iter();
+        let marks =
+            [&handle, &id, &tunnel, &number, &secret, &spare, &subscription].map(Clone::clone).into_iter();
         let marks = marks.chain([PRIVATE, "target-text", "target-secret"].map(str::to_owned));
         let marks = marks.filter(|mark| mark != NOBODY).collect();
         Self { id, key: text(&own["api_key"]), names, marks }
     }
+}
+
+/// The signing key that came with the subscription is an update of the identity, which could not be sent.
+fn a_delivery(admin: &Caller, subscription: &str) -> String {
+    let path = format!("/webhooks/deliveries?subscription_id={subscription}");
+    let mut id = Value::Null;
+    eventually("an attempt is listed", || {
+        id = admin.get(&path).ok()["deliveries"][0]["id"].clone();
+        !id.is_null()
+    });
+    text(&id)
+}
+
+/// An endpoint to which the next event could not be sent.
+fn a_log_endpoint(admin: &Caller) -> String {
+    let body = json!({ "url": format!("https://{PRIVATE}.example/history"), "after": 0 });
+    let id = text(&admin.post("/webhooks/log-endpoints", &body).created()["id"]);
+    eventually("an attempt is noted", || {
+        let listed = admin.get("/webhooks/log-endpoints").ok();
+        let listed = listed["log_endpoints"].as_array().unwrap();
+        listed.iter().any(|one| one["id"] == id && !one["last_attempt_at"].is_null())
+    });
+    id
 }
 
 fn a_number(admin: &Caller, handle: &str) -> String {
@@ -117,7 +146,7 @@ impl Names {
         handle: &str,
         id: &str,
         viewer_id: &str,
-        [tunnel, number, secret, key]: [&str; 4],
+        [tunnel, number, secret, key, subscription]: [&str; 5],
         hashes: [String; 2],
     ) -> Self {
         let [primary, recovery] = hashes;
@@ -133,6 +162,7 @@ impl Names {
             ("phone_number_id", number),
             ("secret_id", secret),
             ("api_key_id", key),
+            ("subscription_id", subscription),
             ("auth_hash", &recovery),
             ("organization_sequence", "1"),
             ("from", "1"),
@@ -151,9 +181,17 @@ impl Names {
     /// Valid names of things that never existed. The moment stays the same.
     pub(super) fn of_nobody(&self) -> Self {
         let key = format!("ApiKey_{NOBODY}");
-        let mut names =
-            Self::new("nobody-at-all", NOBODY, NOBODY, [NOBODY, NOBODY, NOBODY, &key], ["a", "b"].map(hash));
+        let mut names = Self::new(
+            "nobody-at-all",
+            NOBODY,
+            NOBODY,
+            [NOBODY, NOBODY, NOBODY, &key, NOBODY],
+            ["a", "b"].map(hash),
+        );
         names.parameters.insert("as_of", self.parameters["as_of"].clone());
+        names.parameters.extend(
+            [("delivery_id", NOBODY), ("endpoint_id", NOBODY)].map(|(name, id)| (name, id.to_owned())),
+        );
         names
     }
 }

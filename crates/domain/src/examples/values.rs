@@ -8,6 +8,9 @@ use crate::organization;
 use crate::phone::{CallAction, CallHandling, ForwardingTargetType, UsState};
 use crate::vault;
 use crate::vault_secret::{self, Registration, SecretType};
+use crate::webhook_subscription::{
+    self, ClassContext, ContextConfig, Creation, DeleteReason, DisableReason, Owner, OwnerKind,
+};
 use crate::{Event, Handle, Moment};
 
 /// Lists a value of each variant. The match is exhaustive, so a new variant does not compile without a value.
@@ -23,13 +26,14 @@ macro_rules! values {
     }};
 }
 
-pub(super) fn one_of_each() -> Vec<Event> {
+pub(crate) fn one_of_each() -> Vec<Event> {
     let mut all = Vec::new();
     all.extend(of_identity().map(Event::Identity));
     all.extend(of_api_key().map(Event::ApiKey));
     all.extend(of_organization().map(Event::Organization));
     all.extend(of_vault().map(Event::Vault));
     all.extend(of_vault_secret().map(Event::VaultSecret));
+    all.extend(of_webhook_subscription().map(Event::WebhookSubscription));
     all
 }
 
@@ -148,6 +152,37 @@ fn of_vault_secret() -> [vault_secret::Event; 5] {
             content_sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned(),
         },
         Event::Deleted {} => Event::Deleted {},
+    }
+}
+
+fn of_webhook_subscription() -> [webhook_subscription::Event; 4] {
+    use webhook_subscription::Event;
+    values! {
+        Event::Created(_) => Event::Created(Creation {
+            identity_id: id("0198c3a2-5b7e-7d13-8c49-e60f1a2b3c01"),
+            owner: Owner { kind: OwnerKind::PhoneNumber, id: id("0198c3b9-2e6a-7c10-8f43-9ab1d57e0c04") },
+            settings: webhook_settings(),
+        }),
+        Event::Changed(_) => Event::Changed(webhook_subscription::Settings {
+            context_config: None,
+            has_auth_token: false,
+            ..webhook_settings()
+        }),
+        Event::Disabled { .. } => Event::Disabled { reason: DisableReason::Gone },
+        Event::Deleted { .. } => Event::Deleted { reason: DeleteReason::PhoneNumberReleased },
+    }
+}
+
+fn webhook_settings() -> webhook_subscription::Settings {
+    webhook_subscription::Settings {
+        url: "https://harbor.example/events?desk=1".to_owned(),
+        event_types: vec!["text.received".to_owned(), "text.sent".to_owned()],
+        context_config: Some(ContextConfig {
+            texts: Some(ClassContext::Count { count: 20 }),
+            calls: Some(ClassContext::Window { hours: 48 }),
+            ..ContextConfig::default()
+        }),
+        has_auth_token: true,
     }
 }
 

@@ -61,6 +61,13 @@ pub enum Command {
         /// SHA-256 of the key's text in lower-case hexadecimal.
         secret_sha256: String,
     },
+    /// Give the identity a signing key unless it has one, since a webhook subscription of it is created.
+    PrepareWebhooks {
+        /// SHA-256 of the key's text in lower-case hexadecimal.
+        secret_sha256: String,
+        /// The phone number that is to own the subscription, if one is.
+        phone_number_id: Option<Uuid>,
+    },
     /// Delete the identity, with everything that belongs to it.
     Delete,
 }
@@ -216,11 +223,12 @@ impl Command {
             }
             Self::OpenVisibility { .. }
             | Self::ChangePhone(_)
-            | Self::ReleasePhone { .. }
             | Self::ReplaceTunnelMetadata { .. }
             | Self::RevokeVaultAccess { .. }
-            | Self::SetSigningKey { .. } => Needs::default(),
-            Self::Delete => Needs { own_names: true, ..Needs::default() },
+            | Self::SetSigningKey { .. }
+            | Self::PrepareWebhooks { .. } => Needs::default(),
+            Self::ReleasePhone { .. } => Needs { own_subscriptions: true, ..Needs::default() },
+            Self::Delete => Needs { own_names: true, own_subscriptions: true, ..Needs::default() },
         }
     }
 }

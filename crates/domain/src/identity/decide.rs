@@ -55,6 +55,9 @@ pub(super) fn change(live: &Live, command: &Command, facts: &Facts) -> Decision 
         Command::GrantVaultAccess { vault_secret_id } => grant_vault_access(live, *vault_secret_id, facts),
         Command::RevokeVaultAccess { vault_secret_id } => revoke_vault_access(live, *vault_secret_id),
         Command::SetSigningKey { secret_sha256 } => Ok(set_signing_key(live, secret_sha256)),
+        Command::PrepareWebhooks { secret_sha256, phone_number_id } => {
+            prepare_webhooks(live, secret_sha256, *phone_number_id)
+        }
         Command::Delete => Ok(delete(live)),
     }
 }
@@ -257,6 +260,13 @@ fn set_signing_key(live: &Live, secret_sha256: &String) -> Vec<Event> {
         Some(secret_sha256).filter(|digest| Some(*digest) != live.signing_key_sha256.as_ref());
     let event = |digest: &String| Event::SigningKeySet { secret_sha256: digest.clone() };
     secret_sha256.map(event).into_iter().collect()
+}
+
+fn prepare_webhooks(live: &Live, secret_sha256: &String, phone_number_id: Option<Uuid>) -> Decision {
+    if phone_number_id.is_some() {
+        phone_meant(live, phone_number_id)?;
+    }
+    Ok(if live.signing_key_sha256.is_some() { vec![] } else { set_signing_key(live, secret_sha256) })
 }
 
 fn secrets_granted(selection: &SecretSelection, facts: &Facts) -> Result<Vec<Event>, IdentityError> {

@@ -174,7 +174,8 @@ pub enum Event {
         /// digest.
         secret_sha256: String,
     },
-    /// It was deleted, with its mailbox, tunnel, keys, access rows and access rules.
+    /// It was deleted, with its mailbox, tunnel, keys, access rows and access rules. Its webhook subscriptions end in the same
+    /// transaction, each with an event of its own.
     #[serde(rename = "identity.deleted")]
     Deleted {
         /// The handle that it gives up.

@@ -6,7 +6,8 @@ use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
 use identity_domain::vault::VaultError;
 use identity_domain::vault_secret::VaultSecretError;
-use identity_domain::{Namespace, Rejection};
+use identity_domain::webhook_subscription::WebhookSubscriptionError;
+use identity_domain::{Namespace, Rejection, SubscriptionLimit};
 use identity_log::proof::{SignError, TreeError};
 use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
@@ -129,6 +130,7 @@ impl From<Rejection> for ApiError {
             Rejection::Organization(error) => error.into(),
             Rejection::Vault(error) => error.into(),
             Rejection::VaultSecret(error) => error.into(),
+            Rejection::WebhookSubscription(error) => error.into(),
         }
     }
 }
@@ -247,5 +249,22 @@ impl From<VaultSecretError> for ApiError {
                 Self::new(Code::VaultSecretExists, "Vault secret id is in use")
             }
         }
+    }
+}
+
+impl From<WebhookSubscriptionError> for ApiError {
+    fn from(error: WebhookSubscriptionError) -> Self {
+        let sentence = match error {
+            WebhookSubscriptionError::NotFound => return Self::webhook_subscription_not_found(),
+            WebhookSubscriptionError::AlreadyCreated => return id_in_use(),
+            WebhookSubscriptionError::TooMany(SubscriptionLimit::Owner) => {
+                "The owner has as many active webhook subscriptions as it may have: delete one first"
+            }
+            WebhookSubscriptionError::TooMany(SubscriptionLimit::Organization) => {
+                "The organization has as many webhook subscriptions as it may have: delete one first"
+            }
+        };
+        // Every 429 says when to come again.
+        Self::new(Code::TooManyWebhooks, sentence).retry_after(3600)
     }
 }

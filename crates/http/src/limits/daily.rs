@@ -110,9 +110,11 @@ impl Daily {
             Command::VaultSecret(vault_secret::Command::Register { .. }) => {
                 self.secrets.take(&key.organization_id)
             }
-            Command::ApiKey(_) | Command::VaultSecret(_) | Command::Vault(_) | Command::Organization(_) => {
-                Ok(())
-            }
+            Command::ApiKey(_)
+            | Command::VaultSecret(_)
+            | Command::Vault(_)
+            | Command::Organization(_)
+            | Command::WebhookSubscription(_) => Ok(()),
         }
     }
 

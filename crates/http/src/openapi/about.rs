@@ -91,7 +91,7 @@ macro_rules! handlers {
     };
 }
 
-handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) }
+handlers! { () (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }
 
 macro_rules! describe {
     ($($extractor:ty $(where $generic:ident: $bound:path)?, |$about:ident| $body:block)*) => {

@@ -30,6 +30,7 @@ pub(super) fn tags() -> Value {
         { "name": "Mailboxes", "description": "Created and deleted with their identities" },
         { "name": "API keys", "description": "Keys of an organization, and the one that asks" },
         { "name": "Signing keys", "description": "Keys with which webhooks of identities are signed" },
+        { "name": "Webhooks", "description": "Addresses to which events of identities are sent" },
         { "name": "Vault", "description": "Encrypted secrets, the keys that open them, and who may use them" },
         { "name": "History", "description": "Every event, and the proof of it; for admins and auditors" },
         { "name": "Operation", "description": "For operators of the service; without a key" },
@@ -81,6 +82,7 @@ fn parameters() -> Value {
         id("phone_number_id", "The number's id"),
         id("tunnel_id", "The tunnel's id"),
         id("secret_id", "The secret's id"),
+        id("subscription_id", "The subscription's id"),
         id("identity_id", "The identity's id"),
         path_parameter(
             "organization_sequence",

@@ -66,6 +66,11 @@ impl CopyWriter {
         self.bytes(uuid.as_bytes());
     }
 
+    /// A boolean.
+    pub fn boolean(&mut self, value: bool) {
+        self.bytes(&[u8::from(value)]);
+    }
+
     /// A bigint.
     pub fn bigint(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());

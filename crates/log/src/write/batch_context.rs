@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use identity_domain::identity::{self, Event as IdentityEvent, Identity, Visibility};
 use identity_domain::vault_secret::VaultSecret;
+use identity_domain::webhook_subscription::DeleteReason;
 use identity_domain::{
     Command, Event, Facts, Kind, Moment, Needs, NumberWish, Offer, SecretSelection, State,
 };
@@ -17,6 +18,7 @@ use super::batch_needs::{AggregateKey, BatchNeeds};
 use super::names::{self, ChangedClaim, Claims, Held};
 use super::number_pool::{self, NumberChange};
 use super::recent::RecentUse;
+use super::subscriptions::{SubscriptionChanges, Subscriptions};
 use crate::append::Append;
 use crate::error::BatchError;
 use crate::event::ids;
@@ -42,6 +44,8 @@ pub(super) struct AggregateCache {
     aggregates: HashMap<AggregateKey, Aggregate>,
     /// The claims that the last batch changed, which may not be committed yet.
     claims: Claims,
+    /// The webhook subscriptions that the last batch changed, which may not be committed yet.
+    subscriptions: Subscriptions,
     /// The last position before the last batch. All events up to it are committed.
     committed: i64,
 }
@@ -56,7 +60,8 @@ impl AggregateCache {
     /// With the states only, which are valid after another process has written, too. The log ends at `position` now, and
     /// all events up to it are committed.
     pub(super) fn after_other_writers(self, position: i64) -> Self {
-        Self { committed: position, claims: Claims::default(), ..self }
+        let (claims, subscriptions) = (Claims::default(), Subscriptions::default());
+        Self { committed: position, claims, subscriptions, ..self }
     }
 }
 
@@ -71,11 +76,23 @@ struct Aggregate {
     as_of: i64,
 }
 
+/// What a batch has changed besides aggregates.
+#[derive(Debug)]
+pub(super) struct ContextChanges {
+    /// Claims on names.
+    pub(super) claims: Vec<ChangedClaim>,
+    /// Webhook subscriptions.
+    pub(super) subscriptions: SubscriptionChanges,
+    /// Phone numbers that were taken or released.
+    pub(super) numbers: Vec<NumberChange>,
+}
+
 /// What the commands of a batch need to know. See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct BatchContext {
     aggregates: HashMap<AggregateKey, Aggregate>,
     claims: Claims,
+    subscriptions: Subscriptions,
     /// The position up to which all events are committed.
     committed: i64,
     /// The position since which no other process has written.
@@ -93,8 +110,8 @@ pub(super) struct BatchContext {
 impl BatchContext {
     /// A context that begins with `cache`. No other process has written since the position `no_other_writer_since`.
     pub(super) fn with_cache(cache: AggregateCache, no_other_writer_since: i64) -> Self {
-        let AggregateCache { aggregates, claims, committed } = cache;
-        Self { aggregates, claims, committed, no_other_writer_since, ..Self::default() }
+        let AggregateCache { aggregates, claims, subscriptions, committed } = cache;
+        Self { aggregates, claims, subscriptions, committed, no_other_writer_since, ..Self::default() }
     }
 
     /// Loads what `appends` need. `now` is the last position of the log.
@@ -112,6 +129,8 @@ impl BatchContext {
             keys.extend(registered.iter().map(|secret| (Kind::VaultSecret, secret.to_string())));
             self.secrets.insert(organization, registered.into_iter().collect());
         }
+        self.subscriptions.load(connection, &needs.subscriptions).await?;
+        keys.extend(self.subscriptions.ids().map(|id| (Kind::WebhookSubscription, id.to_string())));
         self.load_aggregates(connection, now, keys).await?;
         for organization in self.organizations_to_list(appends) {
             let live = names::live_identities(connection, organization).await?;
@@ -241,7 +260,8 @@ impl BatchContext {
         let hold = Duration::try_from(settings.name_hold).unwrap_or(Duration::MAX);
         let (quotas, names_held) = (settings.quotas, settings.quotas.names_held);
         let recent = self.aggregate_of(append).map(|aggregate| &aggregate.recent);
-        let Needs { name, identity, all_identities, secrets, number, own_names: _ } = append.command.needs();
+        let Needs { name, identity, all_identities, secrets, number, subscriptions, .. } =
+            append.command.needs();
         let organization = append.organization_id.as_str();
         Facts {
             now: Moment::from(now),
@@ -260,6 +280,9 @@ impl BatchContext {
             number: number.and_then(|wish| self.offer(&wish)),
             wait_for_rename: recent.and_then(|recent| recent.renames.wait(quotas.renames_per_day, now)),
             wait_for_number: recent.and_then(|recent| recent.numbers.wait(quotas.numbers_per_day, now)),
+            subscription_limit: subscriptions.and_then(|need| {
+                self.subscriptions.limit_reached(organization, need, settings.subscriptions)
+            }),
         }
     }
 
@@ -297,10 +320,16 @@ impl BatchContext {
         self.offers.iter().find(|offer| wish.state.is_none_or(|state| state == offer.state)).cloned()
     }
 
+    /// The webhook subscriptions that end with an event.
+    pub(super) fn subscriptions_ended_by(&self, recorded: &Recorded) -> Vec<(Uuid, DeleteReason)> {
+        self.subscriptions.ended_by(recorded)
+    }
+
     /// Applies an event of this batch, so that the next command sees it.
     pub(super) fn apply(&mut self, recorded: &Recorded) {
         self.evolve(recorded);
         self.claims.apply(recorded);
+        self.subscriptions.apply(recorded);
         let Ok(id) = recorded.aggregate_id.parse::<Uuid>() else {
             return;
         };
@@ -329,7 +358,11 @@ impl BatchContext {
                     registered.insert(id);
                 }
             }
-            Event::Identity(_) | Event::ApiKey(_) | Event::Organization(_) | Event::Vault(_) => {}
+            Event::Identity(_)
+            | Event::ApiKey(_)
+            | Event::Organization(_)
+            | Event::Vault(_)
+            | Event::WebhookSubscription(_) => {}
         }
     }
 
@@ -350,11 +383,17 @@ impl BatchContext {
         aggregate.recent.apply(recorded);
     }
 
-    /// The claims that this batch has changed, the phone numbers that it has taken or released, and the cache for the
-    /// next batch. `base` is the last position before this batch.
-    pub(super) fn into_changes(self, base: i64) -> (Vec<ChangedClaim>, Vec<NumberChange>, AggregateCache) {
-        let (changed, claims) = self.claims.into_changes();
-        let cache = AggregateCache { aggregates: self.aggregates, claims, committed: base };
-        (changed, self.numbers, cache)
+    /// What this batch has changed besides aggregates, and the cache for the next batch. `base` is the last position before
+    /// this batch.
+    pub(super) fn into_changes(self, base: i64) -> (ContextChanges, AggregateCache) {
+        let (claims, cached_claims) = self.claims.into_changes();
+        let (subscriptions, cached_subscriptions) = self.subscriptions.into_changes();
+        let cache = AggregateCache {
+            aggregates: self.aggregates,
+            claims: cached_claims,
+            subscriptions: cached_subscriptions,
+            committed: base,
+        };
+        (ContextChanges { claims, subscriptions, numbers: self.numbers }, cache)
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::queue::Outcome;
 use super::statement::Writes;
-use crate::append::Append;
+use crate::append::{Append, Committed};
 use crate::ciphertexts::CiphertextChange;
 
 /// Type and id of an aggregate, and the name of one of its ciphertexts.
@@ -37,30 +37,40 @@ pub(super) fn record(
 ) -> Result<(), sqlx::Error> {
     let mut changes = Changes::default();
     for (append, outcome) in appends.iter().zip(outcomes) {
-        changes.add(append, outcome);
+        let Ok(committed) = outcome else { continue };
+        for append in append.commands() {
+            changes.add(append, committed);
+        }
+        changes.end(committed);
     }
     changes.changed.retain(|(kind, id, _), _| !changes.ended.contains(&(*kind, *id)));
     changes.write(writes)
 }
 
 impl<'a> Changes<'a> {
-    fn add(&mut self, append: &'a Append, outcome: &Outcome) {
-        let Ok(committed) = outcome else { return };
-        let Some(last) = committed.events.last() else { return };
+    /// Adds the changes that a command brings, if it has yielded an event.
+    fn add(&mut self, append: &'a Append, committed: &Committed) {
         let (kind, id) = (append.command.kind(), append.aggregate_id.as_str());
+        let mut events = committed.all_events();
+        let Some(event) = events.find(|event| event.event.kind() == kind && event.aggregate_id == id) else {
+            return;
+        };
         for change in &append.ciphertexts {
             let (name, stored) = match change {
                 CiphertextChange::Put { name, ciphertext } => {
                     let organization_id = append.organization_id.as_str();
-                    (name, Some(Stored { organization_id, ciphertext, recorded_at: last.recorded_at }))
+                    (name, Some(Stored { organization_id, ciphertext, recorded_at: event.recorded_at }))
                 }
                 CiphertextChange::Delete { name } => (name, None),
             };
             self.changed.insert((kind, id, name), stored);
         }
-        if last.event.is_end() {
-            self.ended.insert((kind, id));
-        }
+    }
+
+    /// Adds the aggregates that a command ends.
+    fn end(&mut self, committed: &'a Committed) {
+        let ends = committed.all_events().filter(|event| event.event.is_end());
+        self.ended.extend(ends.map(|event| (event.event.kind(), event.aggregate_id.as_str())));
     }
 
     fn write(&self, writes: &mut Writes) -> Result<(), sqlx::Error> {

@@ -1,5 +1,7 @@
 //! Drafting a batch: every command is decided in the order of arrival, and nothing is written.
 
+use identity_domain::webhook_subscription::{Command as SubscriptionCommand, Event as SubscriptionEvent};
+use identity_domain::{Command, Event, Rejection};
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
@@ -77,13 +79,14 @@ pub(super) async fn draft(
     let Decided { mut outcomes, accepted, used_keys } =
         decide_all(appends, &mut context, &mut head, deps, &used)?;
     let events: Vec<Recorded> =
-        outcomes.iter().flatten().flat_map(|done| done.events.iter().cloned()).collect();
-    let (claims, numbers, aggregates) = context.into_changes(drafted_on.position);
+        outcomes.iter().flatten().flat_map(|done| done.all_events().cloned()).collect();
+    let (changes, aggregates) = context.into_changes(drafted_on.position);
     let has_accepted = !accepted.is_empty();
     let mut writes =
         Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
     if !events.is_empty() {
-        record(&events, &head, &claims, &deps.settings.seal_key, &mut writes)?;
+        record(&events, &head, &changes.claims, &deps.settings.seal_key, &mut writes)?;
+        changes.subscriptions.write(&mut writes)?;
         ciphertexts::record(appends, &outcomes, &mut writes)?;
     }
     if has_accepted {
@@ -97,7 +100,7 @@ pub(super) async fn draft(
             committed.made = writes.take_made(place);
         }
     }
-    let draft = Draft { drafted_on, outcomes, events, writes, numbers };
+    let draft = Draft { drafted_on, outcomes, events, writes, numbers: changes.numbers };
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
 }
 
@@ -151,7 +154,8 @@ fn decide_all(
     Ok(Decided { outcomes, accepted, used_keys })
 }
 
-/// Decides one command. A refusal is the answer to this command and does not affect the others.
+/// Decides one command, and the one that is carried out with it. A refusal is the answer to this command and does not affect
+/// the others.
 fn decide(
     append: &Append,
     context: &mut BatchContext,
@@ -163,22 +167,70 @@ fn decide(
         return Ok(Err(AppendError::VersionConflict { actual: version }));
     }
     let now = head.next_moment()?;
+    let mut decided = Vec::new();
+    for append in append.commands().collect::<Vec<_>>().into_iter().rev() {
+        match decide_alone(append, context, deps, now) {
+            Ok(events) => decided.push((append, events)),
+            Err(rejection) => return Ok(Err(rejection.into())),
+        }
+    }
+    let events = match decided.pop() {
+        Some((append, events)) => record_all(append, events, context, head, now),
+        None => vec![],
+    };
+    let mut further = Vec::new();
+    for (companion, events) in decided.into_iter().filter(|_| !events.is_empty()) {
+        further.extend(record_all(companion, events, context, head, now));
+    }
+    further.extend(end_subscriptions(append, &events, context, head, now));
+    let version = version + i64::try_from(events.len()).unwrap_or(0);
+    Ok(Ok(Committed { version, events, further, kept: None, made: None }))
+}
+
+/// The events of a command, which are not recorded yet.
+fn decide_alone(
+    append: &Append,
+    context: &BatchContext,
+    deps: &Deps,
+    now: OffsetDateTime,
+) -> Result<Vec<Event>, Rejection> {
     let facts = context.facts(append, &deps.settings, now);
     // `None` means that the command is not one of this kind of aggregate: a defect of the caller. It changes nothing.
-    let events = match context.state(append).decide(&append.command, &facts).unwrap_or(Ok(vec![])) {
-        Ok(events) => events,
-        Err(rejection) => return Ok(Err(rejection.into())),
-    };
+    context.state(append).decide(&append.command, &facts).unwrap_or(Ok(vec![]))
+}
+
+fn record_all(
+    append: &Append,
+    events: Vec<Event>,
+    context: &mut BatchContext,
+    head: &mut LogHead,
+    now: OffsetDateTime,
+) -> Vec<Recorded> {
     let mut recorded = Vec::with_capacity(events.len());
-    for (event, sequence) in events.into_iter().zip(version + 1..) {
+    for (event, sequence) in events.into_iter().zip(context.version(append) + 1..) {
         let event = head.record(append, event, sequence, now);
         context.apply(&event);
         recorded.push(event);
     }
-    Ok(Ok(Committed {
-        version: version + i64::try_from(recorded.len()).unwrap_or(0),
-        events: recorded,
-        kept: None,
-        made: None,
-    }))
+    recorded
+}
+
+/// Ends the webhook subscriptions whose identity was deleted, or whose phone number was released, by these events.
+fn end_subscriptions(
+    append: &Append,
+    events: &[Recorded],
+    context: &mut BatchContext,
+    head: &mut LogHead,
+    now: OffsetDateTime,
+) -> Vec<Recorded> {
+    let mut ends = Vec::new();
+    for event in events {
+        for (id, reason) in context.subscriptions_ended_by(event) {
+            let command = Command::WebhookSubscription(SubscriptionCommand::Delete(reason));
+            let append = append.followed_by(id.to_string(), command);
+            let deleted = Event::WebhookSubscription(SubscriptionEvent::Deleted { reason });
+            ends.extend(record_all(&append, vec![deleted], context, head, now));
+        }
+    }
+    ends
 }

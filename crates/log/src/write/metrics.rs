@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::names;
 use super::queue::Outcome;
+use crate::append::Committed;
 use crate::error::AppendError;
 
 /// Upper bounds of the histogram of batch sizes, up to the largest batch.
@@ -82,9 +83,8 @@ impl Metrics {
         self.batch_sizes.observe(f64::from(u32::try_from(outcomes.len()).unwrap_or(u32::MAX)));
         for outcome in outcomes {
             self.commands.get_or_create(&Label { outcome: outcome_label(outcome) }).inc();
-            let events = outcome.as_ref().map_or(&[][..], |committed| &committed.events);
-            self.events.inc_by(u64::try_from(events.len()).unwrap_or(0));
-            for event in events {
+            for event in outcome.iter().flat_map(Committed::all_events) {
+                self.events.inc();
                 let (taken, given_up) = names::claimed_and_given_up(&event.event);
                 self.claims.get_or_create(&Label { outcome: "taken" }).inc_by(taken);
                 self.claims.get_or_create(&Label { outcome: "given_up" }).inc_by(given_up);

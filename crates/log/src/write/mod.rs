@@ -105,3 +105,4 @@ pub(crate) mod queue;
 pub(crate) mod recent;
 mod record;
 pub(crate) mod statement;
+mod subscriptions;

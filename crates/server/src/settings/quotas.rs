@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use clap::Args;
 use identity_http::limits::DailySettings;
-use identity_log::Quotas;
+use identity_log::{Quotas, SubscriptionLimits};
 use serde::Deserialize;
 
 const DEFAULT_ORGANIZATION_IDENTITIES_PER_DAY: u32 = 100_000;
@@ -43,6 +43,14 @@ pub struct QuotaLayer {
     #[arg(long, env = "IDENTITYD_ORGANIZATION_SECRETS_PER_DAY", value_name = "NUMBER")]
     pub organization_secrets_per_day: Option<u32>,
 
+    /// Active webhook subscriptions of one mailbox, phone number or identity [default: 20]
+    #[arg(long, env = "IDENTITYD_OWNER_WEBHOOKS", value_name = "NUMBER")]
+    pub owner_webhooks: Option<u32>,
+
+    /// Webhook subscriptions of one organization [default: 1000]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_WEBHOOKS", value_name = "NUMBER")]
+    pub organization_webhooks: Option<u32>,
+
     /// Keys that are issued with one key a day [default: 1000]
     #[arg(long, env = "IDENTITYD_KEY_KEYS_PER_DAY", value_name = "NUMBER")]
     pub key_keys_per_day: Option<u32>,
@@ -65,6 +73,8 @@ pub struct QuotaLayer {
 pub struct QuotaSettings {
     /// By one identity; decided with the command, whichever process takes it.
     pub of_identity: Quotas,
+    /// How many webhook subscriptions there may be; decided with the command, too.
+    pub subscriptions: SubscriptionLimits,
     /// By one key and one organization, in each process.
     pub daily: DailySettings,
 }
@@ -88,6 +98,8 @@ impl QuotaLayer {
             organization_identities_per_day,
             organization_numbers_per_day,
             organization_secrets_per_day,
+            owner_webhooks,
+            organization_webhooks,
             key_keys_per_day,
             key_openings_per_day,
             key_grants_per_day,
@@ -108,6 +120,11 @@ impl QuotaSettings {
         };
         at_most("identity_numbers_per_day", of_identity.numbers_per_day)?;
         at_most("identity_renames_per_day", of_identity.renames_per_day)?;
+        let usual = SubscriptionLimits::default();
+        let subscriptions = SubscriptionLimits {
+            of_owner: or(layer.owner_webhooks, usual.of_owner),
+            of_organization: or(layer.organization_webhooks, usual.of_organization),
+        };
         let daily = DailySettings {
             identities_of_organization: or(
                 layer.organization_identities_per_day,
@@ -129,7 +146,7 @@ impl QuotaSettings {
                 DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY,
             ),
         };
-        Ok(Self { of_identity, daily })
+        Ok(Self { of_identity, subscriptions, daily })
     }
 }
 

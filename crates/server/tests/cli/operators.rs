@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Place, Serving, run};
 
@@ -65,6 +65,41 @@ fn a_key_expires_and_gets_a_new_text_at_the_command_line() {
     assert_eq!(long.error(), "the previous secret of a key is valid for at most 30 days");
     json(&place, &["key", "revoke", key_id]);
     assert!(place.run(&["key", "rotate", key_id]).error().contains("was revoked"));
+}
+
+#[test]
+fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
+    let place = Place::served();
+    let service = place.serve();
+    let key = json(&place, &["org", "create", "acme"])["api_key"].as_str().unwrap().to_owned();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let send = |method: reqwest::Method, path: &str, body: &Value| -> Value {
+        let url = format!("{}/api/v1{path}", service.base());
+        let answer = client.request(method, url).header("X-API-Key", &key).json(body).send().unwrap();
+        serde_json::from_str(&answer.text().unwrap()).unwrap()
+    };
+    let post = reqwest::Method::POST;
+    let identity = send(post.clone(), "/identities", &json!({ "agent_handle": "alpha" }));
+    let body = json!({ "agent_identity_id": identity["id"], "url": "https://alpha.example/", "event_types": ["identity.updated"] });
+    let subscription = send(post, "/webhooks/subscriptions", &body);
+    let id = subscription["id"].as_str().unwrap();
+    assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
+    let listed = json(&place, &["webhooks", "list", "--org", "acme"]);
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["status"], &listed[0]["disabled_reason"]),
+        (&subscription["id"], &"disabled".into(), &"operator".into())
+    );
+    let line = place.run(&["webhooks", "list", "--org", "acme"]).succeeded().stdout;
+    assert!(line.contains("disabled: operator") && line.contains("https://alpha.example/"), "{line}");
+    let path = format!("/webhooks/subscriptions/{id}");
+    let shown = send(reqwest::Method::GET, &path, &Value::Null);
+    assert_eq!((&shown["status"], &shown["disabled_reason"]), (&"active".into(), &"operator".into()));
+    let changed = send(reqwest::Method::PATCH, &path, &json!({ "url": "https://alpha.example/" }));
+    assert_eq!(changed["disabled_reason"], Value::Null);
+    assert_eq!(json(&place, &["webhooks", "list", "--org", "acme"])[0]["status"], "active");
+    let unknown = place.run(&["webhooks", "disable", "x"]);
+    assert_eq!(unknown.error(), "x is not the id of a webhook subscription");
+    assert!(service.stop().success());
 }
 
 #[test]

@@ -199,6 +199,20 @@ fn a_signing_key_may_be_replaced_by_another() {
 }
 
 #[test]
+fn a_webhook_brings_a_signing_key_if_there_is_none() {
+    let prepare = Command::PrepareWebhooks { secret_sha256: "second".to_owned(), phone_number_id: None };
+    let is_set = |digest: &str| Event::SigningKeySet { secret_sha256: digest.to_owned() };
+    live([]).when(&prepare).then([is_set("second")]).when(&prepare).then_nothing();
+    live([is_set("first")]).when(&prepare).then_nothing();
+    given([]).when(&prepare).then_err(IdentityError::NotFound);
+    let of_a_number = Command::PrepareWebhooks {
+        secret_sha256: "second".to_owned(),
+        phone_number_id: Some(Uuid::from_u128(1)),
+    };
+    live([]).when(&of_a_number).then_err(IdentityError::NoPhone);
+}
+
+#[test]
 fn only_a_rename_asks_for_a_name() {
     let name = |command| Identity::needs(&command).name;
     assert_eq!(name(rename("front-desk")), Some(handle("front-desk")));
