@@ -19,6 +19,7 @@ use identity_log::{Actor, Append, Fate, Metadata, read};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
+use identity_webhooks::Webhooks;
 use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -228,6 +229,11 @@ impl Caller {
     /// Counts an attempt to open the vault: a hash that is guessed costs as much as one that is right.
     pub(crate) fn charge_vault_attempt(&self) -> Result<(), ApiError> {
         self.app.charge_vault_attempt(self.key.id)
+    }
+
+    /// Where webhooks may be sent, and how they are sent again.
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.app.0.parts.webhooks
     }
 
     /// What closes and opens cursors of lists.

@@ -55,6 +55,8 @@ codes! {
     VaultAccessNotFound = "vault_access_not_found", NOT_FOUND, "the identity has no access to this vault secret";
     ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
     WebhookSubscriptionNotFound = "webhook_subscription_not_found", NOT_FOUND, "no such webhook subscription, or none of this key's";
+    WebhookDeliveryNotFound = "webhook_delivery_not_found", NOT_FOUND, "no such delivery of a webhook, or none of this key's; or it is not kept any more";
+    LogEndpointNotFound = "log_endpoint_not_found", NOT_FOUND, "no such log endpoint in the organization";
     NoPhoneNumberAvailable = "no_phone_number_available", NOT_FOUND, "the pool has no free phone number, or none of this state";
     ViewerNotFound = "viewer_not_found", NOT_FOUND, "the viewer is no live identity of the organization";
     AccessNotFound = "access_not_found", NOT_FOUND, "this viewer was not granted access";
@@ -74,6 +76,7 @@ codes! {
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
     VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";
+    WebhookSubscriptionGone = "webhook_subscription_gone", CONFLICT, "the webhook subscription of the delivery was deleted, or nothing is sent to it at present";
     LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault, and nothing would open it any more";
     BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";

@@ -67,6 +67,14 @@ plain_errors! {
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
     /// No such subscription, or not the caller's.
     webhook_subscription_not_found = WebhookSubscriptionNotFound, "Webhook subscription not found";
+    /// No such delivery, or not the caller's, or not kept any more.
+    webhook_delivery_not_found = WebhookDeliveryNotFound, "Webhook delivery not found";
+    /// Nothing can be sent to the subscription of a delivery.
+    webhook_subscription_gone = WebhookSubscriptionGone, "The webhook subscription was deleted or is disabled";
+    /// No such log endpoint in the organization.
+    log_endpoint_not_found = LogEndpointNotFound, "Log endpoint not found";
+    /// The organization has as many log endpoints as it may have.
+    too_many_log_endpoints = TooManyWebhooks, "The organization has as many log endpoints as it may have: 16";
     /// The organization has no vault yet.
     vault_not_initialized = VaultNotInitialized, "Vault not initialized";
     /// No vault key has this hash.

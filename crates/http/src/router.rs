@@ -16,8 +16,9 @@ use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
 use crate::openapi::{self, Endpoint, TWINS};
 use crate::routes::{
-    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log, mailboxes,
-    phone_numbers, signing_keys, tunnels, vault, webhooks, whoami,
+    access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log,
+    log_endpoints, mailboxes, phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks,
+    whoami,
 };
 use crate::{around, idempotency};
 
@@ -97,6 +98,12 @@ fn of_organizations() -> Vec<Endpoint> {
         webhooks::get_webhook_subscription,
         webhooks::update_webhook_subscription,
         webhooks::delete_webhook_subscription,
+        webhook_deliveries::list_webhook_deliveries,
+        webhook_deliveries::replay_webhook_delivery,
+        log_endpoints::list_log_endpoints,
+        log_endpoints::create_log_endpoint,
+        log_endpoints::delete_log_endpoint,
+        log_endpoints::replay_log_endpoint,
         events::list_events,
         events::list_identity_events,
         log::get_checkpoint,

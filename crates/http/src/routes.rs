@@ -13,6 +13,7 @@ pub(crate) mod imessage;
 pub(crate) mod incoming_calls;
 pub(crate) mod interruption;
 pub(crate) mod log;
+pub(crate) mod log_endpoints;
 pub(crate) mod mailboxes;
 mod owned;
 pub(crate) mod past;
@@ -22,6 +23,7 @@ pub(crate) mod pieces;
 pub(crate) mod signing_keys;
 pub(crate) mod tunnels;
 pub(crate) mod vault;
+pub(crate) mod webhook_deliveries;
 pub(crate) mod webhooks;
 pub(crate) mod whoami;
 

@@ -23,7 +23,7 @@ use crate::projection::{LoadedFold, LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::visibility::VisibilityRows;
 
-pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Viewer, find, find_by_id};
+pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Sight, Viewer, find, find_by_id, seen_by};
 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {

@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod deliveries;
 mod demo;
 mod doctor;
 mod expiry;
@@ -114,7 +115,7 @@ enum Command {
     /// Who may see an identity
     #[command(subcommand)]
     Access(access::Command),
-    /// Webhook subscriptions: list, disable
+    /// Webhook subscriptions: list, disable, what was sent
     #[command(subcommand)]
     Webhooks(webhooks::Command),
     /// The pool of phone numbers
@@ -181,8 +182,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Key(command) => key::run(command, &installation, output).await,
         Command::Identity(command) => identity::run(command, &installation, output).await,
         Command::Access(command) => access::run(command, &installation, output).await,
-        Command::Webhooks(command) => webhooks::run(command, &installation, output).await,
         Command::Numbers(command) => numbers::run(command, &installation.database, output).await,
+        Command::Webhooks(command) => webhooks::run(command, &installation, output).await,
         Command::Projections(command) => projections::run(command, &installation.database, output).await,
         Command::Audit(command) => audit::run(command, &installation, output).await,
         Command::Doctor { flags } => {

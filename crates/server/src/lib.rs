@@ -23,6 +23,7 @@ mod preparation;
 pub mod private_postgres;
 mod retention;
 pub mod secrets_key;
+mod sending;
 mod service;
 pub mod settings;
 pub mod signing;

@@ -15,6 +15,7 @@ use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
 use identity_projections::{Table, tables};
+use identity_webhooks::metrics::Waiting;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::family::Family;
@@ -53,6 +54,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Counters {
     pub(crate) requests: identity_http::metrics::Metrics,
     pub(crate) commits: identity_log::metrics::Metrics,
+    pub(crate) webhooks: identity_webhooks::metrics::Metrics,
 }
 
 impl Metrics {
@@ -60,10 +62,14 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
+        let webhooks = identity_webhooks::metrics::Metrics::new(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
-        (Self { registry, pool, own_pool, tls, free_numbers, signer }, Counters { requests, commits })
+        (
+            Self { registry, pool, own_pool, tls, free_numbers, signer },
+            Counters { requests, commits, webhooks },
+        )
     }
 
     /// All of it as text.
@@ -170,6 +176,7 @@ struct Seen {
     head: i64,
     free_numbers: i64,
     read_models: Vec<Entry>,
+    webhooks: Waiting,
 }
 
 impl Metrics {
@@ -177,7 +184,8 @@ impl Metrics {
         let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
-        Ok(Seen { head, free_numbers, read_models: registry::list(pool).await? })
+        let webhooks = identity_webhooks::metrics::waiting(pool).await?;
+        Ok(Seen { head, free_numbers, read_models: registry::list(pool).await?, webhooks })
     }
 }
 
@@ -185,6 +193,10 @@ impl Seen {
     fn register(&self, registry: &mut Registry) {
         gauge(registry, "log_head_position", "The position of the last event", self.head);
         gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);
+        let oldest = i64::try_from(self.webhooks.oldest.as_secs()).unwrap_or(i64::MAX);
+        let help = "Webhooks that wait to be sent, up to 10000";
+        gauge(registry, "webhooks_waiting", help, self.webhooks.rows);
+        gauge(registry, "webhooks_oldest_seconds", "How long the oldest of them has waited", oldest);
         let read_models = ReadModels::default();
         for table in tables() {
             if let Some(entry) = self.read_models.iter().find(|entry| entry.name == table.name()) {

@@ -1,26 +1,39 @@
-//! Deletes old answers to writes under an `Idempotency-Key`.
+//! Deletes old answers to writes under an `Idempotency-Key`, and old deliveries of webhooks.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
 use identity_log::idempotency;
+use identity_webhooks::deliveries;
 use sqlx::PgPool;
 
-/// How often old answers are deleted.
+/// How often old rows are deleted.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Forgets what is older than `retention`, now and from time to time. A failure is tried again the next time: what is
-/// kept for too long does no harm.
-pub(crate) async fn run(pool: PgPool, retention: Duration) -> Infallible {
+/// How long rows are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// Answers to writes under an `Idempotency-Key`.
+    pub(crate) idempotency: Duration,
+    /// Deliveries of webhooks.
+    pub(crate) webhooks: Duration,
+}
+
+/// Deletes what is older than `retention`, now and from time to time. A failure is tried again the next time: what is kept
+/// for too long does no harm.
+pub(crate) async fn run(pool: PgPool, retention: Retention) -> Infallible {
     loop {
-        match idempotency::prune(&pool, retention).await {
-            Ok(0) => {}
-            Ok(forgotten) => tracing::info!(forgotten, "forgot answers to old idempotency keys"),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, "cannot forget answers to old idempotency keys");
-            }
-        }
+        told("answers to old idempotency keys", idempotency::prune(&pool, retention.idempotency).await);
+        told("old deliveries of webhooks", deliveries::prune(&pool, retention.webhooks).await);
         tokio::time::sleep(PRUNE_INTERVAL).await;
+    }
+}
+
+fn told(what: &str, pruned: Result<u64, sqlx::Error>) {
+    match pruned {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "deleted {what}"),
+        Err(error) => tracing::warn!(error = &error as &dyn Error, "cannot delete {what}"),
     }
 }

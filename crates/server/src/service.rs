@@ -15,9 +15,12 @@ use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
 use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
+use identity_log::signing_keys::SecretsKey;
 use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use identity_proof::SigningKey;
+use identity_webhooks::Webhooks;
+use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -28,7 +31,9 @@ use tokio::task::JoinHandle;
 use crate::connections::Server;
 use crate::edge::Edge;
 use crate::metrics::{self, Metrics};
+use crate::retention::Retention;
 use crate::secrets_key::SecretsSettings;
+use crate::sending::SendingWebhooks;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
@@ -40,6 +45,9 @@ const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many connections the service has for itself, so that what it needs does not queue behind clients: it listens on one, and
 /// follows the log, and answers probes and metrics, over the others.
 const OWN_CONNECTIONS: u32 = 3;
+
+/// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
+const WEBHOOK_CONNECTIONS: u32 = 3;
 
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -73,6 +81,8 @@ pub struct ServiceSettings {
     pub idempotency_retention: Duration,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
+    /// Where webhooks may be sent, and when.
+    pub webhooks: identity_webhooks::Settings,
 }
 
 /// A running service.
@@ -94,6 +104,7 @@ pub struct Service {
     stop_signing: oneshot::Sender<()>,
     signer: JoinHandle<()>,
     keeping_uses: KeepingUses,
+    sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
     pool: PgPool,
     own_pool: PgPool,
@@ -103,12 +114,11 @@ impl Service {
     /// Binds the address, migrates the database and starts to answer. Read models of an older version are rebuilt first;
     /// until then every request is answered with 503.
     pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
-        let wire = settings.wire.clone();
+        let wire = &settings.wire;
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
         warn_of_equal_domains(&settings);
-        let listeners = Listeners::open(settings.listen, &wire).await?;
-        let pool = pool(&settings.database_url, settings.postgres.connections)?;
-        database::prepare(&pool, settings.postgres).await?;
+        let listeners = Listeners::open(settings.listen, wire).await?;
+        let pool = prepared_pool(&settings).await?;
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
@@ -121,21 +131,21 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let (idempotency_retention, workers) =
-            (settings.idempotency_retention, settings.postgres.rebuild_workers);
+        let webhooks = webhooks(&settings, secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
             own_pool: own_pool.clone(),
-            log,
+            log: log.clone(),
             signer: signer.clone(),
             feeds,
             secrets_key,
-            settings: app_settings(settings),
+            settings: app_settings(&settings),
             readiness: readiness.clone(),
             finder,
             key_finder,
             cache,
             key_uses: key_uses.clone(),
+            webhooks: webhooks.clone(),
             metrics: counters.requests,
         });
         let (stop, stopped) = watch::channel(false);
@@ -150,14 +160,15 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
+            sending: SendingWebhooks::start(webhooks, &head, log, &readiness),
             signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
-            servers: listeners.serve(identity_http::router(app), metrics, &wire, tls.as_ref(), &stopped),
+            servers: listeners.serve(identity_http::router(app), metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
-            preparing: tokio::spawn(preparation::run(pool.clone(), workers, told, stopped)),
+            preparing: prepare(&pool, &settings, told, stopped),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), idempotency_retention)),
+            pruning: tokio::spawn(retention::run(pool.clone(), retention(&settings))),
             pool,
             own_pool,
         })
@@ -209,6 +220,7 @@ impl Service {
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
+        self.sending.stop().await?;
         // No request uses a key any more.
         self.keeping_uses.stop().await?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
@@ -278,6 +290,42 @@ fn warn_of_equal_domains(settings: &ServiceSettings) {
     if settings.mail_domain == settings.tunnel_zone {
         tracing::warn!(domain = settings.mail_domain, "mail_domain and tunnel_zone are the same: use two");
     }
+}
+
+/// Webhooks with connections of their own.
+fn webhooks(
+    settings: &ServiceSettings,
+    key: SecretsKey,
+    metrics: WebhookMetrics,
+) -> anyhow::Result<Webhooks> {
+    if settings.webhooks.policy.allows_loopback {
+        tracing::warn!(
+            "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
+        );
+    }
+    let pool = pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
+    Ok(Webhooks::new(pool, key, &settings.webhooks, metrics)?)
+}
+
+/// Connections to the database, which is brought up to date.
+async fn prepared_pool(settings: &ServiceSettings) -> anyhow::Result<PgPool> {
+    let pool = pool(&settings.database_url, settings.postgres.connections)?;
+    database::prepare(&pool, settings.postgres).await?;
+    Ok(pool)
+}
+
+/// Rebuilds read models of an older version.
+fn prepare(
+    pool: &PgPool,
+    settings: &ServiceSettings,
+    told: watch::Sender<Option<Preparation>>,
+    stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(preparation::run(pool.clone(), settings.postgres.rebuild_workers, told, stopped))
+}
+
+fn retention(settings: &ServiceSettings) -> Retention {
+    Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
 }
 
 /// Where the service listens.
@@ -367,13 +415,14 @@ fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool>
     Ok(pool.connect_lazy_with(options))
 }
 
-fn app_settings(settings: ServiceSettings) -> AppSettings {
+fn app_settings(settings: &ServiceSettings) -> AppSettings {
     AppSettings {
-        mail_domain: settings.mail_domain,
-        tunnel_zone: settings.tunnel_zone,
+        mail_domain: settings.mail_domain.clone(),
+        tunnel_zone: settings.tunnel_zone.clone(),
         longest_description: settings.description_limit,
         limits: limits::Settings { daily: settings.quotas.daily, ..settings.wire.limits },
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
+        webhook_policy: settings.webhooks.policy.clone(),
     }
 }

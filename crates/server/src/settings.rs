@@ -5,6 +5,7 @@
 
 mod postgres;
 mod quotas;
+mod webhooks;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ use crate::signing::{GivenKey, SigningSettings};
 pub use crate::edge::Cors;
 pub use postgres::{PostgresLayer, PostgresSettings};
 pub use quotas::{QuotaLayer, QuotaSettings};
+pub use webhooks::WebhookLayer;
 pub use wire::{HeaderName, WireLayer, WireSettings};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -109,6 +111,10 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub postgres: PostgresLayer,
 
+    /// Where webhooks may be sent, and when.
+    #[command(flatten)]
+    pub webhooks: WebhookLayer,
+
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
@@ -134,6 +140,8 @@ pub struct SettingsFile {
     quotas: QuotaLayer,
     #[serde(default)]
     postgres: PostgresLayer,
+    #[serde(default)]
+    webhooks: WebhookLayer,
     idempotency_retention_hours: Option<u32>,
 }
 
@@ -226,6 +234,8 @@ pub struct ServeSettings {
     pub quotas: QuotaSettings,
     /// How Postgres is used.
     pub postgres: PostgresSettings,
+    /// Where webhooks may be sent, and when.
+    pub webhooks: identity_webhooks::Settings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
 }
@@ -242,6 +252,7 @@ impl ServeSettings {
             wire: WireSettings::resolve(flags.wire.over(file.http))?,
             quotas: QuotaSettings::resolve(&flags.quotas.over(&file.quotas))?,
             postgres: PostgresSettings::resolve(&flags.postgres.over(&file.postgres))?,
+            webhooks: flags.webhooks.over(file.webhooks).resolve()?,
             idempotency_retention: idempotency_retention(
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,

@@ -3,5 +3,5 @@
 mod fields;
 mod modes;
 mod next;
-mod python;
+pub(crate) mod python;
 mod vault;

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::harness::World;
 
 /// The Python interpreter with this release, if it is installed.
-pub(super) fn interpreter(release: &str) -> Option<PathBuf> {
+pub(crate) fn interpreter(release: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = root.join("target/published-clients").join(format!("python-{release}"));
     folder.join("installed").exists().then(|| folder.join("bin/python"))
@@ -30,7 +30,7 @@ fn hold_session(release: &str) {
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-pub(super) fn skip(release: &str) {
+pub(crate) fn skip(release: &str) {
     eprintln!(
         "skipped: inkbox {release} is not installed here, and .ci/published-clients could not install it"
     );

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use identityd::secrets_key::SecretsSettings;
-use identityd::settings::{PostgresSettings, QuotaLayer, QuotaSettings, WireLayer, WireSettings};
+use identityd::settings::{
+    PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
+};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
@@ -54,6 +56,18 @@ impl Server {
     pub(crate) fn with_heartbeat(database_url: &str, signing: SigningSettings, heartbeat: Duration) -> Self {
         let server =
             Self::with(ServiceSettings { heartbeat, ..settings(database_url, signing, Duration::ZERO) });
+        server.becomes_ready();
+        server
+    }
+
+    /// Starts the service with other settings of webhooks.
+    pub(crate) fn with_webhooks(
+        database_url: &str,
+        signing: SigningSettings,
+        webhooks: identity_webhooks::Settings,
+    ) -> Self {
+        let server =
+            Self::with(ServiceSettings { webhooks, ..settings(database_url, signing, Duration::ZERO) });
         server.becomes_ready();
         server
     }
@@ -113,6 +127,13 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         heartbeat: HEARTBEAT,
+        webhooks: webhooks(),
         postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },
     }
+}
+
+/// What fails is not sent again while a test runs, so that what it has caused does not change by itself.
+fn webhooks() -> identity_webhooks::Settings {
+    let layer = WebhookLayer { webhook_retry_delays: Some(vec![3_600]), ..WebhookLayer::default() };
+    layer.resolve().expect("the settings are sane")
 }

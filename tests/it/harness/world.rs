@@ -28,6 +28,8 @@ pub(crate) struct World {
     server: Server,
     database: Database,
     name_hold: Duration,
+    /// Settings of webhooks, if they are not those that an installation starts with.
+    webhooks: Option<identity_webhooks::Settings>,
     home: Organization,
     other: OnceLock<Organization>,
     agents: Mutex<BTreeMap<String, AgentRecord>>,
@@ -124,9 +126,22 @@ impl World {
         Self::of(database, server)
     }
 
+    /// The same where webhooks are sent to other addresses, or at other times.
+    pub(crate) fn with_webhooks(webhooks: identity_webhooks::Settings) -> Self {
+        let database = Database::with_home();
+        let server = Server::with_webhooks(database.url(), database.signing(), webhooks.clone());
+        Self { webhooks: Some(webhooks), ..Self::of(database, server) }
+    }
+
+    /// The same world after its service was stopped, and started again with other settings of webhooks.
+    pub(crate) fn restarted_with_webhooks(mut self, webhooks: identity_webhooks::Settings) -> Self {
+        self.webhooks = Some(webhooks);
+        self.restarted()
+    }
+
     fn of(database: Database, server: Server) -> Self {
         let (home, other, agents) = (postgres::shared().home(), OnceLock::new(), Mutex::default());
-        Self { server, database, name_hold: Duration::ZERO, home, other, agents }
+        Self { server, database, name_hold: Duration::ZERO, webhooks: None, home, other, agents }
     }
 
     /// The admin of the organization that most tests use.
@@ -264,10 +279,14 @@ impl World {
     }
 
     fn restarting_after(self, happens: impl FnOnce(&Database)) -> Self {
-        let Self { server, database, name_hold, home, other, agents } = self;
+        let Self { server, database, name_hold, webhooks, home, other, agents } = self;
         drop(server);
         happens(&database);
-        let server = Server::begin(database.url(), database.signing(), name_hold);
-        Self { server, database, name_hold, home, other, agents }
+        let (url, signing) = (database.url(), database.signing());
+        let server = match webhooks.clone() {
+            Some(webhooks) => Server::with_webhooks(url, signing, webhooks),
+            None => Server::begin(url, signing, name_hold),
+        };
+        Self { server, database, name_hold, webhooks, home, other, agents }
     }
 }

@@ -133,7 +133,7 @@ fn kept_from(who: Who, target: &Target) -> Vec<String> {
         return target.marks.clone();
     }
     match who {
-        Who::Granted => ["secret_id", "api_key_id", "subscription_id"]
+        Who::Granted => ["secret_id", "api_key_id", "subscription_id", "delivery_id", "endpoint_id"]
             .map(|name| target.names.parameters[name].clone())
             .into_iter()
             .chain([PRIVATE, "target-secret"].map(str::to_owned))

@@ -1,7 +1,7 @@
 //! An organization in which everything exists that a request can name, with one caller of each kind.
 
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::walk::{Names, next};
@@ -65,7 +65,7 @@ fn hash(key: &str) -> String {
 }
 
 /// A wrapped vault key. Its content does not matter here.
-fn wrapped(hash: &str, kind: &str) -> serde_json::Value {
+fn wrapped(hash: &str, kind: &str) -> Value {
     let id = format!("6f1ad7a1-2f5c-4f0e-8a41-{:012}", next());
     json!({ "id": id, "key_type": kind, "wrapped_org_encryption_key": "d3JhcHBlZA==", "auth_hash": hash })
 }
@@ -101,6 +101,8 @@ impl Target {
         let subscription = text(&admin.post("/webhooks/subscriptions", &body).created()["id"]);
         let mut names =
             Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare, &subscription], hashes);
+        names.parameters.insert("delivery_id", a_delivery(admin, &subscription));
+        names.parameters.insert("endpoint_id", a_log_endpoint(admin));
         names.parameters.insert("as_of", text(&admin.identity(&handle)["updated_at"]));
         let marks =
             [&handle, &id, &tunnel, &number, &secret, &spare, &subscription].map(Clone::clone).into_iter();
@@ -108,6 +110,29 @@ impl Target {
         let marks = marks.filter(|mark| mark != NOBODY).collect();
         Self { id, key: text(&own["api_key"]), names, marks }
     }
+}
+
+/// The signing key that came with the subscription is an update of the identity, which could not be sent.
+fn a_delivery(admin: &Caller, subscription: &str) -> String {
+    let path = format!("/webhooks/deliveries?subscription_id={subscription}");
+    let mut id = Value::Null;
+    eventually("an attempt is listed", || {
+        id = admin.get(&path).ok()["deliveries"][0]["id"].clone();
+        !id.is_null()
+    });
+    text(&id)
+}
+
+/// An endpoint to which the next event could not be sent.
+fn a_log_endpoint(admin: &Caller) -> String {
+    let body = json!({ "url": format!("https://{PRIVATE}.example/history"), "after": 0 });
+    let id = text(&admin.post("/webhooks/log-endpoints", &body).created()["id"]);
+    eventually("an attempt is noted", || {
+        let listed = admin.get("/webhooks/log-endpoints").ok();
+        let listed = listed["log_endpoints"].as_array().unwrap();
+        listed.iter().any(|one| one["id"] == id && !one["last_attempt_at"].is_null())
+    });
+    id
 }
 
 fn a_number(admin: &Caller, handle: &str) -> String {
@@ -164,6 +189,9 @@ impl Names {
             ["a", "b"].map(hash),
         );
         names.parameters.insert("as_of", self.parameters["as_of"].clone());
+        names.parameters.extend(
+            [("delivery_id", NOBODY), ("endpoint_id", NOBODY)].map(|(name, id)| (name, id.to_owned())),
+        );
         names
     }
 }

@@ -1,8 +1,12 @@
 //! Webhook subscriptions: who may have which, what they show, and how they end.
 
 mod bad_input;
+mod deliveries;
 mod ends;
 mod limits;
+mod log_endpoints;
+mod published;
+mod receiver;
 mod subscriptions;
 
 use identityd::operator::Operator;
@@ -24,6 +28,10 @@ fn subscribe(caller: &Caller, body: &Value) -> Value {
 
 fn path_of(subscription: &Value) -> String {
     format!("{PATH}/{}", text(&subscription["id"]))
+}
+
+fn path_of_endpoint(endpoint: &Value) -> String {
+    format!("/webhooks/log-endpoints/{}", text(&endpoint["id"]))
 }
 
 /// Disables a subscription, as its operator does.

@@ -12,6 +12,8 @@ use identity_log::signing_keys::SecretsKey;
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::finder::{FindError, Finder, KeyId};
 use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
+use identity_webhooks::Webhooks;
+use identity_webhooks::address::Policy;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -70,6 +72,8 @@ pub struct Parts {
     pub cache: Cache,
     /// Notes which keys are used.
     pub key_uses: KeyUses,
+    /// Where webhooks may be sent, and how they are sent again.
+    pub webhooks: Webhooks,
     /// What is counted of requests.
     pub metrics: Metrics,
 }
@@ -89,6 +93,8 @@ pub struct AppSettings {
     pub longest_request: Duration,
     /// How long a live stream may be silent, so that whatever stands between does not take it for dead.
     pub heartbeat: Duration,
+    /// Where webhooks may be sent.
+    pub webhook_policy: Policy,
 }
 
 impl App {

@@ -1,7 +1,7 @@
 //! Webhook subscriptions: to which addresses events of identities are sent. Contract, section 10.6. An agent sees and changes those
 //! of its identity only; an auditor reads all of them.
 
-mod address;
+pub(super) mod address;
 mod forms;
 
 use async_trait::async_trait;
@@ -23,6 +23,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::address::must_be_reachable;
 use self::forms::{ChangedSubscription, NewSubscription, not_for};
 use super::json as answer;
 use crate::caller::{Caller, Holder, Segments, Write, uuid_segment};
@@ -167,6 +168,7 @@ pub(crate) async fn create_webhook_subscription(
     let new = body.read(caller.settings())?;
     let owner = Owner { kind: new.owner_kind, id: new.owner_id };
     let identity = identity_of(&caller, owner).await?;
+    must_be_reachable(&caller, &new.url).await?;
     let (id, key) = (ids::mint(), SigningKey::generate()?);
     let settings = Settings {
         url: new.url,
@@ -266,6 +268,9 @@ pub(crate) async fn update_webhook_subscription(
     Scope::check(&query)?;
     let changed = body.read(caller.settings())?;
     check_types(&row, changed.event_types.as_deref())?;
+    if let Some(url) = &changed.url {
+        must_be_reachable(&caller, url).await?;
+    }
     let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
     let change = Change {
         identity_id: row.identity_id,

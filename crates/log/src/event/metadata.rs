@@ -20,25 +20,28 @@ pub enum Actor {
     AuditorKey(Uuid),
     /// The operator at the command line, without a key.
     Operator,
+    /// The service itself, when it disables a webhook subscription.
+    Service,
 }
 
 impl Actor {
-    /// The public id of the key, or `operator`. History and logs name the actor by it.
+    /// The public id of the key, `operator`, or `service`. History and logs name the actor by it.
     pub fn id(&self) -> String {
         match self {
             Self::AdminKey(key) | Self::AgentKey { key, .. } | Self::AuditorKey(key) => {
                 format!("ApiKey_{key}")
             }
             Self::Operator => "operator".to_owned(),
+            Self::Service => "service".to_owned(),
         }
     }
 
-    /// The key, and the identity that the key is bound to. `None` for the operator.
+    /// The key, and the identity that the key is bound to. `None` for the operator and for the service.
     pub(crate) const fn key(&self) -> Option<(Uuid, Option<Uuid>)> {
         match self {
             Self::AdminKey(key) | Self::AuditorKey(key) => Some((*key, None)),
             Self::AgentKey { key, identity } => Some((*key, Some(*identity))),
-            Self::Operator => None,
+            Self::Operator | Self::Service => None,
         }
     }
 
@@ -49,6 +52,7 @@ impl Actor {
             Self::AgentKey { identity, .. } => identity.to_string(),
             Self::AuditorKey(_) => "auditor".to_owned(),
             Self::Operator => "operator".to_owned(),
+            Self::Service => "service".to_owned(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Actor {
             Self::AgentKey { .. } => "agent_key",
             Self::AuditorKey(_) => "auditor_key",
             Self::Operator => "operator",
+            Self::Service => "service",
         }
     }
 }

@@ -9,4 +9,6 @@ pub(crate) mod pages;
 pub mod past;
 pub mod scan;
 
-pub use pages::{Change, LogState, changes, head, lifetime, page, shown_history, state, version};
+pub use pages::{
+    Change, LogState, Selection, changes, head, lifetime, page, selected, shown_history, state, version,
+};

@@ -25,6 +25,44 @@ pub async fn page(executor: impl PgExecutor<'_>, after: i64, limit: i64) -> Resu
     rows.iter().map(recorded).collect()
 }
 
+/// A range of positions, and which of its events are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// Only events after this position.
+    pub after: i64,
+    /// Only events up to this position.
+    pub upto: i64,
+    /// Events of these organizations.
+    pub organizations: &'a [String],
+    /// And events with these wire names of any organization.
+    pub event_types: &'a [&'a str],
+    /// The maximum number of events.
+    pub limit: i64,
+}
+
+/// The first events of a selection, in order. Fewer than `limit` means that the range has no more.
+pub async fn selected(
+    executor: impl PgExecutor<'_>,
+    selection: &Selection<'_>,
+) -> Result<Vec<Recorded>, ReadError> {
+    let query = format!(
+        "select {COLUMNS}
+         from events
+         where position > $1 and position <= $2 and (organization_id = any($3) or event_type = any($4))
+         order by position
+         limit $5"
+    );
+    let rows = sqlx::query(&query)
+        .bind(selection.after)
+        .bind(selection.upto)
+        .bind(selection.organizations)
+        .bind(selection.event_types)
+        .bind(selection.limit)
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(recorded).collect()
+}
+
 /// The position of the last event; 0 if there is none.
 pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
     Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)

@@ -1,5 +1,7 @@
 //! The rule of who may see an identity, and queries for single identities.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::{FromRow, PgExecutor, Row as _};
 use time::OffsetDateTime;
@@ -224,4 +226,39 @@ pub async fn find_by_id(
         .fetch_optional(executor)
         .await?;
     present.map(|present| Ok(Present { body: present.body.shown_to(viewer)?, ..present })).transpose()
+}
+
+/// What several agents see of one identity.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// The organization of all of them.
+    pub organization_id: &'a str,
+    /// The agents.
+    pub viewers: &'a [Uuid],
+    /// The identity.
+    pub target: Uuid,
+}
+
+/// The identity as each of the agents sees it. Those that do not see it are left out.
+pub async fn seen_by(
+    executor: impl PgExecutor<'_>,
+    sight: &Sight<'_>,
+) -> Result<HashMap<Uuid, IdentityBody>, sqlx::Error> {
+    let rows = sqlx::query(concat!(
+        "select wanted.viewer as viewer, seen.id, seen.version, seen.changed_at, seen.document, seen.access
+         from unnest($2::uuid[]) as wanted (viewer)
+         cross join lateral (",
+        single!("$1", "wanted.viewer", "id = $3"),
+        " offset 0) as seen"
+    ))
+    .bind(sight.organization_id)
+    .bind(sight.viewers)
+    .bind(sight.target)
+    .fetch_all(executor)
+    .await?;
+    let body = |row| {
+        let viewer: Uuid = sqlx::Row::try_get(row, "viewer")?;
+        Ok((viewer, IdentityBody::from_row(row)?.shown_to(&Viewer::Agent(viewer))?))
+    };
+    rows.iter().map(body).collect()
 }

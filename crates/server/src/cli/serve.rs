@@ -39,7 +39,7 @@ pub(super) async fn run(
         Err(error) => return Err(error),
     };
     let outcome = tokio::select! {
-        started = start(settings, signing.clone(), secrets.clone(), &database, output) => started.map(Some),
+        started = start(settings, signing.clone(), secrets.clone(), &database, output, with_demo) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
     let demo = with_demo.then(|| Operator::new(database.pool().clone(), signing.clone()));
@@ -61,8 +61,10 @@ async fn start(
     secrets: SecretsSettings,
     database: &Database,
     output: Output,
+    with_demo: bool,
 ) -> anyhow::Result<Service> {
-    let service = Service::start(service_settings(settings, signing, secrets, database)).await?;
+    let settings = service_settings(settings, signing, secrets, database, with_demo);
+    let service = Service::start(settings).await?;
     let base = format!("{}://{}", service.scheme(), service.address());
     let metrics = service.metrics_address().map(|address| format!("http://{address}/metrics"));
     let mut lines = vec![format!("listening on {base}")];
@@ -125,6 +127,7 @@ fn service_settings(
     signing: SigningSettings,
     secrets: SecretsSettings,
     database: &Database,
+    with_demo: bool,
 ) -> ServiceSettings {
     let ServeSettings {
         listen,
@@ -135,8 +138,10 @@ fn service_settings(
         wire,
         quotas,
         postgres,
+        mut webhooks,
         idempotency_retention,
     } = settings.clone();
+    webhooks.policy.allows_loopback = with_demo;
     let database_url = database.url().clone();
     ServiceSettings {
         listen,
@@ -150,6 +155,7 @@ fn service_settings(
         wire,
         quotas,
         postgres,
+        webhooks,
         idempotency_retention,
         heartbeat: HEARTBEAT,
     }

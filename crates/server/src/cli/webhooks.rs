@@ -3,7 +3,9 @@
 use clap::Subcommand;
 use identity_projections::webhook_subscriptions::Row;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::deliveries::{self, ListFlags};
 use super::output::{Output, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
 use super::{Installation, as_operator};
@@ -21,12 +23,21 @@ pub(super) enum Command {
         /// Its id
         subscription_id: String,
     },
+    /// List what was sent to a subscription and what was answered, the newest first
+    Deliveries(ListFlags),
+    /// Send now what waits for another attempt at a subscription
+    Retry {
+        /// Its id
+        subscription_id: Uuid,
+    },
 }
 
 pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
     match command {
         Command::List { org } => list(&org, installation, output).await,
         Command::Disable { subscription_id } => disable(&subscription_id, installation, output).await,
+        Command::Deliveries(flags) => deliveries::list(&flags, installation, output).await,
+        Command::Retry { subscription_id } => deliveries::retry(subscription_id, installation, output).await,
     }
 }
 

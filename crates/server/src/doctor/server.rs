@@ -14,8 +14,8 @@ const OLDEST_VERSION: i32 = 140_000;
 const COLLATION_VERSIONS: i32 = 150_000;
 
 /// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, three of
-/// the service itself, two of a rebuild.
-const OTHER_CONNECTIONS: i64 = 7;
+/// the service itself, three for webhooks, two of a rebuild.
+const OTHER_CONNECTIONS: i64 = 10;
 
 /// How far the clock of the database may be from this machine's.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);

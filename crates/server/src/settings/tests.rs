@@ -218,6 +218,7 @@ fn no_password_is_shown_by_accident() {
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,
         postgres: PostgresSettings::default(),
+        webhooks: served.webhooks,
     };
     for shown in [format!("{file:?}"), format!("{database:?}"), format!("{service:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");

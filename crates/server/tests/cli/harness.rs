@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 31] = [
+const SETTINGS: [&str; 35] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -43,6 +43,10 @@ const SETTINGS: [&str; 31] = [
     "IDENTITYD_TLS_KEY",
     "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
+    "IDENTITYD_WEBHOOK_ALLOW_NETWORKS",
+    "IDENTITYD_WEBHOOK_PORTS",
+    "IDENTITYD_WEBHOOK_RETENTION_DAYS",
+    "IDENTITYD_WEBHOOK_RETRY_DELAYS",
     "NOTIFY_SOCKET",
     "NO_COLOR",
     "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -43,8 +43,8 @@ impl ReadForm for NewSubscription {
         "event_types": ["identity.updated"]
     }"#;
 
-    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let url = form.required("url", ABOUT_URL, address());
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
+        let url = form.required("url", ABOUT_URL, address(&settings.webhook_policy));
         let event_types = form.required("event_types", ABOUT_TYPES, event_types());
         let owner = owner(form);
         let context_config = form.lenient("context_config", ABOUT_CONTEXT, context());
@@ -113,9 +113,9 @@ impl ReadForm for ChangedSubscription {
     const NAME: &'static str = "UpdateWebhookSubscription";
     const EXAMPLE: &'static str = r#"{ "url": "https://harbor.example/other-events" }"#;
 
-    fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
+    fn read(form: &mut Form, settings: &AppSettings) -> Option<Self> {
         Some(Self {
-            url: form.optional("url", ABOUT_URL, address()),
+            url: form.optional("url", ABOUT_URL, address(&settings.webhook_policy)),
             event_types: form.optional("event_types", ABOUT_TYPES, event_types()),
             context_config: form.nullable("context_config", ABOUT_CONTEXT, context()),
             auth_token: form.nullable("auth_token", ABOUT_TOKEN, token()),

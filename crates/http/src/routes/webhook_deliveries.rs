@@ -1,0 +1,190 @@
+//! What was sent to webhooks, and sending it again. Contract, section 10.7. An agent sees deliveries of its identity's subscriptions
+//! only.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use identity_log::recorded::timestamp;
+use identity_webhooks::deliveries::{self, Delivery, Filter, Listed};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::json as answer;
+use crate::caller::{Caller, Segments, uuid_segment};
+use crate::code::Code;
+use crate::conditional::unless_same;
+use crate::error::ApiError;
+use crate::fault::Complaint;
+use crate::form::reader::{Reader, read_uuid};
+use crate::headers::IfNoneMatch;
+use crate::parameters::{Parameters, Query, ReadQuery, text};
+
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 200;
+
+/// Deeper pages would read, and leave out, ever more rows.
+const MAX_OFFSET: u32 = 100_000;
+
+/// One attempt to send an event to a webhook.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WebhookDelivery {
+    /// Its id, which the receiver was sent as `X-Inkbox-Request-ID`.
+    id: Uuid,
+    /// Its organization.
+    organization_id: String,
+    /// The subscription, which may be deleted since.
+    webhook_subscription_id: Uuid,
+    /// Always null: this service sends nothing about calls.
+    #[schema(required)]
+    phone_number_id: Option<Uuid>,
+    /// The event, the same in every attempt and to every subscription.
+    event_id: String,
+    /// Its type.
+    event_type: String,
+    /// Where it was sent.
+    url: String,
+    /// What was sent.
+    request_payload: String,
+    /// The status of the answer; null if there was none.
+    #[schema(required)]
+    response_status: Option<i16>,
+    /// How the answer begins.
+    #[schema(required)]
+    response_body: Option<String>,
+    /// Why there was no answer, or none that ended in time.
+    #[schema(required)]
+    error_detail: Option<String>,
+    /// How long it took.
+    duration_ms: i32,
+    /// Whether somebody asked for the event to be sent again.
+    is_replay: bool,
+    /// When the attempt began.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Whether it can be sent again.
+    replayable: bool,
+    /// Why not.
+    #[schema(required)]
+    replay_unavailable_reason: Option<&'static str>,
+}
+
+/// A page of deliveries.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WebhookDeliveries {
+    /// The deliveries, newest first.
+    deliveries: Vec<WebhookDelivery>,
+}
+
+impl WebhookDelivery {
+    fn of(Listed { delivery, is_replayable }: Listed) -> Self {
+        Self {
+            id: delivery.id,
+            organization_id: delivery.organization_id,
+            webhook_subscription_id: delivery.endpoint_id,
+            phone_number_id: None,
+            event_id: delivery.event_id,
+            event_type: delivery.event_type,
+            url: delivery.url,
+            request_payload: delivery.payload,
+            response_status: delivery.response_status,
+            response_body: delivery.response_body,
+            error_detail: delivery.error_detail,
+            duration_ms: delivery.duration_ms,
+            is_replay: delivery.is_replay,
+            created_at: timestamp(delivery.created_at),
+            replayable: is_replayable,
+            replay_unavailable_reason: (!is_replayable).then_some("subscription_gone"),
+        }
+    }
+}
+
+/// List deliveries of webhooks
+///
+/// Newest first. Each attempt is a delivery of its own.
+#[utoipa::path(get, path = "/api/v1/webhooks/deliveries", tag = "Webhooks",
+    responses((status = 200, description = "The deliveries", body = WebhookDeliveries)))]
+pub(crate) async fn list_webhook_deliveries(
+    caller: Caller,
+    query: Query<DeliveryQuery>,
+    IfNoneMatch(headers): IfNoneMatch,
+) -> Result<Response, ApiError> {
+    let mut parameters = query.parameters();
+    let filter = DeliveryQuery::read(&mut parameters);
+    parameters.finish()?;
+    let listed = deliveries::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
+    let deliveries = listed.into_iter().map(WebhookDelivery::of).collect();
+    // Something is sent without an event, so the history does not tell whether the list has changed.
+    unless_same(&headers, answer(StatusCode::OK, &WebhookDeliveries { deliveries })?).await
+}
+
+/// The parameters of the list.
+#[derive(Debug)]
+pub(crate) struct DeliveryQuery;
+
+impl DeliveryQuery {
+    fn read(parameters: &mut Parameters) -> Filter {
+        let mut id = |name, about| parameters.one(name, about, id());
+        let subscription_id = id("subscription_id", "Only those to this subscription");
+        let phone_number_id = id("phone_number_id", "Only those of this phone number");
+        let event_type = parameters.one("event_type", "Only those of this type", text());
+        let success =
+            parameters.one("success", "Only those that were answered with 2xx, or the others", flag());
+        let about = "How many; 50 if absent";
+        let limit = parameters.one("limit", about, number(1, MAX_LIMIT)).unwrap_or(DEFAULT_LIMIT);
+        let offset = parameters.one("offset", "How many of the newest are left out", number(0, MAX_OFFSET));
+        let (limit, offset) = (limit.into(), offset.unwrap_or_default().into());
+        Filter { subscription_id, phone_number_id, event_type, success, limit, offset }
+    }
+}
+
+impl ReadQuery for DeliveryQuery {
+    fn describe(parameters: &mut Parameters) {
+        Self::read(parameters);
+    }
+}
+
+fn id() -> impl Reader<str, Uuid> {
+    (|text: &str| read_uuid(&text.into()), || json!({ "type": "string", "format": "uuid" }))
+}
+
+fn flag() -> impl Reader<str, bool> {
+    let read = |text: &str| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Complaint::new("bool_parsing", "Input should be true or false")),
+    };
+    (read, || json!({ "type": "boolean" }))
+}
+
+fn number(least: u32, most: u32) -> impl Reader<str, u32> {
+    let read = move |text: &str| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let message = format!("Input should be a whole number from {least} to {most}");
+        number.ok_or_else(|| Complaint::new("value_error", message))
+    };
+    (read, move || json!({ "type": "integer", "minimum": least, "maximum": most }))
+}
+
+/// Send a delivery again
+///
+/// Once and at once: the same event to the present address of its subscription, signed anew. Answers with the new delivery when the
+/// receiver has answered, or has not within 10 s; what became of it is in the delivery.
+#[utoipa::path(post, path = "/api/v1/webhooks/deliveries/{delivery_id}/replay", tag = "Webhooks",
+    responses((status = 200, description = "The new delivery", body = WebhookDelivery)),
+    extensions(("x-errors" = json!([Code::WebhookDeliveryNotFound, Code::WebhookSubscriptionGone]))))]
+pub(crate) async fn replay_webhook_delivery(
+    caller: Caller,
+    Segments(id): Segments<String>,
+) -> Result<Response, ApiError> {
+    let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
+    caller.admission().enter()?;
+    let replayed = caller.webhooks().replay(&delivery).await?;
+    let delivery = replayed.ok_or_else(ApiError::webhook_subscription_gone)?;
+    answer(StatusCode::OK, &WebhookDelivery::of(Listed { delivery, is_replayable: true }))
+}
+
+async fn find(caller: &Caller, id: Uuid) -> Result<Delivery, ApiError> {
+    let found = deliveries::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
+    found.ok_or_else(ApiError::webhook_delivery_not_found)
+}

@@ -1,0 +1,297 @@
+//! Sends what is due.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use identity_domain::Command;
+use identity_domain::webhook_subscription::{Command as SubscriptionCommand, DisableReason};
+use identity_log::signing_keys::{self, SecretsKey, SigningKeyError};
+use identity_log::webhook_tokens::{self, TokenError};
+use identity_log::{Actor, Append, Fate, Log, Metadata, ids};
+use secrecy::ExposeSecret as _;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::attempt::{Attempt, Sender};
+use crate::metrics::Metrics;
+use crate::queue::claims::{self, Capacity, Claim};
+use crate::queue::records;
+use crate::schedule::{Attempted, Next, Outcome, Reason, Schedule};
+use crate::signature::Signed;
+
+/// How many deliveries of this process are on their way at the same time.
+const MAX_IN_FLIGHT: usize = 1024;
+
+/// Of those, how many may be for endpoints to which everything fails.
+const MAX_FAILING_IN_FLIGHT: usize = 512;
+
+/// How many rows are claimed at a time.
+const MAX_CLAIMED: usize = 256;
+
+/// After how long without news the queue is looked at.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long finished attempts are gathered before the next rows are claimed.
+const GATHERING_TIME: Duration = Duration::from_millis(5);
+
+/// How much longer than an attempt a lease is. What became of the attempt is written in this time.
+const LEASE_MARGIN: Duration = Duration::from_secs(20);
+
+/// What a delivery needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivering {
+    pub(crate) pool: PgPool,
+    pub(crate) sender: Sender,
+    pub(crate) secrets_key: SecretsKey,
+    pub(crate) schedule: Arc<Schedule>,
+    pub(crate) metrics: Metrics,
+    pub(crate) timeout: Duration,
+}
+
+/// The task that sends.
+#[derive(Debug)]
+pub struct Dispatcher {
+    delivering: Delivering,
+    log: Log,
+    wake: Arc<Notify>,
+}
+
+/// Why a request cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeaderError {
+    /// The identity has no signing key.
+    #[error("identity {0} has no signing key")]
+    NoKey(Uuid),
+    /// The signing key cannot be read.
+    #[error(transparent)]
+    Key(#[from] SigningKeyError),
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Something is no value of a header.
+    #[error("this is no value of a header")]
+    Value(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// Claims of attempts that run.
+type Running = HashMap<Uuid, OffsetDateTime>;
+
+impl Dispatcher {
+    pub(crate) fn new(delivering: Delivering, log: Log, wake: Arc<Notify>) -> Self {
+        Self { delivering, log, wake }
+    }
+
+    /// Sends until it is told to stop. Attempts that run then are given up, and their rows given back.
+    pub async fn run(self, mut stop: oneshot::Receiver<()>) {
+        let (mut attempts, mut running) = (JoinSet::new(), Running::new());
+        loop {
+            if let Err(error) = self.begin(&mut attempts, &mut running).await {
+                tracing::warn!(error = &error as &dyn Error, "cannot claim webhooks, trying again");
+            }
+            tokio::select! {
+                _ = &mut stop => break,
+                () = self.wake.notified() => {}
+                Some(finished) = attempts.join_next() => forget(&mut running, finished),
+                () = tokio::time::sleep(MAX_SILENCE) => {}
+            }
+            tokio::time::sleep(GATHERING_TIME).await;
+            while let Some(finished) = attempts.try_join_next() {
+                forget(&mut running, finished);
+            }
+        }
+        attempts.shutdown().await;
+        let rest: Vec<(Uuid, OffsetDateTime)> = running.into_iter().collect();
+        if let Err(error) = claims::release(&self.delivering.pool, &rest).await {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "webhooks that were being sent wait until their leases end"
+            );
+        }
+    }
+
+    /// Claims rows and begins to send them, until there are no more or enough are on their way.
+    async fn begin(&self, attempts: &mut JoinSet<Uuid>, running: &mut Running) -> Result<(), sqlx::Error> {
+        loop {
+            let rows = (MAX_IN_FLIGHT - attempts.len().min(MAX_IN_FLIGHT)).min(MAX_CLAIMED);
+            if rows == 0 {
+                return Ok(());
+            }
+            let capacity = Capacity {
+                rows: i64::try_from(rows).unwrap_or(i64::MAX),
+                failing: attempts.len() < MAX_FAILING_IN_FLIGHT,
+                lease: self.delivering.timeout + LEASE_MARGIN,
+            };
+            let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
+            let is_all = claimed.len() < rows;
+            for claim in claimed {
+                running.insert(claim.id, claim.lease_until);
+                attempts.spawn(deliver(self.delivering.clone(), self.log.clone(), claim));
+            }
+            if is_all {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The row of an attempt that panicked stays claimed until its lease ends.
+fn forget(running: &mut Running, finished: Result<Uuid, tokio::task::JoinError>) {
+    match finished {
+        Ok(id) => drop(running.remove(&id)),
+        Err(error) => tracing::error!(error = &error as &dyn Error, "an attempt of a webhook was cut off"),
+    }
+}
+
+/// Sends a delivery once, and writes what became of it.
+async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
+    let id = ids::mint();
+    let attempt = delivering.attempt(&claim, id).await;
+    let attempted = Attempted {
+        now: claim.now + attempt.duration,
+        attempts: u32::try_from(claim.attempts).unwrap_or(u32::MAX),
+        failing_since: claim.failing_since,
+        random: rand::random(),
+    };
+    let next = delivering.schedule.next(attempt.outcome(), &attempted);
+    delivering.metrics.count(attempt.outcome());
+    note(&claim, &attempt, next);
+    match records::record(&delivering.pool, &claim, id, &attempt, next).await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "cannot write what became of a webhook: it is sent again");
+        }
+    }
+    if let Next::Disable(reason) = next {
+        disable(&log, &claim, reason).await;
+    }
+    claim.id
+}
+
+/// A line of the log for each attempt, without bodies, secrets, and the path of the URL, which can be a secret, too.
+fn note(claim: &Claim, attempt: &Attempt, next: Next) {
+    let host = url::Url::parse(&claim.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    tracing::info!(
+        subscription = %claim.endpoint_id,
+        event = claim.event_id,
+        host,
+        attempt = claim.attempts,
+        status = attempt.status,
+        error = attempt.error,
+        milliseconds = attempt.stored_duration(),
+        next = next.as_str(),
+        "sent a webhook"
+    );
+}
+
+impl Delivering {
+    async fn attempt(&self, claim: &Claim, id: Uuid) -> Attempt {
+        let target = Target {
+            url: &claim.url,
+            endpoint_id: claim.endpoint_id,
+            identity_id: claim.identity_id,
+            has_auth_token: claim.has_auth_token,
+        };
+        self.send(&target, id, &claim.event_id, &claim.payload, claim.now).await
+    }
+
+    /// Signs a payload and sends it.
+    pub(crate) async fn send(
+        &self,
+        target: &Target<'_>,
+        id: Uuid,
+        event_id: &str,
+        payload: &str,
+        moment: OffsetDateTime,
+    ) -> Attempt {
+        let body = Bytes::copy_from_slice(payload.as_bytes());
+        let signed = Signed { request_id: &id.to_string(), event_id, moment, body: &body };
+        match self.headers(target, &signed).await {
+            Ok(headers) => self.sender.send(target.url, headers, body).await,
+            Err(error) => Attempt::failed(error.to_string()),
+        }
+    }
+
+    async fn headers(&self, target: &Target<'_>, signed: &Signed<'_>) -> Result<HeaderMap, HeaderError> {
+        let key = signing_keys::find(&self.pool, &self.secrets_key, target.identity_id).await?;
+        let mut headers = signed.headers(&key.ok_or(HeaderError::NoKey(target.identity_id))?)?;
+        if target.has_auth_token
+            && let Some(token) =
+                webhook_tokens::find(&self.pool, &self.secrets_key, target.endpoint_id).await?
+        {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// Where a delivery goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) endpoint_id: Uuid,
+    pub(crate) identity_id: Uuid,
+    pub(crate) has_auth_token: bool,
+}
+
+/// Disables a subscription. If that fails, the next failure of the endpoint disables it.
+async fn disable(log: &Log, claim: &Claim, reason: Reason) {
+    let reason = match reason {
+        Reason::Gone => DisableReason::Gone,
+        Reason::Failing => DisableReason::Failing,
+    };
+    let append = Append {
+        organization_id: claim.organization_id.clone(),
+        aggregate_id: claim.endpoint_id.to_string(),
+        command: Command::WebhookSubscription(SubscriptionCommand::Disable(reason)),
+        actor: Actor::Service,
+        secret_sha256: String::new(),
+        metadata: Metadata::new(&Actor::Service, &claim.id.to_string()),
+        expected_version: None,
+        repeatable: None,
+        ciphertexts: vec![],
+        companion: None,
+        fate: Fate::default(),
+    };
+    let (subscription, reason) = (claim.endpoint_id, reason.as_str());
+    match log.append(append).await {
+        Ok(_) => tracing::warn!(%subscription, reason, "disabled a webhook subscription"),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn Error, %subscription, "cannot disable a webhook subscription");
+        }
+    }
+}
+
+impl Next {
+    /// What the log calls it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "delivered",
+            Self::RetryAt(_) => "retry",
+            Self::Abandon => "abandoned",
+            Self::Disable(_) => "disabled",
+        }
+    }
+}
+
+impl Outcome {
+    /// The value of its label in the metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed { .. } => "failed",
+            Self::Gone => "gone",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Webhooks: where they may be sent, how they are signed, and what is sent when.
+//!
+//! # Code map
+//! - [`address`]: which URLs and addresses may be reached. `connector`: connections to those and to no others.
+//! - [`signature`]: the headers by which a receiver knows who sends.
+//! - [`attempt`]: one POST and its answer.
+//! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
+//! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
+//! - [`deliveries`]: what was sent and what was answered.
+//! - [`log_endpoints`]: the whole history of an organization, in order.
+
+pub mod address;
+pub mod attempt;
+mod connector;
+pub mod deliveries;
+mod dispatcher;
+pub mod log_endpoints;
+pub mod metrics;
+pub mod queue;
+pub mod schedule;
+pub mod signature;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity_log::Log;
+use identity_log::follow::Head;
+use identity_log::signing_keys::SecretsKey;
+use sqlx::PgPool;
+use tokio::sync::{Notify, watch};
+
+use crate::address::{Policy, Refusal, Resolver, SystemResolver};
+use crate::attempt::Sender;
+use crate::dispatcher::Delivering;
+use crate::metrics::Metrics;
+use crate::schedule::Schedule;
+
+pub use crate::dispatcher::Dispatcher;
+pub use crate::log_endpoints::worker::LogSender;
+pub use crate::queue::fan_out::FanOut;
+
+/// The settings of webhooks.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where they may be sent.
+    pub policy: Policy,
+    /// When they are repeated.
+    pub schedule: Schedule,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// How long deliveries are kept.
+    pub retention: Duration,
+}
+
+/// What the parts of webhooks share, and what requests need of them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    delivering: Delivering,
+    policy: Arc<Policy>,
+    resolver: Arc<dyn Resolver>,
+    wake: Arc<Notify>,
+}
+
+impl Webhooks {
+    /// Webhooks over a database.
+    pub fn new(
+        pool: PgPool,
+        secrets_key: SecretsKey,
+        settings: &Settings,
+        metrics: Metrics,
+    ) -> Result<Self, attempt::SenderError> {
+        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
+        let sender = Sender::new(settings.policy.clone(), Arc::clone(&resolver), settings.timeout)?;
+        let (schedule, timeout) = (Arc::new(settings.schedule.clone()), settings.timeout);
+        let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout };
+        Ok(Self { delivering, policy: Arc::new(settings.policy.clone()), resolver, wake: Arc::default() })
+    }
+
+    /// Whether something may be sent to a URL, as far as can be said at present: its host is resolved.
+    pub async fn check(&self, url: &str) -> Result<(), Refusal> {
+        self.policy.reach(url, &*self.resolver).await.map(drop)
+    }
+
+    /// Closes the connections. Its tasks must have ended.
+    pub async fn close(&self) {
+        self.delivering.pool.close().await;
+    }
+
+    /// The task that reads the log.
+    pub fn fan_out(&self, head: watch::Receiver<Head>) -> FanOut {
+        FanOut::new(self.delivering.pool.clone(), head, Arc::clone(&self.wake))
+    }
+
+    /// The task that sends histories to log endpoints.
+    pub fn log_sender(&self, head: watch::Receiver<Head>) -> LogSender {
+        LogSender::new(self.delivering.clone(), head)
+    }
+
+    /// The task that sends.
+    pub fn dispatcher(&self, log: Log) -> Dispatcher {
+        Dispatcher::new(self.delivering.clone(), log, Arc::clone(&self.wake))
+    }
+}

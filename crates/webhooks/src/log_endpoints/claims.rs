@@ -1,0 +1,130 @@
+//! Takes log endpoints that have something to get, and writes how far each has come.
+
+use std::time::Duration;
+
+use sqlx::{FromRow, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::attempt::Attempt;
+use crate::schedule::{Next, Reason};
+
+/// A log endpoint to which this process sends until the lease ends.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Claim {
+    pub(super) id: Uuid,
+    pub(super) organization_id: String,
+    pub(super) url: String,
+    pub(super) event_types: Option<Vec<String>>,
+    pub(super) signing_key: Vec<u8>,
+    pub(super) sequence: i64,
+    /// The end of the history when the endpoint was claimed.
+    pub(super) head: i64,
+    pub(super) attempts: i32,
+    pub(super) failing_since: Option<OffsetDateTime>,
+    pub(super) lease_until: OffsetDateTime,
+    /// The clock of the database.
+    pub(super) now: OffsetDateTime,
+}
+
+/// Claims endpoints whose cursor is behind the history of their organization.
+pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Claim>, sqlx::Error> {
+    sqlx::query_as(
+        "with due as materialized (
+             select endpoint.id, head.sequence as head
+             from webhook_log_endpoints as endpoint
+             join organization_heads as head on head.organization_id = endpoint.organization_id
+             where endpoint.disabled_reason is null
+               and endpoint.sequence < head.sequence
+               and endpoint.due_at <= now()
+               and (endpoint.lease_until is null or endpoint.lease_until <= now())
+             order by endpoint.due_at
+             limit $1
+             for update of endpoint skip locked
+         ), fast as (
+             select set_config('synchronous_commit', 'off', true)
+         )
+         update webhook_log_endpoints as row
+         set lease_until = clock_timestamp() + make_interval(secs => $2)
+         from due, fast
+         where row.id = due.id
+         returning row.id, organization_id, url, event_types, signing_key, sequence, head, attempts, failing_since,
+                   lease_until, now() as now",
+    )
+    .bind(limit)
+    .bind(lease.as_secs_f64())
+    .fetch_all(pool)
+    .await
+}
+
+/// Moves the cursor behind what was delivered, or left out, and renews the lease. Returns the new lease and the
+/// moment; `None` if the endpoint was
+/// deleted, or its lease is gone.
+pub(super) async fn advance(
+    pool: &PgPool,
+    claim: &Claim,
+    sequence: i64,
+    attempt: Option<&Attempt>,
+    lease: Duration,
+) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, sqlx::Error> {
+    sqlx::query_as(
+        "with fast as (
+             select set_config('synchronous_commit', 'off', true)
+         )
+         update webhook_log_endpoints
+         set sequence = $3, attempts = 0, failing_since = null,
+             last_attempt_at = case when $4 then now() else last_attempt_at end,
+             last_status = case when $4 then $5 else last_status end,
+             last_error = case when $4 then null else last_error end,
+             lease_until = clock_timestamp() + make_interval(secs => $6)
+         from fast
+         where id = $1 and lease_until = $2
+         returning lease_until, now()",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .bind(sequence)
+    .bind(attempt.is_some())
+    .bind(attempt.and_then(Attempt::stored_status))
+    .bind(lease.as_secs_f64())
+    .fetch_optional(pool)
+    .await
+}
+
+/// Writes that an attempt failed, and ends the lease.
+pub(super) async fn fail(
+    pool: &PgPool,
+    claim: &Claim,
+    attempt: &Attempt,
+    next: Next,
+) -> Result<(), sqlx::Error> {
+    let due_at = if let Next::RetryAt(moment) = next { moment } else { claim.now };
+    let reason = if let Next::Disable(reason) = next { Some(Reason::as_str(reason)) } else { None };
+    sqlx::query(
+        "update webhook_log_endpoints
+         set attempts = $3, failing_since = coalesce(failing_since, $4), last_attempt_at = $4, last_status = $5,
+             last_error = $6, due_at = $7, disabled_reason = $8, lease_until = null
+         where id = $1 and lease_until = $2",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .bind(claim.attempts)
+    .bind(claim.now)
+    .bind(attempt.stored_status())
+    .bind(attempt.error.as_deref())
+    .bind(due_at)
+    .bind(reason)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Ends the lease of an endpoint that has everything.
+pub(super) async fn release(pool: &PgPool, claim: &Claim) -> Result<(), sqlx::Error> {
+    sqlx::query("update webhook_log_endpoints set lease_until = null where id = $1 and lease_until = $2")
+        .bind(claim.id)
+        .bind(claim.lease_until)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Sends histories.
+
+use std::error::Error;
+use std::time::Duration;
+
+use identity_log::follow::Head;
+use identity_log::{ReadError, ids};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::claims::{self, Claim};
+use super::history::{self, Event};
+use crate::attempt::Attempt;
+use crate::dispatcher::Delivering;
+use crate::schedule::{Attempted, Next};
+use crate::signature::Signed;
+
+/// To how many endpoints this process sends at the same time.
+const MAX_ENDPOINTS: usize = 256;
+
+/// How much longer than an attempt a lease is.
+const LEASE_MARGIN: Duration = Duration::from_secs(20);
+
+/// After how long without news endpoints are looked at.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long commits are gathered before endpoints are looked at.
+const GATHERING_TIME: Duration = Duration::from_millis(10);
+
+/// The task that sends histories.
+#[derive(Debug)]
+pub struct LogSender {
+    delivering: Delivering,
+    head: watch::Receiver<Head>,
+}
+
+/// Why an endpoint is not served.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("the history cannot be read")]
+    Read(#[from] ReadError),
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+}
+
+impl LogSender {
+    pub(crate) fn new(delivering: Delivering, head: watch::Receiver<Head>) -> Self {
+        Self { delivering, head }
+    }
+
+    /// Sends until it is told to stop. What is on its way then is sent again later.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut serving = JoinSet::new();
+        loop {
+            if let Err(error) = self.begin(&mut serving).await {
+                tracing::warn!(error = &error as &dyn Error, "cannot claim log endpoints, trying again");
+            }
+            tokio::select! {
+                _ = &mut stop => break,
+                Ok(()) = self.head.changed() => {}
+                Some(_served) = serving.join_next() => {}
+                () = tokio::time::sleep(MAX_SILENCE) => {}
+            }
+            tokio::time::sleep(GATHERING_TIME).await;
+            while serving.try_join_next().is_some() {}
+        }
+        serving.shutdown().await;
+    }
+
+    async fn begin(&self, serving: &mut JoinSet<()>) -> Result<(), sqlx::Error> {
+        let free = MAX_ENDPOINTS.saturating_sub(serving.len());
+        if free == 0 {
+            return Ok(());
+        }
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        for claim in claims::claim(&self.delivering.pool, limit, self.delivering.lease()).await? {
+            serving.spawn(told_to(self.delivering.clone(), claim));
+        }
+        Ok(())
+    }
+}
+
+impl Delivering {
+    fn lease(&self) -> Duration {
+        self.timeout + LEASE_MARGIN
+    }
+}
+
+async fn told_to(delivering: Delivering, claim: Claim) {
+    let id = claim.id;
+    if let Err(error) = serve(&delivering, claim).await {
+        tracing::warn!(error = &error as &dyn Error, endpoint = %id, "a log endpoint waits until its lease ends");
+    }
+}
+
+/// Sends one event after the other, until one fails or the endpoint has everything.
+async fn serve(delivering: &Delivering, mut claim: Claim) -> Result<(), ServeError> {
+    loop {
+        let (events, is_all) = history::next(&delivering.pool, &claim).await?;
+        for event in events {
+            let attempt = attempt(delivering, &claim, &event).await;
+            let next = next(delivering, &mut claim, &attempt);
+            note(&claim, &event, &attempt, next);
+            if next != Next::Done {
+                return Ok(claims::fail(&delivering.pool, &claim, &attempt, next).await?);
+            }
+            if !advance(delivering, &mut claim, event.sequence, Some(&attempt)).await? {
+                return Ok(());
+            }
+        }
+        if is_all {
+            let head = claim.head;
+            // What was left out, since it is of another type, is passed.
+            if claim.sequence < head && !advance(delivering, &mut claim, head, None).await? {
+                return Ok(());
+            }
+            return Ok(claims::release(&delivering.pool, &claim).await?);
+        }
+    }
+}
+
+/// Moves the cursor. Returns false if the endpoint is not this process's any more.
+async fn advance(
+    delivering: &Delivering,
+    claim: &mut Claim,
+    sequence: i64,
+    attempt: Option<&Attempt>,
+) -> Result<bool, sqlx::Error> {
+    let lease = claims::advance(&delivering.pool, claim, sequence, attempt, delivering.lease()).await?;
+    let Some((lease_until, now)) = lease else { return Ok(false) };
+    *claim = Claim { sequence, lease_until, now, attempts: 0, failing_since: None, ..claim.clone() };
+    Ok(true)
+}
+
+async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Attempt {
+    let key = match delivering.secrets_key.open(claim.id, &claim.signing_key) {
+        Ok(key) => key,
+        Err(error) => return Attempt::failed(error.to_string()),
+    };
+    let body = event.envelope.as_bytes();
+    let id = ids::mint().to_string();
+    let signed = Signed { request_id: &id, event_id: &event.id, moment: claim.now, body };
+    match signed.headers(&key) {
+        Ok(headers) => delivering.sender.send(&claim.url, headers, body.to_vec().into()).await,
+        Err(error) => Attempt::failed(error.to_string()),
+    }
+}
+
+fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
+    claim.attempts = claim.attempts.saturating_add(1);
+    delivering.metrics.count(attempt.outcome());
+    let attempted = Attempted {
+        now: claim.now + attempt.duration,
+        attempts: u32::try_from(claim.attempts).unwrap_or(u32::MAX),
+        failing_since: claim.failing_since,
+        random: rand::random(),
+    };
+    delivering.schedule.next_in_order(attempt.outcome(), &attempted)
+}
+
+/// A line of the log for each attempt that failed, without bodies, secrets, and the path of the URL. Successes are too many.
+fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
+    let host = url::Url::parse(&claim.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    if next == Next::Done {
+        tracing::debug!(endpoint = %claim.id, sequence = event.sequence, "sent an event to a log endpoint");
+        return;
+    }
+    tracing::warn!(
+        endpoint = %claim.id,
+        sequence = event.sequence,
+        host,
+        status = attempt.status,
+        error = attempt.error,
+        milliseconds = attempt.stored_duration(),
+        next = next.as_str(),
+        "a log endpoint did not take an event"
+    );
+}

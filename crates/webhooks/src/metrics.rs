@@ -1,0 +1,60 @@
+//! What is counted of webhooks.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use sqlx::PgExecutor;
+
+use crate::schedule::Outcome;
+
+/// Up to how many rows of the queue are counted.
+pub const MAX_COUNTED: i64 = 10_000;
+
+/// Counters of this process. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    attempts: Family<OutcomeLabel, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    /// Counters that are shown by a registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "Webhooks that were sent, by what became of them";
+        registry.register("webhook_attempts", help, metrics.attempts.clone());
+        metrics
+    }
+
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.attempts.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+}
+
+/// What waits to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many rows the queue has, up to [`MAX_COUNTED`].
+    pub rows: i64,
+    /// How old its oldest row is.
+    pub oldest: Duration,
+}
+
+/// Looks at the queue.
+pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
+    let (rows, oldest): (i64, f64) = sqlx::query_as(
+        "select (select count(*) from (select from webhook_queue order by created_at limit $1) as counted),
+                coalesce(extract(epoch from now() - (select min(created_at) from webhook_queue))::float8, 0)",
+    )
+    .bind(MAX_COUNTED)
+    .fetch_one(executor)
+    .await?;
+    Ok(Waiting { rows, oldest: Duration::try_from_secs_f64(oldest).unwrap_or_default() })
+}

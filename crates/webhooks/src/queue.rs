@@ -1,0 +1,41 @@
+//! From the log to the queue, and from the queue to the receivers.
+//!
+//!     log ─▶ fan-out ─▶ webhook_queue ─▶ dispatcher ─▶ receiver
+//!              │              ▲              │
+//!        webhook_cursor       └── later ─────┴─▶ webhook_deliveries, the log of attempts
+//!
+//! The log is the outbox: a commit writes nothing for webhooks. One process at a time reads the log in order from
+//! `webhook_cursor`. In one transaction it writes the rows of the queue and moves the cursor, so after a crash there are both or
+//! neither: no event is left out, and none is queued twice.
+//!
+//! Every process sends. It claims rows with a lease: after a crash the lease ends, and another process claims the rows. A
+//! delivery can therefore be sent twice, with the same event id. For the same reason these transactions do not wait for the
+//! disk (`synchronous_commit = off`): if Postgres itself crashes, the last of them are done again.
+
+pub(crate) mod audience;
+pub(crate) mod claims;
+pub(crate) mod fan_out;
+pub(crate) mod payload;
+pub(crate) mod records;
+
+use std::time::Duration;
+
+/// How long a task waits before it tries again what failed.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why nothing could be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[from] identity_log::ReadError),
+    /// An identity as it was before its deletion cannot be read.
+    #[error("a deleted identity cannot be read")]
+    Past(#[from] identity_projections::past::PastError),
+    /// Postgres refused a statement, or was unavailable.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+    /// A document cannot be read or written as JSON.
+    #[error("a payload does not encode")]
+    Payload(#[from] serde_json::Error),
+}

@@ -1,0 +1,113 @@
+//! Writes what became of an attempt: a row of the log of deliveries, and what happens next with the row of the queue.
+
+use sqlx::{FromRow, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::claims::Claim;
+use crate::attempt::Attempt;
+use crate::schedule::Next;
+
+/// A row of the log of deliveries.
+#[derive(Debug, Clone, FromRow)]
+pub struct Delivery {
+    /// Its id.
+    pub id: Uuid,
+    /// The organization.
+    pub organization_id: String,
+    /// The subscription.
+    pub endpoint_id: Uuid,
+    /// The identity of the subscription.
+    pub identity_id: Uuid,
+    /// Another identity that the payload shows.
+    pub shown_id: Option<Uuid>,
+    /// The event, the same in every attempt.
+    pub event_id: String,
+    /// Its type.
+    pub event_type: String,
+    /// Where it was sent.
+    pub url: String,
+    /// What was sent.
+    pub payload: String,
+    /// The status of the answer.
+    pub response_status: Option<i16>,
+    /// How the answer begins.
+    pub response_body: Option<String>,
+    /// Why there was no answer.
+    pub error_detail: Option<String>,
+    /// How long it took.
+    pub duration_ms: i32,
+    /// Whether somebody asked for it to be sent again.
+    pub is_replay: bool,
+    /// When the attempt began.
+    pub created_at: OffsetDateTime,
+}
+
+/// The columns of a [`Delivery`].
+pub(crate) const COLUMNS: &str = "id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url, payload, response_status, \
+     response_body, error_detail, duration_ms, is_replay, created_at";
+
+impl Attempt {
+    /// The status, as the database has it.
+    pub(crate) fn stored_status(&self) -> Option<i16> {
+        self.status.and_then(|status| i16::try_from(status).ok())
+    }
+
+    /// The milliseconds, as the database has them.
+    pub(crate) fn stored_duration(&self) -> i32 {
+        i32::try_from(self.duration.as_millis()).unwrap_or(i32::MAX)
+    }
+}
+
+/// Writes what became of an attempt. If the lease has ended and another process has the row, or the row was deleted, nothing is
+/// written. Returns whether it was.
+pub(crate) async fn record(
+    pool: &PgPool,
+    claim: &Claim,
+    id: Uuid,
+    attempt: &Attempt,
+    next: Next,
+) -> Result<bool, sqlx::Error> {
+    let retry_at = match next {
+        Next::RetryAt(moment) => Some(moment),
+        Next::Done | Next::Abandon | Next::Disable(_) => None,
+    };
+    let recorded = sqlx::query(
+        "with fast as (
+             select set_config('synchronous_commit', 'off', true)
+         ), row as (
+             select webhook_queue.* from webhook_queue, fast where id = $1 and lease_until = $2
+         ), later as (
+             update webhook_queue set due_at = $3, lease_until = null
+             where id in (select id from row) and $3::timestamptz is not null
+         ), done as (
+             delete from webhook_queue where id in (select id from row) and $3::timestamptz is null
+         ), failing as (
+             insert into webhook_endpoints (endpoint_id, failing_since)
+             select endpoint_id, $4 from row where not $5
+             on conflict on constraint webhook_endpoints_pkey do nothing
+         ), working as (
+             delete from webhook_endpoints where endpoint_id in (select endpoint_id from row) and $5
+         )
+         insert into webhook_deliveries (id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url,
+                                         payload, response_status, response_body, error_detail, duration_ms, is_replay,
+                                         created_at)
+         select $6, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, $7, payload, $8, $9, $10, $11,
+                false, $4
+         from row",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .bind(retry_at)
+    .bind(claim.now)
+    .bind(next == Next::Done)
+    .bind(id)
+    .bind(&claim.url)
+    .bind(attempt.stored_status())
+    .bind(attempt.body.as_deref())
+    .bind(attempt.error.as_deref())
+    .bind(attempt.stored_duration())
+    .execute(pool)
+    .await?;
+    Ok(recorded.rows_affected() > 0)
+}

@@ -1,0 +1,206 @@
+//! Histories that are sent to an address in order.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::deliveries::{hold_signatures, settings};
+use super::receiver::{Reaction, Received, Receiver};
+use super::{path_of_endpoint, refused};
+use crate::harness::{Caller, NOBODY, World, eventually, text};
+
+const ENDPOINTS: &str = "/webhooks/log-endpoints";
+
+fn send_history(admin: &Caller, receiver: &Receiver, after: i64) -> Value {
+    admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": after })).created()
+}
+
+fn sequence(arrived: &Received) -> i64 {
+    arrived.json()["organization_sequence"].as_i64().unwrap()
+}
+
+fn delivered_upto(admin: &Caller, endpoint: &Value) -> i64 {
+    let listed = admin.get(ENDPOINTS).ok()["log_endpoints"].clone();
+    let found = listed.as_array().unwrap().iter().find(|one| one["id"] == endpoint["id"]).unwrap().clone();
+    found["delivered_upto"].as_i64().unwrap()
+}
+
+#[test]
+fn the_history_arrives_in_order_however_often_the_receiver_fails() {
+    let world = World::with_webhooks(settings());
+    // Every third request fails, and sometimes two in a row.
+    let receiver =
+        Receiver::reacting(|number, _| Reaction::Status(if number % 7 % 3 == 0 { 503 } else { 200 }));
+    let admin = world.admin();
+    let endpoint = send_history(&admin, &receiver, 0);
+    for number in 0..20 {
+        let handle = format!("agent-{number}");
+        admin.create(&handle);
+        for change in 0..24 {
+            admin.change(&handle, &json!({ "description": format!("change {change}") })).ok();
+        }
+    }
+    let last = world.events();
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == last);
+    let arrived = receiver.received();
+    let taken: Vec<i64> =
+        arrived.iter().enumerate().filter(|(n, _)| n % 7 % 3 != 0).map(|(_, one)| sequence(one)).collect();
+    assert_eq!(taken, (1..=last).collect::<Vec<i64>>());
+    let listed = admin.get("/events?limit=3").ok();
+    assert_eq!(listed["events"][2], arrived.iter().find(|one| sequence(one) == 3).unwrap().json());
+    hold_signatures(arrived.last().unwrap(), &text(&endpoint["signing_key"]));
+    // A replay repeats exactly the rest.
+    let before = arrived.len();
+    admin.post(&format!("{}/replay", path_of_endpoint(&endpoint)), &json!({ "after": last - 5 })).ok();
+    eventually("the rest is delivered", || {
+        receiver.received().len() > before && delivered_upto(&admin, &endpoint) == last
+    });
+    let again: Vec<i64> = receiver.received()[before..].iter().map(sequence).collect();
+    let mut rest = again.clone();
+    rest.dedup();
+    assert_eq!(rest, (last - 4..=last).collect::<Vec<i64>>(), "{again:?}");
+}
+
+#[test]
+fn only_the_types_that_are_named_are_sent_and_from_now_on_unless_a_place_is_named() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let admin = world.admin();
+    admin.create("before");
+    let body = json!({ "url": receiver.url(), "event_types": ["identity.created"] });
+    let endpoint = admin.post(ENDPOINTS, &body).created();
+    admin.create("after");
+    admin.change("after", &json!({ "description": "desk" })).ok();
+    admin.create("later");
+    eventually("the endpoint is up to date", || delivered_upto(&admin, &endpoint) == world.events());
+    let handles: Vec<String> =
+        receiver.received().iter().map(|one| text(&one.json()["payload"]["agent_handle"])).collect();
+    assert_eq!(handles, ["after", "later"]);
+}
+
+#[test]
+fn an_endpoint_that_is_gone_rests_until_a_replay() {
+    let world = World::with_webhooks(settings());
+    let receiver = Receiver::reacting(|number, _| Reaction::Status(if number == 0 { 410 } else { 200 }));
+    let admin = world.admin();
+    let endpoint = send_history(&admin, &receiver, 0);
+    let listed = || admin.get(ENDPOINTS).ok()["log_endpoints"][0].clone();
+    eventually("the endpoint is disabled", || listed()["disabled_reason"] == "gone");
+    assert_eq!(listed()["last_status"], 410);
+    admin.post(&format!("{}/replay", path_of_endpoint(&endpoint)), &json!({ "after": 0 })).ok();
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
+    assert_eq!(listed()["disabled_reason"], Value::Null);
+}
+
+#[test]
+fn admins_write_and_auditors_read() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let (admin, agent) = (world.admin(), world.agent("alpha"));
+    let endpoint = send_history(&admin, &receiver, 0);
+    let path = path_of_endpoint(&endpoint);
+    assert_eq!(world.auditor().get(ENDPOINTS).ok()["log_endpoints"][0]["id"], endpoint["id"]);
+    for caller in [&*agent, &world.auditor()] {
+        let body = json!({ "url": receiver.url() });
+        refused(caller.post(ENDPOINTS, &body), 403, "forbidden");
+        refused(caller.delete(&path), 403, "forbidden");
+    }
+    refused(agent.get(ENDPOINTS), 403, "forbidden");
+    refused(world.other_admin().delete(&path), 404, "log_endpoint_not_found");
+    refused(admin.delete(&format!("{ENDPOINTS}/{NOBODY}")), 404, "log_endpoint_not_found");
+    assert_eq!(world.other_admin().get(ENDPOINTS).ok()["log_endpoints"], json!([]));
+    for url in ["http://example.com/", "https://10.0.0.1/", "https://user@example.com/"] {
+        admin.post(ENDPOINTS, &json!({ "url": url })).invalid_at(&["body", "url"]);
+    }
+    for types in [json!([]), json!([""]), json!(["Identity"]), json!("identity.created"), json!([7])] {
+        let body = json!({ "url": receiver.url(), "event_types": types });
+        admin.post(ENDPOINTS, &body).invalid_at(&["body", "event_types"]);
+    }
+    admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": -1 })).invalid_at(&["body", "after"]);
+    admin.delete(&path).no_content();
+    for _ in 0..16 {
+        send_history(&admin, &receiver, 1_000_000);
+    }
+    refused(admin.post(ENDPOINTS, &json!({ "url": receiver.url() })), 429, "webhook_limit_reached");
+}
+
+/// A copy of the identities of an organization, kept as docs/webhooks.md says.
+#[derive(Default)]
+struct Copy {
+    applied: i64,
+    handles: BTreeMap<String, String>,
+    identities: BTreeMap<String, Value>,
+}
+
+impl Copy {
+    /// Applies what arrived. What was applied before is left out, and a gap fails.
+    fn apply(&mut self, arrived: &[Received], admin: &Caller) {
+        for event in arrived.iter().map(Received::json) {
+            let sequence = event["organization_sequence"].as_i64().unwrap();
+            if sequence <= self.applied {
+                continue;
+            }
+            assert_eq!(sequence, self.applied + 1, "a gap");
+            self.applied = sequence;
+            if event["aggregate_type"] == "identity" {
+                self.apply_one(&event, admin);
+            }
+        }
+    }
+
+    fn apply_one(&mut self, event: &Value, admin: &Caller) {
+        let (id, payload) = (text(&event["aggregate_id"]), &event["payload"]);
+        match event["event_type"].as_str().unwrap() {
+            "identity.deleted" => drop(self.identities.remove(&id)),
+            "identity.created" | "identity.renamed" => {
+                self.handles.insert(id.clone(), text(&payload["agent_handle"]));
+                self.read(&id, admin);
+            }
+            _ => self.read(&id, admin),
+        }
+    }
+
+    fn read(&mut self, id: &str, admin: &Caller) {
+        let answer = admin.try_identity(&self.handles[id]);
+        if answer.status == 200 && answer.json()["id"] == id {
+            self.identities.insert(id.to_owned(), answer.json());
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_keeps_a_copy_of_the_identities_through_restarts_of_both_sides() {
+    let world = World::with_webhooks(settings());
+    let first = Receiver::reacting(|number, _| Reaction::Status(if number % 3 == 1 { 500 } else { 200 }));
+    let mut copy = Copy::default();
+    let endpoint = send_history(&world.admin(), &first, 0);
+    let work = |world: &World, name: &str| {
+        let admin = world.admin();
+        let [kept, gone, renamed] = ["kept", "gone", "renamed"].map(|kind| format!("{name}-{kind}"));
+        for handle in [&kept, &gone, &renamed] {
+            admin.create(handle);
+        }
+        admin.change(&renamed, &json!({ "agent_handle": format!("{renamed}-twice") })).ok();
+        admin.grant(&kept, &text(&admin.identity(&gone)["id"])).created();
+        admin.provision(&kept);
+        admin.remove(&gone);
+        admin.change(&kept, &json!({ "description": name })).ok();
+    };
+    work(&world, "one");
+    first.wait_for(5);
+    let world = world.restarted();
+    work(&world, "two");
+    let admin = world.admin();
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
+    copy.apply(&first.received(), &admin);
+    // The subscriber has lost what it had in memory since a place that it noted, and has another address.
+    let second = Receiver::new();
+    let noted = copy.applied - 3;
+    copy.applied = noted;
+    admin.delete(&path_of_endpoint(&endpoint)).no_content();
+    let endpoint = send_history(&admin, &second, noted);
+    work(&world, "three");
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
+    copy.apply(&second.received(), &admin);
+    let mut expected: Vec<Value> = admin.identities();
+    expected.sort_by_key(|one| text(&one["id"]));
+    assert_eq!(copy.identities.into_values().collect::<Vec<_>>(), expected);
+}
