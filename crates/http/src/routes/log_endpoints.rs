@@ -81,8 +81,9 @@ pub(crate) struct CreatedLogEndpoint {
     /// The endpoint.
     #[serde(flatten)]
     endpoint: LogEndpointBody,
-    /// The key with which deliveries are signed. It is shown this once.
-    signing_key: String,
+    /// The key with which deliveries are signed. It is shown this once: a repetition of the request does not show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_key: Option<String>,
 }
 
 impl From<LogEndpoint> for LogEndpointBody {
@@ -137,9 +138,11 @@ pub(crate) async fn create_log_endpoint(
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
     // What is kept does not have the key: it is shown once.
-    caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &endpoint)?).await?;
+    let kept = CreatedLogEndpoint { endpoint, signing_key: None };
+    caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
     transaction.commit().await?;
-    answer(StatusCode::CREATED, &CreatedLogEndpoint { endpoint, signing_key: key.text().to_owned() })
+    let signing_key = Some(key.text().to_owned());
+    answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, ..kept })
 }
 
 /// Body of `POST /webhooks/log-endpoints`.
