@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Handle, Kind};
 use identity_log::ciphertexts::CiphertextChange;
-use identity_log::idempotency::{Kept, Repeatable};
+use identity_log::idempotency::{Kept, Repeatable, keep_outside};
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Append, Fate, Metadata, read};
@@ -21,7 +21,7 @@ use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
 use identity_webhooks::Webhooks;
 use serde::de::DeserializeOwned;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -333,6 +333,30 @@ impl Caller {
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
         Ok(noticed(response, &committed.events))
+    }
+
+    /// Lets a write in that is not in the log, before anything is done.
+    pub(crate) fn begin_outside(&self) -> Result<(), ApiError> {
+        self.admission.enter()?;
+        if self.idempotency.is_some() { self.app.0.limits.repeatable(&self.key) } else { Ok(()) }
+    }
+
+    /// Keeps the answer to a write that is not in the log for repetitions of the request, if it can be repeated. Whoever has a
+    /// transaction for the write keeps the answer in it.
+    pub(crate) async fn keep_answer(
+        &self,
+        executor: impl PgExecutor<'_>,
+        answer: &Answer,
+    ) -> Result<(), ApiError> {
+        let Some(Idempotency { key, fingerprint }) = &self.idempotency else { return Ok(()) };
+        let (organization, scope) = (self.organization_id(), self.actor().idempotency_scope());
+        let (request, told) =
+            ((key.as_str(), fingerprint.as_slice()), (answer.status().as_u16(), answer.body()));
+        if keep_outside(executor, organization, &scope, request, told).await? {
+            Ok(())
+        } else {
+            Err(ApiError::repetition())
+        }
     }
 
     /// A write as the log takes it.

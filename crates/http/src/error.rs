@@ -201,7 +201,7 @@ impl ApiError {
     }
 
     /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
-    fn repetition() -> Self {
+    pub(crate) fn repetition() -> Self {
         let mut error = Self::idempotency_in_progress();
         error.0.is_repetition = true;
         error

@@ -207,6 +207,12 @@ impl Limits {
         Ok(StreamShare { turns: self.turns.of(key.id), _of: of })
     }
 
+    /// Counts a write with an `Idempotency-Key` that asks for no command.
+    pub(crate) fn repeatable(&self, key: &KeyRow) -> Result<(), ApiError> {
+        let taken = self.daily.take_repeatable(key);
+        taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
+    }
+
     /// Counts a command against the quotas of a day.
     pub(crate) fn daily(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
         let taken = self.daily.take(key, command, is_repeatable);

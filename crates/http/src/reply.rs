@@ -92,6 +92,11 @@ impl Answer {
         self.shown.as_ref()
     }
 
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The body's text.
     pub(crate) fn body(&self) -> &str {
         &self.body

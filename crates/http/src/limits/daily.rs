@@ -100,7 +100,7 @@ impl Daily {
     /// Counts this command against its quota, whether it is accepted later or not.
     pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
         if is_repeatable {
-            self.repeatable_writes.take(&key.id)?;
+            self.take_repeatable(key)?;
         }
         match command {
             Command::Identity(command) => self.take_for_identity(key, command),
@@ -116,6 +116,11 @@ impl Daily {
             | Command::Organization(_)
             | Command::WebhookSubscription(_) => Ok(()),
         }
+    }
+
+    /// Counts a write with an `Idempotency-Key`, whose answer is stored.
+    pub(super) fn take_repeatable(&self, key: &KeyRow) -> Result<(), UsedUp> {
+        self.repeatable_writes.take(&key.id)
     }
 
     fn take_for_identity(&self, key: &KeyRow, command: &IdentityCommand) -> Result<(), UsedUp> {

@@ -20,6 +20,7 @@ use crate::fault::Complaint;
 use crate::form::reader::{Reader, whole_number};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::IfNoneMatch;
+use crate::reply::Answer;
 
 /// How many types of events an endpoint names at most.
 const MAX_TYPES: usize = 64;
@@ -128,13 +129,17 @@ pub(crate) async fn create_log_endpoint(
 ) -> Result<Response, ApiError> {
     let LogEndpointForm(new) = body.read(caller.settings())?;
     must_be_reachable(&caller, &new.url).await?;
-    caller.admission().enter()?;
+    caller.begin_outside()?;
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
+    let mut transaction = caller.pool().begin().await?;
     let created =
-        log_endpoints::create(caller.pool(), caller.secrets_key(), organization, &actor, &new).await?;
+        log_endpoints::create(&mut *transaction, caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
-    let body = CreatedLogEndpoint { endpoint: endpoint.into(), signing_key: key.text().to_owned() };
-    answer(StatusCode::CREATED, &body)
+    let endpoint = LogEndpointBody::from(endpoint);
+    // What is kept does not have the key: it is shown once.
+    caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &endpoint)?).await?;
+    transaction.commit().await?;
+    answer(StatusCode::CREATED, &CreatedLogEndpoint { endpoint, signing_key: key.text().to_owned() })
 }
 
 /// Body of `POST /webhooks/log-endpoints`.
@@ -184,12 +189,15 @@ pub(crate) async fn delete_log_endpoint(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
-    caller.admission().enter()?;
-    if log_endpoints::delete(caller.pool(), caller.organization_id(), id).await? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(ApiError::log_endpoint_not_found())
+    caller.begin_outside()?;
+    let mut transaction = caller.pool().begin().await?;
+    if !log_endpoints::delete(&mut *transaction, caller.organization_id(), id).await? {
+        return Err(ApiError::log_endpoint_not_found());
     }
+    let done = Answer::nothing();
+    caller.keep_answer(&mut *transaction, &done).await?;
+    transaction.commit().await?;
+    Ok(done.into_response())
 }
 
 /// Send a part of the history again
@@ -205,10 +213,14 @@ pub(crate) async fn replay_log_endpoint(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
     let ReplayForm { after } = body.read(caller.settings())?;
-    caller.admission().enter()?;
-    let replayed = log_endpoints::replay(caller.pool(), caller.organization_id(), id, after).await?;
+    caller.begin_outside()?;
+    let mut transaction = caller.pool().begin().await?;
+    let replayed = log_endpoints::replay(&mut *transaction, caller.organization_id(), id, after).await?;
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
-    answer(StatusCode::OK, &LogEndpointBody::from(endpoint))
+    let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;
+    caller.keep_answer(&mut *transaction, &done).await?;
+    transaction.commit().await?;
+    Ok(done.into_response())
 }
 
 /// Body of `POST …/replay`.

@@ -2,7 +2,7 @@
 //! only.
 
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use identity_log::recorded::timestamp;
 use identity_webhooks::deliveries::{self, Delivery, Filter, Listed};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::fault::Complaint;
 use crate::form::reader::{Reader, read_uuid};
 use crate::headers::IfNoneMatch;
 use crate::parameters::{Parameters, Query, ReadQuery, text};
+use crate::reply::Answer;
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
@@ -178,10 +179,13 @@ pub(crate) async fn replay_webhook_delivery(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
-    caller.admission().enter()?;
+    caller.begin_outside()?;
     let replayed = caller.webhooks().replay(&delivery).await?;
     let delivery = replayed.ok_or_else(ApiError::webhook_subscription_gone)?;
-    answer(StatusCode::OK, &WebhookDelivery::of(Listed { delivery, is_replayable: true }))
+    let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
+    let done = Answer::json(StatusCode::OK, &body)?;
+    caller.keep_answer(caller.pool(), &done).await?;
+    Ok(done.into_response())
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Delivery, ApiError> {

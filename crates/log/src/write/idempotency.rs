@@ -34,7 +34,7 @@ pub async fn find(
     sqlx::query_as(
         "select fingerprint, status, body, entity_tag
          from idempotency_records
-         where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3
+         where organization_id = $1 and scope = any(array[$2, $2 || ' outside', '']) and idempotency_key = $3
          order by scope desc
          limit 1",
     )
@@ -43,6 +43,33 @@ pub async fn find(
     .bind(key)
     .fetch_optional(executor)
     .await
+}
+
+/// Stores the answer to a write that is not in the log, in the transaction of that write if it has one. Returns false, and stores
+/// nothing, if another process has stored one under this key.
+///
+/// The scope of such a record is another one, so no transaction that has `log_head` locked ever waits for it.
+pub async fn keep_outside(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    scope: &str,
+    (key, fingerprint): (&str, &[u8]),
+    (status, body): (u16, &str),
+) -> Result<bool, sqlx::Error> {
+    let stored = sqlx::query(
+        "insert into idempotency_records (organization_id, scope, idempotency_key, fingerprint, status, body)
+         values ($1, $2 || ' outside', $3, $4, $5, $6)
+         on conflict do nothing",
+    )
+    .bind(organization_id)
+    .bind(scope)
+    .bind(key)
+    .bind(fingerprint)
+    .bind(i16::try_from(status).unwrap_or(i16::MAX))
+    .bind(body)
+    .execute(executor)
+    .await?;
+    Ok(stored.rows_affected() == 1)
 }
 
 /// Deletes the records that are older than `retention`. Returns how many there were.
