@@ -1,7 +1,7 @@
 //! Which URLs and which addresses webhooks may reach. A URL is checked in the same way when it is saved and each time that
 //! something is sent to it ([`Policy::reach`]), since a name can lead elsewhere later.
 //!
-//! The connection goes to an address that was checked, and the name is not resolved again ([`crate::connector`]).
+//! The connection goes to an address that was checked, and the name is not resolved again (`connector.rs`).
 
 mod networks;
 mod resolver;

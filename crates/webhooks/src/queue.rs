@@ -1,8 +1,10 @@
 //! From the log to the queue, and from the queue to the receivers.
 //!
-//!     log ─▶ fan-out ─▶ webhook_queue ─▶ dispatcher ─▶ receiver
-//!              │              ▲              │
-//!        webhook_cursor       └── later ─────┴─▶ webhook_deliveries, the log of attempts
+//! ```text
+//! log ─▶ fan-out ─▶ webhook_queue ─▶ dispatcher ─▶ receiver
+//!          │              ▲              │
+//!    webhook_cursor       └── later ─────┴─▶ webhook_deliveries, the log of attempts
+//! ```
 //!
 //! The log is the outbox: a commit writes nothing for webhooks. One process at a time reads the log in order from
 //! `webhook_cursor`. In one transaction it writes the rows of the queue and moves the cursor, so after a crash there are both or

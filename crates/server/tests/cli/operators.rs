@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, Serving, run};
+use crate::harness::{Place, Serving, eventually, run};
 
 fn json(place: &Place, arguments: &[&str]) -> Value {
     run(place.command(arguments).arg("--json")).succeeded().json()
@@ -83,6 +83,16 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     let body = json!({ "agent_identity_id": identity["id"], "url": "https://alpha.example/", "event_types": ["identity.updated"] });
     let subscription = send(post, "/webhooks/subscriptions", &body);
     let id = subscription["id"].as_str().unwrap();
+    // The key of the subscription is an update of the identity, which cannot be sent: nobody has this name.
+    let delivered = || json(&place, &["webhooks", "deliveries", id]);
+    eventually("a delivery is listed", || delivered()[0].is_object());
+    let delivery = delivered()[0].clone();
+    assert_eq!(delivery["event_type"], "identity.updated");
+    assert!(
+        delivery["error_detail"].as_str().unwrap().contains("alpha.example has no address"),
+        "{delivery}"
+    );
+    assert!(json(&place, &["webhooks", "retry", id])["retried"].is_number());
     assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
     let listed = json(&place, &["webhooks", "list", "--org", "acme"]);
     assert_eq!(
