@@ -21,7 +21,7 @@ use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
 use identity_webhooks::Webhooks;
 use serde::de::DeserializeOwned;
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -335,10 +335,19 @@ impl Caller {
         Ok(noticed(response, &committed.events))
     }
 
-    /// Lets a write in that is not in the log, before anything is done.
+    /// Lets a write in that is not in the log, before anything is done. From then on nobody is told that it is not carried out.
     pub(crate) fn begin_outside(&self) -> Result<(), ApiError> {
         self.admission.enter()?;
-        if self.idempotency.is_some() { self.app.0.limits.repeatable(&self.key) } else { Ok(()) }
+        if self.idempotency.is_some() {
+            self.app.0.limits.repeatable(&self.key)?;
+        }
+        self.fate.send();
+        Ok(())
+    }
+
+    /// Ends such a write. Where Postgres does not confirm it, nobody knows whether it was done.
+    pub(crate) async fn end_outside(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
+        transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
     }
 
     /// Keeps the answer to a write that is not in the log for repetitions of the request, if it can be repeated. Whoever has a

@@ -74,7 +74,7 @@ impl Fate {
     }
 
     /// Marks the command as on its way to Postgres. Returns false if it was abandoned before.
-    pub(crate) fn send(&self) -> bool {
+    pub fn send(&self) -> bool {
         self.become_or_is(Self::SENT)
     }
 

@@ -68,6 +68,9 @@ pub enum BatchError {
     /// The clock of the database has jumped ahead, or is ahead of the clock of this machine.
     #[error("the clock of the database is {0:?} ahead")]
     ClockJumped(Duration),
+    /// The signing key was replaced, and this process has the old one.
+    #[error("the signing key was replaced: start this process again with the new one")]
+    KeyReplaced,
     /// The time of the next event cannot be represented. Only a wrong clock of the database can cause this.
     #[error("the clock of the database is out of range")]
     Clock,
@@ -81,7 +84,7 @@ impl BatchError {
             | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
             | Self::Read(ReadError::Database(error)) => is_outage(error),
             Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
-            Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) => true,
+            Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
             Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Moved | Self::Clock => false,
         }
     }

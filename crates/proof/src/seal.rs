@@ -12,7 +12,11 @@ use crate::tree::Hash;
 
 /// The key that seals events. It is derived from the signing key, so all processes of an installation have the same.
 #[derive(Clone)]
-pub struct SealKey(Hmac<Sha256>);
+pub struct SealKey {
+    code: Hmac<Sha256>,
+    /// The name that introductions have for the signing key.
+    name: String,
+}
 
 impl std::fmt::Debug for SealKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -21,21 +25,27 @@ impl std::fmt::Debug for SealKey {
 }
 
 impl SealKey {
+    /// The name of the signing key that this key follows from. It is no secret.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The seal of the event with this leaf hash: HMAC-SHA-256 (RFC 2104).
     pub fn seal(&self, leaf: &Hash) -> [u8; 32] {
-        self.0.clone().chain_update(leaf.0).finalize().into_bytes().into()
+        self.code.clone().chain_update(leaf.0).finalize().into_bytes().into()
     }
 
     /// Whether this is the seal of the event with this leaf hash. Compares in constant time.
     pub fn has_sealed(&self, leaf: &Hash, seal: &[u8]) -> bool {
-        self.0.clone().chain_update(leaf.0).verify_slice(seal).is_ok()
+        self.code.clone().chain_update(leaf.0).verify_slice(seal).is_ok()
     }
 }
 
 impl SigningKey {
     /// The key that seals events.
     pub fn seal_key(&self) -> SealKey {
-        SealKey(self.authenticator("identityd seal of an event v1"))
+        let code = self.authenticator("identityd seal of an event v1");
+        SealKey { code, name: self.introduced_name() }
     }
 }
 

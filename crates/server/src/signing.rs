@@ -2,11 +2,12 @@
 //! directory.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::memory::Memory;
-use identity_log::proof::rotation;
+use identity_log::proof::rotation::Rotation;
 use identity_log::proof::signer::Signer;
 use identity_proof::{SealKey, SigningKey};
 use rand::TryRngCore as _;
@@ -47,6 +48,8 @@ pub struct Replacement {
     pub logs: usize,
     /// Its verifier key, under the name of the installation.
     pub key: String,
+    /// The note in which the old key introduces it.
+    pub introduction: String,
 }
 
 impl From<String> for GivenKey {
@@ -97,24 +100,36 @@ impl SigningSettings {
     /// which is set from then on. Nothing else may use the database meanwhile. May be repeated if it was cut off.
     pub async fn replace_key(&self, pool: &PgPool, next: Option<&Path>) -> anyhow::Result<Replacement> {
         let old = self.existing_signer(pool.clone())?.context("there is no signing key to be replaced")?;
-        let next_key = match (&self.key, next) {
-            (None, None) => self.make_key(NEXT_KEY)?,
-            (Some(_), Some(file)) => {
-                key_of(file)?.with_context(|| format!("there is no signing key in {}", file.display()))?
-            }
-            (None, Some(_)) => bail!("the signing key is in the data directory: leave --next-key-file out"),
-            (Some(_), None) => bail!("the signing key is set: give the next one with --next-key-file"),
-        };
-        let name = next_key.introduced_name();
-        ensure!(name != old.key().introduced_name(), "the next signing key is the present one");
-        let logs = rotation::replace_key(pool, &old, &next_key).await?;
+        let mut rotation = Rotation::begin(pool, &old).await?;
+        let next_key = self.next_key(next, rotation.is_replaced())?;
+        let key = next_key.introduced_name();
+        ensure!(key != old.key().introduced_name(), "the next signing key is the present one");
+        let (introduction, logs) = rotation.finish(&next_key).await?;
         if self.key.is_none() {
             let folder = self.folder();
             fs::rename(folder.join(NEXT_KEY), folder.join(KEY))
                 .and_then(|()| File::open(&folder)?.sync_all())
                 .with_context(|| format!("cannot put the new key in place in {}", folder.display()))?;
         }
-        Ok(Replacement { logs, key: name })
+        Ok(Replacement { logs, key, introduction })
+    }
+
+    /// The key that is to replace the present one. One that is left from an attempt that was given up may be known to others by
+    /// now, so another one is made, unless the present key has introduced it.
+    fn next_key(&self, given: Option<&Path>, is_introduced: bool) -> anyhow::Result<SigningKey> {
+        match (&self.key, given) {
+            (None, None) => {
+                if !is_introduced {
+                    remove_if_there(&self.folder().join(NEXT_KEY))?;
+                }
+                self.make_key(NEXT_KEY)
+            }
+            (Some(_), Some(file)) => {
+                key_of(file)?.with_context(|| format!("there is no signing key in {}", file.display()))
+            }
+            (None, Some(_)) => bail!("the signing key is in the data directory: leave --next-key-file out"),
+            (Some(_), None) => bail!("the signing key is set: give the next one with --next-key-file"),
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -152,4 +167,13 @@ impl SigningSettings {
 fn key_of(file: &Path) -> anyhow::Result<Option<SigningKey>> {
     let Some(text) = key_file::read(file)? else { return Ok(None) };
     SigningKey::parse(text.expose_secret().trim()).with_context(|| file.display().to_string()).map(Some)
+}
+
+fn remove_if_there(file: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }

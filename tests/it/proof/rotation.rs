@@ -1,16 +1,18 @@
 //! The signing key is replaced: who knows the old key follows it to the new one, and the old one signs and writes nothing any more.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use identity_log::proof::{Refusal, SignError};
 use identity_proof::SigningKey;
 use identityd::operator::Operator;
 use identityd::signing::{GivenKey, Replacement, SigningSettings};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{export, grow, sign, signer, verifier_key, verify, with_a_history};
-use crate::harness::{Database, World, wait};
+use crate::harness::{Database, World, eventually, wait};
 
 fn replace(database: &Database) -> anyhow::Result<Replacement> {
     wait(database.signing().replace_key(database.pool(), None))
@@ -71,7 +73,9 @@ fn an_old_key_signs_and_writes_nothing_any_more() {
     let (folder, pool) = (TempDir::new().unwrap(), world.database().pool());
     let old = host(&old, folder.path());
     let refused = wait(old.signer(pool.clone()).unwrap().sign(world.organization_id())).unwrap_err();
-    assert!(matches!(refused, SignError::Refused(Refusal::OtherKey)), "{refused:?}");
+    assert!(matches!(refused, SignError::Refused(Refusal::Replaced)), "{refused:?}");
+    let epoch = wait(old.signer(pool.clone()).unwrap().begin_epoch(world.organization_id())).unwrap_err();
+    assert!(matches!(epoch, SignError::Refused(Refusal::Replaced)), "{epoch:?}");
     let written = world.stores_nothing(|| {
         wait(Operator::new(pool.clone(), old.clone()).create_organization("late")).map(|_| ())
     });
@@ -106,4 +110,65 @@ fn a_host_that_has_not_signed_since_goes_on_with_the_new_key() {
     let there = host(&key_text(world.database()), elsewhere.path());
     let signed = wait(there.signer(world.database().pool().clone()).unwrap().sign(&id)).unwrap();
     assert_eq!(signed, Some(sign(&world)));
+}
+
+#[test]
+fn a_service_that_goes_on_with_the_old_key_writes_nothing() {
+    let world = with_a_history();
+    // Its listener connects again; until then it does not have the lock.
+    eventually("the key is replaced beside the service", || {
+        world.database().execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and query ilike '%listen%' and pid <> pg_backend_pid()",
+        );
+        replace(world.database()).is_ok()
+    });
+    let admin = world.admin();
+    world.stores_nothing(|| {
+        for handle in ["late", "later"] {
+            assert_eq!(admin.try_create(handle, json!({})).must_be(503).json()["code"], "unavailable");
+        }
+    });
+    let world = world.restarted();
+    grow(&world, ["late"]);
+    sign(&world);
+}
+
+#[test]
+fn a_key_that_was_replaced_is_never_the_next_one() {
+    let world = with_a_history();
+    let first = key_text(world.database());
+    world.restarted_after(|database| {
+        replace(database).unwrap();
+        let (second, folder) = (key_text(database), TempDir::new().unwrap());
+        let file = folder.path().join("first");
+        fs::write(&file, &first).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let second = host(&second, folder.path());
+        let refused = wait(second.replace_key(database.pool(), Some(&file))).unwrap_err();
+        assert!(refused.to_string().contains("replaced before"), "{refused:#}");
+    });
+}
+
+#[test]
+fn a_note_that_the_key_has_not_signed_replaces_nothing() {
+    let world = with_a_history();
+    let key = signer(&world).key().introduced_name();
+    world.database().execute(&format!(
+        "insert into signing_key_introductions (old_key, note) values ('{key}', 'forged')"
+    ));
+    let (world, _) = replaced(world.restarted());
+    grow(&world, ["golf"]);
+    sign(&world);
+}
+
+#[test]
+fn a_key_that_was_left_from_an_attempt_is_made_anew() {
+    let world = with_a_history();
+    let left = world.database().signing().data_dir.join("signing/key.next");
+    let known = SigningKey::from_seed(&[8; 32]).expose();
+    fs::write(&left, &known).unwrap();
+    fs::set_permissions(&left, fs::Permissions::from_mode(0o600)).unwrap();
+    let (world, _) = replaced(world);
+    assert_ne!(key_text(world.database()).trim(), known);
 }

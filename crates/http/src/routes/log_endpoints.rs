@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::json as answer;
+use super::webhooks::SHOWN_BEFORE;
 use super::webhooks::address::{address, must_be_reachable};
-use crate::caller::{Admin, AppSettings, Historian, Segments, uuid_segment};
+use crate::caller::{Admin, AppSettings, Caller, Historian, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::unless_same;
 use crate::error::ApiError;
@@ -84,6 +85,9 @@ pub(crate) struct CreatedLogEndpoint {
     /// The key with which deliveries are signed. It is shown this once: a repetition of the request does not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_key: Option<String>,
+    /// Why it is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
 }
 
 impl From<LogEndpoint> for LogEndpointBody {
@@ -138,11 +142,11 @@ pub(crate) async fn create_log_endpoint(
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
     // What is kept does not have the key: it is shown once.
-    let kept = CreatedLogEndpoint { endpoint, signing_key: None };
+    let kept = CreatedLogEndpoint { endpoint, signing_key: None, message: Some(SHOWN_BEFORE) };
     caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
-    transaction.commit().await?;
+    Caller::end_outside(transaction).await?;
     let signing_key = Some(key.text().to_owned());
-    answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, ..kept })
+    answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, message: None, ..kept })
 }
 
 /// Body of `POST /webhooks/log-endpoints`.
@@ -194,12 +198,13 @@ pub(crate) async fn delete_log_endpoint(
     let id = uuid_segment("endpoint_id", &id)?;
     caller.begin_outside()?;
     let mut transaction = caller.pool().begin().await?;
+    // A repetition that comes meanwhile waits here, and then finds the answer.
+    let done = Answer::nothing();
+    caller.keep_answer(&mut *transaction, &done).await?;
     if !log_endpoints::delete(&mut *transaction, caller.organization_id(), id).await? {
         return Err(ApiError::log_endpoint_not_found());
     }
-    let done = Answer::nothing();
-    caller.keep_answer(&mut *transaction, &done).await?;
-    transaction.commit().await?;
+    Caller::end_outside(transaction).await?;
     Ok(done.into_response())
 }
 
@@ -222,7 +227,7 @@ pub(crate) async fn replay_log_endpoint(
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
     let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;
     caller.keep_answer(&mut *transaction, &done).await?;
-    transaction.commit().await?;
+    Caller::end_outside(transaction).await?;
     Ok(done.into_response())
 }
 

@@ -242,7 +242,8 @@ impl Reply for Created {
     }
 }
 
-const SHOWN_BEFORE: &str = "The signing key was shown when it was created, and is not shown again";
+/// What a repetition is told in place of a signing key.
+pub(super) const SHOWN_BEFORE: &str = "The signing key was shown when it was created, and is not shown again";
 
 /// The subscription as a write has made it.
 fn made(committed: &Committed) -> Result<&Row, ApiError> {

@@ -1,6 +1,6 @@
 //! The notes in which signing keys introduced their successors, as the database has them.
 
-use identity_proof::introduction::successors;
+use identity_proof::introduction::{successor, successors};
 use identity_proof::{Checkpoint, SigningKey, checkpoint};
 use sqlx::{PgConnection, PgExecutor};
 
@@ -11,12 +11,15 @@ pub async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Err
     sqlx::query_scalar("select note from signing_key_introductions order by number").fetch_all(executor).await
 }
 
-/// Whether this key has introduced a successor, so that nothing is signed with it any more.
+/// Whether this key has introduced a successor, so that nothing is signed with it any more. A note that the key has not signed
+/// counts for nothing: whoever can write to the database can store one.
 pub async fn is_replaced(executor: impl PgExecutor<'_>, key: &SigningKey) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from signing_key_introductions where old_key = $1)")
-        .bind(key.introduced_name())
-        .fetch_one(executor)
-        .await
+    let note: Option<String> =
+        sqlx::query_scalar("select note from signing_key_introductions where old_key = $1")
+            .bind(key.introduced_name())
+            .fetch_optional(executor)
+            .await?;
+    Ok(note.is_some_and(|note| successor(&note, &key.introduced_name()).is_ok()))
 }
 
 /// The key to which introductions lead from this one, as they name it; this one, if it was not replaced.
@@ -26,14 +29,15 @@ pub(super) async fn latest(executor: impl PgExecutor<'_>, key: &SigningKey) -> R
     Ok(latest.unwrap_or(own))
 }
 
-/// Stores a note, unless it is there already.
+/// Stores a note, in place of one that the key has not signed.
 pub(super) async fn keep(
     executor: impl PgExecutor<'_>,
     old: &SigningKey,
     note: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into signing_key_introductions (old_key, note) values ($1, $2) on conflict (old_key) do nothing",
+        "insert into signing_key_introductions (old_key, note) values ($1, $2)
+         on conflict (old_key) do update set note = excluded.note",
     )
     .bind(old.introduced_name())
     .bind(note)

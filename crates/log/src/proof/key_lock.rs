@@ -12,9 +12,27 @@ pub async fn listener(pool: &PgPool) -> Result<Option<PgListener>, sqlx::Error> 
     Ok(taken.then_some(listener))
 }
 
-/// Takes the lock alone, until the connection ends. Returns whether nobody else had it.
+/// How long to wait for the connections of a service that has just stopped, in a setting of Postgres.
+const LOCK_TIMEOUT: &str = "3s";
+
+/// What Postgres answers when a lock could not be had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Takes the lock alone, until the connection ends. Returns whether nobody else has it.
 pub(super) async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('identityd signing key', 0))")
-        .fetch_one(connection)
-        .await
+    limit_waiting(connection, LOCK_TIMEOUT).await?;
+    let taken = sqlx::query("select pg_advisory_lock(hashtextextended('identityd signing key', 0))")
+        .execute(&mut *connection)
+        .await;
+    limit_waiting(connection, "0").await?;
+    match taken {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn limit_waiting(connection: &mut PgConnection, limit: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("select set_config('lock_timeout', $1, false)").bind(limit).execute(connection).await?;
+    Ok(())
 }

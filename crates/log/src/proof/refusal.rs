@@ -29,6 +29,9 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
+    /// The signing key has introduced its successor, and signs nothing any more.
+    #[error("this signing key was replaced")]
+    Replaced,
     /// The last checkpoint was signed with another key.
     #[error("the last checkpoint was signed with another key")]
     OtherKey,

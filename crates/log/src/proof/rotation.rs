@@ -1,11 +1,11 @@
 //! The replacement of the signing key. Every log is signed to its end with the old key, its last checkpoint is signed with the new
 //! key as well, and the old key introduces the new one.
 //!
-//! Nothing of this hinders the old key until the note of introduction is stored, which is last: a rotation that was cut off is
-//! begun again, or left alone.
+//! Nothing of this hinders the old key until the note of introduction is stored, which is last, while nobody can write: a
+//! rotation that was cut off is begun again, or left alone.
 
 use identity_proof::{NoteError, SigningKey};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::error::SignError;
 use super::signed_before::lock;
@@ -23,6 +23,9 @@ pub enum RotationError {
     /// The old key was replaced before.
     #[error("this signing key was replaced before: give the one that replaced it")]
     Replaced,
+    /// The next key was replaced before.
+    #[error("the next signing key is one that was replaced before: make a new one")]
+    NextReplaced,
     /// A log could not be signed to its end.
     #[error("the log of {organization_id} cannot be signed with the old key")]
     Unsigned {
@@ -40,29 +43,97 @@ pub enum RotationError {
     Database(#[from] sqlx::Error),
 }
 
-/// Replaces the key of this signer. Returns how many logs the new key has signed: none if it replaced the old one before.
-pub async fn replace_key(pool: &PgPool, signer: &Signer, next: &SigningKey) -> Result<usize, RotationError> {
-    // The lock ends with the connection.
-    let mut connection = pool.acquire().await?.detach();
-    if !key_lock::take_alone(&mut connection).await? {
-        return Err(RotationError::InUse);
+/// A replacement of the key under way. Nobody else replaces it, and no service begins, until this is dropped.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    signer: &'a Signer,
+    /// The lock ends with the connection.
+    connection: PgConnection,
+    is_replaced: bool,
+}
+
+impl<'a> Rotation<'a> {
+    /// Begins to replace the key of this signer.
+    pub async fn begin(pool: &PgPool, signer: &'a Signer) -> Result<Self, RotationError> {
+        let mut connection = pool.acquire().await?.detach();
+        if !key_lock::take_alone(&mut connection).await? {
+            return Err(RotationError::InUse);
+        }
+        let is_replaced = introductions::is_replaced(&mut connection, signer.key()).await?;
+        Ok(Self { signer, connection, is_replaced })
     }
-    if introductions::is_replaced(&mut connection, signer.key()).await? {
-        let latest = introductions::latest(&mut connection, signer.key()).await?;
-        return if latest == next.introduced_name() { Ok(0) } else { Err(RotationError::Replaced) };
+
+    /// Whether the key was replaced before, by a rotation that may have been cut off afterwards.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced
     }
-    let organizations: Vec<String> =
-        sqlx::query_scalar("select organization_id from organization_heads order by organization_id")
-            .fetch_all(&mut connection)
+
+    /// Replaces the key. Returns the note of introduction, and how many logs the new key has signed: none if it replaced the old
+    /// one before.
+    pub async fn finish(&mut self, next: &SigningKey) -> Result<(String, usize), RotationError> {
+        let key = self.signer.key();
+        if introductions::is_replaced(&mut self.connection, next).await? {
+            return Err(RotationError::NextReplaced);
+        }
+        let note = key.introduce(next)?;
+        if self.is_replaced {
+            let latest = introductions::latest(&mut self.connection, key).await?;
+            return if latest == next.introduced_name() {
+                Ok((note, 0))
+            } else {
+                Err(RotationError::Replaced)
+            };
+        }
+        loop {
+            let logs = self.cosign_all(next).await?;
+            if self.introduce(next, &note).await? {
+                return Ok((note, logs));
+            }
+        }
+    }
+
+    async fn cosign_all(&mut self, next: &SigningKey) -> Result<usize, RotationError> {
+        let organizations: Vec<String> =
+            sqlx::query_scalar("select organization_id from organization_heads order by organization_id")
+                .fetch_all(&mut self.connection)
+                .await?;
+        for organization_id in &organizations {
+            let cosigned = self.signer.cosign(organization_id, next).await;
+            let unsigned =
+                |cause| RotationError::Unsigned { organization_id: organization_id.clone(), cause };
+            cosigned.map_err(unsigned)?;
+        }
+        Ok(organizations.len())
+    }
+
+    /// Stores the introduction, unless an event was written meanwhile that is not signed. From the commit on, nothing is written
+    /// with the old key: whoever writes looks at `log_head.sealing_key`, and the other generation makes all drafts invalid.
+    async fn introduce(&mut self, next: &SigningKey, note: &str) -> Result<bool, RotationError> {
+        let mut transaction = self.connection.begin().await?;
+        sqlx::query("select from log_head for update").execute(&mut *transaction).await?;
+        let is_unsigned: bool = sqlx::query_scalar(
+            "select exists (
+                 select from organization_heads as head
+                 where sequence is distinct from (
+                     select size from checkpoints
+                     where organization_id = head.organization_id
+                     order by epoch desc, size desc limit 1
+                 )
+             )",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        if is_unsigned {
+            return Ok(false);
+        }
+        introductions::keep(&mut *transaction, self.signer.key(), note).await?;
+        sqlx::query("update log_head set generation = generation + 1, sealing_key = $1")
+            .bind(next.introduced_name())
+            .execute(&mut *transaction)
             .await?;
-    for organization_id in &organizations {
-        let cosigned = signer.cosign(organization_id, next).await;
-        let unsigned = |cause| RotationError::Unsigned { organization_id: organization_id.clone(), cause };
-        cosigned.map_err(unsigned)?;
+        transaction.commit().await?;
+        Ok(true)
     }
-    let note = signer.key().introduce(next)?;
-    introductions::keep(&mut connection, signer.key(), &note).await?;
-    Ok(organizations.len())
 }
 
 impl Signer {

@@ -38,7 +38,7 @@ impl SignedBefore {
         let of_epoch = |signed: Option<Signed>| signed.filter(|signed| signed.epoch == epoch);
         let before = Self { epoch, stored: of_epoch(stored), recalled: of_epoch(recalled) };
         if introductions::is_replaced(&mut *connection, key).await? {
-            return Err(Refusal::OtherKey.into());
+            return Err(Refusal::Replaced.into());
         }
         let verifier_key = key.verifier_key(&checkpoint::origin(organization_id, epoch));
         let is_ours = |signed: &&Signed| Checkpoint::open(&signed.note, &verifier_key).is_ok();

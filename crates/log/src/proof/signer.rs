@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
 use super::error::SignError;
+use super::introductions;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
@@ -237,6 +238,9 @@ impl Signer {
     pub async fn begin_epoch(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
+        if introductions::is_replaced(&mut *transaction, &self.key).await? {
+            return Err(Refusal::Replaced.into());
+        }
         let before = SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id).await?;
         let epoch = before.epoch;
         let signed = self.extend(&mut transaction, organization_id, before, head, &Accepted::All).await?;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use identity_domain::Event;
+use identity_proof::SealKey;
 use sqlx::{Executor, PgConnection, Row};
 use time::{Duration, OffsetDateTime};
 
@@ -67,19 +68,28 @@ impl LogHead {
     ///
     /// Both statements go to the server in one message, so they cannot be prepared statements and their values come
     /// back as text. Times come back as whole microseconds, because the text form of a timestamp depends on settings.
-    pub(crate) async fn lock(connection: &mut PgConnection) -> Result<Self, BatchError> {
+    ///
+    /// Fails if the log goes on with another signing key. A replacement of the key changes the generation, so every draft of
+    /// before is made again, and comes here.
+    pub(crate) async fn lock(connection: &mut PgConnection, seal_key: &SealKey) -> Result<Self, BatchError> {
         let head = connection
             .fetch_one(
                 // The clock is read while the lock is held, so the previous holder of the lock read an earlier time.
                 "begin;
-             with head as materialized (select position, generation, recorded_at from log_head for update)
+             with head as materialized (select position, generation, recorded_at, sealing_key
+                                        from log_head for update)
              select position,
+                    sealing_key,
                     generation,
                     (extract(epoch from nullif(recorded_at, '-infinity')) * 1000000)::bigint as recorded_at,
                     (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock
              from head",
             )
             .await?;
+        let present: Option<String> = head.try_get("sealing_key")?;
+        if present.is_some_and(|present| present != seal_key.name()) {
+            return Err(BatchError::KeyReplaced);
+        }
         let recorded_at: Option<i64> = head.try_get("recorded_at")?;
         let reading = moment(head.try_get("clock")?)?;
         Ok(Self {

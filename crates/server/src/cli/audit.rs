@@ -247,10 +247,12 @@ async fn rotate_key(
     output: Output,
 ) -> anyhow::Result<()> {
     migrations::run_if_begun(database.pool()).await?;
-    let Replacement { logs, key } = signing.replace_key(database.pool(), next).await?;
+    let Replacement { logs, key, introduction } = signing.replace_key(database.pool(), next).await?;
     let mut lines = vec![format!("the new key has signed {logs} logs"), format!("key {key}")];
     lines.extend(next.map(|file| format!("set {} as the signing key from now on", file.display())));
-    output.print_lines(&json!({ "logs": logs, "key": key }), &lines)
+    lines.push("keep the introduction, which leads auditors from the old key to the new one:".to_owned());
+    lines.extend(introduction.lines().map(ToOwned::to_owned));
+    output.print_lines(&json!({ "logs": logs, "key": key, "introduction": introduction }), &lines)
 }
 
 async fn new_epoch(
