@@ -3,6 +3,7 @@
 mod bad_input;
 mod deliveries;
 mod ends;
+mod hidden;
 mod limits;
 mod log_endpoints;
 mod published;
