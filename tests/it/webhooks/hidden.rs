@@ -1,12 +1,13 @@
 //! What a viewer may not see any more is neither sent to it nor shown in its log of deliveries.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::deliveries::{DELIVERIES, deliveries, eventually_delivered, fanned_out, listen, settings};
 use super::receiver::{Reaction, Receiver};
-use crate::harness::{Caller, World, eventually, text};
+use crate::harness::{Caller, World, eventually, text, wait};
 
 /// An identity is shown to bravo, and the receiver fails. Then this happens, and everything that waits is due. Returns the types of
 /// what arrived, and of what is listed.
@@ -51,4 +52,30 @@ fn after_a_pause_of_either_nothing_is_told() {
         let pause = |admin: &Caller, _: &str| drop(admin.change(handle, &json!({ "status": "paused" })).ok());
         assert_eq!(after(grant, pause, 0), [Vec::<Value>::new(), vec![]]);
     }
+}
+
+#[test]
+fn what_is_deleted_while_it_is_sent_is_not_recorded() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let receiver = Receiver::reacting(move |_, _| {
+        drop(passed.lock());
+        Reaction::Status(500)
+    });
+    let alpha = world.agent("alpha");
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    receiver.wait_for(1);
+    let mut erasing = wait(world.database().pool().begin()).unwrap();
+    wait(sqlx::query("delete from webhook_queue").execute(&mut *erasing)).unwrap();
+    drop(closed);
+    let recording = |more: &str| {
+        let query =
+            "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'
+                     and pid <> pg_backend_pid() and query like '%insert into webhook_deliveries%'";
+        world.database().number(&format!("{query} {more}"))
+    };
+    eventually("the record waits", || recording("and wait_event_type = 'Lock'") == 1);
+    wait(erasing.commit()).unwrap();
+    eventually("the record is made", || recording("") == 0);
+    assert_eq!(deliveries(&world.admin(), ""), Vec::<Value>::new());
 }
