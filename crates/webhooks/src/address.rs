@@ -11,6 +11,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hyper::Uri;
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -80,6 +81,8 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Url, Refusal> {
     let is_clean = !text.contains(|character: char| character.is_whitespace() || character.is_control());
     let url =
         Url::parse(text).ok().filter(|_| is_clean && text.len() <= MAX_URL_BYTES).ok_or(Refusal::NoUrl)?;
+    // Hosts with characters such as quotation marks are URLs for browsers and cannot be asked over HTTP.
+    url.as_str().parse::<Uri>().map_err(|_| Refusal::NoUrl)?;
     let is_known_scheme = url.scheme() == "https" || policy.allows_loopback && url.scheme() == "http";
     if !is_known_scheme {
         return Err(Refusal::Scheme);

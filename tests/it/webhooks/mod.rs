@@ -1,5 +1,6 @@
 //! Webhook subscriptions: who may have which, what they show, and how they end.
 
+mod addresses;
 mod bad_input;
 mod deliveries;
 mod ends;

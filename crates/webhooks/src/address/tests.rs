@@ -44,6 +44,7 @@ fn no_other_urls_are_allowed() {
         (" https://example.com", Refusal::NoUrl),
         ("https://exa\tmple.com", Refusal::NoUrl),
         ("https://[fe80::1%25eth0]/", Refusal::NoUrl),
+        ("https://exa\"mple.com/", Refusal::NoUrl),
         (&long, Refusal::NoUrl),
         ("http://example.com", Refusal::Scheme),
         ("file:///etc/passwd", Refusal::Scheme),
