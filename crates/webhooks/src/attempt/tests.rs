@@ -169,11 +169,7 @@ async fn a_name_that_turns_private_after_it_was_checked_is_refused() {
     let sender = Sender::new(policy, resolver, PATIENT).unwrap();
     let attempt = sender.send(url, HeaderMap::new(), Bytes::new()).await;
     let error = attempt.error.unwrap();
-    assert!(
-        error
-            .contains("turning.example leads to 10.0.0.1, which is not a public address (private, RFC 1918)"),
-        "{error}"
-    );
+    assert!(error.ends_with("turning.example leads to an address that is not public"), "{error}");
 }
 
 #[tokio::test]
