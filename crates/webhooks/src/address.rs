@@ -11,6 +11,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hyper::Uri;
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -57,7 +58,7 @@ pub enum Refusal {
         "must not have port {0}: this installation sends webhooks to port 443 and to those of webhook_ports"
     )]
     Port(u16),
-    /// The address is not public.
+    /// The host is an address, and it is not public.
     #[error("{host} leads to {address}, which is not a public address ({reserved_for})")]
     Address {
         /// The host of the URL.
@@ -67,6 +68,9 @@ pub enum Refusal {
         /// What the address is reserved for.
         reserved_for: &'static str,
     },
+    /// An address of the name is not public. Clients are not told which, since the name may be one of an internal network.
+    #[error("{0} leads to an address that is not public")]
+    Internal(String),
     /// The name of the host has no address.
     #[error("{0} has no address")]
     Unknown(String),
@@ -96,6 +100,8 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Url, Refusal> {
         Host::Domain(name) if is_local(name) => policy.check_address(&url, Ipv4Addr::LOCALHOST.into())?,
         Host::Domain(_) => policy.check_port(&url)?,
     }
+    // Hosts with characters such as quotation marks are URLs for browsers and cannot be asked over HTTP.
+    url.as_str().parse::<Uri>().map_err(|_| Refusal::NoUrl)?;
     Ok(url)
 }
 
@@ -120,7 +126,8 @@ impl Policy {
                 addresses.map_err(|refusal| if is_secure { refusal } else { Refusal::Scheme })?
             }
         };
-        addresses.iter().try_for_each(|address| self.check_address(&url, *address))?;
+        let checked = addresses.iter().try_for_each(|address| self.check_address(&url, *address));
+        checked.map_err(|refusal| if url.domain().is_some() { without_address(refusal) } else { refusal })?;
         let port = url.port_or_known_default().unwrap_or(HTTPS_PORT);
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
@@ -151,6 +158,13 @@ impl Policy {
             _ => Ok(()),
         }
     }
+}
+
+/// The refusal of a name as clients are told it. Only the log has the address.
+fn without_address(refusal: Refusal) -> Refusal {
+    let Refusal::Address { host, .. } = &refusal else { return refusal };
+    tracing::warn!(error = %refusal, "a webhook is not sent to an address that is not public");
+    Refusal::Internal(host.clone())
 }
 
 async fn resolve(name: &str, resolver: &dyn Resolver) -> Result<Vec<IpAddr>, Refusal> {

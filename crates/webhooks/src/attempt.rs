@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::ring;
+use url::Url;
 
 use crate::address::{Policy, Resolver};
 use crate::connector::GuardedConnector;
@@ -58,6 +59,15 @@ impl fmt::Debug for Sender {
 #[derive(Debug, thiserror::Error)]
 #[error("TLS for webhooks cannot be set up")]
 pub struct SenderError(#[from] tokio_rustls::rustls::Error);
+
+/// A URL of which no request can be made. None is saved.
+#[derive(Debug, thiserror::Error)]
+enum Unsendable {
+    #[error(transparent)]
+    Url(#[from] url::ParseError),
+    #[error(transparent)]
+    Request(#[from] hyper::http::Error),
+}
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -139,8 +149,9 @@ impl Sender {
     }
 }
 
-fn request(url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let uri: Uri = url.parse()?;
+/// A URL is written as browsers write it: names in Punycode, and other characters than those of URLs escaped.
+fn request(url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Unsendable> {
+    let uri: Uri = Url::parse(url)?.as_str().parse().map_err(hyper::http::Error::from)?;
     let mut request = Request::builder().method(Method::POST).uri(uri).body(Full::new(body))?;
     *request.headers_mut() = headers;
     request.headers_mut().insert(header::USER_AGENT, USER_AGENT);

@@ -135,7 +135,7 @@ impl Webhooks {
         let attempt = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, now).await;
         self.delivering.metrics.count(attempt.outcome());
         let replayed = replayed(delivery, id, &url, &attempt, now);
-        insert(pool, &replayed).await?;
+        insert(pool, &replayed, delivery.id).await?;
         Ok(Some(replayed))
     }
 }
@@ -155,11 +155,12 @@ fn replayed(delivery: &Delivery, id: Uuid, url: &str, attempt: &Attempt, now: Of
 }
 
 /// Nothing is written if the delivery that is repeated was erased in the meantime.
-async fn insert(pool: &PgPool, delivery: &Delivery) -> Result<(), sqlx::Error> {
+async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(&format!(
         "insert into webhook_deliveries ({COLUMNS})
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
-         where exists (select from read_model.webhook_subscriptions where id = $3)"
+         where exists (select from read_model.webhook_subscriptions where id = $3)
+           and exists (select from webhook_deliveries where id = $16)"
     ))
     .bind(delivery.id)
     .bind(&delivery.organization_id)
@@ -176,6 +177,7 @@ async fn insert(pool: &PgPool, delivery: &Delivery) -> Result<(), sqlx::Error> {
     .bind(delivery.duration_ms)
     .bind(delivery.is_replay)
     .bind(delivery.created_at)
+    .bind(repeated)
     .execute(pool)
     .await?;
     Ok(())

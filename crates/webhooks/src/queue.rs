@@ -16,6 +16,7 @@
 
 pub(crate) mod audience;
 pub(crate) mod claims;
+pub(crate) mod erasure;
 pub(crate) mod fan_out;
 pub(crate) mod payload;
 pub(crate) mod records;

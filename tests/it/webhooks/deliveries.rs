@@ -14,7 +14,7 @@ use super::receiver::{Reaction, Received, Receiver};
 use super::{PATH, path_of, refused, subscribe};
 use crate::harness::{Caller, World, eventually, text, wait};
 
-const DELIVERIES: &str = "/webhooks/deliveries";
+pub(super) const DELIVERIES: &str = "/webhooks/deliveries";
 
 /// Settings under which this machine may be reached, and nothing is waited for.
 pub(super) fn settings() -> Settings {
@@ -27,18 +27,18 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A subscription of an identity. Its first one brings a signing key, which is an update of the identity.
-fn listen(caller: &Caller, identity: &str, receiver: &Receiver, types: &[&str]) -> Value {
+pub(super) fn listen(caller: &Caller, identity: &str, receiver: &Receiver, types: &[&str]) -> Value {
     let body = json!({ "agent_identity_id": identity, "url": receiver.url(), "event_types": types });
     subscribe(caller, &body)
 }
 
-fn deliveries(caller: &Caller, query: &str) -> Vec<Value> {
+pub(super) fn deliveries(caller: &Caller, query: &str) -> Vec<Value> {
     let answer = caller.get(&format!("{DELIVERIES}{query}")).ok();
     answer["deliveries"].as_array().unwrap().clone()
 }
 
 #[track_caller]
-fn eventually_delivered(caller: &Caller, count: usize) -> Vec<Value> {
+pub(super) fn eventually_delivered(caller: &Caller, count: usize) -> Vec<Value> {
     eventually(&format!("{count} deliveries are listed"), || deliveries(caller, "").len() >= count);
     deliveries(caller, "")
 }
@@ -166,7 +166,7 @@ fn told(receiver: &Receiver, count: usize) -> Vec<(String, Value)> {
 }
 
 /// Returns when everything that has happened is in the queue.
-fn fanned_out(world: &World) {
+pub(super) fn fanned_out(world: &World) {
     let behind = "select log_head.position - webhook_cursor.position from log_head, webhook_cursor";
     eventually("the log is fanned out", || world.database().number(behind) == 0);
 }

@@ -1,8 +1,10 @@
 //! Webhook subscriptions: who may have which, what they show, and how they end.
 
+mod addresses;
 mod bad_input;
 mod deliveries;
 mod ends;
+mod hidden;
 mod limits;
 mod log_endpoints;
 mod published;

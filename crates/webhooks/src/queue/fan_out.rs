@@ -5,9 +5,6 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity_domain::Event;
-use identity_domain::identity::Event as IdentityEvent;
-use identity_domain::webhook_subscription::Event as SubscriptionEvent;
 use identity_domain::webhook_subscription::catalog::type_of;
 use identity_log::follow::Head;
 use identity_log::{Recorded, ids, read};
@@ -17,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::audience::{Owners, Told};
+use super::erasure::erase;
 use super::payload::{self, Named};
 use super::{QueueError, RETRY_INTERVAL};
 
@@ -38,6 +36,9 @@ const GATHERING_TIME: Duration = Duration::from_millis(10);
 /// The events that end something, and matter in organizations without subscriptions, too.
 const ENDINGS: &[&str] = &[
     "identity.deleted",
+    "identity.status_changed",
+    "identity.visibility_narrowed",
+    "identity.visibility_revoked",
     "webhook_subscription.changed",
     "webhook_subscription.disabled",
     "webhook_subscription.deleted",
@@ -112,6 +113,7 @@ impl FanOut {
         let last = whole.or_else(|| events.last().map(|event| event.position)).unwrap_or(upto);
         let (rows, position) = queued(&mut transaction, &events).await?;
         let position = position.unwrap_or(last);
+        // What this step queues shows nothing that these events hide: it was read after them.
         erase(&mut transaction, events.iter().take_while(|event| event.position <= position)).await?;
         insert(&mut transaction, &rows).await?;
         sqlx::query("update webhook_cursor set position = $1")
@@ -280,42 +282,6 @@ async fn seen_by(
     let sight =
         Sight { organization_id: &told.event.organization_id, viewers: &viewers, target: told.subject };
     Ok(identities::seen_by(connection, &sight).await?)
-}
-
-/// Deletes what must not be sent any more: deliveries of subscriptions that have ended, and everything that shows an identity
-/// that was deleted.
-async fn erase(
-    connection: &mut PgConnection,
-    events: impl Iterator<Item = &Recorded>,
-) -> Result<(), sqlx::Error> {
-    let (mut identities, mut ended, mut changed) = (vec![], vec![], vec![]);
-    for event in events {
-        let Ok(id) = event.aggregate_id.parse::<Uuid>() else { continue };
-        match &event.event {
-            Event::Identity(IdentityEvent::Deleted { .. }) => identities.push(id),
-            Event::WebhookSubscription(
-                SubscriptionEvent::Deleted { .. } | SubscriptionEvent::Disabled { .. },
-            ) => {
-                ended.push(id);
-            }
-            Event::WebhookSubscription(SubscriptionEvent::Changed(_)) => changed.push(id),
-            _ => {}
-        }
-    }
-    for (statement, ids) in [
-        ("delete from webhook_queue where identity_id = any($1)", &identities),
-        ("delete from webhook_queue where shown_id = any($1)", &identities),
-        ("delete from webhook_deliveries where identity_id = any($1)", &identities),
-        ("delete from webhook_deliveries where shown_id = any($1)", &identities),
-        ("delete from webhook_queue where endpoint_id = any($1)", &ended),
-        ("delete from webhook_endpoints where endpoint_id = any($1)", &ended),
-        ("delete from webhook_endpoints where endpoint_id = any($1)", &changed),
-    ] {
-        if !ids.is_empty() {
-            sqlx::query(statement).bind(ids).execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn insert(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {

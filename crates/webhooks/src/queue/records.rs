@@ -60,7 +60,7 @@ impl Attempt {
 }
 
 /// Writes what became of an attempt. If the lease has ended and another process has the row, or the row was deleted, nothing is
-/// written. Returns whether it was.
+/// written. The lock waits for whoever deletes the row at the same time. Returns whether it was written.
 pub(crate) async fn record(
     pool: &PgPool,
     claim: &Claim,
@@ -77,6 +77,7 @@ pub(crate) async fn record(
              select set_config('synchronous_commit', 'off', true)
          ), row as (
              select webhook_queue.* from webhook_queue, fast where id = $1 and lease_until = $2
+             for update of webhook_queue
          ), later as (
              update webhook_queue set due_at = $3, lease_until = null
              where id in (select id from row) and $3::timestamptz is not null
