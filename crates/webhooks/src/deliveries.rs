@@ -132,7 +132,8 @@ impl Webhooks {
         let id = ids::mint();
         let Delivery { endpoint_id, identity_id, .. } = *delivery;
         let target = Target { url: &url, endpoint_id, identity_id, has_auth_token };
-        let attempt = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, now).await;
+        let sent = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, now).await;
+        let attempt = sent.unwrap_or_else(|error| Attempt::failed(error.to_string()));
         self.delivering.metrics.count(attempt.outcome());
         let replayed = replayed(delivery, id, &url, &attempt, now);
         insert(pool, &replayed, delivery.id).await?;

@@ -152,7 +152,13 @@ fn forget(running: &mut Running, finished: Result<Uuid, tokio::task::JoinError>)
 /// Sends a delivery once, and writes what became of it.
 async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
     let id = ids::mint();
-    let attempt = delivering.attempt(&claim, id).await;
+    let attempt = match delivering.attempt(&claim, id).await {
+        Ok(attempt) => attempt,
+        Err(error) => {
+            give_back(&delivering, &claim, &error).await;
+            return claim.id;
+        }
+    };
     let attempted = Attempted {
         now: claim.now + attempt.duration,
         attempts: u32::try_from(claim.attempts).unwrap_or(u32::MAX),
@@ -177,6 +183,14 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
     claim.id
 }
 
+/// The service could not sign a delivery. The receiver was not asked: nothing counts as a failure of it.
+async fn give_back(delivering: &Delivering, claim: &Claim, error: &HeaderError) {
+    tracing::warn!(error = error as &dyn Error, delivery = %claim.id, "cannot sign a webhook, trying again later");
+    if let Err(error) = claims::give_back(&delivering.pool, claim).await {
+        tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "a webhook waits until its lease ends");
+    }
+}
+
 /// A line of the log for each attempt, without bodies, secrets, and the path of the URL, which can be a secret, too.
 fn note(claim: &Claim, attempt: &Attempt, next: Next) {
     let host = url::Url::parse(&claim.url).ok().and_then(|url| url.host_str().map(str::to_owned));
@@ -194,7 +208,7 @@ fn note(claim: &Claim, attempt: &Attempt, next: Next) {
 }
 
 impl Delivering {
-    async fn attempt(&self, claim: &Claim, id: Uuid) -> Attempt {
+    async fn attempt(&self, claim: &Claim, id: Uuid) -> Result<Attempt, HeaderError> {
         let target = Target {
             url: &claim.url,
             endpoint_id: claim.endpoint_id,
@@ -212,13 +226,11 @@ impl Delivering {
         event_id: &str,
         payload: &str,
         moment: OffsetDateTime,
-    ) -> Attempt {
+    ) -> Result<Attempt, HeaderError> {
         let body = Bytes::copy_from_slice(payload.as_bytes());
         let signed = Signed { request_id: &id.to_string(), event_id, moment, body: &body };
-        match self.headers(target, &signed).await {
-            Ok(headers) => self.sender.send(target.url, headers, body).await,
-            Err(error) => Attempt::failed(error.to_string()),
-        }
+        let headers = self.headers(target, &signed).await?;
+        Ok(self.sender.send(target.url, headers, body).await)
     }
 
     async fn headers(&self, target: &Target<'_>, signed: &Signed<'_>) -> Result<HeaderMap, HeaderError> {

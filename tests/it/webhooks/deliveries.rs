@@ -288,3 +288,21 @@ fn an_address_that_is_not_public_any_more_is_refused_when_something_is_sent() {
     alpha.post(PATH, &json!({ "agent_identity_id": alpha.id, "url": receiver.url(), "event_types": ["identity.updated"] }))
         .invalid_at(&["body", "url"]);
 }
+
+#[test]
+fn what_the_service_cannot_sign_waits_and_is_no_failure() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    eventually_delivered(&alpha, 1);
+    world.database().execute("create table kept as select * from ciphertexts");
+    world.database().execute("delete from ciphertexts");
+    describe(&admin, "alpha", "desk");
+    let waiting =
+        "select count(*) from webhook_queue where attempts = 0 and due_at > now() + interval '10 seconds'";
+    eventually("the row is given back", || world.database().number(waiting) == 1);
+    assert_eq!(deliveries(&alpha, "").len(), 1);
+    world.database().execute("insert into ciphertexts select * from kept");
+    world.database().execute("update webhook_queue set due_at = now()");
+    receiver.wait_for(2);
+}

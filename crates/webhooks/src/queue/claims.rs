@@ -113,3 +113,17 @@ pub(crate) async fn release(pool: &PgPool, claims: &[(Uuid, OffsetDateTime)]) ->
     .await?;
     Ok(())
 }
+
+/// Gives back a row that this service could not sign. It is due again in half a minute, and the attempt does not count.
+pub(crate) async fn give_back(pool: &PgPool, claim: &Claim) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update webhook_queue
+         set lease_until = null, attempts = attempts - 1, due_at = now() + interval '30 seconds'
+         where id = $1 and lease_until = $2",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
