@@ -14,7 +14,7 @@ create table read_model.webhook_subscriptions (
     disabled_reason text        collate "C",
     created_at      timestamptz not null,
     changed_at      timestamptz not null,
-    created_position bigint     not null,
+    active_after    bigint      not null,
     constraint webhook_subscriptions_pkey primary key (id)
 );
 

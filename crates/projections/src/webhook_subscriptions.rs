@@ -79,8 +79,8 @@ table_row! {
         pub created_at: OffsetDateTime,
         /// When it last changed.
         pub changed_at: OffsetDateTime,
-        /// The position of the log at which it was created. Events before are not sent.
-        pub created_position: i64,
+        /// The position of the log at which it was created, or made active again. Events before are not sent.
+        pub active_after: i64,
     }
 }
 
@@ -136,7 +136,11 @@ impl Projection for WebhookSubscriptions {
         match (row, event) {
             (_, Event::Created(creation)) => born(recorded, creation),
             (_, Event::Deleted { .. }) | (None, _) => None,
-            (Some(row), Event::Changed(settings)) => Some(Row { changed_at, ..row.with(settings) }),
+            (Some(row), Event::Changed(settings)) => {
+                // What happened while it was disabled is not sent.
+                let active_after = if row.status == ACTIVE { row.active_after } else { recorded.position };
+                Some(Row { changed_at, active_after, ..row.with(settings) })
+            }
             (Some(row), Event::Disabled { reason }) => {
                 let (status, disabled_reason) = (DISABLED.to_owned(), Some(reason.as_str().to_owned()));
                 Some(Row { status, disabled_reason, changed_at, ..row })
@@ -192,7 +196,7 @@ fn born(recorded: &Recorded, creation: &Creation) -> Option<Row> {
         disabled_reason: None,
         created_at: recorded.recorded_at,
         changed_at: recorded.recorded_at,
-        created_position: recorded.position,
+        active_after: recorded.position,
     };
     Some(row.with(&creation.settings))
 }

@@ -44,12 +44,17 @@ fn is_ready(serving: &Serving) -> bool {
 
 #[test]
 fn whoever_writes_comes_before_those_who_read() {
-    let (place, key) = cramped(9);
+    let (place, key) = cramped(12);
     let serving = serve(&place, "16");
     let identities = format!("{}/api/v1/identities/", serving.base());
     let client = Client::new();
     let runtime = runtime();
-    let mut bystander = runtime.block_on(PgConnection::connect(&place.database_url())).unwrap();
+    let mut connected = None;
+    eventually("there is a connection for the test", || {
+        connected = runtime.block_on(PgConnection::connect(&place.database_url())).ok();
+        connected.is_some()
+    });
+    let mut bystander = connected.unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..30 {

@@ -177,13 +177,13 @@ struct Subscription {
     organization_id: String,
     identity_id: Uuid,
     event_types: String,
-    created_position: i64,
+    active_after: i64,
 }
 
 impl Subscription {
     /// Whether it was there when the event happened, and asks for it.
     fn wants(&self, told: &Told<'_>) -> bool {
-        self.created_position < told.event.position
+        self.active_after < told.event.position
             && self.organization_id == told.event.organization_id
             && self.event_types.split(' ').any(|name| name == told.event_type)
             && told.includes(self.identity_id)
@@ -226,7 +226,7 @@ async fn subscriptions(
         return Ok(vec![]);
     }
     let found: Vec<Subscription> = sqlx::query_as(
-        "select id, organization_id, identity_id, event_types, created_position
+        "select id, organization_id, identity_id, event_types, active_after
          from read_model.webhook_subscriptions
          where organization_id = any($1)
            and status = 'active'
