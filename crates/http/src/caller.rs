@@ -2,26 +2,24 @@
 //! for a key: without one it has nothing to work with.
 
 mod app;
+pub(crate) mod writes;
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
+use axum::http::HeaderName;
 use axum::http::request;
-use axum::http::{HeaderMap, HeaderName, header};
-use axum::response::{IntoResponse as _, Response};
-use identity_domain::{Command, Handle, Kind};
-use identity_log::ciphertexts::CiphertextChange;
-use identity_log::idempotency::{Kept, Repeatable, keep_outside};
+use identity_domain::Handle;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
-use identity_log::{Actor, Append, Fate, Metadata, read};
+use identity_log::{Actor, Fate};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
 use identity_webhooks::Webhooks;
 use serde::de::DeserializeOwned;
-use sqlx::{PgExecutor, PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -35,10 +33,6 @@ use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::limits::StreamShare;
-use crate::notices::noticed;
-use crate::precondition::expected_version;
-use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
-use crate::revision::Revision;
 
 pub(crate) use app::{Admission, KeyCheck};
 pub use app::{App, AppSettings, Parts};
@@ -61,34 +55,6 @@ pub struct Caller {
     admission: Admission,
     /// When the request began: all that it reads is read later.
     began: Ticket,
-}
-
-/// What a caller asks an aggregate of its organization for.
-#[derive(Debug)]
-pub(crate) struct Write {
-    aggregate_id: Uuid,
-    command: Command,
-    /// Changes of the ciphertexts of the aggregate.
-    ciphertexts: Vec<CiphertextChange>,
-    /// What is asked of another aggregate, and is carried out with it or not at all.
-    companion: Option<Box<Self>>,
-}
-
-impl Write {
-    /// A command to an aggregate.
-    pub(crate) fn new(aggregate_id: Uuid, command: Command) -> Self {
-        Self { aggregate_id, command, ciphertexts: vec![], companion: None }
-    }
-
-    /// The same with changes of the ciphertexts of the aggregate.
-    pub(crate) fn storing(self, changes: impl IntoIterator<Item = CiphertextChange>) -> Self {
-        Self { ciphertexts: changes.into_iter().collect(), ..self }
-    }
-
-    /// The same with a command to another aggregate.
-    pub(crate) fn with(self, companion: Self) -> Self {
-        Self { companion: Some(Box::new(companion)), ..self }
-    }
 }
 
 /// Somebody with an admin's key.
@@ -276,151 +242,9 @@ impl Caller {
         self.app.0.limits.stream(&self.key)
     }
 
-    /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`
-    /// makes of it.
-    pub(crate) async fn write(
-        &self,
-        aggregate_id: Uuid,
-        command: Command,
-        expected_version: Option<i64>,
-        reply: impl Reply,
-    ) -> Result<Response, ApiError> {
-        self.write_with(aggregate_id, command, vec![], expected_version, reply).await
-    }
-
-    /// The same with changes of the aggregate's ciphertexts.
-    pub(crate) async fn write_with(
-        &self,
-        aggregate_id: Uuid,
-        command: Command,
-        ciphertexts: Vec<CiphertextChange>,
-        expected_version: Option<i64>,
-        reply: impl Reply,
-    ) -> Result<Response, ApiError> {
-        let write = Write::new(aggregate_id, command).storing(ciphertexts);
-        self.carry_out(write, expected_version, reply).await
-    }
-
-    /// The same for a whole write.
-    pub(crate) async fn carry_out(
-        &self,
-        write: Write,
-        expected_version: Option<i64>,
-        reply: impl Reply,
-    ) -> Result<Response, ApiError> {
-        let aggregate_id = write.aggregate_id;
-        self.admission.enter()?;
-        self.app.0.limits.daily(&self.key, &write.command, self.idempotency.is_some())?;
-        let reply = Arc::new(reply);
-        let repeatable = self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
-            key: key.clone(),
-            fingerprint: *fingerprint,
-            answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
-        });
-        let append = Append { repeatable, expected_version, ..self.append(write) };
-        let committed = self.app.0.parts.log.append(append).await;
-        let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
-        let answer = match &committed.kept {
-            Some(Kept { status, body, entity_tag }) => {
-                Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
-            }
-            None => reply.compose(Source::Pool(self.pool()), &committed).await?,
-        };
-        if let Some(NewBody { handle, found }) = answer.shown() {
-            let name = NameRef { organization_id: self.organization_id(), handle };
-            self.app.keep_identity(self.began, name, &self.viewer(), found);
-        }
-        let revision = Revision::made(aggregate_id, &committed);
-        let response = reply.reveal(answer)?.of_revision(revision).into_response();
-        Ok(noticed(response, &committed.events))
-    }
-
-    /// Lets a write in that is not in the log, before anything is done. From then on nobody is told that it is not carried out.
-    pub(crate) fn begin_outside(&self) -> Result<(), ApiError> {
-        self.admission.enter()?;
-        if self.idempotency.is_some() {
-            self.app.0.limits.repeatable(&self.key)?;
-        }
-        self.fate.send();
-        Ok(())
-    }
-
-    /// Ends such a write. Where Postgres does not confirm it, nobody knows whether it was done.
-    pub(crate) async fn end_outside(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
-        transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
-    }
-
-    /// Keeps the answer to a write that is not in the log for repetitions of the request, if it can be repeated. Whoever has a
-    /// transaction for the write keeps the answer in it.
-    pub(crate) async fn keep_answer(
-        &self,
-        executor: impl PgExecutor<'_>,
-        answer: &Answer,
-    ) -> Result<(), ApiError> {
-        let Some(Idempotency { key, fingerprint }) = &self.idempotency else { return Ok(()) };
-        let (organization, scope) = (self.organization_id(), self.actor().idempotency_scope());
-        let (request, told) =
-            ((key.as_str(), fingerprint.as_slice()), (answer.status().as_u16(), answer.body()));
-        if keep_outside(executor, organization, &scope, request, told).await? {
-            Ok(())
-        } else {
-            Err(ApiError::repetition())
-        }
-    }
-
-    /// A write as the log takes it.
-    fn append(&self, write: Write) -> Append {
-        Append {
-            organization_id: self.key.organization_id.clone(),
-            aggregate_id: write.aggregate_id.to_string(),
-            command: write.command,
-            actor: self.actor(),
-            secret_sha256: self.presented.sha256(),
-            metadata: self.metadata(),
-            expected_version: None,
-            repeatable: None,
-            ciphertexts: write.ciphertexts,
-            companion: write.companion.map(|companion| Box::new(self.append(*companion))),
-            fate: self.fate.clone(),
-        }
-    }
-
-    /// What history says of the caller and of this request.
-    fn metadata(&self) -> Metadata {
-        let metadata = Metadata::new(&self.actor(), &self.request_id);
-        match &self.idempotency {
-            Some(Idempotency { key, .. }) => metadata.with_idempotency_key(key),
-            None => metadata,
-        }
-    }
-
-    /// The version that a write to something expects whose version no read model keeps. Whoever writes to what is not
-    /// there is told just that.
-    pub(crate) async fn expected_version(
-        &self,
-        headers: &HeaderMap,
-        kind: Kind,
-        id: Uuid,
-    ) -> Result<Option<i64>, ApiError> {
-        if !headers.contains_key(header::IF_MATCH) {
-            return Ok(None);
-        }
-        match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
-            None => Ok(None),
-            Some((version, changed_at)) => {
-                expected_version(headers, Revision { id, version, changed_at: Some(changed_at) })
-            }
-        }
-    }
-
     /// Whether the caller presented the latest secret of this key, and not the one before it.
     pub(crate) fn presents_latest_secret_of(&self, key: &KeyRow) -> bool {
         self.presented.matches(&key.secret_sha256)
-    }
-
-    /// An identity that the caller writes to, to be shown in the answer.
-    pub(crate) fn subject(&self, id: Uuid) -> Subject {
-        Subject { organization_id: self.organization_id().to_owned(), viewer: self.viewer(), id }
     }
 
     /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.

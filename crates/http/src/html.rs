@@ -117,7 +117,7 @@ fn numbered(name: &str) -> Option<char> {
     char::from_u32(number.ok()?).filter(|character| *character != '\0')
 }
 
-/// The lines that are not empty, without superfluous white space.
+/// The lines that are not empty, without white space at their ends.
 fn lines_of(text: &str) -> String {
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")

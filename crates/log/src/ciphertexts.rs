@@ -94,6 +94,23 @@ pub async fn newest(
     .await
 }
 
+/// The ciphertext of one aggregate under a name, if it is there.
+pub(crate) async fn of_aggregate(
+    executor: impl PgExecutor<'_>,
+    kind: Kind,
+    aggregate_id: Uuid,
+    name: &str,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select ciphertext from ciphertexts where aggregate_type = $1 and aggregate_id = $2 and name = $3",
+    )
+    .bind(kind.as_str())
+    .bind(aggregate_id.to_string())
+    .bind(name)
+    .fetch_optional(executor)
+    .await
+}
+
 /// Whether any of these ciphertexts is there: those of aggregates of a type, under a name.
 pub async fn is_any_there(
     executor: impl PgExecutor<'_>,

@@ -140,14 +140,7 @@ pub async fn find(
     key: &SecretsKey,
     identity: Uuid,
 ) -> Result<Option<SigningKey>, SigningKeyError> {
-    let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-        "select ciphertext from ciphertexts where aggregate_type = $1 and aggregate_id = $2 and name = $3",
-    )
-    .bind(Kind::Identity.as_str())
-    .bind(identity.to_string())
-    .bind(NAME)
-    .fetch_optional(executor)
-    .await?;
+    let sealed = ciphertexts::of_aggregate(executor, Kind::Identity, identity, NAME).await?;
     sealed.map(|sealed| key.open(identity, &sealed)).transpose()
 }
 

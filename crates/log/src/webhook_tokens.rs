@@ -53,13 +53,6 @@ pub async fn find(
     key: &SecretsKey,
     subscription: Uuid,
 ) -> Result<Option<SecretString>, TokenError> {
-    let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-        "select ciphertext from ciphertexts where aggregate_type = $1 and aggregate_id = $2 and name = $3",
-    )
-    .bind(Kind::WebhookSubscription.as_str())
-    .bind(subscription.to_string())
-    .bind(NAME)
-    .fetch_optional(executor)
-    .await?;
+    let sealed = ciphertexts::of_aggregate(executor, Kind::WebhookSubscription, subscription, NAME).await?;
     sealed.map(|sealed| open(key, subscription, &sealed)).transpose()
 }

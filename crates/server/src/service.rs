@@ -1,12 +1,14 @@
 //! Composition: starts database, log, read models and listeners together, and stops them in good order.
 
+mod listeners;
+mod pool;
+
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use axum::Router;
 use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
 use identity_http::limits;
@@ -16,21 +18,19 @@ use identity_log::follow::{Follower, Head};
 use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
-use identity_log::{Committer, Log, MAX_UNCHECKED_IDLE_TIME, Settings as LogSettings};
+use identity_log::{Committer, Log, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use identity_proof::SigningKey;
 use identity_webhooks::Webhooks;
 use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
-use tokio::net::TcpListener;
+use sqlx::PgPool;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::connections::Server;
-use crate::edge::Edge;
-use crate::metrics::{self, Metrics};
+use self::listeners::Listeners;
+use self::pool::lazy_pool;
+use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::secrets_key::SecretsSettings;
 use crate::sending::SendingWebhooks;
@@ -38,9 +38,6 @@ use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
-
-/// How long a request waits for a connection of the pool before it is answered with 503.
-const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many connections the service has for itself, so that what it needs does not queue behind clients: it listens on one, and
 /// follows the log, and answers probes and metrics, over the others.
@@ -122,7 +119,7 @@ impl Service {
         let signer = settings.signing.signer(pool.clone())?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
-        let own_pool = self::pool(&settings.database_url, OWN_CONNECTIONS)?;
+        let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS)?;
         let (metrics, counters) = Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
@@ -303,13 +300,13 @@ fn webhooks(
             "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
         );
     }
-    let pool = pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
+    let pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
     Ok(Webhooks::new(pool, key, &settings.webhooks, metrics)?)
 }
 
 /// Connections to the database, which is brought up to date.
 async fn prepared_pool(settings: &ServiceSettings) -> anyhow::Result<PgPool> {
-    let pool = pool(&settings.database_url, settings.postgres.connections)?;
+    let pool = lazy_pool(&settings.database_url, settings.postgres.connections)?;
     database::prepare(&pool, settings.postgres).await?;
     Ok(pool)
 }
@@ -326,93 +323,6 @@ fn prepare(
 
 fn retention(settings: &ServiceSettings) -> Retention {
     Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
-}
-
-/// Where the service listens.
-struct Listeners {
-    api: TcpListener,
-    /// For `/metrics` alone; none if the port that it usually has is taken.
-    metrics: Option<TcpListener>,
-}
-
-impl Listeners {
-    async fn open(api: SocketAddr, wire: &WireSettings) -> anyhow::Result<Self> {
-        let metrics = match wire.metrics_listen {
-            Some(address) => Some(listen(address).await?),
-            None => listen_beside(api).await,
-        };
-        Ok(Self { api: listen(api).await?, metrics })
-    }
-
-    fn metrics_address(&self) -> std::io::Result<Option<SocketAddr>> {
-        self.metrics.as_ref().map(TcpListener::local_addr).transpose()
-    }
-
-    /// Serves until the service stops, each listener in a task of its own.
-    fn serve(
-        self,
-        api: Router,
-        metrics: Metrics,
-        wire: &WireSettings,
-        tls: Option<&Tls>,
-        stop: &watch::Receiver<bool>,
-    ) -> Vec<JoinHandle<()>> {
-        let metrics = metrics::router(Arc::new(metrics));
-        let run = |listener, tls, edge| {
-            let server = Server::new(listener, tls, edge, wire.connections.clone());
-            tokio::spawn(server.run(stop.clone()))
-        };
-        let mut servers = vec![run(self.api, tls.cloned(), Edge::new(api, &wire.cors, wire.compression))];
-        // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
-        servers.extend(self.metrics.map(|listener| run(listener, None, Edge::bare(metrics))));
-        servers
-    }
-}
-
-/// Where `/metrics` is unless its address is set: on this machine alone, at the port after that of the API. A service
-/// whose neighbour has that port goes on without. Where any port will do for the API, any will do here.
-async fn listen_beside(api: SocketAddr) -> Option<TcpListener> {
-    let port = if api.port() == 0 { 0 } else { api.port().checked_add(1)? };
-    let listener = listen((Ipv4Addr::LOCALHOST, port).into()).await;
-    listener
-        .inspect_err(|error| {
-            tracing::warn!(error = &**error, "there are no metrics: set metrics_listen to another address");
-        })
-        .ok()
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-fn pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
-    let options = database::options(database_url)?;
-    // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
-    // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
-    // three times as long as to carry it out.
-    let options = options
-        .application_name("identityd")
-        .options([("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")])
-        // What a role or a database is given as default is meant for people, and would break exports.
-        .options([
-            ("default_transaction_isolation", r"read\ committed"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("idle_session_timeout", "0"),
-            ("statement_timeout", "0"),
-        ])
-        .disable_statement_logging();
-    // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
-    // connection was idle for a while and somebody may have closed it.
-    let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(
-                async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
-            )
-        });
-    Ok(pool.connect_lazy_with(options))
 }
 
 fn app_settings(settings: &ServiceSettings) -> AppSettings {

@@ -150,6 +150,11 @@ impl Sender {
 }
 
 /// A URL is written as browsers write it: names in Punycode, and other characters than those of URLs escaped.
+/// The host of a URL, for lines of the log: the path can be a secret.
+pub(crate) fn host_of(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
 fn request(url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Unsendable> {
     let uri: Uri = Url::parse(url)?.as_str().parse().map_err(hyper::http::Error::from)?;
     let mut request = Request::builder().method(Method::POST).uri(uri).body(Full::new(body))?;

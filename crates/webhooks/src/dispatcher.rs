@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::attempt::{Attempt, Sender};
+use crate::attempt::{Attempt, Sender, host_of};
 use crate::metrics::Metrics;
 use crate::queue::claims::{self, Capacity, Claim};
 use crate::queue::records;
@@ -126,7 +126,7 @@ impl Dispatcher {
             let capacity = Capacity {
                 rows: i64::try_from(rows).unwrap_or(i64::MAX),
                 failing: attempts.len() < MAX_FAILING_IN_FLIGHT,
-                lease: self.delivering.timeout + LEASE_MARGIN,
+                lease: self.delivering.lease(),
             };
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
             let is_all = claimed.len() < rows;
@@ -193,11 +193,10 @@ async fn give_back(delivering: &Delivering, claim: &Claim, error: &HeaderError) 
 
 /// A line of the log for each attempt, without bodies, secrets, and the path of the URL, which can be a secret, too.
 fn note(claim: &Claim, attempt: &Attempt, next: Next) {
-    let host = url::Url::parse(&claim.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     tracing::info!(
         subscription = %claim.endpoint_id,
         event = claim.event_id,
-        host,
+        host = host_of(&claim.url),
         attempt = claim.attempts,
         status = attempt.status,
         error = attempt.error,
@@ -208,6 +207,11 @@ fn note(claim: &Claim, attempt: &Attempt, next: Next) {
 }
 
 impl Delivering {
+    /// How long a claim lasts.
+    pub(crate) fn lease(&self) -> Duration {
+        self.timeout + LEASE_MARGIN
+    }
+
     async fn attempt(&self, claim: &Claim, id: Uuid) -> Result<Attempt, HeaderError> {
         let target = Target {
             url: &claim.url,

@@ -1,4 +1,4 @@
-//! From the log to the queue, and from the queue to the receivers.
+//! How events get from the log into the queue, and how the rows of the queue get to the receivers.
 //!
 //! ```text
 //! log ─▶ fan-out ─▶ webhook_queue ─▶ dispatcher ─▶ receiver

@@ -19,6 +19,7 @@ mod projections;
 mod repetitions;
 mod secrets;
 mod secrets_key;
+mod signing_key;
 mod standing;
 mod starts;
 mod terminal;

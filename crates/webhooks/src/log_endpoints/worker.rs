@@ -10,16 +10,13 @@ use tokio::task::JoinSet;
 
 use super::claims::{self, Claim};
 use super::history::{self, Event};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, host_of};
 use crate::dispatcher::Delivering;
 use crate::schedule::{Attempted, Next};
 use crate::signature::Signed;
 
 /// To how many endpoints this process sends at the same time.
 const MAX_ENDPOINTS: usize = 256;
-
-/// How much longer than an attempt a lease is.
-const LEASE_MARGIN: Duration = Duration::from_secs(20);
 
 /// After how long without news endpoints are looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -77,12 +74,6 @@ impl LogSender {
             serving.spawn(told_to(self.delivering.clone(), claim));
         }
         Ok(())
-    }
-}
-
-impl Delivering {
-    fn lease(&self) -> Duration {
-        self.timeout + LEASE_MARGIN
     }
 }
 
@@ -160,7 +151,6 @@ fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
 
 /// A line of the log for each attempt that failed, without bodies, secrets, and the path of the URL. Successes are too many.
 fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
-    let host = url::Url::parse(&claim.url).ok().and_then(|url| url.host_str().map(str::to_owned));
     if next == Next::Done {
         tracing::debug!(endpoint = %claim.id, sequence = event.sequence, "sent an event to a log endpoint");
         return;
@@ -168,7 +158,7 @@ fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
     tracing::warn!(
         endpoint = %claim.id,
         sequence = event.sequence,
-        host,
+        host = host_of(&claim.url),
         status = attempt.status,
         error = attempt.error,
         milliseconds = attempt.stored_duration(),

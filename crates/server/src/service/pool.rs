@@ -1,0 +1,44 @@
+//! Pools of connections to the database, with the settings that queries of the service need.
+
+use std::time::Duration;
+
+use identity_log::MAX_UNCHECKED_IDLE_TIME;
+use secrecy::SecretString;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+
+use crate::database;
+
+/// How long a request waits for a connection of the pool before it is answered with 503.
+const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A pool that connects when it is used, with this many connections at most.
+pub(super) fn lazy_pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
+    let options = database::options(database_url)?;
+    // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
+    // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
+    // three times as long as to carry it out.
+    let options = options
+        .application_name("identityd")
+        .options([("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")])
+        // What a role or a database is given as default is meant for people, and would break exports.
+        .options([
+            ("default_transaction_isolation", r"read\ committed"),
+            ("idle_in_transaction_session_timeout", "0"),
+            ("idle_session_timeout", "0"),
+            ("statement_timeout", "0"),
+        ])
+        .disable_statement_logging();
+    // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
+    // connection was idle for a while and somebody may have closed it.
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(
+                async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
+            )
+        });
+    Ok(pool.connect_lazy_with(options))
+}

@@ -1,0 +1,29 @@
+//! The replacement of the signing key.
+
+use std::fs;
+
+use crate::harness::{Place, run};
+
+#[test]
+fn the_signing_key_is_replaced_while_nothing_runs() {
+    let place = Place::served();
+    let service = place.serve();
+    place.run(&["org", "create", "acme"]).succeeded();
+    let key = place.data_dir().join("signing/key");
+    let old = fs::read_to_string(&key).unwrap();
+    let busy = place.run(&["audit", "rotate-key"]);
+    assert!(busy.error().contains("stop every process of it first"), "{}", busy.stderr);
+    service.stop();
+    let said = place.run(&["audit", "rotate-key"]).succeeded().stdout;
+    assert!(said.starts_with("the new key has signed 1 logs\nkey identityd+"), "{said}");
+    let new = fs::read_to_string(&key).unwrap();
+    assert!(new != old && !said.contains(new.trim()), "{said}");
+    let late = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", old.trim()));
+    assert!(late.error().contains("this signing key was replaced"), "{}", late.stderr);
+    let next = place.file("next", &old);
+    let given = place.run(&["audit", "rotate-key", "--next-key-file", next.to_str().unwrap()]);
+    assert!(given.error().contains("leave --next-key-file out"), "{}", given.stderr);
+    let unset = run(place.command(&["audit", "rotate-key"]).env("IDENTITYD_SIGNING_KEY", new.trim()));
+    assert!(unset.error().contains("give the next one with --next-key-file"), "{}", unset.stderr);
+    place.serve().stop();
+}
