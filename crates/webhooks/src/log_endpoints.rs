@@ -8,7 +8,7 @@ pub(crate) mod worker;
 use identity_log::ciphertexts::CiphertextChange;
 use identity_log::ids;
 use identity_log::signing_keys::{SecretsKey, SigningKey, SigningKeyError};
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -59,9 +59,10 @@ pub struct NewLogEndpoint {
     pub after: Option<i64>,
 }
 
-/// Creates a log endpoint with a signing key of its own. `None` if the organization has as many as it may have.
+/// Creates a log endpoint with a signing key of its own, in a transaction. `None` if the organization has as many as it may have:
+/// creations in one organization wait for each other, so that no two count the same.
 pub async fn create(
-    executor: impl PgExecutor<'_>,
+    connection: &mut PgConnection,
     secrets_key: &SecretsKey,
     organization_id: &str,
     created_by: &str,
@@ -72,6 +73,10 @@ pub async fn create(
         CiphertextChange::Put { ciphertext, .. } => ciphertext,
         CiphertextChange::Delete { .. } => return Err(SigningKeyError::Unsealable),
     };
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('identityd log endpoints ' || $1, 0))")
+        .bind(organization_id)
+        .execute(&mut *connection)
+        .await?;
     let created: Option<LogEndpoint> = sqlx::query_as(&format!(
         "insert into webhook_log_endpoints (id, organization_id, url, event_types, signing_key, sequence, created_by)
          select $1, $2, $3, $4, $5,
@@ -87,7 +92,7 @@ pub async fn create(
     .bind(new.after)
     .bind(created_by)
     .bind(MAX_LOG_ENDPOINTS)
-    .fetch_optional(executor)
+    .fetch_optional(connection)
     .await?;
     Ok(created.map(|created| (created, key)))
 }

@@ -138,7 +138,7 @@ pub(crate) async fn create_log_endpoint(
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
     let mut transaction = caller.pool().begin().await?;
     let created =
-        log_endpoints::create(&mut *transaction, caller.secrets_key(), organization, &actor, &new).await?;
+        log_endpoints::create(&mut transaction, caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
     // What is kept does not have the key: it is shown once.

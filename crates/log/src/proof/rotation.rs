@@ -12,6 +12,7 @@ use super::signed_before::lock;
 use super::signer::Signer;
 use super::stored::last;
 use super::tiles::bigint;
+use super::unsigned::logs_behind;
 use super::{introductions, key_lock};
 
 /// Why the key was not replaced.
@@ -111,19 +112,7 @@ impl<'a> Rotation<'a> {
     async fn introduce(&mut self, next: &SigningKey, note: &str) -> Result<bool, RotationError> {
         let mut transaction = self.connection.begin().await?;
         sqlx::query("select from log_head for update").execute(&mut *transaction).await?;
-        let is_unsigned: bool = sqlx::query_scalar(
-            "select exists (
-                 select from organization_heads as head
-                 where sequence is distinct from (
-                     select size from checkpoints
-                     where organization_id = head.organization_id
-                     order by epoch desc, size desc limit 1
-                 )
-             )",
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        if is_unsigned {
+        if !logs_behind(&mut *transaction).await?.is_empty() {
             return Ok(false);
         }
         introductions::keep(&mut *transaction, self.signer.key(), note).await?;

@@ -24,7 +24,7 @@ use super::signed::Signed;
 use super::signed_before::{SignedBefore, lock};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
-use super::unsigned::{Accepted, next_events, sealed_from};
+use super::unsigned::{Accepted, logs_behind, next_events, sealed_from};
 use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
@@ -150,17 +150,7 @@ impl Signer {
     /// Signs every log that has unsigned events, and tries every refused log again. Up to 4 logs are signed at the
     /// same time, since each waits for the disk. A log that cannot be signed does not delay the others.
     pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
-        let behind: Vec<String> = sqlx::query_scalar(
-            "select organization_id
-             from organization_heads as head
-             where sequence is distinct from (
-                 select size from checkpoints
-                 where organization_id = head.organization_id
-                 order by epoch desc, size desc limit 1
-             )",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let behind = logs_behind(&self.pool).await?;
         let due: HashSet<String> = behind.into_iter().chain(self.refused().into_keys()).collect();
         let signed = stream::iter(due)
             .map(async |organization_id| self.sign_one(&organization_id).await)

@@ -1,7 +1,7 @@
 //! The events that are to be signed, and whether this installation wrote them.
 
 use identity_proof::{Hash, SealKey};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::error::{SignError, TreeError};
 use super::memory::Memory;
@@ -57,6 +57,21 @@ pub(super) async fn sealed_from(pool: &PgPool, memory: &Memory) -> Result<i64, S
     .await?;
     memory.remember_sealed_from(position).await?;
     Ok(memory.sealed_from().await?.unwrap_or(position))
+}
+
+/// The organizations whose logs have events that are not signed.
+pub(super) async fn logs_behind(executor: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select organization_id
+         from organization_heads as head
+         where sequence is distinct from (
+             select size from checkpoints
+             where organization_id = head.organization_id
+             order by epoch desc, size desc limit 1
+         )",
+    )
+    .fetch_all(executor)
+    .await
 }
 
 /// Up to `limit` events of an organization after the sequence `after`.
