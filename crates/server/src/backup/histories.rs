@@ -78,21 +78,20 @@ impl Histories {
         for (position, read) in read {
             self.position += 1;
             ensure!(position == self.position, "event {} of the log is not in the backup", self.position);
-            self.take(&read, signed)?;
+            self.take(read, signed)?;
         }
         Ok(count)
     }
 
-    fn take(&mut self, read: &Read, signed: &mut Checkpoints) -> anyhow::Result<()> {
+    fn take(&mut self, read: Read, signed: &mut Checkpoints) -> anyhow::Result<()> {
         let id = &read.event.organization_id;
         if !self.open.contains_key(id) {
-            let opened = Open::begin(id, signed.take(id));
-            self.open.insert(id.clone(), opened);
+            self.open.insert(id.clone(), Open::begin(id, signed.take(id)));
         }
         let open = self.open.get_mut(id).context("a history is gone")?;
         open.events += 1;
         if let Ok(history) = &mut open.history
-            && let Err(fault) = history.take(read)
+            && let Err(fault) = history.take_next(Ok(read))
         {
             open.history = Err(fault);
         }

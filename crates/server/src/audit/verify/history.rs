@@ -90,9 +90,7 @@ impl History {
             let lines: Vec<&[u8]> = source::lines_of(&batch).collect();
             let read: Vec<Result<Read, String>> = lines.par_iter().map(|line| line::read(line)).collect();
             for read in read {
-                self.lines += 1;
-                let read = read.map_err(|what| self.fault(what))?;
-                self.take(&read)?;
+                self.take_next(read)?;
             }
             progress(self.lines);
         }
@@ -104,8 +102,14 @@ impl History {
         Fault { line: Some(self.lines), sequence: Some(self.last + 1), what: what.into() }
     }
 
-    /// Takes the next event.
-    pub(crate) fn take(&mut self, read: &Read) -> Result<(), Fault> {
+    /// Takes the next event, or what keeps it from being read.
+    pub(crate) fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
+        self.lines += 1;
+        let read = read.map_err(|what| self.fault(what))?;
+        self.take(&read)
+    }
+
+    fn take(&mut self, read: &Read) -> Result<(), Fault> {
         self.check_order(&read.event)?;
         let sequence = read.event.organization_sequence;
         if read.signed.is_some_and(|signed| signed != read.leaf) {
