@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
-    PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
+    PostgresLayer, PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
 };
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
@@ -68,6 +68,24 @@ impl Server {
     ) -> Self {
         let server =
             Self::with(ServiceSettings { webhooks, ..settings(database_url, signing, Duration::ZERO) });
+        server.becomes_ready();
+        server
+    }
+
+    /// Starts the service with other settings of how it uses Postgres, and other wire settings.
+    pub(crate) fn with_postgres(
+        database_url: &str,
+        signing: SigningSettings,
+        postgres: &PostgresLayer,
+        wire: WireLayer,
+    ) -> Self {
+        let defaults = PostgresLayer { database_connections: Some(CONNECTIONS), ..PostgresLayer::default() };
+        let postgres = postgres.clone().over(&defaults);
+        let server = Self::with(ServiceSettings {
+            wire: WireSettings::resolve(wire).expect("the settings are sane"),
+            postgres: PostgresSettings::resolve(&postgres).expect("the settings are sane"),
+            ..settings(database_url, signing, Duration::ZERO)
+        });
         server.becomes_ready();
         server
     }

@@ -25,6 +25,7 @@ use super::signed_before::{SignedBefore, lock};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
 use super::unsigned::{Accepted, logs_behind, next_events, sealed_from};
+use crate::primary::{Primary, Silent};
 use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
@@ -98,15 +99,20 @@ impl Signer {
     }
 
     /// Signs after new events, until `stop` completes. Then signs once more.
-    pub async fn run(self, mut news: watch::Receiver<Head>, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        self,
+        mut news: watch::Receiver<Head>,
+        primary: Primary,
+        stop: impl Future<Output = ()>,
+    ) {
         let mut stop = std::pin::pin!(stop);
         let mut review_due = Instant::now();
         loop {
             if Instant::now() >= review_due {
-                log_failed_round(self.review().await);
+                log_failed_round(primary.unless_silent(self.review()).await);
                 review_due = Instant::now() + REVIEW_INTERVAL;
             }
-            log_failed_round(self.sign_all().await);
+            log_failed_round(primary.unless_silent(self.sign_all()).await);
             let next = async {
                 tokio::time::sleep(MIN_ROUND_INTERVAL).await;
                 // The result does not matter: each round asks the database which logs are to be signed.
@@ -117,7 +123,7 @@ impl Signer {
                 () = &mut stop => break,
             }
         }
-        log_failed_round(self.sign_all().await);
+        log_failed_round(primary.unless_silent(self.sign_all()).await);
     }
 
     /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
@@ -332,10 +338,13 @@ async fn continued(
     Ok(tree)
 }
 
-fn log_failed_round(round: Result<(), sqlx::Error>) {
-    if let Err(error) = round {
-        tracing::warn!(error = &error as &dyn std::error::Error, "nothing signed, trying again");
-    }
+fn log_failed_round(round: Result<Result<(), sqlx::Error>, Silent>) {
+    let error: &dyn std::error::Error = match &round {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(silent) => silent,
+    };
+    tracing::warn!(error, "nothing signed, trying again");
 }
 
 fn log_refusal(organization_id: &str, refusal: &Refusal) {

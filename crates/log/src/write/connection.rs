@@ -23,6 +23,14 @@ impl IdleConnection {
     pub(super) fn from_now(connection: PgConnection) -> Self {
         Self { connection, since: Instant::now() }
     }
+
+    /// The connection, if it still is one. One that was idle may have been closed from outside, so it is pinged: otherwise a
+    /// batch would fail with it.
+    pub(super) async fn if_alive(self) -> Option<PgConnection> {
+        let Self { mut connection, since } = self;
+        let is_alive = since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok();
+        is_alive.then_some(connection)
+    }
 }
 
 /// Opens the committer's connections.
@@ -41,24 +49,20 @@ impl Connector {
         Self { readers: Some(readers), ..self }
     }
 
-    /// The idle connection, or a new one. A connection that was idle may have been closed from outside, so it is pinged
-    /// first: otherwise a batch would fail with it.
-    pub(super) async fn open(&self, idle: Option<IdleConnection>) -> Result<PgConnection, sqlx::Error> {
-        if let Some(IdleConnection { mut connection, since }) = idle
-            && (since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok())
+    /// The idle connection, or a new one.
+    pub(super) async fn open_or(&self, idle: Option<IdleConnection>) -> Result<PgConnection, sqlx::Error> {
+        if let Some(idle) = idle
+            && let Some(connection) = idle.if_alive().await
         {
             return Ok(connection);
         }
         PgConnection::connect_with(&self.options).await
     }
 
-    /// The same for the writer connection: if Postgres has no room left, a connection is taken from the readers. The caller
-    /// limits the time.
-    pub(super) async fn open_before_readers(
-        &self,
-        idle: Option<IdleConnection>,
-    ) -> Result<PgConnection, sqlx::Error> {
-        match (self.open(idle).await, &self.readers) {
+    /// A new writer connection. If Postgres has no room left, a connection is taken from the readers. The caller limits the
+    /// time.
+    pub(super) async fn open_before_readers(&self) -> Result<PgConnection, sqlx::Error> {
+        match (PgConnection::connect_with(&self.options).await, &self.readers) {
             (Err(error), Some(readers)) if is_refused_for_want_of_room(&error) => tokio::select! {
                 reader = take_from(readers) => committers(reader).await,
                 opened = self.open_once_there_is_room() => opened,
