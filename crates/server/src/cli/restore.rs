@@ -36,7 +36,7 @@ pub(super) struct RestoreFlags {
     #[arg(long, conflicts_with = "nothing_lost")]
     other_signing_key: bool,
 
-    /// Restore histories that are not what was signed, as they are. They are not signed any more
+    /// Restore histories that are not what was signed, as they are. Exports of them are not verified
     #[arg(long)]
     allow_faults: bool,
 }

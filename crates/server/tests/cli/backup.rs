@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use reqwest::Method;
@@ -103,6 +103,14 @@ impl Estate {
         let answer = call(&self.service.base(), &self.admin, &method, path, body);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
         answer
+    }
+
+    /// The verifier key of the history in this epoch.
+    fn verifier_key(&self, epoch: u64) -> String {
+        let key = call(&self.service.base(), &self.admin, &Method::GET, "/log/key", &json!(null)).body;
+        let name = key.split('+').next().unwrap();
+        let origin = if epoch == 1 { name.to_owned() } else { format!("{name}/{epoch}") };
+        identity_proof::checkpoint::rename_key(&key, &origin).unwrap()
     }
 
     fn backup(&self, name: &str) -> PathBuf {
@@ -307,7 +315,7 @@ fn section_starts(bytes: &[u8]) -> Vec<usize> {
 
 /// An event that somebody changed in the database, leaf hash and all, is in the backup, and is found.
 #[test]
-fn a_history_that_was_changed_is_restored_only_on_demand_and_is_not_signed() {
+fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
     let estate = Estate::new();
     execute(
         &estate.place,
@@ -322,6 +330,11 @@ fn a_history_that_was_changed_is_restored_only_on_demand_and_is_not_signed() {
     let refused = target.run(&["restore", text(&file)]);
     assert!(refused.error().contains("is not the one that was signed"), "{}", refused.stderr);
     assert!(!target.postgres().exists());
+    target.run(&["restore", text(&file), "--allow-faults"]).succeeded();
+    let export = target.path("export");
+    target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
+    let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(2)]));
+    assert!(exported.error().contains("is not the one that was signed"), "{}", exported.stderr);
 }
 
 fn execute(place: &Place, statement: &str) {
@@ -340,7 +353,7 @@ fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
     let file = estate.backup("backup");
     let target = estate.successor();
     let mut restoring = target.command(&["restore", text(&file), "--nothing-lost"]);
-    restoring.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    restoring.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = restoring.spawn().unwrap();
     eventually("the rows are written", || target.postmaster().is_some() && is_marked(&target));
     child.kill().unwrap();
@@ -360,6 +373,38 @@ fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
     assert!(refused.error().starts_with("another backup is being restored"), "{}", refused.stderr);
     target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
     assert!(target.serve().stop().success());
+}
+
+/// A restore that is killed while it writes leaves an empty database.
+#[test]
+fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
+    let estate = Estate::new();
+    let file = estate.backup("backup");
+    let target = estate.successor();
+    target.run(&["migrate"]).succeeded();
+    let url = target.database_url();
+    // Keeps the server running after the restore, and the restore from finishing: this is the last table.
+    let keeper = identityd::private_postgres::PrivatePostgres::open(target.data_dir()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut database = runtime.block_on(PgConnection::connect(&url)).unwrap();
+    runtime
+        .block_on(database.execute("begin; lock table webhook_log_endpoints in access exclusive mode"))
+        .unwrap();
+    let mut restoring = target.command(&["restore", text(&file), "--nothing-lost"]);
+    let mut child = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the restore waits for the last table", || {
+        let waits = "select exists (select from pg_locks where relation = 'webhook_log_endpoints'::regclass and not granted)";
+        runtime.block_on(sqlx::query_scalar(waits).fetch_one(&mut database)).unwrap()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    runtime.block_on(database.execute("rollback")).unwrap();
+    assert!(!is_marked(&target));
+    assert_eq!(target.run(&["org", "list"]).succeeded().stdout, "");
+    target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
+    assert!(target.run(&["org", "list"]).succeeded().stdout.contains("acme"));
+    runtime.block_on(database.close()).unwrap();
+    keeper.close().unwrap();
 }
 
 fn is_marked(place: &Place) -> bool {
