@@ -188,6 +188,8 @@ fn a_restored_service_answers_as_the_one_that_was_backed_up() {
     assert!(restored.stdout.contains("opens all 1 signing keys and 1 tokens"), "{}", restored.stdout);
     assert!(!restored.stdout.contains("epoch"), "{}", restored.stdout);
 
+    assert_eq!(shape(&target), shape(&estate.place));
+
     let service = target.serve();
     for (now, before) in read_everything(&service.base(), keys).iter().zip(&before) {
         assert_eq!(now, before);
@@ -335,6 +337,28 @@ fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
     target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
     let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(2)]));
     assert!(exported.error().contains("is not the one that was signed"), "{}", exported.stderr);
+}
+
+/// The indexes and constraints of the tables.
+fn shape(place: &Place) -> String {
+    asked(
+        place,
+        "select string_agg(definition, E'\\n' order by definition)
+         from (select indexdef as definition from pg_indexes where schemaname = 'public'
+               union all
+               select concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
+               from pg_constraint where connamespace = 'public'::regnamespace) as definitions",
+    )
+}
+
+fn asked(place: &Place, query: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut database = PgConnection::connect(&place.database_url()).await.unwrap();
+        let answer = sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap();
+        database.close().await.unwrap();
+        answer
+    })
 }
 
 fn execute(place: &Place, statement: &str) {
