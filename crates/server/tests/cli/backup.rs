@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use identityd::private_postgres::PrivatePostgres;
 use reqwest::Method;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
@@ -352,9 +353,10 @@ fn shape(place: &Place) -> String {
 }
 
 fn asked(place: &Place, query: &str) -> String {
+    let private = PrivatePostgres::open(place.data_dir()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut database = PgConnection::connect(&place.database_url()).await.unwrap();
+        let mut database = PgConnection::connect(&private.url()).await.unwrap();
         let answer = sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap();
         database.close().await.unwrap();
         answer
@@ -408,7 +410,7 @@ fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     target.run(&["migrate"]).succeeded();
     let url = target.database_url();
     // Keeps the server running after the restore, and the restore from finishing: this is the last table.
-    let keeper = identityd::private_postgres::PrivatePostgres::open(target.data_dir()).unwrap();
+    let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut database = runtime.block_on(PgConnection::connect(&url)).unwrap();
     runtime
