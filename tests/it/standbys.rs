@@ -4,6 +4,7 @@
 use std::thread;
 
 use identityd::settings::PostgresLayer;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::harness::{World, eventually};
@@ -60,4 +61,25 @@ fn what_is_kept_in_memory_is_not_trusted_without_a_confirmation() {
         admin.get("/identities/alpha").ok();
         hits() > before
     });
+}
+
+#[test]
+fn a_create_that_was_carried_out_after_all_is_answered_when_it_is_sent_again() {
+    let postgres = PostgresLayer { database_timeout_seconds: Some(2), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let (admin, body) = (world.admin(), json!({"agent_handle": "alpha", "description": "the first"}));
+    commits_wait_for(&world, "nobody");
+    let unknown = admin.post("/identities", &body).must_be(503);
+    assert_eq!(unknown.json()["code"], "outcome_unknown");
+    commits_wait_for(&world, "");
+    eventually("the identity is there", || admin.get("/identities/alpha").status == 200);
+    let events = world.events();
+    let made = admin.post("/identities", &body).created();
+    assert_eq!(made, admin.get("/identities/alpha").ok());
+    assert_eq!(world.events(), events);
+    let other = json!({"agent_handle": "alpha", "description": "another"});
+    admin.post("/identities", &other).refused_as(409, "agent_handle_unavailable");
+    let another = world.another_admin(world.organization_id());
+    let another = world.holder_of(another.api_key.expose_secret());
+    another.post("/identities", &body).refused_as(409, "agent_handle_unavailable");
 }

@@ -5,12 +5,12 @@
 //!   when no answer came for the time limit, everybody who waits is told by [`Primary::falls_silent`], and gives up.
 //! - **Confirmation.** A primary that is cut off from its standbys, or that was replaced by one of them without noticing,
 //!   still answers reads. It cannot commit any more, though, if commits wait for a standby. So where
-//!   `synchronous_standby_names` is set, [`Confirming`] commits something small three times a second, and what was read is
+//!   `synchronous_standby_names` is set, [`confirming`] commits something small three times a second, and what was read is
 //!   known to be current only as of the last such commit.
 //!
 //! Where no standby is named, an answer to a read is all the confirmation there is.
 
-mod confirming;
+pub mod confirming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgExecutor;
 use tokio::sync::watch;
-
-pub use confirming::Confirming;
 
 /// How the database takes part in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

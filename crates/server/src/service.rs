@@ -15,7 +15,8 @@ use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
-use identity_log::primary::{Confirming, Primary};
+use identity_log::primary::Primary;
+use identity_log::primary::confirming::Confirming;
 use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
@@ -76,6 +77,8 @@ pub struct ServiceSettings {
     pub postgres: PostgresSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
+    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    pub trust_checkpoints: bool,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
     /// Where webhooks may be sent, and when.
@@ -118,7 +121,7 @@ impl Service {
         let listeners = Listeners::open(settings.listen, wire).await?;
         let primary = Primary::new(settings.postgres.timeout, settings.postgres.max_unconfirmed);
         let pool = prepared_pool(&settings, &primary).await?;
-        let signer = settings.signing.signer(pool.clone())?;
+        let signer = settings.signing.signer(pool.clone())?.trusting_checkpoints(settings.trust_checkpoints);
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
         let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;

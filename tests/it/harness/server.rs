@@ -144,6 +144,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
+        trust_checkpoints: false,
         heartbeat: HEARTBEAT,
         webhooks: webhooks(),
         postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },

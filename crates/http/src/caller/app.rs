@@ -30,6 +30,7 @@ use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
+use crate::unconfirmed::UnconfirmedCreates;
 
 /// What the service works with. Its fields are for callers alone.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     probe: Probe,
     pub(super) followers: Followers,
+    pub(super) unconfirmed_creates: UnconfirmedCreates,
     pub(super) seal: Seal,
 }
 
@@ -112,6 +114,7 @@ impl App {
             limits,
             probe: Probe::default(),
             followers,
+            unconfirmed_creates: UnconfirmedCreates::default(),
             seal,
         }))
     }

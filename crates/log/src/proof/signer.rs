@@ -2,7 +2,8 @@
 //!
 //! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
 //! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
-//! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key.
+//! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key. A host
+//! without any memory signs nothing that others have signed before, until an operator tells it to trust the database.
 //! Signers of several processes take a lock for each organization.
 
 use std::collections::{HashMap, HashSet};
@@ -21,7 +22,7 @@ use super::introductions;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
-use super::signed_before::{SignedBefore, lock};
+use super::signed_before::{SignedBefore, lock, refuse_forgetful};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
 use super::unsigned::{Accepted, logs_behind, next_events, sealed_from};
@@ -55,6 +56,8 @@ pub struct Signer {
     /// The position from which on every event must be sealed.
     sealed_from: Arc<OnceCell<i64>>,
     pub(super) memory: Memory,
+    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    trusts_checkpoints: bool,
     refusals: Refusals,
     /// How many logs had events in the last round that could not be signed.
     unsigned: Arc<AtomicUsize>,
@@ -65,7 +68,28 @@ impl Signer {
     pub fn new(pool: PgPool, key: SigningKey, memory: Memory) -> Self {
         let seal_key = key.seal_key();
         let (sealed_from, refusals, unsigned) = Default::default();
-        Self { pool, key, seal_key, sealed_from, memory, refusals, unsigned }
+        Self { pool, key, seal_key, sealed_from, memory, trusts_checkpoints: false, refusals, unsigned }
+    }
+
+    /// The same; if this host has signed nothing yet, it takes the checkpoints in the database for the last ones. A host whose
+    /// data directory does not outlive it has to: it cannot find out that they are not.
+    #[must_use]
+    pub fn trusting_checkpoints(self, trusts_checkpoints: bool) -> Self {
+        Self { trusts_checkpoints, ..self }
+    }
+
+    /// Takes the checkpoints in the database for the last ones, if this host has signed nothing yet, and remembers them. Returns
+    /// how many logs there are.
+    pub async fn trust(&self) -> Result<u64, SignError> {
+        self.clone().trusting_checkpoints(true).accepted().await?;
+        let logs: Vec<String> =
+            sqlx::query_scalar("select distinct organization_id from checkpoints order by organization_id")
+                .fetch_all(&self.pool)
+                .await?;
+        for organization_id in &logs {
+            self.sign(organization_id).await?;
+        }
+        Ok(logs.len() as u64)
     }
 
     /// The signing key.
@@ -215,7 +239,13 @@ impl Signer {
 
     /// Which events may be signed.
     async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
-        let from = *self.sealed_from.get_or_try_init(|| sealed_from(&self.pool, &self.memory)).await?;
+        let from = self.sealed_from.get_or_try_init(async || {
+            if !self.trusts_checkpoints && self.memory.is_empty().await? {
+                refuse_forgetful(&self.pool, &self.key).await?;
+            }
+            sealed_from(&self.pool, &self.memory).await
+        });
+        let from = *from.await?;
         Ok(Accepted::Sealed { key: &self.seal_key, from })
     }
 
@@ -241,6 +271,7 @@ impl Signer {
         organization_id: &str,
         first: u64,
     ) -> Result<Option<Signed>, SignError> {
+        self.accepted().await?;
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         if introductions::is_replaced(&mut *transaction, &self.key).await? {

@@ -146,7 +146,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("idle_in_transaction_session_timeout", "5s"),
     ("idle_session_timeout", "0"),
     ("statement_timeout", "10s"),
-    ("lock_timeout", "5s"),
+    ("lock_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
