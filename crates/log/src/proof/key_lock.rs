@@ -24,7 +24,7 @@ const LOCK_TIMEOUT: &str = "3s";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Takes the lock alone, until the connection ends. Returns whether nobody else has it.
-pub(super) async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     limit_waiting(connection, LOCK_TIMEOUT).await?;
     let taken = sqlx::query("select pg_advisory_lock(hashtextextended('identityd signing key', 0))")
         .execute(&mut *connection)

@@ -54,16 +54,17 @@ impl SignedBefore {
         Ok(before)
     }
 
-    /// The next epoch, of which nothing was signed yet.
+    /// The next epoch, of which nothing was signed yet: at least `first`.
     pub(super) async fn nothing_after(
         connection: &mut PgConnection,
         memory: &Memory,
         organization_id: &str,
+        first: u64,
     ) -> Result<Self, SignError> {
         let stored = last(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
         let last = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(0);
-        Ok(Self { epoch: last + 1, stored: None, recalled: None })
+        Ok(Self { epoch: first.max(last + 1), stored: None, recalled: None })
     }
 
     /// The number of events that were signed.

@@ -262,13 +262,23 @@ impl Signer {
 
     /// Begins a new epoch with the present log, whatever was signed before, and signs it.
     pub async fn begin_epoch(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
+        self.begin_epoch_from(organization_id, 1).await
+    }
+
+    /// The same with at least this number. After a restore nobody may know whether epoch 1 had begun.
+    pub async fn begin_epoch_from(
+        &self,
+        organization_id: &str,
+        first: u64,
+    ) -> Result<Option<Signed>, SignError> {
         self.accepted().await?;
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         if introductions::is_replaced(&mut *transaction, &self.key).await? {
             return Err(Refusal::Replaced.into());
         }
-        let before = SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id).await?;
+        let before =
+            SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id, first).await?;
         let epoch = before.epoch;
         let signed = self.extend(&mut transaction, organization_id, before, head, &Accepted::All).await?;
         // The trees of earlier epochs prove nothing about this one.

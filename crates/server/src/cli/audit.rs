@@ -1,6 +1,5 @@
 //! `identityd audit`.
 
-mod progress;
 mod replay;
 
 use std::fs::File;
@@ -22,9 +21,9 @@ use identityd::operator::Operator;
 use identityd::signing::{Replacement, SigningSettings};
 
 use super::output::{Output, is_terminal};
+use super::progress::Progress;
 use super::{Installation, with_database};
 use crate::escape::EscapingLines;
-use progress::Progress;
 
 /// The longest file of a checkpoint, in bytes.
 const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
