@@ -106,7 +106,8 @@ fn what_nobody_wants_is_passed_before_what_fails() {
     let passed = world.events();
     let admin = world.admin();
     admin.change("alpha", &json!({ "description": "wanted" })).ok();
-    let wanted = json!({ "url": receiver.url(), "after": 0, "event_types": ["identity.description_changed"] });
+    let wanted =
+        json!({ "url": receiver.url(), "after": 0, "event_types": ["identity.description_changed"] });
     let endpoint = admin.post(ENDPOINTS, &wanted).created();
     receiver.wait_for(1);
     assert_eq!(sequence(&receiver.received()[0]), passed + 1);

@@ -71,12 +71,7 @@ pub async fn rebuild_until(
 }
 
 /// Notes how a job ended. This takes a connection of its own: that of the job may be in a statement, or broken.
-async fn note(
-    connector: &Connector,
-    name: &str,
-    word: &str,
-    progress: Progress,
-) -> Result<(), sqlx::Error> {
+async fn note(connector: &Connector, name: &str, word: &str, progress: Progress) -> Result<(), sqlx::Error> {
     let Progress { phase, done, total } = progress;
     let mut connection = connector.connect().await?;
     let phase = format!("{word} in phase {}", phase.as_str());

@@ -73,7 +73,9 @@ mod tests {
         for url in ["postgres://u:p,w@one/d", "postgres://one/a,b", "postgres://one:5432/d?options[a]=b,c"] {
             options(&url.into()).unwrap();
         }
-        for url in ["postgres://one,two/d", "postgres://u:p@one:5432,two:5432/d?target_session_attrs=read-write"] {
+        for url in
+            ["postgres://one,two/d", "postgres://u:p@one:5432,two:5432/d?target_session_attrs=read-write"]
+        {
             let error = options(&url.into()).unwrap_err().to_string();
             assert!(error.contains("several hosts") && error.contains("HAProxy"), "{error}");
         }
