@@ -130,6 +130,12 @@ impl Primary {
         Silent(self.0.timeout)
     }
 
+    /// Completes when the database answers, at once unless it is silent.
+    pub async fn answers(&self) {
+        // The sender lives as long as this does.
+        drop(self.0.silent.subscribe().wait_for(|silent| !*silent).await);
+    }
+
     /// Waits for work that needs the database, unless the database falls silent.
     pub async fn unless_silent<T>(&self, work: impl Future<Output = T>) -> Result<T, Silent> {
         tokio::select! {

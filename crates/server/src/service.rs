@@ -47,6 +47,9 @@ const OWN_CONNECTIONS: u32 = 1;
 /// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
 const WEBHOOK_CONNECTIONS: u32 = 3;
 
+/// How long a pool may take to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -107,8 +110,7 @@ pub struct Service {
     keeping_uses: KeepingUses,
     sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
-    pool: PgPool,
-    own_pool: PgPool,
+    pools: [PgPool; 3],
 }
 
 impl Service {
@@ -135,7 +137,8 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let webhooks = webhooks(&settings, &primary, secrets_key.clone(), counters.webhooks)?;
+        let webhook_pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS, &primary)?;
+        let webhooks = webhooks(&settings, webhook_pool.clone(), secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
             own_pool: own_pool.clone(),
@@ -166,7 +169,7 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
-            sending: SendingWebhooks::start(webhooks, &head, log, &readiness),
+            sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
             signer: tokio::spawn(signer.run(
                 head,
                 primary.clone(),
@@ -179,8 +182,7 @@ impl Service {
             preparing: prepare(&pool, &settings, told, stopped),
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), primary.clone(), retention(&settings))),
-            pool,
-            own_pool,
+            pools: [webhook_pool, own_pool, pool],
         })
     }
 
@@ -242,9 +244,17 @@ impl Service {
         // The signer signs the last events before it ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
-        self.own_pool.close().await;
-        self.pool.close().await;
+        for pool in &self.pools {
+            close(pool).await;
+        }
         Ok(())
+    }
+}
+
+/// Closes the connections of a pool. One that still waits for a database which hangs ends with the process.
+async fn close(pool: &PgPool) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
+        tracing::warn!("a connection to the database does not close and is left to itself");
     }
 }
 
@@ -307,7 +317,7 @@ fn warn_of_equal_domains(settings: &ServiceSettings) {
 /// Webhooks with connections of their own.
 fn webhooks(
     settings: &ServiceSettings,
-    primary: &Primary,
+    pool: PgPool,
     key: SecretsKey,
     metrics: WebhookMetrics,
 ) -> anyhow::Result<Webhooks> {
@@ -316,7 +326,6 @@ fn webhooks(
             "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
         );
     }
-    let pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS, primary)?;
     Ok(Webhooks::new(pool, key, &settings.webhooks, metrics)?)
 }
 

@@ -8,6 +8,7 @@ use identity_log::ReadError;
 use identity_log::follow::Head;
 use identity_log::primary::Primary;
 use identity_log::read::{self, LogState};
+use identity_log::session;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
@@ -100,7 +101,7 @@ impl Watch {
     async fn catch_up(&mut self) -> Result<(PgConnection, LogState), ReadError> {
         let (mut connection, last) = match self.connected.take() {
             Some(connected) => connected,
-            None => (PgConnection::connect_with(&self.options).await?, None),
+            None => (self.connect().await?, None),
         };
         let seen = &self.cache.0.seen;
         let seen_before = seen.load(Ordering::Acquire);
@@ -116,6 +117,12 @@ impl Watch {
             self.cache.learn(seen_by_now, state.position, changes.into_iter());
         }
         Ok((connection, state))
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        session::set(&mut connection, &session::READING).await?;
+        Ok(connection)
     }
 
     /// Makes the next reading empty the cache.

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{Primary, Role};
+use crate::session;
 
 /// How often something is committed. What is kept in memory may be used for a second after the last confirmation.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(300);
@@ -21,7 +22,7 @@ pub struct Confirming {
 impl Confirming {
     /// A task that connects with these options.
     pub fn new(primary: Primary, options: PgConnectOptions) -> Self {
-        let options = options.application_name("identityd primary").options([("synchronous_commit", "on")]);
+        let options = options.application_name("identityd primary");
         Self { primary, options, connection: None }
     }
 
@@ -49,7 +50,11 @@ impl Confirming {
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => PgConnection::connect_with(&self.options).await?,
+            None => {
+                let mut connection = PgConnection::connect_with(&self.options).await?;
+                session::set(&mut connection, &[("synchronous_commit", "on")]).await?;
+                connection
+            }
         };
         super::commit_nothing(&mut connection).await?;
         self.connection = Some(connection);

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::error::BatchError;
+use crate::session::{self, Setting};
 
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
 pub const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
@@ -42,11 +43,15 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options: committer_options(options), readers: None }
+        Self { options: options.application_name(APPLICATION_NAME), readers: None }
     }
 
     pub(super) fn before(self, readers: PgPool) -> Self {
         Self { readers: Some(readers), ..self }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        as_committer(PgConnection::connect_with(&self.options).await?).await
     }
 
     /// The idle connection, or a new one.
@@ -56,15 +61,15 @@ impl Connector {
         {
             return Ok(connection);
         }
-        PgConnection::connect_with(&self.options).await
+        self.connect().await
     }
 
     /// A new writer connection. If Postgres has no room left, a connection is taken from the readers. The caller limits the
     /// time.
     pub(super) async fn open_before_readers(&self) -> Result<PgConnection, sqlx::Error> {
-        match (PgConnection::connect_with(&self.options).await, &self.readers) {
+        match (self.connect().await, &self.readers) {
             (Err(error), Some(readers)) if is_refused_for_want_of_room(&error) => tokio::select! {
-                reader = take_from(readers) => committers(reader).await,
+                reader = take_from(readers) => as_committer(reader).await,
                 opened = self.open_once_there_is_room() => opened,
             },
             (opened, _) => opened,
@@ -74,7 +79,7 @@ impl Connector {
     async fn open_once_there_is_room(&self) -> Result<PgConnection, sqlx::Error> {
         loop {
             tokio::time::sleep(RETRY_INTERVAL).await;
-            match PgConnection::connect_with(&self.options).await {
+            match self.connect().await {
                 Err(error) if is_refused_for_want_of_room(&error) => {}
                 opened => return opened,
             }
@@ -107,15 +112,6 @@ async fn take_from(readers: &PgPool) -> PgConnection {
     }
 }
 
-/// Gives a reader's connection the settings of the committer.
-async fn committers(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
-    let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
-    let set =
-        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
-    sqlx::query(set).bind(names).bind(values).execute(&mut connection).await?;
-    Ok(connection)
-}
-
 /// Whether the server, the role or the database already has as many connections as it may have.
 fn is_refused_for_want_of_room(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53300")
@@ -140,7 +136,7 @@ const APPLICATION_NAME: &str = "identityd committer";
 /// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown
 /// since from end to end, until the statistics are updated. Statements that join keys fix the order of the join
 /// themselves: the looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [Setting<'static>; 13] = [
     ("application_name", APPLICATION_NAME),
     ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "5s"),
@@ -156,9 +152,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("jit", "off"),
 ];
 
-/// The options with which the committer connects. A space in a setting is escaped in the startup message.
-fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
-    let settings = SETTINGS.into_iter().filter(|(name, _)| *name != "application_name");
-    let settings = settings.map(|(name, value)| (name, value.replace(' ', r"\ ")));
-    options.application_name(APPLICATION_NAME).options(settings)
+/// Gives a connection the settings of the committer.
+async fn as_committer(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
+    session::set(&mut connection, &SETTINGS).await?;
+    Ok(connection)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use identity_log::MAX_UNCHECKED_IDLE_TIME;
 use identity_log::primary::Primary;
+use identity_log::session;
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
@@ -31,6 +32,7 @@ pub(super) fn lazy_pool(
                 async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
             )
         })
+        .after_connect(|connection, _| Box::pin(session::set(connection, &session::READING)))
         .after_release(move |connection, _| {
             let primary = primary.clone();
             // Whoever gave up waiting leaves a statement behind that still runs. The connection is free when it has ended. It
@@ -43,18 +45,5 @@ pub(super) fn lazy_pool(
 /// How the service connects for reading.
 pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let options = database::options(database_url)?;
-    // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
-    // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
-    // three times as long as to carry it out.
-    Ok(options
-        .application_name("identityd")
-        .options([("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")])
-        // What a role or a database is given as default is meant for people, and would break exports.
-        .options([
-            ("default_transaction_isolation", r"read\ committed"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("idle_session_timeout", "0"),
-            ("statement_timeout", "0"),
-        ])
-        .disable_statement_logging())
+    Ok(options.application_name("identityd").disable_statement_logging())
 }

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, bare, run};
-use estate::{Answer, Estate, RENAME, asked, call, text};
+use estate::{Answer, Estate, RENAME, asked, call, error, text};
 
 /// What clients read, for each key.
 fn read_everything(base: &str, keys: [&str; 2]) -> Vec<(String, Answer)> {
@@ -106,7 +106,7 @@ fn a_log_begins_a_new_epoch_unless_nothing_was_lost() {
     let key = call(&service.base(), &estate.admin, &Method::GET, "/log/key", &json!(null)).body;
     let arguments = ["audit", "verify", text(&export), "--key", key.trim(), "--previous", text(&note)];
     let lost = run(&mut bare(&arguments));
-    assert!(lost.error().contains("was signed in the earlier checkpoint and is missing"), "{}", lost.stderr);
+    assert!(error(&lost).contains("was signed in the earlier checkpoint and is missing"), "{}", lost.stderr);
 
     // Whoever says that nothing was lost is told what the memory knows, and nothing is signed.
     let other = estate.successor();

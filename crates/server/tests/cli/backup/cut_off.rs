@@ -7,9 +7,10 @@ use identityd::private_postgres::PrivatePostgres;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio::runtime::Runtime;
 
-use crate::backup::estate::{Estate, call, text};
-use crate::harness::{Finished, Place, bare, eventually, run};
+use crate::backup::estate::{Estate, call, error, text};
+use crate::harness::{Finished, bare, eventually, run};
 
 /// A restore that is cut off after its rows are written is not served. Begun again, it is finished.
 #[test]
@@ -17,12 +18,17 @@ fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
     let estate = Estate::new();
     let file = estate.backup("backup");
     let target = estate.successor();
+    target.run(&["migrate"]).succeeded();
+    let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
+    // A reader keeps the rebuilt table from going live, so the restore does not come to its end.
+    let (runtime, mut database) = connect(&keeper);
+    runtime.block_on(database.execute("begin; select from read_model.identities")).unwrap();
     let mut restoring = target.command(&["restore", text(&file), "--nothing-lost"]);
-    restoring.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = restoring.spawn().unwrap();
-    eventually("the rows are written", || target.postmaster().is_some() && is_marked(&target));
+    let mut child = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the rows are written", || is_marked(&runtime, &mut database));
     child.kill().unwrap();
     child.wait().unwrap();
+    runtime.block_on(database.execute("rollback")).unwrap();
     for command in
         [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"], &["org", "list"], &["backup", "other"]]
     {
@@ -35,8 +41,10 @@ fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
     }
     let other = estate.backup("other");
     let refused = target.run(&["restore", text(&other), "--nothing-lost"]);
-    assert!(refused.error().starts_with("another backup is being restored"), "{}", refused.stderr);
+    assert!(error(&refused).starts_with("another backup is being restored"), "{}", refused.stderr);
     target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
+    runtime.block_on(database.close()).unwrap();
+    keeper.close().unwrap();
     assert!(target.serve().stop().success());
 }
 
@@ -47,11 +55,9 @@ fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     let file = estate.backup("backup");
     let target = estate.successor();
     target.run(&["migrate"]).succeeded();
-    let url = target.database_url();
-    // Keeps the server running after the restore, and the restore from finishing: this is the last table.
     let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut database = runtime.block_on(PgConnection::connect(&url)).unwrap();
+    // This is the last table.
+    let (runtime, mut database) = connect(&keeper);
     runtime
         .block_on(database.execute("begin; lock table webhook_log_endpoints in access exclusive mode"))
         .unwrap();
@@ -64,7 +70,9 @@ fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     child.kill().unwrap();
     child.wait().unwrap();
     runtime.block_on(database.execute("rollback")).unwrap();
-    assert!(!is_marked(&target));
+    assert!(!is_marked(&runtime, &mut database));
+    let events = "select exists (select from events)";
+    assert!(!runtime.block_on(sqlx::query_scalar::<_, bool>(events).fetch_one(&mut database)).unwrap());
     assert_eq!(target.run(&["org", "list"]).succeeded().stdout, "");
     target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
     assert!(target.run(&["org", "list"]).succeeded().stdout.contains("acme"));
@@ -72,15 +80,16 @@ fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     keeper.close().unwrap();
 }
 
-fn is_marked(place: &Place) -> bool {
+/// A connection to a private Postgres.
+fn connect(postgres: &PrivatePostgres) -> (Runtime, PgConnection) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let Ok(mut database) = PgConnection::connect(&place.database_url()).await else { return false };
-        let found = sqlx::query_scalar("select exists (select from restore_under_way)")
-            .fetch_one(&mut database)
-            .await;
-        found.unwrap_or(false)
-    })
+    let database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    (runtime, database)
+}
+
+fn is_marked(runtime: &Runtime, database: &mut PgConnection) -> bool {
+    let query = "select exists (select from restore_under_way)";
+    runtime.block_on(sqlx::query_scalar(query).fetch_one(database)).unwrap()
 }
 
 /// Backups that are taken while clients write are consistent: each verifies, and has what was acknowledged before it began.

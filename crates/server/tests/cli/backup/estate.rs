@@ -10,7 +10,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Place, Serving, eventually};
+use crate::harness::{Finished, Place, Serving, eventually};
 
 /// An answer, as far as a restore must not change it.
 #[derive(Debug, PartialEq)]
@@ -133,6 +133,12 @@ impl Estate {
 
 pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// The error of a command that failed. Lines before it tell how far the command was.
+pub(super) fn error(finished: &Finished) -> &str {
+    assert_eq!(finished.status.code(), Some(1), "{}", finished.stdout);
+    finished.stderr.lines().last().unwrap().strip_prefix("error: ").unwrap()
 }
 
 /// Runs a query on the database of a place, whether it is served or not, and returns the first value as text.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::backup::estate::{Estate, execute, text};
+use crate::backup::estate::{Estate, error, execute, text};
 use crate::harness::{Place, bare, run};
 
 #[test]
@@ -11,19 +11,19 @@ fn nothing_is_restored_without_a_key_or_over_something() {
     let estate = Estate::new();
     let file = estate.backup("backup");
     let again = estate.place.run(&["backup", text(&file)]);
-    assert!(again.error().ends_with("is there already"), "{}", again.stderr);
+    assert!(error(&again).ends_with("is there already"), "{}", again.stderr);
 
     let without = Place::new();
     let refused = without.run(&["restore", text(&file)]);
-    assert!(refused.error().starts_with("there is no signing key in"), "{}", refused.stderr);
+    assert!(error(&refused).starts_with("there is no signing key in"), "{}", refused.stderr);
     assert!(!without.data_dir().exists());
 
     let running = estate.place.run(&["restore", text(&file)]);
-    assert!(running.error().starts_with("a service is running on this database"), "{}", running.stderr);
+    assert!(error(&running).starts_with("a service is running on this database"), "{}", running.stderr);
     let Estate { service, place, .. } = estate;
     assert!(service.stop().success());
     let filled = place.run(&["restore", text(&file)]);
-    assert!(filled.error().starts_with("this database is not empty"), "{}", filled.stderr);
+    assert!(error(&filled).starts_with("this database is not empty"), "{}", filled.stderr);
 
     let stranger = Place::new();
     let signing = stranger.data_dir().join("signing");
@@ -31,7 +31,7 @@ fn nothing_is_restored_without_a_key_or_over_something() {
     fs::write(signing.join("key"), "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=").unwrap();
     fs::set_permissions(signing.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
     let other = stranger.run(&["restore", text(&file)]);
-    assert!(other.error().contains("is not signed by the given key"), "{}", other.stderr);
+    assert!(error(&other).contains("is not signed by the given key"), "{}", other.stderr);
     let new = Place::new();
     let said = new.run(&["restore", text(&file), "--other-signing-key"]).succeeded().stdout;
     assert!(said.contains("begin a new epoch") && said.contains("secrets.key is missing"), "{said}");
@@ -61,7 +61,7 @@ fn a_backup_with_another_bit_or_a_part_of_a_backup_is_refused() {
     for length in lines.iter().copied().chain([1, bytes.len() / 2, bytes.len() - 1]) {
         assert_eq!(verify(&bytes[..length]).status.code(), Some(1), "cut after {length}");
     }
-    assert!(verify(&bytes[..bytes.len() - 1]).error().ends_with("it was cut off"));
+    assert!(error(&verify(&bytes[..bytes.len() - 1])).ends_with("it was cut off"));
     assert_eq!(verify(&[bytes.as_slice(), b"\n"].concat()).status.code(), Some(1));
 
     // A restore refuses it before there is a database.
@@ -95,11 +95,11 @@ fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
     assert!(verified.stdout.contains("is not the one that was signed"), "{}", verified.stdout);
     let target = estate.successor();
     let refused = target.run(&["restore", text(&file)]);
-    assert!(refused.error().contains("is not the one that was signed"), "{}", refused.stderr);
+    assert!(error(&refused).contains("is not the one that was signed"), "{}", refused.stderr);
     assert!(!target.postgres().exists());
     target.run(&["restore", text(&file), "--allow-faults"]).succeeded();
     let export = target.path("export");
     target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
     let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(2)]));
-    assert!(exported.error().contains("is not the one that was signed"), "{}", exported.stderr);
+    assert!(error(&exported).contains("is not the one that was signed"), "{}", exported.stderr);
 }
