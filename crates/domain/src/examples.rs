@@ -136,12 +136,7 @@ fn the_values_of_closed_sets_have_names_that_never_change() {
         "mailbox phone_number identity"
     );
     assert_eq!(
-        names([
-            DisableReason::Operator,
-            DisableReason::Gone,
-            DisableReason::Failing,
-            DisableReason::Backlog
-        ]),
+        names([DisableReason::Operator, DisableReason::Gone, DisableReason::Failing, DisableReason::Backlog]),
         "operator gone failing backlog"
     );
     assert_eq!(

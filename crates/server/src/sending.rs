@@ -26,7 +26,7 @@ impl SendingWebhooks {
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (stop_log, log_stopped) = oneshot::channel();
-        let fan_out = webhooks.fan_out(head.clone()).run();
+        let fan_out = webhooks.fan_out(head.clone(), log.clone()).run();
         let dispatcher = webhooks.dispatcher(log).run(stopped);
         let log_sender = webhooks.log_sender(head.clone()).run(log_stopped);
         Self {

@@ -142,9 +142,7 @@ fn a_token_is_not_kept_for_another_origin() {
     let with_token = |url: &str| Settings { url: url.to_owned(), has_auth_token: true, ..settings() };
     let created =
         || Event::Created(Creation { settings: with_token("https://alpha.example/"), ..creation() });
-    let to = |url: &str, auth_token| {
-        change(Change { url: Some(url.to_owned()), auth_token, ..no_change() })
-    };
+    let to = |url: &str, auth_token| change(Change { url: Some(url.to_owned()), auth_token, ..no_change() });
     for url in ["https://bravo.example/", "https://alpha.example:444/", "http://alpha.example/", "?"] {
         let refused = WebhookSubscriptionError::TokenOfOtherOrigin;
         given([created()]).when(&to(url, None)).then_err(refused);
@@ -152,9 +150,9 @@ fn a_token_is_not_kept_for_another_origin() {
     }
     let path = "https://alpha.example:443/other";
     given([created()]).when(&to(path, None)).then([Event::Changed(with_token(path))]);
-    given([Event::Created(creation())]).when(&to("https://bravo.example/", None)).then([Event::Changed(
-        Settings { url: "https://bravo.example/".to_owned(), ..settings() },
-    )]);
+    given([Event::Created(creation())])
+        .when(&to("https://bravo.example/", None))
+        .then([Event::Changed(Settings { url: "https://bravo.example/".to_owned(), ..settings() })]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use identity_domain::identity::Event as IdentityEvent;
+use identity_domain::identity::{Event as IdentityEvent, Status};
 use identity_domain::{Event, Kind};
 use identity_log::Recorded;
 use identity_projections::identities::Viewer;
@@ -26,6 +26,18 @@ pub(crate) enum Audience {
     Former(HashSet<Uuid>),
     /// Everybody, who see it no longer.
     Everybody,
+}
+
+impl Audience {
+    /// This viewer, if it belongs to those who see the identity no longer.
+    fn only(self, viewer: Uuid) -> Self {
+        let belongs = match &self {
+            Self::Everybody => true,
+            Self::Former(viewers) => viewers.contains(&viewer),
+            Self::Itself | Self::Viewers | Self::Viewer(_) => false,
+        };
+        Self::Former(if belongs { HashSet::from([viewer]) } else { HashSet::new() })
+    }
 }
 
 /// An event, the identity that it is about, and who is told.
@@ -115,9 +127,11 @@ async fn audience(
         IdentityEvent::VisibilityGranted { grant } => Audience::Viewer(grant.viewer_identity_id),
         IdentityEvent::VisibilityRevoked { viewer_identity_id }
         | IdentityEvent::VisibilityNarrowed { viewer_identity_id, .. } => {
-            Audience::Former(HashSet::from([*viewer_identity_id]))
+            former_viewers(connection, event, subject).await?.only(*viewer_identity_id)
         }
-        IdentityEvent::Deleted { .. } => former_viewers(connection, event, subject).await?,
+        IdentityEvent::Deleted { .. } | IdentityEvent::StatusChanged { status: Status::Paused } => {
+            former_viewers(connection, event, subject).await?
+        }
         IdentityEvent::PhoneChanged { .. }
         | IdentityEvent::VaultAccessGranted { .. }
         | IdentityEvent::VaultAccessRevoked { .. } => Audience::Itself,
@@ -145,7 +159,8 @@ struct Access {
     viewer_identity_id: Option<Uuid>,
 }
 
-/// Who saw an identity until it was deleted. Its access rows are gone, so they are folded from its history.
+/// Who saw an identity until an event hid it: nobody, if it was paused. Its access rows are gone or may have changed since, so they are
+/// folded from its history.
 async fn former_viewers(
     connection: &mut PgConnection,
     event: &Recorded,
