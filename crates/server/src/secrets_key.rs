@@ -31,6 +31,11 @@ impl SecretsSettings {
         }
     }
 
+    /// Where it is kept.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// The key. The first start makes one in the data directory. No key is made for a database that has sealed secrets
     /// already: it would open none of them.
     pub(crate) async fn load(&self, pool: &PgPool) -> anyhow::Result<SecretsKey> {
@@ -72,7 +77,7 @@ impl SecretsSettings {
     }
 
     /// Fails unless the key is there, private, and opens everything that is sealed. Changes nothing.
-    pub(crate) async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
+    pub async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
         let cannot_read = "cannot read sealed secrets";
         let keys = signing_keys::all_sealed(&mut *connection).await.context(cannot_read)?;
         let tokens = webhook_tokens::all_sealed(&mut *connection).await.context(cannot_read)?;

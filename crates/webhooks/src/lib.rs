@@ -90,11 +90,6 @@ impl Webhooks {
         counted_for(organization, self.policy.reach(url, &*self.resolver)).await.map(drop)
     }
 
-    /// Closes the connections. Its tasks must have ended.
-    pub async fn close(&self) {
-        self.delivering.pool.close().await;
-    }
-
     /// The task that reads the log.
     pub fn fan_out(&self, head: watch::Receiver<Head>, log: Log) -> FanOut {
         FanOut::new(self.delivering.pool.clone(), head, log, Arc::clone(&self.wake), self.waiting)

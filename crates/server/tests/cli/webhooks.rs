@@ -104,7 +104,8 @@ fn what_is_on_its_way_when_the_service_is_killed_is_sent_again_and_nothing_is_lo
     let log = json!({ "url": format!("{receiver}/log"), "after": 0 });
     calls.call("POST", "/webhooks/log-endpoints", &log);
     let types = ["identity.updated"];
-    let subscription = json!({ "agent_identity_id": alpha["id"], "url": format!("{receiver}/in"), "event_types": types });
+    let subscription =
+        json!({ "agent_identity_id": alpha["id"], "url": format!("{receiver}/in"), "event_types": types });
     calls.call("POST", "/webhooks/subscriptions", &subscription);
     for kill in 0..2 {
         let calls = client(&serving);
