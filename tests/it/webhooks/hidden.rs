@@ -128,12 +128,15 @@ fn however_much_there_is_of_an_identity_nothing_outlives_it() {
     let alpha = world.agent("alpha");
     listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
     eventually_delivered(&alpha, 1);
-    world.database().execute(
-        "create table copies as select * from webhook_deliveries, generate_series(1, 11000) as number;
-         alter table copies drop column number;
-         update copies set id = gen_random_uuid();
-         insert into webhook_deliveries select * from copies",
-    );
+    for statement in [
+        "create table copies as select * from webhook_deliveries",
+        "update copies set id = gen_random_uuid()",
+        "insert into copies select copies.* from copies, generate_series(1, 11000)",
+        "update copies set id = gen_random_uuid()",
+        "insert into webhook_deliveries select * from copies",
+    ] {
+        world.database().execute(statement);
+    }
     world.admin().remove("alpha");
     fanned_out(&world);
     assert_eq!(world.database().number("select count(*) from webhook_deliveries"), 0);

@@ -153,6 +153,12 @@ async fn audience(
     })
 }
 
+/// What of a former document says whether anybody else saw the identity.
+#[derive(Deserialize)]
+struct State {
+    status: Status,
+}
+
 /// What of a former document says who saw the identity.
 #[derive(Deserialize)]
 struct Access {
@@ -168,10 +174,11 @@ async fn former_viewers(
 ) -> Result<Audience, QueueError> {
     let (organization, before) = (&event.organization_id, event.sequence - 1);
     let before = past::find_by_id(connection, organization, &Viewer::Admin, subject, before).await?;
-    // A quotation mark within a text is escaped, so this is the member.
-    let Some(before) = before.filter(|before| before.document.contains("\"status\":\"active\"")) else {
+    let Some(before) = before else { return Ok(Audience::Former(HashSet::new())) };
+    let State { status } = serde_json::from_str(&before.document)?;
+    if status != Status::Active {
         return Ok(Audience::Former(HashSet::new()));
-    };
+    }
     let access: Vec<Access> = serde_json::from_str(&format!("[{}]", before.access))?;
     let viewers = access.iter().map(|row| row.viewer_identity_id).collect::<Option<HashSet<Uuid>>>();
     Ok(viewers.map_or(Audience::Everybody, Audience::Former))

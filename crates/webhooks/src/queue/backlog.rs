@@ -102,8 +102,9 @@ async fn is_over(pool: &PgPool, subscription: Uuid, limit: i64) -> Result<bool, 
 async fn largest_beyond(pool: &PgPool, organization: &str, limit: i64) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "with waiting as materialized (
-             select id, (select count(*) from webhook_queue where endpoint_id = id) as rows
-             from read_model.webhook_subscriptions
+             select subscription.id,
+                    (select count(*) from webhook_queue where endpoint_id = subscription.id) as rows
+             from read_model.webhook_subscriptions as subscription
              where organization_id = $1 and status = 'active'
          )
          select id from waiting
