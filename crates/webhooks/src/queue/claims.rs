@@ -51,16 +51,8 @@ pub(crate) struct Capacity {
     pub(crate) lease: Duration,
 }
 
-/// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
-/// come last:
-/// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
-/// - an organization gets as many as it may have on their way ([`SHARE`]), and first for those of its endpoints that have the fewest;
-/// - if this process cannot send them all, the organizations that have the fewest on their way come first.
-///
-/// The endpoints are found by jumping through the index from one to the next, however many rows each has.
-pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
-    sqlx::query_as(
-        "with recursive endpoint (id) as (
+/// SQL of [`claim`].
+const CLAIM: &str = "with recursive endpoint (id) as (
              (select endpoint_id from webhook_queue order by endpoint_id limit 1)
              union all
              select (select endpoint_id from webhook_queue where endpoint_id > endpoint.id order by endpoint_id limit 1)
@@ -118,17 +110,26 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
          from chosen, fast
          where row.id = chosen.id
          returning row.id, row.endpoint_id, row.identity_id, row.organization_id, row.event_id, row.payload, row.attempts,
-                   row.lease_until, chosen.url, chosen.has_auth_token, chosen.failing_since, now() as now",
-    )
-    .bind(MAX_IN_FLIGHT)
-    .bind(MAX_IN_FLIGHT_OF_FAILING)
-    .bind(SHARE)
-    .bind(SHARE_OF_FAILING)
-    .bind(capacity.failing)
-    .bind(capacity.rows)
-    .bind(capacity.lease.as_secs_f64())
-    .fetch_all(pool)
-    .await
+                   row.lease_until, chosen.url, chosen.has_auth_token, chosen.failing_since, now() as now";
+
+/// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
+/// come last:
+/// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
+/// - an organization gets as many as it may have on their way ([`SHARE`]), and first for those of its endpoints that have the fewest;
+/// - if this process cannot send them all, the organizations that have the fewest on their way come first.
+///
+/// The endpoints are found by jumping through the index from one to the next, however many rows each has.
+pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
+    sqlx::query_as(CLAIM)
+        .bind(MAX_IN_FLIGHT)
+        .bind(MAX_IN_FLIGHT_OF_FAILING)
+        .bind(SHARE)
+        .bind(SHARE_OF_FAILING)
+        .bind(capacity.failing)
+        .bind(capacity.rows)
+        .bind(capacity.lease.as_secs_f64())
+        .fetch_all(pool)
+        .await
 }
 
 /// Gives rows back, so that they can be claimed at once. Their attempts count.
