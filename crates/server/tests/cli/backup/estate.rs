@@ -80,7 +80,7 @@ impl Estate {
         self.write(Method::PATCH, "/identities/harbor-desk", &serde_json::from_str(RENAME).unwrap(), 200);
         self.made("/identities/front-desk/access", &json!({ "viewer_identity_id": watch["id"] }));
         let key = json!({ "label": "desk", "scoped_identity_id": desk["id"] });
-        self.agent = self.made("/api-keys", &key)["api_key"].as_str().unwrap().to_owned();
+        self.made("/api-keys", &key)["api_key"].as_str().unwrap().clone_into(&mut self.agent);
         let secret = json!({ "name": "safe", "encrypted_payload": "Y2lwaGVydGV4dA==" });
         let secret = self.made("/vault/secrets", &secret);
         let access = format!("/vault/secrets/{}/access", secret["id"].as_str().unwrap());
