@@ -9,6 +9,7 @@ from faults import ERRORS, ONCE
 from load import UNAVAILABLE
 from place import FOLDER, IDENTITYD, address
 from process import hand_over, run, wait_for
+from tree import roots, size_and_root
 from watchers import digest
 
 # One line of the table. `broken` lists what was promised and did not come true; nothing of it may be excused.
@@ -17,13 +18,13 @@ Verdict = namedtuple("Verdict", "stands_still errors acknowledged lost stale che
 
 def judge(fault, key, record, follower, auditor, began, whole):
     """Everything about one fault. The load has ended, so the history does not grow any more."""
-    events = export(key)
+    events, leaves = export(key)
     broken = list(record.failures)
     lost = lost_writes(key, record, events)
     broken += [f"lost: {text}" for text in lost[:3]]
     broken += [f"stale: {stale}" for stale in record.stale[:3]]
     broken += order(events) + follower_differs(follower, events) + wrong_errors(fault, record, began, whole)
-    broken += wrong_checkpoints(auditor)
+    broken += wrong_checkpoints(auditor, leaves)
     gap = longest_gap(record.acknowledged, began, whole)
     late = fault.seconds is not None and gap > fault.seconds
     errors = Counter(request.status for request in record.requests if request.status in UNAVAILABLE)
@@ -31,7 +32,7 @@ def judge(fault, key, record, follower, auditor, began, whole):
 
 
 def export(key):
-    """The whole history as lines, which stay in a file for the auditor."""
+    """The events and the leaf hashes of the whole history. The file stays for the auditor."""
     answer = Client(address("api"), key).stream("/api/v1/events?leaf_hashes=true", {"Accept": "application/x-ndjson"})
     text = answer.read()
     path = FOLDER / "history.ndjson"
@@ -40,9 +41,8 @@ def export(key):
     lines = [json.loads(line) for line in text.splitlines()]
     if answer.status != 200 or "trailer" not in lines[-1]:
         raise RuntimeError(f"the export was answered with {answer.status}, or was cut off")
-    for line in lines:
-        line.pop("leaf_hash", None)
-    return lines[:-1]
+    events = lines[:-1]
+    return events, [event.pop("leaf_hash") for event in events]
 
 
 def lost_writes(key, record, events):
@@ -89,16 +89,24 @@ def wrong_errors(fault, record, began, whole):
             for request in failed[:3]]
 
 
-def wrong_checkpoints(auditor):
-    """The export is verified against every checkpoint that was ever fetched."""
-    broken = []
-    for note in auditor.notes:
-        try:
-            run([IDENTITYD, "audit", "verify", FOLDER / "history.ndjson", "--key", auditor.verifier_key,
-                 "--previous", note], {})
-        except RuntimeError as error:
-            broken.append(f"{note.name}: {error}")
-    return broken
+def wrong_checkpoints(auditor, leaves):
+    """Whether the export continues every checkpoint that was ever fetched. The command verifies it against the first and
+    the newest one; for all others the root is computed here."""
+    said = {note: size_and_root(note) for note in auditor.notes}
+    computed = roots(leaves, {size for size, _ in said.values()})
+    broken = [f"{note.name} says {root} for {size} events" for note, (size, root) in said.items()
+              if computed.get(size) != root]
+    return broken[:3] + refused_export(auditor, auditor.notes[0]) + refused_export(auditor, auditor.notes[-1])
+
+
+def refused_export(auditor, note):
+    """What the command has to say against the export."""
+    try:
+        run([IDENTITYD, "audit", "verify", FOLDER / "history.ndjson", "--key", auditor.verifier_key,
+             "--previous", note], {})
+    except RuntimeError as error:
+        return [f"{note.name}: {error}"]
+    return []
 
 
 def longest_gap(moments, began, ended):

@@ -91,7 +91,7 @@ class Auditor:
     def collect(self):
         while True:
             status, note = self.client.send("GET", "/api/v1/log/checkpoint")
-            if status == 200:
+            if status == 200 and (not self.notes or note != self.notes[-1].read_bytes()):
                 self.keep(note)
             time.sleep(SECONDS_BETWEEN_CHECKPOINTS)
 
