@@ -59,21 +59,21 @@ class Cell:
         """The nodes as the first that answers sees them."""
         return next((seen for seen in (node.cluster() for node in self.nodes) if seen), {})
 
-    def node_with_role(self, *roles):
-        """The node that has one of these roles, as Patroni names them."""
+    def node_with_role(self, role):
+        """The first node that has this role, as Patroni names it."""
         members = self.members()
-        return next((node for node in self.nodes if members.get(node.name, {}).get("role") in roles), None)
+        return next((node for node in self.nodes if members.get(node.name, {}).get("role") == role), None)
 
     def primary(self):
         return wait_for("a primary", lambda: self.node_with_role("leader"))
 
     def synchronous_standby(self):
-        return wait_for("a synchronous standby", lambda: self.node_with_role("sync_standby"))
+        return wait_for("a synchronous standby", lambda: self.node_with_role("quorum_standby"))
 
     def nodes_are_whole(self):
-        """Whether there is a primary, a synchronous standby and another standby, and both follow."""
+        """Whether there is a primary, and two standbys follow it of which each may confirm a commit."""
         found = sorted((member.get("role"), member.get("state")) for member in self.members().values())
-        return found == [("leader", "running"), ("replica", "streaming"), ("sync_standby", "streaming")]
+        return found == [("leader", "running")] + 2 * [("quorum_standby", "streaming")]
 
     def is_whole(self):
         ready = all(is_ready(address("identityd", number)) for number in (1, 2))

@@ -39,14 +39,21 @@ def kill_primary(cell):
 
 def silence_primary(cell):
     """The primary does nothing and closes nothing, like a machine that is paused, and then goes on."""
-    node = cell.primary()
+    silence_for_a_while(cell.primary(), SILENT_SECONDS)
+
+
+def silence_for_a_while(node, seconds):
     node.signal(signal.SIGSTOP)
-    time.sleep(SILENT_SECONDS)
+    time.sleep(seconds)
     node.signal(signal.SIGCONT)
 
 
 def kill_synchronous_standby(cell):
     kill_for_a_while(cell.synchronous_standby(), 10)
+
+
+def silence_synchronous_standby(cell):
+    silence_for_a_while(cell.synchronous_standby(), 20)
 
 
 def kill_identityd(cell):
@@ -66,6 +73,7 @@ FAULTS = [
     Fault("primary-killed", "primary killed", kill_primary, 25, ERRORS),
     Fault("primary-silent", f"primary silent for {SILENT_SECONDS} s", silence_primary, 25, ERRORS),
     Fault("standby-killed", "synchronous standby killed", kill_synchronous_standby, 6, NONE),
+    Fault("standby-silent", "synchronous standby silent for 20 s", silence_synchronous_standby, 6, NONE),
     Fault("identityd-killed", "one of two identityd killed", kill_identityd, None, ONCE),
     Fault("etcd-away", f"etcd away for {ETCD_SECONDS} s", kill_etcd, 1, NONE),
 ]
