@@ -60,6 +60,13 @@ def kill_identityd(cell):
     kill_for_a_while(cell.services[0], 5)
 
 
+def restart_identityd(cell):
+    """What an upgrade does."""
+    cell.services[1].stop()
+    time.sleep(2)
+    cell.services[1].start()
+
+
 def kill_etcd(cell):
     for etcd in cell.etcd:
         etcd.kill()
@@ -75,5 +82,6 @@ FAULTS = [
     Fault("standby-killed", "synchronous standby killed", kill_synchronous_standby, 6, NONE),
     Fault("standby-silent", "synchronous standby silent for 20 s", silence_synchronous_standby, 6, NONE),
     Fault("identityd-killed", "one of two identityd killed", kill_identityd, None, ONCE),
+    Fault("identityd-restarted", "one of two identityd restarted in order", restart_identityd, None, NONE),
     Fault("etcd-away", f"etcd away for {ETCD_SECONDS} s", kill_etcd, 1, NONE),
 ]
