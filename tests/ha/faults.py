@@ -42,6 +42,14 @@ def silence_primary(cell):
     silence_for_a_while(cell.primary(), SILENT_SECONDS)
 
 
+def abandon_primary(cell):
+    """Postgres goes on as a primary, while another node becomes the primary too."""
+    node = cell.primary()
+    node.kill_patroni()
+    time.sleep(AWAY_SECONDS)
+    node.start()
+
+
 def silence_for_a_while(node, seconds):
     node.signal(signal.SIGSTOP)
     time.sleep(seconds)
@@ -79,6 +87,7 @@ FAULTS = [
     Fault("switchover", "planned switchover", switch_over, 5, ERRORS),
     Fault("primary-killed", "primary killed", kill_primary, 25, ERRORS),
     Fault("primary-silent", f"primary silent for {SILENT_SECONDS} s", silence_primary, 25, ERRORS),
+    Fault("primary-abandoned", "Patroni of the primary killed, Postgres not", abandon_primary, 25, ERRORS),
     Fault("standby-killed", "synchronous standby killed", kill_synchronous_standby, 6, NONE),
     Fault("standby-silent", "synchronous standby silent for 20 s", silence_synchronous_standby, 6, NONE),
     Fault("identityd-killed", "one of two identityd killed", kill_identityd, None, ONCE),

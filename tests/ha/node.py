@@ -34,6 +34,11 @@ class Node(Process):
         except (OSError, ValueError):
             return None
 
+    def kill_patroni(self):
+        """Leaves a Postgres that does not know that it is not looked after any more."""
+        self.running.kill()
+        self.running.wait(timeout=10)
+
     def stop(self, seconds=15):
         super().stop(seconds)
         for pid in self.postgres_pids():
