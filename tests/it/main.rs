@@ -38,6 +38,8 @@ mod restart;
 mod schema;
 mod shown_once;
 mod signing_keys;
+mod silence;
+mod standbys;
 mod tunnels;
 mod unserved;
 mod vault;

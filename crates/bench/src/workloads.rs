@@ -1,6 +1,7 @@
 //! The workloads, in the order of their importance.
 
 mod append;
+mod backup;
 mod changes;
 mod create;
 mod export;
@@ -15,8 +16,11 @@ mod revocation;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use clap::ValueEnum;
+use tokio::process::Command;
 
 use crate::arena::{Arena, Server, tidy};
 use crate::load::{self, Load, TO_THE_END};
@@ -44,7 +48,7 @@ pub(crate) enum Workload {
     Revocation,
     /// Rebuild of a read model from a long log.
     Rebuild,
-    /// Export of history, its verification, and one identity at an earlier moment.
+    /// Export of history, its verification, one identity at an earlier moment; backup and restore.
     Export,
     /// Appends beside other event stores.
     Append,
@@ -100,4 +104,14 @@ async fn stock_beside(arena: &Arena, ours: &Ours) -> anyhow::Result<Server> {
 async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result<()> {
     let walk = Walk { key: key.to_owned(), prefix: "agent".to_owned(), count, next: AtomicUsize::new(0) };
     load::run(Load { address, connections: 32, time: TO_THE_END }, Arc::new(walk)).await.map(drop)
+}
+
+/// Runs a command of the service's binary. Returns how long it took.
+async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
+    let program = std::env::current_exe()?.with_file_name("identityd");
+    let started = Instant::now();
+    let output = Command::new(&program).args(arguments).output().await?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "identityd {arguments:?} failed: {complaint}");
+    Ok(started.elapsed())
 }

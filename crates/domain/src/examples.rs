@@ -136,8 +136,8 @@ fn the_values_of_closed_sets_have_names_that_never_change() {
         "mailbox phone_number identity"
     );
     assert_eq!(
-        names([DisableReason::Operator, DisableReason::Gone, DisableReason::Failing]),
-        "operator gone failing"
+        names([DisableReason::Operator, DisableReason::Gone, DisableReason::Failing, DisableReason::Backlog]),
+        "operator gone failing backlog"
     );
     assert_eq!(
         names([DeleteReason::Client, DeleteReason::IdentityDeleted, DeleteReason::PhoneNumberReleased]),

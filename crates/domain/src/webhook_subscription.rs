@@ -6,6 +6,7 @@ mod context;
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -108,7 +109,13 @@ pub enum Command {
     /// named again.
     Change(Box<Change>),
     /// Send nothing until the subscription is changed.
-    Disable(DisableReason),
+    Disable {
+        /// Why.
+        reason: DisableReason,
+        /// The address that gave the reason. If the subscription has another one by now, the reason is not about it, and nothing
+        /// happens. `None` means whichever address it has.
+        url: Option<String>,
+    },
     /// Delete the subscription.
     Delete(DeleteReason),
 }
@@ -123,6 +130,8 @@ pub enum DisableReason {
     Gone,
     /// Deliveries have failed for too long.
     Failing,
+    /// More deliveries wait than may wait.
+    Backlog,
 }
 
 impl DisableReason {
@@ -132,6 +141,7 @@ impl DisableReason {
             Self::Operator => "operator",
             Self::Gone => "gone",
             Self::Failing => "failing",
+            Self::Backlog => "backlog",
         }
     }
 }
@@ -206,6 +216,9 @@ pub enum WebhookSubscriptionError {
     /// There are as many as there may be.
     #[error("there are as many webhook subscriptions as there may be")]
     TooMany(SubscriptionLimit),
+    /// The address is of another origin, and nothing is said of the token.
+    #[error("the bearer token was given for another scheme, host or port")]
+    TokenOfOtherOrigin,
 }
 
 impl Decider for WebhookSubscription {
@@ -223,7 +236,7 @@ impl Decider for WebhookSubscription {
                 let Change { identity_id, owner_id, .. } = **change;
                 Some(SubscriptionNeed { identity_id, owner_id, is_new: false })
             }
-            Command::Disable(_) | Command::Delete(_) => None,
+            Command::Disable { .. } | Command::Delete(_) => None,
         };
         Needs { subscriptions, ..Needs::default() }
     }
@@ -236,8 +249,10 @@ impl Decider for WebhookSubscription {
             }
             (_, Command::Create(_)) => Err(WebhookSubscriptionError::AlreadyCreated),
             (Self::Live(live), Command::Change(change)) => changed(live, change, facts),
-            (Self::Live(live), Command::Disable(reason)) => {
-                Ok(if live.is_disabled { vec![] } else { vec![Event::Disabled { reason: *reason }] })
+            (Self::Live(live), Command::Disable { reason, url }) => {
+                let is_about_it = url.as_ref().is_none_or(|url| *url == live.settings.url);
+                let is_disabled = is_about_it && !live.is_disabled;
+                Ok(if is_disabled { vec![Event::Disabled { reason: *reason }] } else { vec![] })
             }
             (Self::Live(_), Command::Delete(reason)) => Ok(vec![Event::Deleted { reason: *reason }]),
             (Self::NotYet | Self::Deleted, _) => Err(WebhookSubscriptionError::NotFound),
@@ -273,10 +288,21 @@ fn changed(live: &Live, change: &Change, facts: &Facts) -> Result<Vec<Event>, We
     if settings == live.settings && change.auth_token != Some(true) && !names_address_again {
         return Ok(vec![]);
     }
+    let keeps_token = has_auth_token && change.auth_token.is_none();
+    if keeps_token && !is_same_origin(&live.settings.url, &settings.url) {
+        return Err(WebhookSubscriptionError::TokenOfOtherOrigin);
+    }
     if live.is_disabled {
         is_below_limit(facts)?;
     }
     Ok(vec![Event::Changed(settings)])
+}
+
+/// Whether two addresses have the same scheme, host and port. A token is sent to the origin for which it was given: whoever
+/// changes the address may not know it.
+fn is_same_origin(one: &str, other: &str) -> bool {
+    let origin = |text| Url::parse(text).map(|url| url.origin());
+    origin(one).is_ok_and(|one| origin(other).is_ok_and(|other| one == other))
 }
 
 #[cfg(test)]

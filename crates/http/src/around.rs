@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::Fate;
-use tokio::time::error::Elapsed;
 use tracing::Span;
 
 use crate::caller::App;
@@ -27,8 +26,12 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     request.extensions_mut().insert(context.clone());
     let form = ErrorForm::accepted(request.headers());
     let is_keyed = request.uri().path().starts_with("/api");
-    let answer = tokio::time::timeout(app.settings().longest_request, next.run(request)).await;
-    let response = answer.unwrap_or_else(|elapsed| out_of_time(&context.fate, &elapsed).into_response());
+    let answer = app.primary().unless_silent(next.run(request));
+    let response = match tokio::time::timeout(app.settings().longest_request, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(silent)) => out_of_time(&context.fate, &silent).into_response(),
+        Err(elapsed) => out_of_time(&context.fate, &elapsed).into_response(),
+    };
     context.share.give_back();
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
@@ -47,10 +50,10 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
-/// The answer to a request that took too long. Its command is not carried out any more, unless it was sent to Postgres
+/// The answer to a request that took too long, or whose database does not answer. Its command is not carried out any more, unless it was sent to Postgres
 /// already.
-fn out_of_time(fate: &Fate, elapsed: &Elapsed) -> ApiError {
-    if fate.abandon() { ApiError::unavailable(elapsed) } else { ApiError::outcome_unknown(elapsed) }
+fn out_of_time(fate: &Fate, why: &(dyn std::error::Error + 'static)) -> ApiError {
+    if fate.abandon() { ApiError::unavailable(why) } else { ApiError::outcome_unknown(why) }
 }
 
 /// The answer to a method that is not served, for routes that a server adds to those of the API.

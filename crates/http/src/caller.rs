@@ -11,6 +11,7 @@ use axum::extract::path::Path;
 use axum::http::HeaderName;
 use axum::http::request;
 use identity_domain::Handle;
+use identity_log::primary::Primary;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Fate};
@@ -76,6 +77,7 @@ impl FromRequestParts<App> for Holder {
         let context = parts.extensions.get::<Context>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
+        app.must_be_current(&parts.method)?;
         let began = app.now();
         let header = headers::only(&parts.headers, &X_API_KEY).filter(|header| !header.is_empty());
         let (key, presented) = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
@@ -180,6 +182,11 @@ impl Caller {
     /// The database, for queries of read models.
     pub fn pool(&self) -> &PgPool {
         &self.app.0.parts.pool
+    }
+
+    /// What is known of the database.
+    pub(crate) fn primary(&self) -> &Primary {
+        self.app.primary()
     }
 
     /// Who signs the log.

@@ -232,6 +232,7 @@ impl ApiError {
                 "The database answers, but not as it should"
             }
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
+            NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))

@@ -64,6 +64,7 @@ mod reply;
 mod revision;
 mod router;
 mod routes;
+mod unconfirmed;
 mod unserved;
 
 pub use caller::{App, AppSettings, Parts};

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use identity_log::primary::{self, Primary, Role};
 use identity_projections::tables;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
@@ -31,6 +32,9 @@ impl Display for Preparation {
     }
 }
 
+/// How often the probe makes the database commit something at most.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long the database may take to answer the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,12 +47,15 @@ pub(crate) enum NotReady {
     /// The database took too long.
     #[error("the database does not answer within {PROBE_TIMEOUT:?}")]
     Timeout,
+    /// Commits wait for a standby, and for too long none was confirmed.
+    #[error("no standby confirms commits: this may not be the primary any more")]
+    Unconfirmed,
     /// The database answers, but requests would fail. The text says why.
     #[error("{0}")]
     Unusable(String),
 }
 
-/// Asks the database whether it answers, takes writes, and has all tables. One query at a time: all probes that arrive
+/// Asks the database whether it answers, takes writes, commits them, and has all tables. One query at a time: all probes that arrive
 /// while it runs are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
@@ -57,21 +64,42 @@ pub(crate) struct Probe(Mutex<Option<Probed>>);
 struct Probed {
     asked: Instant,
     outcome: Result<(), NotReady>,
+    /// When the database was last asked to commit something, and did.
+    committed: Option<Instant>,
 }
 
 impl Probe {
     /// Asks the database. The answer is of a moment after this call.
-    pub(crate) async fn ask(&self, pool: &PgPool) -> Result<(), NotReady> {
+    pub(crate) async fn ask(&self, pool: &PgPool, primary: &Primary) -> Result<(), NotReady> {
         let called = Instant::now();
         let mut last = self.0.lock().await;
         if let Some(Probed { outcome, .. }) = last.as_ref().filter(|probed| probed.asked >= called) {
             return outcome.clone();
         }
         let asked = Instant::now();
-        let outcome = tokio::time::timeout(PROBE_TIMEOUT, look(pool)).await.unwrap_or(Err(NotReady::Timeout));
-        *last = Some(Probed { asked, outcome: outcome.clone() });
+        let committed = last.as_ref().and_then(|probed| probed.committed);
+        let committed = committed.filter(|moment| moment.elapsed() < COMMIT_INTERVAL);
+        let probe = async {
+            look(pool).await?;
+            must_commit(pool, primary, committed.is_none()).await
+        };
+        let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
+        let committed = committed.or(outcome.is_ok().then_some(asked));
+        *last = Some(Probed { asked, outcome: outcome.clone(), committed });
         outcome
     }
+}
+
+/// Checks that the database commits. Where commits wait for a standby, that is found out all the time. Elsewhere the database
+/// is asked, if that `is_due`.
+async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(), NotReady> {
+    if primary.may_be_stale() {
+        return Err(NotReady::Unconfirmed);
+    }
+    if is_due && primary.role() == Role::Alone {
+        primary::commit_nothing(pool).await.map_err(|error| NotReady::Database(Arc::new(error)))?;
+    }
+    Ok(())
 }
 
 async fn look(pool: &PgPool) -> Result<(), NotReady> {

@@ -12,7 +12,9 @@
 //!   [`feeds`]: news of single organizations.
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
+//! - [`primary`]: whether the database answers, and whether it is still the primary.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
+//! - [`session`]: the settings of our sessions on Postgres.
 //! - [`stock`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
 //!
 //! # Invariants, as absences
@@ -28,9 +30,11 @@ pub mod ciphertexts;
 mod error;
 mod event;
 mod log;
+pub mod primary;
 pub mod proof;
 pub mod read;
 mod read_model;
+pub mod session;
 mod settings;
 pub mod signing_keys;
 pub mod stock;

@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod deliveries;
 mod demo;
 mod doctor;
@@ -17,7 +18,9 @@ mod numbers;
 mod openapi;
 mod org;
 pub(crate) mod output;
+mod progress;
 mod projections;
+mod restore;
 mod serve;
 mod supervisor;
 mod table;
@@ -127,6 +130,10 @@ enum Command {
     /// History for auditors: export it, verify it without this service
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Write everything that cannot be derived to a file, beside a running service
+    Backup(backup::BackupFlags),
+    /// Write a backup into an empty database or a new data directory
+    Restore(restore::RestoreFlags),
     /// Check the database, and the settings of serve
     Doctor {
         #[command(flatten)]
@@ -186,6 +193,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Webhooks(command) => webhooks::run(command, &installation, output).await,
         Command::Projections(command) => projections::run(command, &installation.database, output).await,
         Command::Audit(command) => audit::run(command, &installation, output).await,
+        Command::Backup(flags) => backup::run(flags, &installation, output).await,
+        Command::Restore(flags) => restore::run(flags, &installation, output).await,
         Command::Doctor { flags } => {
             doctor::run(&ServeSettings::resolve(*flags, file)?, &installation, output).await
         }

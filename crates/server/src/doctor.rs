@@ -59,7 +59,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 18] = [
+static RULES: [Rule; 20] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -78,6 +78,8 @@ static RULES: [Rule; 18] = [
     rule!("transaction_ids", server::transaction_ids),
     rule!("notifications", server::notifications),
     rule!("collations", server::collations),
+    rule!("replication", server::replication),
+    rule!("restore", content::restore, before_writes),
 ];
 
 impl Finding {

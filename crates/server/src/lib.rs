@@ -6,9 +6,10 @@
 //! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
-//! - [`operator`], [`numbers`], [`audit`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
+//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
 
 pub mod audit;
+pub mod backup;
 pub mod connections;
 pub mod database;
 pub mod doctor;

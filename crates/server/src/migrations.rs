@@ -1,10 +1,13 @@
 //! The shape of the database: the migrations in the binary, and how far a database has come.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 use sqlx::migrate::Migrator;
 use sqlx::{PgConnection, PgPool};
+
+use crate::backup::mark;
 
 /// The contents of the folder `migrations` when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -19,14 +22,36 @@ pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     MIGRATIONS.run(pool).await.context(context)
 }
 
-/// The same for commands that work on what is there: a database without any of our tables is left as it is.
+/// The same for commands that work on what is there: a database without any of our tables, or one that is being restored, is left
+/// as it is.
 pub async fn run_if_begun(pool: &PgPool) -> anyhow::Result<()> {
-    let progress = progress(&mut *pool.acquire().await.context("cannot migrate the database")?).await?;
+    let mut connection = pool.acquire().await.context("cannot migrate the database")?;
+    ensure!(mark::find(&mut connection).await?.is_none(), mark::WORDS);
+    let progress = progress(&mut connection).await?;
+    drop(connection);
     ensure!(
         progress.pending.len() < known(),
         "this database has no tables of identityd: if it is the right one, `identityd migrate` makes them"
     );
     run(pool).await
+}
+
+/// Applies only these migrations, those of the software that took a backup.
+pub async fn run_only(pool: &PgPool, versions: &[i64]) -> anyhow::Result<()> {
+    let migrations = MIGRATIONS.iter().filter(|migration| versions.contains(&migration.version)).cloned();
+    let migrator = Migrator { migrations: Cow::Owned(migrations.collect()), ..Migrator::DEFAULT };
+    migrator.run(pool).await.context("cannot migrate the database")
+}
+
+/// Whether this binary knows a migration.
+pub fn knows(version: i64) -> bool {
+    MIGRATIONS.version_exists(version)
+}
+
+/// The migrations that have been applied.
+pub async fn versions(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
+    let applied = applied(connection).await.context("cannot read which migrations have been applied")?;
+    Ok(applied.into_keys().collect())
 }
 
 /// How many migrations this binary knows.

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use identity_log::idempotency;
+use identity_log::primary::Primary;
 use identity_webhooks::deliveries;
 use sqlx::PgPool;
 
@@ -22,10 +23,15 @@ pub(crate) struct Retention {
 
 /// Deletes what is older than `retention`, now and from time to time. A failure is tried again the next time: what is kept
 /// for too long does no harm.
-pub(crate) async fn run(pool: PgPool, retention: Retention) -> Infallible {
+pub(crate) async fn run(pool: PgPool, primary: Primary, retention: Retention) -> Infallible {
     loop {
-        told("answers to old idempotency keys", idempotency::prune(&pool, retention.idempotency).await);
-        told("old deliveries of webhooks", deliveries::prune(&pool, retention.webhooks).await);
+        let prune = async {
+            told("answers to old idempotency keys", idempotency::prune(&pool, retention.idempotency).await);
+            told("old deliveries of webhooks", deliveries::prune(&pool, retention.webhooks).await);
+        };
+        if let Err(silent) = primary.unless_silent(prune).await {
+            tracing::warn!(error = &silent as &dyn Error, "old rows are not deleted yet");
+        }
         tokio::time::sleep(PRUNE_INTERVAL).await;
     }
 }

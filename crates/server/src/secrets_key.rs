@@ -30,6 +30,11 @@ impl SecretsSettings {
         }
     }
 
+    /// Where it is kept.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// The key. The first start makes one in the data directory. No key is made for a database that has sealed secrets
     /// already: it would open none of them.
     pub(crate) async fn load(&self, pool: &PgPool) -> anyhow::Result<SecretsKey> {
@@ -71,7 +76,7 @@ impl SecretsSettings {
     }
 
     /// Fails unless the key is there, private, and opens everything that is sealed. Changes nothing.
-    pub(crate) async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
+    pub async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
         let keys = signing_keys::all_sealed(&mut *connection).await.context("cannot read sealed secrets")?;
         let tokens = webhook_tokens::all_sealed(connection).await.context("cannot read sealed secrets")?;
         let Some(key) = self.existing()? else {

@@ -1,20 +1,19 @@
 //! Webhooks as a part of the service: started when it is ready, stopped with it.
 
+use std::pin::pin;
+
 use anyhow::Context as _;
 use identity_http::Readiness;
 use identity_log::Log;
 use identity_log::follow::Head;
+use identity_log::primary::{Primary, Silent};
 use identity_webhooks::Webhooks;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// The tasks that send webhooks.
 #[derive(Debug)]
-pub(crate) struct SendingWebhooks {
-    fan_out: JoinHandle<()>,
-    senders: [(oneshot::Sender<()>, JoinHandle<()>); 2],
-    webhooks: Webhooks,
-}
+pub(crate) struct SendingWebhooks([(oneshot::Sender<()>, JoinHandle<()>); 3]);
 
 impl SendingWebhooks {
     /// Starts them. They begin when the service is ready: read models of an older version do not say who gets what.
@@ -23,42 +22,73 @@ impl SendingWebhooks {
         head: &watch::Receiver<Head>,
         log: Log,
         readiness: &Readiness,
+        primary: &Primary,
     ) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let (stop_log, log_stopped) = oneshot::channel();
-        let fan_out = webhooks.fan_out(head.clone()).run();
-        let dispatcher = webhooks.dispatcher(log).run(stopped);
-        let log_sender = webhooks.log_sender(head.clone()).run(log_stopped);
-        Self {
-            fan_out: spawn_when_ready(readiness.clone(), fan_out),
-            senders: [
-                (stop, spawn_when_ready(readiness.clone(), dispatcher)),
-                (stop_log, spawn_when_ready(readiness.clone(), log_sender)),
-            ],
-            webhooks,
-        }
+        let fan_out = {
+            let (webhooks, head) = (webhooks.clone(), head.clone());
+            // It ends because nobody tells it of the log any more.
+            spawn(readiness, primary, move |_| webhooks.fan_out(head.clone()).run())
+        };
+        let dispatcher = {
+            let webhooks = webhooks.clone();
+            spawn(readiness, primary, move |stopped| webhooks.dispatcher(log.clone()).run(stopped))
+        };
+        let log_sender = {
+            let head = head.clone();
+            spawn(readiness, primary, move |stopped| webhooks.log_sender(head.clone()).run(stopped))
+        };
+        Self([fan_out, dispatcher, log_sender])
     }
 
-    /// Ends them. The fan-out ends because nobody tells it of the log any more.
+    /// Ends them.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.fan_out.await.context("the fan-out of webhooks was cut off")?;
-        for (stop, sender) in self.senders {
+        for (stop, task) in self.0 {
             let _: Result<(), ()> = stop.send(());
-            sender.await.context("the sending of webhooks was cut off")?;
+            task.await.context("the sending of webhooks was cut off")?;
         }
-        self.webhooks.close().await;
         Ok(())
     }
 }
 
 /// Runs a task when the service is ready. If it never will be, the task does not begin.
-fn spawn_when_ready(
-    mut readiness: Readiness,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
+fn spawn<Task: Future<Output = ()> + Send>(
+    readiness: &Readiness,
+    primary: &Primary,
+    begin: impl Fn(oneshot::Receiver<()>) -> Task + Send + 'static,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let (mut readiness, primary) = (readiness.clone(), primary.clone());
+    let task = tokio::spawn(async move {
         if readiness.wait_for(Option::is_none).await.is_ok() {
-            task.await;
+            run(&primary, stopped, begin).await;
         }
-    })
+    });
+    (stop, task)
+}
+
+/// Runs a task until it is told to stop. When the database falls silent, the task is given up; it begins anew when the database
+/// answers. What it was doing is done again when its leases have ended.
+async fn run<Task: Future<Output = ()>>(
+    primary: &Primary,
+    mut stop: oneshot::Receiver<()>,
+    begin: impl Fn(oneshot::Receiver<()>) -> Task,
+) {
+    loop {
+        let (stop_task, stopped) = oneshot::channel();
+        let mut task = pin!(primary.unless_silent(begin(stopped)));
+        tokio::select! {
+            ended = &mut task => if ended.is_ok() { return },
+            _ = &mut stop => {
+                let _: Result<(), ()> = stop_task.send(());
+                // Whether it ended or was given up, this is the end.
+                let _: Result<(), Silent> = task.await;
+                return;
+            }
+        }
+        tracing::warn!("webhooks wait for the database");
+        tokio::select! {
+            () = primary.answers() => {}
+            _ = &mut stop => return,
+        }
+    }
 }

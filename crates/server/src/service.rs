@@ -15,6 +15,8 @@ use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::feeds::Feeds;
 use identity_log::follow::{Follower, Head};
+use identity_log::primary::Primary;
+use identity_log::primary::confirming::Confirming;
 use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
@@ -29,7 +31,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::listeners::Listeners;
-use self::pool::lazy_pool;
+use self::pool::{lazy_pool, reading_options};
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::secrets_key::SecretsSettings;
@@ -39,12 +41,14 @@ use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
-/// How many connections the service has for itself, so that what it needs does not queue behind clients: it listens on one, and
-/// follows the log, and answers probes and metrics, over the others.
-const OWN_CONNECTIONS: u32 = 3;
+/// How many connections answer probes and metrics, so that those do not queue behind clients.
+const OWN_CONNECTIONS: u32 = 1;
 
 /// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
 const WEBHOOK_CONNECTIONS: u32 = 3;
+
+/// How long a pool may take to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a live stream is silent at most.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -76,6 +80,8 @@ pub struct ServiceSettings {
     pub postgres: PostgresSettings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
+    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    pub trust_checkpoints: bool,
     /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
     pub heartbeat: Duration,
     /// Where webhooks may be sent, and when.
@@ -95,6 +101,7 @@ pub struct Service {
     readiness: Readiness,
     follower: JoinHandle<()>,
     cache_watch: JoinHandle<()>,
+    confirming: JoinHandle<()>,
     feeding: JoinHandle<()>,
     finding: JoinHandle<()>,
     finding_keys: JoinHandle<()>,
@@ -103,8 +110,7 @@ pub struct Service {
     keeping_uses: KeepingUses,
     sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
-    pool: PgPool,
-    own_pool: PgPool,
+    pools: [PgPool; 3],
 }
 
 impl Service {
@@ -115,23 +121,28 @@ impl Service {
         let tls = wire.tls.clone().map(Tls::load).transpose()?;
         warn_of_equal_domains(&settings);
         let listeners = Listeners::open(settings.listen, wire).await?;
-        let pool = prepared_pool(&settings).await?;
-        let signer = settings.signing.signer(pool.clone())?;
+        let primary = Primary::new(settings.postgres.timeout, settings.postgres.max_unconfirmed);
+        let pool = prepared_pool(&settings, &primary).await?;
+        let signer = settings.signing.signer(pool.clone())?.trusting_checkpoints(settings.trust_checkpoints);
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
-        let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS)?;
+        let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;
         let (metrics, counters) = Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
         let (follower, head) = follow(&own_pool, signer.key()).await?;
-        let cache_watch = Watch::new(cache.clone(), own_pool.clone(), head.clone());
+        let options = reading_options(&settings.database_url)?;
+        let confirming = Confirming::new(primary.clone(), options.clone());
+        let cache_watch = Watch::new(cache.clone(), primary.clone(), options, head.clone());
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let webhooks = webhooks(&settings, secrets_key.clone(), counters.webhooks)?;
+        let webhook_pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS, &primary)?;
+        let webhooks = webhooks(&settings, webhook_pool.clone(), secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
             own_pool: own_pool.clone(),
+            primary: primary.clone(),
             log: log.clone(),
             signer: signer.clone(),
             feeds,
@@ -152,22 +163,26 @@ impl Service {
             metrics_address: listeners.metrics_address()?,
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),
+            confirming: tokio::spawn(confirming.run()),
             feeding: tokio::spawn(feeding.run()),
             finding: tokio::spawn(finding.run()),
             finding_keys: tokio::spawn(finding_keys.run()),
             stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
-            sending: SendingWebhooks::start(webhooks, &head, log, &readiness),
-            signer: tokio::spawn(signer.run(head, async move { drop(signing_stopped.await) })),
+            sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
+            signer: tokio::spawn(signer.run(
+                head,
+                primary.clone(),
+                async move { drop(signing_stopped.await) },
+            )),
             servers: listeners.serve(identity_http::router(app), metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
             preparing: prepare(&pool, &settings, told, stopped),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), retention(&settings))),
-            pool,
-            own_pool,
+            pruning: tokio::spawn(retention::run(pool.clone(), primary.clone(), retention(&settings))),
+            pools: [webhook_pool, own_pool, pool],
         })
     }
 
@@ -213,6 +228,7 @@ impl Service {
         self.follower.abort();
         drop(self.follower.await);
         self.pruning.abort();
+        self.confirming.abort();
         self.cache_watch.await.context("the watch over the cache was cut off")?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
@@ -228,9 +244,17 @@ impl Service {
         // The signer signs the last events before it ends.
         let _: Result<(), ()> = self.stop_signing.send(());
         self.signer.await.context("the signer was cut off")?;
-        self.own_pool.close().await;
-        self.pool.close().await;
+        for pool in &self.pools {
+            close(pool).await;
+        }
         Ok(())
+    }
+}
+
+/// Closes the connections of a pool. One that still waits for a database which hangs ends with the process.
+async fn close(pool: &PgPool) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
+        tracing::warn!("a connection to the database does not close and is left to itself");
     }
 }
 
@@ -275,6 +299,7 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &
         quotas: settings.quotas.of_identity,
         subscriptions: settings.quotas.subscriptions,
         max_clock_jump: settings.postgres.max_clock_jump,
+        database_timeout: settings.postgres.timeout,
         ..LogSettings::new(settings.name_hold, signer.key().seal_key())
     };
     let options = identity_log::connect_options(pool);
@@ -292,6 +317,7 @@ fn warn_of_equal_domains(settings: &ServiceSettings) {
 /// Webhooks with connections of their own.
 fn webhooks(
     settings: &ServiceSettings,
+    pool: PgPool,
     key: SecretsKey,
     metrics: WebhookMetrics,
 ) -> anyhow::Result<Webhooks> {
@@ -300,13 +326,12 @@ fn webhooks(
             "webhooks may be sent to addresses of this machine, and over http: this is for demonstrations"
         );
     }
-    let pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS)?;
     Ok(Webhooks::new(pool, key, &settings.webhooks, metrics)?)
 }
 
 /// Connections to the database, which is brought up to date.
-async fn prepared_pool(settings: &ServiceSettings) -> anyhow::Result<PgPool> {
-    let pool = lazy_pool(&settings.database_url, settings.postgres.connections)?;
+async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow::Result<PgPool> {
+    let pool = lazy_pool(&settings.database_url, settings.postgres.connections, primary)?;
     database::prepare(&pool, settings.postgres).await?;
     Ok(pool)
 }

@@ -118,6 +118,10 @@ pub struct ServeFlags {
     /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
+
+    /// Take the checkpoints in the database for the last ones if this data directory has signed nothing yet [default: false]
+    #[arg(long, env = "IDENTITYD_TRUST_CHECKPOINTS", value_name = "true|false")]
+    pub trust_checkpoints: Option<bool>,
 }
 
 /// The settings file: TOML, every key optional, named as the flags are but with underscores.
@@ -143,6 +147,7 @@ pub struct SettingsFile {
     #[serde(default)]
     webhooks: WebhookLayer,
     idempotency_retention_hours: Option<u32>,
+    trust_checkpoints: Option<bool>,
 }
 
 impl SettingsFile {
@@ -238,6 +243,8 @@ pub struct ServeSettings {
     pub webhooks: identity_webhooks::Settings,
     /// How long a write under an `Idempotency-Key` is answered again.
     pub idempotency_retention: Duration,
+    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    pub trust_checkpoints: bool,
 }
 
 impl ServeSettings {
@@ -256,6 +263,7 @@ impl ServeSettings {
             idempotency_retention: idempotency_retention(
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,
+            trust_checkpoints: flags.trust_checkpoints.or(file.trust_checkpoints).unwrap_or(false),
         })
     }
 }

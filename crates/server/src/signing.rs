@@ -74,6 +74,11 @@ impl SigningSettings {
         Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
     }
 
+    /// The verifier key of the key that is there, under the name of the installation; none if there is no key.
+    pub fn verifier_key(&self) -> anyhow::Result<Option<String>> {
+        Ok(self.existing_key()?.map(|key| key.introduced_name()))
+    }
+
     /// The key that seals the events of a command line. It must be the key of the service, since the signer refuses a
     /// history with the seals of another one. A new key is made only for a database without events.
     pub async fn seal_key(&self, pool: &PgPool) -> anyhow::Result<SealKey> {
@@ -132,7 +137,8 @@ impl SigningSettings {
         }
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where the key is kept, unless it is set, and the last checkpoints beside it.
+    pub fn folder(&self) -> PathBuf {
         self.data_dir.join("signing")
     }
 

@@ -270,7 +270,10 @@ async fn disable(log: &Log, claim: &Claim, reason: Reason) {
     let append = Append {
         organization_id: claim.organization_id.clone(),
         aggregate_id: claim.endpoint_id.to_string(),
-        command: Command::WebhookSubscription(SubscriptionCommand::Disable(reason)),
+        command: Command::WebhookSubscription(SubscriptionCommand::Disable {
+            reason,
+            url: Some(claim.url.clone()),
+        }),
         actor: Actor::Service,
         secret_sha256: String::new(),
         metadata: Metadata::new(&Actor::Service, &claim.id.to_string()),

@@ -81,11 +81,6 @@ impl Webhooks {
         self.policy.reach(url, &*self.resolver).await.map(drop)
     }
 
-    /// Closes the connections. Its tasks must have ended.
-    pub async fn close(&self) {
-        self.delivering.pool.close().await;
-    }
-
     /// The task that reads the log.
     pub fn fan_out(&self, head: watch::Receiver<Head>) -> FanOut {
         FanOut::new(self.delivering.pool.clone(), head, Arc::clone(&self.wake))

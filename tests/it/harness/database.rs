@@ -7,12 +7,14 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
-use super::postgres::{self, Template};
+use super::postgres::{self, Postgres, Template};
 use super::wait;
+use super::world::Organization;
 
 /// A migrated database that nobody else uses.
 #[derive(Debug)]
 pub(crate) struct Database {
+    server: &'static Postgres,
     name: String,
     url: String,
     pool: PgPool,
@@ -22,22 +24,32 @@ pub(crate) struct Database {
 impl Database {
     /// A database without an organization.
     pub(crate) fn create() -> Self {
-        Self::copy(Template::Empty)
+        Self::copy(postgres::shared(), Template::Empty)
     }
 
     /// A database with the organization that most tests use.
     pub(crate) fn with_home() -> Self {
-        Self::copy(Template::Home)
+        Self::copy(postgres::shared(), Template::Home)
     }
 
-    fn copy(template: Template) -> Self {
+    /// The same on a server that belongs to this test alone. It ends with the process.
+    pub(crate) fn on_another_server() -> Self {
+        Self::copy(Box::leak(Box::new(Postgres::private())), Template::Home)
+    }
+
+    fn copy(server: &'static Postgres, template: Template) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("identityd_test_{}_{count}", std::process::id());
-        wait(postgres::shared().create(&name, template));
-        let url = postgres::shared().url_of(&name);
+        wait(server.create(&name, template));
+        let url = server.url_of(&name);
         let pool = wait(PgPoolOptions::new().max_connections(2).connect(&url)).unwrap();
-        Self { name, url, pool, data_dir: postgres::data_dir() }
+        Self { server, name, url, pool, data_dir: postgres::data_dir() }
+    }
+
+    /// The organization that most tests use.
+    pub(crate) fn home(&self) -> Organization {
+        self.server.home()
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -107,6 +119,6 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         wait(self.pool.close());
-        wait(postgres::shared().remove(&self.name));
+        wait(self.server.remove(&self.name));
     }
 }

@@ -41,7 +41,8 @@ impl Template {
 /// How many databases are removed at the same time.
 const LEAVING: u32 = 4;
 
-/// The shared Postgres, started by the first test that needs it.
+/// A Postgres of tests. The shared one is started by the first test that needs it.
+#[derive(Debug)]
 pub(crate) struct Postgres {
     url: String,
     /// The option of `create database` for copying files, which is five times as fast as copying blocks through the WAL.
@@ -60,12 +61,20 @@ pub(crate) struct Postgres {
 /// The shared Postgres.
 pub(crate) fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
-    SHARED.get_or_init(Postgres::start)
+    SHARED.get_or_init(|| {
+        let (url, supervisor) = given_or_private();
+        Postgres::prepare(url, supervisor)
+    })
 }
 
 impl Postgres {
-    fn start() -> Self {
-        let (url, supervisor) = given_or_private();
+    /// A Postgres beside the shared one.
+    pub(crate) fn private() -> Self {
+        let supervisor = Supervisor::start();
+        Self::prepare(supervisor.url(), Some(supervisor))
+    }
+
+    fn prepare(url: String, supervisor: Option<Supervisor>) -> Self {
         let mut copier = wait(connect(&url));
         let copying = if wait(version(&mut copier)) < 15 { "" } else { "strategy file_copy" };
         let copier = Mutex::new(copier);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
-    PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
+    PostgresLayer, PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
 };
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
@@ -72,6 +72,24 @@ impl Server {
         server
     }
 
+    /// Starts the service with other settings of how it uses Postgres, and other wire settings.
+    pub(crate) fn with_postgres(
+        database_url: &str,
+        signing: SigningSettings,
+        postgres: &PostgresLayer,
+        wire: WireLayer,
+    ) -> Self {
+        let defaults = PostgresLayer { database_connections: Some(CONNECTIONS), ..PostgresLayer::default() };
+        let postgres = postgres.clone().over(&defaults);
+        let server = Self::with(ServiceSettings {
+            wire: WireSettings::resolve(wire).expect("the settings are sane"),
+            postgres: PostgresSettings::resolve(&postgres).expect("the settings are sane"),
+            ..settings(database_url, signing, Duration::ZERO)
+        });
+        server.becomes_ready();
+        server
+    }
+
     /// Starts the service without waiting until it answers.
     pub(crate) fn begin(database_url: &str, signing: SigningSettings, name_hold: Duration) -> Self {
         Self::with(settings(database_url, signing, name_hold))
@@ -126,6 +144,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         wire: WireSettings::resolve(WireLayer::default()).expect("defaults are sane"),
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
+        trust_checkpoints: false,
         heartbeat: HEARTBEAT,
         webhooks: webhooks(),
         postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },

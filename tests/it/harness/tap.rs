@@ -1,4 +1,4 @@
-//! A proxy between a service and its Postgres that records the statements of the service.
+//! A proxy between a service and its Postgres that records the statements of the service, and that can stop to carry them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -16,11 +17,19 @@ use tempfile::TempDir;
 /// The statements that were sent: the text, and the message with the values.
 type Statements = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
+/// How many connections were accepted, and how many of them, from the first one on, carry nothing more.
+#[derive(Debug, Default)]
+struct Connections {
+    accepted: AtomicUsize,
+    hanging: AtomicUsize,
+}
+
 /// The proxy. It runs until the process ends.
 #[derive(Debug)]
 pub(crate) struct Tap {
     url: String,
     sent: Statements,
+    connections: Arc<Connections>,
     _folder: TempDir,
 }
 
@@ -29,20 +38,32 @@ impl Tap {
     pub(crate) fn to(database_url: &str) -> Self {
         let options: PgConnectOptions = database_url.parse().unwrap();
         let (folder, sent) = (TempDir::new().unwrap(), Statements::default());
+        let connections = Arc::<Connections>::default();
+        let tapped = (Arc::clone(&sent), Arc::clone(&connections));
         let url = if let Some(socket) = options.get_socket() {
             let name = format!(".s.PGSQL.{}", options.get_port());
-            over_a_socket(&folder.path().join(&name), socket.join(&name), &sent);
+            over_a_socket(&folder.path().join(&name), socket.join(&name), tapped);
             database_url.replace(&socket.display().to_string(), &folder.path().display().to_string())
         } else {
             let far = format!("{}:{}", options.get_host(), options.get_port());
-            database_url.replace(&far, &over_the_network(far.clone(), &sent))
+            database_url.replace(&far, &over_the_network(far.clone(), tapped))
         };
-        Self { url, sent, _folder: folder }
+        Self { url, sent, connections, _folder: folder }
     }
 
     /// The URL of the database through the proxy.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Carries nothing any more, over no connection, and closes none: the database is as silent as a machine that hangs.
+    pub(crate) fn hang(&self) {
+        self.connections.hanging.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// Carries again what is sent over new connections. The present ones hang for ever: another machine answers now.
+    pub(crate) fn carry_new_connections(&self) {
+        self.connections.hanging.store(self.connections.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// How many of the statements satisfy `is_meant`, which gets text and values.
@@ -51,49 +72,56 @@ impl Tap {
     }
 }
 
-fn over_a_socket(near: &Path, far: PathBuf, sent: &Statements) {
+type Tapped = (Statements, Arc<Connections>);
+
+fn over_a_socket(near: &Path, far: PathBuf, tapped: Tapped) {
     let listener = UnixListener::bind(near).unwrap();
-    carry_all(move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into())), sent);
+    carry_all(move || Ok((listener.accept()?.0.into(), UnixStream::connect(&far)?.into())), tapped);
 }
 
 /// Returns the address on which the proxy listens.
-fn over_the_network(far: String, sent: &Statements) -> String {
+fn over_the_network(far: String, tapped: Tapped) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = listener.local_addr().unwrap().to_string();
-    carry_all(move || Ok((listener.accept()?.0.into(), TcpStream::connect(&far)?.into())), sent);
+    carry_all(move || Ok((listener.accept()?.0.into(), TcpStream::connect(&far)?.into())), tapped);
     near
 }
 
 /// Accepts connections, and carries each to Postgres.
-fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, sent: &Statements) {
-    let sent = Arc::clone(sent);
+fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, (sent, connections): Tapped) {
     thread::spawn(move || {
         while let Ok((near, far)) = accept() {
             let (near, far) = (File::from(near), File::from(far));
             let (mut answers, mut asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
             thread::spawn(move || std::io::copy(&mut answers, &mut asker));
-            let sent = Arc::clone(&sent);
+            let (sent, connections) = (Arc::clone(&sent), Arc::clone(&connections));
+            let number = connections.accepted.fetch_add(1, Ordering::SeqCst);
+            let hangs = move || number < connections.hanging.load(Ordering::SeqCst);
             // The thread ends when one of the two connections is closed.
-            thread::spawn(move || carry(near, far, &sent));
+            thread::spawn(move || carry(near, far, &sent, hangs));
         }
     });
 }
 
 /// Carries the messages of the service. The first messages of a connection have no type byte.
-fn carry(mut near: File, mut far: File, sent: &Statements) -> Result<()> {
+fn carry(mut near: File, mut far: File, sent: &Statements, hangs: impl Fn() -> bool) -> Result<()> {
     let mut statements = HashMap::new();
     let mut is_opened = false;
     loop {
         let mut kind = [0; 1];
         if is_opened {
             near.read_exact(&mut kind)?;
-            far.write_all(&kind)?;
         }
         let mut length = [0; 4];
         near.read_exact(&mut length)?;
         let mut body = vec![0; u32::from_be_bytes(length) as usize - length.len()];
         near.read_exact(&mut body)?;
-        far.write_all(&[&length[..], &body].concat())?;
+        // Once a connection hangs, it hangs for ever.
+        while hangs() {
+            thread::park();
+        }
+        let kind_sent = if is_opened { &kind[..] } else { &[] };
+        far.write_all(&[kind_sent, &length[..], &body].concat())?;
         note(kind[0], &body, &mut statements, sent);
         // A request for TLS has no type byte either. It comes before the startup message, and is shorter.
         is_opened = is_opened || body.len() > length.len();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use identity_http::cursor::{self, HistoryPlace};
 use identity_log::history;
 use identityd::operator::{NewKey, Operator, Purpose};
-use identityd::settings::{QuotaLayer, WireLayer};
+use identityd::settings::{PostgresLayer, QuotaLayer, WireLayer};
 use identityd::signing::SigningSettings;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::database::Database;
 use super::server::Server;
 use super::tap::Tap;
-use super::{postgres, wait};
+use super::wait;
 
 /// How long a name stays reserved after its identity was deleted, unless a test says otherwise: the default setting.
 const DEFAULT_NAME_HOLD: Duration = Duration::from_hours(30 * 24);
@@ -112,6 +112,22 @@ impl World {
         (tap, Self::of(database, server))
     }
 
+    /// The same, with other settings of how Postgres is used.
+    pub(crate) fn tapped_with_postgres(postgres: &PostgresLayer, wire: WireLayer) -> (Tap, Self) {
+        let database = Database::with_home();
+        let tap = Tap::to(database.url());
+        let server = Server::with_postgres(tap.url(), database.signing(), postgres, wire);
+        (tap, Self::of(database, server))
+    }
+
+    /// A service whose Postgres belongs to this test alone, so that settings of the server can be changed.
+    pub(crate) fn with_server_of_its_own(postgres: &PostgresLayer) -> Self {
+        let database = Database::on_another_server();
+        let server =
+            Server::with_postgres(database.url(), database.signing(), postgres, WireLayer::default());
+        Self::of(database, server)
+    }
+
     /// A service with other quotas, and an empty organization.
     pub(crate) fn with_quotas(quotas: &QuotaLayer) -> Self {
         let database = Database::with_home();
@@ -140,7 +156,7 @@ impl World {
     }
 
     fn of(database: Database, server: Server) -> Self {
-        let (home, other, agents) = (postgres::shared().home(), OnceLock::new(), Mutex::default());
+        let (home, other, agents) = (database.home(), OnceLock::new(), Mutex::default());
         Self { server, database, name_hold: Duration::ZERO, webhooks: None, home, other, agents }
     }
 

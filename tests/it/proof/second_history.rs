@@ -7,7 +7,7 @@ use identityd::signing::SigningSettings;
 use tempfile::TempDir;
 
 use super::{export, grow, refused, sign, signer, verifier_key, verify, with_a_history};
-use crate::harness::{Database, World, wait};
+use crate::harness::{Database, World, eventually, wait};
 
 /// Signs, makes a backup, signs more events, and restores the backup. The database lacks the second checkpoint.
 fn restored() -> (World, Signed, Signed) {
@@ -131,8 +131,14 @@ fn the_key_is_for_its_owner_alone_and_stays() {
     assert!(error.to_string().contains("is open to other users"), "{error}");
 }
 
-/// A signer on another host, with the same key and a memory of its own.
+/// A signer on another host, with the same key and a memory of its own. It takes what it finds for what was signed last.
 fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
+    let (signer, folder) = signer_without_memory(world);
+    (signer.trusting_checkpoints(true), folder)
+}
+
+/// The same, but it was not told to trust what it finds.
+fn signer_without_memory(world: &World) -> (Signer, TempDir) {
     let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
     let folder = TempDir::new().unwrap();
     let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
@@ -204,4 +210,39 @@ fn signers_with_folders_of_their_own_sign_one_history() {
         assert!(signed.windows(2).all(|pair| pair[0] == pair[1]), "{signed:?}");
     }
     verify(export(&world), &verifier_key(&world), None).unwrap();
+}
+
+/// A host with an empty data directory cannot know that the database has lost what was signed.
+#[test]
+fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to() {
+    let (world, _, _) = restored();
+    grow(&world, ["other", "others", "another"]);
+    let organization_id = world.organization_id();
+    let (forgetful, folder) = signer_without_memory(&world);
+    for _ in 0..2 {
+        let refusal = wait(forgetful.sign(organization_id)).unwrap_err();
+        assert!(matches!(refusal, SignError::Refused(Refusal::Unremembered)), "{refusal:?}");
+        let refusal = wait(forgetful.begin_epoch(organization_id)).unwrap_err();
+        assert!(matches!(refusal, SignError::Refused(Refusal::Unremembered)), "{refusal:?}");
+        wait(forgetful.review()).unwrap();
+        wait(forgetful.sign_all()).unwrap();
+        assert_eq!(forgetful.refusal(organization_id), Some(Refusal::Unremembered));
+    }
+    let count = "select count(*) from checkpoints where epoch = 1";
+    let signed = world.database().number(count);
+    assert_eq!(wait(forgetful.trust()).unwrap(), 1);
+    assert_eq!(world.database().number(count), signed + 1);
+    let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
+    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
+    let restarted = signing.signer(world.database().pool().clone()).unwrap();
+    wait(restarted.sign(organization_id)).expect("what it was told is remembered");
+}
+
+/// Nobody has to be told anything where nothing was signed yet.
+#[test]
+fn the_first_host_needs_no_word() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    eventually("it is signed", || admin.get("/log/checkpoint").status == 200);
 }

@@ -1,6 +1,7 @@
 //! What is sent, to whom, and how often.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use identity_webhooks::Settings;
@@ -129,6 +130,26 @@ fn an_endpoint_that_is_gone_is_disabled_and_history_says_so() {
     let told = other.wait_for(1);
     assert_eq!(told[0].json()["data"]["identity"]["description"], "somebody is told");
     assert_eq!(receiver.received().len(), 1);
+}
+
+#[test]
+fn an_address_that_was_left_disables_nothing() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let left = Receiver::reacting(move |_, _| {
+        drop(passed.lock());
+        Reaction::Status(410)
+    });
+    let (alpha, present) = (world.agent("alpha"), Receiver::new());
+    let subscription = listen(&alpha, &alpha.id, &left, &["identity.updated"]);
+    left.wait_for(1);
+    alpha.patch(&path_of(&subscription), &json!({ "url": present.url() })).ok();
+    drop(closed);
+    eventually_delivered(&alpha, 1);
+    describe(&world.admin(), "alpha", "desk");
+    present.wait_for(1);
+    let events = world.admin().get("/events?event_type=webhook_subscription.disabled").ok();
+    assert_eq!(events["events"], json!([]));
 }
 
 #[test]

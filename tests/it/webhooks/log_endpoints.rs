@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::deliveries::{hold_signatures, settings};
+use super::deliveries::{hold_signatures, listen, settings};
 use super::receiver::{Reaction, Received, Receiver};
 use super::{path_of_endpoint, refused};
 use crate::harness::{Caller, NOBODY, World, eventually, text};
@@ -75,6 +75,64 @@ fn only_the_types_that_are_named_are_sent_and_from_now_on_unless_a_place_is_name
     let handles: Vec<String> =
         receiver.received().iter().map(|one| text(&one.json()["payload"]["agent_handle"])).collect();
     assert_eq!(handles, ["after", "later"]);
+}
+
+/// Adds events to the history of the organization, whose types nobody wants.
+fn add_events(world: &World, count: i64) {
+    world.database().execute(&format!(
+        "with new as (
+             insert into events
+             select last.position + number, organization_id, organization_sequence + number, aggregate_type,
+                    'added-' || number, 1, event_type, event_version, payload, metadata, last.recorded_at, leaf_hash, null
+             from (select * from events where organization_id = '{0}' order by position desc limit 1) as last,
+                  generate_series(1, {count}) as number
+             returning position, organization_sequence
+         ), organization as (
+             update organization_heads set sequence = (select max(organization_sequence) from new) where organization_id = '{0}'
+         )
+         update log_head set position = (select max(position) from new)",
+        world.organization_id()
+    ));
+}
+
+#[test]
+fn what_nobody_wants_is_passed_before_what_fails() {
+    let world = World::with_webhooks(settings());
+    let receiver = Receiver::reacting(|_, _| Reaction::Status(500));
+    let admin = world.admin();
+    admin.create("alpha");
+    add_events(&world, 25_000);
+    let world = world.restarted();
+    let passed = world.events();
+    let admin = world.admin();
+    admin.change("alpha", &json!({ "description": "wanted" })).ok();
+    let wanted =
+        json!({ "url": receiver.url(), "after": 0, "event_types": ["identity.description_changed"] });
+    let endpoint = admin.post(ENDPOINTS, &wanted).created();
+    receiver.wait_for(1);
+    assert_eq!(sequence(&receiver.received()[0]), passed + 1);
+    let upto = delivered_upto(&admin, &endpoint);
+    assert!((20_000..=passed).contains(&upto), "{upto}");
+}
+
+#[test]
+fn a_stop_of_the_service_ends_its_leases() {
+    let world = World::with_webhooks(settings());
+    let receiver = Receiver::reacting(|number, _| match number {
+        0 | 1 => Reaction::Silence,
+        _ => Reaction::Status(200),
+    });
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let endpoint = send_history(&admin, &receiver, 0);
+    receiver.wait_for(1);
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    receiver.wait_for(2);
+    let leased = "select (select count(*) from webhook_log_endpoints where lease_until is not null)
+                         + (select count(*) from webhook_queue where lease_until is not null)";
+    assert_eq!(world.database().number(leased), 2);
+    let world = world.restarted_after(|database| assert_eq!(database.number(leased), 0));
+    let admin = world.admin();
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod limits;
 mod log_endpoints;
 mod published;
 mod receiver;
+mod shares;
 mod subscriptions;
 
 use identityd::operator::Operator;

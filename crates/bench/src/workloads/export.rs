@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use identity_log::recorded::timestamp;
@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
+use super::{backup, identityd};
 use crate::arena::{Arena, tidy};
 use crate::load::{self, Load};
 use crate::ours::{self, HISTORY, Ours};
@@ -30,6 +31,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     as_of(&ours, scale, results).await?;
     export(arena, &ours, scale, results).await?;
     verify(arena, &ours, scale, results).await?;
+    backup::run(arena, &ours, scale, results).await?;
     ours.stop().await
 }
 
@@ -133,14 +135,4 @@ async fn copy(url: &str, organization_id: &str, events: usize) -> anyhow::Result
     let status = psql.args(["--no-psqlrc", "--command", &query, url]).stdout(Stdio::null()).status().await;
     ensure!(status.context("cannot run psql")?.success(), "psql failed");
     Ok(Round::work(events, started.elapsed()))
-}
-
-/// Runs a command of the service's binary. Returns how long it took.
-async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
-    let program = std::env::current_exe()?.with_file_name("identityd");
-    let started = Instant::now();
-    let output = Command::new(&program).args(arguments).output().await?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "identityd {arguments:?} failed: {complaint}");
-    Ok(started.elapsed())
 }

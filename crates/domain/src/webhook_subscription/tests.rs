@@ -115,7 +115,7 @@ fn a_disabled_subscription_is_active_after_a_change_if_there_is_room() {
 
 #[test]
 fn a_subscription_is_disabled_once_and_can_be_deleted_then() {
-    let disable = Command::Disable(DisableReason::Gone);
+    let disable = Command::Disable { reason: DisableReason::Gone, url: None };
     given([Event::Created(creation())])
         .when(&disable)
         .then([DISABLED])
@@ -126,6 +126,33 @@ fn a_subscription_is_disabled_once_and_can_be_deleted_then() {
     for command in [disable, Command::Delete(DeleteReason::Client)] {
         given([]).when(&command).then_err(WebhookSubscriptionError::NotFound);
     }
+}
+
+#[test]
+fn a_reason_that_another_address_gave_disables_nothing() {
+    let disable = |url: String| Command::Disable { reason: DisableReason::Failing, url: Some(url) };
+    let created = || Event::Created(creation());
+    given([created()]).when(&disable("https://before.example/".to_owned())).then_nothing();
+    let disabled = Event::Disabled { reason: DisableReason::Failing };
+    given([created()]).when(&disable(settings().url)).then([disabled]);
+}
+
+#[test]
+fn a_token_is_not_kept_for_another_origin() {
+    let with_token = |url: &str| Settings { url: url.to_owned(), has_auth_token: true, ..settings() };
+    let created =
+        || Event::Created(Creation { settings: with_token("https://alpha.example/"), ..creation() });
+    let to = |url: &str, auth_token| change(Change { url: Some(url.to_owned()), auth_token, ..no_change() });
+    for url in ["https://bravo.example/", "https://alpha.example:444/", "http://alpha.example/", "?"] {
+        let refused = WebhookSubscriptionError::TokenOfOtherOrigin;
+        given([created()]).when(&to(url, None)).then_err(refused);
+        given([created()]).when(&to(url, Some(true))).then([Event::Changed(with_token(url))]);
+    }
+    let path = "https://alpha.example:443/other";
+    given([created()]).when(&to(path, None)).then([Event::Changed(with_token(path))]);
+    given([Event::Created(creation())])
+        .when(&to("https://bravo.example/", None))
+        .then([Event::Changed(Settings { url: "https://bravo.example/".to_owned(), ..settings() })]);
 }
 
 #[test]

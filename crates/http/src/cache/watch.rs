@@ -1,13 +1,16 @@
 //! The task that applies events of other processes to the cache. Each time it has read the log, the cache may be used for
-//! one second more.
+//! one second more, if the log was read from the primary. What it learns of the database besides goes to [`Primary`].
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use identity_log::ReadError;
 use identity_log::follow::Head;
+use identity_log::primary::Primary;
 use identity_log::read::{self, LogState};
-use sqlx::PgPool;
+use identity_log::session;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 
 use super::Cache;
@@ -29,15 +32,22 @@ const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Watch {
     cache: Cache,
-    pool: PgPool,
+    primary: Primary,
     head: watch::Receiver<Head>,
-    state: Option<LogState>,
+    options: PgConnectOptions,
+    /// The connection, and the state that was read over it last.
+    connected: Option<(PgConnection, Option<LogState>)>,
 }
 
 impl Watch {
-    /// A watch over `cache`. `head` is the last position of the log.
-    pub fn new(cache: Cache, pool: PgPool, head: watch::Receiver<Head>) -> Self {
-        Self { cache, pool, head, state: None }
+    /// A watch over `cache`, which connects with these options. `head` is the last position of the log.
+    pub fn new(
+        cache: Cache,
+        primary: Primary,
+        options: PgConnectOptions,
+        head: watch::Receiver<Head>,
+    ) -> Self {
+        Self { cache, primary, head, options, connected: None }
     }
 
     /// Runs until the sender of `head` is dropped.
@@ -45,10 +55,10 @@ impl Watch {
         loop {
             let asked = Instant::now();
             let following = self.head.borrow_and_update().following;
-            let looked = following && self.look().await;
-            self.cache.trust(looked.then(|| asked + MAX_TRUST_TIME));
-            if !looked {
-                self.state = None;
+            let current_as_of = self.look(asked).await.filter(|_| following);
+            self.cache.trust(current_as_of.map(|moment| moment + MAX_TRUST_TIME));
+            if !following {
+                self.forget_state();
             }
             tokio::time::sleep(MIN_READ_INTERVAL).await;
             if self.news(asked + READ_INTERVAL).await.is_err() {
@@ -67,32 +77,58 @@ impl Watch {
         }
     }
 
-    /// Reads the log. Returns whether that succeeded in time.
-    async fn look(&mut self) -> bool {
-        match tokio::time::timeout(MAX_TRUST_TIME, self.catch_up()).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
-                false
-            }
-            Err(_elapsed) => false,
+    /// Reads the log. Returns as of when the cache is known to be current; `None` if that is not known.
+    async fn look(&mut self, asked: Instant) -> Option<Instant> {
+        let looked = tokio::time::timeout(MAX_TRUST_TIME, self.catch_up()).await;
+        if let Ok(Ok((connection, state))) = looked {
+            let role = state.role;
+            self.connected = Some((connection, Some(state)));
+            self.primary.answered(asked, role);
+            return self.primary.known_current(asked, role);
         }
+        if let Ok(Err(error)) = looked {
+            tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
+        }
+        self.primary.not_answered();
+        None
     }
 
     /// Applies the events since the last reading. Empties the cache instead, after noting the position of the log, if this
-    /// is the first reading, if a read model was rebuilt since, or if there are more than 10,000 events.
-    async fn catch_up(&mut self) -> Result<(), ReadError> {
-        let state = read::state(&self.pool).await?;
-        let seen = self.cache.0.seen.load(Ordering::Acquire);
-        let known = self.state.as_ref().is_some_and(|known| known.read_models == state.read_models);
-        if !known || state.position - seen > MAX_APPLIED_EVENTS {
-            self.cache.0.seen.store(state.position, Ordering::Release);
+    /// is the first reading over this connection, if the state is not one that follows on the last, or if there are more than
+    /// 10,000 events.
+    ///
+    /// The connection is lost with the future: one that did not answer in time is not used again.
+    async fn catch_up(&mut self) -> Result<(PgConnection, LogState), ReadError> {
+        let (mut connection, last) = match self.connected.take() {
+            Some(connected) => connected,
+            None => (self.connect().await?, None),
+        };
+        let seen = &self.cache.0.seen;
+        let seen_before = seen.load(Ordering::Acquire);
+        let state = read::state(&mut connection, last.as_ref()).await?;
+        // Commits of this process may have been seen meanwhile, but those seen before are in the state.
+        let continues = state.position >= seen_before && last.is_some_and(|last| state.continues(&last));
+        let seen_by_now = seen.load(Ordering::Acquire);
+        if !continues || state.position - seen_by_now > MAX_APPLIED_EVENTS {
+            seen.store(state.position, Ordering::Release);
             self.cache.forget_all();
-        } else if state.position > seen {
-            let changes = read::changes(&self.pool, seen, state.position).await?;
-            self.cache.learn(seen, state.position, changes.into_iter());
+        } else if state.position > seen_by_now {
+            let changes = read::changes(&mut connection, seen_by_now, state.position).await?;
+            self.cache.learn(seen_by_now, state.position, changes.into_iter());
         }
-        self.state = Some(state);
-        Ok(())
+        Ok((connection, state))
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        session::set(&mut connection, &session::READING).await?;
+        Ok(connection)
+    }
+
+    /// Makes the next reading empty the cache.
+    fn forget_state(&mut self) {
+        if let Some((_, state)) = &mut self.connected {
+            *state = None;
+        }
     }
 }

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Method};
 use identity_log::Log;
 use identity_log::feeds::Feeds;
+use identity_log::primary::Primary;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_projections::api_keys::Row as KeyRow;
@@ -29,6 +30,7 @@ use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, Limits};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
+use crate::unconfirmed::UnconfirmedCreates;
 
 /// What the service works with. Its fields are for callers alone.
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     probe: Probe,
     pub(super) followers: Followers,
+    pub(super) unconfirmed_creates: UnconfirmedCreates,
     pub(super) seal: Seal,
 }
 
@@ -51,6 +54,8 @@ pub struct Parts {
     pub pool: PgPool,
     /// The same, for what the service itself has to know: it does not queue behind clients.
     pub own_pool: PgPool,
+    /// Whether it answers, and is still the primary.
+    pub primary: Primary,
     /// Its log.
     pub log: Log,
     /// Whoever signs it.
@@ -109,6 +114,7 @@ impl App {
             limits,
             probe: Probe::default(),
             followers,
+            unconfirmed_creates: UnconfirmedCreates::default(),
             seal,
         }))
     }
@@ -121,6 +127,20 @@ impl App {
             .borrow()
             .as_ref()
             .map_or(Ok(()), |preparation| Err(ApiError::preparing(preparation)))
+    }
+
+    /// Refuses a read whose answer may be out of date, because nothing confirms any more that the database is the primary. A
+    /// write needs no such check: it is confirmed, or it fails.
+    pub(crate) fn must_be_current(&self, method: &Method) -> Result<(), ApiError> {
+        if method.is_safe() && self.primary().may_be_stale() {
+            return Err(ApiError::unavailable(&NotReady::Unconfirmed));
+        }
+        Ok(())
+    }
+
+    /// What is known of the database.
+    pub(crate) fn primary(&self) -> &Primary {
+        &self.0.parts.primary
     }
 
     /// What is counted of requests.
@@ -235,7 +255,7 @@ impl App {
 
     /// Whether the database answers, takes writes and holds our tables; for the readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
-        self.0.probe.ask(&self.0.parts.own_pool).await
+        self.0.probe.ask(&self.0.parts.own_pool, self.primary()).await
     }
 }
 

@@ -19,6 +19,7 @@ use crate::notices::noticed;
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 use crate::revision::Revision;
+use crate::unconfirmed::Attempt;
 
 /// What a caller asks an aggregate of its organization for.
 #[derive(Debug)]
@@ -106,6 +107,16 @@ impl Caller {
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
         Ok(noticed(response, &committed.events))
+    }
+
+    /// Begins the create of an identity with this body.
+    pub(crate) fn begin_create<'a>(&self, body: &'a [u8], id: Uuid) -> Attempt<'a> {
+        self.app.0.unconfirmed_creates.begin(self.key.id, body, id, &self.fate)
+    }
+
+    /// What an earlier create with the same key and body would have made, if nobody knows whether it did.
+    pub(crate) fn unconfirmed_create(&self, body: &[u8]) -> Option<Uuid> {
+        self.app.0.unconfirmed_creates.find(self.key.id, body)
     }
 
     /// Lets a write in that is not in the log, before anything is done. From then on nobody is told that it is not carried out.

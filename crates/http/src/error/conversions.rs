@@ -257,6 +257,10 @@ impl From<WebhookSubscriptionError> for ApiError {
         let sentence = match error {
             WebhookSubscriptionError::NotFound => return Self::webhook_subscription_not_found(),
             WebhookSubscriptionError::AlreadyCreated => return id_in_use(),
+            WebhookSubscriptionError::TokenOfOtherOrigin => {
+                let sentence = "give it again, or null: the address is of another host";
+                return Self::invalid_field("auth_token", sentence);
+            }
             WebhookSubscriptionError::TooMany(SubscriptionLimit::Owner) => {
                 "The owner has as many active webhook subscriptions as it may have: delete one first"
             }

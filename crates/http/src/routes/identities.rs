@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::Committed;
-use identity_projections::identities::{Identity, IdentityBody};
+use identity_projections::identities::{self, Identity, IdentityBody};
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
@@ -42,7 +42,26 @@ pub(crate) async fn create_identity(
     }
     let id = form.create.id;
     let command = IdentityCommand::Create(Box::new(form.create));
-    caller.write(id, Command::Identity(command), None, Newborn).await
+    let mut attempt = caller.begin_create(body.bytes(), id);
+    match caller.write(id, Command::Identity(command), None, Newborn).await {
+        Err(unknown) if unknown.code() == Code::OutcomeUnknown => Err(unknown),
+        Err(taken) if taken.code() == Code::AgentHandleUnavailable => {
+            attempt.end();
+            made_before(&caller, body.bytes()).await?.ok_or(taken)
+        }
+        known => {
+            attempt.end();
+            known
+        }
+    }
+}
+
+/// The answer to a create that was sent before and answered 503, if it was carried out.
+async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, ApiError> {
+    let Some(id) = caller.unconfirmed_create(body) else { return Ok(None) };
+    let Subject { organization_id, viewer, id } = caller.subject(id);
+    let found = identities::find_by_id(caller.pool(), &organization_id, &viewer, id).await?;
+    Ok(found.map(|found| Answer::found(StatusCode::CREATED, &found.body).into_response()))
 }
 
 /// Answers with what was just created.

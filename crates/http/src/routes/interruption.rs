@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use futures::{Stream, TryStreamExt as _, stream};
+use identity_log::primary::{Primary, Silent};
 use identity_log::proof::{SignError, TreeError};
 use identity_log::{ReadError, ReadModelFailure};
 use identity_projections::finder::FindError;
@@ -38,6 +41,9 @@ pub(crate) enum Interruption {
     /// A document of the past could not be folded.
     #[error(transparent)]
     Past(#[from] PastError),
+    /// The database does not answer.
+    #[error(transparent)]
+    Silent(#[from] Silent),
     /// The key that opened the stream was revoked, or has expired.
     #[error("the key of a stream was revoked or has expired")]
     KeyEnded,
@@ -49,8 +55,21 @@ impl Interruption {
         key.remaining().await?.ok_or(Self::KeyEnded)
     }
 
+    /// The body of an answer that is written piece by piece. It breaks off when the database falls silent.
+    pub(crate) fn body<Piece: Into<Bytes> + Send + 'static>(
+        pieces: impl Stream<Item = Result<Piece, Self>> + Send + 'static,
+        primary: &Primary,
+    ) -> Body {
+        let pieces = (Box::pin(pieces), primary.clone());
+        let pieces = stream::try_unfold(pieces, async |(mut pieces, primary)| {
+            let piece = primary.unless_silent(pieces.try_next()).await??;
+            Ok::<_, Self>(piece.map(|piece| (piece, (pieces, primary))))
+        });
+        Body::from_stream(pieces.inspect_err(Self::report))
+    }
+
     /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
-    pub(crate) fn report(&self) {
+    fn report(&self) {
         match self {
             Self::KeyEnded => tracing::info!("an answer was cut off: {self}"),
             error => tracing::error!(error = error as &dyn Error, "an answer was cut off in the middle"),
@@ -70,6 +89,7 @@ impl From<Interruption> for ApiError {
             Interruption::Find(error) => error.into(),
             Interruption::Tree(error) => error.into(),
             Interruption::Past(error) => error.into(),
+            Interruption::Silent(silent) => Self::unavailable(&silent),
             Interruption::KeyEnded => Self::unauthorized(),
         }
     }

@@ -2,10 +2,10 @@
 //! client keeps no connection to the database. The first piece is read before the answer begins: what fails until then is
 //! an error with a status; later, the answer breaks off instead of ending well.
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 
 use super::interruption::Interruption;
 use super::json_text;
@@ -50,6 +50,6 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
         Ok::<_, Interruption>(Some((Bytes::from(piece), (!is_last).then_some((list, share)))))
     });
     let first = stream::iter([Ok(Bytes::from(first))]);
-    let body = Body::from_stream(first.chain(rest.inspect_err(Interruption::report)));
+    let body = Interruption::body(first.chain(rest), caller.primary());
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

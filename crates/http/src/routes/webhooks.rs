@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use uuid::Uuid;
 
-use self::address::{is_same_origin, must_be_reachable};
+use self::address::must_be_reachable;
 use self::forms::{ChangedSubscription, NewSubscription, not_for};
 use super::json as answer;
 use crate::caller::writes::Write;
@@ -269,7 +269,6 @@ pub(crate) async fn update_webhook_subscription(
     Scope::check(&query)?;
     let changed = body.read(caller.settings())?;
     check_types(&row, changed.event_types.as_deref())?;
-    check_token(&row, &changed)?;
     if let Some(url) = &changed.url {
         must_be_reachable(&caller, url).await?;
     }
@@ -296,16 +295,6 @@ fn check_types(row: &Row, types: Option<&[String]>) -> Result<(), ApiError> {
     let kind = kinds.into_iter().find(|kind| row.owner(*kind).is_some());
     let refused = kind.zip(types).and_then(|(kind, types)| not_for(kind, types));
     refused.map_or(Ok(()), |sentence| Err(ApiError::invalid(vec![Fault::value("event_types", &sentence)])))
-}
-
-/// A token is sent to the origin for which it was given. Whoever changes the address may not know it.
-fn check_token(row: &Row, changed: &ChangedSubscription) -> Result<(), ApiError> {
-    let leaves = changed.url.as_deref().is_some_and(|url| !is_same_origin(&row.url, url));
-    if row.has_auth_token && leaves && changed.auth_token.is_none() {
-        let sentence = "give it again, or null: the address is of another host";
-        return Err(ApiError::invalid(vec![Fault::value("auth_token", sentence)]));
-    }
-    Ok(())
 }
 
 /// Answers with the subscription.

@@ -1,12 +1,17 @@
 //! The lock that says that a process writes and signs with the signing key. Every service has it shared, for as long as it runs;
 //! whoever replaces the key needs it alone.
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
 /// A connection that listens and has the lock shared, until it ends; `None` while somebody replaces the key.
+///
+/// It is the only one of a pool of its own, with the options of `pool`. A listener gives its connection back only after Postgres
+/// has answered once more, and a Postgres that hangs would keep the connection of a pool that others use.
 pub async fn listener(pool: &PgPool) -> Result<Option<PgListener>, sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+    let own = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+    let mut listener =
+        PgListener::connect_with(&own.connect_lazy_with(pool.connect_options().as_ref().clone())).await?;
     let query = "select pg_try_advisory_lock_shared(hashtextextended('identityd signing key', 0))";
     let taken: bool = sqlx::query_scalar(query).fetch_one(&mut listener).await?;
     Ok(taken.then_some(listener))
@@ -19,7 +24,7 @@ const LOCK_TIMEOUT: &str = "3s";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Takes the lock alone, until the connection ends. Returns whether nobody else has it.
-pub(super) async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     limit_waiting(connection, LOCK_TIMEOUT).await?;
     let taken = sqlx::query("select pg_advisory_lock(hashtextextended('identityd signing key', 0))")
         .execute(&mut *connection)

@@ -48,6 +48,23 @@ impl Memory {
         sync_folder(&self.folder).await
     }
 
+    /// Whether nothing was ever stored here: this host has signed nothing.
+    pub(super) async fn is_empty(&self) -> std::io::Result<bool> {
+        let mut files = match fs::read_dir(&self.folder).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            files => files?,
+        };
+        while let Some(file) = files.next_entry().await? {
+            let name = file.file_name();
+            if name == SEALED_FROM
+                || Path::new(&name).extension().is_some_and(|extension| extension == "note")
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The position from which on every event is sealed, if it was stored.
     pub(super) async fn sealed_from(&self) -> std::io::Result<Option<i64>> {
         match fs::read_to_string(self.folder.join(SEALED_FROM)).await {

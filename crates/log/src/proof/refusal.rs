@@ -29,6 +29,12 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
+    /// The log was signed before, and this host does not know what was signed.
+    #[error(
+        "this host has signed nothing yet, and does not know what others have signed: if the checkpoints in the database are \
+         the last ones, tell it to trust them (identityd audit trust, or the setting trust_checkpoints)"
+    )]
+    Unremembered,
     /// The signing key has introduced its successor, and signs nothing any more.
     #[error("this signing key was replaced")]
     Replaced,

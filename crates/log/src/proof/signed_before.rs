@@ -3,7 +3,7 @@
 
 use identity_proof::tree::Question;
 use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use super::error::{SignError, TreeError};
 use super::introductions;
@@ -54,16 +54,17 @@ impl SignedBefore {
         Ok(before)
     }
 
-    /// The next epoch, of which nothing was signed yet.
+    /// The next epoch, of which nothing was signed yet: at least `first`.
     pub(super) async fn nothing_after(
         connection: &mut PgConnection,
         memory: &Memory,
         organization_id: &str,
+        first: u64,
     ) -> Result<Self, SignError> {
         let stored = last(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
         let last = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(0);
-        Ok(Self { epoch: last + 1, stored: None, recalled: None })
+        Ok(Self { epoch: first.max(last + 1), stored: None, recalled: None })
     }
 
     /// The number of events that were signed.
@@ -135,6 +136,19 @@ impl SignedBefore {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a host without a memory if any log was signed: it does not know whether the checkpoints in the database are the last
+/// ones.
+pub(super) async fn refuse_forgetful(pool: &PgPool, key: &SigningKey) -> Result<(), SignError> {
+    let any: Option<(String, i64, String)> =
+        sqlx::query_as("select organization_id, epoch, note from checkpoints limit 1")
+            .fetch_optional(pool)
+            .await?;
+    let Some((organization_id, epoch, note)) = any else { return Ok(()) };
+    let origin = checkpoint::origin(&organization_id, u64::try_from(epoch).unwrap_or_default());
+    let is_ours = Checkpoint::open(&note, &key.verifier_key(&origin)).is_ok();
+    Err(if is_ours { Refusal::Unremembered } else { Refusal::OtherKey }.into())
 }
 
 /// Waits for the lock for signing this organization's log. Returns the number of its events.

@@ -2,7 +2,8 @@
 //!
 //! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
 //! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
-//! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key.
+//! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key. A host
+//! without any memory signs nothing that others have signed before, until an operator tells it to trust the database.
 //! Signers of several processes take a lock for each organization.
 
 use std::collections::{HashMap, HashSet};
@@ -21,10 +22,11 @@ use super::introductions;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::signed::Signed;
-use super::signed_before::{SignedBefore, lock};
+use super::signed_before::{SignedBefore, lock, refuse_forgetful};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
 use super::unsigned::{Accepted, logs_behind, next_events, sealed_from};
+use crate::primary::{Primary, Silent};
 use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
@@ -54,6 +56,8 @@ pub struct Signer {
     /// The position from which on every event must be sealed.
     sealed_from: Arc<OnceCell<i64>>,
     pub(super) memory: Memory,
+    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    trusts_checkpoints: bool,
     refusals: Refusals,
     /// How many logs had events in the last round that could not be signed.
     unsigned: Arc<AtomicUsize>,
@@ -64,7 +68,28 @@ impl Signer {
     pub fn new(pool: PgPool, key: SigningKey, memory: Memory) -> Self {
         let seal_key = key.seal_key();
         let (sealed_from, refusals, unsigned) = Default::default();
-        Self { pool, key, seal_key, sealed_from, memory, refusals, unsigned }
+        Self { pool, key, seal_key, sealed_from, memory, trusts_checkpoints: false, refusals, unsigned }
+    }
+
+    /// The same; if this host has signed nothing yet, it takes the checkpoints in the database for the last ones. A host whose
+    /// data directory does not outlive it has to: it cannot find out that they are not.
+    #[must_use]
+    pub fn trusting_checkpoints(self, trusts_checkpoints: bool) -> Self {
+        Self { trusts_checkpoints, ..self }
+    }
+
+    /// Takes the checkpoints in the database for the last ones, if this host has signed nothing yet, and remembers them. Returns
+    /// how many logs there are.
+    pub async fn trust(&self) -> Result<u64, SignError> {
+        self.clone().trusting_checkpoints(true).accepted().await?;
+        let logs: Vec<String> =
+            sqlx::query_scalar("select distinct organization_id from checkpoints order by organization_id")
+                .fetch_all(&self.pool)
+                .await?;
+        for organization_id in &logs {
+            self.sign(organization_id).await?;
+        }
+        Ok(logs.len() as u64)
     }
 
     /// The signing key.
@@ -98,15 +123,20 @@ impl Signer {
     }
 
     /// Signs after new events, until `stop` completes. Then signs once more.
-    pub async fn run(self, mut news: watch::Receiver<Head>, stop: impl Future<Output = ()>) {
+    pub async fn run(
+        self,
+        mut news: watch::Receiver<Head>,
+        primary: Primary,
+        stop: impl Future<Output = ()>,
+    ) {
         let mut stop = std::pin::pin!(stop);
         let mut review_due = Instant::now();
         loop {
             if Instant::now() >= review_due {
-                log_failed_round(self.review().await);
+                log_failed_round(primary.unless_silent(self.review()).await);
                 review_due = Instant::now() + REVIEW_INTERVAL;
             }
-            log_failed_round(self.sign_all().await);
+            log_failed_round(primary.unless_silent(self.sign_all()).await);
             let next = async {
                 tokio::time::sleep(MIN_ROUND_INTERVAL).await;
                 // The result does not matter: each round asks the database which logs are to be signed.
@@ -117,7 +147,7 @@ impl Signer {
                 () = &mut stop => break,
             }
         }
-        log_failed_round(self.sign_all().await);
+        log_failed_round(primary.unless_silent(self.sign_all()).await);
     }
 
     /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
@@ -209,7 +239,13 @@ impl Signer {
 
     /// Which events may be signed.
     async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
-        let from = *self.sealed_from.get_or_try_init(|| sealed_from(&self.pool, &self.memory)).await?;
+        let from = self.sealed_from.get_or_try_init(async || {
+            if !self.trusts_checkpoints && self.memory.is_empty().await? {
+                refuse_forgetful(&self.pool, &self.key).await?;
+            }
+            sealed_from(&self.pool, &self.memory).await
+        });
+        let from = *from.await?;
         Ok(Accepted::Sealed { key: &self.seal_key, from })
     }
 
@@ -226,12 +262,23 @@ impl Signer {
 
     /// Begins a new epoch with the present log, whatever was signed before, and signs it.
     pub async fn begin_epoch(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
+        self.begin_epoch_from(organization_id, 1).await
+    }
+
+    /// The same with at least this number. After a restore nobody may know whether epoch 1 had begun.
+    pub async fn begin_epoch_from(
+        &self,
+        organization_id: &str,
+        first: u64,
+    ) -> Result<Option<Signed>, SignError> {
+        self.accepted().await?;
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         if introductions::is_replaced(&mut *transaction, &self.key).await? {
             return Err(Refusal::Replaced.into());
         }
-        let before = SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id).await?;
+        let before =
+            SignedBefore::nothing_after(&mut transaction, &self.memory, organization_id, first).await?;
         let epoch = before.epoch;
         let signed = self.extend(&mut transaction, organization_id, before, head, &Accepted::All).await?;
         // The trees of earlier epochs prove nothing about this one.
@@ -322,10 +369,13 @@ async fn continued(
     Ok(tree)
 }
 
-fn log_failed_round(round: Result<(), sqlx::Error>) {
-    if let Err(error) = round {
-        tracing::warn!(error = &error as &dyn std::error::Error, "nothing signed, trying again");
-    }
+fn log_failed_round(round: Result<Result<(), sqlx::Error>, Silent>) {
+    let error: &dyn std::error::Error = match &round {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(silent) => silent,
+    };
+    tracing::warn!(error, "nothing signed, trying again");
 }
 
 fn log_refusal(organization_id: &str, refusal: &Refusal) {

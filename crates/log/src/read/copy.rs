@@ -4,10 +4,10 @@ use sqlx::types::Uuid;
 use time::{Duration, OffsetDateTime};
 
 /// The header of a binary copy: signature, flags, length of the header extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// The field count that ends a binary copy.
-const END: i16 = -1;
+pub const END: i16 = -1;
 
 /// Microseconds from the Unix epoch to the epoch of Postgres, which is 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -165,7 +165,7 @@ impl CopyReader {
 }
 
 /// Decodes the binary form of a timestamptz.
-pub(crate) fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
+pub fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
     let out_of_range = CopyError("moment out of range");
     let microseconds = bytes.try_into().map_err(|_| CopyError("number of another size"))?;
     let Some(microseconds) = i64::from_be_bytes(microseconds).checked_add(POSTGRES_EPOCH) else {
@@ -174,6 +174,13 @@ pub(crate) fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
     let second = OffsetDateTime::from_unix_timestamp(microseconds.div_euclid(1_000_000));
     let rest = Duration::microseconds(microseconds.rem_euclid(1_000_000));
     second.ok().and_then(|second| second.checked_add(rest)).ok_or(out_of_range)
+}
+
+/// Takes the first row off bytes that are whole rows.
+pub fn split_row(bytes: &[u8]) -> Result<(CopyRow<'_>, &[u8]), CopyError> {
+    let (length, fields) = row_length(bytes)?.ok_or(CopyError("row cut short"))?;
+    let (row, rest) = bytes.split_at_checked(length).ok_or(CopyError("row cut short"))?;
+    if fields < 0 { Err(CopyError("row of negative size")) } else { Ok((CopyRow::written(row), rest)) }
 }
 
 /// Length in bytes and field count of the row at the beginning of `bytes`; `None` if the row is not complete.
@@ -204,6 +211,12 @@ impl<'a> CopyRow<'a> {
     /// A row in the wire form.
     pub fn written(row: &'a [u8]) -> Self {
         Self { row, rest: row.get(2..).unwrap_or_default() }
+    }
+
+    /// How many fields it has.
+    pub fn fields(&self) -> usize {
+        let count = self.row.split_first_chunk::<2>().map_or(0, |(count, _)| i16::from_be_bytes(*count));
+        usize::try_from(count).unwrap_or(0)
     }
 
     /// The row in the wire form.

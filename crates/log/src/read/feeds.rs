@@ -12,6 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use super::follow::Head;
 
+/// How long Postgres may take to say how far the histories go.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The wait before the next attempt after the database failed.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
@@ -113,7 +116,13 @@ impl Feeding {
         }
     }
 
+    /// Tells followers how far their histories go, unless Postgres takes too long to say so.
     async fn feed(&self) -> Result<(), sqlx::Error> {
+        let late = |_elapsed| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        tokio::time::timeout(QUERY_TIMEOUT, self.look()).await.map_err(late)?
+    }
+
+    async fn look(&self) -> Result<(), sqlx::Error> {
         let followed = self.feeds.followed();
         if followed.is_empty() {
             return Ok(());

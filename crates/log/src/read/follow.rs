@@ -1,6 +1,7 @@
 //! News of new events of every process: a watch channel with the last position of the log. LISTEN feeds it; if no
 //! notification arrives for 1 s, the log is asked.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -13,6 +14,9 @@ use crate::proof::key_lock;
 
 /// After how long without a notification the log is asked. A lost notification delays a follower by this at most.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long Postgres may take to answer a question of the follower. Each of them is answered within milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the follower waits before it connects again.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
@@ -39,7 +43,7 @@ impl Follower {
     /// A follower, and the channel that it feeds; `None` while somebody replaces the signing key. From here on nobody can, as long
     /// as the follower is connected.
     pub async fn connect(pool: PgPool) -> Result<Option<(Self, watch::Receiver<Head>)>, sqlx::Error> {
-        let first = key_lock::listener(&pool).await?;
+        let first = in_time(key_lock::listener(&pool)).await?;
         let (head, receiver) = watch::channel(Head { position: 0, following: false });
         Ok(first.map(|first| (Self { pool, first: Some(first), head }, receiver)))
     }
@@ -61,15 +65,15 @@ impl Follower {
     async fn listen(&mut self) -> Result<(), ReadError> {
         let connected = match self.first.take() {
             Some(first) => Some(first),
-            None => key_lock::listener(&self.pool).await?,
+            None => in_time(key_lock::listener(&self.pool)).await?,
         };
         let Some(mut listener) = connected else {
             tracing::warn!("somebody replaces the signing key");
             return Ok(());
         };
-        listener.listen("identityd_log").await?;
+        in_time(listener.listen("identityd_log")).await?;
         // The head is read after LISTEN, so no commit between the two is missed.
-        self.tell(pages::head(&self.pool).await?);
+        self.tell(in_time(pages::head(&mut listener)).await?);
         while !self.head.is_closed() {
             let position = match tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
                 Ok(news) => match news? {
@@ -82,7 +86,7 @@ impl Follower {
             // asked.
             match position {
                 Some(position) => self.tell(position),
-                None => self.tell(pages::head(&self.pool).await?),
+                None => self.tell(in_time(pages::head(&mut listener)).await?),
             }
         }
         Ok(())
@@ -94,4 +98,10 @@ impl Follower {
             std::mem::replace(head, news) != news
         });
     }
+}
+
+/// Waits for an answer of Postgres, but not for ever: a machine that hangs does not close its connections.
+async fn in_time<T, E: From<sqlx::Error>>(asked: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let late = |_elapsed| E::from(sqlx::Error::Io(ErrorKind::TimedOut.into()));
+    tokio::time::timeout(ANSWER_TIMEOUT, asked).await.map_err(late)?
 }

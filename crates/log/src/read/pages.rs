@@ -14,6 +14,7 @@ use crate::error::ReadError;
 use crate::event::codec::decode;
 use crate::event::metadata::Metadata;
 use crate::event::recorded::Recorded;
+use crate::primary::Role;
 
 const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, \
                        event_type, event_version, payload, metadata, recorded_at";
@@ -37,25 +38,53 @@ pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, ReadError> {
     Ok(sqlx::query_scalar("select position from log_head").fetch_one(executor).await?)
 }
 
-/// The end of the log, and the set of live tables of read models.
+/// The end of the log, the set of live tables of read models, and what the server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
     /// The position of the last event; 0 if there is none.
     pub position: i64,
+    /// How the server takes part in replication.
+    pub role: Role,
     /// Identifies the live tables. The value changes whenever a read model is rebuilt or rolled back.
-    pub read_models: Option<String>,
+    read_models: Option<String>,
+    /// The leaf hash of the last event.
+    last_leaf: Option<Vec<u8>>,
+    /// The leaf hash of the event that was the last one in the earlier state.
+    earlier_leaf: Option<Vec<u8>>,
 }
 
-/// The end of the log and the live tables, in one snapshot.
-pub async fn state(executor: impl PgExecutor<'_>) -> Result<LogState, ReadError> {
+impl LogState {
+    /// Whether this is the history of `earlier` with more events, in the same tables. It is not after a backup was restored,
+    /// nor when a standby becomes the primary. Both states have to be of one connection: another one may lead to another server.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        self.read_models == earlier.read_models
+            && (self.role == Role::Standby) == (earlier.role == Role::Standby)
+            && self.position >= earlier.position
+            && self.earlier_leaf == earlier.last_leaf
+    }
+}
+
+/// The end of the log and the live tables, in one snapshot. `earlier` is the state that it is to be compared with.
+pub async fn state(executor: impl PgExecutor<'_>, earlier: Option<&LogState>) -> Result<LogState, ReadError> {
     let row = sqlx::query(
         "select position,
-                (select string_agg(concat_ws(' ', name, built_at, retired_at), ',' order by name) from read_models) as read_models
+                (select string_agg(concat_ws(' ', name, built_at, retired_at), ',' order by name) from read_models) as read_models,
+                (select leaf_hash from events where position = log_head.position) as last_leaf,
+                (select leaf_hash from events where position = $1) as earlier_leaf,
+                pg_is_in_recovery() as recovers,
+                current_setting('synchronous_standby_names') <> '' as names_standbys
          from log_head",
     )
+    .bind(earlier.map(|earlier| earlier.position))
     .fetch_one(executor)
     .await?;
-    Ok(LogState { position: row.try_get("position")?, read_models: row.try_get("read_models")? })
+    Ok(LogState {
+        position: row.try_get("position")?,
+        role: Role::of(row.try_get("recovers")?, row.try_get("names_standbys")?),
+        read_models: row.try_get("read_models")?,
+        last_leaf: row.try_get("last_leaf")?,
+        earlier_leaf: row.try_get("earlier_leaf")?,
+    })
 }
 
 /// The change that an event made to an aggregate.

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::error::BatchError;
+use crate::session::{self, Setting};
 
 /// A connection that was idle for longer is pinged before it is used. Under load none is idle that long.
 pub const MAX_UNCHECKED_IDLE_TIME: Duration = Duration::from_millis(10);
@@ -23,6 +24,14 @@ impl IdleConnection {
     pub(super) fn from_now(connection: PgConnection) -> Self {
         Self { connection, since: Instant::now() }
     }
+
+    /// The connection, if it still is one. One that was idle may have been closed from outside, so it is pinged: otherwise a
+    /// batch would fail with it.
+    pub(super) async fn if_alive(self) -> Option<PgConnection> {
+        let Self { mut connection, since } = self;
+        let is_alive = since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok();
+        is_alive.then_some(connection)
+    }
 }
 
 /// Opens the committer's connections.
@@ -34,33 +43,33 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options: committer_options(options), readers: None }
+        Self { options: options.application_name(APPLICATION_NAME), readers: None }
     }
 
     pub(super) fn before(self, readers: PgPool) -> Self {
         Self { readers: Some(readers), ..self }
     }
 
-    /// The idle connection, or a new one. A connection that was idle may have been closed from outside, so it is pinged
-    /// first: otherwise a batch would fail with it.
-    pub(super) async fn open(&self, idle: Option<IdleConnection>) -> Result<PgConnection, sqlx::Error> {
-        if let Some(IdleConnection { mut connection, since }) = idle
-            && (since.elapsed() < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok())
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        as_committer(PgConnection::connect_with(&self.options).await?).await
+    }
+
+    /// The idle connection, or a new one.
+    pub(super) async fn open_or(&self, idle: Option<IdleConnection>) -> Result<PgConnection, sqlx::Error> {
+        if let Some(idle) = idle
+            && let Some(connection) = idle.if_alive().await
         {
             return Ok(connection);
         }
-        PgConnection::connect_with(&self.options).await
+        self.connect().await
     }
 
-    /// The same for the writer connection: if Postgres has no room left, a connection is taken from the readers. The caller
-    /// limits the time.
-    pub(super) async fn open_before_readers(
-        &self,
-        idle: Option<IdleConnection>,
-    ) -> Result<PgConnection, sqlx::Error> {
-        match (self.open(idle).await, &self.readers) {
+    /// A new writer connection. If Postgres has no room left, a connection is taken from the readers. The caller limits the
+    /// time.
+    pub(super) async fn open_before_readers(&self) -> Result<PgConnection, sqlx::Error> {
+        match (self.connect().await, &self.readers) {
             (Err(error), Some(readers)) if is_refused_for_want_of_room(&error) => tokio::select! {
-                reader = take_from(readers) => committers(reader).await,
+                reader = take_from(readers) => as_committer(reader).await,
                 opened = self.open_once_there_is_room() => opened,
             },
             (opened, _) => opened,
@@ -70,7 +79,7 @@ impl Connector {
     async fn open_once_there_is_room(&self) -> Result<PgConnection, sqlx::Error> {
         loop {
             tokio::time::sleep(RETRY_INTERVAL).await;
-            match PgConnection::connect_with(&self.options).await {
+            match self.connect().await {
                 Err(error) if is_refused_for_want_of_room(&error) => {}
                 opened => return opened,
             }
@@ -103,15 +112,6 @@ async fn take_from(readers: &PgPool) -> PgConnection {
     }
 }
 
-/// Gives a reader's connection the settings of the committer.
-async fn committers(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
-    let (names, values): (Vec<&str>, Vec<&str>) = SETTINGS.into_iter().unzip();
-    let set =
-        "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
-    sqlx::query(set).bind(names).bind(values).execute(&mut connection).await?;
-    Ok(connection)
-}
-
 /// Whether the server, the role or the database already has as many connections as it may have.
 fn is_refused_for_want_of_room(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "53300")
@@ -136,13 +136,13 @@ const APPLICATION_NAME: &str = "identityd committer";
 /// keys. Postgres would otherwise plan for the table sizes of its last statistics, and read a table that has grown
 /// since from end to end, until the statistics are updated. Statements that join keys fix the order of the join
 /// themselves: the looked-up table stands in a lateral subquery with `offset 0`, which the planner does not flatten.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [Setting<'static>; 13] = [
     ("application_name", APPLICATION_NAME),
     ("default_transaction_isolation", "read committed"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("idle_session_timeout", "0"),
     ("statement_timeout", "10s"),
-    ("lock_timeout", "5s"),
+    ("lock_timeout", "10s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
     ("tcp_keepalives_count", "3"),
@@ -152,9 +152,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("jit", "off"),
 ];
 
-/// The options with which the committer connects. A space in a setting is escaped in the startup message.
-fn committer_options(options: PgConnectOptions) -> PgConnectOptions {
-    let settings = SETTINGS.into_iter().filter(|(name, _)| *name != "application_name");
-    let settings = settings.map(|(name, value)| (name, value.replace(' ', r"\ ")));
-    options.application_name(APPLICATION_NAME).options(settings)
+/// Gives a connection the settings of the committer.
+async fn as_committer(mut connection: PgConnection) -> Result<PgConnection, sqlx::Error> {
+    session::set(&mut connection, &SETTINGS).await?;
+    Ok(connection)
 }

@@ -117,7 +117,7 @@ impl Pipeline {
         let last_batch = self.last_batch.take_if(|last_batch| last_batch.can_draft_ahead(&appends))?;
         let limit = self.deps.settings.database_timeout;
         let drafted = async {
-            let mut connection = self.connector.open(self.reader.take()).await?;
+            let mut connection = self.connector.open_or(self.reader.take()).await?;
             let drafted = draft(&mut connection, &self.deps, last_batch.advanced_to_now(), &appends).await?;
             self.reader = Some(IdleConnection::from_now(connection));
             Ok::<_, BatchError>(drafted)
@@ -138,8 +138,12 @@ impl Pipeline {
     async fn begin(&mut self, ahead: Option<Draft>, jobs: Vec<Job>) -> Result<Batch, (Vec<Job>, BatchError)> {
         match ahead {
             Some(draft) if draft.is_one_statement(&appends(&jobs)) => match self.writer().await {
-                Ok(connection) => {
+                Ok(connection) if self.last_batch.is_some() => {
                     Ok(Batch { connection, draft, jobs, begun: Instant::now(), is_locked: false })
+                }
+                Ok(connection) => {
+                    self.writer = Some(IdleConnection::from_now(connection));
+                    self.begin_under_lock(None, jobs).await
                 }
                 Err(error) => Err(self.not_begun(jobs, error)),
             },
@@ -197,9 +201,17 @@ impl Pipeline {
         Ok((connection, draft, begun))
     }
 
+    /// The writer connection. A new one may lead to another server, whose log may have other events at the same positions: a
+    /// standby with fewer events that became the primary. So the last batch is forgotten with the old connection.
     async fn writer(&mut self) -> Result<PgConnection, BatchError> {
-        let (limit, idle) = (self.deps.settings.database_timeout, self.writer.take());
-        within(limit, async { Ok(self.connector.open_before_readers(idle).await?) }).await
+        let limit = self.deps.settings.database_timeout;
+        if let Some(idle) = self.writer.take()
+            && let Some(connection) = within(limit, async { Ok(idle.if_alive().await) }).await?
+        {
+            return Ok(connection);
+        }
+        (self.last_batch, self.reader) = (None, None);
+        within(limit, async { Ok(self.connector.open_before_readers().await?) }).await
     }
 
     /// Waits for the batch that is being written, if there is one. Returns whether a draft that was made on top of it can

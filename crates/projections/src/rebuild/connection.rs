@@ -1,34 +1,50 @@
 //! The connections of jobs.
 
-use sqlx::ConnectOptions as _;
+use identity_log::session::{self, Setting};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
 
-/// The options of a job that is called `what`, for the tables of `schema`.
+/// The settings of a job, besides its search path.
 ///
 /// Postgres checks twice a second that the client is still connected, so the statements and locks of a killed job end
 /// with it. There are no time limits until a swap sets its own.
-pub(super) fn options(options: &PgConnectOptions, what: &str, schema: &str) -> PgConnectOptions {
-    let search_path = format!("{schema},public");
-    options
-        .clone()
-        .application_name(&format!("identityd {what}, process {}", std::process::id()))
-        .options([
-            ("search_path", search_path.as_str()),
-            ("jit", "off"),
-            ("work_mem", "64MB"),
-            // The table is read back while its indexes are made. Parallel workers would cost more than they bring.
-            ("max_parallel_maintenance_workers", "0"),
-            // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
-            ("default_statistics_target", "30"),
-            ("client_connection_check_interval", "500ms"),
-            ("default_transaction_isolation", r"read\ committed"),
-            ("statement_timeout", "0"),
-            ("lock_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("idle_session_timeout", "0"),
-            ("tcp_keepalives_idle", "5"),
-            ("tcp_keepalives_interval", "2"),
-            ("tcp_keepalives_count", "3"),
-        ])
-        .disable_statement_logging()
+const SETTINGS: [Setting<'static>; 13] = [
+    ("jit", "off"),
+    ("work_mem", "64MB"),
+    // The table is read back while its indexes are made. Parallel workers would cost more than they bring.
+    ("max_parallel_maintenance_workers", "0"),
+    // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
+    ("default_statistics_target", "30"),
+    ("client_connection_check_interval", "500ms"),
+    ("default_transaction_isolation", "read committed"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Opens the connections of a job.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    options: PgConnectOptions,
+    search_path: String,
+}
+
+impl Connector {
+    /// The connector of a job that is called `what`, for the tables of `schema`.
+    pub(super) fn new(options: &PgConnectOptions, what: &str, schema: &str) -> Self {
+        let name = format!("identityd {what}, process {}", std::process::id());
+        let options = options.clone().application_name(&name).disable_statement_logging();
+        Self { options, search_path: format!("{schema},public") }
+    }
+
+    pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        let settings = [&SETTINGS[..], &[("search_path", &self.search_path)]].concat();
+        session::set(&mut connection, &settings).await?;
+        Ok(connection)
+    }
 }

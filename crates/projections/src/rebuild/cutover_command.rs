@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 
+use super::connection::Connector;
 use super::cutover::{self, Generation};
-use super::{connection, generation};
+use super::generation;
 use crate::job_error::JobError;
 use crate::table::Table;
 
@@ -19,7 +20,7 @@ pub async fn cut_over_until(
     stop: impl Future<Output = ()>,
 ) -> Result<(i64, Duration), JobError> {
     let what = format!("cut-over of {}", table.name());
-    let mut connection = connection::options(options, &what, "read_model_next").connect().await?;
+    let mut connection = Connector::new(options, &what, "read_model_next").connect().await?;
     generation::lock(&mut connection, table.name()).await?;
     let next = ready(&mut connection, table).await?.ok_or(JobError::NothingReady)?;
     let swapped = cutover::go_live(&mut connection, table, next, std::pin::pin!(stop)).await?;

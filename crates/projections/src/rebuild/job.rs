@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use identity_log::{count, read};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 
+use super::connection::Connector;
 use super::cutover::{self, Generation, Reached};
 use super::progress::{Phase, Progress, Report, Settings};
-use super::{connection, generation, workers};
+use super::{generation, workers};
 use crate::job_error::JobError;
 use crate::registry;
 use crate::table::{Table, Totals};
@@ -42,12 +43,12 @@ pub async fn rebuild_until(
     stop: impl Future<Output = ()>,
 ) -> Result<Report, JobError> {
     let mut stop = std::pin::pin!(stop);
-    let options = connection::options(options, &format!("rebuild of {}", table.name()), "read_model_next");
+    let connector = Connector::new(options, &format!("rebuild of {}", table.name()), "read_model_next");
     let name = table.name();
     let mut job = tokio::select! {
         biased;
         () = stop.as_mut() => return Err(JobError::Interrupted),
-        begun = Job::begin(&options, table, progress) => begun?,
+        begun = Job::begin(&connector, table, progress) => begun?,
     };
     let outcome = job.run(settings, stop.as_mut()).await;
     match &outcome {
@@ -62,7 +63,7 @@ pub async fn rebuild_until(
         Err(error) => {
             drop(job.connection);
             let word = if matches!(error, JobError::Interrupted) { "interrupted" } else { "failed" };
-            let noting = note(&options, name, word, *progress.borrow());
+            let noting = note(&connector, name, word, *progress.borrow());
             drop(tokio::time::timeout(NOTE_TIMEOUT, noting).await);
         }
     }
@@ -70,14 +71,9 @@ pub async fn rebuild_until(
 }
 
 /// Notes how a job ended. This takes a connection of its own: that of the job may be in a statement, or broken.
-async fn note(
-    options: &PgConnectOptions,
-    name: &str,
-    word: &str,
-    progress: Progress,
-) -> Result<(), sqlx::Error> {
+async fn note(connector: &Connector, name: &str, word: &str, progress: Progress) -> Result<(), sqlx::Error> {
     let Progress { phase, done, total } = progress;
-    let mut connection = options.connect().await?;
+    let mut connection = connector.connect().await?;
     let phase = format!("{word} in phase {}", phase.as_str());
     registry::note_progress(&mut connection, name, &phase, done, total).await?;
     connection.close().await
@@ -85,7 +81,7 @@ async fn note(
 
 /// A running job. Its connection has the lock of the read model, and does everything but the work of the workers.
 struct Job<'a> {
-    options: PgConnectOptions,
+    connector: Connector,
     connection: PgConnection,
     table: Arc<dyn Table>,
     progress: &'a watch::Sender<Progress>,
@@ -94,14 +90,14 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     /// Takes the lock of the read model. The error names who has it.
     async fn begin(
-        options: &PgConnectOptions,
+        connector: &Connector,
         table: Arc<dyn Table>,
         progress: &'a watch::Sender<Progress>,
     ) -> Result<Self, JobError> {
-        let mut connection = options.connect().await?;
+        let mut connection = connector.connect().await?;
         generation::lock(&mut connection, table.name()).await?;
         registry::register(&mut connection, &[table.as_ref()]).await?;
-        Ok(Self { options: options.clone(), connection, table, progress })
+        Ok(Self { connector: connector.clone(), connection, table, progress })
     }
 
     async fn run(
@@ -140,7 +136,7 @@ impl<'a> Job<'a> {
     async fn build(&mut self, workers: usize) -> Result<(Totals, Reached), JobError> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;
-        let comparing = compare(self.options.clone(), self.table.clone(), built);
+        let comparing = compare(self.connector.clone(), self.table.clone(), built);
         tokio::try_join!(self.index(), comparing)?;
         generation::add_key(&mut self.connection, &self.table.shape()).await?;
         self.enter(Phase::CatchUp).await?;
@@ -166,7 +162,7 @@ impl<'a> Job<'a> {
         let ranges = workers::ranges(&mut self.connection, self.table.kind(), position, total).await?;
         let counter = Arc::new(AtomicU64::new(0));
         let building =
-            workers::build(self.options.clone(), self.table.clone(), ranges, workers, counter.clone());
+            workers::build(self.connector.clone(), self.table.clone(), ranges, workers, counter.clone());
         let built = self.watched(building, &counter).await?;
         self.progress.send_modify(|progress| progress.done = built.events);
         if built.events == total {
@@ -207,8 +203,8 @@ impl<'a> Job<'a> {
 }
 
 /// Reads the table back while its indexes are being made, and compares its rows with those that were written.
-async fn compare(options: PgConnectOptions, table: Arc<dyn Table>, built: Totals) -> Result<(), JobError> {
-    let mut connection = options.connect().await?;
+async fn compare(connector: Connector, table: Arc<dyn Table>, built: Totals) -> Result<(), JobError> {
+    let mut connection = connector.connect().await?;
     let found = table.read_back(&mut connection).await?;
     connection.close().await?;
     if (found.rows, found.checksum) == (built.rows, built.checksum) {

@@ -1,11 +1,12 @@
 //! The rollback: making the retired table the live one again.
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use std::time::Duration;
 
+use super::connection::Connector;
 use super::cutover::{self, Generation};
-use super::{connection, generation};
+use super::generation;
 use crate::job_error::JobError;
 use crate::table::Table;
 
@@ -15,7 +16,7 @@ use crate::table::Table;
 /// can be rolled back. All of it is one transaction: if the rollback is killed, both tables stay where they were.
 pub async fn rollback(options: &PgConnectOptions, table: &dyn Table) -> Result<(i64, Duration), JobError> {
     let what = format!("rollback of {}", table.name());
-    let mut connection = connection::options(options, &what, "read_model_next").connect().await?;
+    let mut connection = Connector::new(options, &what, "read_model_next").connect().await?;
     generation::lock(&mut connection, table.name()).await?;
     let done = bring_back(&mut connection, table).await;
     // The transaction is committed or rolled back, so an error here changes nothing.

@@ -4,9 +4,10 @@ use std::sync::atomic::AtomicU64;
 
 use identity_log::{count, read};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::{connection, workers};
+use super::connection::Connector;
+use super::workers;
 use crate::job_error::JobError;
 use crate::registry;
 use crate::table::{Difference, Table};
@@ -30,9 +31,9 @@ pub async fn verify(
     progress: &AtomicU64,
 ) -> Result<Verified, JobError> {
     let what = format!("verification of {}", table.name());
-    let options = connection::options(options, &what, "read_model");
-    let mut source = options.connect().await?;
-    let mut live = options.connect().await?;
+    let connector = Connector::new(options, &what, "read_model");
+    let mut source = connector.connect().await?;
+    let mut live = connector.connect().await?;
     registry::register(&mut source, &[table]).await?;
     share_snapshot(&mut live, &mut source, table.name()).await?;
     let position = read::head(&mut source).await?;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use identity_domain::Kind;
 use identity_log::scan::{self, AggregateRange};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 
+use super::connection::Connector;
 use crate::job_error::JobError;
 use crate::table::{Table, Totals};
 
@@ -50,7 +50,7 @@ impl Queue {
 
 /// Builds all ranges. The first failure ends all workers.
 pub(super) async fn build(
-    options: PgConnectOptions,
+    connector: Connector,
     table: Arc<dyn Table>,
     ranges: Vec<AggregateRange>,
     workers: usize,
@@ -59,9 +59,9 @@ pub(super) async fn build(
     let queue = Queue::new(ranges);
     let mut at_work = JoinSet::new();
     for _ in 0..workers.max(1) {
-        let (options, table, queue, progress) =
-            (options.clone(), table.clone(), queue.clone(), progress.clone());
-        at_work.spawn(async move { build_ranges(&options, table.as_ref(), &queue, &progress).await });
+        let (connector, table, queue, progress) =
+            (connector.clone(), table.clone(), queue.clone(), progress.clone());
+        at_work.spawn(async move { build_ranges(&connector, table.as_ref(), &queue, &progress).await });
     }
     let mut totals = Totals::default();
     while let Some(done) = at_work.join_next().await {
@@ -71,14 +71,14 @@ pub(super) async fn build(
 }
 
 async fn build_ranges(
-    options: &PgConnectOptions,
+    connector: &Connector,
     table: &dyn Table,
     queue: &Queue,
     progress: &AtomicU64,
 ) -> Result<Totals, JobError> {
-    let mut source = options.connect().await?;
+    let mut source = connector.connect().await?;
     read_in_order(&mut source).await?;
-    let mut sink = options.connect().await?;
+    let mut sink = connector.connect().await?;
     // The lock lasts until the worker is done. Another job that creates the table again has to wait for it.
     let lock = format!("begin; lock table read_model_next.{} in row exclusive mode", table.name());
     sink.execute(lock.as_str()).await?;

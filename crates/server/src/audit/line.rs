@@ -79,7 +79,7 @@ pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<V
     Ok(line)
 }
 
-/// A line that was read.
+/// An event that was read.
 #[derive(Debug)]
 pub struct Read {
     /// Its event, without payload and metadata.
@@ -88,6 +88,27 @@ pub struct Read {
     pub leaf: Hash,
     /// The leaf hash that the line says was signed.
     pub signed: Option<Hash>,
+}
+
+impl Read {
+    /// An event that is no line, and the leaf hash that was signed for it.
+    pub fn of(envelope: Envelope, signed: Hash) -> anyhow::Result<Self> {
+        let leaf = leaf::of(&envelope)?;
+        let event = Outline {
+            organization_sequence: u64::try_from(envelope.organization_sequence)?,
+            sequence: u64::try_from(envelope.sequence)?,
+            organization_id: envelope.organization_id,
+            aggregate_type: envelope.aggregate_type,
+            aggregate_id: envelope.aggregate_id,
+            recorded_at: envelope.recorded_at,
+            _event_type: Unambiguous,
+            _event_version: Unambiguous,
+            _payload: Unambiguous,
+            _metadata: Unambiguous,
+            leaf_hash: None,
+        };
+        Ok(Self { event, leaf, signed: Some(signed) })
+    }
 }
 
 /// The members that are checked for gaps and order. A line has the members of an envelope and perhaps a leaf hash, each

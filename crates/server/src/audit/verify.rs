@@ -6,7 +6,7 @@
 //! An event is proved if the root of a tree that has it equals a signed root. Events that are not proved are reported.
 
 mod claim;
-mod history;
+pub(crate) mod history;
 
 use std::path::Path;
 

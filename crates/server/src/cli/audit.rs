@@ -1,6 +1,5 @@
 //! `identityd audit`.
 
-mod progress;
 mod replay;
 
 use std::fs::File;
@@ -22,9 +21,9 @@ use identityd::operator::Operator;
 use identityd::signing::{Replacement, SigningSettings};
 
 use super::output::{Output, is_terminal};
+use super::progress::Progress;
 use super::{Installation, with_database};
 use crate::escape::EscapingLines;
-use progress::Progress;
 
 /// The longest file of a checkpoint, in bytes.
 const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
@@ -43,6 +42,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         next_key_file: Option<PathBuf>,
     },
+    /// Take the checkpoints in the database for the last ones, on a host that has signed nothing yet
+    Trust,
     /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {
         /// Id or name of the organization
@@ -112,6 +113,12 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
         Command::RotateKey { next_key_file } => {
             with_database(database, IfMissing::Refuse, async |database| {
                 rotate_key(next_key_file.as_deref(), database, signing, output).await
+            })
+            .await
+        }
+        Command::Trust => {
+            with_database(database, IfMissing::Refuse, async |database| {
+                trust(database, signing, output).await
             })
             .await
         }
@@ -253,6 +260,14 @@ async fn rotate_key(
     lines.push("keep the introduction, which leads auditors from the old key to the new one:".to_owned());
     lines.extend(introduction.lines().map(ToOwned::to_owned));
     output.print_lines(&json!({ "logs": logs, "key": key, "introduction": introduction }), &lines)
+}
+
+async fn trust(database: &Database, signing: &SigningSettings, output: Output) -> anyhow::Result<()> {
+    migrations::run_if_begun(database.pool()).await?;
+    let signer = signing.existing_signer(database.pool().clone())?;
+    let signer = signer.context("there is no signing key here: a host signs with the key of the others")?;
+    let logs = signer.trust().await?;
+    output.print_lines(&json!({ "logs": logs }), &[format!("{logs} logs go on from their last checkpoints")])
 }
 
 async fn new_epoch(

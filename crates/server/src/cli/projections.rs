@@ -158,7 +158,7 @@ async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
 }
 
 /// Rebuilds one table after the other. An interruption stops the present rebuild; the error lists the tables that remain.
-async fn rebuild_all(
+pub(super) async fn rebuild_all(
     tables: &[Arc<dyn Table>],
     settings: rebuild::Settings,
     options: &PgConnectOptions,

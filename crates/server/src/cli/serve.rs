@@ -140,6 +140,7 @@ fn service_settings(
         postgres,
         mut webhooks,
         idempotency_retention,
+        trust_checkpoints,
     } = settings.clone();
     webhooks.policy.allows_loopback = with_demo;
     let database_url = database.url().clone();
@@ -157,6 +158,7 @@ fn service_settings(
         postgres,
         webhooks,
         idempotency_retention,
+        trust_checkpoints,
         heartbeat: HEARTBEAT,
     }
 }

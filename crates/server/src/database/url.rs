@@ -1,6 +1,6 @@
 //! A database URL and what can be read out of it without showing it.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -33,7 +33,19 @@ pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     for name in unknown {
         tracing::warn!(name, "a parameter of the database URL is unknown and was left out");
     }
+    ensure!(
+        !names_several_hosts(&url),
+        "the database URL names several hosts, of which only one could be used: give the address of a proxy such as HAProxy \
+         that leads to the primary"
+    );
     url.parse().context("the database URL is not valid")
+}
+
+/// Whether the part of the URL between user and database has a comma, as libpq allows it.
+fn names_several_hosts(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit('@').next().unwrap_or_default().contains(',')
 }
 
 /// The URL with the parameters that are known, and the names of the others.
@@ -54,7 +66,20 @@ fn known_part(url: &str) -> (String, Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::known_part;
+    use super::{known_part, options};
+
+    #[test]
+    fn one_host_is_named() {
+        for url in ["postgres://u:p,w@one/d", "postgres://one/a,b", "postgres://one:5432/d?options[a]=b,c"] {
+            options(&url.into()).unwrap();
+        }
+        for url in
+            ["postgres://one,two/d", "postgres://u:p@one:5432,two:5432/d?target_session_attrs=read-write"]
+        {
+            let error = options(&url.into()).unwrap_err().to_string();
+            assert!(error.contains("several hosts") && error.contains("HAProxy"), "{error}");
+        }
+    }
 
     #[test]
     fn unknown_parameters_are_taken_out() {

@@ -6,6 +6,7 @@ use identity_projections::tables;
 use sqlx::PgConnection;
 
 use super::Finding;
+use crate::backup::mark;
 use crate::migrations;
 
 /// The trigger that refuses to change the history.
@@ -143,4 +144,9 @@ pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result
              the clock right"
         )),
     })
+}
+
+pub(super) async fn restore(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let is_under_way = mark::find(connection).await?.is_some();
+    Ok(if is_under_way { Finding::bad(mark::WORDS) } else { Finding::good("no restore is under way") })
 }

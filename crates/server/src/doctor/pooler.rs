@@ -10,30 +10,20 @@ use super::Finding;
 /// How long a pooler may make a connection wait for a session. A pooler in session mode has one for each of ours.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A setting without meaning, which only shows whether settings arrive.
-const PROBE: &str = "identityd.probe";
-
 const MIXES_SESSIONS: &str = "a pooler such as PgBouncer hands every transaction to another session (pool_mode \
                               transaction or statement): connect to Postgres directly";
 
-/// What to do where a pooler stands between us and Postgres that does not pass our settings on.
-const DROPS_SETTINGS: &str = "a pooler such as PgBouncer does not pass on the settings that a connection begins with \
-                              (startup parameter `options`), in no pool_mode: connect to Postgres directly";
-
-/// What a connection through the pooler is like.
-enum Session {
-    Kept,
-    Mixed,
-    WithoutSettings,
-}
+/// What to do about a pooler that refuses what a connection begins with.
+const REFUSES_PARAMETERS: &str = "a pooler such as PgBouncer refuses a parameter that connections begin with: add \
+                                  extra_float_digits to its ignore_startup_parameters, and leave options out of the \
+                                  database URL";
 
 /// Two connections at once: while the other one is in a transaction, ours must still have the session that it had
 /// before. Only the simple protocol is used, since a prepared statement fails behind such a pooler.
 pub(super) async fn pooler(options: &PgConnectOptions) -> anyhow::Result<Finding> {
     match tokio::time::timeout(SESSION_TIMEOUT, probe(options)).await {
-        Ok(Ok(Session::Kept)) => Ok(Finding::good("connections keep their sessions")),
-        Ok(Ok(Session::Mixed)) => Ok(Finding::bad(MIXES_SESSIONS)),
-        Ok(Ok(Session::WithoutSettings)) => Ok(Finding::bad(DROPS_SETTINGS)),
+        Ok(Ok(true)) => Ok(Finding::good("connections keep their sessions")),
+        Ok(Ok(false)) => Ok(Finding::bad(MIXES_SESSIONS)),
         Ok(Err(error)) => explain(&error).map_or_else(|| Err(error.into()), |why| Ok(Finding::bad(why))),
         Err(_) => {
             let text = format!("two connections at once got no answer within {SESSION_TIMEOUT:?}");
@@ -46,7 +36,7 @@ pub(super) async fn pooler(options: &PgConnectOptions) -> anyhow::Result<Finding
 pub(crate) fn explain(error: &sqlx::Error) -> Option<&'static str> {
     let message = error.as_database_error()?.message();
     if message.contains("startup parameter") {
-        Some(DROPS_SETTINGS)
+        Some(REFUSES_PARAMETERS)
     } else if message.contains("pooling mode") {
         Some(MIXES_SESSIONS)
     } else {
@@ -54,21 +44,13 @@ pub(crate) fn explain(error: &sqlx::Error) -> Option<&'static str> {
     }
 }
 
-async fn probe(options: &PgConnectOptions) -> Result<Session, sqlx::Error> {
-    let mut ours = options.clone().options([(PROBE, "on")]).connect().await?;
-    let mut other = options.connect().await?;
-    let query = format!("select current_setting('{PROBE}', true)");
-    let arrived: Option<String> = sqlx::raw_sql(&query).fetch_one(&mut ours).await?.try_get(0)?;
-    let session = if !keeps_its_session(&mut ours, &mut other).await? {
-        Session::Mixed
-    } else if arrived.as_deref() == Some("on") {
-        Session::Kept
-    } else {
-        Session::WithoutSettings
-    };
+/// Whether a connection keeps its session.
+async fn probe(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let (mut ours, mut other) = (options.connect().await?, options.connect().await?);
+    let is_kept = keeps_its_session(&mut ours, &mut other).await?;
     ours.close().await?;
     other.close().await?;
-    Ok(session)
+    Ok(is_kept)
 }
 
 async fn keeps_its_session(ours: &mut PgConnection, other: &mut PgConnection) -> Result<bool, sqlx::Error> {

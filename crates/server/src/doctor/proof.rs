@@ -1,7 +1,7 @@
 //! Checks of what is signed.
 
 use anyhow::Context as _;
-use identity_log::proof::SignError;
+use identity_log::proof::{Refusal, SignError};
 use identity_log::stock;
 use sqlx::PgPool;
 
@@ -27,9 +27,11 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
     .context("cannot look at the checkpoints")?;
     let count = logs.len();
     let signer = signing.existing_signer(pool.clone())?;
+    let mut is_remembered = signer.is_some();
     for (organization_id, is_late) in logs {
         if let Some(signer) = &signer {
             match signer.check(&organization_id).await {
+                Err(SignError::Refused(Refusal::Unremembered)) => is_remembered = false,
                 Err(SignError::Refused(refusal)) => {
                     return Ok(refused(&organization_id, &refusal.to_string()));
                 }
@@ -43,12 +45,13 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
             )));
         }
     }
-    Ok(match signer {
-        Some(_) => Finding::good(format!("{count} logs continue what was signed of them")),
-        None => Finding::good(format!(
-            "{count} logs are signed; whether they continue what was signed before is not known without the signing key"
-        )),
-    })
+    Ok(Finding::good(if is_remembered {
+        format!("{count} logs continue what was signed of them")
+    } else {
+        format!(
+            "{count} logs are signed; whether they continue what was signed before is known only on hosts that have signed"
+        )
+    }))
 }
 
 /// How many events are picked for the comparison of readers. Each leads to an aggregate.

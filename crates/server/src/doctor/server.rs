@@ -109,6 +109,36 @@ pub(super) async fn writable(connection: &mut PgConnection) -> anyhow::Result<Fi
     })
 }
 
+/// Which part the server takes in replication. Commits that wait for a standby which is not there never end. A role that may not see
+/// the state of a standby takes it for one that confirms.
+pub(super) async fn replication(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let (names, present, checksums, timeline): (String, i64, String, Option<String>) = sqlx::query_as(
+        "select current_setting('synchronous_standby_names'),
+                (select count(*) from pg_stat_replication where coalesce(sync_state, 'sync') in ('sync', 'quorum')),
+                current_setting('data_checksums'),
+                case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end",
+    )
+    .fetch_one(connection)
+    .await?;
+    let timeline = timeline.map_or_else(
+        || "a standby".to_owned(),
+        |timeline| {
+            format!("the primary on timeline {}", u32::from_str_radix(&timeline, 16).unwrap_or_default())
+        },
+    );
+    let server = format!("this is {timeline}, its data checksums are {checksums}");
+    Ok(match (names.as_str(), present) {
+        ("", _) => Finding::good(format!("{server}, commits wait for no standby")),
+        (names, 0) => Finding::bad(format!(
+            "{server}; commits wait for a standby ({names}), and none is there: start one, or reset \
+             synchronous_standby_names"
+        )),
+        (names, present) => {
+            Finding::good(format!("{server}, commits wait for {names}, of which {present} are there"))
+        }
+    })
+}
+
 pub(super) async fn settings(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let mut wrong = Vec::new();
     for (name, wanted, why) in SETTINGS {

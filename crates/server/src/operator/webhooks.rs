@@ -27,7 +27,8 @@ impl Operator {
         let found = subscriptions::row(&self.pool, id).await;
         let found = found.context("cannot look the webhook subscription up")?;
         let row = found.with_context(|| format!("there is no webhook subscription {subscription_id}"))?;
-        let command = Command::WebhookSubscription(SubscriptionCommand::Disable(DisableReason::Operator));
+        let disable = SubscriptionCommand::Disable { reason: DisableReason::Operator, url: None };
+        let command = Command::WebhookSubscription(disable);
         let disabling = append(&row.organization_id, &id.to_string(), command);
         self.appending(async |log| Ok(log.append(disabling).await?)).await?;
         Ok(())

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 /// The oldest version with all features that the log uses.
 const OLDEST_MAJOR: u32 = 14;
@@ -35,10 +35,15 @@ impl Binaries {
 
     /// The server of this major version, the only one that can open a cluster of that version.
     pub(super) fn of_major(major: u32) -> anyhow::Result<Self> {
-        let found = installed().into_iter().find(|found| found.major == major);
-        found.with_context(|| {
-            format!("the data is of Postgres {major}; install the Debian package `postgresql-{major}`")
-        })
+        Self::of_major_in(major, installed())
+    }
+
+    pub(super) fn of_major_in(major: u32, mut installed: Vec<Self>) -> anyhow::Result<Self> {
+        let place = installed.iter().position(|found| found.major == major);
+        match place {
+            Some(place) => Ok(installed.swap_remove(place)),
+            None => bail!("{}", missing(major, &installed)),
+        }
     }
 
     pub(super) fn newest_of(installed: Vec<Self>) -> anyhow::Result<Self> {
@@ -65,6 +70,21 @@ impl Binaries {
         let major = major_of(&printed_by(folder.join("postgres").as_os_str(), "--version")?)?;
         Some(Self { major, folder })
     }
+}
+
+/// What to do without the server that made a cluster.
+fn missing(major: u32, installed: &[Binaries]) -> String {
+    let mut here: Vec<u32> = installed.iter().map(|found| found.major).collect();
+    here.sort_unstable();
+    here.dedup();
+    let here: Vec<String> = here.iter().map(u32::to_string).collect();
+    let here = if here.is_empty() { "none".to_owned() } else { format!("Postgres {}", here.join(", ")) };
+    format!(
+        "Postgres {major} made the data in this data directory, no other version can open it, and the version that is installed \
+         here is: {here}; install the package `postgresql-{major}` beside it (apt.postgresql.org has versions that Debian no longer \
+         has); to leave Postgres {major}, then run `identityd backup FILE`, and `identityd restore FILE --nothing-lost` into a new \
+         data directory"
+    )
 }
 
 fn installed() -> Vec<Binaries> {

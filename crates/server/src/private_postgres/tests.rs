@@ -20,8 +20,21 @@ fn a_missing_server_is_named_with_its_package() {
     assert_eq!(error, "no Postgres server is installed here; install the Debian package `postgresql`");
     let error = Binaries::newest_of(installed(&[12, 13])).unwrap_err().to_string();
     assert_eq!(error, "Postgres 14 or later is needed and 13 is installed; install a newer `postgresql`");
-    let error = Binaries::of_major(3).unwrap_err().to_string();
-    assert_eq!(error, "the data is of Postgres 3; install the Debian package `postgresql-3`");
+}
+
+#[test]
+fn data_of_another_version_is_told_how_to_move() {
+    assert_eq!(Binaries::of_major_in(15, installed(&[17, 15])).unwrap().major, 15);
+    let error = Binaries::of_major_in(15, installed(&[17, 16, 17])).unwrap_err().to_string();
+    let start = "Postgres 15 made the data in this data directory, no other version can open it, and the version that is \
+                 installed here is: Postgres 16, 17; install the package `postgresql-15` beside it";
+    assert!(error.starts_with(start), "{error}");
+    assert!(
+        error.contains("run `identityd backup FILE`, and `identityd restore FILE --nothing-lost`"),
+        "{error}"
+    );
+    let error = Binaries::of_major_in(15, vec![]).unwrap_err().to_string();
+    assert!(error.contains("is: none; install the package `postgresql-15`"), "{error}");
 }
 
 #[test]

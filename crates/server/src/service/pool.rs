@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use identity_log::MAX_UNCHECKED_IDLE_TIME;
+use identity_log::primary::Primary;
+use identity_log::session;
 use secrecy::SecretString;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use crate::database;
@@ -13,22 +15,12 @@ use crate::database;
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A pool that connects when it is used, with this many connections at most.
-pub(super) fn lazy_pool(database_url: &SecretString, connections: u32) -> anyhow::Result<PgPool> {
-    let options = database::options(database_url)?;
-    // What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
-    // empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes
-    // three times as long as to carry it out.
-    let options = options
-        .application_name("identityd")
-        .options([("enable_seqscan", "off"), ("jit", "off"), ("plan_cache_mode", "force_generic_plan")])
-        // What a role or a database is given as default is meant for people, and would break exports.
-        .options([
-            ("default_transaction_isolation", r"read\ committed"),
-            ("idle_in_transaction_session_timeout", "0"),
-            ("idle_session_timeout", "0"),
-            ("statement_timeout", "0"),
-        ])
-        .disable_statement_logging();
+pub(super) fn lazy_pool(
+    database_url: &SecretString,
+    connections: u32,
+    primary: &Primary,
+) -> anyhow::Result<PgPool> {
+    let primary = primary.clone();
     // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
     // connection was idle for a while and somebody may have closed it.
     let pool = PgPoolOptions::new()
@@ -39,6 +31,19 @@ pub(super) fn lazy_pool(database_url: &SecretString, connections: u32) -> anyhow
             Box::pin(
                 async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
             )
+        })
+        .after_connect(|connection, _| Box::pin(session::set(connection, &session::READING)))
+        .after_release(move |connection, _| {
+            let primary = primary.clone();
+            // Whoever gave up waiting leaves a statement behind that still runs. The connection is free when it has ended. It
+            // never ends on a machine that hangs.
+            Box::pin(async move { Ok(matches!(primary.unless_silent(connection.flush()).await, Ok(Ok(())))) })
         });
-    Ok(pool.connect_lazy_with(options))
+    Ok(pool.connect_lazy_with(reading_options(database_url)?))
+}
+
+/// How the service connects for reading.
+pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    let options = database::options(database_url)?;
+    Ok(options.application_name("identityd").disable_statement_logging())
 }

@@ -11,6 +11,9 @@ const MAX_CONNECTIONS: u32 = 1_000;
 const DEFAULT_REBUILD_WORKERS: u32 = 4;
 const MAX_REBUILD_WORKERS: u32 = 64;
 const DEFAULT_MAX_CLOCK_JUMP_SECONDS: u32 = 60;
+const DEFAULT_TIMEOUT_SECONDS: u32 = 12;
+const DEFAULT_MAX_UNCONFIRMED_SECONDS: u32 = 5;
+const MAX_SECONDS: u32 = 3_600;
 
 /// How Postgres is used, in one layer of settings: flags and environment, or the table `postgres` of the settings file.
 #[derive(Debug, Default, Clone, Args, Deserialize)]
@@ -29,6 +32,15 @@ pub struct PostgresLayer {
     /// [default: 60]
     #[arg(long, env = "IDENTITYD_MAX_CLOCK_JUMP_SECONDS", value_name = "SECONDS")]
     pub max_clock_jump_seconds: Option<u32>,
+
+    /// Seconds that Postgres may be silent before nobody waits for it any more, and connections are made anew [default: 12]
+    #[arg(long, env = "IDENTITYD_DATABASE_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub database_timeout_seconds: Option<u32>,
+
+    /// Seconds that reads are answered after the last commit that a standby has confirmed, where commits wait for a standby;
+    /// then they are answered with 503 [default: 5]
+    #[arg(long, env = "IDENTITYD_MAX_UNCONFIRMED_SECONDS", value_name = "SECONDS")]
+    pub max_unconfirmed_seconds: Option<u32>,
 }
 
 /// How Postgres is used.
@@ -40,6 +52,10 @@ pub struct PostgresSettings {
     pub rebuild_workers: usize,
     /// How far the clock of the database may jump ahead.
     pub max_clock_jump: Duration,
+    /// How long Postgres may be silent before nobody waits for it any more.
+    pub timeout: Duration,
+    /// How long reads are answered after the last confirmed commit, where commits wait for a standby.
+    pub max_unconfirmed: Duration,
 }
 
 impl Default for PostgresSettings {
@@ -48,6 +64,8 @@ impl Default for PostgresSettings {
             connections: DEFAULT_CONNECTIONS,
             rebuild_workers: DEFAULT_REBUILD_WORKERS as usize,
             max_clock_jump: Duration::from_secs(DEFAULT_MAX_CLOCK_JUMP_SECONDS.into()),
+            timeout: Duration::from_secs(DEFAULT_TIMEOUT_SECONDS.into()),
+            max_unconfirmed: Duration::from_secs(DEFAULT_MAX_UNCONFIRMED_SECONDS.into()),
         }
     }
 }
@@ -60,6 +78,8 @@ impl PostgresLayer {
             database_connections: self.database_connections.or(below.database_connections),
             rebuild_workers: self.rebuild_workers.or(below.rebuild_workers),
             max_clock_jump_seconds: self.max_clock_jump_seconds.or(below.max_clock_jump_seconds),
+            database_timeout_seconds: self.database_timeout_seconds.or(below.database_timeout_seconds),
+            max_unconfirmed_seconds: self.max_unconfirmed_seconds.or(below.max_unconfirmed_seconds),
         }
     }
 }
@@ -73,10 +93,16 @@ impl PostgresSettings {
         within("rebuild_workers", workers, MAX_REBUILD_WORKERS)?;
         let jump = layer.max_clock_jump_seconds.unwrap_or(DEFAULT_MAX_CLOCK_JUMP_SECONDS);
         ensure!(jump > 0, "max_clock_jump_seconds must be at least 1");
+        let timeout = layer.database_timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        within("database_timeout_seconds", timeout, MAX_SECONDS)?;
+        let unconfirmed = layer.max_unconfirmed_seconds.unwrap_or(DEFAULT_MAX_UNCONFIRMED_SECONDS);
+        within("max_unconfirmed_seconds", unconfirmed, MAX_SECONDS)?;
         Ok(Self {
             connections,
             rebuild_workers: usize::try_from(workers)?,
             max_clock_jump: Duration::from_secs(jump.into()),
+            timeout: Duration::from_secs(timeout.into()),
+            max_unconfirmed: Duration::from_secs(unconfirmed.into()),
         })
     }
 }

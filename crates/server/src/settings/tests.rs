@@ -213,6 +213,7 @@ fn no_password_is_shown_by_accident() {
         description_limit: served.description_limit,
         quotas: served.quotas,
         idempotency_retention: Duration::from_hours(24),
+        trust_checkpoints: false,
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
         secrets: SecretsSettings::new(None, Path::new("")),
         wire: served.wire,

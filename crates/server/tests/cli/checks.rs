@@ -11,7 +11,7 @@ use identityd::private_postgres::PrivatePostgres;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
-use crate::harness::{Finished, Place, bare, eventually, run, run_to_end};
+use crate::harness::{Finished, Place, Serving, bare, eventually, run, run_to_end};
 
 /// A way to break a database: the check that finds it, whether the service refuses to start, and the statements that
 /// break and mend it.
@@ -169,7 +169,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 25 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 27 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
             let started =
@@ -259,6 +259,15 @@ impl Pooler {
     }
 }
 
+impl Pooler {
+    /// Runs a command over the pooler.
+    fn run(&self, place: &Place, arguments: &[&str]) -> Finished {
+        let mut command = bare(arguments);
+        command.args(["--database-url", &self.url, "--data-dir"]).arg(place.data_dir());
+        run_to_end(command.env("RUST_LOG", "off"))
+    }
+}
+
 impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -267,27 +276,35 @@ impl Drop for Pooler {
 }
 
 #[test]
-fn a_pooler_is_refused_by_name() {
+fn a_pooler_that_mixes_sessions_is_refused_by_name() {
     let place = Place::served();
     let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
     for (pool_mode, ignored, why) in [
         ("transaction", "extra_float_digits,options", "hands every transaction to another session"),
         ("statement", "extra_float_digits,options", "transaction"),
-        ("session", "extra_float_digits,options", "does not pass on the settings"),
-        ("session", "extra_float_digits", "does not pass on the settings"),
-        ("session", "", "does not pass on the settings"),
+        ("session", "", "refuses a parameter"),
     ] {
         let Some(pooler) = Pooler::start(&place, pool_mode, ignored) else { return };
-        let with = |arguments: &[&str]| {
-            let mut command = bare(arguments);
-            command.args(["--database-url", &pooler.url, "--data-dir"]).arg(place.data_dir());
-            run_to_end(command.env("RUST_LOG", "off"))
-        };
-        let started = with(&["serve", "--listen", "127.0.0.1:0"]);
+        let started = pooler.run(&place, &["serve", "--listen", "127.0.0.1:0"]);
         let error = started.error();
         assert!(error.contains("PgBouncer") && error.contains(why), "{pool_mode}, {ignored}: {error}");
-        let checked = with(&["doctor", "--json"]);
+        let checked = pooler.run(&place, &["doctor", "--json"]);
         assert!(checked.stdout.contains("PgBouncer"), "{pool_mode}, {ignored}: {}", checked.stdout);
     }
+    postgres.close().unwrap();
+}
+
+#[test]
+fn a_pooler_that_keeps_sessions_will_do() {
+    let place = Place::served();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let Some(pooler) = Pooler::start(&place, "session", "extra_float_digits") else { return };
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &pooler.url];
+    let service = Serving::start(place.command(&serve).stderr(Stdio::null()));
+    let checked = pooler.run(&place, &["doctor", "--json"]).succeeded().json();
+    assert_eq!(checked["passed"], true, "{checked}");
+    pooler.run(&place, &["org", "create", "pooled"]).succeeded();
+    pooler.run(&place, &["projections", "rebuild", "--all"]).succeeded();
+    assert!(service.stop().success());
     postgres.close().unwrap();
 }

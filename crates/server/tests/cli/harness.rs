@@ -122,8 +122,13 @@ impl Place {
         &self.data_dir
     }
 
+    /// Where a file of this name would be.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
+        let path = self.path(name);
         fs::write(&path, content).unwrap();
         path
     }

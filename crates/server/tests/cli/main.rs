@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod backup;
 mod checks;
 mod command_line;
 mod connections;

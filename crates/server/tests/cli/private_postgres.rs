@@ -172,6 +172,23 @@ fn a_cluster_that_was_not_finished_is_made_anew() {
 }
 
 #[test]
+fn data_of_another_version_of_postgres_is_named_with_the_way_to_move_it() {
+    let place = Place::served();
+    let version = place.postgres().join("cluster/PG_VERSION");
+    let own = fs::read_to_string(&version).unwrap();
+    fs::write(&version, "9\n").unwrap();
+    let refused = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert!(
+        refused.error().contains("Postgres 9 made the data in this data directory"),
+        "{}",
+        refused.stderr
+    );
+    let here = refused.error().split("is installed here is: Postgres ").nth(1).unwrap();
+    assert!(here.split(';').next().unwrap().contains(own.trim()), "{}", refused.stderr);
+    assert!(refused.error().contains("`identityd restore FILE --nothing-lost`"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_process_id_that_a_stranger_has_by_now_keeps_nobody_from_starting() {
     let place = Place::served();
     place.serve().kill();

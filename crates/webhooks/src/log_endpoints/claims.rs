@@ -57,14 +57,13 @@ pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<
     .await
 }
 
-/// Moves the cursor behind what was delivered, or left out, and renews the lease. Returns the new lease and the
-/// moment; `None` if the endpoint was
-/// deleted, or its lease is gone.
+/// Moves the cursor behind an event that was delivered, and renews the lease. Returns the new lease and the moment; `None` if the
+/// endpoint was deleted, or its lease is gone.
 pub(super) async fn advance(
     pool: &PgPool,
     claim: &Claim,
     sequence: i64,
-    attempt: Option<&Attempt>,
+    attempt: &Attempt,
     lease: Duration,
 ) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, sqlx::Error> {
     sqlx::query_as(
@@ -72,11 +71,8 @@ pub(super) async fn advance(
              select set_config('synchronous_commit', 'off', true)
          )
          update webhook_log_endpoints
-         set sequence = $3, attempts = 0, failing_since = null,
-             last_attempt_at = case when $4 then now() else last_attempt_at end,
-             last_status = case when $4 then $5 else last_status end,
-             last_error = case when $4 then null else last_error end,
-             lease_until = clock_timestamp() + make_interval(secs => $6)
+         set sequence = $3, attempts = 0, failing_since = null, last_attempt_at = now(), last_status = $4, last_error = null,
+             lease_until = clock_timestamp() + make_interval(secs => $5)
          from fast
          where id = $1 and lease_until = $2
          returning lease_until, now()",
@@ -84,8 +80,7 @@ pub(super) async fn advance(
     .bind(claim.id)
     .bind(claim.lease_until)
     .bind(sequence)
-    .bind(attempt.is_some())
-    .bind(attempt.and_then(Attempt::stored_status))
+    .bind(attempt.stored_status())
     .bind(lease.as_secs_f64())
     .fetch_optional(pool)
     .await
@@ -119,12 +114,22 @@ pub(super) async fn fail(
     Ok(())
 }
 
-/// Ends the lease of an endpoint that has everything.
-pub(super) async fn release(pool: &PgPool, claim: &Claim) -> Result<(), sqlx::Error> {
-    sqlx::query("update webhook_log_endpoints set lease_until = null where id = $1 and lease_until = $2")
-        .bind(claim.id)
-        .bind(claim.lease_until)
-        .execute(pool)
-        .await?;
+/// Ends the lease, and moves the cursor behind events that the endpoint does not want. Endpoints that wait for longer have their
+/// turn first.
+pub(super) async fn release(pool: &PgPool, claim: &Claim, upto: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with fast as (
+             select set_config('synchronous_commit', 'off', true)
+         )
+         update webhook_log_endpoints
+         set sequence = $3, due_at = now(), lease_until = null
+         from fast
+         where id = $1 and lease_until = $2",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .bind(upto)
+    .execute(pool)
+    .await?;
     Ok(())
 }

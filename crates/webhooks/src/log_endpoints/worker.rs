@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use identity_log::follow::Head;
+use identity_log::signing_keys::SigningKeyError;
 use identity_log::{ReadError, ids};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long commits are gathered before endpoints are looked at.
 const GATHERING_TIME: Duration = Duration::from_millis(10);
 
+/// How long a stop waits until the leases are ended. A lease that is not ended by then ends by itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The task that sends histories.
 #[derive(Debug)]
 pub struct LogSender {
@@ -38,6 +42,10 @@ enum ServeError {
     Read(#[from] ReadError),
     #[error("database error")]
     Database(#[from] sqlx::Error),
+    #[error("its signing key cannot be opened")]
+    Key(#[from] SigningKeyError),
+    #[error("this is no value of a header")]
+    Header(#[from] hyper::header::InvalidHeaderValue),
 }
 
 impl LogSender {
@@ -45,11 +53,13 @@ impl LogSender {
         Self { delivering, head }
     }
 
-    /// Sends until it is told to stop. What is on its way then is sent again later.
+    /// Sends until it is told to stop. What is on its way then is given up, and the leases are ended.
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let mut serving = JoinSet::new();
+        // It is dropped when the service stops.
+        let (stopping, stopped) = watch::channel(());
         loop {
-            if let Err(error) = self.begin(&mut serving).await {
+            if let Err(error) = self.begin(&mut serving, &stopped).await {
                 tracing::warn!(error = &error as &dyn Error, "cannot claim log endpoints, trying again");
             }
             tokio::select! {
@@ -61,53 +71,62 @@ impl LogSender {
             tokio::time::sleep(GATHERING_TIME).await;
             while serving.try_join_next().is_some() {}
         }
+        drop(stopping);
+        let ended = async { while serving.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("log endpoints wait until their leases end");
+        }
         serving.shutdown().await;
     }
 
-    async fn begin(&self, serving: &mut JoinSet<()>) -> Result<(), sqlx::Error> {
+    async fn begin(
+        &self,
+        serving: &mut JoinSet<()>,
+        stopped: &watch::Receiver<()>,
+    ) -> Result<(), sqlx::Error> {
         let free = MAX_ENDPOINTS.saturating_sub(serving.len());
         if free == 0 {
             return Ok(());
         }
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         for claim in claims::claim(&self.delivering.pool, limit, self.delivering.lease()).await? {
-            serving.spawn(told_to(self.delivering.clone(), claim));
+            serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
         }
         Ok(())
     }
 }
 
-async fn told_to(delivering: Delivering, claim: Claim) {
+async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<()>) {
     let id = claim.id;
-    if let Err(error) = serve(&delivering, claim).await {
+    if let Err(error) = serve(&delivering, claim, stopped).await {
         tracing::warn!(error = &error as &dyn Error, endpoint = %id, "a log endpoint waits until its lease ends");
     }
 }
 
-/// Sends one event after the other, until one fails or the endpoint has everything.
-async fn serve(delivering: &Delivering, mut claim: Claim) -> Result<(), ServeError> {
-    loop {
-        let (events, is_all) = history::next(&delivering.pool, &claim).await?;
-        for event in events {
-            let attempt = attempt(delivering, &claim, &event).await;
-            let next = next(delivering, &mut claim, &attempt);
-            note(&claim, &event, &attempt, next);
-            if next != Next::Done {
-                return Ok(claims::fail(&delivering.pool, &claim, &attempt, next).await?);
+/// Sends the events of one step, one after the other, until one fails. Then it is the turn of another endpoint.
+async fn serve(
+    delivering: &Delivering,
+    mut claim: Claim,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), ServeError> {
+    let step = history::next(&delivering.pool, &claim).await?;
+    for event in step.events {
+        let attempt = tokio::select! {
+            attempt = attempt(delivering, &claim, &event) => attempt?,
+            _ = stopped.changed() => {
+                return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
             }
-            if !advance(delivering, &mut claim, event.sequence, Some(&attempt)).await? {
-                return Ok(());
-            }
+        };
+        let next = next(delivering, &mut claim, &attempt);
+        note(&claim, &event, &attempt, next);
+        if next != Next::Done {
+            return Ok(claims::fail(&delivering.pool, &claim, &attempt, next).await?);
         }
-        if is_all {
-            let head = claim.head;
-            // What was left out, since it is of another type, is passed.
-            if claim.sequence < head && !advance(delivering, &mut claim, head, None).await? {
-                return Ok(());
-            }
-            return Ok(claims::release(&delivering.pool, &claim).await?);
+        if !advance(delivering, &mut claim, event.sequence, &attempt).await? {
+            return Ok(());
         }
     }
+    Ok(claims::release(&delivering.pool, &claim, step.upto).await?)
 }
 
 /// Moves the cursor. Returns false if the endpoint is not this process's any more.
@@ -115,7 +134,7 @@ async fn advance(
     delivering: &Delivering,
     claim: &mut Claim,
     sequence: i64,
-    attempt: Option<&Attempt>,
+    attempt: &Attempt,
 ) -> Result<bool, sqlx::Error> {
     let lease = claims::advance(&delivering.pool, claim, sequence, attempt, delivering.lease()).await?;
     let Some((lease_until, now)) = lease else { return Ok(false) };
@@ -123,18 +142,14 @@ async fn advance(
     Ok(true)
 }
 
-async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Attempt {
-    let key = match delivering.secrets_key.open(claim.id, &claim.signing_key) {
-        Ok(key) => key,
-        Err(error) => return Attempt::failed(error.to_string()),
-    };
+/// Signs an event and sends it. What this service cannot sign is no failure of the receiver.
+async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Result<Attempt, ServeError> {
+    let key = delivering.secrets_key.open(claim.id, &claim.signing_key)?;
     let body = event.envelope.as_bytes();
     let id = ids::mint().to_string();
     let signed = Signed { request_id: &id, event_id: &event.id, moment: claim.now, body };
-    match signed.headers(&key) {
-        Ok(headers) => delivering.sender.send(&claim.url, headers, body.to_vec().into()).await,
-        Err(error) => Attempt::failed(error.to_string()),
-    }
+    let headers = signed.headers(&key)?;
+    Ok(delivering.sender.send(&claim.url, headers, body.to_vec().into()).await)
 }
 
 fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {

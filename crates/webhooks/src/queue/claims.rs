@@ -12,6 +12,13 @@ const MAX_IN_FLIGHT: i64 = 8;
 /// How many, while everything that is sent to it fails.
 const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 
+/// How many deliveries to all endpoints of one organization are on their way at the same time, in all processes. It is a quarter of
+/// what one process sends, so that an organization whose endpoints are slow leaves room for others.
+const SHARE: i64 = 256;
+
+/// How many, of those to endpoints to which everything fails. They are counted apart from the others.
+const SHARE_OF_FAILING: i64 = 64;
+
 /// A delivery that this process may send until the lease ends.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Claim {
@@ -44,9 +51,13 @@ pub(crate) struct Capacity {
     pub(crate) lease: Duration,
 }
 
-/// Claims rows that are due: for each endpoint as many as it may have on their way, and first those of endpoints that work, in
-/// random order, so that none waits for ever where there are too many. The endpoints are found by jumping through the index from
-/// one to the next, however many rows each has.
+/// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
+/// come last:
+/// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
+/// - an organization gets as many as it may have on their way ([`SHARE`]), and first for those of its endpoints that have the fewest;
+/// - if this process cannot send them all, the organizations that have the fewest on their way come first.
+///
+/// The endpoints are found by jumping through the index from one to the next, however many rows each has.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     sqlx::query_as(
         "with recursive endpoint (id) as (
@@ -55,17 +66,37 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
              select (select endpoint_id from webhook_queue where endpoint_id > endpoint.id order by endpoint_id limit 1)
              from endpoint
              where endpoint.id is not null
-         ), ready as materialized (
-             select endpoint.id, subscription.url, subscription.has_auth_token, state.failing_since,
-                    case when state.failing_since is null then $1::bigint else $2::bigint end
-                    - (select count(*) from webhook_queue
-                       where endpoint_id = endpoint.id and lease_until > now()) as free
+         ), counted as (
+             select subscription.*, failing_since, is_failing, in_flight.rows as in_flight, due.rows as due, random() as chance
              from endpoint
-             join read_model.webhook_subscriptions as subscription
-                  on subscription.id = endpoint.id and subscription.status = 'active'
-             left join webhook_endpoints as state on state.endpoint_id = endpoint.id
-             where state.failing_since is null or $3
-             order by state.failing_since nulls first, random()
+             cross join lateral (
+                 select id, organization_id, url, has_auth_token
+                 from read_model.webhook_subscriptions
+                 where id = endpoint.id and status = 'active'
+                 offset 0
+             ) as subscription
+             left join webhook_endpoints as failing
+                  on failing.endpoint_id = endpoint.id and failing.url = subscription.url
+             cross join lateral (select failing.failing_since is not null) as state (is_failing)
+             cross join lateral (
+                 select count(*) as rows from webhook_queue where endpoint_id = endpoint.id and lease_until > now()
+             ) as in_flight
+             cross join lateral (
+                 select count(*) as rows
+                 from (select from webhook_queue
+                       where endpoint_id = endpoint.id and due_at <= now() and (lease_until is null or lease_until <= now())
+                       limit greatest(case when is_failing then $2::bigint else $1::bigint end - in_flight.rows, 0)) as free_rows
+             ) as due
+         ), shared as (
+             select *, sum(in_flight) over (partition by organization_id, is_failing)
+                       + sum(due) over (partition by organization_id, is_failing order by in_flight, chance, id
+                                        rows unbounded preceding) as upto
+             from counted
+         ), ready as materialized (
+             select *, least(due, due + case when is_failing then $4::bigint else $3::bigint end - upto)::bigint as free
+             from shared
+             where $5 or not is_failing
+             order by is_failing, upto, chance
          ), chosen as materialized (
              select due.id, ready.url, ready.has_auth_token, ready.failing_since
              from ready
@@ -78,12 +109,12 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
                  for update skip locked
              ) as due
              where ready.free > 0
-             limit $4
+             limit $6
          ), fast as (
              select set_config('synchronous_commit', 'off', true)
          )
          update webhook_queue as row
-         set lease_until = clock_timestamp() + make_interval(secs => $5), attempts = attempts + 1
+         set lease_until = clock_timestamp() + make_interval(secs => $7), attempts = attempts + 1
          from chosen, fast
          where row.id = chosen.id
          returning row.id, row.endpoint_id, row.identity_id, row.organization_id, row.event_id, row.payload, row.attempts,
@@ -91,6 +122,8 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
     )
     .bind(MAX_IN_FLIGHT)
     .bind(MAX_IN_FLIGHT_OF_FAILING)
+    .bind(SHARE)
+    .bind(SHARE_OF_FAILING)
     .bind(capacity.failing)
     .bind(capacity.rows)
     .bind(capacity.lease.as_secs_f64())

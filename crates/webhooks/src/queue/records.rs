@@ -84,11 +84,11 @@ pub(crate) async fn record(
          ), done as (
              delete from webhook_queue where id in (select id from row) and $3::timestamptz is null
          ), failing as (
-             insert into webhook_endpoints (endpoint_id, failing_since)
-             select endpoint_id, $4 from row where not $5
-             on conflict on constraint webhook_endpoints_pkey do nothing
+             insert into webhook_endpoints as known (endpoint_id, failing_since, url)
+             select endpoint_id, $4, $7 from row where not $5
+             on conflict (endpoint_id) do update set failing_since = $4, url = $7 where known.url <> $7
          ), working as (
-             delete from webhook_endpoints where endpoint_id in (select endpoint_id from row) and $5
+             delete from webhook_endpoints where endpoint_id in (select endpoint_id from row) and url = $7 and $5
          )
          insert into webhook_deliveries (id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url,
                                          payload, response_status, response_body, error_detail, duration_ms, is_replay,

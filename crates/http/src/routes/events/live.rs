@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures::{TryStreamExt as _, stream};
+use futures::stream;
 use identity_log::history::{self, Entry};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -62,6 +62,7 @@ struct Following {
 pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let sequence = caller.followers().follow(caller.organization_id());
     let news = News { sequence, silent_until: Instant::now() };
+    let primary = caller.primary().clone();
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
     let reading = Reading { caller, query: range.query };
     let following = Following {
@@ -80,7 +81,7 @@ pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> R
         following.news.silent_until = Instant::now() + following.heartbeat.min(key_is_valid_for);
         Ok::<_, Interruption>(chunk.map(|chunk| (chunk, following)))
     });
-    (HEADERS, Body::from_stream(chunks.inspect_err(Interruption::report))).into_response()
+    (HEADERS, Interruption::body(chunks, &primary)).into_response()
 }
 
 /// A stream with the one event `history_changed`.

@@ -4,10 +4,9 @@
 //! A range of which nothing was left out is tied to a checkpoint that covers it, so it can be verified as a file. Where
 //! no end was asked for, it ends where that checkpoint does: what is missing at its end is seen.
 
-use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures::{TryStreamExt as _, stream};
+use futures::stream;
 use identity_log::history::Entry;
 use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::proof::{self, Refusal, SignError, Signed};
@@ -39,6 +38,7 @@ struct Tied {
 /// Streams what there is until it is signed; what happens from then on is not part of it.
 pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let EventRange { query, is_bounded, .. } = range;
+    let primary = caller.primary().clone();
     let sequence = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));
@@ -47,8 +47,7 @@ pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Re
     let chunks = stream::try_unfold(export, |mut export| async move {
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
-    let chunks = chunks.inspect_err(Interruption::report);
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response()
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Interruption::body(chunks, &primary)).into_response()
 }
 
 impl Export {

@@ -2,7 +2,6 @@
 
 use identity_webhooks::address::{MAX_URL_BYTES, Policy, Refusal, check_url};
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -27,10 +26,4 @@ pub(in crate::routes) async fn must_be_reachable(caller: &Caller, url: &str) -> 
         Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_)) => Ok(()),
         Err(refusal) => Err(ApiError::invalid(vec![Fault::value("url", &refusal.to_string())])),
     }
-}
-
-/// Whether two addresses have the same scheme, host and port.
-pub(super) fn is_same_origin(one: &str, other: &str) -> bool {
-    let origin = |text| Url::parse(text).map(|url| url.origin());
-    origin(one).is_ok_and(|one| origin(other).is_ok_and(|other| one == other))
 }

@@ -1,6 +1,6 @@
 //! The state of a verification while events are read, and the report at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
@@ -13,10 +13,12 @@ use super::claim::Claim;
 /// The longest history: as many events as a log can number.
 const MAX_HISTORY_EVENTS: u64 = i64::MAX as u64;
 
-pub(super) struct History {
+pub(crate) struct History {
     organization_id: String,
     signed: Claim,
     previous: Option<Claim>,
+    /// More checkpoints of the same epoch, the smaller ones first. Those that the events have reached are gone.
+    others: VecDeque<Claim>,
     after: u64,
     /// Organization sequence of the last event, or of the one that the range begins after.
     last: u64,
@@ -31,7 +33,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn begin(
+    pub(crate) fn begin(
         signed: Checkpoint,
         previous: Option<Checkpoint>,
         trailer: &Trailer,
@@ -48,6 +50,7 @@ impl History {
             organization_id,
             signed: Claim::new(signed),
             previous: previous.map(Claim::new),
+            others: VecDeque::new(),
             after,
             last: after,
             first: None,
@@ -60,6 +63,12 @@ impl History {
         history.check_previous()?;
         history.check_roots()?;
         Ok(history)
+    }
+
+    /// Compares the events with these checkpoints as well. They are of the same epoch, the smaller ones come first, and none is
+    /// smaller than the events that were taken.
+    pub(crate) fn compare_with(&mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
+        self.others.extend(checkpoints.into_iter().map(Claim::new));
     }
 
     /// Compares the two checkpoints with each other.
@@ -81,9 +90,7 @@ impl History {
             let lines: Vec<&[u8]> = source::lines_of(&batch).collect();
             let read: Vec<Result<Read, String>> = lines.par_iter().map(|line| line::read(line)).collect();
             for read in read {
-                self.lines += 1;
-                let read = read.map_err(|what| self.fault(what))?;
-                self.take(&read)?;
+                self.take_next(read)?;
             }
             progress(self.lines);
         }
@@ -93,6 +100,13 @@ impl History {
     /// A fault of the line that was read last.
     fn fault(&self, what: impl Into<String>) -> Fault {
         Fault { line: Some(self.lines), sequence: Some(self.last + 1), what: what.into() }
+    }
+
+    /// Takes the next event, or what keeps it from being read.
+    pub(crate) fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
+        self.lines += 1;
+        let read = read.map_err(|what| self.fault(what))?;
+        self.take(&read)
     }
 
     fn take(&mut self, read: &Read) -> Result<(), Fault> {
@@ -115,8 +129,11 @@ impl History {
 
     fn check_roots(&mut self) -> Result<(), Fault> {
         let Some(tree) = &self.tree else { return Ok(()) };
+        let line = (self.lines > 0).then_some(self.lines);
         for claim in [Some(&mut self.signed), self.previous.as_mut()].into_iter().flatten() {
-            let line = (self.lines > 0).then_some(self.lines);
+            claim.hold(tree).map_err(|contradiction| contradiction.fault(line))?;
+        }
+        while let Some(mut claim) = self.others.pop_front_if(|claim| claim.size() <= tree.size()) {
             claim.hold(tree).map_err(|contradiction| contradiction.fault(line))?;
         }
         Ok(())
@@ -156,7 +173,7 @@ impl History {
     }
 
     /// The checks that need all lines.
-    pub(super) fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
+    pub(crate) fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
         let last = self.first.map(|_| self.last);
         if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
             let what = format!("the trailer speaks of {} events, there are {}", trailer.count, self.lines);

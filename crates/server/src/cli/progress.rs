@@ -1,4 +1,4 @@
-//! The progress of an export or a verification: a bar on a terminal, else a line on standard error every second.
+//! How far a command is that reads or writes a file: a bar on a terminal, else a line on standard error every second.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::super::output::note;
+use super::output::note;
 
 /// How often a line is written if standard error is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);

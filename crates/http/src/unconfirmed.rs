@@ -1,0 +1,121 @@
+//! Creates that were answered 503 although they may have been carried out. A client that sends such a create again is answered
+//! with what it made, and not with 409 for its own handle. Contract, section 2.
+//!
+//! Each process knows its own answers only, for a minute. With an `Idempotency-Key` a create can be sent again anywhere and later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use identity_log::Fate;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// How long a create may be sent again.
+const RETENTION: Duration = Duration::from_mins(1);
+
+/// How many creates are remembered. In an outage there may be as many as requests are answered at once, for each minute.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// The creates of one process that may have been carried out. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<Sender, Made>>>);
+
+/// The key and the digest of the body that it sent.
+type Sender = (Uuid, [u8; 32]);
+
+/// What the create would have made, and since when that is not known.
+#[derive(Debug)]
+struct Made {
+    id: Uuid,
+    since: Instant,
+}
+
+impl UnconfirmedCreates {
+    /// Begins a create of `id` with this key and this body.
+    pub(crate) fn begin<'a>(&self, key_id: Uuid, body: &'a [u8], id: Uuid, fate: &Fate) -> Attempt<'a> {
+        Attempt { creates: self.clone(), key_id, body, id, fate: fate.clone(), is_open: true }
+    }
+
+    /// What an earlier create with this key and this body would have made, if it was not confirmed.
+    pub(crate) fn find(&self, key_id: Uuid, body: &[u8]) -> Option<Uuid> {
+        let known = self.known();
+        let made = known.get(&(key_id, Sha256::digest(body).into()))?;
+        (made.since.elapsed() < RETENTION).then_some(made.id)
+    }
+
+    fn remember(&self, sender: Sender, id: Uuid) {
+        let mut known = self.known();
+        if known.len() >= MAX_REMEMBERED {
+            known.retain(|_, made| made.since.elapsed() < RETENTION);
+        }
+        if known.len() < MAX_REMEMBERED {
+            // The first one may have been carried out. A later one with the same handle is refused then.
+            known.entry(sender).or_insert(Made { id, since: Instant::now() });
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Sender, Made>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A create whose outcome is not known yet. If it is dropped like this after it was sent to Postgres, it is remembered: its
+/// request may have been cut off by a time limit, too.
+pub(crate) struct Attempt<'a> {
+    creates: UnconfirmedCreates,
+    key_id: Uuid,
+    body: &'a [u8],
+    id: Uuid,
+    fate: Fate,
+    is_open: bool,
+}
+
+impl Attempt<'_> {
+    /// Notes that the outcome is known.
+    pub(crate) fn end(&mut self) {
+        self.is_open = false;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_open && !self.fate.abandon() {
+            self.creates.remember((self.key_id, Sha256::digest(self.body).into()), self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity_log::Fate;
+    use uuid::Uuid;
+
+    use super::{MAX_REMEMBERED, UnconfirmedCreates};
+
+    #[test]
+    fn only_what_was_sent_and_not_answered_is_remembered() {
+        let (creates, key, id) = (UnconfirmedCreates::default(), Uuid::from_u128(1), Uuid::from_u128(2));
+        drop(creates.begin(key, b"waiting", id, &Fate::default()));
+        assert_eq!(creates.find(key, b"waiting"), None, "it was never sent, and is not any more");
+        let sent = Fate::default();
+        assert!(sent.send());
+        creates.begin(key, b"answered", id, &sent).end();
+        assert_eq!(creates.find(key, b"answered"), None);
+        drop(creates.begin(key, b"sent", id, &sent));
+        assert_eq!(creates.find(key, b"sent"), Some(id));
+        assert_eq!(creates.find(Uuid::from_u128(3), b"sent"), None, "others have sent nothing");
+        drop(creates.begin(key, b"sent", Uuid::from_u128(4), &sent));
+        assert_eq!(creates.find(key, b"sent"), Some(id), "the first one may have been carried out");
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_there_may_be() {
+        let (creates, sent) = (UnconfirmedCreates::default(), Fate::default());
+        assert!(sent.send());
+        for number in 0..=MAX_REMEMBERED {
+            drop(creates.begin(Uuid::nil(), &number.to_be_bytes(), Uuid::nil(), &sent));
+        }
+        assert_eq!(creates.known().len(), MAX_REMEMBERED);
+    }
+}

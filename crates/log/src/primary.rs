@@ -1,0 +1,203 @@
+//! What this process knows of the database that it talks to: whether it answers, and whether it is still the primary.
+//!
+//! - **Silence.** A machine that hangs, or a network that drops packets, does not close connections. Whoever waits for such
+//!   a database would wait until the kernel gives up, after minutes. So one task asks a small question four times a second;
+//!   when no answer came for the time limit, everybody who waits is told by [`Primary::falls_silent`], and gives up.
+//! - **Confirmation.** A primary that is cut off from its standbys, or that was replaced by one of them without noticing,
+//!   still answers reads. It cannot commit any more, though, if commits wait for a standby. So where
+//!   `synchronous_standby_names` is set, [`confirming`] commits something small three times a second, and what was read is
+//!   known to be current only as of the last such commit.
+//!
+//! Where no standby is named, an answer to a read is all the confirmation there is.
+
+pub mod confirming;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::PgExecutor;
+use tokio::sync::watch;
+
+/// How the database takes part in replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A primary whose commits wait for no standby.
+    Alone,
+    /// A primary whose commits wait until a standby has them.
+    Synchronous,
+    /// A standby, or a server that still recovers. It takes no writes, and its primary may be ahead of it.
+    Standby,
+}
+
+impl Role {
+    pub(crate) fn of(recovers: bool, names_standbys: bool) -> Self {
+        match (recovers, names_standbys) {
+            (true, _) => Self::Standby,
+            (false, true) => Self::Synchronous,
+            (false, false) => Self::Alone,
+        }
+    }
+}
+
+/// The database did not answer for longer than the time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the database has not answered anything for {0:?}")]
+pub struct Silent(pub Duration);
+
+/// What is known of the database. Cheap to clone; clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Primary(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    start: Instant,
+    /// How long the database may be silent before nobody waits for it any more.
+    timeout: Duration,
+    /// How long reads are answered without a confirmation.
+    max_unconfirmed: Duration,
+    role: watch::Sender<Role>,
+    silent: watch::Sender<bool>,
+    /// When the last question was asked that was answered, in microseconds since `start`.
+    answered: AtomicU64,
+    /// When the last question was asked whose answer proves that this is the primary, in microseconds since `start`.
+    confirmed: AtomicU64,
+}
+
+impl Primary {
+    /// Nothing is known yet: the database is taken for one that answers, and for a primary without standbys.
+    pub fn new(timeout: Duration, max_unconfirmed: Duration) -> Self {
+        Self(Arc::new(Inner {
+            start: Instant::now(),
+            timeout,
+            max_unconfirmed,
+            role: watch::Sender::new(Role::Alone),
+            silent: watch::Sender::new(false),
+            answered: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+        }))
+    }
+
+    /// Notes the answer to a question that was asked at this moment.
+    pub fn answered(&self, asked: Instant, role: Role) {
+        self.0.answered.fetch_max(self.micros(asked), Ordering::AcqRel);
+        self.0.silent.send_if_modified(|silent| std::mem::replace(silent, false));
+        self.0.role.send_if_modified(|known| std::mem::replace(known, role) != role);
+        if role == Role::Alone {
+            self.confirmed(asked);
+        }
+    }
+
+    /// Notes that a question was not answered.
+    pub fn not_answered(&self) {
+        if self.age(&self.0.answered) > self.0.timeout {
+            self.0.silent.send_if_modified(|silent| !std::mem::replace(silent, true));
+        }
+    }
+
+    /// Notes that a commit, which was asked for at this moment, was confirmed.
+    fn confirmed(&self, asked: Instant) {
+        self.0.confirmed.fetch_max(self.micros(asked), Ordering::AcqRel);
+    }
+
+    /// As of when an answer to a question that was asked at this moment is known to be the answer of the primary; `None` if
+    /// it is not.
+    pub fn known_current(&self, asked: Instant, role: Role) -> Option<Instant> {
+        let confirmed = Duration::from_micros(self.0.confirmed.load(Ordering::Acquire));
+        match role {
+            Role::Alone => Some(asked),
+            Role::Synchronous => Some(asked.min(self.0.start + confirmed)),
+            Role::Standby => None,
+        }
+    }
+
+    /// How the database takes part in replication.
+    pub fn role(&self) -> Role {
+        *self.0.role.borrow()
+    }
+
+    /// Whether what is read may be out of date: nothing has confirmed for too long that this is the primary.
+    pub fn may_be_stale(&self) -> bool {
+        self.role() != Role::Alone && self.age(&self.0.confirmed) > self.0.max_unconfirmed
+    }
+
+    /// Completes when the database has been silent for longer than the time limit.
+    pub async fn falls_silent(&self) -> Silent {
+        if self.0.silent.subscribe().wait_for(|silent| *silent).await.is_err() {
+            // The sender lives as long as this does.
+            std::future::pending::<()>().await;
+        }
+        Silent(self.0.timeout)
+    }
+
+    /// Completes when the database answers, at once unless it is silent.
+    pub async fn answers(&self) {
+        // The sender lives as long as this does.
+        drop(self.0.silent.subscribe().wait_for(|silent| !*silent).await);
+    }
+
+    /// Waits for work that needs the database, unless the database falls silent.
+    pub async fn unless_silent<T>(&self, work: impl Future<Output = T>) -> Result<T, Silent> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            silent = self.falls_silent() => Err(silent),
+        }
+    }
+
+    fn micros(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.duration_since(self.0.start).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn age(&self, noted: &AtomicU64) -> Duration {
+        self.0.start.elapsed().saturating_sub(Duration::from_micros(noted.load(Ordering::Acquire)))
+    }
+}
+
+/// Commits a record that changes nothing, so that the WAL has to be written, and a standby has to have it where commits wait for
+/// one. Unlike a row that is updated again and again, it leaves no dead rows. A server that does not let us is not asked.
+pub async fn commit_nothing(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
+    match sqlx::query("select pg_logical_emit_message(true, 'identityd', '')").execute(executor).await {
+        Err(sqlx::Error::Database(error)) if is_not_offered(error.code().as_deref()) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Whether the function is missing, or reserved to others.
+fn is_not_offered(code: Option<&str>) -> bool {
+    matches!(code, Some("42883" | "42501" | "0A000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures::FutureExt as _;
+
+    use super::{Primary, Role, Silent};
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_of_silence_until_there_is_an_answer() {
+        let primary = Primary::new(Duration::ZERO, Duration::ZERO);
+        assert_eq!(primary.falls_silent().now_or_never(), None);
+        primary.not_answered();
+        assert_eq!(primary.unless_silent(std::future::pending::<()>()).await, Err(Silent(Duration::ZERO)));
+        assert_eq!(primary.unless_silent(std::future::ready(7)).await, Ok(7), "what is done is done");
+        primary.answered(Instant::now(), Role::Alone);
+        assert_eq!(primary.falls_silent().now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn a_read_confirms_nothing_where_commits_wait_for_a_standby() {
+        let primary = Primary::new(Duration::ZERO, Duration::ZERO);
+        let asked = Instant::now();
+        primary.answered(asked, Role::Alone);
+        assert!(!primary.may_be_stale());
+        assert_eq!(primary.known_current(asked, Role::Alone), Some(asked));
+        let later = Instant::now();
+        primary.answered(later, Role::Synchronous);
+        assert!(primary.may_be_stale());
+        assert!(primary.known_current(later, Role::Synchronous) < Some(later));
+        assert_eq!(primary.known_current(later, Role::Standby), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! The checkpoints in a backup, and whether their signatures are right.
+
+use std::collections::HashMap;
+
+use anyhow::ensure;
+use identity_proof::introduction::successors;
+use identity_proof::{Checkpoint, Hash, checkpoint};
+use rayon::prelude::*;
+
+use super::fields::{Fields, rows_of};
+use super::format::Section;
+
+/// The verifier keys that checkpoints may be signed with: the given one, and those that introductions tie to it.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    given: Option<String>,
+    /// The key that was replaced, and the note that says so.
+    introductions: Vec<(String, String)>,
+}
+
+/// The checkpoints of the last epoch of each organization.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    of: HashMap<String, Epoch>,
+    /// What is wrong, with the organization.
+    pub(super) faults: Vec<(String, String)>,
+}
+
+/// The checkpoints of one epoch, the smallest first.
+#[derive(Debug, Default)]
+pub(super) struct Epoch {
+    pub(super) number: u64,
+    pub(super) checkpoints: Vec<Checkpoint>,
+}
+
+/// A row of the table.
+struct Row {
+    organization_id: String,
+    epoch: u64,
+    checkpoint: Checkpoint,
+    fault: Option<&'static str>,
+}
+
+impl Keys {
+    pub(super) fn new(given: Option<&str>) -> Self {
+        Self { given: given.map(|key| key.trim().to_owned()), introductions: vec![] }
+    }
+
+    /// Reads rows of `signing_key_introductions`, which come in the order in which they were made.
+    pub(super) fn read(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        let rows = rows_of(section, block)?;
+        let count = rows.len() as u64;
+        for row in rows {
+            let row = Fields::of(section, row)?;
+            self.introductions.push((row.text("old_key")?.to_owned(), row.text("note")?.to_owned()));
+        }
+        Ok(count)
+    }
+
+    /// The given key with those before and after it; none if no key was given.
+    fn chain(&self) -> Vec<String> {
+        let Some(given) = &self.given else { return vec![] };
+        let notes = || self.introductions.iter().map(|(_, note)| note.as_str());
+        let mut chain = successors(given, notes());
+        let is_given =
+            |key: &String| checkpoint::rename_key(given, "identityd").is_ok_and(|given| given == *key);
+        let olds = self.introductions.iter().map(|(old, _)| old);
+        chain.extend(olds.filter(|old| successors(old, notes()).iter().any(is_given)).cloned());
+        chain
+    }
+}
+
+impl Checkpoints {
+    /// Reads rows of `checkpoints`, which come by organization, epoch and size.
+    pub(super) fn read(&mut self, keys: &Keys, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        let (rows, chain) = (rows_of(section, block)?, keys.chain());
+        let count = rows.len() as u64;
+        let read: Vec<_> = rows
+            .into_par_iter()
+            .map(|row| Fields::of(section, row).and_then(|row| Row::of(&row, &chain)))
+            .collect::<anyhow::Result<_>>()?;
+        for Row { organization_id, epoch, checkpoint, fault } in read {
+            let what = fault.map(|fault| format!("the checkpoint of {} events {fault}", checkpoint.size));
+            self.faults.extend(what.map(|what| (organization_id.clone(), what)));
+            let last = self.of.entry(organization_id).or_default();
+            if epoch > last.number {
+                *last = Epoch { number: epoch, checkpoints: vec![] };
+            }
+            let before = last.checkpoints.last().map_or(0, |before| before.size);
+            ensure!(
+                epoch == last.number && checkpoint.size > before,
+                "the checkpoints of the backup are out of order"
+            );
+            last.checkpoints.push(checkpoint);
+        }
+        Ok(count)
+    }
+
+    /// Takes the checkpoints of an organization.
+    pub(super) fn take(&mut self, organization_id: &str) -> Epoch {
+        self.of.remove(organization_id).unwrap_or_default()
+    }
+
+    /// The organizations whose checkpoints were not taken.
+    pub(super) fn left(&self) -> Vec<String> {
+        self.of.keys().cloned().collect()
+    }
+}
+
+impl Row {
+    /// Reads a row and looks for a fault. Without keys, signatures are not looked at.
+    fn of(row: &Fields<'_>, keys: &[String]) -> anyhow::Result<Self> {
+        let (organization_id, note) = (row.text("organization_id")?.to_owned(), row.text("note")?);
+        let (epoch, size) = (row.count("epoch")?, row.count("size")?);
+        let root = Hash(row.bytes("root")?.try_into()?);
+        let checkpoint = Checkpoint { origin: checkpoint::origin(&organization_id, epoch), size, root };
+        let fault = if Checkpoint::read(note).ok().as_ref() != Some(&checkpoint) {
+            Some("is not the one in its signed note")
+        } else if !keys.is_empty() && !keys.iter().any(|key| is_signed(note, key, &checkpoint.origin)) {
+            Some("is not signed by the given key, nor by one that is tied to it")
+        } else {
+            None
+        };
+        Ok(Self { organization_id, epoch, checkpoint, fault })
+    }
+}
+
+/// Whether the owner of a verifier key, whatever its name, signed a checkpoint of this history.
+fn is_signed(note: &str, key: &str, origin: &str) -> bool {
+    checkpoint::rename_key(key, origin).is_ok_and(|key| Checkpoint::open(note, &key).is_ok())
+}

@@ -1,0 +1,166 @@
+//! The histories in a backup: each is verified as `audit verify` verifies an export, against the checkpoints beside it.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, ensure};
+use identity_log::proof::trailer::Trailer;
+use identity_log::recorded::timestamp;
+use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
+use rayon::prelude::*;
+
+use super::checkpoints::{Checkpoints, Epoch};
+use super::fields::{Fields, rows_of};
+use super::format::Section;
+use crate::audit::line::{Envelope, Read};
+use crate::audit::report::Fault;
+use crate::audit::verify::history::History;
+
+/// What was found out about an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    /// Its id.
+    pub id: String,
+    /// How many events it has.
+    pub events: u64,
+    /// How many of them are proved to be what was signed.
+    pub proved: u64,
+    /// The epoch of its last checkpoint; 0 if it has none.
+    pub epoch: u64,
+}
+
+/// The histories, while events are read.
+#[derive(Default)]
+pub(super) struct Histories {
+    /// How many events each organization has, as `organization_heads` says.
+    heads: HashMap<String, u64>,
+    open: HashMap<String, Open>,
+    /// The position of the last event.
+    position: u64,
+}
+
+/// A history, while events are read.
+struct Open {
+    history: Result<History, Fault>,
+    epoch: u64,
+    events: u64,
+}
+
+impl Histories {
+    /// The position of the last event.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads rows of `organization_heads`.
+    pub(super) fn read_heads(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        let rows = rows_of(section, block)?;
+        let count = rows.len() as u64;
+        for row in rows {
+            let row = Fields::of(section, row)?;
+            self.heads.insert(row.text("organization_id")?.to_owned(), row.count("sequence")?);
+        }
+        Ok(count)
+    }
+
+    /// Reads rows of `events`, which come by position. They are hashed on all cores.
+    pub(super) fn read(
+        &mut self,
+        signed: &mut Checkpoints,
+        section: &Section,
+        block: &[u8],
+    ) -> anyhow::Result<u64> {
+        let rows = rows_of(section, block)?;
+        let count = rows.len() as u64;
+        let read: Vec<_> = rows
+            .into_par_iter()
+            .map(|row| Fields::of(section, row).and_then(|row| event(&row)))
+            .collect::<anyhow::Result<_>>()?;
+        for (position, read) in read {
+            self.position += 1;
+            ensure!(position == self.position, "event {} of the log is not in the backup", self.position);
+            self.take(read, signed)?;
+        }
+        Ok(count)
+    }
+
+    fn take(&mut self, read: Read, signed: &mut Checkpoints) -> anyhow::Result<()> {
+        let id = &read.event.organization_id;
+        if !self.open.contains_key(id) {
+            self.open.insert(id.clone(), Open::begin(id, signed.take(id)));
+        }
+        let open = self.open.get_mut(id).context("a history is gone")?;
+        open.events += 1;
+        if let Ok(history) = &mut open.history
+            && let Err(fault) = history.take_next(Ok(read))
+        {
+            open.history = Err(fault);
+        }
+        Ok(())
+    }
+
+    /// The organizations by id, and what is wrong, with the organization.
+    pub(super) fn finish(mut self, mut signed: Checkpoints) -> (Vec<Organization>, Vec<(String, String)>) {
+        let mut faults = std::mem::take(&mut signed.faults);
+        for id in self.heads.keys().cloned().chain(signed.left()) {
+            self.open.entry(id).or_insert_with_key(|id| Open::begin(id, signed.take(id)));
+        }
+        let mut organizations = vec![];
+        for (id, open) in self.open {
+            let head = self.heads.get(&id).copied().unwrap_or_default();
+            if head != open.events {
+                faults.push((id.clone(), format!("its head says {head} events, there are {}", open.events)));
+            }
+            let (organization, fault) = open.finish(id);
+            faults.extend(fault.map(|fault| (organization.id.clone(), fault.what)));
+            organizations.push(organization);
+        }
+        organizations.sort_by(|one, other| one.id.cmp(&other.id));
+        faults.sort();
+        (organizations, faults)
+    }
+}
+
+impl Open {
+    /// A history without a checkpoint is compared with the root of no events, which every history continues.
+    fn begin(id: &str, Epoch { number, mut checkpoints }: Epoch) -> Self {
+        let nothing =
+            || Checkpoint { origin: checkpoint::origin(id, 1), size: 0, root: Frontier::default().root() };
+        let last = checkpoints.pop().unwrap_or_else(nothing);
+        let mut history = History::begin(last, None, &Trailer::of_range(0, None));
+        if let Ok(history) = &mut history {
+            history.compare_with(checkpoints);
+        }
+        Self { history, epoch: number, events: 0 }
+    }
+
+    fn finish(self, id: String) -> (Organization, Option<Fault>) {
+        let Self { history, epoch, events } = self;
+        let mut trailer = Trailer::of_range(0, None);
+        if events > 0 {
+            trailer.add(events, 1, events);
+        }
+        let (proved, fault) = match history.and_then(|history| history.finish(trailer)) {
+            Ok(report) => (report.proved, None),
+            Err(fault) => (0, Some(fault)),
+        };
+        (Organization { id, events, proved, epoch }, fault)
+    }
+}
+
+/// The position of an event, and the event with the leaf hash that is stored beside it.
+fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read)> {
+    let envelope = Envelope {
+        organization_id: row.text("organization_id")?.to_owned(),
+        organization_sequence: row.bigint("organization_sequence")?,
+        aggregate_type: row.text("aggregate_type")?.to_owned(),
+        aggregate_id: row.text("aggregate_id")?.to_owned(),
+        sequence: row.bigint("sequence")?,
+        event_type: row.text("event_type")?.to_owned(),
+        event_version: row.text("event_version")?.to_owned(),
+        recorded_at: timestamp(row.timestamp("recorded_at")?),
+        payload: serde_json::from_slice(row.jsonb("payload")?)?,
+        metadata: serde_json::from_slice(row.jsonb("metadata")?)?,
+    };
+    let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
+    Ok((row.count("position")?, Read::of(envelope, leaf)?))
+}

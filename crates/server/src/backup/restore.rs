@@ -1,0 +1,191 @@
+//! Writes a verified backup into an empty database, in one transaction. The mark that is written with it stays until read models
+//! and proofs are ready, too.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use identity_log::copy;
+use identity_log::proof::key_lock;
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+
+use super::format::{Head, Section};
+use super::indexes::PutAside;
+use super::mark;
+use super::reader::{Next, Reader};
+use super::tables::{self, Fate, Table};
+use super::take::columns;
+use super::verify::Verified;
+use crate::{doctor, migrations};
+
+/// Settings of the connection that writes. Postgres notices within half a second that this process is gone.
+const SETTINGS: &str = "
+    set statement_timeout = 0;
+    set idle_in_transaction_session_timeout = 0;
+    set lock_timeout = '10s';
+    set maintenance_work_mem = '256MB';
+    set client_connection_check_interval = '500ms';";
+
+/// A restore that keeps every service from starting until it is dropped.
+#[derive(Debug)]
+pub struct Restoring {
+    connection: PgConnection,
+}
+
+impl Restoring {
+    /// Begins a restore into a database on which no service runs.
+    pub async fn begin(options: &PgConnectOptions) -> anyhow::Result<Self> {
+        let mut connection = options.clone().disable_statement_logging().connect().await?;
+        connection.execute(SETTINGS).await?;
+        let is_alone = key_lock::take_alone(&mut connection).await?;
+        ensure!(is_alone, "a service is running on this database: stop every process of it first");
+        connection.execute("set lock_timeout = '10s'").await?;
+        Ok(Self { connection })
+    }
+
+    /// Writes the rows of a backup, unless an earlier restore of the same backup has done so and was cut off later. `progress`
+    /// hears how many are written, and how many there will be.
+    pub async fn load(
+        &mut self,
+        pool: &PgPool,
+        path: &Path,
+        verified: &Verified,
+        progress: impl FnMut(u64, u64),
+    ) -> anyhow::Result<()> {
+        match mark::find(&mut self.connection).await? {
+            Some(backup) => ensure!(
+                backup == verified.sha256,
+                "another backup is being restored into this database, the one with the SHA-256 {backup}: finish that one, or give \
+                 an empty database"
+            ),
+            None => {
+                doctor::refuse_unusable(pool).await?;
+                make_shape(&mut self.connection, pool, &verified.head).await?;
+                self.write(path, verified, progress).await?;
+            }
+        }
+        migrations::run(pool).await
+    }
+
+    /// Without a commit nothing was written.
+    async fn write(
+        &mut self,
+        path: &Path,
+        verified: &Verified,
+        mut progress: impl FnMut(u64, u64),
+    ) -> anyhow::Result<()> {
+        let mut transaction = self.connection.begin().await?;
+        refuse_filled(&mut transaction).await?;
+        mark::set(&mut *transaction, &verified.sha256).await?;
+        let (mut reader, mut indexes) = (Reader::open(path)?, PutAside::default());
+        let (mut done, total) = (0, verified.head.rows.values().sum());
+        let end = loop {
+            match reader.advance()? {
+                Next::Section(section) => {
+                    let table = table(&section)?;
+                    indexes.add(&mut transaction, table.name).await?;
+                    let context = || format!("cannot write {}", table.name);
+                    let writing = write_section(&mut transaction, table, &section, &mut reader, |rows| {
+                        progress(done + rows, total)
+                    });
+                    done += writing.await.with_context(context)?;
+                }
+                Next::End(end) => break end,
+            }
+        };
+        ensure!(end.sha256 == verified.sha256, "the backup was changed while it was restored");
+        indexes.make(&mut transaction).await.context("cannot make the indexes")?;
+        transaction.execute(AFTERWARDS).await.context("cannot prepare the restored tables")?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Lets the log go on with another signing key than that of the backup.
+    pub async fn change_key(&mut self, name: &str) -> Result<(), sqlx::Error> {
+        sqlx::query("update log_head set sealing_key = $1 where sealing_key is not null")
+            .bind(name)
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+    }
+
+    /// Removes the mark, and lets services start.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        mark::remove(&mut self.connection).await?;
+        Ok(self.connection.close().await?)
+    }
+}
+
+/// The next introduction gets the number behind the last one. Of empty read models nothing may be known: the service rebuilds them.
+/// The planner knows the tables as they are now.
+const AFTERWARDS: &str = "
+    select setval(pg_get_serial_sequence('signing_key_introductions', 'number'), max(number))
+    from signing_key_introductions having max(number) is not null;
+    delete from read_models;
+    analyze;";
+
+/// Migrates an empty database as far as the backup was, since rows fit into the shape that they were taken from.
+async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &Head) -> anyhow::Result<()> {
+    let software = &head.software;
+    ensure!(
+        head.migrations.iter().all(|version| migrations::knows(*version)),
+        "the backup was taken by identityd {software}, which has migrations that this version does not know: restore it with that \
+         version"
+    );
+    let applied = migrations::versions(connection).await?;
+    ensure!(
+        applied.iter().all(|version| head.migrations.contains(version)),
+        "this database is in a newer shape than the backup, which was taken by identityd {software}: give an empty database without \
+         tables"
+    );
+    migrations::run_only(pool, &head.migrations).await
+}
+
+/// Fails if there is a row in a table that the restore fills.
+async fn refuse_filled(connection: &mut PgConnection) -> anyhow::Result<()> {
+    for Table { name, fate } in tables::kept() {
+        let condition = if fate == Fate::KeptRow { " where position <> 0" } else { "" };
+        let query = format!("select exists (select from {name}{condition})");
+        let is_filled: bool = sqlx::query_scalar(&query).fetch_one(&mut *connection).await?;
+        ensure!(
+            !is_filled,
+            "this database is not empty (there is something in {name}): restore into a new data directory, or into an empty database. \
+             A database that was served once has phone numbers; `identityd migrate` alone leaves it empty"
+        );
+    }
+    Ok(())
+}
+
+fn table(section: &Section) -> anyhow::Result<Table> {
+    let table = tables::kept().find(|table| table.name == section.table);
+    table.with_context(|| format!("this identityd does not know the table {} of the backup", section.table))
+}
+
+/// Writes the rows of a section. Returns how many there were.
+async fn write_section(
+    connection: &mut PgConnection,
+    table: Table,
+    section: &Section,
+    reader: &mut Reader,
+    mut progress: impl FnMut(u64),
+) -> anyhow::Result<u64> {
+    let known = columns(connection, table.name).await?;
+    if let Some((column, kind)) = section.columns.iter().find(|column| !known.contains(column)) {
+        bail!("the database has no column {column} of type {kind}");
+    }
+    if table.fate == Fate::KeptRow {
+        connection.execute(format!("delete from {}", table.name).as_str()).await?;
+    }
+    let statement = format!("copy {} ({}) from stdin (format binary)", table.name, section.columns_as_sql());
+    let mut sink = connection.copy_in_raw(&statement).await?;
+    sink.send(copy::HEADER).await?;
+    let (mut rows, mut blocks) = (0, reader.rows());
+    while let Some(block) = blocks.next_block()? {
+        rows += super::fields::rows_of(section, &block)?.len() as u64;
+        sink.send(block).await?;
+        progress(rows);
+    }
+    blocks.finish(section, rows)?;
+    sink.send(copy::END.to_be_bytes().as_slice()).await?;
+    sink.finish().await?;
+    Ok(rows)
+}

@@ -1,0 +1,83 @@
+//! Which tables are in a backup, and why the others are not. A test compares this list with a migrated database.
+
+/// A table of the schema `public`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is in a backup.
+    pub fate: Fate,
+}
+
+/// Whether a table is in a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its rows are in the backup, in this order if one is given.
+    Kept(Option<&'static str>),
+    /// The same. It has one row from its migration on, which a restore replaces.
+    KeptRow,
+    /// It is made again without the backup.
+    Derived,
+}
+
+/// All tables of the schema `public`, in the order in which a backup has them: what is needed to verify events comes before them.
+pub const TABLES: [Table; 20] = [
+    // Position, generation and sealing key of the log. The position follows from the events, the others do not.
+    Table { name: "log_head", fate: Fate::KeptRow },
+    // Follows from the events. It is kept as a second witness of how many there are.
+    Table { name: "organization_heads", fate: Fate::Kept(None) },
+    // Each is signed by two keys, of which one is gone.
+    Table { name: "signing_key_introductions", fate: Fate::Kept(Some("number")) },
+    // Signed once. A new signature would not show what was signed when.
+    Table { name: "checkpoints", fate: Fate::Kept(Some("organization_id, epoch, size")) },
+    // The log, with leaf hashes and seals.
+    Table { name: "events", fate: Fate::Kept(Some("position")) },
+    // Follows from the leaf hashes, but is what was signed, even if an event was changed since.
+    Table { name: "merkle_tiles", fate: Fate::Kept(None) },
+    // Signing keys of identities, vault keys, content of vault secrets, tokens of webhooks: nowhere else.
+    Table { name: "ciphertexts", fate: Fate::Kept(None) },
+    // Follows from the events, but only writers fold it: no command makes it again.
+    Table { name: "name_claims", fate: Fate::Kept(None) },
+    // The same.
+    Table { name: "webhook_owners", fate: Fate::Kept(None) },
+    // The numbers that operators loaded, and which of them rest.
+    Table { name: "phone_number_pool", fate: Fate::Kept(None) },
+    // The answers that repetitions get.
+    Table { name: "idempotency_records", fate: Fate::Kept(None) },
+    // When keys were used is no event.
+    Table { name: "api_key_uses", fate: Fate::Kept(None) },
+    // How far the log was read for webhooks, and what is still to be sent. Without these, webhooks are lost or sent again.
+    Table { name: "webhook_cursor", fate: Fate::KeptRow },
+    Table { name: "webhook_queue", fate: Fate::Kept(None) },
+    Table { name: "webhook_endpoints", fate: Fate::Kept(None) },
+    // What clients can look up of earlier attempts.
+    Table { name: "webhook_deliveries", fate: Fate::Kept(None) },
+    // To which addresses history is sent, and how far each has it.
+    Table { name: "webhook_log_endpoints", fate: Fate::Kept(None) },
+    // A rebuild of the read models writes it.
+    Table { name: "read_models", fate: Fate::Derived },
+    // A restore writes it.
+    Table { name: "restore_under_way", fate: Fate::Derived },
+    // The migrations write it. The head of a backup has their numbers.
+    Table { name: "_sqlx_migrations", fate: Fate::Derived },
+];
+
+impl Table {
+    /// Whether its rows are in a backup.
+    pub fn is_kept(&self) -> bool {
+        self.fate != Fate::Derived
+    }
+
+    /// The order of its rows in a backup, as SQL.
+    pub fn order(&self) -> String {
+        match self.fate {
+            Fate::Kept(Some(columns)) => format!(" order by {columns}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The tables whose rows are in a backup.
+pub fn kept() -> impl Iterator<Item = Table> {
+    TABLES.into_iter().filter(Table::is_kept)
+}

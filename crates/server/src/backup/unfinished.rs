@@ -1,0 +1,60 @@
+//! A file that gets its name when it is complete. Until then it has another one, so that a process that is killed leaves nothing
+//! that looks whole.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+
+/// What the name ends with until the file is complete.
+const SUFFIX: &str = ".unfinished";
+
+/// A file that is being written. It is removed if it is dropped before it is finished.
+pub(super) struct Unfinished {
+    file: File,
+    path: PathBuf,
+    name: PathBuf,
+}
+
+impl Unfinished {
+    /// Creates a file that only this account can read. What an earlier process has left of it is overwritten.
+    pub(super) fn create(name: &Path) -> anyhow::Result<Self> {
+        ensure!(fs::symlink_metadata(name).is_err(), "{} is there already", name.display());
+        let mut path = name.as_os_str().to_owned();
+        path.push(SUFFIX);
+        let path = PathBuf::from(path);
+        let context = || format!("cannot create {}", path.display());
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(&path).with_context(context)?;
+        ensure!(file.try_lock().is_ok(), "another process is writing {}", path.display());
+        file.set_permissions(Permissions::from_mode(0o600))
+            .and_then(|()| file.set_len(0))
+            .with_context(context)?;
+        Ok(Self { file, path, name: name.to_owned() })
+    }
+
+    /// Where it is written.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Flushes the file to disk and gives it its name. When this returns, both survive a crash.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let named = self
+            .file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.path, &self.name))
+            .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all());
+        named.with_context(|| format!("cannot finish {}", self.name.display()))
+    }
+}
+
+impl Drop for Unfinished {
+    /// A file that got its name is not there any more.
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.path));
+    }
+}

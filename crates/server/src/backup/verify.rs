@@ -1,0 +1,122 @@
+//! Verifies a backup. Needs neither the service nor a database. Memory grows with the number of aggregates and checkpoints, not
+//! with the number of events.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+
+use super::checkpoints::{Checkpoints, Keys};
+use super::fields::{Fields, rows_of};
+use super::format::{Head, Section, TYPES};
+use super::histories::Histories;
+pub use super::histories::Organization;
+use super::reader::{Next, Reader};
+use super::tables;
+
+/// The tables without which there is no log.
+const NEEDED: [&str; 5] =
+    ["log_head", "organization_heads", "signing_key_introductions", "checkpoints", "events"];
+
+/// What is known of a backup whose bytes are those that were written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified {
+    /// What its head says.
+    pub head: Head,
+    /// The hash in its last line, which stands for the whole file.
+    pub sha256: String,
+    /// What was found out about each organization.
+    pub organizations: Vec<Organization>,
+    /// What is wrong with histories, which were so when the backup was taken: the organization, and what it is.
+    pub faults: Vec<(String, String)>,
+    /// Whether signatures were checked, for which a key is needed.
+    pub are_signatures_checked: bool,
+}
+
+/// The state of a verification while sections are read.
+struct Verification {
+    keys: Keys,
+    checkpoints: Checkpoints,
+    histories: Histories,
+    /// What `log_head` says.
+    position: u64,
+}
+
+/// Verifies a backup. Fails if a byte of it is not the one that was written. `key` is the verifier key of the installation, under
+/// any name. `progress` hears how many rows were read, and how many there are.
+pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) -> anyhow::Result<Verified> {
+    let mut reader = Reader::open(path)?;
+    let head = reader.head().clone();
+    for table in NEEDED {
+        ensure!(head.rows.contains_key(table), "the backup has no {table}");
+    }
+    let total = head.rows.values().sum();
+    let mut verification = Verification {
+        keys: Keys::new(key),
+        checkpoints: Checkpoints::default(),
+        histories: Histories::default(),
+        position: 0,
+    };
+    let (mut done, mut last) = (0, None);
+    let end = loop {
+        let section = match reader.advance()? {
+            Next::Section(section) => section,
+            Next::End(end) => break end,
+        };
+        let place = place(&section)?;
+        ensure!(last.is_none_or(|last| last < place), "the sections of the backup are out of order");
+        last = Some(place);
+        let (mut rows, mut blocks) = (0, reader.rows());
+        while let Some(block) = blocks.next_block()? {
+            rows += verification.read(&section, &block)?;
+            progress(done + rows, total);
+        }
+        blocks.finish(&section, rows)?;
+        done += rows;
+    };
+    verification.finish(head, end.sha256, key.is_some())
+}
+
+/// The place of a section among the tables of a backup.
+fn place(section: &Section) -> anyhow::Result<usize> {
+    let place = tables::kept().position(|table| table.name == section.table);
+    ensure!(
+        section.columns.iter().all(|(_, kind)| TYPES.contains(&kind.as_str())),
+        "{} in the backup has a column of an unknown type",
+        section.table
+    );
+    place.with_context(|| format!("this identityd does not know the table {} of the backup", section.table))
+}
+
+impl Verification {
+    /// Reads a block. Returns how many rows it has.
+    fn read(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        match section.table.as_str() {
+            "log_head" => self.read_position(section, block),
+            "organization_heads" => self.histories.read_heads(section, block),
+            "signing_key_introductions" => self.keys.read(section, block),
+            "checkpoints" => self.checkpoints.read(&self.keys, section, block),
+            "events" => self.histories.read(&mut self.checkpoints, section, block),
+            _ => Ok(rows_of(section, block)?.len() as u64),
+        }
+    }
+
+    fn read_position(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        let rows = rows_of(section, block)?;
+        let count = rows.len() as u64;
+        for row in rows {
+            self.position = Fields::of(section, row)?.count("position")?;
+        }
+        Ok(count)
+    }
+
+    fn finish(self, head: Head, sha256: String, are_signatures_checked: bool) -> anyhow::Result<Verified> {
+        let events = self.histories.position();
+        ensure!(
+            events == self.position && events == head.events,
+            "the backup has {events} events, its head of the log says {}",
+            self.position
+        );
+        let (organizations, faults) = self.histories.finish(self.checkpoints);
+        Ok(Verified { head, sha256, organizations, faults, are_signatures_checked })
+    }
+}

@@ -1,0 +1,193 @@
+//! `identityd restore`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use identity_log::proof::signer::Signer;
+use identity_projections::{rebuild, tables};
+use serde_json::{Value, json};
+
+use identityd::backup::proofs::{self, Continuation, Word};
+use identityd::backup::restore::Restoring;
+use identityd::backup::verify::{self, Verified};
+use identityd::database::{self, Database, IfMissing};
+
+use super::backup::named;
+use super::interruption::Interruption;
+use super::output::Output;
+use super::progress::Progress;
+use super::projections::rebuild_all;
+use super::{Installation, with_database_until};
+
+/// How many ranges of the log are folded at the same time.
+const WORKERS: usize = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreFlags {
+    /// The backup
+    file: PathBuf,
+
+    /// The service that was backed up has written nothing since, and never will: its logs go on in the same epochs
+    #[arg(long)]
+    nothing_lost: bool,
+
+    /// The signing key of the backup is lost or was replaced since: go on with the one that is set, or with a new one
+    #[arg(long, conflicts_with = "nothing_lost")]
+    other_signing_key: bool,
+
+    /// Restore histories that are not what was signed, as they are. Exports of them are not verified
+    #[arg(long)]
+    allow_faults: bool,
+}
+
+impl RestoreFlags {
+    fn word(&self) -> Word {
+        match (self.nothing_lost, self.other_signing_key) {
+            (true, _) => Word::NothingLost,
+            (_, true) => Word::OtherKey,
+            _ => Word::PerhapsLost,
+        }
+    }
+}
+
+pub(super) async fn run(
+    flags: RestoreFlags,
+    installation: &Installation,
+    output: Output,
+) -> anyhow::Result<()> {
+    let verified = verify(&flags, installation)?;
+    with_database_until(&installation.database, IfMissing::Create, async |database, interruption| {
+        restore(&flags, &verified, installation, (database, interruption), output).await
+    })
+    .await
+}
+
+/// Verifies the whole file before there is a database.
+fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Verified> {
+    let key = if flags.other_signing_key { None } else { Some(signing_key(installation)?) };
+    let mut progress = Progress::start("verify");
+    let verified =
+        verify::file(&flags.file, key.as_deref(), |done, total| progress.reached(done, Some(total)));
+    progress.finish();
+    let verified = verified?;
+    ensure!(
+        verified.faults.is_empty() || flags.allow_faults,
+        "{} (if the signing key is another one than that of the backup, see --other-signing-key; --allow-faults restores a history \
+         as it is)",
+        named(&verified.faults).join("; ")
+    );
+    Ok(verified)
+}
+
+fn signing_key(installation: &Installation) -> anyhow::Result<String> {
+    installation.signing.verifier_key()?.with_context(|| {
+        format!(
+            "there is no signing key in {}: put the folder `signing` of the service that was backed up there; if it is lost, \
+             --other-signing-key makes a new key",
+            installation.signing.folder().display()
+        )
+    })
+}
+
+async fn restore(
+    flags: &RestoreFlags,
+    verified: &Verified,
+    installation: &Installation,
+    (database, interruption): (&Database, &mut Interruption),
+    output: Output,
+) -> anyhow::Result<()> {
+    let options = database::options(database.url())?;
+    let mut restoring = Restoring::begin(&options).await?;
+    let mut progress = Progress::start("restore");
+    let reached = |done, total| progress.reached(done, Some(total));
+    tokio::select! {
+        loaded = restoring.load(database.pool(), &flags.file, verified, reached) => loaded?,
+        () = interruption.arrives() => bail!("interrupted"),
+    }
+    progress.finish();
+    let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
+    rebuild_all(&tables(), settings, &options, interruption, output).await?;
+    let signer = installation.signing.signer(database.pool().clone())?.trusting_checkpoints(true);
+    if flags.other_signing_key {
+        restoring.change_key(&signer.key().introduced_name()).await?;
+    }
+    let logs = go_on(flags, verified, database, &signer).await?;
+    let secrets = secrets(installation, database).await?;
+    restoring.finish().await?;
+    let (json, lines) = report(verified, &logs, &secrets);
+    output.print_lines(&json, &lines)
+}
+
+async fn go_on(
+    flags: &RestoreFlags,
+    verified: &Verified,
+    database: &Database,
+    signer: &Signer,
+) -> anyhow::Result<Vec<(String, Continuation)>> {
+    let mut logs = vec![];
+    for organization in verified.organizations.iter().filter(|one| one.events > 0) {
+        let going_on = proofs::go_on(database.pool(), signer, organization, flags.word()).await;
+        let context = || format!("cannot check the log of {}", organization.id);
+        logs.push((organization.id.clone(), going_on.with_context(context)?));
+    }
+    Ok(logs)
+}
+
+/// Whether the secrets key opens what was restored. The service does not start without it, and says what to do.
+async fn secrets(installation: &Installation, database: &Database) -> anyhow::Result<String> {
+    let mut connection = database.pool().acquire().await?;
+    let examined = installation.secrets.examine(&mut connection).await;
+    Ok(examined.unwrap_or_else(|error| format!("{error:#}")))
+}
+
+fn report(verified: &Verified, logs: &[(String, Continuation)], secrets: &str) -> (Value, Vec<String>) {
+    let head = &verified.head;
+    let mut lines = vec![format!(
+        "restored: {} events of {} organizations, as they were at {}",
+        head.events, head.organizations, head.taken_at
+    )];
+    lines.extend(said_of_logs(logs));
+    lines.push(format!("secrets key: {secrets}"));
+    let logs: Vec<_> = logs.iter().map(|(id, going_on)| as_json(id, going_on)).collect();
+    let json = json!({
+        "sha256": verified.sha256, "taken_at": head.taken_at, "organizations": head.organizations,
+        "events": head.events, "rows": head.rows, "logs": logs, "secrets_key": secrets,
+    });
+    (json, lines)
+}
+
+/// What the operator has to know of the logs.
+fn said_of_logs(logs: &[(String, Continuation)]) -> Vec<String> {
+    let begun: Vec<&str> = logs
+        .iter()
+        .filter(|(_, going_on)| matches!(going_on, Continuation::New { .. }))
+        .map(|(id, _)| id.as_str())
+        .collect();
+    let mut lines = vec![];
+    if !begun.is_empty() {
+        lines.push(format!(
+            "{} logs begin a new epoch, since events may have been signed that this backup does not have; auditors get the new keys \
+             with GET /api/v1/log/key: {}",
+            begun.len(),
+            begun.join(" ")
+        ));
+    }
+    for (id, going_on) in logs {
+        if let Continuation::Refused(refusal) = going_on {
+            lines.push(format!(
+                "the log of {id} is not signed any more: {refusal}; find out which history is the right one, then run `identityd audit \
+                 new-epoch --org {id}`"
+            ));
+        }
+    }
+    lines
+}
+
+fn as_json(id: &str, going_on: &Continuation) -> Value {
+    match going_on {
+        Continuation::Same => json!({ "organization": id, "epoch": "same" }),
+        Continuation::New { epoch } => json!({ "organization": id, "epoch": epoch }),
+        Continuation::Refused(refusal) => json!({ "organization": id, "refused": refusal.to_string() }),
+    }
+}

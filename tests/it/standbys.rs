@@ -1,0 +1,85 @@
+//! Where commits wait for a standby and none confirms them, this may be a primary that was replaced without noticing. What it
+//! says may be out of date, so it is not passed on.
+
+use std::thread;
+
+use identityd::settings::PostgresLayer;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::harness::{World, eventually};
+
+/// How many lookups of identities were answered from memory.
+const HITS: &str = r#"identityd_cache_lookups_total{kind="identity",outcome="hit"}"#;
+
+/// Makes commits wait for a standby with this name; for none without one.
+fn commits_wait_for(world: &World, standby: &str) {
+    world.database().execute(&format!("alter system set synchronous_standby_names = '{standby}'"));
+    world.database().execute("select pg_reload_conf()");
+}
+
+#[test]
+fn nothing_is_read_from_a_primary_that_no_standby_confirms() {
+    let postgres = PostgresLayer { max_unconfirmed_seconds: Some(1), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let (admin, stranger) = (world.admin(), world.stranger());
+    admin.create("alpha");
+    commits_wait_for(&world, "nobody");
+    thread::scope(|scope| {
+        let created = scope.spawn(|| admin.post("/identities", &json!({"agent_handle": "beta"})));
+        for path in ["/identities", "/identities/alpha", "/events", "/api-keys"] {
+            eventually("a read is refused", || admin.get(path).status == 503);
+            assert_eq!(admin.get(path).must_be(503).json()["code"], "unavailable");
+        }
+        let not_ready = stranger.raw("GET", "/readyz", b"").must_be(503);
+        assert!(not_ready.detail().as_str().unwrap().contains("standby"), "{:?}", not_ready.detail());
+        stranger.raw("GET", "/healthz", b"").must_be(200);
+        commits_wait_for(&world, "");
+        created.join().unwrap().created();
+    });
+    eventually("reads are answered again", || admin.get("/identities/alpha").status == 200);
+    stranger.raw("GET", "/readyz", b"").must_be(200);
+    assert_eq!(admin.get("/identities").ok().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_kept_in_memory_is_not_trusted_without_a_confirmation() {
+    let postgres = PostgresLayer { max_unconfirmed_seconds: Some(3_600), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let admin = world.admin();
+    admin.create("alpha");
+    let hits = || admin.metrics().value(HITS);
+    commits_wait_for(&world, "nobody");
+    eventually("every read is answered from the database", || {
+        let before = hits();
+        admin.get("/identities/alpha").ok();
+        hits() == before
+    });
+    commits_wait_for(&world, "");
+    eventually("reads are answered from memory again", || {
+        let before = hits();
+        admin.get("/identities/alpha").ok();
+        hits() > before
+    });
+}
+
+#[test]
+fn a_create_that_was_carried_out_after_all_is_answered_when_it_is_sent_again() {
+    let postgres = PostgresLayer { database_timeout_seconds: Some(2), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let (admin, body) = (world.admin(), json!({"agent_handle": "alpha", "description": "the first"}));
+    commits_wait_for(&world, "nobody");
+    let unknown = admin.post("/identities", &body).must_be(503);
+    assert_eq!(unknown.json()["code"], "outcome_unknown");
+    commits_wait_for(&world, "");
+    eventually("the identity is there", || admin.get("/identities/alpha").status == 200);
+    let events = world.events();
+    let made = admin.post("/identities", &body).created();
+    assert_eq!(made, admin.get("/identities/alpha").ok());
+    assert_eq!(world.events(), events);
+    let other = json!({"agent_handle": "alpha", "description": "another"});
+    admin.post("/identities", &other).refused_as(409, "agent_handle_unavailable");
+    let another = world.another_admin(world.organization_id());
+    let another = world.holder_of(another.api_key.expose_secret());
+    another.post("/identities", &body).refused_as(409, "agent_handle_unavailable");
+}
