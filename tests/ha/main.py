@@ -49,7 +49,7 @@ class Trial:
 
     def __init__(self, cell):
         self.cell = cell
-        self.key = cell.create_organization()["api_key"]
+        self.key = cell.create_organization()
         self.record = Record()
         self.follower = Follower(address("api"), self.key, self.record)
         self.auditor = Auditor(address("api"), self.key)
