@@ -27,8 +27,9 @@ def as_account():
 
 
 def environment(changes):
-    """Nothing of our own environment but the path: a PGDATA or a DATABASE_URL would change what is tested."""
-    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "NO_PROXY": "127.0.0.1"} | changes
+    """Nothing of our own environment but the path: a PGDATA or a DATABASE_URL would change what is tested. HAProxy is where
+    only root looks by itself."""
+    return {"PATH": f"{os.environ['PATH']}:/usr/sbin", "LC_ALL": "C.UTF-8", "NO_PROXY": "127.0.0.1"} | changes
 
 
 def run(arguments, changes, timeout=60):
