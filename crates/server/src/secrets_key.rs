@@ -1,5 +1,5 @@
-//! The secrets key, under which signing keys of identities and tokens of webhook subscriptions are sealed. It is the file `secrets.key` of the data directory,
-//! unless the settings name another file.
+//! The secrets key, under which signing keys of identities, tokens of webhook subscriptions and signing keys of log endpoints are
+//! sealed. It is the file `secrets.key` of the data directory, unless the settings name another file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use identity_domain::Kind;
 use identity_log::signing_keys::{self, SecretsKey};
 use identity_log::{ciphertexts, webhook_tokens};
+use identity_webhooks::log_endpoints;
 use secrecy::ExposeSecret as _;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -68,32 +69,40 @@ impl SecretsSettings {
 
     fn missing(&self) -> String {
         format!(
-            "{} is missing, and signing keys of identities and tokens of webhook subscriptions are sealed with it: restore it \
-             from a backup; if there is none, put 32 random bytes in base64 there (mode 600), create these signing keys again, \
-             and set these tokens again",
+            "{} is missing, and signing keys of identities, tokens of webhook subscriptions and signing keys of log endpoints are \
+             sealed with it: restore it from a backup; if there is none, put 32 random bytes in base64 there (mode 600), create \
+             these signing keys and these log endpoints again, and set these tokens again",
             self.file.display()
         )
     }
 
     /// Fails unless the key is there, private, and opens everything that is sealed. Changes nothing.
     pub async fn examine(&self, connection: &mut PgConnection) -> anyhow::Result<String> {
-        let keys = signing_keys::all_sealed(&mut *connection).await.context("cannot read sealed secrets")?;
-        let tokens = webhook_tokens::all_sealed(connection).await.context("cannot read sealed secrets")?;
+        let cannot_read = "cannot read sealed secrets";
+        let keys = signing_keys::all_sealed(&mut *connection).await.context(cannot_read)?;
+        let tokens = webhook_tokens::all_sealed(&mut *connection).await.context(cannot_read)?;
+        let endpoints = log_endpoints::all_sealed(connection).await.context(cannot_read)?;
         let Some(key) = self.existing()? else {
-            if keys.is_empty() && tokens.is_empty() {
+            if keys.is_empty() && tokens.is_empty() && endpoints.is_empty() {
                 return Ok("nothing is sealed yet, and there is no key yet".to_owned());
             }
             bail!("{}", self.missing());
         };
         let is_open = |owner: &Uuid, sealed: &[u8]| key.open(*owner, sealed).is_ok();
         self.all_open("signing keys", "identity", &keys, is_open, "create these signing keys again")?;
+        let remedy = "create these log endpoints again";
+        self.all_open("signing keys of log endpoints", "log endpoint", &endpoints, is_open, remedy)?;
         let is_open = |owner: &Uuid, sealed: &[u8]| webhook_tokens::open(&key, *owner, sealed).is_ok();
         self.all_open("tokens", "webhook subscription", &tokens, is_open, "set these tokens again")?;
-        let tokens = match tokens.len() {
-            0 => String::new(),
-            count => format!(" and {count} tokens of webhook subscriptions"),
+        let and = |count: usize, what: &str| {
+            if count == 0 { String::new() } else { format!(" and {count} {what}") }
         };
-        Ok(format!("opens all {} signing keys{tokens}", keys.len()))
+        Ok(format!(
+            "opens all {} signing keys{}{}",
+            keys.len(),
+            and(endpoints.len(), "signing keys of log endpoints"),
+            and(tokens.len(), "tokens of webhook subscriptions")
+        ))
     }
 
     /// Fails if the key does not open one of these.
@@ -122,5 +131,5 @@ impl SecretsSettings {
 /// Whether anything is sealed under the secrets key.
 async fn is_any_sealed(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let names = [(Kind::Identity, signing_keys::NAME), (Kind::WebhookSubscription, webhook_tokens::NAME)];
-    ciphertexts::is_any_there(pool, &names).await
+    Ok(ciphertexts::is_any_there(pool, &names).await? || log_endpoints::is_any_there(pool).await?)
 }

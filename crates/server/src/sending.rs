@@ -25,9 +25,9 @@ impl SendingWebhooks {
         primary: &Primary,
     ) -> Self {
         let fan_out = {
-            let (webhooks, head) = (webhooks.clone(), head.clone());
+            let (webhooks, head, log) = (webhooks.clone(), head.clone(), log.clone());
             // It ends because nobody tells it of the log any more.
-            spawn(readiness, primary, move |_| webhooks.fan_out(head.clone()).run())
+            spawn(readiness, primary, move |_| webhooks.fan_out(head.clone(), log.clone()).run())
         };
         let dispatcher = {
             let webhooks = webhooks.clone();

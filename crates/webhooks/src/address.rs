@@ -16,7 +16,8 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 pub use networks::reserved_for;
-pub use resolver::{Resolver, SystemResolver};
+pub use resolver::{Resolver, SystemResolver, Turn};
+pub(crate) use resolver::{counted_as_now, counted_for};
 
 /// The port of https, which is always allowed.
 const HTTPS_PORT: u16 = 443;
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// The name of the host could not be looked up in time.
     #[error("{0} could not be resolved within 2 s")]
     Unresolved(String),
+    /// The name of the host was not looked up, since too many others are.
+    #[error("{0} was not resolved: too many names of the organization, or of all, are being resolved")]
+    Busy(String),
 }
 
 /// Checks the text of a URL, and its address if its host is one. Names are not resolved.
@@ -168,7 +172,8 @@ fn without_address(refusal: Refusal) -> Refusal {
 }
 
 async fn resolve(name: &str, resolver: &dyn Resolver) -> Result<Vec<IpAddr>, Refusal> {
-    let resolution = tokio::time::timeout(RESOLUTION_TIMEOUT, resolver.addresses(name)).await;
+    let turn = resolver.turn().await.ok_or_else(|| Refusal::Busy(name.to_owned()))?;
+    let resolution = tokio::time::timeout(RESOLUTION_TIMEOUT, resolver.addresses(name, turn)).await;
     let addresses = resolution.map_err(|_| Refusal::Unresolved(name.to_owned()))?;
     let addresses = addresses.ok().filter(|addresses| !addresses.is_empty());
     addresses.ok_or_else(|| Refusal::Unknown(name.to_owned()))

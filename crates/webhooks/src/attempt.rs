@@ -5,6 +5,7 @@ mod tests;
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::ring;
 use url::Url;
 
-use crate::address::{Policy, Resolver};
+use crate::address::{Policy, Refusal, Resolver};
 use crate::connector::GuardedConnector;
 use crate::schedule::Outcome;
 
@@ -82,6 +83,8 @@ pub struct Attempt {
     pub retry_after: Option<Duration>,
     /// How long it took.
     pub duration: Duration,
+    /// Whether nothing was tried, since this service had no room to resolve the name.
+    pub is_postponed: bool,
 }
 
 impl Attempt {
@@ -135,7 +138,10 @@ impl Sender {
         let timed_out = || format!("no complete answer within {} ms", self.timeout.as_millis());
         let response = match tokio::time::timeout_at(deadline, self.client.request(request)).await {
             Err(_elapsed) => return Attempt::failed(timed_out()),
-            Ok(Err(error)) => return Attempt::failed(with_causes(&error)),
+            Ok(Err(error)) => {
+                let is_postponed = is_busy(&error);
+                return Attempt { is_postponed, ..Attempt::failed(with_causes(&error)) };
+            }
             Ok(Ok(response)) => response,
         };
         let (status, retry_after) = (response.status(), retry_after(&response));
@@ -145,16 +151,16 @@ impl Sender {
             Ok(read) => read.err().map(|error| with_causes(&error)),
         };
         let body = Some(String::from_utf8_lossy(&start).replace('\0', "\u{fffd}"));
-        Attempt { status: Some(status.as_u16()), body, error, retry_after, duration: Duration::ZERO }
+        Attempt { status: Some(status.as_u16()), body, error, retry_after, ..Attempt::default() }
     }
 }
 
-/// A URL is written as browsers write it: names in Punycode, and other characters than those of URLs escaped.
 /// The host of a URL, for lines of the log: the path can be a secret.
 pub(crate) fn host_of(url: &str) -> Option<String> {
     Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
+/// A URL is written as browsers write it: names in Punycode, and other characters than those of URLs escaped.
 fn request(url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>, Unsendable> {
     let uri: Uri = Url::parse(url)?.as_str().parse().map_err(hyper::http::Error::from)?;
     let mut request = Request::builder().method(Method::POST).uri(uri).body(Full::new(body))?;
@@ -187,6 +193,15 @@ fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
         let now = httpdate::parse_http_date(response.headers().get(header::DATE)?.to_str().ok()?).ok()?;
         httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
     })
+}
+
+/// Whether a name only waited to be resolved.
+fn is_busy(error: &(dyn Error + 'static)) -> bool {
+    let refusal = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+        .and_then(|refusal| refusal.downcast_ref::<Refusal>());
+    matches!(refusal, Some(Refusal::Busy(_))) || error.source().is_some_and(is_busy)
 }
 
 /// What an error says, and each of its causes that says something else.

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::address::{Policy, Resolver};
+use crate::address::{Policy, Resolver, counted_as_now};
 
 /// Resolves the host of a URL, checks its addresses, and connects to one of them. Nothing is resolved after the check. It
 /// knows no proxy. The host of the URL stays what TLS and the header `Host` name.
@@ -52,6 +52,6 @@ impl Service<Uri> for GuardedConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        self.clone().connect(uri).boxed()
+        counted_as_now(self.clone().connect(uri)).boxed()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identity_log::ids;
 use identity_projections::identities::Viewer;
-use sqlx::{FromRow, PgExecutor, PgPool};
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -51,34 +51,42 @@ const IS_REPLAYABLE: &str = "exists (select from read_model.webhook_subscription
 
 /// Deliveries of an organization that this viewer may see, newest first: all for an admin, those of its own subscriptions for an
 /// agent.
+///
+/// The statement walks through one index in the order of the list: that of the subscription, the identity or the organization. The
+/// planner does not see the values. Several conditions would seem to leave so few rows that it would select and sort them all, so
+/// the others stand in a `case`, which it does not look into.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     filter: &Filter,
 ) -> Result<Vec<Listed>, sqlx::Error> {
-    sqlx::query_as(&format!(
-        "select {COLUMNS}, {IS_REPLAYABLE}
-         from webhook_deliveries
-         where organization_id = $1
-           and ($2::uuid is null or identity_id = $2)
-           and ($3::uuid is null or endpoint_id = $3)
-           and $4::uuid is null
-           and ($5::text is null or event_type = $5)
-           and ($6::boolean is null or $6 = (error_detail is null and response_status between 200 and 299))
-         order by created_at desc, id desc
-         limit $7 offset $8"
-    ))
-    .bind(organization_id)
-    .bind(viewer.agent_id())
-    .bind(filter.subscription_id)
-    .bind(filter.phone_number_id)
-    .bind(filter.event_type.as_deref())
-    .bind(filter.success)
-    .bind(filter.limit)
-    .bind(filter.offset)
-    .fetch_all(executor)
-    .await
+    if filter.phone_number_id.is_some() {
+        return Ok(vec![]);
+    }
+    let mut query = QueryBuilder::<Postgres>::new(format!(
+        "select {COLUMNS}, {IS_REPLAYABLE} from webhook_deliveries where "
+    ));
+    let agent = viewer.agent_id();
+    match (filter.subscription_id, agent) {
+        (Some(subscription), _) => query.push("endpoint_id = ").push_bind(subscription),
+        (None, Some(agent)) => query.push("identity_id = ").push_bind(agent),
+        (None, None) => query.push("organization_id = ").push_bind(organization_id),
+    };
+    query.push(" and case when organization_id = ").push_bind(organization_id);
+    if let Some(agent) = agent {
+        query.push(" and identity_id = ").push_bind(agent);
+    }
+    if let Some(event_type) = &filter.event_type {
+        query.push(" and event_type = ").push_bind(event_type);
+    }
+    if let Some(success) = filter.success {
+        query.push(" and (error_detail is null and coalesce(response_status, 0) between 200 and 299) = ");
+        query.push_bind(success);
+    }
+    query.push(" then true else false end order by created_at desc, id desc limit ").push_bind(filter.limit);
+    query.push(" offset ").push_bind(filter.offset);
+    query.build_query_as().fetch_all(executor).await
 }
 
 /// The newest deliveries to a subscription, for the operator.
@@ -96,17 +104,30 @@ pub async fn newest(
     .await
 }
 
+/// A delivery that somebody wants to be sent again, and where its subscription is at present.
+#[derive(Debug, Clone, FromRow)]
+pub struct Repeatable {
+    #[sqlx(flatten)]
+    delivery: Delivery,
+    /// `None` if the subscription is gone or disabled.
+    present_url: Option<String>,
+    has_auth_token: Option<bool>,
+    now: OffsetDateTime,
+}
+
 /// The delivery with this id, if this viewer may see it.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Delivery>, sqlx::Error> {
+) -> Result<Option<Repeatable>, sqlx::Error> {
     sqlx::query_as(&format!(
-        "select {COLUMNS}
-         from webhook_deliveries
-         where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)"
+        "select delivery.*, subscription.url as present_url, has_auth_token, now() as now
+         from (select {COLUMNS} from webhook_deliveries
+               where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)) as delivery
+         left join read_model.webhook_subscriptions as subscription
+              on subscription.id = endpoint_id and status = 'active'"
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())
@@ -117,27 +138,21 @@ pub async fn find(
 
 impl Webhooks {
     /// Sends a delivery again, once and at once: the same event to the present URL of its subscription, signed anew. Returns the
-    /// new row; `None` if the subscription is gone or disabled.
-    pub async fn replay(&self, delivery: &Delivery) -> Result<Option<Delivery>, sqlx::Error> {
-        let pool = &self.delivering.pool;
-        let target: Option<(String, bool, OffsetDateTime)> = sqlx::query_as(
-            "select url, has_auth_token, now()
-             from read_model.webhook_subscriptions
-             where id = $1 and status = 'active'",
-        )
-        .bind(delivery.endpoint_id)
-        .fetch_optional(pool)
-        .await?;
-        let Some((url, has_auth_token, now)) = target else { return Ok(None) };
+    /// new row; `None` if the subscription is gone or disabled, or if the delivery was deleted meanwhile. No transaction is open
+    /// while the receiver is waited for: that would occupy a connection for as long.
+    pub async fn replay(&self, repeatable: &Repeatable) -> Result<Option<Delivery>, sqlx::Error> {
+        let Repeatable { delivery, present_url: Some(url), now, .. } = repeatable else { return Ok(None) };
         let id = ids::mint();
         let Delivery { endpoint_id, identity_id, .. } = *delivery;
-        let target = Target { url: &url, endpoint_id, identity_id, has_auth_token };
-        let sent = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, now).await;
+        let has_auth_token = repeatable.has_auth_token.unwrap_or_default();
+        let organization_id = &delivery.organization_id;
+        let target = Target { url, organization_id, endpoint_id, identity_id, has_auth_token };
+        let sent = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, *now).await;
         let attempt = sent.unwrap_or_else(|error| Attempt::failed(error.to_string()));
         self.delivering.metrics.count(attempt.outcome());
-        let replayed = replayed(delivery, id, &url, &attempt, now);
-        insert(pool, &replayed, delivery.id).await?;
-        Ok(Some(replayed))
+        let replayed = replayed(delivery, id, url, &attempt, *now);
+        let is_kept = insert(&self.delivering.pool, &replayed, delivery.id).await?;
+        Ok(is_kept.then_some(replayed))
     }
 }
 
@@ -155,13 +170,17 @@ fn replayed(delivery: &Delivery, id: Uuid, url: &str, attempt: &Attempt, now: Of
     }
 }
 
-/// Nothing is written if the delivery that is repeated was erased in the meantime.
-async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query(&format!(
-        "insert into webhook_deliveries ({COLUMNS})
+/// Nothing is written if the delivery that is repeated was deleted meanwhile. Its lock waits for whoever deletes it at the same
+/// time: otherwise a copy would outlive it. Returns whether something was written.
+async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(&format!(
+        "with repeated as (
+             select id from webhook_deliveries where id = $16 for key share
+         )
+         insert into webhook_deliveries ({COLUMNS})
          select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
-         where exists (select from read_model.webhook_subscriptions where id = $3)
-           and exists (select from webhook_deliveries where id = $16)"
+         from repeated
+         where exists (select from read_model.webhook_subscriptions where id = $3)"
     ))
     .bind(delivery.id)
     .bind(&delivery.organization_id)
@@ -181,7 +200,7 @@ async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<()
     .bind(repeated)
     .execute(pool)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() > 0)
 }
 
 /// Deletes deliveries that are older than `retention`, and what could not be sent for so long. Returns how many.

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use identity_domain::Command;
-use identity_domain::webhook_subscription::{Command as SubscriptionCommand, DisableReason};
+use identity_domain::webhook_subscription::DisableReason;
 use identity_log::signing_keys::{self, SecretsKey, SigningKeyError};
 use identity_log::webhook_tokens::{self, TokenError};
-use identity_log::{Actor, Append, Fate, Log, Metadata, ids};
+use identity_log::{Log, ids};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -19,7 +18,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::address::counted_for;
 use crate::attempt::{Attempt, Sender, host_of};
+use crate::disabling::disable;
 use crate::metrics::Metrics;
 use crate::queue::claims::{self, Capacity, Claim};
 use crate::queue::records;
@@ -63,9 +64,12 @@ pub struct Dispatcher {
     wake: Arc<Notify>,
 }
 
-/// Why a request cannot be signed.
+/// Why the receiver was not asked: this service could not do its part. It is no failure of the receiver.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HeaderError {
+pub(crate) enum Unsent {
+    /// Too many names are being resolved.
+    #[error("the name of the host waits to be resolved")]
+    Busy,
     /// The identity has no signing key.
     #[error("identity {0} has no signing key")]
     NoKey(Uuid),
@@ -178,14 +182,19 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
         }
     }
     if let Next::Disable(reason) = next {
-        disable(&log, &claim, reason).await;
+        let reason = match reason {
+            Reason::Gone => DisableReason::Gone,
+            Reason::Failing => DisableReason::Failing,
+        };
+        let url = Some(claim.url);
+        disable(&log, &claim.organization_id, claim.endpoint_id, url, reason, claim.id).await;
     }
     claim.id
 }
 
-/// The service could not sign a delivery. The receiver was not asked: nothing counts as a failure of it.
-async fn give_back(delivering: &Delivering, claim: &Claim, error: &HeaderError) {
-    tracing::warn!(error = error as &dyn Error, delivery = %claim.id, "cannot sign a webhook, trying again later");
+/// The service could not do its part. The receiver was not asked: nothing counts as a failure of it.
+async fn give_back(delivering: &Delivering, claim: &Claim, error: &Unsent) {
+    tracing::warn!(error = error as &dyn Error, delivery = %claim.id, "cannot send a webhook at present, trying again later");
     if let Err(error) = claims::give_back(&delivering.pool, claim).await {
         tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "a webhook waits until its lease ends");
     }
@@ -212,9 +221,10 @@ impl Delivering {
         self.timeout + LEASE_MARGIN
     }
 
-    async fn attempt(&self, claim: &Claim, id: Uuid) -> Result<Attempt, HeaderError> {
+    async fn attempt(&self, claim: &Claim, id: Uuid) -> Result<Attempt, Unsent> {
         let target = Target {
             url: &claim.url,
+            organization_id: &claim.organization_id,
             endpoint_id: claim.endpoint_id,
             identity_id: claim.identity_id,
             has_auth_token: claim.has_auth_token,
@@ -230,16 +240,18 @@ impl Delivering {
         event_id: &str,
         payload: &str,
         moment: OffsetDateTime,
-    ) -> Result<Attempt, HeaderError> {
+    ) -> Result<Attempt, Unsent> {
         let body = Bytes::copy_from_slice(payload.as_bytes());
         let signed = Signed { request_id: &id.to_string(), event_id, moment, body: &body };
         let headers = self.headers(target, &signed).await?;
-        Ok(self.sender.send(target.url, headers, body).await)
+        let sending = self.sender.send(target.url, headers, body);
+        let attempt = counted_for(target.organization_id, sending).await;
+        if attempt.is_postponed { Err(Unsent::Busy) } else { Ok(attempt) }
     }
 
-    async fn headers(&self, target: &Target<'_>, signed: &Signed<'_>) -> Result<HeaderMap, HeaderError> {
+    async fn headers(&self, target: &Target<'_>, signed: &Signed<'_>) -> Result<HeaderMap, Unsent> {
         let key = signing_keys::find(&self.pool, &self.secrets_key, target.identity_id).await?;
-        let mut headers = signed.headers(&key.ok_or(HeaderError::NoKey(target.identity_id))?)?;
+        let mut headers = signed.headers(&key.ok_or(Unsent::NoKey(target.identity_id))?)?;
         if target.has_auth_token
             && let Some(token) =
                 webhook_tokens::find(&self.pool, &self.secrets_key, target.endpoint_id).await?
@@ -256,40 +268,10 @@ impl Delivering {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) url: &'a str,
+    pub(crate) organization_id: &'a str,
     pub(crate) endpoint_id: Uuid,
     pub(crate) identity_id: Uuid,
     pub(crate) has_auth_token: bool,
-}
-
-/// Disables a subscription. If that fails, the next failure of the endpoint disables it.
-async fn disable(log: &Log, claim: &Claim, reason: Reason) {
-    let reason = match reason {
-        Reason::Gone => DisableReason::Gone,
-        Reason::Failing => DisableReason::Failing,
-    };
-    let append = Append {
-        organization_id: claim.organization_id.clone(),
-        aggregate_id: claim.endpoint_id.to_string(),
-        command: Command::WebhookSubscription(SubscriptionCommand::Disable {
-            reason,
-            url: Some(claim.url.clone()),
-        }),
-        actor: Actor::Service,
-        secret_sha256: String::new(),
-        metadata: Metadata::new(&Actor::Service, &claim.id.to_string()),
-        expected_version: None,
-        repeatable: None,
-        ciphertexts: vec![],
-        companion: None,
-        fate: Fate::default(),
-    };
-    let (subscription, reason) = (claim.endpoint_id, reason.as_str());
-    match log.append(append).await {
-        Ok(_) => tracing::warn!(%subscription, reason, "disabled a webhook subscription"),
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn Error, %subscription, "cannot disable a webhook subscription");
-        }
-    }
 }
 
 impl Next {

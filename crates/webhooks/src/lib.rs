@@ -6,6 +6,7 @@
 //! - [`attempt`]: one POST and its answer.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
+//! - `disabling`: ends the sending to a subscription.
 //! - [`deliveries`]: what was sent and what was answered.
 //! - [`log_endpoints`]: the whole history of an organization, in order.
 
@@ -13,6 +14,7 @@ pub mod address;
 pub mod attempt;
 mod connector;
 pub mod deliveries;
+mod disabling;
 mod dispatcher;
 pub mod log_endpoints;
 pub mod metrics;
@@ -29,7 +31,7 @@ use identity_log::signing_keys::SecretsKey;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 
-use crate::address::{Policy, Refusal, Resolver, SystemResolver};
+use crate::address::{Policy, Refusal, Resolver, SystemResolver, counted_for};
 use crate::attempt::Sender;
 use crate::dispatcher::Delivering;
 use crate::metrics::Metrics;
@@ -37,6 +39,7 @@ use crate::schedule::Schedule;
 
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
+pub use crate::queue::backlog::WaitingLimits;
 pub use crate::queue::fan_out::FanOut;
 
 /// The settings of webhooks.
@@ -50,6 +53,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long deliveries are kept.
     pub retention: Duration,
+    /// How many deliveries may wait.
+    pub waiting: WaitingLimits,
 }
 
 /// What the parts of webhooks share, and what requests need of them. Cheap to clone.
@@ -58,6 +63,7 @@ pub struct Webhooks {
     delivering: Delivering,
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolver>,
+    waiting: WaitingLimits,
     wake: Arc<Notify>,
 }
 
@@ -69,21 +75,24 @@ impl Webhooks {
         settings: &Settings,
         metrics: Metrics,
     ) -> Result<Self, attempt::SenderError> {
-        let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver::default());
-        let sender = Sender::new(settings.policy.clone(), Arc::clone(&resolver), settings.timeout)?;
+        // What is sent does not wait for what is saved: each has a resolver of its own.
+        let [resolver, of_sender]: [Arc<dyn Resolver>; 2] =
+            [Arc::new(SystemResolver::default()), Arc::new(SystemResolver::default())];
+        let sender = Sender::new(settings.policy.clone(), of_sender, settings.timeout)?;
         let (schedule, timeout) = (Arc::new(settings.schedule.clone()), settings.timeout);
         let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout };
-        Ok(Self { delivering, policy: Arc::new(settings.policy.clone()), resolver, wake: Arc::default() })
+        let policy = Arc::new(settings.policy.clone());
+        Ok(Self { delivering, policy, resolver, waiting: settings.waiting, wake: Arc::default() })
     }
 
-    /// Whether something may be sent to a URL, as far as can be said at present: its host is resolved.
-    pub async fn check(&self, url: &str) -> Result<(), Refusal> {
-        self.policy.reach(url, &*self.resolver).await.map(drop)
+    /// Whether an organization may have something sent to a URL, as far as can be said at present: its host is resolved.
+    pub async fn check(&self, organization: &str, url: &str) -> Result<(), Refusal> {
+        counted_for(organization, self.policy.reach(url, &*self.resolver)).await.map(drop)
     }
 
     /// The task that reads the log.
-    pub fn fan_out(&self, head: watch::Receiver<Head>) -> FanOut {
-        FanOut::new(self.delivering.pool.clone(), head, Arc::clone(&self.wake))
+    pub fn fan_out(&self, head: watch::Receiver<Head>, log: Log) -> FanOut {
+        FanOut::new(self.delivering.pool.clone(), head, log, Arc::clone(&self.wake), self.waiting)
     }
 
     /// The task that sends histories to log endpoints.

@@ -144,3 +144,13 @@ pub async fn replay(
     .fetch_optional(executor)
     .await
 }
+
+/// All sealed signing keys, each with its endpoint. For the doctor.
+pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
+    sqlx::query_as("select id, signing_key from webhook_log_endpoints order by id").fetch_all(executor).await
+}
+
+/// Whether there is a log endpoint of any organization.
+pub async fn is_any_there(executor: impl PgExecutor<'_>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from webhook_log_endpoints)").fetch_one(executor).await
+}

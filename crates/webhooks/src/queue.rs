@@ -15,11 +15,14 @@
 //! disk (`synchronous_commit = off`): if Postgres itself crashes, the last of them are done again.
 
 pub(crate) mod audience;
+pub mod backlog;
 pub(crate) mod claims;
 pub(crate) mod erasure;
+pub(crate) mod events;
 pub(crate) mod fan_out;
 pub(crate) mod payload;
 pub(crate) mod records;
+pub(crate) mod rows;
 
 use std::time::Duration;
 

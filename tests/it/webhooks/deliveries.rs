@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use identity_webhooks::Settings;
 use identity_webhooks::address::Policy;
 use identity_webhooks::schedule::Schedule;
+use identity_webhooks::{Settings, WaitingLimits};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -24,6 +24,7 @@ pub(super) fn settings() -> Settings {
         schedule: Schedule { delays: vec![Duration::from_millis(1); 9], ..Schedule::default() },
         timeout: Duration::from_secs(30),
         retention: Duration::from_hours(24),
+        waiting: WaitingLimits::default(),
     }
 }
 

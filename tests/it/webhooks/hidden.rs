@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::deliveries::{DELIVERIES, deliveries, eventually_delivered, fanned_out, listen, settings};
 use super::receiver::{Reaction, Receiver};
+use super::refused;
 use crate::harness::{Caller, World, eventually, text, wait};
 
 /// An identity is shown to bravo, and the receiver fails. Then this happens, and everything that waits is due. Returns the types of
@@ -52,6 +53,116 @@ fn after_a_pause_of_either_nothing_is_told() {
         let pause = |admin: &Caller, _: &str| drop(admin.change(handle, &json!({ "status": "paused" })).ok());
         assert_eq!(after(grant, pause, 0), [Vec::<Value>::new(), vec![]]);
     }
+}
+
+#[test]
+fn viewers_are_told_of_a_pause_and_paused_viewers_of_nothing() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let (admin, [_, bravo]) = (world.admin(), world.agents(["alpha", "bravo"]));
+    grant(&admin, &bravo.id);
+    let types = ["identity.updated", "identity.deleted", "identity.access_revoked"];
+    listen(&admin, &bravo.id, &receiver, &types);
+    let own = receiver.wait_for(1).len();
+    let set = |handle: &str, status: &str| {
+        admin.change(handle, &json!({ "status": status })).ok();
+        fanned_out(&world);
+    };
+    set("alpha", "paused");
+    // What it could not see is not taken from it.
+    admin.create("unseen");
+    set("unseen", "paused");
+    admin.grant("unseen", &bravo.id).created();
+    admin.revoke("unseen", &bravo.id).no_content();
+    set("alpha", "active");
+    set("bravo", "paused");
+    admin.remove("alpha");
+    fanned_out(&world);
+    set("bravo", "active");
+    let arrived = receiver.wait_for(own + 4);
+    let mut told: Vec<Value> = arrived.into_iter().skip(own).map(|one| one.json()).collect();
+    told.sort_by_key(|event| text(&event["timestamp"]));
+    let told: Vec<Value> = told
+        .into_iter()
+        .map(|event| {
+            let shown = &event["data"]["identity"];
+            json!([
+                event["event_type"],
+                event["data"]["event"]["event_type"],
+                shown["agent_handle"],
+                shown["status"]
+            ])
+        })
+        .collect();
+    let changed =
+        |handle: Value, status: Value| json!(["identity.updated", "identity.status_changed", handle, status]);
+    let expected = [
+        changed(Value::Null, Value::Null),
+        changed(json!("alpha"), json!("active")),
+        changed(json!("bravo"), json!("paused")),
+        changed(json!("bravo"), json!("active")),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_pause_takes_back_what_waits_to_be_told_of_others() {
+    let mut patient = settings();
+    patient.schedule.delays = vec![Duration::from_hours(1)];
+    let world = World::with_webhooks(patient);
+    let receiver = Receiver::reacting(|_, _| Reaction::Status(500));
+    let (admin, [_, bravo]) = (world.admin(), world.agents(["alpha", "bravo"]));
+    grant(&admin, &bravo.id);
+    listen(&admin, &bravo.id, &receiver, &["identity.deleted"]);
+    admin.remove("alpha");
+    eventually_delivered(&admin, 1);
+    let waiting = || world.database().number("select count(*) from webhook_queue");
+    assert_eq!(waiting(), 1);
+    admin.change("bravo", &json!({ "status": "paused" })).ok();
+    fanned_out(&world);
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn however_much_there_is_of_an_identity_nothing_outlives_it() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let alpha = world.agent("alpha");
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    eventually_delivered(&alpha, 1);
+    for statement in [
+        "create table copies as select * from webhook_deliveries",
+        "update copies set id = gen_random_uuid()",
+        "insert into copies select copies.* from copies, generate_series(1, 11000)",
+        "update copies set id = gen_random_uuid()",
+        "insert into webhook_deliveries select * from copies",
+    ] {
+        world.database().execute(statement);
+    }
+    world.admin().remove("alpha");
+    fanned_out(&world);
+    assert_eq!(world.database().number("select count(*) from webhook_deliveries"), 0);
+}
+
+#[test]
+fn a_replay_of_what_is_deleted_meanwhile_leaves_no_copy() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let passed = Arc::clone(&gate);
+    let receiver = Receiver::reacting(move |_, _| {
+        drop(passed.lock());
+        Reaction::Status(200)
+    });
+    let alpha = world.agent("alpha");
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    let first = text(&eventually_delivered(&alpha, 1)[0]["id"]);
+    let closed = gate.lock().unwrap();
+    let path = format!("{DELIVERIES}/{first}/replay");
+    std::thread::scope(|scope| {
+        let replay = scope.spawn(|| alpha.post(&path, &json!({})));
+        receiver.wait_for(2);
+        world.database().execute("delete from webhook_deliveries");
+        drop(closed);
+        refused(replay.join().unwrap(), 409, "webhook_subscription_gone");
+    });
+    assert_eq!(deliveries(&alpha, ""), Vec::<Value>::new());
 }
 
 #[test]

@@ -172,7 +172,14 @@ fn admins_write_and_auditors_read() {
         let body = json!({ "url": receiver.url(), "event_types": types });
         admin.post(ENDPOINTS, &body).invalid_at(&["body", "event_types"]);
     }
-    admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": -1 })).invalid_at(&["body", "after"]);
+    for after in [json!(-1), json!(0.5), json!(-1.0), json!(1e300), json!("5")] {
+        admin
+            .post(ENDPOINTS, &json!({ "url": receiver.url(), "after": after }))
+            .invalid_at(&["body", "after"]);
+    }
+    // As in JSON Schema, a number without a fraction is whole.
+    let whole = admin.post(&format!("{path}/replay"), &json!({ "after": 5.0 })).ok();
+    assert_eq!(whole["delivered_upto"], 5);
     admin.delete(&path).no_content();
     // At the same time, too.
     let create = || admin.post(ENDPOINTS, &json!({ "url": receiver.url(), "after": 1_000_000 })).status;

@@ -117,9 +117,15 @@ pub(crate) fn boolean() -> impl Reader<Value, bool> {
     )
 }
 
+/// A whole number that is not negative. As in JSON Schema, 5.0 is one.
+pub(crate) fn read_whole_number(value: &Value) -> Option<u64> {
+    let without_fraction = || value.as_number()?.to_string().strip_suffix(".0")?.parse::<i64>().ok();
+    value.as_u64().or_else(|| u64::try_from(without_fraction()?).ok())
+}
+
 /// A whole number from 0 to `largest`.
 pub(crate) fn whole_number(largest: u64) -> impl Reader<Value, u64> {
-    let read = move |value: &Value| match value.as_u64() {
+    let read = move |value: &Value| match read_whole_number(value) {
         Some(number) if number <= largest => Ok(number),
         Some(_) => {
             let message = format!("Input should be less than or equal to {largest}");

@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_log::recorded::timestamp;
-use identity_webhooks::deliveries::{self, Delivery, Filter, Listed};
+use identity_webhooks::deliveries::{self, Filter, Listed, Repeatable};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -188,7 +188,7 @@ pub(crate) async fn replay_webhook_delivery(
     Ok(done.into_response())
 }
 
-async fn find(caller: &Caller, id: Uuid) -> Result<Delivery, ApiError> {
+async fn find(caller: &Caller, id: Uuid) -> Result<Repeatable, ApiError> {
     let found = deliveries::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::webhook_delivery_not_found)
 }

@@ -52,17 +52,16 @@ impl Restoring {
         verified: &Verified,
         progress: impl FnMut(u64, u64),
     ) -> anyhow::Result<()> {
-        match mark::find(&mut self.connection).await? {
-            Some(backup) => ensure!(
+        if let Some(backup) = mark::find(&mut self.connection).await? {
+            ensure!(
                 backup == verified.sha256,
                 "another backup is being restored into this database, the one with the SHA-256 {backup}: finish that one, or give \
                  an empty database"
-            ),
-            None => {
-                doctor::refuse_unusable(pool).await?;
-                make_shape(&mut self.connection, pool, &verified.head).await?;
-                self.write(path, verified, progress).await?;
-            }
+            );
+        } else {
+            doctor::refuse_unusable(pool).await?;
+            make_shape(&mut self.connection, pool, &verified.head).await?;
+            self.write(path, verified, progress).await?;
         }
         migrations::run(pool).await
     }
@@ -86,7 +85,7 @@ impl Restoring {
                     indexes.add(&mut transaction, table.name).await?;
                     let context = || format!("cannot write {}", table.name);
                     let writing = write_section(&mut transaction, table, &section, &mut reader, |rows| {
-                        progress(done + rows, total)
+                        progress(done + rows, total);
                     });
                     done += writing.await.with_context(context)?;
                 }

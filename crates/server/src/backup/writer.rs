@@ -18,7 +18,7 @@ pub(super) struct Rows<'a, W> {
     writer: &'a mut Writer<W>,
     block: Vec<u8>,
     hash: Sha256,
-    rows: u64,
+    count: u64,
     bytes: u64,
 }
 
@@ -32,7 +32,7 @@ impl<W: Write> Writer<W> {
     pub(super) fn section(&mut self, section: Section) -> io::Result<Rows<'_, W>> {
         self.line(&Line::Section(section))?;
         self.sections += 1;
-        Ok(Rows { writer: self, block: vec![], hash: Sha256::new(), rows: 0, bytes: 0 })
+        Ok(Rows { writer: self, block: vec![], hash: Sha256::new(), count: 0, bytes: 0 })
     }
 
     /// Writes the last line. Returns what it says.
@@ -54,7 +54,7 @@ impl<W: Write> Rows<'_, W> {
     /// Adds a row in its wire form.
     pub(super) fn add(&mut self, row: &[u8]) -> io::Result<()> {
         self.block.extend_from_slice(row);
-        self.rows += 1;
+        self.count += 1;
         if self.block.len() >= BLOCK_BYTES { self.write_block() } else { Ok(()) }
     }
 
@@ -64,7 +64,7 @@ impl<W: Write> Rows<'_, W> {
             self.write_block()?;
         }
         self.write_block()?;
-        let Self { writer, hash, rows, bytes, .. } = self;
+        let Self { writer, hash, count: rows, bytes, .. } = self;
         writer.line(&Line::SectionEnd(SectionEnd { rows, bytes, sha256: hex(hash) }))
     }
 

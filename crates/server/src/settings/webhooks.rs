@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
-use identity_webhooks::Settings;
 use identity_webhooks::address::Policy;
 use identity_webhooks::attempt::DEFAULT_TIMEOUT;
 use identity_webhooks::schedule::Schedule;
+use identity_webhooks::{Settings, WaitingLimits};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -74,6 +74,7 @@ impl WebhookLayer {
             schedule: schedule(self.webhook_retry_delays)?,
             timeout: DEFAULT_TIMEOUT,
             retention: Duration::from_hours(u64::from(days) * HOURS_OF_A_DAY),
+            waiting: WaitingLimits::default(),
         })
     }
 }

@@ -26,3 +26,4 @@ mod starts;
 mod terminal;
 mod traces;
 mod under_load;
+mod webhooks;

@@ -44,6 +44,7 @@ fn with_signing_key(place: &Place, serving: &Serving) -> String {
     };
     let identity = post("/identities", json!({ "agent_handle": "alpha" }));
     post("/identities/alpha/signing-key", json!({}));
+    post("/webhooks/log-endpoints", json!({ "url": "https://harbor.example/log" }));
     identity["id"].as_str().unwrap().to_owned()
 }
 
@@ -72,7 +73,10 @@ fn what_was_sealed_needs_the_key_it_was_sealed_with() {
     let serving = place.serve();
     let identity = with_signing_key(&place, &serving);
     assert!(serving.stop().success());
-    assert_eq!(examined(&place), (true, "opens all 1 signing keys".to_owned()));
+    assert_eq!(
+        examined(&place),
+        (true, "opens all 1 signing keys and 1 signing keys of log endpoints".to_owned())
+    );
     let aside = place.data_dir().join("aside");
     fs::rename(key_file(&place), &aside).unwrap();
     let (passed, finding) = examined(&place);

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 
-use super::{MAX_URL_BYTES, Policy, Refusal, Resolver, check_url, reserved_for};
+use super::{MAX_URL_BYTES, Policy, Refusal, Resolver, Turn, check_url, reserved_for};
 
 /// Says of every name that it has these addresses.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ struct Fixed(&'static [&'static str]);
 
 #[async_trait]
 impl Resolver for Fixed {
-    async fn addresses(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn addresses(&self, _name: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
         Ok(self.0.iter().map(|address| address.parse().unwrap()).collect())
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::{Attempt, MAX_ANSWER_BYTES, Sender, request};
-use crate::address::{Policy, Resolver, SystemResolver};
+use crate::address::{Policy, Resolver, SystemResolver, Turn};
 use crate::schedule::Outcome;
 
 /// Long enough for an answer on this machine, and short enough to wait for.
@@ -151,7 +151,7 @@ struct Changing(Mutex<VecDeque<IpAddr>>);
 
 #[async_trait]
 impl Resolver for Changing {
-    async fn addresses(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn addresses(&self, _name: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
         Ok(self.0.lock().unwrap().pop_front().into_iter().collect())
     }
 }
@@ -217,4 +217,29 @@ fn tls(name: &str) -> (Arc<ServerConfig>, ClientConfig) {
     roots.add(cert.der().clone()).unwrap();
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     (Arc::new(server), client.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A resolver that has no turn for anybody.
+#[derive(Debug)]
+struct Full;
+
+#[async_trait]
+impl Resolver for Full {
+    async fn turn(&self) -> Option<Turn> {
+        None
+    }
+
+    async fn addresses(&self, name: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
+        panic!("{name} has no turn")
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_only_waited_is_no_attempt() {
+    let attempt_at = async |resolver: Arc<dyn Resolver>| {
+        let sender = Sender::new(Policy::default(), resolver, PATIENT).unwrap();
+        sender.send("https://waiting.example/in", HeaderMap::new(), Bytes::new()).await
+    };
+    assert!(attempt_at(Arc::new(Full)).await.is_postponed);
+    assert!(!attempt_at(changing(&[])).await.is_postponed);
 }

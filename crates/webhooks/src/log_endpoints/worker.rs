@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::claims::{self, Claim};
 use super::history::{self, Event};
+use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
 use crate::dispatcher::Delivering;
 use crate::schedule::{Attempted, Next};
@@ -117,6 +118,9 @@ async fn serve(
                 return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
             }
         };
+        if attempt.is_postponed {
+            return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
+        }
         let next = next(delivering, &mut claim, &attempt);
         note(&claim, &event, &attempt, next);
         if next != Next::Done {
@@ -149,7 +153,8 @@ async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Resul
     let id = ids::mint().to_string();
     let signed = Signed { request_id: &id, event_id: &event.id, moment: claim.now, body };
     let headers = signed.headers(&key)?;
-    Ok(delivering.sender.send(&claim.url, headers, body.to_vec().into()).await)
+    let sending = delivering.sender.send(&claim.url, headers, body.to_vec().into());
+    Ok(counted_for(&claim.organization_id, sending).await)
 }
 
 fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {

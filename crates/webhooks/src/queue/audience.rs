@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use identity_domain::identity::Event as IdentityEvent;
+use identity_domain::identity::{Event as IdentityEvent, Status};
 use identity_domain::{Event, Kind};
 use identity_log::Recorded;
 use identity_projections::identities::Viewer;
@@ -26,6 +26,18 @@ pub(crate) enum Audience {
     Former(HashSet<Uuid>),
     /// Everybody, who see it no longer.
     Everybody,
+}
+
+impl Audience {
+    /// This viewer, if it belongs to those who see the identity no longer.
+    fn only(self, viewer: Uuid) -> Self {
+        let belongs = match &self {
+            Self::Everybody => true,
+            Self::Former(viewers) => viewers.contains(&viewer),
+            Self::Itself | Self::Viewers | Self::Viewer(_) => false,
+        };
+        Self::Former(if belongs { HashSet::from([viewer]) } else { HashSet::new() })
+    }
 }
 
 /// An event, the identity that it is about, and who is told.
@@ -115,9 +127,11 @@ async fn audience(
         IdentityEvent::VisibilityGranted { grant } => Audience::Viewer(grant.viewer_identity_id),
         IdentityEvent::VisibilityRevoked { viewer_identity_id }
         | IdentityEvent::VisibilityNarrowed { viewer_identity_id, .. } => {
-            Audience::Former(HashSet::from([*viewer_identity_id]))
+            former_viewers(connection, event, subject).await?.only(*viewer_identity_id)
         }
-        IdentityEvent::Deleted { .. } => former_viewers(connection, event, subject).await?,
+        IdentityEvent::Deleted { .. } | IdentityEvent::StatusChanged { status: Status::Paused } => {
+            former_viewers(connection, event, subject).await?
+        }
         IdentityEvent::PhoneChanged { .. }
         | IdentityEvent::VaultAccessGranted { .. }
         | IdentityEvent::VaultAccessRevoked { .. } => Audience::Itself,
@@ -139,13 +153,20 @@ async fn audience(
     })
 }
 
+/// What of a former document says whether anybody else saw the identity.
+#[derive(Deserialize)]
+struct State {
+    status: Status,
+}
+
 /// What of a former document says who saw the identity.
 #[derive(Deserialize)]
 struct Access {
     viewer_identity_id: Option<Uuid>,
 }
 
-/// Who saw an identity until it was deleted. Its access rows are gone, so they are folded from its history.
+/// Who saw an identity until an event hid it: nobody, if it was paused. Its access rows are gone or may have changed since, so they are
+/// folded from its history.
 async fn former_viewers(
     connection: &mut PgConnection,
     event: &Recorded,
@@ -153,10 +174,11 @@ async fn former_viewers(
 ) -> Result<Audience, QueueError> {
     let (organization, before) = (&event.organization_id, event.sequence - 1);
     let before = past::find_by_id(connection, organization, &Viewer::Admin, subject, before).await?;
-    // A quotation mark within a text is escaped, so this is the member.
-    let Some(before) = before.filter(|before| before.document.contains("\"status\":\"active\"")) else {
+    let Some(before) = before else { return Ok(Audience::Former(HashSet::new())) };
+    let State { status } = serde_json::from_str(&before.document)?;
+    if status != Status::Active {
         return Ok(Audience::Former(HashSet::new()));
-    };
+    }
     let access: Vec<Access> = serde_json::from_str(&format!("[{}]", before.access))?;
     let viewers = access.iter().map(|row| row.viewer_identity_id).collect::<Option<HashSet<Uuid>>>();
     Ok(viewers.map_or(Audience::Everybody, Audience::Former))

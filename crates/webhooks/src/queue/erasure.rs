@@ -7,6 +7,9 @@ use identity_log::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+/// How many rows a transaction deletes at most.
+const MAX_ERASED: i64 = 5_000;
+
 /// What ended, by the events of a step.
 #[derive(Default)]
 struct Ended {
@@ -52,51 +55,75 @@ impl Ended {
 
 /// Deletes deliveries of subscriptions that have ended, everything that shows an identity that was deleted, and what shows an
 /// identity to a viewer that may not see it any more. The queue comes first: an attempt that is recorded at the same time has
-/// its row locked, and what it writes is there when the log of deliveries is searched.
-pub(super) async fn erase(
-    connection: &mut PgConnection,
-    events: impl Iterator<Item = &Recorded>,
-) -> Result<(), sqlx::Error> {
+/// its row locked, and what it writes is there when the log of deliveries is searched. Returns false if there may be more than one
+/// transaction should delete.
+pub(super) async fn erase(connection: &mut PgConnection, events: &[Recorded]) -> Result<bool, sqlx::Error> {
     let mut ended = Ended::default();
     for event in events {
         if let Ok(id) = event.aggregate_id.parse() {
             ended.add(id, &event.event);
         }
     }
-    for (statement, ids) in [
-        ("delete from webhook_queue where identity_id = any($1)", &ended.identities),
-        ("delete from webhook_queue where shown_id = any($1)", &ended.identities),
-        ("delete from webhook_deliveries where identity_id = any($1)", &ended.identities),
-        ("delete from webhook_deliveries where shown_id = any($1)", &ended.identities),
-        ("delete from webhook_queue where endpoint_id = any($1)", &ended.subscriptions),
-        ("delete from webhook_endpoints where endpoint_id = any($1)", &ended.subscriptions),
-        ("delete from webhook_endpoints where endpoint_id = any($1)", &ended.changed),
-    ] {
-        if !ids.is_empty() {
-            sqlx::query(statement).bind(ids).execute(&mut *connection).await?;
-        }
-    }
+    let mut erasure = Erasure { connection, left: MAX_ERASED };
     for table in ["webhook_queue", "webhook_deliveries"] {
-        hide(connection, table, &ended).await?;
+        erasure.delete(table, "identity_id = any($1)", &ended.identities).await?;
+        erasure.delete(table, "shown_id = any($1)", &ended.identities).await?;
+        erasure.delete(table, "shown_id = any($1)", &ended.paused).await?;
+        erasure.delete(table, "identity_id = any($1) and shown_id is not null", &ended.paused).await?;
+        erasure.hide(table, &ended).await?;
     }
-    Ok(())
+    erasure
+        .delete("webhook_queue", "identity_id = any($1) and subject_id <> identity_id", &ended.paused)
+        .await?;
+    erasure.delete("webhook_queue", "endpoint_id = any($1)", &ended.subscriptions).await?;
+    let changed: Vec<Uuid> = ended.subscriptions.iter().chain(&ended.changed).copied().collect();
+    if !changed.is_empty() {
+        let forget = "delete from webhook_endpoints where endpoint_id = any($1)";
+        sqlx::query(forget).bind(changed).execute(&mut *erasure.connection).await?;
+    }
+    Ok(erasure.left > 0)
 }
 
-/// Deletes from a table what shows an identity to a viewer that may not see it any more.
-async fn hide(connection: &mut PgConnection, table: &str, ended: &Ended) -> Result<(), sqlx::Error> {
-    if !ended.paused.is_empty() {
+/// Deletes rows, and counts how many it may still delete.
+struct Erasure<'a> {
+    connection: &'a mut PgConnection,
+    left: i64,
+}
+
+impl Erasure<'_> {
+    async fn delete(&mut self, table: &str, condition: &str, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+        if ids.is_empty() || self.left == 0 {
+            return Ok(());
+        }
+        // The lock makes the limit count rows that are still there.
         let statement = format!(
-            "delete from {table} where shown_id = any($1) or (identity_id = any($1) and shown_id is not null)"
+            "delete from {table} where id in (select id from {table} where {condition} limit $2 for update)"
         );
-        sqlx::query(&statement).bind(&ended.paused).execute(&mut *connection).await?;
+        let done = sqlx::query(&statement).bind(ids).bind(self.left).execute(&mut *self.connection).await?;
+        self.count(done.rows_affected());
+        Ok(())
     }
-    if !ended.hidden.is_empty() {
+
+    /// Deletes what shows an identity to a viewer that may not see it any more.
+    async fn hide(&mut self, table: &str, ended: &Ended) -> Result<(), sqlx::Error> {
+        if ended.hidden.is_empty() || self.left == 0 {
+            return Ok(());
+        }
         let statement = format!(
-            "delete from {table}
-             using unnest($1::uuid[], $2::uuid[]) as gone (subject, viewer)
-             where shown_id = subject and identity_id = viewer"
+            "delete from {table} where id in (
+                 select id from {table}
+                 join unnest($1::uuid[], $2::uuid[]) as gone (subject, viewer) on shown_id = subject and identity_id = viewer
+                 limit $3
+                 for update of {table}
+             )"
         );
-        sqlx::query(&statement).bind(&ended.hidden).bind(&ended.viewers).execute(connection).await?;
+        let deletion = sqlx::query(&statement).bind(&ended.hidden).bind(&ended.viewers).bind(self.left);
+        let done = deletion.execute(&mut *self.connection).await?;
+        self.count(done.rows_affected());
+        Ok(())
     }
-    Ok(())
+
+    fn count(&mut self, rows: u64) {
+        self.left = self.left.saturating_sub(i64::try_from(rows).unwrap_or(i64::MAX)).max(0);
+    }
 }

@@ -22,8 +22,8 @@ pub(in crate::routes) fn address(policy: &Policy) -> impl Reader<Value, String> 
 /// Refuses an address whose host has an address that is not public. One that has no address at present may be saved: it is looked
 /// up each time that something is sent.
 pub(in crate::routes) async fn must_be_reachable(caller: &Caller, url: &str) -> Result<(), ApiError> {
-    match caller.webhooks().check(url).await {
-        Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_)) => Ok(()),
+    match caller.webhooks().check(caller.organization_id(), url).await {
+        Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_) | Refusal::Busy(_)) => Ok(()),
         Err(refusal) => Err(ApiError::invalid(vec![Fault::value("url", &refusal.to_string())])),
     }
 }

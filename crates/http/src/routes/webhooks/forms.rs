@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::address::address;
 use crate::caller::AppSettings;
 use crate::fault::Complaint;
-use crate::form::reader::{Reader, uuid};
+use crate::form::reader::{Reader, read_whole_number, uuid};
 use crate::form::{Form, ReadForm};
 
 /// The longest token, in characters.
@@ -228,7 +228,8 @@ fn read_class(value: &Value) -> Result<ClassContext, Complaint> {
     };
     let fields = value.as_object().filter(|fields| fields.len() == 2).ok_or_else(complaint)?;
     let number = |name: &str, most: u8| {
-        let number = fields.get(name).and_then(Value::as_u64).and_then(|number| u8::try_from(number).ok());
+        let number =
+            fields.get(name).and_then(read_whole_number).and_then(|number| u8::try_from(number).ok());
         number.filter(|number| (1..=most).contains(number)).ok_or_else(complaint)
     };
     match fields.get("mode").and_then(Value::as_str) {

@@ -1,0 +1,105 @@
+//! What is not restored: a file that is not what was written, a history that is not what was signed, anything over something else.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::backup::estate::{Estate, error, execute, text};
+use crate::harness::{Place, bare, run};
+
+#[test]
+fn nothing_is_restored_without_a_key_or_over_something() {
+    let estate = Estate::new();
+    let file = estate.backup("backup");
+    let again = estate.place.run(&["backup", text(&file)]);
+    assert!(error(&again).ends_with("is there already"), "{}", again.stderr);
+
+    let without = Place::new();
+    let refused = without.run(&["restore", text(&file)]);
+    assert!(error(&refused).starts_with("there is no signing key in"), "{}", refused.stderr);
+    assert!(!without.data_dir().exists());
+
+    let running = estate.place.run(&["restore", text(&file)]);
+    assert!(error(&running).starts_with("a service is running on this database"), "{}", running.stderr);
+    let Estate { service, place, .. } = estate;
+    assert!(service.stop().success());
+    let filled = place.run(&["restore", text(&file)]);
+    assert!(error(&filled).starts_with("this database is not empty"), "{}", filled.stderr);
+
+    let stranger = Place::new();
+    let signing = stranger.data_dir().join("signing");
+    fs::create_dir_all(&signing).unwrap();
+    fs::write(signing.join("key"), "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=").unwrap();
+    fs::set_permissions(signing.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let other = stranger.run(&["restore", text(&file)]);
+    assert!(error(&other).contains("is not signed by the given key"), "{}", other.stderr);
+    let new = Place::new();
+    let said = new.run(&["restore", text(&file), "--other-signing-key"]).succeeded().stdout;
+    assert!(said.contains("begin a new epoch") && said.contains("secrets.key is missing"), "{said}");
+}
+
+/// Every byte of a backup counts: those of lines, of lengths, of rows.
+#[test]
+fn a_backup_with_another_bit_or_a_part_of_a_backup_is_refused() {
+    let estate = Estate::new();
+    let file = estate.backup("backup");
+    let bytes = fs::read(&file).unwrap();
+    let verify = |content: &[u8]| {
+        let changed = estate.place.path("changed");
+        fs::write(&changed, content).unwrap();
+        run(&mut bare(&["backup", "verify", text(&changed)]))
+    };
+    verify(&bytes).succeeded();
+    let lines: Vec<usize> = section_starts(&bytes);
+    assert_eq!(lines.len(), 17);
+    let ends = [0, bytes.len() / 2, bytes.len() - 2, bytes.len() - 1];
+    for at in lines.iter().flat_map(|start| [start + 14, start + 200]).chain(ends) {
+        let mut changed = bytes.clone();
+        changed[at.min(bytes.len() - 1)] ^= 1;
+        let refused = verify(&changed);
+        assert_eq!(refused.status.code(), Some(1), "byte {at}: {}", refused.stdout);
+    }
+    for length in lines.iter().copied().chain([1, bytes.len() / 2, bytes.len() - 1]) {
+        assert_eq!(verify(&bytes[..length]).status.code(), Some(1), "cut after {length}");
+    }
+    assert!(error(&verify(&bytes[..bytes.len() - 1])).ends_with("it was cut off"));
+    assert_eq!(verify(&[bytes.as_slice(), b"\n"].concat()).status.code(), Some(1));
+
+    // A restore refuses it before there is a database.
+    let target = estate.successor();
+    let mut changed = bytes;
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(estate.place.path("changed"), changed).unwrap();
+    let refused = target.run(&["restore", text(&estate.place.path("changed"))]);
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
+    assert!(!target.postgres().exists());
+}
+
+fn section_starts(bytes: &[u8]) -> Vec<usize> {
+    let start = br#"{"section":{"table":""#;
+    (0..bytes.len()).filter(|at| bytes[*at..].starts_with(start)).collect()
+}
+
+/// An event that somebody changed in the database, leaf hash and all, is in the backup, and is found.
+#[test]
+fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
+    let estate = Estate::new();
+    execute(
+        &estate.place,
+        "set session_replication_role = replica;
+         update events set payload = jsonb_set(payload, '{agent_handle}', '\"night-watcher\"')
+         where event_type = 'identity.created' and payload ->> 'agent_handle' = 'night-watch'",
+    );
+    let file = estate.backup("backup");
+    let verified = run(&mut bare(&["backup", "verify", text(&file)]));
+    assert!(verified.stdout.contains("is not the one that was signed"), "{}", verified.stdout);
+    let target = estate.successor();
+    let refused = target.run(&["restore", text(&file)]);
+    assert!(error(&refused).contains("is not the one that was signed"), "{}", refused.stderr);
+    assert!(!target.postgres().exists());
+    target.run(&["restore", text(&file), "--allow-faults"]).succeeded();
+    let export = target.path("export");
+    target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
+    let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(2)]));
+    assert!(error(&exported).contains("is not the one that was signed"), "{}", exported.stderr);
+}

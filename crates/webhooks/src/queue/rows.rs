@@ -1,0 +1,194 @@
+//! The rows of the queue: which subscriptions get which event.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use identity_domain::webhook_subscription::catalog::type_of;
+use identity_log::{Recorded, ids};
+use identity_projections::identities::{self, IdentityBody, Sight};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::QueueError;
+use super::audience::{Owners, Told};
+use super::payload::{self, Named};
+
+/// After how many rows a transaction ends, at the next event.
+const MAX_ROWS: usize = 1024;
+
+/// After how many bytes of payloads it ends.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A row of the queue.
+pub(super) struct Row {
+    pub(super) subscription: Arc<Subscription>,
+    subject_id: Uuid,
+    shown_id: Option<Uuid>,
+    event_id: String,
+    event_type: &'static str,
+    payload: String,
+}
+
+/// A subscription, as far as it matters here.
+#[derive(Debug, FromRow)]
+pub(super) struct Subscription {
+    pub(super) id: Uuid,
+    pub(super) organization_id: String,
+    identity_id: Uuid,
+    event_types: String,
+    active_after: i64,
+}
+
+impl Subscription {
+    /// Whether it was there when the event happened, and asks for its type.
+    fn wants(&self, event: &Recorded, event_type: &str) -> bool {
+        self.active_after < event.position
+            && self.organization_id == event.organization_id
+            && self.event_types.split(' ').any(|name| name == event_type)
+    }
+}
+
+/// The rows for these events; for the first of them, up to the position that is returned, if there are too many.
+pub(super) async fn queued(
+    connection: &mut PgConnection,
+    events: &[Recorded],
+) -> Result<(Vec<Row>, Option<i64>), QueueError> {
+    let typed: Vec<(&Recorded, &'static str)> =
+        events.iter().filter_map(|event| Some((event, type_of(&event.event)?))).collect();
+    let subscriptions = subscriptions(connection, &typed).await?;
+    let mut rows = vec![];
+    if subscriptions.is_empty() {
+        return Ok((rows, None));
+    }
+    let owners = Owners::load(connection, &typed).await?;
+    let mut bytes = 0;
+    for (event, event_type) in typed {
+        let mut wanting: Vec<Arc<Subscription>> = subscriptions
+            .iter()
+            .filter(|subscription| subscription.wants(event, event_type))
+            .cloned()
+            .collect();
+        if wanting.is_empty() {
+            continue;
+        }
+        let Some(told) = owners.told(connection, event, event_type).await? else { continue };
+        wanting.retain(|subscription| told.includes(subscription.identity_id));
+        let new = rows_of(connection, &told, wanting).await?;
+        bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
+        rows.extend(new);
+        if rows.len() >= MAX_ROWS || bytes >= MAX_BYTES {
+            return Ok((rows, Some(event.position)));
+        }
+    }
+    Ok((rows, None))
+}
+
+/// The active subscriptions that ask for one of the types of these events, in their organizations.
+async fn subscriptions(
+    connection: &mut PgConnection,
+    events: &[(&Recorded, &'static str)],
+) -> Result<Vec<Arc<Subscription>>, sqlx::Error> {
+    let mut organizations: Vec<&str> = events.iter().map(|(event, _)| &*event.organization_id).collect();
+    organizations.sort_unstable();
+    organizations.dedup();
+    if organizations.is_empty() {
+        return Ok(vec![]);
+    }
+    let found: Vec<Subscription> = sqlx::query_as(
+        "select id, organization_id, identity_id, event_types, active_after
+         from read_model.webhook_subscriptions
+         where organization_id = any($1)
+           and status = 'active'
+           and string_to_array(event_types, ' ') && $2",
+    )
+    .bind(organizations)
+    .bind(events.iter().map(|(_, event_type)| *event_type).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(found.into_iter().map(Arc::new).collect())
+}
+
+/// The rows of one event. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if it
+/// is active, since an identity that is paused sees no other one.
+async fn rows_of(
+    connection: &mut PgConnection,
+    told: &Told<'_>,
+    wanting: Vec<Arc<Subscription>>,
+) -> Result<Vec<Row>, QueueError> {
+    let viewers: Vec<Uuid> = wanting.iter().map(|subscription| subscription.identity_id).collect();
+    let active = if told.shows_document() { HashSet::new() } else { active(connection, &viewers).await? };
+    let shown = seen_by(connection, told, viewers).await?;
+    let event_id = payload::event_id(&Named::of(told.event));
+    let mut rows = vec![];
+    for subscription in wanting {
+        let shown = shown.get(&subscription.identity_id);
+        let is_own = subscription.identity_id == told.subject;
+        let may_know =
+            if told.shows_document() { shown.is_some() } else { active.contains(&subscription.identity_id) };
+        if !is_own && !may_know {
+            continue;
+        }
+        // Only the identity itself is shown its document by an event after which others do not see it.
+        let shown = shown.filter(|_| is_own || told.shows_document());
+        rows.push(Row {
+            subject_id: told.subject,
+            shown_id: (!is_own && shown.is_some()).then_some(told.subject),
+            event_id: event_id.clone(),
+            event_type: told.event_type,
+            payload: payload::text(&event_id, told, shown)?,
+            subscription,
+        });
+    }
+    Ok(rows)
+}
+
+/// Which of these identities are active.
+async fn active(connection: &mut PgConnection, identities: &[Uuid]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let active: Vec<Uuid> =
+        sqlx::query_scalar("select id from read_model.identities where id = any($1) and status = 'active'")
+            .bind(identities)
+            .fetch_all(connection)
+            .await?;
+    Ok(active.into_iter().collect())
+}
+
+/// The subject as each of these identities sees it at present.
+async fn seen_by(
+    connection: &mut PgConnection,
+    told: &Told<'_>,
+    mut viewers: Vec<Uuid>,
+) -> Result<HashMap<Uuid, IdentityBody>, QueueError> {
+    viewers.sort_unstable();
+    viewers.dedup();
+    if viewers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sight =
+        Sight { organization_id: &told.event.organization_id, viewers: &viewers, target: told.subject };
+    Ok(identities::seen_by(connection, &sight).await?)
+}
+
+pub(super) async fn insert(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into webhook_queue (id, endpoint_id, organization_id, identity_id, shown_id, event_id, event_type, payload,
+                                    subject_id, due_at, created_at)
+         select *, now(), now()
+         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+                     $9::uuid[])",
+    )
+    .bind(rows.iter().map(|_| ids::mint()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.subscription.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.subscription.organization_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.subscription.identity_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.shown_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.event_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.event_type).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.payload).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.subject_id).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
