@@ -1,12 +1,13 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-openapi check bench bench-smoke peers fmt clippy clippy-bare doc deny advisories tools deb test-deb
+.PHONY: help run test test-openapi test-ha check bench bench-smoke peers fmt clippy clippy-bare doc deny advisories tools deb test-deb
 
 help:
 	@echo 'make run    start the service on a private Postgres in .identityd'
 	@echo 'make test   run all tests'
 	@echo 'make test-openapi  run schemathesis, linters and generated clients against the OpenAPI document'
+	@echo 'make test-ha  break a cell of three Postgres and two processes under load (HA="--only switchover" for a part)'
 	@echo 'make check  formatting, lints, documentation, tests: what CI runs, but for the package and schemathesis'
 	@echo 'make deny   licences and sources of dependencies; make advisories: known vulnerabilities, from the network'
 	@echo 'make deb    build a Debian package in target/debian'
@@ -27,6 +28,11 @@ test-openapi:
 	@./.ci/tools openapi
 	@./.ci/test-openapi
 	@./.ci/generated-clients
+
+# Whole machines fail: about seven minutes. It measures times, so it wants a machine that does little else.
+test-ha:
+	@./.ci/tools ha
+	@./.ci/test-ha $(HA)
 
 # The report and its plots are in target/bench.
 bench: tools peers

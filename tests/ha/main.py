@@ -1,0 +1,103 @@
+"""Builds a cell on loopback, breaks it in every way that docs/ha.md names, and judges what clients saw.
+
+The targets are times, so these tests measure time, unlike all others. A time that is missed on a busy machine is reported
+apart from what must never happen."""
+
+import argparse
+import signal
+import sys
+import time
+
+from cell import Cell
+from faults import FAULTS
+from judge import judge
+from load import Load
+from place import FOLDER, address
+from process import wait_for
+from record import Record
+from watchers import Auditor, Follower
+
+QUIET_SECONDS = 4
+
+
+def main():
+    options = arguments()
+    # The processes of the cell must not outlive this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    faults = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    cell = Cell()
+    try:
+        cell.start()
+        trial = Trial(cell)
+        verdicts = [(fault, trial.run(fault)) for _ in range(options.times) for fault in faults]
+    finally:
+        cell.stop()
+    print(table(verdicts))
+    sys.exit(1 if any(verdict.broken or verdict.late for _, verdict in verdicts) else 0)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--only", action="append", choices=names, help="this fault alone; may be given several times")
+    parser.add_argument("--times", type=int, default=1, help="how often each fault is tried")
+    return parser.parse_args()
+
+
+class Trial:
+    """The faults come one after the other, to one cell with one history."""
+
+    def __init__(self, cell):
+        self.cell = cell
+        self.key = cell.create_organization()
+        self.record = Record()
+        self.follower = Follower(address("api"), self.key, self.record)
+        self.auditor = Auditor(address("api"), self.key)
+        self.runs = 0
+
+    def run(self, fault):
+        """Breaks the cell under load, waits until it is whole, and judges."""
+        print(f"{fault.title} …", flush=True)
+        self.runs += 1
+        self.record.begin_run()
+        with Load(address("api"), self.key, self.record, self.runs):
+            time.sleep(QUIET_SECONDS)
+            began = time.monotonic()
+            fault.inject(self.cell)
+            wait_for("a whole cell", self.cell.is_whole, 120)
+            whole = time.monotonic()
+            time.sleep(QUIET_SECONDS)
+        verdict = judge(fault, self.key, self.record, self.follower, self.auditor, began, whole)
+        print(f"    {line(verdict)}", flush=True)
+        for text in verdict.broken:
+            print(f"    BROKEN: {text}", flush=True)
+        return verdict
+
+
+def line(verdict):
+    late = ", LATE" if verdict.late else ""
+    return (f"no write for {verdict.stands_still:.1f} s{late}; {verdict.acknowledged} writes acknowledged, {verdict.lost} "
+            f"lost; {verdict.stale} stale reads; errors {dict(verdict.errors)}; {verdict.checkpoints} checkpoints verified")
+
+
+def table(verdicts):
+    """The table of docs/ha.md."""
+    lines = ["| Fault | Writes stand still, s | Target, s | Errors | Acknowledged | Lost | Stale | Promises broken |",
+             "|---|---|---:|---:|---:|---:|---:|---:|"]
+    for fault in dict(verdicts):
+        of_fault = [verdict for other, verdict in verdicts if other == fault]
+        lines.append(f"| {' | '.join(cells(fault, of_fault))} |")
+    return "\n".join(lines)
+
+
+def cells(fault, verdicts):
+    times = ", ".join(f"{verdict.stands_still:.1f}" for verdict in verdicts)
+    target = "" if fault.seconds is None else str(fault.seconds)
+    sums = [sum(sum(verdict.errors.values()) for verdict in verdicts), sum(verdict.acknowledged for verdict in verdicts),
+            sum(verdict.lost for verdict in verdicts), sum(verdict.stale for verdict in verdicts),
+            sum(len(verdict.broken) for verdict in verdicts)]
+    return [fault.title, times, target, *(f"{number:,}" for number in sums)]
+
+
+if __name__ == "__main__":
+    main()
