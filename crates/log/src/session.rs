@@ -1,9 +1,11 @@
 //! The settings of our sessions on Postgres.
 //!
-//! They are set when a connection is open, and not sent with the startup parameter `options`: a pooler such as PgBouncer does not
-//! pass that on.
+//! A connection begins with them, by the startup parameter `options`: otherwise a time limit that a role has as default could end its
+//! first statement. A pooler such as `PgBouncer` does not pass that parameter on, so they are set once more when the connection is
+//! open.
 
 use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
 
 /// The name of a setting, and its value.
 pub type Setting<'a> = (&'a str, &'a str);
@@ -24,6 +26,11 @@ pub const READING: [Setting<'static>; 7] = [
     ("idle_session_timeout", "0"),
     ("statement_timeout", "0"),
 ];
+
+/// The same options for connections that begin with these settings. A space in a setting is escaped in the startup message.
+pub fn beginning_with(options: PgConnectOptions, settings: &[Setting<'_>]) -> PgConnectOptions {
+    options.options(settings.iter().map(|(name, value)| (name, value.replace(' ', r"\ "))))
+}
 
 /// Makes these settings hold until the session ends.
 pub async fn set(connection: &mut PgConnection, settings: &[Setting<'_>]) -> Result<(), sqlx::Error> {

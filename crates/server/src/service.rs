@@ -1,5 +1,6 @@
 //! Composition: starts database, log, read models and listeners together, and stops them in good order.
 
+mod following;
 mod listeners;
 mod pool;
 
@@ -8,21 +9,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use identity_http::cache::Cache;
-use identity_http::cache::watch::Watch;
 use identity_http::limits;
 use identity_http::{App, AppSettings, KeyUses, Parts, Preparation, Readiness};
 use identity_log::feeds::Feeds;
-use identity_log::follow::{Follower, Head};
+use identity_log::follow::Head;
 use identity_log::primary::Primary;
-use identity_log::primary::confirming::Confirming;
-use identity_log::proof::introductions;
 use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_log::{Committer, Log, Settings as LogSettings};
 use identity_projections::finder::Finder;
-use identity_proof::SigningKey;
 use identity_webhooks::Webhooks;
 use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
@@ -30,8 +27,9 @@ use sqlx::PgPool;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use self::following::Following;
 use self::listeners::Listeners;
-use self::pool::{lazy_pool, reading_options};
+use self::pool::lazy_pool;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::secrets_key::SecretsSettings;
@@ -99,14 +97,11 @@ pub struct Service {
     committer: JoinHandle<()>,
     preparing: JoinHandle<()>,
     readiness: Readiness,
-    follower: JoinHandle<()>,
-    cache_watch: JoinHandle<()>,
-    confirming: JoinHandle<()>,
+    following: Following,
     feeding: JoinHandle<()>,
     finding: JoinHandle<()>,
     finding_keys: JoinHandle<()>,
-    stop_signing: oneshot::Sender<()>,
-    signer: JoinHandle<()>,
+    signing: Signing,
     keeping_uses: KeepingUses,
     sending: SendingWebhooks,
     pruning: JoinHandle<Infallible>,
@@ -130,10 +125,8 @@ impl Service {
         let (metrics, counters) = Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
-        let (follower, head) = follow(&own_pool, signer.key()).await?;
-        let options = reading_options(&settings.database_url)?;
-        let confirming = Confirming::new(primary.clone(), options.clone());
-        let cache_watch = Watch::new(cache.clone(), primary.clone(), options, head.clone());
+        let (following, head) =
+            Following::start(&settings.database_url, &own_pool, signer.key(), &cache, &primary).await?;
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
@@ -157,24 +150,16 @@ impl Service {
             metrics: counters.requests,
         });
         let (stop, stopped) = watch::channel(false);
-        let (stop_signing, signing_stopped) = oneshot::channel::<()>();
         Ok(Self {
             address: listeners.api.local_addr()?,
             metrics_address: listeners.metrics_address()?,
-            follower: tokio::spawn(follower.run()),
-            cache_watch: tokio::spawn(cache_watch.run()),
-            confirming: tokio::spawn(confirming.run()),
+            following,
             feeding: tokio::spawn(feeding.run()),
             finding: tokio::spawn(finding.run()),
             finding_keys: tokio::spawn(finding_keys.run()),
-            stop_signing,
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
             sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
-            signer: tokio::spawn(signer.run(
-                head,
-                primary.clone(),
-                async move { drop(signing_stopped.await) },
-            )),
+            signing: Signing::start(signer, head, primary.clone()),
             servers: listeners.serve(identity_http::router(app), metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
@@ -223,13 +208,8 @@ impl Service {
     /// committer commits the commands that wait, and ends.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
-        // Answers that follow the log would never end by themselves; they end when nobody tells of news any more. That
-        // the follower was cancelled is all there is to hear of it.
-        self.follower.abort();
-        drop(self.follower.await);
         self.pruning.abort();
-        self.confirming.abort();
-        self.cache_watch.await.context("the watch over the cache was cut off")?;
+        self.following.stop().await?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
@@ -241,9 +221,7 @@ impl Service {
         self.finding.await.context("the search for identities was cut off")?;
         self.finding_keys.await.context("the search for keys was cut off")?;
         self.committer.await.context("the committer was cut off")?;
-        // The signer signs the last events before it ends.
-        let _: Result<(), ()> = self.stop_signing.send(());
-        self.signer.await.context("the signer was cut off")?;
+        self.signing.stop().await?;
         for pool in &self.pools {
             close(pool).await;
         }
@@ -278,20 +256,30 @@ impl KeepingUses {
     }
 }
 
+/// The task that signs.
+#[derive(Debug)]
+struct Signing {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Signing {
+    fn start(signer: Signer, head: watch::Receiver<Head>, primary: Primary) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        Self { stop, task: tokio::spawn(signer.run(head, primary, async move { drop(stopped.await) })) }
+    }
+
+    /// Signs the last events and ends.
+    async fn stop(self) -> anyhow::Result<()> {
+        let _: Result<(), ()> = self.stop.send(());
+        self.task.await.context("the signer was cut off")
+    }
+}
+
 /// Whether requests are answered: not while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
     let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
     Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
-}
-
-/// Follows the log. From here on nobody can replace the signing key; so it must be the present one.
-async fn follow(pool: &PgPool, key: &SigningKey) -> anyhow::Result<(Follower, watch::Receiver<Head>)> {
-    let connected = Follower::connect(pool.clone()).await.context("cannot follow the log")?;
-    let connected = connected.context("the signing key is being replaced: start again when that is done")?;
-    let is_replaced =
-        introductions::is_replaced(pool, key).await.context("cannot look the signing key up")?;
-    ensure!(!is_replaced, "this signing key was replaced (identityd audit rotate-key): give the new one");
-    Ok(connected)
 }
 
 fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {

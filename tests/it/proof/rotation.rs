@@ -105,8 +105,8 @@ fn a_host_that_has_not_signed_since_goes_on_with_the_new_key() {
     let world = with_a_history();
     let (elsewhere, id) = (TempDir::new().unwrap(), world.organization_id().to_owned());
     let there = host(&key_text(world.database()), elsewhere.path());
-    let signer = there.signer(world.database().pool().clone()).unwrap().trusting_checkpoints(true);
-    wait(signer.sign(&id)).unwrap();
+    let first = there.signer(world.database().pool().clone()).unwrap().trusting_checkpoints(true);
+    wait(first.sign(&id)).unwrap();
     let (world, _) = replaced(world);
     grow(&world, ["golf"]);
     let there = host(&key_text(world.database()), elsewhere.path());

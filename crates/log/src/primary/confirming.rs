@@ -36,28 +36,31 @@ impl Confirming {
             let (asked, primary) = (Instant::now(), self.primary.clone());
             match primary.unless_silent(self.commit()).await {
                 Ok(Ok(())) => primary.confirmed(asked),
-                failed => {
-                    let error =
-                        failed.map_or_else(|silent| silent.to_string(), |failed| format!("{failed:?}"));
-                    tracing::warn!(error, "cannot find out whether the database still commits");
-                    self.connection = None;
-                }
+                Ok(Err(error)) => self.give_up(&error),
+                Err(silent) => self.give_up(&silent),
             }
             tokio::time::sleep(CONFIRM_INTERVAL).await;
         }
     }
 
+    fn give_up(&mut self, error: &(dyn std::error::Error + 'static)) {
+        tracing::warn!(error, "cannot find out whether the database still commits");
+        self.connection = None;
+    }
+
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => {
-                let mut connection = PgConnection::connect_with(&self.options).await?;
-                session::set(&mut connection, &[("synchronous_commit", "on")]).await?;
-                connection
-            }
+            None => self.connect().await?,
         };
         super::commit_nothing(&mut connection).await?;
         self.connection = Some(connection);
         Ok(())
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        session::set(&mut connection, &[("synchronous_commit", "on")]).await?;
+        Ok(connection)
     }
 }

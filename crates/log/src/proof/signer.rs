@@ -133,10 +133,10 @@ impl Signer {
         let mut review_due = Instant::now();
         loop {
             if Instant::now() >= review_due {
-                log_failed_round(primary.unless_silent(self.review()).await);
+                log_failed_round(&primary.unless_silent(self.review()).await);
                 review_due = Instant::now() + REVIEW_INTERVAL;
             }
-            log_failed_round(primary.unless_silent(self.sign_all()).await);
+            log_failed_round(&primary.unless_silent(self.sign_all()).await);
             let next = async {
                 tokio::time::sleep(MIN_ROUND_INTERVAL).await;
                 // The result does not matter: each round asks the database which logs are to be signed.
@@ -147,7 +147,7 @@ impl Signer {
                 () = &mut stop => break,
             }
         }
-        log_failed_round(primary.unless_silent(self.sign_all()).await);
+        log_failed_round(&primary.unless_silent(self.sign_all()).await);
     }
 
     /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
@@ -369,8 +369,8 @@ async fn continued(
     Ok(tree)
 }
 
-fn log_failed_round(round: Result<Result<(), sqlx::Error>, Silent>) {
-    let error: &dyn std::error::Error = match &round {
+fn log_failed_round(round: &Result<Result<(), sqlx::Error>, Silent>) {
+    let error: &dyn std::error::Error = match round {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
         Err(silent) => silent,

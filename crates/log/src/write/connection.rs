@@ -43,7 +43,8 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options: options.application_name(APPLICATION_NAME), readers: None }
+        let options = session::beginning_with(options.application_name(APPLICATION_NAME), &SETTINGS);
+        Self { options, readers: None }
     }
 
     pub(super) fn before(self, readers: PgPool) -> Self {

@@ -38,13 +38,17 @@ impl Connector {
     pub(super) fn new(options: &PgConnectOptions, what: &str, schema: &str) -> Self {
         let name = format!("identityd {what}, process {}", std::process::id());
         let options = options.clone().application_name(&name).disable_statement_logging();
-        Self { options, search_path: format!("{schema},public") }
+        let search_path = format!("{schema},public");
+        Self { options: session::beginning_with(options, &settings(&search_path)), search_path }
     }
 
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
-        let settings = [&SETTINGS[..], &[("search_path", &self.search_path)]].concat();
-        session::set(&mut connection, &settings).await?;
+        session::set(&mut connection, &settings(&self.search_path)).await?;
         Ok(connection)
     }
+}
+
+fn settings(search_path: &str) -> Vec<Setting<'_>> {
+    [&SETTINGS[..], &[("search_path", search_path)]].concat()
 }

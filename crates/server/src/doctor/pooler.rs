@@ -14,9 +14,8 @@ const MIXES_SESSIONS: &str = "a pooler such as PgBouncer hands every transaction
                               transaction or statement): connect to Postgres directly";
 
 /// What to do about a pooler that refuses what a connection begins with.
-const REFUSES_PARAMETERS: &str = "a pooler such as PgBouncer refuses a parameter that connections begin with: add \
-                                  extra_float_digits to its ignore_startup_parameters, and leave options out of the \
-                                  database URL";
+const REFUSES_PARAMETERS: &str = "a pooler such as PgBouncer refuses a parameter that connections begin with: set its \
+                                  ignore_startup_parameters to extra_float_digits,options";
 
 /// Two connections at once: while the other one is in a transaction, ours must still have the session that it had
 /// before. Only the simple protocol is used, since a prepared statement fails behind such a pooler.

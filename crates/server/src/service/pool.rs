@@ -45,5 +45,6 @@ pub(super) fn lazy_pool(
 /// How the service connects for reading.
 pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let options = database::options(database_url)?;
-    Ok(options.application_name("identityd").disable_statement_logging())
+    let options = options.application_name("identityd").disable_statement_logging();
+    Ok(session::beginning_with(options, &session::READING))
 }

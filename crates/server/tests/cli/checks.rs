@@ -298,7 +298,7 @@ fn a_pooler_that_mixes_sessions_is_refused_by_name() {
 fn a_pooler_that_keeps_sessions_will_do() {
     let place = Place::served();
     let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
-    let Some(pooler) = Pooler::start(&place, "session", "extra_float_digits") else { return };
+    let Some(pooler) = Pooler::start(&place, "session", "extra_float_digits,options") else { return };
     let serve = ["serve", "--listen", "127.0.0.1:0", "--database-url", &pooler.url];
     let service = Serving::start(place.command(&serve).stderr(Stdio::null()));
     let checked = pooler.run(&place, &["doctor", "--json"]).succeeded().json();

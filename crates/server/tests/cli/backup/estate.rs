@@ -76,8 +76,8 @@ impl Estate {
         let desk = self.made("/identities", &phone);
         let watch = self.made("/identities", &json!({ "agent_handle": "night-watch" }));
         self.made("/identities", &json!({ "agent_handle": "short-lived" }));
-        self.write(Method::DELETE, "/identities/short-lived", &json!({}), 204);
-        self.write(Method::PATCH, "/identities/harbor-desk", &serde_json::from_str(RENAME).unwrap(), 200);
+        self.write(&Method::DELETE, "/identities/short-lived", &json!({}), 204);
+        self.write(&Method::PATCH, "/identities/harbor-desk", &serde_json::from_str(RENAME).unwrap(), 200);
         self.made("/identities/front-desk/access", &json!({ "viewer_identity_id": watch["id"] }));
         let key = json!({ "label": "desk", "scoped_identity_id": desk["id"] });
         self.made("/api-keys", &key)["api_key"].as_str().unwrap().clone_into(&mut self.agent);
@@ -95,11 +95,11 @@ impl Estate {
     }
 
     pub(super) fn made(&self, path: &str, body: &Value) -> Value {
-        serde_json::from_str(&self.write(Method::POST, path, body, 201).body).unwrap()
+        serde_json::from_str(&self.write(&Method::POST, path, body, 201).body).unwrap()
     }
 
-    pub(super) fn write(&self, method: Method, path: &str, body: &Value, status: u16) -> Answer {
-        let answer = call(&self.service.base(), &self.admin, &method, path, body);
+    pub(super) fn write(&self, method: &Method, path: &str, body: &Value, status: u16) -> Answer {
+        let answer = call(&self.service.base(), &self.admin, method, path, body);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
         answer
     }
