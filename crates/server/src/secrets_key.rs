@@ -94,14 +94,11 @@ impl SecretsSettings {
         self.all_open("signing keys of log endpoints", "log endpoint", &endpoints, is_open, remedy)?;
         let is_open = |owner: &Uuid, sealed: &[u8]| webhook_tokens::open(&key, *owner, sealed).is_ok();
         self.all_open("tokens", "webhook subscription", &tokens, is_open, "set these tokens again")?;
-        let and = |count: usize, what: &str| {
-            if count == 0 { String::new() } else { format!(" and {count} {what}") }
-        };
         Ok(format!(
-            "opens all {} signing keys{}{}",
+            "opens all that is sealed: signing keys of {} identities and {} log endpoints, tokens of {} webhook subscriptions",
             keys.len(),
-            and(endpoints.len(), "signing keys of log endpoints"),
-            and(tokens.len(), "tokens of webhook subscriptions")
+            endpoints.len(),
+            tokens.len()
         ))
     }
 

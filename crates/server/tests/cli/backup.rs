@@ -59,7 +59,11 @@ fn a_restored_service_answers_as_the_one_that_was_backed_up() {
     let target = estate.successor();
     let restored = target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
     assert!(restored.stdout.contains("of 1 organizations, as they were at"), "{}", restored.stdout);
-    assert!(restored.stdout.contains("opens all 1 signing keys and 1 tokens"), "{}", restored.stdout);
+    assert!(
+        restored.stdout.contains("signing keys of 1 identities and 1 log endpoints, tokens of 1"),
+        "{}",
+        restored.stdout
+    );
     assert!(!restored.stdout.contains("epoch"), "{}", restored.stdout);
 
     assert_eq!(shape(&target), shape(&estate.place));
