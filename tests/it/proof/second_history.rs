@@ -133,16 +133,16 @@ fn the_key_is_for_its_owner_alone_and_stays() {
 
 /// A signer on another host, with the same key and a memory of its own. It takes what it finds for what was signed last.
 fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
-    let (signer, folder) = signer_without_memory(world);
+    let (signer, folder) = signer_without_memory(world.database());
     (signer.trusting_checkpoints(true), folder)
 }
 
 /// The same, but it was not told to trust what it finds.
-fn signer_without_memory(world: &World) -> (Signer, TempDir) {
-    let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
+fn signer_without_memory(database: &Database) -> (Signer, TempDir) {
+    let key = std::fs::read_to_string(database.signing().data_dir.join("signing/key")).unwrap();
     let folder = TempDir::new().unwrap();
     let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
-    (signing.signer(world.database().pool().clone()).unwrap(), folder)
+    (signing.signer(database.pool().clone()).unwrap(), folder)
 }
 
 /// A host remembers the checkpoints of other hosts, whether it reviewed the logs or was asked for the last checkpoint.
@@ -218,7 +218,7 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     let (world, _, _) = restored();
     grow(&world, ["other", "others", "another"]);
     let organization_id = world.organization_id();
-    let (forgetful, folder) = signer_without_memory(&world);
+    let (forgetful, folder) = signer_without_memory(world.database());
     for _ in 0..2 {
         let refusal = wait(forgetful.sign(organization_id)).unwrap_err();
         assert!(matches!(refusal, SignError::Refused(Refusal::Unremembered)), "{refusal:?}");
@@ -236,6 +236,20 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
     let restarted = signing.signer(world.database().pool().clone()).unwrap();
     wait(restarted.sign(organization_id)).expect("what it was told is remembered");
+}
+
+/// Whichever host of a new installation signs first.
+#[test]
+fn a_host_that_was_there_before_the_first_checkpoint_needs_no_word() {
+    let database = Database::with_home();
+    let id = database.text("select id from read_model.organizations");
+    let [(early, _one), (first, _two), (late, _three)] = [(); 3].map(|()| signer_without_memory(&database));
+    wait(early.begin());
+    wait(first.sign(&id)).expect("nothing was signed yet");
+    wait(early.sign(&id)).expect("it has been there from the beginning");
+    wait(late.begin());
+    let refusal = wait(late.sign(&id)).unwrap_err();
+    assert!(matches!(refusal, SignError::Refused(Refusal::Unremembered)), "{refusal:?}");
 }
 
 /// Nobody has to be told anything where nothing was signed yet.

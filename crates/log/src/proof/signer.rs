@@ -131,6 +131,7 @@ impl Signer {
     ) {
         let mut stop = std::pin::pin!(stop);
         let mut review_due = Instant::now();
+        self.begin().await;
         loop {
             if Instant::now() >= review_due {
                 log_failed_round(&primary.unless_silent(self.review()).await);
@@ -139,6 +140,7 @@ impl Signer {
             log_failed_round(&primary.unless_silent(self.sign_all()).await);
             let next = async {
                 tokio::time::sleep(MIN_ROUND_INTERVAL).await;
+                primary.answers().await;
                 // The result does not matter: each round asks the database which logs are to be signed.
                 drop(tokio::time::timeout(MAX_ROUND_INTERVAL, news.changed()).await);
             };
@@ -148,6 +150,17 @@ impl Signer {
             }
         }
         log_failed_round(&primary.unless_silent(self.sign_all()).await);
+    }
+
+    /// Begins the memory of this host where nothing was signed yet. Whichever host of a new installation signs first, the others
+    /// have been there before. If this fails, the first log to be signed tries it again.
+    pub async fn begin(&self) {
+        match self.accepted().await {
+            Ok(_) | Err(SignError::Refused(_)) => {}
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the memory is not begun yet");
+            }
+        }
     }
 
     /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
