@@ -64,7 +64,9 @@ impl Watch {
             if !following {
                 self.forget_state();
             }
-            tokio::time::sleep(MIN_READ_INTERVAL).await;
+            // A database that refuses connections is not asked for more of them than need be.
+            let pause = if self.connected.is_some() { MIN_READ_INTERVAL } else { READ_INTERVAL };
+            tokio::time::sleep(pause).await;
             if self.news(asked + READ_INTERVAL).await.is_err() {
                 return self.cache.trust(None);
             }
