@@ -84,6 +84,10 @@ impl Probe {
             must_commit(pool, primary, committed.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
+        if outcome.is_ok() {
+            // Requests are answered from now on.
+            primary.responded(asked);
+        }
         let committed = committed.or(outcome.is_ok().then_some(asked));
         *last = Some(Probed { asked, outcome: outcome.clone(), committed });
         outcome

@@ -159,6 +159,11 @@ impl Primary {
         self.role() != Role::Alone && self.age(&self.0.confirmed) > self.0.max_unconfirmed
     }
 
+    /// Whether a connection that was opened at this moment leads to a database that has not answered since.
+    pub fn has_lost(&self, opened: Instant) -> bool {
+        self.0.hopeless_before.borrow().is_some_and(|before| opened <= before)
+    }
+
     /// Completes when the database is silent, or was since this was called, for longer than the time limit.
     pub async fn falls_silent(&self) -> Silent {
         let began = Instant::now();

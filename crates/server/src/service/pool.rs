@@ -1,6 +1,6 @@
 //! Pools of connections to the database, with the settings that queries of the service need.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use identity_log::MAX_UNCHECKED_IDLE_TIME;
 use identity_log::primary::Primary;
@@ -20,17 +20,17 @@ pub(super) fn lazy_pool(
     connections: u32,
     primary: &Primary,
 ) -> anyhow::Result<PgPool> {
-    let primary = primary.clone();
+    let (primary, watched) = (primary.clone(), primary.clone());
     // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
     // connection was idle for a while and somebody may have closed it.
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(
-                async move { Ok(meta.idle_for < MAX_UNCHECKED_IDLE_TIME || connection.ping().await.is_ok()) },
-            )
+        .before_acquire(move |connection, meta| {
+            let is_lost = Instant::now().checked_sub(meta.age).is_some_and(|opened| watched.has_lost(opened));
+            let is_fresh = meta.idle_for < MAX_UNCHECKED_IDLE_TIME;
+            Box::pin(async move { Ok(!is_lost && (is_fresh || connection.ping().await.is_ok())) })
         })
         .after_connect(|connection, _| Box::pin(session::set(connection, &session::READING)))
         .after_release(move |connection, _| {
