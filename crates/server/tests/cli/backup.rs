@@ -1,5 +1,6 @@
 //! A backup of a running service, verified offline and restored into a new data directory: everything is as it was.
 
+mod crafted;
 mod cut_off;
 mod estate;
 mod refusals;
