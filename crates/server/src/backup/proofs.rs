@@ -1,10 +1,11 @@
 //! How restored logs go on being signed. Events may have been signed that the backup does not have. If the signer went on in the
 //! same epoch, it would sign a second history; so every log begins a new epoch, unless the operator says that nothing was lost.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{self, Refusal, SignError};
 use sqlx::PgPool;
-use time::OffsetDateTime;
 
 use super::verify::Organization;
 
@@ -66,7 +67,7 @@ pub async fn go_on(
 /// The first epoch that may begin after a restore. Two restores of one backup with the same memory beside the key, a drill and
 /// a later one, know of the same epochs and not of each other. The clock gives each of them another number.
 fn seconds_now() -> u64 {
-    u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 /// Why the log is refused, if it is.
