@@ -1,8 +1,6 @@
 //! How restored logs go on being signed. Events may have been signed that the backup does not have. If the signer went on in the
 //! same epoch, it would sign a second history; so every log begins a new epoch, unless the operator says that nothing was lost.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{self, Refusal, SignError};
 use sqlx::PgPool;
@@ -57,7 +55,7 @@ pub async fn go_on(
     match (refusal, word) {
         (None, Word::NothingLost) => Ok(Continuation::Same),
         (None, Word::PerhapsLost) | (_, Word::OtherKey) => {
-            let begun = signer.begin_epoch_from(id, seconds_now()).await?;
+            let begun = signer.begin_epoch_from(id, seconds_now(pool).await?).await?;
             Ok(begun.map_or(Continuation::Same, |signed| Continuation::New { epoch: signed.epoch }))
         }
         (Some(refusal), _) => Ok(Continuation::Refused(refusal.to_string())),
@@ -65,9 +63,11 @@ pub async fn go_on(
 }
 
 /// The first epoch that may begin after a restore. Two restores of one backup with the same memory beside the key, a drill and
-/// a later one, know of the same epochs and not of each other. The clock gives each of them another number.
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+/// a later one, know of the same epochs and not of each other. The clock of the database gives each of them another number.
+async fn seconds_now(pool: &PgPool) -> anyhow::Result<u64> {
+    let query = "select floor(extract(epoch from clock_timestamp()))::bigint";
+    let seconds: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
+    Ok(u64::try_from(seconds)?)
 }
 
 /// Why the log is refused, if it is.

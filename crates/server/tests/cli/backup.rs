@@ -5,8 +5,6 @@ mod cut_off;
 mod estate;
 mod refusals;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -103,7 +101,7 @@ fn a_log_begins_a_new_epoch_unless_nothing_was_lost() {
     let note = estate.place.file("before.note", &estate.wait_until_signed());
     let target = estate.successor();
 
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let began: u64 = asked(&estate.place, "select floor(extract(epoch from now()))::text").parse().unwrap();
     let said = target.run(&["restore", text(&file)]).succeeded().stdout;
     assert!(said.contains("1 logs begin a new epoch"), "{said}");
     let service = target.serve();
