@@ -224,6 +224,6 @@ fn as_json(id: &str, going_on: &Continuation) -> Value {
     match going_on {
         Continuation::Same => json!({ "organization": id, "epoch": "same" }),
         Continuation::New { epoch } => json!({ "organization": id, "epoch": epoch }),
-        Continuation::Refused(refusal) => json!({ "organization": id, "refused": refusal.to_string() }),
+        Continuation::Refused(refusal) => json!({ "organization": id, "refused": refusal }),
     }
 }
