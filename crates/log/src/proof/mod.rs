@@ -1,6 +1,7 @@
 //! The proof of the log: the Merkle tree of each organization, and the checkpoints that were signed.
 //!
 //! - [`signer`]: the task that grows the trees and signs them.
+//! - `check`: checks of a log that sign nothing.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
 //! - `unsigned`: the events that are to be signed, and whether they are sealed.
 //! - [`rotation`]: the replacement of the signing key; [`introductions`]: what it leaves for auditors; [`key_lock`]: who keeps it
@@ -12,6 +13,7 @@
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
+mod check;
 mod error;
 pub mod introductions;
 pub mod key_lock;

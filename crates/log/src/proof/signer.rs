@@ -30,7 +30,7 @@ use crate::primary::{Primary, Silent};
 use crate::read::follow::Head;
 
 /// How many leaves are read at a time.
-const LEAVES_PER_READ: u64 = 16_384;
+pub(super) const LEAVES_PER_READ: u64 = 16_384;
 
 /// The shortest time between two rounds. It limits the number of checkpoints under load.
 const MIN_ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
 #[derive(Debug, Clone)]
 pub struct Signer {
     pub(super) pool: PgPool,
-    key: SigningKey,
+    pub(super) key: SigningKey,
     seal_key: SealKey,
     /// The position from which on every event must be sealed.
     sealed_from: Arc<OnceCell<i64>>,
@@ -254,27 +254,8 @@ impl Signer {
         !is_refused
     }
 
-    /// Checks a log as signing it would, without signing it. Fails if it is refused.
-    pub async fn check(&self, organization_id: &str) -> Result<(), SignError> {
-        // Nothing is committed.
-        let mut transaction = self.pool.begin().await?;
-        let head = lock(&mut transaction, organization_id).await?;
-        let before = SignedBefore::find(&mut transaction, &self.key, &self.memory, organization_id).await?;
-        let tree = continued(&mut transaction, organization_id, &before, head).await?;
-        let accepted = self.accepted().await?;
-        let mut size = tree.frontier.size();
-        while size < head {
-            let limit = LEAVES_PER_READ.min(head - size);
-            for event in next_events(&mut transaction, organization_id, size, limit).await? {
-                accepted.check(&event)?;
-                size += 1;
-            }
-        }
-        Ok(())
-    }
-
     /// Which events may be signed.
-    async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
+    pub(super) async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
         let from = self.sealed_from.get_or_try_init(async || {
             if !self.trusts_checkpoints && self.memory.is_empty().await? {
                 refuse_forgetful(&self.pool, &self.key).await?;
@@ -301,7 +282,7 @@ impl Signer {
         self.begin_epoch_from(organization_id, 1).await
     }
 
-    /// The same with at least this number. After a restore nobody may know whether epoch 1 had begun.
+    /// The same with at least this number. After a restore nobody knows which epochs had begun.
     pub async fn begin_epoch_from(
         &self,
         organization_id: &str,
@@ -391,7 +372,7 @@ impl Signer {
 }
 
 /// The stored tree of a log with `head` events. Fails if the log does not continue what was signed before.
-async fn continued(
+pub(super) async fn continued(
     connection: &mut PgConnection,
     organization_id: &str,
     before: &SignedBefore,

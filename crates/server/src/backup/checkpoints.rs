@@ -57,6 +57,11 @@ impl Keys {
         Ok(count)
     }
 
+    /// The notes, in the order in which they were made.
+    pub(super) fn into_introductions(self) -> Vec<String> {
+        self.introductions.into_iter().map(|(_, note)| note).collect()
+    }
+
     /// The given key with those before and after it; none if no key was given.
     fn chain(&self) -> Vec<String> {
         let Some(given) = &self.given else { return vec![] };

@@ -3,22 +3,41 @@
 use anyhow::{Context as _, ensure};
 use identity_log::copy::{self, CopyRow};
 
-use super::format::Section;
+use super::format::{BLOCK_BYTES, Section};
 
-/// The rows of a block, each with one field for each column.
+/// The rows of a block, each with one field for each column. A crafted block does not make many more of them than it has room for
+/// in [`BLOCK_BYTES`].
 pub(super) fn rows_of<'a>(section: &Section, block: &'a [u8]) -> anyhow::Result<Vec<CopyRow<'a>>> {
-    let (mut rows, mut rest) = (vec![], block);
+    let mut rows = vec![];
+    each_row(section, block, |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// How many rows a block has.
+pub(super) fn count_rows(section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+    let mut count = 0;
+    each_row(section, block, |_| count += 1)?;
+    Ok(count)
+}
+
+fn each_row<'a>(section: &Section, block: &'a [u8], mut take: impl FnMut(CopyRow<'a>)) -> anyhow::Result<()> {
+    let mut rest = block;
     while !rest.is_empty() {
+        ensure!(
+            block.len() - rest.len() < BLOCK_BYTES,
+            "a block of {} in the backup has more rows than any that is written",
+            section.table
+        );
         let (row, behind) = copy::split_row(rest).context("a row of the backup cannot be read")?;
         ensure!(
             row.fields() == section.columns.len(),
             "a row of {} has not one field for each column",
             section.table
         );
-        rows.push(row);
+        take(row);
         rest = behind;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// A row whose fields are looked up by name.
@@ -59,6 +78,8 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn timestamp(&self, name: &str) -> anyhow::Result<time::OffsetDateTime> {
-        copy::moment(self.bytes(name)?).with_context(|| format!("{name} is no moment"))
+        let moment = copy::moment(self.bytes(name)?).with_context(|| format!("{name} is no moment"))?;
+        ensure!(moment.year() > 0, "{name} is before the year 1");
+        Ok(moment)
     }
 }

@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 1;
 /// How the file begins, whatever its version is.
 pub(super) const START: &[u8] = br#"{"backup":{"format":"#;
 
-/// A block is written when it has this many bytes, or more. It has whole rows.
+/// A block is written when it has this many bytes, or more. It has whole rows, and no row begins behind so many bytes.
 pub(super) const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// The longest block. No row of ours comes near: the largest event has 32 MiB.
@@ -95,6 +95,13 @@ pub struct End {
     /// SHA-256 over all lines before this one, each with its line feed, in hexadecimal digits. The lines have the hashes of all
     /// rows, so this value stands for the whole file.
     pub sha256: String,
+}
+
+impl Head {
+    /// How many rows all sections have together. The numbers may be those of a crafted file.
+    pub(super) fn all_rows(&self) -> u64 {
+        self.rows.values().copied().fold(0, u64::saturating_add)
+    }
 }
 
 impl Line {

@@ -22,6 +22,8 @@ pub struct Organization {
     pub id: String,
     /// How many events it has.
     pub events: u64,
+    /// How many of them its last checkpoint covers; 0 if it has none.
+    pub signed: u64,
     /// How many of them are proved to be what was signed.
     pub proved: u64,
     /// The epoch of its last checkpoint; 0 if it has none.
@@ -42,6 +44,8 @@ pub(super) struct Histories {
 struct Open {
     history: Result<History, Fault>,
     epoch: u64,
+    /// How many events the last checkpoint covers.
+    signed: u64,
     events: u64,
 }
 
@@ -126,15 +130,16 @@ impl Open {
         let nothing =
             || Checkpoint { origin: checkpoint::origin(id, 1), size: 0, root: Frontier::default().root() };
         let last = checkpoints.pop().unwrap_or_else(nothing);
+        let signed = last.size;
         let mut history = History::begin(last, None, &Trailer::of_range(0, None));
         if let Ok(history) = &mut history {
             history.compare_with(checkpoints);
         }
-        Self { history, epoch: number, events: 0 }
+        Self { history, epoch: number, signed, events: 0 }
     }
 
     fn finish(self, id: String) -> (Organization, Option<Fault>) {
-        let Self { history, epoch, events } = self;
+        let Self { history, epoch, signed, events } = self;
         let mut trailer = Trailer::of_range(0, None);
         if events > 0 {
             trailer.add(events, 1, events);
@@ -143,7 +148,7 @@ impl Open {
             Ok(report) => (report.proved, None),
             Err(fault) => (0, Some(fault)),
         };
-        (Organization { id, events, proved, epoch }, fault)
+        (Organization { id, events, signed, proved, epoch }, fault)
     }
 }
 

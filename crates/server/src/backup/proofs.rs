@@ -7,9 +7,6 @@ use sqlx::PgPool;
 
 use super::verify::Organization;
 
-/// The first epoch that may begin after a restore. Without a checkpoint in the backup, a later one may have been signed in epoch 1.
-const FIRST_NEW_EPOCH: u64 = 2;
-
 /// What the operator says of the service that was backed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
@@ -32,7 +29,7 @@ pub enum Continuation {
         epoch: u64,
     },
     /// Not at all, until an operator has looked.
-    Refused(Refusal),
+    Refused(String),
 }
 
 /// Checks the log of an organization as the signer does, and begins a new epoch unless nothing was lost. An epoch that an earlier
@@ -44,22 +41,40 @@ pub async fn go_on(
     word: Word,
 ) -> anyhow::Result<Continuation> {
     let id = &organization.id;
-    let epoch = proof::last(pool, id).await?.map_or(0, |signed| signed.epoch);
+    let last = proof::last(pool, id).await?;
+    let (epoch, size) = last.map_or((0, 0), |signed| (signed.epoch, signed.checkpoint.size));
     if epoch > organization.epoch {
         return Ok(Continuation::New { epoch });
     }
-    let refusal = match signer.check(id).await {
-        Ok(()) => None,
-        Err(SignError::Refused(refusal)) => Some(refusal),
-        Err(error) => return Err(error.into()),
-    };
+    let mut refusal = refusal(signer.check(id).await)?;
+    // The memory beside the key has events that the backup does not have: they are lost, which the operator did not deny. The events
+    // that are there and were not signed are checked all the same, since the new epoch signs them.
+    if word == Word::PerhapsLost && matches!(refusal, Some(Refusal::Smaller { .. })) {
+        refusal = self::refusal(signer.check_seals(id, size).await)?;
+    }
     match (refusal, word) {
         (None, Word::NothingLost) => Ok(Continuation::Same),
-        // The memory beside the key has events that the backup does not have: they are lost, which was not denied.
-        (None | Some(Refusal::Smaller { .. }), Word::PerhapsLost) | (_, Word::OtherKey) => {
-            let begun = signer.begin_epoch_from(id, FIRST_NEW_EPOCH).await?;
+        (None, Word::PerhapsLost) | (_, Word::OtherKey) => {
+            let begun = signer.begin_epoch_from(id, seconds_now(pool).await?).await?;
             Ok(begun.map_or(Continuation::Same, |signed| Continuation::New { epoch: signed.epoch }))
         }
-        (Some(refusal), _) => Ok(Continuation::Refused(refusal)),
+        (Some(refusal), _) => Ok(Continuation::Refused(refusal.to_string())),
+    }
+}
+
+/// The first epoch that may begin after a restore. Two restores of one backup with the same memory beside the key, a drill and
+/// a later one, know of the same epochs and not of each other. The clock of the database gives each of them another number.
+async fn seconds_now(pool: &PgPool) -> anyhow::Result<u64> {
+    let query = "select floor(extract(epoch from clock_timestamp()))::bigint";
+    let seconds: i64 = sqlx::query_scalar(query).fetch_one(pool).await?;
+    Ok(u64::try_from(seconds)?)
+}
+
+/// Why the log is refused, if it is.
+fn refusal(checked: Result<(), SignError>) -> Result<Option<Refusal>, SignError> {
+    match checked {
+        Ok(()) => Ok(None),
+        Err(SignError::Refused(refusal)) => Ok(Some(refusal)),
+        Err(error) => Err(error),
     }
 }

@@ -1,5 +1,4 @@
-//! Takes a backup: every kept table in one snapshot of the database, beside a running service. Nothing is written to the
-//! database, so a standby will do.
+//! Takes a backup: every kept table in one snapshot of the database, beside a running service. Nothing is written to the database.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,15 +19,13 @@ use super::unfinished::Unfinished;
 use super::writer::Writer;
 use crate::migrations;
 
-/// Everything is read in one snapshot. Without sorting, Postgres reads events through the index of their positions and sends the
-/// first row at once.
-const BEGIN: &str = "
+/// Without sorting, Postgres reads events through the index of their positions and sends the first row at once.
+const SETTINGS: &str = "
     set statement_timeout = 0;
     set idle_in_transaction_session_timeout = 0;
     set lock_timeout = '10s';
     set enable_sort = off;
-    set jit = off;
-    begin isolation level repeatable read read only;";
+    set jit = off;";
 
 /// Takes a backup. `progress` hears how many rows are written, and how many there will be.
 pub async fn run(
@@ -39,7 +36,7 @@ pub async fn run(
     let unfinished = Unfinished::create(path)?;
     let mut snapshot = Snapshot::begin(options).await?;
     let head = snapshot.head().await?;
-    let total = head.rows.values().sum();
+    let total = head.all_rows();
     let writer = Writer::begin(BufWriter::new(unfinished.file()), head.clone())?;
     let end = snapshot.copy_all(Copying { writer, done: 0, total, progress }).await?;
     snapshot.end().await?;
@@ -61,13 +58,12 @@ struct Copying<'a, P> {
 impl Snapshot {
     async fn begin(options: &PgConnectOptions) -> anyhow::Result<Self> {
         let mut connection = options.clone().disable_statement_logging().connect().await?;
-        connection.execute(BEGIN).await.context("cannot begin a snapshot")?;
-        let progress = migrations::progress(&mut connection).await?;
-        ensure!(
-            progress.is_complete(),
-            "this database is not in the shape that this identityd knows: take the backup with the identityd that serves it, or \
-             run `identityd migrate` first"
-        );
+        connection.execute(SETTINGS).await?;
+        refuse_standby(&mut connection).await?;
+        refuse_other_shape(&mut connection).await?;
+        begin_with_locks(&mut connection).await.context("cannot begin a snapshot")?;
+        // A migration may have come before the locks.
+        refuse_other_shape(&mut connection).await?;
         ensure!(mark::find(&mut connection).await?.is_none(), mark::WORDS);
         Ok(Self(connection))
     }
@@ -139,6 +135,34 @@ impl Snapshot {
         self.0.execute("commit").await?;
         Ok(self.0.close().await?)
     }
+}
+
+/// Begins the transaction that sees one state of the database. The locks come before the snapshot: a migration that rewrote a table
+/// between the two would make the table look empty.
+async fn begin_with_locks(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute("begin isolation level repeatable read read only").await?;
+    let tables: Vec<&str> = tables::kept().map(|table| table.name).collect();
+    let lock = format!("lock table {} in access share mode", tables.join(", "));
+    connection.execute(lock.as_str()).await.map(drop)
+}
+
+/// A standby is behind its primary, so writes that were acknowledged may be missing.
+async fn refuse_standby(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let is_standby: bool = sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
+    ensure!(
+        !is_standby,
+        "this database is a standby, which may not have every write that was acknowledged: take the backup from the primary"
+    );
+    Ok(())
+}
+
+async fn refuse_other_shape(connection: &mut PgConnection) -> anyhow::Result<()> {
+    ensure!(
+        migrations::progress(connection).await?.is_complete(),
+        "this database is not in the shape that this identityd knows: take the backup with the identityd that serves it, or \
+         run `identityd migrate` first"
+    );
+    Ok(())
 }
 
 /// The columns of a table, in their order, each with its type.

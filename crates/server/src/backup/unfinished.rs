@@ -2,7 +2,8 @@
 //! that looks whole.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -28,7 +29,12 @@ impl Unfinished {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(&path).with_context(context)?;
-        ensure!(file.try_lock().is_ok(), "another process is writing {}", path.display());
+        // A process that has finished meanwhile has removed the name of the file that was opened here.
+        ensure!(
+            file.try_lock().is_ok() && is_at(&file, &path).with_context(context)?,
+            "another process is writing {}",
+            path.display()
+        );
         file.set_permissions(Permissions::from_mode(0o600))
             .and_then(|()| file.set_len(0))
             .with_context(context)?;
@@ -40,15 +46,26 @@ impl Unfinished {
         &self.file
     }
 
-    /// Flushes the file to disk and gives it its name. When this returns, both survive a crash.
+    /// Flushes the file to disk and gives it its name, unless another file has it by now. When this returns, both survive a crash.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());
         let named = self
             .file
             .sync_all()
-            .and_then(|()| fs::rename(&self.path, &self.name))
+            .and_then(|()| fs::hard_link(&self.path, &self.name))
+            .and_then(|()| fs::remove_file(&self.path))
             .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all());
         named.with_context(|| format!("cannot finish {}", self.name.display()))
+    }
+}
+
+/// Whether this open file is the one at this path.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

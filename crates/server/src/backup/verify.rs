@@ -5,8 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
+use identity_proof::introduction::successors;
+
 use super::checkpoints::{Checkpoints, Keys};
-use super::fields::{Fields, rows_of};
+use super::fields::{Fields, count_rows, rows_of};
 use super::format::{Head, Section, TYPES};
 use super::histories::Histories;
 pub use super::histories::Organization;
@@ -30,6 +32,26 @@ pub struct Verified {
     pub faults: Vec<(String, String)>,
     /// Whether signatures were checked, for which a key is needed.
     pub are_signatures_checked: bool,
+    /// The notes in which signing keys introduced their successors, in the order in which they were made.
+    introductions: Vec<String>,
+}
+
+impl Verified {
+    /// Whether this signing key has introduced a successor, so that nothing is signed with it any more.
+    pub fn is_replaced(&self, verifier_key: &str) -> bool {
+        successors(verifier_key, self.introductions.iter().map(String::as_str)).len() > 1
+    }
+
+    /// What is wrong with the history of an organization, if anything is.
+    pub fn fault_of(&self, organization_id: &str) -> Option<&str> {
+        let fault = self.faults.iter().find(|(id, _)| id == organization_id);
+        fault.map(|(_, what)| what.as_str())
+    }
+
+    /// How many events are behind the last checkpoints of their organizations.
+    pub fn uncovered(&self) -> u64 {
+        self.organizations.iter().map(|one| one.events.saturating_sub(one.signed)).sum()
+    }
 }
 
 /// The state of a verification while sections are read.
@@ -49,7 +71,7 @@ pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) 
     for table in NEEDED {
         ensure!(head.rows.contains_key(table), "the backup has no {table}");
     }
-    let total = head.rows.values().sum();
+    let total = head.all_rows();
     let mut verification = Verification {
         keys: Keys::new(key),
         checkpoints: Checkpoints::default(),
@@ -79,6 +101,7 @@ pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) 
 /// The place of a section among the tables of a backup.
 fn place(section: &Section) -> anyhow::Result<usize> {
     let place = tables::kept().position(|table| table.name == section.table);
+    ensure!(!section.columns.is_empty(), "{} in the backup has no columns", section.table);
     ensure!(
         section.columns.iter().all(|(_, kind)| TYPES.contains(&kind.as_str())),
         "{} in the backup has a column of an unknown type",
@@ -96,7 +119,7 @@ impl Verification {
             "signing_key_introductions" => self.keys.read(section, block),
             "checkpoints" => self.checkpoints.read(&self.keys, section, block),
             "events" => self.histories.read(&mut self.checkpoints, section, block),
-            _ => Ok(rows_of(section, block)?.len() as u64),
+            _ => count_rows(section, block),
         }
     }
 
@@ -117,6 +140,7 @@ impl Verification {
             self.position
         );
         let (organizations, faults) = self.histories.finish(self.checkpoints);
-        Ok(Verified { head, sha256, organizations, faults, are_signatures_checked })
+        let introductions = self.keys.into_introductions();
+        Ok(Verified { head, sha256, organizations, faults, are_signatures_checked, introductions })
     }
 }

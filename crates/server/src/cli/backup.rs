@@ -102,7 +102,7 @@ fn verify(file: &Path, key: Option<&str>, output: Output) -> anyhow::Result<()> 
 }
 
 fn as_json(verified: &Verified) -> serde_json::Value {
-    let Verified { head, sha256, organizations, faults, are_signatures_checked } = verified;
+    let Verified { head, sha256, organizations, faults, are_signatures_checked, .. } = verified;
     let organizations: Vec<_> = organizations
         .iter()
         .map(|one| json!({ "id": one.id, "events": one.events, "proved": one.proved, "epoch": one.epoch }))

@@ -36,7 +36,7 @@ pub(super) struct RestoreFlags {
     #[arg(long, conflicts_with = "nothing_lost")]
     other_signing_key: bool,
 
-    /// Restore histories that are not what was signed, as they are. Exports of them are not verified
+    /// Restore histories that are not what was signed, as they are. They begin no new epoch, and exports of them are not verified
     #[arg(long)]
     allow_faults: bool,
 }
@@ -71,6 +71,7 @@ fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<V
         verify::file(&flags.file, key.as_deref(), |done, total| progress.reached(done, Some(total)));
     progress.finish();
     let verified = verified?;
+    refuse_replaced(&verified, installation)?;
     ensure!(
         verified.faults.is_empty() || flags.allow_faults,
         "{} (if the signing key is another one than that of the backup, see --other-signing-key; --allow-faults restores a history \
@@ -78,6 +79,18 @@ fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<V
         named(&verified.faults).join("; ")
     );
     Ok(verified)
+}
+
+/// A key that was replaced signs nothing any more. With `--other-signing-key`, too, there may be one.
+fn refuse_replaced(verified: &Verified, installation: &Installation) -> anyhow::Result<()> {
+    let key = installation.signing.verifier_key()?;
+    ensure!(
+        key.is_none_or(|key| !verified.is_replaced(&key)),
+        "the signing key in {} was replaced before the backup was taken: put the one there that replaced it, with its memory; if it \
+         is lost, give a folder without a key and --other-signing-key",
+        installation.signing.folder().display()
+    );
+    Ok(())
 }
 
 fn signing_key(installation: &Installation) -> anyhow::Result<String> {
@@ -116,7 +129,7 @@ async fn restore(
     let logs = go_on(flags, verified, database, &signer).await?;
     let secrets = secrets(installation, database).await?;
     restoring.finish().await?;
-    let (json, lines) = report(verified, &logs, &secrets);
+    let (json, lines) = report(verified, flags.word(), &logs, &secrets);
     output.print_lines(&json, &lines)
 }
 
@@ -128,7 +141,10 @@ async fn go_on(
 ) -> anyhow::Result<Vec<(String, Continuation)>> {
     let mut logs = vec![];
     for organization in verified.organizations.iter().filter(|one| one.events > 0) {
-        let going_on = proofs::go_on(database.pool(), signer, organization, flags.word()).await;
+        let going_on = match verified.fault_of(&organization.id) {
+            Some(fault) => Ok(Continuation::Refused(format!("its history has a fault: {fault}"))),
+            None => proofs::go_on(database.pool(), signer, organization, flags.word()).await,
+        };
         let context = || format!("cannot check the log of {}", organization.id);
         logs.push((organization.id.clone(), going_on.with_context(context)?));
     }
@@ -142,20 +158,39 @@ async fn secrets(installation: &Installation, database: &Database) -> anyhow::Re
     Ok(examined.unwrap_or_else(|error| format!("{error:#}")))
 }
 
-fn report(verified: &Verified, logs: &[(String, Continuation)], secrets: &str) -> (Value, Vec<String>) {
-    let head = &verified.head;
+fn report(
+    verified: &Verified,
+    word: Word,
+    logs: &[(String, Continuation)],
+    secrets: &str,
+) -> (Value, Vec<String>) {
+    let (head, uncovered) = (&verified.head, verified.uncovered());
     let mut lines = vec![format!(
         "restored: {} events of {} organizations, as they were at {}",
         head.events, head.organizations, head.taken_at
     )];
+    lines.extend(said_of_uncovered(uncovered, word));
     lines.extend(said_of_logs(logs));
     lines.push(format!("secrets key: {secrets}"));
     let logs: Vec<_> = logs.iter().map(|(id, going_on)| as_json(id, going_on)).collect();
     let json = json!({
         "sha256": verified.sha256, "taken_at": head.taken_at, "organizations": head.organizations,
-        "events": head.events, "rows": head.rows, "logs": logs, "secrets_key": secrets,
+        "events": head.events, "rows": head.rows, "uncovered": uncovered, "logs": logs, "secrets_key": secrets,
     });
     (json, lines)
+}
+
+/// What shows who wrote the events that were not signed when the backup was taken.
+fn said_of_uncovered(events: u64, word: Word) -> Option<String> {
+    let seals = match word {
+        Word::OtherKey => {
+            "nothing shows who wrote them, since only the earlier signing key can check their seals"
+        }
+        Word::PerhapsLost | Word::NothingLost => {
+            "a log is signed only if the signing key has sealed each of them"
+        }
+    };
+    (events > 0).then(|| format!("{events} events are behind the last checkpoints of the backup: {seals}"))
 }
 
 /// What the operator has to know of the logs.
@@ -177,8 +212,8 @@ fn said_of_logs(logs: &[(String, Continuation)]) -> Vec<String> {
     for (id, going_on) in logs {
         if let Continuation::Refused(refusal) = going_on {
             lines.push(format!(
-                "the log of {id} is not signed any more: {refusal}; find out which history is the right one, then run `identityd audit \
-                 new-epoch --org {id}`"
+                "the restore has not signed the log of {id}: {refusal}; find out which history is the right one, then run \
+                 `identityd audit new-epoch --org {id}` before a service is started"
             ));
         }
     }
@@ -189,6 +224,6 @@ fn as_json(id: &str, going_on: &Continuation) -> Value {
     match going_on {
         Continuation::Same => json!({ "organization": id, "epoch": "same" }),
         Continuation::New { epoch } => json!({ "organization": id, "epoch": epoch }),
-        Continuation::Refused(refusal) => json!({ "organization": id, "refused": refusal.to_string() }),
+        Continuation::Refused(refusal) => json!({ "organization": id, "refused": refusal }),
     }
 }

@@ -1,6 +1,8 @@
 //! Restores that are killed, and backups beside writes.
 
-use std::process::Stdio;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use identityd::private_postgres::PrivatePostgres;
@@ -78,6 +80,47 @@ fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     assert!(target.run(&["org", "list"]).succeeded().stdout.contains("acme"));
     runtime.block_on(database.close()).unwrap();
     keeper.close().unwrap();
+}
+
+/// A table that is rewritten while a backup begins has its rows in the backup, and a file that appears meanwhile stays.
+#[test]
+fn a_backup_waits_for_changes_of_tables_and_replaces_no_file() {
+    let estate = Estate::new();
+    let keeper = PrivatePostgres::open(estate.place.data_dir()).unwrap();
+    let (runtime, mut database) = connect(&keeper);
+    let file = estate.place.path("waited");
+    let backup = waiting_backup(&estate, &file, (&runtime, &mut database));
+    let rewrite = "create temp table aside as table webhook_log_endpoints; truncate webhook_log_endpoints;
+                   insert into webhook_log_endpoints select * from aside; commit";
+    runtime.block_on(database.execute(rewrite)).unwrap();
+    assert!(backup.wait_with_output().unwrap().status.success());
+    let verified = run(&mut bare(&["backup", "verify", text(&file), "--json"])).succeeded().json();
+    assert_eq!(verified["rows"]["webhook_log_endpoints"], 1);
+
+    let file = estate.place.path("taken");
+    let backup = waiting_backup(&estate, &file, (&runtime, &mut database));
+    fs::write(&file, "another").unwrap();
+    runtime.block_on(database.execute("rollback")).unwrap();
+    assert!(!backup.wait_with_output().unwrap().status.success());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "another");
+    runtime.block_on(database.close()).unwrap();
+    keeper.close().unwrap();
+}
+
+/// Starts a backup that waits for a transaction of this connection, which is open when this returns.
+fn waiting_backup(estate: &Estate, file: &Path, (runtime, database): (&Runtime, &mut PgConnection)) -> Child {
+    let lock = "begin; lock table webhook_log_endpoints in access exclusive mode";
+    runtime.block_on(database.execute(lock)).unwrap();
+    let mut backup = estate.place.command(&["backup", text(file)]);
+    let child = backup.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The service waits for the table, too, but does not lock others before it.
+    let waits = "select exists (select from pg_locks as waiting join pg_locks as other using (pid)
+                                where waiting.relation = 'webhook_log_endpoints'::regclass and not waiting.granted
+                                  and other.relation = 'webhook_cursor'::regclass)";
+    eventually("the backup waits for the table", || {
+        runtime.block_on(sqlx::query_scalar(waits).fetch_one(&mut *database)).unwrap()
+    });
+    child
 }
 
 /// A connection to a private Postgres.

@@ -3,7 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::backup::estate::{Estate, error, execute, text};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::backup::estate::{Estate, asked, call, error, execute, text};
 use crate::harness::{Place, bare, run};
 
 #[test]
@@ -84,22 +87,92 @@ fn section_starts(bytes: &[u8]) -> Vec<usize> {
 #[test]
 fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
     let estate = Estate::new();
+    change_an_event(&estate);
+    let file = estate.backup("backup");
+    let verified = run(&mut bare(&["backup", "verify", text(&file)]));
+    assert!(verified.stdout.contains("fault in the history of"), "{}", verified.stdout);
+    let target = estate.successor();
+    let refused = target.run(&["restore", text(&file)]);
+    assert!(error(&refused).contains("fault in the history of"), "{}", refused.stderr);
+    assert!(!target.postgres().exists());
+    // The restore signs no new epoch with the changed event.
+    let said = target.run(&["restore", text(&file), "--allow-faults"]).succeeded().stdout;
+    assert!(said.contains("its history has a fault") && !said.contains("begin a new epoch"), "{said}");
+    let signed = "select string_agg(distinct epoch::text, ' ') from checkpoints";
+    assert_eq!(asked(&target, signed), "1");
+    let export = target.path("export");
+    target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
+    let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(1)]));
+    assert!(error(&exported).contains("is not the one that was signed"), "{}", exported.stderr);
+}
+
+/// Changes an event in the database, and its leaf hash, so that the two agree.
+fn change_an_event(estate: &Estate) {
+    let page = "/events?limit=1000";
+    let page = call(&estate.service.base(), &estate.admin, &Method::GET, page, &json!(null)).body;
+    let page: Value = serde_json::from_str(&page).unwrap();
+    let is_changed = |event: &&Value| event["payload"]["agent_handle"] == "night-watch";
+    let mut event = page["events"].as_array().unwrap().iter().find(is_changed).unwrap().clone();
+    event["payload"]["agent_handle"] = json!("night-watcher");
+    let leaf = identity_proof::leaf::of(&event).unwrap();
+    let (payload, sequence) = (&event["payload"], &event["organization_sequence"]);
+    execute(
+        &estate.place,
+        &format!(
+            "set session_replication_role = replica;
+             update events set payload = '{payload}', leaf_hash = decode('{leaf}', 'base64')
+             where organization_sequence = {sequence}"
+        ),
+    );
+}
+
+/// Somebody without the signing key can append events to a backup. They have no seal, and no new epoch signs them.
+#[test]
+fn a_new_epoch_is_not_begun_with_an_event_that_has_no_seal() {
+    let estate = Estate::new();
+    let signed = estate.wait_until_signed().lines().nth(1).unwrap().to_owned();
+    estate.made("/identities", &json!({ "agent_handle": "behind-the-checkpoint" }));
+    estate.made("/identities", &json!({ "agent_handle": "after-the-backup" }));
+    // The memory beside the key has both events.
+    estate.wait_until_signed();
+    execute(
+        &estate.place,
+        &format!(
+            "set session_replication_role = replica;
+             delete from events where position = (select position from log_head);
+             update log_head set position = position - 1;
+             update organization_heads set sequence = sequence - 1;
+             delete from checkpoints where size > {signed}"
+        ),
+    );
+    let sealed = estate.backup("sealed");
     execute(
         &estate.place,
         "set session_replication_role = replica;
-         update events set payload = jsonb_set(payload, '{agent_handle}', '\"night-watcher\"')
-         where event_type = 'identity.created' and payload ->> 'agent_handle' = 'night-watch'",
+         update events set seal = null where position = (select position from log_head)",
     );
-    let file = estate.backup("backup");
-    let verified = run(&mut bare(&["backup", "verify", text(&file)]));
-    assert!(verified.stdout.contains("is not the one that was signed"), "{}", verified.stdout);
+    let unsealed = estate.backup("unsealed");
+
+    let said = estate.successor().run(&["restore", text(&sealed)]).succeeded().stdout;
+    assert!(said.contains("1 events are behind the last checkpoints"), "{said}");
+    assert!(said.contains("1 logs begin a new epoch"), "{said}");
+    let said = estate.successor().run(&["restore", text(&unsealed)]).succeeded().stdout;
+    assert!(said.contains("its seal is missing or of another key"), "{said}");
+    assert!(!said.contains("begin a new epoch"), "{said}");
+}
+
+#[test]
+fn a_signing_key_that_was_replaced_is_refused_before_there_is_a_database() {
+    let estate = Estate::new();
     let target = estate.successor();
-    let refused = target.run(&["restore", text(&file)]);
-    assert!(error(&refused).contains("is not the one that was signed"), "{}", refused.stderr);
-    assert!(!target.postgres().exists());
-    target.run(&["restore", text(&file), "--allow-faults"]).succeeded();
-    let export = target.path("export");
-    target.run(&["audit", "export", "--org", "acme", "--output", text(&export)]).succeeded();
-    let exported = run(&mut bare(&["audit", "verify", text(&export), "--key", &estate.verifier_key(2)]));
-    assert!(error(&exported).contains("is not the one that was signed"), "{}", exported.stderr);
+    let Estate { service, place, .. } = estate;
+    assert!(service.stop().success());
+    place.run(&["audit", "rotate-key"]).succeeded();
+    let file = place.path("backup");
+    place.run(&["backup", text(&file)]).succeeded();
+    for word in ["--nothing-lost", "--other-signing-key"] {
+        let refused = target.run(&["restore", text(&file), word]);
+        assert!(error(&refused).contains("was replaced before the backup was taken"), "{}", refused.stderr);
+        assert!(!target.postgres().exists());
+    }
 }
