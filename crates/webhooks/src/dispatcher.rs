@@ -172,7 +172,8 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
     let next = delivering.schedule.next(attempt.outcome(), &attempted);
     delivering.metrics.count(attempt.outcome());
     note(&claim, &attempt, next);
-    match records::record(&delivering.pool, &claim, id, &attempt, next).await {
+    let due_at = delivering.schedule.due_at(next, attempted.now);
+    match records::record(&delivering.pool, &claim, id, &attempt, next, due_at).await {
         Ok(true) => {}
         Ok(false) => {
             tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
@@ -182,14 +183,22 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
         }
     }
     if let Next::Disable(reason) = next {
-        let reason = match reason {
-            Reason::Gone => DisableReason::Gone,
-            Reason::Failing => DisableReason::Failing,
-        };
-        let url = Some(claim.url);
-        disable(&log, &claim.organization_id, claim.endpoint_id, url, reason, claim.id).await;
+        disable_endpoint(&delivering, &log, &claim, reason).await;
     }
     claim.id
+}
+
+/// Disables the endpoint, unless it has another address by now. Then its row is given back.
+async fn disable_endpoint(delivering: &Delivering, log: &Log, claim: &Claim, reason: Reason) {
+    let reason = match reason {
+        Reason::Gone => DisableReason::Gone,
+        Reason::Failing => DisableReason::Failing,
+    };
+    let url = Some(claim.url.clone());
+    disable(log, &claim.organization_id, claim.endpoint_id, url, reason, claim.id).await;
+    if let Err(error) = claims::release(&delivering.pool, &[(claim.id, claim.lease_until)]).await {
+        tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "a webhook waits until its lease ends");
+    }
 }
 
 /// The service could not do its part. The receiver was not asked: nothing counts as a failure of it.

@@ -124,6 +124,8 @@ fn an_endpoint_that_is_gone_is_disabled_and_history_says_so() {
     eventually("the subscription is disabled", || disabled() == "gone");
     let events = admin.get("/events?event_type=webhook_subscription.disabled").ok();
     assert_eq!(events["events"][0]["metadata"]["actor_kind"], "service");
+    fanned_out(&world);
+    assert_eq!(world.database().number("select count(*) from webhook_queue"), 0);
     describe(&admin, "alpha", "nobody is told");
     let other = Receiver::new();
     alpha.patch(&path_of(&subscription), &json!({ "url": other.url() })).ok();
@@ -148,7 +150,10 @@ fn an_address_that_was_left_disables_nothing() {
     drop(closed);
     eventually_delivered(&alpha, 1);
     describe(&world.admin(), "alpha", "desk");
-    present.wait_for(1);
+    let mut told: Vec<Value> = present.wait_for(2).iter().map(Received::json).collect();
+    told.sort_by_key(|event| event["data"]["event"]["sequence"].as_i64());
+    let told: Vec<&Value> = told.iter().map(|event| &event["data"]["event"]["event_type"]).collect();
+    assert_eq!(told, ["identity.signing_key_set", "identity.description_changed"]);
     let events = world.admin().get("/events?event_type=webhook_subscription.disabled").ok();
     assert_eq!(events["events"], json!([]));
 }
