@@ -196,7 +196,7 @@ fn a_replay_of_what_is_deleted_meanwhile_leaves_no_copy() {
         receiver.wait_for(2);
         world.database().execute("delete from webhook_deliveries");
         drop(closed);
-        refused(replay.join().unwrap(), 409, "webhook_subscription_gone");
+        refused(replay.join().unwrap(), 404, "webhook_delivery_not_found");
     });
     assert_eq!(deliveries(&alpha, ""), Vec::<Value>::new());
 }
