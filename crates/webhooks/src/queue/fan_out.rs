@@ -91,8 +91,8 @@ impl FanOut {
         let mut transaction = self.pool.begin().await?;
         let cursor: Option<i64> = sqlx::query_scalar(
             "select position
-             from webhook_cursor, set_config('synchronous_commit', 'off', true),
-                  set_config('idle_in_transaction_session_timeout', $1, true)
+             from webhook_cursor, set_config('synchronous_commit', 'off', true) as fast,
+                  set_config('idle_in_transaction_session_timeout', $1, true) as idle
              for update of webhook_cursor skip locked",
         )
         .bind(MAX_IDLE)
