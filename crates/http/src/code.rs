@@ -87,7 +87,7 @@ codes! {
     QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "an identity, a key or an organization has used up what it may use up in a day; `detail` says of what; come again after `Retry-After`";
     TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away or too busy; nothing was written, and nothing will be; come again after `Retry-After`";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away, silent or too busy, or no standby confirms that it is still the primary; nothing was written, and nothing will be; come again after `Retry-After`";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time: it may have been carried out; look before you send it again, or send it with the same `Idempotency-Key`";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "as many requests as there may be are being answered; come again after `Retry-After`";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";

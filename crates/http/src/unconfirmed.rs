@@ -17,6 +17,9 @@ const RETENTION: Duration = Duration::from_mins(1);
 /// How many creates are remembered. In an outage there may be as many as requests are answered at once, for each minute.
 const MAX_REMEMBERED: usize = 10_000;
 
+/// How many creates with the same key and body are remembered: as many as a client sends in a minute that waits between them.
+const MAX_ATTEMPTS: usize = 16;
+
 /// The creates of one process that may have been carried out. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<Sender, Made>>>);
@@ -24,11 +27,18 @@ pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<Sender, Made>>>);
 /// The key and the digest of the body that it sent.
 type Sender = (Uuid, [u8; 32]);
 
-/// What the create would have made, and since when that is not known.
+/// What the creates would have made, and since when that is not known.
 #[derive(Debug)]
 struct Made {
-    id: Uuid,
+    /// At most one of them was carried out, since all have the same handle.
+    ids: Vec<Uuid>,
     since: Instant,
+}
+
+impl Made {
+    fn is_recent(&self) -> bool {
+        self.since.elapsed() < RETENTION
+    }
 }
 
 impl UnconfirmedCreates {
@@ -37,21 +47,28 @@ impl UnconfirmedCreates {
         Attempt { creates: self.clone(), key_id, body, id, fate: fate.clone(), is_open: true }
     }
 
-    /// What an earlier create with this key and this body would have made, if it was not confirmed.
-    pub(crate) fn find(&self, key_id: Uuid, body: &[u8]) -> Option<Uuid> {
+    /// What earlier creates with this key and this body would have made, if they were not confirmed.
+    pub(crate) fn find(&self, key_id: Uuid, body: &[u8]) -> Vec<Uuid> {
         let known = self.known();
-        let made = known.get(&(key_id, Sha256::digest(body).into()))?;
-        (made.since.elapsed() < RETENTION).then_some(made.id)
+        let made = known.get(&(key_id, Sha256::digest(body).into()));
+        made.filter(|made| made.is_recent()).map(|made| made.ids.clone()).unwrap_or_default()
     }
 
     fn remember(&self, sender: Sender, id: Uuid) {
         let mut known = self.known();
         if known.len() >= MAX_REMEMBERED {
-            known.retain(|_, made| made.since.elapsed() < RETENTION);
+            known.retain(|_, made| made.is_recent());
         }
-        if known.len() < MAX_REMEMBERED {
-            // The first one may have been carried out. A later one with the same handle is refused then.
-            known.entry(sender).or_insert(Made { id, since: Instant::now() });
+        if known.len() >= MAX_REMEMBERED && !known.contains_key(&sender) {
+            return;
+        }
+        let made = known.entry(sender).or_insert_with(|| Made { ids: vec![], since: Instant::now() });
+        if !made.is_recent() {
+            made.ids.clear();
+        }
+        made.since = Instant::now();
+        if made.ids.len() < MAX_ATTEMPTS {
+            made.ids.push(id);
         }
     }
 
@@ -97,16 +114,17 @@ mod tests {
     fn only_what_was_sent_and_not_answered_is_remembered() {
         let (creates, key, id) = (UnconfirmedCreates::default(), Uuid::from_u128(1), Uuid::from_u128(2));
         drop(creates.begin(key, b"waiting", id, &Fate::default()));
-        assert_eq!(creates.find(key, b"waiting"), None, "it was never sent, and is not any more");
+        assert!(creates.find(key, b"waiting").is_empty(), "it was never sent, and is not any more");
         let sent = Fate::default();
         assert!(sent.send());
         creates.begin(key, b"answered", id, &sent).end();
-        assert_eq!(creates.find(key, b"answered"), None);
+        assert!(creates.find(key, b"answered").is_empty());
         drop(creates.begin(key, b"sent", id, &sent));
-        assert_eq!(creates.find(key, b"sent"), Some(id));
-        assert_eq!(creates.find(Uuid::from_u128(3), b"sent"), None, "others have sent nothing");
-        drop(creates.begin(key, b"sent", Uuid::from_u128(4), &sent));
-        assert_eq!(creates.find(key, b"sent"), Some(id), "the first one may have been carried out");
+        assert_eq!(creates.find(key, b"sent"), [id]);
+        assert!(creates.find(Uuid::from_u128(3), b"sent").is_empty(), "others have sent nothing");
+        let again = Uuid::from_u128(4);
+        drop(creates.begin(key, b"sent", again, &sent));
+        assert_eq!(creates.find(key, b"sent"), [id, again], "either may have been carried out");
     }
 
     #[test]

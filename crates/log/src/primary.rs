@@ -1,8 +1,9 @@
 //! What this process knows of the database that it talks to: whether it answers, and whether it is still the primary.
 //!
 //! - **Silence.** A machine that hangs, or a network that drops packets, does not close connections. Whoever waits for such
-//!   a database would wait until the kernel gives up, after minutes. So one task asks a small question four times a second;
-//!   when no answer came for the time limit, everybody who waits is told by [`Primary::falls_silent`], and gives up.
+//!   a database would wait until the kernel gives up, after minutes. So one task asks a small question four times a second.
+//!   A time limit after a question that was never answered, everybody gives up who has waited since then; also if another machine
+//!   answers by now, since nobody knows over which connection the others wait.
 //! - **Confirmation.** A primary that is cut off from its standbys, or that was replaced by one of them without noticing,
 //!   still answers reads. It cannot commit any more, though, if commits wait for a standby. So where
 //!   `synchronous_standby_names` is set, [`confirming`] commits something small three times a second, and what was read is
@@ -12,8 +13,8 @@
 
 pub mod confirming;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::PgExecutor;
@@ -45,6 +46,15 @@ impl Role {
 #[error("the database has not answered anything for {0:?}")]
 pub struct Silent(pub Duration);
 
+/// A time without answers, until everybody was told of it who waited meanwhile.
+#[derive(Debug)]
+struct Unanswered {
+    /// When the first question was asked that was not answered.
+    since: Instant,
+    /// When the first question was asked that was answered again.
+    until: Option<Instant>,
+}
+
 /// What is known of the database. Cheap to clone; clones share what they know.
 #[derive(Debug, Clone)]
 pub struct Primary(Arc<Inner>);
@@ -57,9 +67,11 @@ struct Inner {
     /// How long reads are answered without a confirmation.
     max_unconfirmed: Duration,
     role: watch::Sender<Role>,
+    /// Whether nothing was answered for longer than the time limit.
     silent: watch::Sender<bool>,
-    /// When the last question was asked that was answered, in microseconds since `start`.
-    answered: AtomicU64,
+    /// Whoever has waited since before this moment waits in vain.
+    hopeless_before: watch::Sender<Option<Instant>>,
+    unanswered: Mutex<Option<Unanswered>>,
     /// When the last question was asked whose answer proves that this is the primary, in microseconds since `start`.
     confirmed: AtomicU64,
 }
@@ -73,24 +85,50 @@ impl Primary {
             max_unconfirmed,
             role: watch::Sender::new(Role::Alone),
             silent: watch::Sender::new(false),
-            answered: AtomicU64::new(0),
+            hopeless_before: watch::Sender::new(None),
+            unanswered: Mutex::default(),
             confirmed: AtomicU64::new(0),
         }))
     }
 
     /// Notes the answer to a question that was asked at this moment.
     pub fn answered(&self, asked: Instant, role: Role) {
-        self.0.answered.fetch_max(self.micros(asked), Ordering::AcqRel);
-        self.0.silent.send_if_modified(|silent| std::mem::replace(silent, false));
+        self.responded(asked);
         self.0.role.send_if_modified(|known| std::mem::replace(known, role) != role);
         if role == Role::Alone {
             self.confirmed(asked);
         }
     }
 
-    /// Notes that a question was not answered.
-    pub fn not_answered(&self) {
-        if self.age(&self.0.answered) > self.0.timeout {
+    /// Notes that a question was answered, if only with an error: the database is not silent.
+    pub fn responded(&self, asked: Instant) {
+        let mut unanswered = self.0.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unanswered) = unanswered.as_mut() {
+            unanswered.until.get_or_insert(asked);
+        }
+        self.0.silent.send_if_modified(|silent| std::mem::replace(silent, false));
+        self.tell(&mut unanswered);
+    }
+
+    /// Notes that a question which was asked at this moment was not answered.
+    pub fn not_answered(&self, asked: Instant) {
+        let mut unanswered = self.0.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        unanswered.get_or_insert(Unanswered { since: asked, until: None }).until = None;
+        self.tell(&mut unanswered);
+    }
+
+    /// Tells those who have waited for longer than the time limit.
+    fn tell(&self, unanswered: &mut Option<Unanswered>) {
+        let Some(Unanswered { until, .. }) =
+            unanswered.take_if(|unanswered| unanswered.since.elapsed() > self.0.timeout)
+        else {
+            return;
+        };
+        self.0.hopeless_before.send_replace(Some(until.unwrap_or_else(Instant::now)));
+        if until.is_none() {
+            // The next answer ends the silence; until then it has lasted for longer than the limit.
+            let since = Instant::now().checked_sub(self.0.timeout).unwrap_or_else(Instant::now);
+            *unanswered = Some(Unanswered { since, until });
             self.0.silent.send_if_modified(|silent| !std::mem::replace(silent, true));
         }
     }
@@ -121,11 +159,14 @@ impl Primary {
         self.role() != Role::Alone && self.age(&self.0.confirmed) > self.0.max_unconfirmed
     }
 
-    /// Completes when the database has been silent for longer than the time limit.
+    /// Completes when the database is silent, or was since this was called, for longer than the time limit.
     pub async fn falls_silent(&self) -> Silent {
-        if self.0.silent.subscribe().wait_for(|silent| *silent).await.is_err() {
-            // The sender lives as long as this does.
-            std::future::pending::<()>().await;
+        let began = Instant::now();
+        let is_silent = |silent: &bool| *silent;
+        let is_hopeless = move |before: &Option<Instant>| before.is_some_and(|before| began <= before);
+        tokio::select! {
+            () = becomes(&self.0.silent, is_silent) => {}
+            () = becomes(&self.0.hopeless_before, is_hopeless) => {}
         }
         Silent(self.0.timeout)
     }
@@ -151,6 +192,14 @@ impl Primary {
 
     fn age(&self, noted: &AtomicU64) -> Duration {
         self.0.start.elapsed().saturating_sub(Duration::from_micros(noted.load(Ordering::Acquire)))
+    }
+}
+
+/// Waits until a value is as wanted.
+async fn becomes<T>(sender: &watch::Sender<T>, is_wanted: impl Fn(&T) -> bool) {
+    if sender.subscribe().wait_for(is_wanted).await.map(drop).is_err() {
+        // The sender lives as long as whoever waits.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -180,11 +229,27 @@ mod tests {
     async fn whoever_waits_is_told_of_silence_until_there_is_an_answer() {
         let primary = Primary::new(Duration::ZERO, Duration::ZERO);
         assert_eq!(primary.falls_silent().now_or_never(), None);
-        primary.not_answered();
+        primary.not_answered(Instant::now());
         assert_eq!(primary.unless_silent(std::future::pending::<()>()).await, Err(Silent(Duration::ZERO)));
         assert_eq!(primary.unless_silent(std::future::ready(7)).await, Ok(7), "what is done is done");
         primary.answered(Instant::now(), Role::Alone);
         assert_eq!(primary.falls_silent().now_or_never(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_over_a_lost_connection_is_told_although_another_machine_answers() {
+        let primary = Primary::new(Duration::ZERO, Duration::ZERO);
+        let mut waiting = Box::pin(primary.falls_silent());
+        assert_eq!((&mut waiting).now_or_never(), None);
+        {
+            let mut unanswered = primary.0.unanswered.lock().unwrap();
+            *unanswered = Some(super::Unanswered { since: Instant::now(), until: None });
+        }
+        primary.answered(Instant::now(), Role::Alone);
+        let late = Instant::now();
+        assert_eq!(waiting.await, Silent(Duration::ZERO));
+        assert!(primary.0.hopeless_before.borrow().is_some_and(|before| before < late));
+        assert_eq!(primary.falls_silent().now_or_never(), None, "who comes later has nothing to fear");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity_http::Preparation;
+use identity_log::primary::Primary;
 use identity_log::{connect_options, is_outage};
 use identity_projections::rebuild::{self, JobError, Phase, Progress, Settings};
 use identity_projections::{Table, registry, tables};
@@ -47,33 +48,53 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
 /// nothing can be answered without it; if connections were short, with half as many workers.
 pub(crate) async fn run(
     pool: PgPool,
+    primary: Primary,
     mut workers: usize,
     told: watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) {
     while told.borrow().is_some() && !*stop.borrow() {
-        match outdated(&pool).await {
-            Ok(None) => drop(told.send_replace(None)),
-            Ok(Some(table)) => {
-                if let Err(error) =
-                    prepare(&connect_options(&pool), &table, workers, &told, stop.clone()).await
-                {
-                    if is_short_of_connections(&error) {
-                        workers = (workers / 2).max(1);
-                    }
-                    say_failed(table.as_ref(), &error, &told);
-                    rest(&mut stop).await;
-                }
+        let attempt = attempt(&pool, &mut workers, &told, stop.clone());
+        let is_done = match primary.unless_silent(attempt).await {
+            Ok(is_done) => is_done,
+            Err(silent) => {
+                tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
+                false
             }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn Error, "cannot look read models up");
-                rest(&mut stop).await;
-            }
+        };
+        if !is_done {
+            rest(&mut stop).await;
         }
     }
     if told.borrow().is_none() {
         tracing::info!("ready");
     }
+}
+
+/// Rebuilds one read model, or finds that none is outdated. Returns whether that succeeded.
+async fn attempt(
+    pool: &PgPool,
+    workers: &mut usize,
+    told: &watch::Sender<Option<Preparation>>,
+    stop: watch::Receiver<bool>,
+) -> bool {
+    let table = match outdated(pool).await {
+        Ok(Some(table)) => table,
+        Ok(None) => {
+            told.send_replace(None);
+            return true;
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "cannot look read models up");
+            return false;
+        }
+    };
+    let Err(error) = prepare(&connect_options(pool), &table, *workers, told, stop).await else { return true };
+    if is_short_of_connections(&error) {
+        *workers = (*workers / 2).max(1);
+    }
+    say_failed(table.as_ref(), &error, told);
+    false
 }
 
 /// Whether Postgres refused a connection because there were too many.

@@ -164,7 +164,7 @@ impl Service {
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
-            preparing: prepare(&pool, &settings, told, stopped),
+            preparing: prepare(&pool, &primary, &settings, told, stopped),
             readiness,
             pruning: tokio::spawn(retention::run(pool.clone(), primary.clone(), retention(&settings))),
             pools: [webhook_pool, own_pool, pool],
@@ -329,11 +329,18 @@ async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow:
 /// Rebuilds read models of an older version.
 fn prepare(
     pool: &PgPool,
+    primary: &Primary,
     settings: &ServiceSettings,
     told: watch::Sender<Option<Preparation>>,
     stopped: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    tokio::spawn(preparation::run(pool.clone(), settings.postgres.rebuild_workers, told, stopped))
+    tokio::spawn(preparation::run(
+        pool.clone(),
+        primary.clone(),
+        settings.postgres.rebuild_workers,
+        told,
+        stopped,
+    ))
 }
 
 fn retention(settings: &ServiceSettings) -> Retention {

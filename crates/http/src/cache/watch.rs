@@ -28,6 +28,10 @@ const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 /// revoked since.
 const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 
+/// How long the log may take to answer. What is known by then is older than what may be trusted; but who answers late is not
+/// silent.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
 pub struct Watch {
@@ -60,7 +64,9 @@ impl Watch {
             if !following {
                 self.forget_state();
             }
-            tokio::time::sleep(MIN_READ_INTERVAL).await;
+            // A database that refuses connections is not asked for more of them than need be.
+            let pause = if self.connected.is_some() { MIN_READ_INTERVAL } else { READ_INTERVAL };
+            tokio::time::sleep(pause).await;
             if self.news(asked + READ_INTERVAL).await.is_err() {
                 return self.cache.trust(None);
             }
@@ -79,17 +85,24 @@ impl Watch {
 
     /// Reads the log. Returns as of when the cache is known to be current; `None` if that is not known.
     async fn look(&mut self, asked: Instant) -> Option<Instant> {
-        let looked = tokio::time::timeout(MAX_TRUST_TIME, self.catch_up()).await;
-        if let Ok(Ok((connection, state))) = looked {
-            let role = state.role;
-            self.connected = Some((connection, Some(state)));
-            self.primary.answered(asked, role);
-            return self.primary.known_current(asked, role);
+        match tokio::time::timeout(LOOK_TIMEOUT, self.catch_up()).await {
+            Ok(Ok((connection, state))) => {
+                let role = state.role;
+                self.connected = Some((connection, Some(state)));
+                self.primary.answered(asked, role);
+                return self.primary.known_current(asked, role);
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
+                // It may have no room for another connection.
+                if matches!(error, ReadError::Database(sqlx::Error::Database(_))) {
+                    self.primary.responded(asked);
+                } else {
+                    self.primary.not_answered(asked);
+                }
+            }
+            Err(_elapsed) => self.primary.not_answered(asked),
         }
-        if let Ok(Err(error)) = looked {
-            tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
-        }
-        self.primary.not_answered();
         None
     }
 

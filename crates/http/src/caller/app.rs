@@ -132,7 +132,12 @@ impl App {
     /// Refuses a read whose answer may be out of date, because nothing confirms any more that the database is the primary. A
     /// write needs no such check: it is confirmed, or it fails.
     pub(crate) fn must_be_current(&self, method: &Method) -> Result<(), ApiError> {
-        if method.is_safe() && self.primary().may_be_stale() {
+        if method.is_safe() { self.must_be_confirmed() } else { Ok(()) }
+    }
+
+    /// The same for what is read by a request that may write.
+    pub(crate) fn must_be_confirmed(&self) -> Result<(), ApiError> {
+        if self.primary().may_be_stale() {
             return Err(ApiError::unavailable(&NotReady::Unconfirmed));
         }
         Ok(())

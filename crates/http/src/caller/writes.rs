@@ -114,8 +114,8 @@ impl Caller {
         self.app.0.unconfirmed_creates.begin(self.key.id, body, id, &self.fate)
     }
 
-    /// What an earlier create with the same key and body would have made, if nobody knows whether it did.
-    pub(crate) fn unconfirmed_create(&self, body: &[u8]) -> Option<Uuid> {
+    /// What earlier creates with the same key and body would have made, if nobody knows whether they did.
+    pub(crate) fn unconfirmed_creates(&self, body: &[u8]) -> Vec<Uuid> {
         self.app.0.unconfirmed_creates.find(self.key.id, body)
     }
 

@@ -50,6 +50,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
     if let Some(record) = scoped.find(caller.pool()).await? {
+        app.must_be_confirmed()?;
         return replay(record, fingerprint);
     }
     parts.extensions.insert(Idempotency { key: key.clone(), fingerprint });

@@ -56,12 +56,15 @@ pub(crate) async fn create_identity(
     }
 }
 
-/// The answer to a create that was sent before and answered 503, if it was carried out.
+/// The answer to a create that was sent before and answered 503, if one of its attempts was carried out.
 async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, ApiError> {
-    let Some(id) = caller.unconfirmed_create(body) else { return Ok(None) };
-    let Subject { organization_id, viewer, id } = caller.subject(id);
-    let found = identities::find_by_id(caller.pool(), &organization_id, &viewer, id).await?;
-    Ok(found.map(|found| Answer::found(StatusCode::CREATED, &found.body).into_response()))
+    for id in caller.unconfirmed_creates(body) {
+        let Subject { organization_id, viewer, id } = caller.subject(id);
+        if let Some(found) = identities::find_by_id(caller.pool(), &organization_id, &viewer, id).await? {
+            return Ok(Some(Answer::found(StatusCode::CREATED, &found.body).into_response()));
+        }
+    }
+    Ok(None)
 }
 
 /// Answers with what was just created.

@@ -44,6 +44,9 @@ pub(crate) enum Interruption {
     /// The database does not answer.
     #[error(transparent)]
     Silent(#[from] Silent),
+    /// What is read may be out of date.
+    #[error("no standby confirms commits: this may not be the primary any more")]
+    Unconfirmed,
     /// The key that opened the stream was revoked, or has expired.
     #[error("the key of a stream was revoked or has expired")]
     KeyEnded,
@@ -55,7 +58,8 @@ impl Interruption {
         key.remaining().await?.ok_or(Self::KeyEnded)
     }
 
-    /// The body of an answer that is written piece by piece. It breaks off when the database falls silent.
+    /// The body of an answer that is written piece by piece. It breaks off when the database falls silent, or may not be the
+    /// primary any more.
     pub(crate) fn body<Piece: Into<Bytes> + Send + 'static>(
         pieces: impl Stream<Item = Result<Piece, Self>> + Send + 'static,
         primary: &Primary,
@@ -63,6 +67,9 @@ impl Interruption {
         let pieces = (Box::pin(pieces), primary.clone());
         let pieces = stream::try_unfold(pieces, async |(mut pieces, primary)| {
             let piece = primary.unless_silent(pieces.try_next()).await??;
+            if primary.may_be_stale() {
+                return Err(Self::Unconfirmed);
+            }
             Ok::<_, Self>(piece.map(|piece| (piece, (pieces, primary))))
         });
         Body::from_stream(pieces.inspect_err(Self::report))
@@ -90,6 +97,7 @@ impl From<Interruption> for ApiError {
             Interruption::Tree(error) => error.into(),
             Interruption::Past(error) => error.into(),
             Interruption::Silent(silent) => Self::unavailable(&silent),
+            unconfirmed @ Interruption::Unconfirmed => Self::unavailable(&unconfirmed),
             Interruption::KeyEnded => Self::unauthorized(),
         }
     }

@@ -12,6 +12,8 @@ pub async fn listener(pool: &PgPool) -> Result<Option<PgListener>, sqlx::Error> 
     let own = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
     let mut listener =
         PgListener::connect_with(&own.connect_lazy_with(pool.connect_options().as_ref().clone())).await?;
+    // A new connection would not have the lock.
+    listener.eager_reconnect(false);
     let query = "select pg_try_advisory_lock_shared(hashtextextended('identityd signing key', 0))";
     let taken: bool = sqlx::query_scalar(query).fetch_one(&mut listener).await?;
     Ok(taken.then_some(listener))

@@ -141,10 +141,16 @@ impl SignedBefore {
 /// Refuses a host without a memory if any log was signed: it does not know whether the checkpoints in the database are the last
 /// ones.
 pub(super) async fn refuse_forgetful(pool: &PgPool, key: &SigningKey) -> Result<(), SignError> {
-    let any: Option<(String, i64, String)> =
-        sqlx::query_as("select organization_id, epoch, note from checkpoints limit 1")
-            .fetch_optional(pool)
-            .await?;
+    // The last one of a log has the signature of the present key, also if the key was replaced.
+    let any: Option<(String, i64, String)> = sqlx::query_as(
+        "select organization_id, epoch, note
+         from checkpoints
+         where organization_id = (select min(organization_id) from checkpoints)
+         order by epoch desc, size desc
+         limit 1",
+    )
+    .fetch_optional(pool)
+    .await?;
     let Some((organization_id, epoch, note)) = any else { return Ok(()) };
     let origin = checkpoint::origin(&organization_id, u64::try_from(epoch).unwrap_or_default());
     let is_ours = Checkpoint::open(&note, &key.verifier_key(&origin)).is_ok();

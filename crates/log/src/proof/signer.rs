@@ -175,6 +175,11 @@ impl Signer {
         )
         .fetch_all(&self.pool)
         .await?;
+        if let Some(refusal) = self.refuses_all().await {
+            self.refuse_all(signed.into_iter().map(|(organization_id, ..)| organization_id), &refusal);
+            log_refusal("-", &refusal);
+            return Ok(());
+        }
         for (organization_id, refusal) in self.refused() {
             log_refusal(&organization_id, &refusal);
         }
@@ -195,12 +200,30 @@ impl Signer {
     pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
         let behind = logs_behind(&self.pool).await?;
         let due: HashSet<String> = behind.into_iter().chain(self.refused().into_keys()).collect();
+        if let Some(refusal) = self.refuses_all().await {
+            self.unsigned.store(due.len(), Ordering::Relaxed);
+            self.refuse_all(due, &refusal);
+            return Ok(());
+        }
         let signed = stream::iter(due)
             .map(async |organization_id| self.sign_one(&organization_id).await)
             .buffer_unordered(MAX_CONCURRENT_LOGS);
         let unsigned = signed.filter(|signed| std::future::ready(!signed)).count().await;
         self.unsigned.store(unsigned, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Why this host signs no log at all, if that is so.
+    async fn refuses_all(&self) -> Option<Refusal> {
+        match self.accepted().await {
+            Err(SignError::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    fn refuse_all(&self, logs: impl IntoIterator<Item = String>, refusal: &Refusal) {
+        let mut refusals = self.refusals.write().unwrap_or_else(PoisonError::into_inner);
+        refusals.extend(logs.into_iter().map(|organization_id| (organization_id, refusal.clone())));
     }
 
     /// The refused logs. They are tried again, since an operator may have begun a new epoch.
@@ -392,10 +415,14 @@ fn log_failed_round(round: &Result<Result<(), sqlx::Error>, Silent>) {
 }
 
 fn log_refusal(organization_id: &str, refusal: &Refusal) {
-    tracing::error!(
-        organization_id,
-        %refusal,
-        "this log is not signed any more; find out which history is the right one, then begin a new epoch with \
-         `identityd audit new-epoch`"
-    );
+    if *refusal == Refusal::Unremembered {
+        tracing::error!(%refusal, "this host signs nothing");
+    } else {
+        tracing::error!(
+            organization_id,
+            %refusal,
+            "this log is not signed any more; find out which history is the right one, then begin a new epoch with \
+             `identityd audit new-epoch`"
+        );
+    }
 }
