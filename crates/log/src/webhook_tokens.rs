@@ -46,13 +46,3 @@ pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<
 pub fn open(key: &SecretsKey, subscription: Uuid, ciphertext: &[u8]) -> Result<SecretString, TokenError> {
     key.open_text(subscription, ciphertext).ok_or(TokenError::Sealed(subscription))
 }
-
-/// The token of a subscription, for whoever delivers to it. `None` if it has none.
-pub async fn find(
-    executor: impl PgExecutor<'_>,
-    key: &SecretsKey,
-    subscription: Uuid,
-) -> Result<Option<SecretString>, TokenError> {
-    let sealed = ciphertexts::of_aggregate(executor, Kind::WebhookSubscription, subscription, NAME).await?;
-    sealed.map(|sealed| open(key, subscription, &sealed)).transpose()
-}

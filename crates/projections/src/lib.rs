@@ -29,6 +29,7 @@ pub mod change;
 pub mod columns;
 pub mod document;
 pub mod finder;
+pub mod former;
 pub mod identities;
 mod job_error;
 pub mod key_uses;

@@ -40,10 +40,23 @@ impl SendingWebhooks {
         Self([fan_out, dispatcher, log_sender])
     }
 
-    /// Ends them.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        for (stop, task) in self.0 {
+    /// Tells all of them to end.
+    pub(crate) fn stop(self) -> Stopping {
+        Stopping(self.0.map(|(stop, task)| {
             let _: Result<(), ()> = stop.send(());
+            task
+        }))
+    }
+}
+
+/// The tasks after they were told to end.
+#[derive(Debug)]
+pub(crate) struct Stopping([JoinHandle<()>; 3]);
+
+impl Stopping {
+    /// Waits until they have ended.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
+        for task in self.0 {
             task.await.context("the sending of webhooks was cut off")?;
         }
         Ok(())

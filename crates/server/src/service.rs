@@ -209,11 +209,13 @@ impl Service {
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         self.pruning.abort();
+        // Their leases end at once, although a request may take longer.
+        let sending = self.sending.stop();
         self.following.stop().await?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
-        self.sending.stop().await?;
+        sending.ended().await?;
         // No request uses a key any more.
         self.keeping_uses.stop().await?;
         self.preparing.await.context("the rebuild of read models was cut off")?;

@@ -1,5 +1,6 @@
 //! The log of deliveries: what was sent, what was answered, and sending it again.
 
+use std::error::Error;
 use std::time::Duration;
 
 use identity_log::ids;
@@ -136,24 +137,52 @@ pub async fn find(
     .await
 }
 
+/// Why a delivery was not sent again, or nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The subscription is gone or disabled.
+    #[error("the subscription is gone or disabled")]
+    SubscriptionGone,
+    /// The delivery was deleted meanwhile.
+    #[error("the delivery was deleted meanwhile")]
+    DeliveryGone,
+    /// This service could not do its part. The receiver was not asked.
+    #[error("the delivery could not be sent")]
+    Unsent(#[source] Box<dyn Error + Send + Sync>),
+    /// Postgres refused a statement, or was unavailable.
+    #[error("database error")]
+    Database(#[from] sqlx::Error),
+}
+
 impl Webhooks {
     /// Sends a delivery again, once and at once: the same event to the present URL of its subscription, signed anew. Returns the
-    /// new row; `None` if the subscription is gone or disabled, or if the delivery was deleted meanwhile. No transaction is open
-    /// while the receiver is waited for: that would occupy a connection for as long.
-    pub async fn replay(&self, repeatable: &Repeatable) -> Result<Option<Delivery>, sqlx::Error> {
-        let Repeatable { delivery, present_url: Some(url), now, .. } = repeatable else { return Ok(None) };
+    /// new row. No transaction is open while the receiver is waited for: that would occupy a connection for as long.
+    pub async fn replay(&self, repeatable: &Repeatable) -> Result<Delivery, ReplayError> {
+        let Repeatable { delivery, present_url: Some(url), now, .. } = repeatable else {
+            return Err(ReplayError::SubscriptionGone);
+        };
         let id = ids::mint();
         let Delivery { endpoint_id, identity_id, .. } = *delivery;
         let has_auth_token = repeatable.has_auth_token.unwrap_or_default();
         let organization_id = &delivery.organization_id;
         let target = Target { url, organization_id, endpoint_id, identity_id, has_auth_token };
         let sent = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, *now).await;
-        let attempt = sent.unwrap_or_else(|error| Attempt::failed(error.to_string()));
+        let attempt = sent.map_err(|error| ReplayError::Unsent(error.into()))?;
         self.delivering.metrics.count(attempt.outcome());
         let replayed = replayed(delivery, id, url, &attempt, *now);
-        let is_kept = insert(&self.delivering.pool, &replayed, delivery.id).await?;
-        Ok(is_kept.then_some(replayed))
+        if insert(&self.delivering.pool, &replayed, delivery.id).await? {
+            return Ok(replayed);
+        }
+        let is_there = is_there(&self.delivering.pool, delivery.id).await?;
+        Err(if is_there { ReplayError::SubscriptionGone } else { ReplayError::DeliveryGone })
     }
+}
+
+async fn is_there(pool: &PgPool, id: Uuid) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from webhook_deliveries where id = $1)")
+        .bind(id)
+        .fetch_one(pool)
+        .await
 }
 
 fn replayed(delivery: &Delivery, id: Uuid, url: &str, attempt: &Attempt, now: OffsetDateTime) -> Delivery {

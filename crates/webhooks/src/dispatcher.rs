@@ -9,9 +9,9 @@ use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use identity_domain::webhook_subscription::DisableReason;
 use identity_log::signing_keys::{self, SecretsKey, SigningKeyError};
-use identity_log::webhook_tokens::{self, TokenError};
+use identity_log::webhook_tokens::TokenError;
 use identity_log::{Log, ids};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +26,7 @@ use crate::queue::claims::{self, Capacity, Claim};
 use crate::queue::records;
 use crate::schedule::{Attempted, Next, Outcome, Reason, Schedule};
 use crate::signature::Signed;
+use crate::token::{self, Token};
 
 /// How many deliveries of this process are on their way at the same time.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -44,6 +45,9 @@ const GATHERING_TIME: Duration = Duration::from_millis(5);
 
 /// How much longer than an attempt a lease is. What became of the attempt is written in this time.
 const LEASE_MARGIN: Duration = Duration::from_secs(20);
+
+/// How long a delivery waits that this service could not send.
+pub(crate) const UNSENT_DELAY: Duration = Duration::from_secs(30);
 
 /// What a delivery needs.
 #[derive(Debug, Clone)]
@@ -79,9 +83,19 @@ pub(crate) enum Unsent {
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The subscription has another address by now.
+    #[error("the address of the subscription was changed meanwhile")]
+    Moved,
     /// Something is no value of a header.
     #[error("this is no value of a header")]
     Value(#[from] hyper::header::InvalidHeaderValue),
+}
+
+impl Unsent {
+    /// How long the delivery waits.
+    const fn delay(&self) -> Duration {
+        if matches!(self, Self::Moved) { Duration::ZERO } else { UNSENT_DELAY }
+    }
 }
 
 /// Claims of attempts that run.
@@ -172,7 +186,8 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
     let next = delivering.schedule.next(attempt.outcome(), &attempted);
     delivering.metrics.count(attempt.outcome());
     note(&claim, &attempt, next);
-    match records::record(&delivering.pool, &claim, id, &attempt, next).await {
+    let due_at = delivering.schedule.due_at(next, attempted.now);
+    match records::record(&delivering.pool, &claim, id, &attempt, next, due_at).await {
         Ok(true) => {}
         Ok(false) => {
             tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
@@ -182,20 +197,28 @@ async fn deliver(delivering: Delivering, log: Log, claim: Claim) -> Uuid {
         }
     }
     if let Next::Disable(reason) = next {
-        let reason = match reason {
-            Reason::Gone => DisableReason::Gone,
-            Reason::Failing => DisableReason::Failing,
-        };
-        let url = Some(claim.url);
-        disable(&log, &claim.organization_id, claim.endpoint_id, url, reason, claim.id).await;
+        disable_endpoint(&delivering, &log, &claim, reason).await;
     }
     claim.id
+}
+
+/// Disables the endpoint, unless it has another address by now. Then its row is given back.
+async fn disable_endpoint(delivering: &Delivering, log: &Log, claim: &Claim, reason: Reason) {
+    let reason = match reason {
+        Reason::Gone => DisableReason::Gone,
+        Reason::Failing => DisableReason::Failing,
+    };
+    let url = Some(claim.url.clone());
+    disable(log, &claim.organization_id, claim.endpoint_id, url, reason, claim.id).await;
+    if let Err(error) = claims::release(&delivering.pool, &[(claim.id, claim.lease_until)]).await {
+        tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "a webhook waits until its lease ends");
+    }
 }
 
 /// The service could not do its part. The receiver was not asked: nothing counts as a failure of it.
 async fn give_back(delivering: &Delivering, claim: &Claim, error: &Unsent) {
     tracing::warn!(error = error as &dyn Error, delivery = %claim.id, "cannot send a webhook at present, trying again later");
-    if let Err(error) = claims::give_back(&delivering.pool, claim).await {
+    if let Err(error) = claims::give_back(&delivering.pool, claim, error.delay()).await {
         tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "a webhook waits until its lease ends");
     }
 }
@@ -253,14 +276,21 @@ impl Delivering {
         let key = signing_keys::find(&self.pool, &self.secrets_key, target.identity_id).await?;
         let mut headers = signed.headers(&key.ok_or(Unsent::NoKey(target.identity_id))?)?;
         if target.has_auth_token
-            && let Some(token) =
-                webhook_tokens::find(&self.pool, &self.secrets_key, target.endpoint_id).await?
+            && let Some(token) = self.token(target).await?
         {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         Ok(headers)
+    }
+
+    async fn token(&self, target: &Target<'_>) -> Result<Option<SecretString>, Unsent> {
+        let Target { endpoint_id, url, .. } = *target;
+        match token::find(&self.pool, &self.secrets_key, endpoint_id, url).await? {
+            Token::Present(token) => Ok(token),
+            Token::Moved => Err(Unsent::Moved),
+        }
     }
 }
 

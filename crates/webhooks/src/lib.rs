@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod queue;
 pub mod schedule;
 pub mod signature;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,6 +20,7 @@ pub(crate) mod claims;
 pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod fan_out;
+mod former;
 pub(crate) mod payload;
 pub(crate) mod records;
 pub(crate) mod rows;
@@ -35,9 +36,6 @@ pub enum QueueError {
     /// The log cannot be read.
     #[error("the log cannot be read")]
     Log(#[from] identity_log::ReadError),
-    /// An identity as it was before its deletion cannot be read.
-    #[error("a deleted identity cannot be read")]
-    Past(#[from] identity_projections::past::PastError),
     /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),

@@ -120,6 +120,17 @@ impl Schedule {
         self.next(outcome, &Attempted { attempts: attempted.attempts.min(last), ..*attempted })
     }
 
+    /// When a delivery is due again after an attempt that ended at `now`; `None` if it is not. The history deletes what waits for an
+    /// endpoint that was disabled. If the endpoint is not disabled, since it has another address by now or the history could not be
+    /// written, the delivery is due after the first delay.
+    pub fn due_at(&self, next: Next, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        match next {
+            Next::RetryAt(moment) => Some(moment),
+            Next::Disable(_) => Some(now + self.delays.first().copied().unwrap_or_default()),
+            Next::Done | Next::Abandon => None,
+        }
+    }
+
     fn is_given_up(&self, attempted: &Attempted) -> bool {
         attempted.failing_since.is_some_and(|since| attempted.now - since >= self.give_up_after)
     }

@@ -124,6 +124,8 @@ fn an_endpoint_that_is_gone_is_disabled_and_history_says_so() {
     eventually("the subscription is disabled", || disabled() == "gone");
     let events = admin.get("/events?event_type=webhook_subscription.disabled").ok();
     assert_eq!(events["events"][0]["metadata"]["actor_kind"], "service");
+    fanned_out(&world);
+    assert_eq!(world.database().number("select count(*) from webhook_queue"), 0);
     describe(&admin, "alpha", "nobody is told");
     let other = Receiver::new();
     alpha.patch(&path_of(&subscription), &json!({ "url": other.url() })).ok();
@@ -148,7 +150,10 @@ fn an_address_that_was_left_disables_nothing() {
     drop(closed);
     eventually_delivered(&alpha, 1);
     describe(&world.admin(), "alpha", "desk");
-    present.wait_for(1);
+    let mut told: Vec<Value> = present.wait_for(2).iter().map(Received::json).collect();
+    told.sort_by_key(|event| event["data"]["event"]["sequence"].as_i64());
+    let told: Vec<&Value> = told.iter().map(|event| &event["data"]["event"]["event_type"]).collect();
+    assert_eq!(told, ["identity.signing_key_set", "identity.description_changed"]);
     let events = world.admin().get("/events?event_type=webhook_subscription.disabled").ok();
     assert_eq!(events["events"], json!([]));
 }
@@ -316,15 +321,42 @@ fn what_the_service_cannot_sign_waits_and_is_no_failure() {
     let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
     let (admin, alpha) = (world.admin(), world.agent("alpha"));
     listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
-    eventually_delivered(&alpha, 1);
+    let first = eventually_delivered(&alpha, 1).swap_remove(0);
     world.database().execute("create table kept as select * from ciphertexts");
     world.database().execute("delete from ciphertexts");
     describe(&admin, "alpha", "desk");
     let waiting =
         "select count(*) from webhook_queue where attempts = 0 and due_at > now() + interval '10 seconds'";
     eventually("the row is given back", || world.database().number(waiting) == 1);
+    alpha.post(&format!("{DELIVERIES}/{}/replay", text(&first["id"])), &json!({})).must_be(503);
     assert_eq!(deliveries(&alpha, "").len(), 1);
     world.database().execute("insert into ciphertexts select * from kept");
     world.database().execute("update webhook_queue set due_at = now()");
     receiver.wait_for(2);
+}
+
+// The service is held between its claim of the delivery and its look at the keys.
+#[test]
+fn a_token_is_not_sent_to_an_address_that_was_left() {
+    let (world, left, present) = (World::with_webhooks(settings()), Receiver::new(), Receiver::new());
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let mut body =
+        json!({ "agent_identity_id": alpha.id, "url": left.url(), "event_types": ["identity.updated"] });
+    body["auth_token"] = json!("let-me-in");
+    subscribe(&alpha, &body);
+    eventually_delivered(&alpha, 1);
+    let begin = || wait(world.database().pool().begin()).unwrap();
+    let (mut unsent, mut unread) = (begin(), begin());
+    wait(sqlx::query("select from webhook_cursor for update").execute(&mut *unsent)).unwrap();
+    describe(&admin, "alpha", "desk");
+    wait(sqlx::query("lock table ciphertexts").execute(&mut *unread)).unwrap();
+    wait(unsent.commit()).unwrap();
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                   and query like '%from ciphertexts%'";
+    eventually("the delivery waits for its keys", || world.database().number(waiting) == 1);
+    let moved = format!("update read_model.webhook_subscriptions set url = '{}'", present.url());
+    wait(sqlx::query(&moved).execute(&mut *unread)).unwrap();
+    wait(unread.commit()).unwrap();
+    assert_eq!(present.wait_for(1)[0].header("authorization"), "Bearer let-me-in");
+    assert_eq!(left.received().len(), 1);
 }

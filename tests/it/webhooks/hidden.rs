@@ -104,6 +104,42 @@ fn viewers_are_told_of_a_pause_and_paused_viewers_of_nothing() {
     assert_eq!(told, expected);
 }
 
+// The fan-out waits until all of it has happened, so that it reads the history of the identity once.
+#[test]
+fn each_of_many_changes_is_told_to_those_who_saw_the_identity_before_it() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let (admin, [_, bravo, charlie]) = (world.admin(), world.agents(["alpha", "bravo", "charlie"]));
+    listen(&admin, &bravo.id, &receiver, &["identity.access_revoked", "identity.deleted"]);
+    listen(&admin, &charlie.id, &receiver, &["identity.updated"]);
+    let own = receiver.wait_for(1).len();
+    fanned_out(&world);
+    let mut waiting = wait(world.database().pool().begin()).unwrap();
+    wait(sqlx::query("select from webhook_cursor for update").execute(&mut *waiting)).unwrap();
+    let set = |status: &str| drop(admin.change("alpha", &json!({ "status": status })).ok());
+    grant(&admin, &bravo.id);
+    revoke(&admin, &bravo.id);
+    grant(&admin, &charlie.id);
+    set("paused");
+    revoke(&admin, &charlie.id);
+    grant(&admin, &bravo.id);
+    revoke(&admin, &bravo.id);
+    set("active");
+    set("paused");
+    set("active");
+    admin.open("alpha");
+    revoke(&admin, &bravo.id);
+    set("paused");
+    admin.remove("alpha");
+    wait(waiting.commit()).unwrap();
+    fanned_out(&world);
+    let arrived = receiver.wait_for(own + 4);
+    let mut told: Vec<Value> = arrived.into_iter().skip(own).map(|one| one.json()).collect();
+    told.sort_by_key(|event| event["data"]["event"]["sequence"].as_i64());
+    let told: Vec<&Value> = told.iter().map(|event| &event["data"]["event"]["event_type"]).collect();
+    let (revoked, changed) = ("identity.visibility_revoked", "identity.status_changed");
+    assert_eq!(told, [revoked, changed, "identity.visibility_narrowed", changed]);
+}
+
 #[test]
 fn a_pause_takes_back_what_waits_to_be_told_of_others() {
     let mut patient = settings();
@@ -160,7 +196,7 @@ fn a_replay_of_what_is_deleted_meanwhile_leaves_no_copy() {
         receiver.wait_for(2);
         world.database().execute("delete from webhook_deliveries");
         drop(closed);
-        refused(replay.join().unwrap(), 409, "webhook_subscription_gone");
+        refused(replay.join().unwrap(), 404, "webhook_delivery_not_found");
     });
     assert_eq!(deliveries(&alpha, ""), Vec::<Value>::new());
 }

@@ -14,11 +14,13 @@ fn secrets_key(world: &World) -> SecretsKey {
     SecretsKey::parse(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The token of a subscription, as whoever delivers to it finds it.
+/// The token of a subscription, as whoever delivers to it opens it.
 fn token(world: &World, subscription: &Value) -> Option<String> {
     let id: Uuid = text(&subscription["id"]).parse().unwrap();
-    let found = wait(webhook_tokens::find(world.database().pool(), &secrets_key(world), id)).unwrap();
-    found.map(|token| token.expose_secret().to_owned())
+    let sealed = wait(webhook_tokens::all_sealed(world.database().pool())).unwrap();
+    let (_, sealed) = sealed.into_iter().find(|(owner, _)| *owner == id)?;
+    let token = webhook_tokens::open(&secrets_key(world), id, &sealed).unwrap();
+    Some(token.expose_secret().to_owned())
 }
 
 /// How many tokens are kept.

@@ -13,6 +13,7 @@ use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
 use identity_projections::finder::FindError;
 use identity_projections::past::PastError;
+use identity_webhooks::deliveries::ReplayError;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -76,6 +77,17 @@ impl From<SigningKeyError> for ApiError {
             SigningKeyError::NoRandomness(_) | SigningKeyError::Unsealable | SigningKeyError::Sealed(_) => {
                 Self::internal(chain(&error))
             }
+        }
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::SubscriptionGone => Self::webhook_subscription_gone(),
+            ReplayError::DeliveryGone => Self::webhook_delivery_not_found(),
+            ReplayError::Unsent(_) => Self::unavailable(&error),
+            ReplayError::Database(error) => error.into(),
         }
     }
 }

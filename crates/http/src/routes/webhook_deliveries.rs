@@ -180,8 +180,7 @@ pub(crate) async fn replay_webhook_delivery(
 ) -> Result<Response, ApiError> {
     let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
     caller.begin_outside()?;
-    let replayed = caller.webhooks().replay(&delivery).await?;
-    let delivery = replayed.ok_or_else(ApiError::webhook_subscription_gone)?;
+    let delivery = caller.webhooks().replay(&delivery).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
     caller.keep_answer(caller.pool(), &done).await?;

@@ -117,18 +117,28 @@ pub(super) async fn fail(
 /// Ends the lease, and moves the cursor behind events that the endpoint does not want. Endpoints that wait for longer have their
 /// turn first.
 pub(super) async fn release(pool: &PgPool, claim: &Claim, upto: i64) -> Result<(), sqlx::Error> {
+    release_for(pool, claim, upto, Duration::ZERO).await
+}
+
+/// Ends the lease of an endpoint to which this service could not send. It has a turn again after `delay`.
+pub(super) async fn postpone(pool: &PgPool, claim: &Claim, delay: Duration) -> Result<(), sqlx::Error> {
+    release_for(pool, claim, claim.sequence, delay).await
+}
+
+async fn release_for(pool: &PgPool, claim: &Claim, upto: i64, delay: Duration) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with fast as (
              select set_config('synchronous_commit', 'off', true)
          )
          update webhook_log_endpoints
-         set sequence = $3, due_at = now(), lease_until = null
+         set sequence = $3, due_at = now() + make_interval(secs => $4), lease_until = null
          from fast
          where id = $1 and lease_until = $2",
     )
     .bind(claim.id)
     .bind(claim.lease_until)
     .bind(upto)
+    .bind(delay.as_secs_f64())
     .execute(pool)
     .await?;
     Ok(())

@@ -13,7 +13,7 @@ use super::claims::{self, Claim};
 use super::history::{self, Event};
 use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
-use crate::dispatcher::Delivering;
+use crate::dispatcher::{Delivering, UNSENT_DELAY};
 use crate::schedule::{Attempted, Next};
 use crate::signature::Signed;
 
@@ -119,7 +119,7 @@ async fn serve(
             }
         };
         if attempt.is_postponed {
-            return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
+            return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
         }
         let next = next(delivering, &mut claim, &attempt);
         note(&claim, &event, &attempt, next);

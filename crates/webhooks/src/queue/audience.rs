@@ -5,13 +5,10 @@ use std::collections::{HashMap, HashSet};
 use identity_domain::identity::{Event as IdentityEvent, Status};
 use identity_domain::{Event, Kind};
 use identity_log::Recorded;
-use identity_projections::identities::Viewer;
-use identity_projections::past;
-use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::QueueError;
+use super::former::FormerViewers;
 
 /// Which identities are told of an event. The identity that it is about is always told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,20 +21,6 @@ pub(crate) enum Audience {
     Viewer(Uuid),
     /// These viewers, which see it no longer.
     Former(HashSet<Uuid>),
-    /// Everybody, who see it no longer.
-    Everybody,
-}
-
-impl Audience {
-    /// This viewer, if it belongs to those who see the identity no longer.
-    fn only(self, viewer: Uuid) -> Self {
-        let belongs = match &self {
-            Self::Everybody => true,
-            Self::Former(viewers) => viewers.contains(&viewer),
-            Self::Itself | Self::Viewers | Self::Viewer(_) => false,
-        };
-        Self::Former(if belongs { HashSet::from([viewer]) } else { HashSet::new() })
-    }
 }
 
 /// An event, the identity that it is about, and who is told.
@@ -60,7 +43,7 @@ impl Told<'_> {
         identity == self.subject
             || match &self.audience {
                 Audience::Itself => false,
-                Audience::Viewers | Audience::Everybody => true,
+                Audience::Viewers => true,
                 Audience::Viewer(viewer) => *viewer == identity,
                 Audience::Former(viewers) => viewers.contains(&identity),
             }
@@ -96,42 +79,32 @@ impl Owners {
     }
 
     /// Who is told of an event; `None` if it is about no identity.
-    pub(crate) async fn told<'a>(
+    pub(super) fn told<'a>(
         &self,
-        connection: &mut PgConnection,
         event: &'a Recorded,
         event_type: &'static str,
-    ) -> Result<Option<Told<'a>>, QueueError> {
+        former: &FormerViewers,
+    ) -> Option<Told<'a>> {
         let (subject, audience) = match &event.event {
             Event::Identity(change) => {
-                let Ok(subject) = event.aggregate_id.parse() else { return Ok(None) };
-                (subject, audience(connection, event, change, subject).await?)
+                (event.aggregate_id.parse().ok()?, audience(change, || former.of(event)))
             }
             Event::ApiKey(_) | Event::WebhookSubscription(_) => {
-                let Some(owner) = self.0.get(&event.aggregate_id) else { return Ok(None) };
-                (*owner, Audience::Itself)
+                (*self.0.get(&event.aggregate_id)?, Audience::Itself)
             }
-            Event::Organization(_) | Event::Vault(_) | Event::VaultSecret(_) => return Ok(None),
+            Event::Organization(_) | Event::Vault(_) | Event::VaultSecret(_) => return None,
         };
-        Ok(Some(Told { event, event_type, subject, audience }))
+        Some(Told { event, event_type, subject, audience })
     }
 }
 
-async fn audience(
-    connection: &mut PgConnection,
-    event: &Recorded,
-    change: &IdentityEvent,
-    subject: Uuid,
-) -> Result<Audience, QueueError> {
-    Ok(match change {
+fn audience(change: &IdentityEvent, former: impl FnOnce() -> HashSet<Uuid>) -> Audience {
+    match change {
         IdentityEvent::VisibilityGranted { grant } => Audience::Viewer(grant.viewer_identity_id),
-        IdentityEvent::VisibilityRevoked { viewer_identity_id }
-        | IdentityEvent::VisibilityNarrowed { viewer_identity_id, .. } => {
-            former_viewers(connection, event, subject).await?.only(*viewer_identity_id)
-        }
-        IdentityEvent::Deleted { .. } | IdentityEvent::StatusChanged { status: Status::Paused } => {
-            former_viewers(connection, event, subject).await?
-        }
+        IdentityEvent::VisibilityRevoked { .. }
+        | IdentityEvent::VisibilityNarrowed { .. }
+        | IdentityEvent::Deleted { .. }
+        | IdentityEvent::StatusChanged { status: Status::Paused } => Audience::Former(former()),
         IdentityEvent::PhoneChanged { .. }
         | IdentityEvent::VaultAccessGranted { .. }
         | IdentityEvent::VaultAccessRevoked { .. } => Audience::Itself,
@@ -150,36 +123,5 @@ async fn audience(
         | IdentityEvent::PhoneReleased { .. }
         | IdentityEvent::TunnelMetadataChanged { .. }
         | IdentityEvent::SigningKeySet { .. } => Audience::Viewers,
-    })
-}
-
-/// What of a former document says whether anybody else saw the identity.
-#[derive(Deserialize)]
-struct State {
-    status: Status,
-}
-
-/// What of a former document says who saw the identity.
-#[derive(Deserialize)]
-struct Access {
-    viewer_identity_id: Option<Uuid>,
-}
-
-/// Who saw an identity until an event hid it: nobody, if it was paused. Its access rows are gone or may have changed since, so they are
-/// folded from its history.
-async fn former_viewers(
-    connection: &mut PgConnection,
-    event: &Recorded,
-    subject: Uuid,
-) -> Result<Audience, QueueError> {
-    let (organization, before) = (&event.organization_id, event.sequence - 1);
-    let before = past::find_by_id(connection, organization, &Viewer::Admin, subject, before).await?;
-    let Some(before) = before else { return Ok(Audience::Former(HashSet::new())) };
-    let State { status } = serde_json::from_str(&before.document)?;
-    if status != Status::Active {
-        return Ok(Audience::Former(HashSet::new()));
     }
-    let access: Vec<Access> = serde_json::from_str(&format!("[{}]", before.access))?;
-    let viewers = access.iter().map(|row| row.viewer_identity_id).collect::<Option<HashSet<Uuid>>>();
-    Ok(viewers.map_or(Audience::Everybody, Audience::Former))
 }

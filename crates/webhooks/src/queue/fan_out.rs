@@ -24,6 +24,10 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long commits are gathered before the next step.
 const GATHERING_TIME: Duration = Duration::from_millis(10);
 
+/// After how long between two statements Postgres ends the transaction of a step. A process that is frozen would otherwise lock the
+/// cursor for as long as it is.
+const MAX_IDLE: &str = "5s";
+
 /// The task that fans out.
 #[derive(Debug)]
 pub struct FanOut {
@@ -87,9 +91,11 @@ impl FanOut {
         let mut transaction = self.pool.begin().await?;
         let cursor: Option<i64> = sqlx::query_scalar(
             "select position
-             from webhook_cursor, set_config('synchronous_commit', 'off', true)
+             from webhook_cursor, set_config('synchronous_commit', 'off', true) as fast,
+                  set_config('idle_in_transaction_session_timeout', $1, true) as idle
              for update of webhook_cursor skip locked",
         )
+        .bind(MAX_IDLE)
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(cursor) = cursor else { return Ok(Step::Taken) };

@@ -61,17 +61,16 @@ impl Attempt {
 
 /// Writes what became of an attempt. If the lease has ended and another process has the row, or the row was deleted, nothing is
 /// written. The lock waits for whoever deletes the row at the same time. Returns whether it was written.
+///
+/// A row that is due again at `due_at` is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
 pub(crate) async fn record(
     pool: &PgPool,
     claim: &Claim,
     id: Uuid,
     attempt: &Attempt,
     next: Next,
+    due_at: Option<OffsetDateTime>,
 ) -> Result<bool, sqlx::Error> {
-    let retry_at = match next {
-        Next::RetryAt(moment) => Some(moment),
-        Next::Done | Next::Abandon | Next::Disable(_) => None,
-    };
     let recorded = sqlx::query(
         "with fast as (
              select set_config('synchronous_commit', 'off', true)
@@ -79,7 +78,7 @@ pub(crate) async fn record(
              select webhook_queue.* from webhook_queue, fast where id = $1 and lease_until = $2
              for update of webhook_queue
          ), later as (
-             update webhook_queue set due_at = $3, lease_until = null
+             update webhook_queue set due_at = $3, lease_until = case when $12 then lease_until end
              where id in (select id from row) and $3::timestamptz is not null
          ), done as (
              delete from webhook_queue where id in (select id from row) and $3::timestamptz is null
@@ -99,7 +98,7 @@ pub(crate) async fn record(
     )
     .bind(claim.id)
     .bind(claim.lease_until)
-    .bind(retry_at)
+    .bind(due_at)
     .bind(claim.now)
     .bind(next == Next::Done)
     .bind(id)
@@ -108,6 +107,7 @@ pub(crate) async fn record(
     .bind(attempt.body.as_deref())
     .bind(attempt.error.as_deref())
     .bind(attempt.stored_duration())
+    .bind(matches!(next, Next::Disable(_)))
     .execute(pool)
     .await?;
     Ok(recorded.rows_affected() > 0)

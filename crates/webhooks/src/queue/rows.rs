@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::QueueError;
 use super::audience::{Owners, Told};
+use super::former::FormerViewers;
 use super::payload::{self, Named};
 
 /// After how many rows a transaction ends, at the next event.
@@ -60,18 +61,14 @@ pub(super) async fn queued(
     if subscriptions.is_empty() {
         return Ok((rows, None));
     }
+    let wanted = wanted(&typed, &subscriptions);
     let owners = Owners::load(connection, &typed).await?;
+    let subscribers = subscriptions.iter().map(|subscription| subscription.identity_id).collect();
+    let hiding = wanted.iter().map(|(event, ..)| *event);
+    let former = FormerViewers::load(connection, hiding, &subscribers).await?;
     let mut bytes = 0;
-    for (event, event_type) in typed {
-        let mut wanting: Vec<Arc<Subscription>> = subscriptions
-            .iter()
-            .filter(|subscription| subscription.wants(event, event_type))
-            .cloned()
-            .collect();
-        if wanting.is_empty() {
-            continue;
-        }
-        let Some(told) = owners.told(connection, event, event_type).await? else { continue };
+    for (event, event_type, mut wanting) in wanted {
+        let Some(told) = owners.told(event, event_type, &former) else { continue };
         wanting.retain(|subscription| told.includes(subscription.identity_id));
         let new = rows_of(connection, &told, wanting).await?;
         bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
@@ -81,6 +78,21 @@ pub(super) async fn queued(
         }
     }
     Ok((rows, None))
+}
+
+/// An event, its type, and the subscriptions that ask for it.
+type Wanted<'a> = (&'a Recorded, &'static str, Vec<Arc<Subscription>>);
+
+/// The events for which a subscription asks.
+fn wanted<'a>(
+    events: &[(&'a Recorded, &'static str)],
+    subscriptions: &[Arc<Subscription>],
+) -> Vec<Wanted<'a>> {
+    let wanted = events.iter().map(|(event, event_type)| {
+        let wants = |subscription: &&Arc<Subscription>| subscription.wants(event, event_type);
+        (*event, *event_type, subscriptions.iter().filter(wants).cloned().collect())
+    });
+    wanted.filter(|(_, _, wanting): &Wanted<'_>| !wanting.is_empty()).collect()
 }
 
 /// The active subscriptions that ask for one of the types of these events, in their organizations.
