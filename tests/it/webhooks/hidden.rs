@@ -218,7 +218,7 @@ fn what_is_deleted_while_it_is_sent_is_not_recorded() {
     let recording = |more: &str| {
         let query =
             "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'
-                     and pid <> pg_backend_pid() and query like '%insert into webhook_deliveries%'";
+                     and pid <> pg_backend_pid() and query like '%update webhook_queue set due_at = $3%'";
         world.database().number(&format!("{query} {more}"))
     };
     eventually("the record waits", || recording("and wait_event_type = 'Lock'") == 1);
