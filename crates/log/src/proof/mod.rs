@@ -27,6 +27,7 @@ pub mod signer;
 mod stored;
 pub mod tiles;
 pub mod trailer;
+mod trust;
 mod unsigned;
 
 pub use error::{SignError, TreeError};

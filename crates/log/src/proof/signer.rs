@@ -78,20 +78,6 @@ impl Signer {
         Self { trusts_checkpoints, ..self }
     }
 
-    /// Takes the checkpoints in the database for the last ones, if this host has signed nothing yet, and remembers them. Returns
-    /// how many logs there are.
-    pub async fn trust(&self) -> Result<u64, SignError> {
-        self.clone().trusting_checkpoints(true).accepted().await?;
-        let logs: Vec<String> =
-            sqlx::query_scalar("select distinct organization_id from checkpoints order by organization_id")
-                .fetch_all(&self.pool)
-                .await?;
-        for organization_id in &logs {
-            self.sign(organization_id).await?;
-        }
-        Ok(logs.len() as u64)
-    }
-
     /// The signing key.
     pub fn key(&self) -> &SigningKey {
         &self.key
