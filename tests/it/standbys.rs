@@ -1,5 +1,5 @@
-//! Where commits wait for a standby and none confirms them, this may be a primary that was replaced without noticing. What it
-//! says may be out of date, so it is not passed on.
+//! Where commits wait for a standby and none confirms them, the database may be a primary that was replaced and does not know it.
+//! What it says may be out of date, so the service does not pass it on.
 
 use std::thread;
 

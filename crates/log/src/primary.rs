@@ -2,10 +2,10 @@
 //!
 //! - **Silence.** A machine that hangs, or a network that drops packets, does not close connections. Whoever waits for such
 //!   a database would wait until the kernel gives up, after minutes. So one task asks a small question four times a second.
-//!   A time limit after a question that was never answered, everybody gives up who has waited since then; also if another machine
-//!   answers by now, since nobody knows over which connection the others wait.
-//! - **Confirmation.** A primary that is cut off from its standbys, or that was replaced by one of them without noticing,
-//!   still answers reads. It cannot commit any more, though, if commits wait for a standby. So where
+//!   If a question was not answered, and the time limit has passed since it was asked, everybody gives up who has waited for
+//!   that long. They also give up if another machine answers by now: nobody knows over which connection they wait.
+//! - **Confirmation.** A primary that is cut off from its standbys, or does not notice that one of them has replaced it, still
+//!   answers reads. It cannot commit any more, though, if commits wait for a standby. So where
 //!   `synchronous_standby_names` is set, [`confirming`] commits something small three times a second, and what was read is
 //!   known to be current only as of the last such commit.
 //!
@@ -46,7 +46,7 @@ impl Role {
 #[error("the database has not answered anything for {0:?}")]
 pub struct Silent(pub Duration);
 
-/// A time without answers, until everybody was told of it who waited meanwhile.
+/// A time without answers. It is forgotten when everybody who waited meanwhile was told of it.
 #[derive(Debug)]
 struct Unanswered {
     /// When the first question was asked that was not answered.
@@ -69,7 +69,7 @@ struct Inner {
     role: watch::Sender<Role>,
     /// Whether nothing was answered for longer than the time limit.
     silent: watch::Sender<bool>,
-    /// Whoever has waited since before this moment waits in vain.
+    /// Who has waited since before this moment waits in vain.
     hopeless_before: watch::Sender<Option<Instant>>,
     unanswered: Mutex<Option<Unanswered>>,
     /// When the last question was asked whose answer proves that this is the primary, in microseconds since `start`.
@@ -164,7 +164,7 @@ impl Primary {
         self.0.hopeless_before.borrow().is_some_and(|before| opened <= before)
     }
 
-    /// Completes when the database is silent, or was since this was called, for longer than the time limit.
+    /// Completes when the database has been silent for longer than the time limit, now or at any time since this was called.
     pub async fn falls_silent(&self) -> Silent {
         let began = Instant::now();
         let is_silent = |silent: &bool| *silent;
@@ -178,8 +178,7 @@ impl Primary {
 
     /// Completes when the database answers, at once unless it is silent.
     pub async fn answers(&self) {
-        // The sender lives as long as this does.
-        drop(self.0.silent.subscribe().wait_for(|silent| !*silent).await);
+        becomes(&self.0.silent, |silent| !*silent).await;
     }
 
     /// Waits for work that needs the database, unless the database falls silent.

@@ -45,8 +45,8 @@ struct NotWritten {
 }
 
 impl NotWritten {
-    /// Whether the batch may be committed. Postgres rolls back a transaction when it reports an error itself; that a commit waits
-    /// for a standby in vain is a warning. Every other error says nothing about the commit.
+    /// Whether the batch may be committed. Where Postgres itself reports an error, it has rolled the transaction back. (A commit
+    /// that waited for a standby in vain is reported as a warning.) Every other error says nothing about the commit.
     fn is_outcome_unknown(&self) -> bool {
         self.is_commit_sent && !matches!(self.error, BatchError::Database(sqlx::Error::Database(_)))
     }

@@ -70,8 +70,10 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 impl Drop for Unfinished {
-    /// A file that got its name is not there any more.
+    /// If the file has its name, another process may have one of its own under this path by now.
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.path));
+        if is_at(&self.file, &self.path).unwrap_or(false) {
+            drop(fs::remove_file(&self.path));
+        }
     }
 }

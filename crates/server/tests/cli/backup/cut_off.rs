@@ -12,21 +12,31 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
 use crate::backup::estate::{Estate, call, error, text};
-use crate::harness::{Finished, bare, eventually, run};
+use crate::harness::{Finished, Place, bare, eventually, run};
+
+/// The place for a restore, with empty tables and its Postgres kept running.
+fn migrated_successor(estate: &Estate) -> (Place, PrivatePostgres) {
+    let target = estate.successor();
+    target.run(&["migrate"]).succeeded();
+    let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
+    (target, keeper)
+}
+
+fn begin_restore(target: &Place, file: &Path) -> Child {
+    let mut restoring = target.command(&["restore", text(file), "--nothing-lost"]);
+    restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
 
 /// A restore that is cut off after its rows are written is not served. Begun again, it is finished.
 #[test]
 fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
     let estate = Estate::new();
     let file = estate.backup("backup");
-    let target = estate.successor();
-    target.run(&["migrate"]).succeeded();
-    let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
+    let (target, keeper) = migrated_successor(&estate);
     // A reader keeps the rebuilt table from going live, so the restore does not come to its end.
     let (runtime, mut database) = connect(&keeper);
     runtime.block_on(database.execute("begin; select from read_model.identities")).unwrap();
-    let mut restoring = target.command(&["restore", text(&file), "--nothing-lost"]);
-    let mut child = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = begin_restore(&target, &file);
     eventually("the rows are written", || is_marked(&runtime, &mut database));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -55,16 +65,13 @@ fn a_restore_that_was_cut_off_is_not_served_and_can_be_finished() {
 fn a_restore_that_is_killed_while_it_writes_leaves_an_empty_database() {
     let estate = Estate::new();
     let file = estate.backup("backup");
-    let target = estate.successor();
-    target.run(&["migrate"]).succeeded();
-    let keeper = PrivatePostgres::open(target.data_dir()).unwrap();
+    let (target, keeper) = migrated_successor(&estate);
     // This is the last table.
     let (runtime, mut database) = connect(&keeper);
     runtime
         .block_on(database.execute("begin; lock table webhook_log_endpoints in access exclusive mode"))
         .unwrap();
-    let mut restoring = target.command(&["restore", text(&file), "--nothing-lost"]);
-    let mut child = restoring.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = begin_restore(&target, &file);
     eventually("the restore waits for the last table", || {
         let waits = "select exists (select from pg_locks where relation = 'webhook_log_endpoints'::regclass and not granted)";
         runtime.block_on(sqlx::query_scalar(waits).fetch_one(&mut database)).unwrap()
