@@ -59,7 +59,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 20] = [
+static RULES: [Rule; 21] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -72,6 +72,7 @@ static RULES: [Rule; 20] = [
     rule!("read_models", content::read_models),
     rule!("read_model_rows", content::read_model_rows),
     rule!("triggers", content::triggers),
+    rule!("role", content::role),
     rule!("settings", server::settings),
     rule!("clock", server::clock),
     rule!("event_times", content::event_times),
