@@ -132,8 +132,9 @@ impl Database {
             && !serves_already(&self.pool).await
         {
             as_owner(url, async |owner| {
+                let role = roles::role_to_serve(&self.pool, owner).await?;
                 migrations::run_if_begun(owner).await?;
-                hand_over(owner, &self.pool).await
+                hand_over(owner, &self.pool, &role).await
             })
             .await?;
         }
@@ -143,7 +144,13 @@ impl Database {
     /// Gives the role that serves what it needs, if another one owns the tables.
     pub async fn grant(&self) -> anyhow::Result<()> {
         match &self.urls.owner {
-            Some(url) => as_owner(url, async |owner| hand_over(owner, &self.pool).await).await,
+            Some(url) => {
+                as_owner(url, async |owner| {
+                    let role = roles::role_to_serve(&self.pool, owner).await?;
+                    hand_over(owner, &self.pool, &role).await
+                })
+                .await
+            }
             None => Ok(()),
         }
     }
@@ -190,9 +197,11 @@ pub async fn migrate(pool: &PgPool, owner_url: Option<&SecretString>) -> anyhow:
         && !serves_already(pool).await
     {
         as_owner(url, async |owner| {
+            doctor::refuse_pooler(pool).await?;
+            let role = roles::role_to_serve(pool, owner).await?;
             doctor::refuse_unusable(owner).await?;
             migrations::run(owner).await?;
-            hand_over(owner, pool).await
+            hand_over(owner, pool, &role).await
         })
         .await?;
     }
@@ -211,10 +220,9 @@ async fn as_owner<T>(
     outcome
 }
 
-/// Gives the role of `pool` what it needs to serve. It is told of what it could do besides, which only an operator can change.
-async fn hand_over(owner: &PgPool, pool: &PgPool) -> anyhow::Result<()> {
-    let role = roles::role_to_serve(pool, owner).await?;
-    roles::rights::grant(owner, &role).await?;
+/// Gives the role of `pool` what it needs to serve, and says what it could do besides, which only an operator can change.
+async fn hand_over(owner: &PgPool, pool: &PgPool, role: &str) -> anyhow::Result<()> {
+    roles::rights::grant(owner, role).await?;
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     for power in roles::powers::powers(&mut connection).await? {
         tracing::warn!(

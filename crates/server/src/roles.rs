@@ -57,9 +57,10 @@ pub async fn refuse_without_rights(connection: &mut PgConnection) -> anyhow::Res
         let missing = rights::missing(connection, &standing.role).await?;
         ensure!(
             missing.is_empty(),
-            "the role {} lacks rights ({}): run `identityd migrate --owner-url URL` with the URL of {}, which grants them",
+            "the role {} lacks {} rights, the first is {}: run `identityd migrate --owner-url URL` with the URL of {}, which grants them",
             standing.role,
-            missing.join(", "),
+            missing.len(),
+            missing.first().map_or("none", String::as_str),
             standing.owner.as_deref().unwrap_or("the owner of the tables")
         );
     }

@@ -18,7 +18,7 @@ const READ: &[&str] = &["SELECT"];
 /// Rows are added and never change.
 const APPEND: &[&str] = &["SELECT", "INSERT"];
 
-/// The same, but another signature can be added to the note.
+/// The same, but a note can be signed again.
 const SIGN: &[&str] = &["SELECT", "INSERT", "UPDATE (note)"];
 
 /// Its one row moves on.
@@ -48,7 +48,7 @@ pub const TABLES: [Table; 21] = [
     // Follows from the events. It is kept as a second witness of how many there are.
     Table { name: "organization_heads", fate: Fate::Kept(None), rights: GROW },
     // Each is signed by two keys, of which one is gone.
-    Table { name: "signing_key_introductions", fate: Fate::Kept(Some("number")), rights: APPEND },
+    Table { name: "signing_key_introductions", fate: Fate::Kept(Some("number")), rights: SIGN },
     // Signed once. A new signature would not show what was signed when.
     Table { name: "checkpoints", fate: Fate::Kept(Some("organization_id, epoch, size")), rights: SIGN },
     // The log, with leaf hashes and seals.

@@ -29,7 +29,7 @@ const CASES: [Case; 17] = [
     Case {
         check: "schema",
         refuses: true,
-        breaks: "create schema other; alter role identityd_service set search_path = other, public",
+        breaks: "create schema other; grant usage on schema other to identityd_service; alter role identityd_service set search_path = other, public",
         heals: "drop schema other; alter role identityd_service reset search_path",
     },
     Case {
