@@ -19,9 +19,16 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
     let mut connection = pool.acquire().await.context(context)?;
-    let standing = roles::refuse_without_rights(&mut connection).await.context(context)?;
+    let standing = roles::standing(&mut connection).await.context(context)?;
     if is_up_to_date(&mut connection).await? {
         return Ok(());
+    }
+    if !standing.may_migrate {
+        let Progress { damaged, unknown, .. } = progress(&mut connection).await?;
+        ensure!(
+            damaged.is_empty() && unknown.is_empty(),
+            "migrations of this database are damaged {damaged:?}, or from a newer identityd {unknown:?}"
+        );
     }
     standing.refuse_without_ownership().context(context)?;
     // The pool may have no second connection.

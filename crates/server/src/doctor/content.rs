@@ -142,11 +142,9 @@ pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Fi
 pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let roles::Standing { role, owner, .. } = roles::standing(&mut *connection).await?;
     let powers = roles::powers::powers(connection).await?;
+    let owner = owner.map_or_else(String::new, |owner| format!("; the tables belong to {owner}"));
     Ok(Finding::good(if powers.is_empty() {
-        format!(
-            "{role} cannot change what protects the history; the tables belong to {}",
-            owner.unwrap_or_default()
-        )
+        format!("{role} cannot change what protects the history{owner}")
     } else {
         format!(
             "warning: {role} could switch off what protects the history, since it {}: let the service connect as a role that owns \

@@ -114,22 +114,22 @@ async fn granted(connection: &mut PgConnection, role: &str) -> Result<BTreeSet<R
               ours as (select oid, nspname, nspacl from pg_namespace where nspname = any($1))
          select format('table %I.%I', nspname, relname), privilege_type
          from ours join pg_class on relnamespace = ours.oid, aclexplode(relacl), role
-         where grantee = role.oid
-         union
+         where grantee = role.oid and relkind in ('r', 'p')
+         union all
          select format('table %I.%I', nspname, relname), format('%s (%I)', privilege_type, attname)
          from ours
          join pg_class as class on relnamespace = ours.oid
          join pg_attribute on attrelid = class.oid, aclexplode(attacl), role
-         where grantee = role.oid
-         union
+         where grantee = role.oid and relkind in ('r', 'p') and attacl is not null
+         union all
          select format('function %s', proc.oid::regprocedure), privilege_type
          from pg_proc as proc, aclexplode(proacl), role
          where pronamespace = to_regnamespace('public') and proname = any($2) and grantee = role.oid
-         union
+         union all
          select format('schema %I', nspname), privilege_type
          from ours, aclexplode(nspacl), role
          where grantee = role.oid or (grantee = 0 and privilege_type = 'USAGE')
-         union
+         union all
          select format('database %I', datname), privilege_type
          from pg_database, aclexplode(datacl), role
          where datname = current_database() and grantee = role.oid and privilege_type = 'CREATE'",

@@ -173,6 +173,9 @@ fn what_is_missing_for_a_migration_is_named() {
     );
     let error = cluster.refuses_to_serve("runner");
     assert!(error.contains("give the URL of keeper with --owner-url"), "{error}");
+    cluster.does_there("insert into _sqlx_migrations values (9999, 'later', now(), true, '', 0)");
+    let error = cluster.refuses_to_serve("runner");
+    assert!(error.contains("from a newer identityd [9999]"), "{error}");
     cluster.end();
 }
 
