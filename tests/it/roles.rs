@@ -211,6 +211,12 @@ fn the_functions_of_the_owner_touch_read_models_alone() {
     ] {
         assert!(intruder.refused(&format!("select {call}")).is_some(), "{call}");
     }
+    let open = intruder.database.number(
+        "select count(*) from pg_proc
+         where prosecdef and pronamespace = 'public'::regnamespace
+           and (proacl is null or proconfig is null or exists (select from aclexplode(proacl) where grantee = 0))",
+    );
+    assert_eq!(open, 0, "functions that everybody may call, or that look names up on a path of the caller");
     // Names are quoted, and a table of a session is not taken for that of the owner.
     assert_eq!(
         intruder.refused("select drop_read_model('x; drop table public.events', 'read_model_next')"),
