@@ -13,9 +13,9 @@ const OLDEST_VERSION: i32 = 140_000;
 /// Databases know which version of the C library's collations they were made with since this version of Postgres.
 const COLLATION_VERSIONS: i32 = 150_000;
 
-/// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, three of
+/// Connections besides those that read for clients and those of the workers of a rebuild: three of the committer, three of
 /// the service itself, three for webhooks, two of a rebuild.
-const OTHER_CONNECTIONS: i64 = 10;
+const OTHER_CONNECTIONS: i64 = 11;
 
 /// How far the clock of the database may be from this machine's.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 /// Of about two billion transaction ids Postgres stops taking new ones three million before the end.
 const MAX_TRANSACTION_AGE: i32 = 1_500_000_000;
 
-/// How full the queue of notifications may be. When it is full, no write commits.
+/// How full the queue of notifications may be. When it is full, other processes learn of new events only when they look.
 const MAX_NOTIFICATION_QUEUE: f64 = 0.5;
 
 /// What else must be set how, and why. A setting that this version of Postgres does not know is as it should be.
@@ -233,8 +233,8 @@ pub(super) async fn notifications(connection: &mut PgConnection) -> anyhow::Resu
         return Ok(Finding::good(text));
     }
     Ok(Finding::bad(format!(
-        "{text}, and when it is full no write commits: end the session that listens in an open transaction \
-         (pg_stat_activity, oldest xact_start)"
+        "{text}, and when it is full other processes learn of new events late: end the session that listens in an open \
+         transaction (pg_stat_activity, oldest xact_start)"
     )))
 }
 
