@@ -1,5 +1,5 @@
-//! Notices beside the answer to a write: what was kept and has no effect here. Published clients since 0.7.3 read them from the
-//! header `Inkbox-Notices`. Contract, section 0.1.
+//! Notices beside the answer to a write: a setting was stored, but this service does not act on it. Published clients
+//! since 0.7.3 read them from the header `Inkbox-Notices`. Contract, section 0.1.
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
