@@ -1,5 +1,5 @@
-//! Log endpoints: to which addresses the history of the organization is sent. Contract, section 10.8. Admins write; whoever may read
-//! history reads.
+//! Log endpoints: addresses to which the history of the organization is sent. Contract, section 10.8. Admins write;
+//! admins and auditors read.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -29,7 +29,7 @@ const MAX_TYPES: usize = 64;
 /// The longest name of a type.
 const MAX_TYPE_BYTES: usize = 100;
 
-/// What every client can count to: JavaScript skips numbers above.
+/// The largest number up to which JavaScript represents every whole number.
 const MAX_SEQUENCE: u64 = 9_007_199_254_740_991;
 
 /// An address to which the history is sent, event by event and in order.
@@ -141,7 +141,7 @@ pub(crate) async fn create_log_endpoint(
         log_endpoints::create(&mut transaction, caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
-    // What is kept does not have the key: it is shown once.
+    // The answer that is stored for repetitions does not have the key, since the key is shown only once.
     let kept = CreatedLogEndpoint { endpoint, signing_key: None, message: Some(SHOWN_BEFORE) };
     caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
     Caller::end_outside(transaction).await?;

@@ -1,8 +1,8 @@
 //! What is kept of a vault key, and how it is read from a request. The key itself is never sent.
 //!
-//! A client derives a master key from what its user knows, wraps the key of the vault with it, and sends the wrapped key together
-//! with a hash of the master key. Whoever shows that hash again gets the wrapped key. The service keeps a digest of the
-//! hash, so what is in the database cannot be shown again.
+//! A client derives a master key from a secret of its user, wraps the key of the vault with it, and sends the wrapped key
+//! together with a hash of the master key. A client that sends that hash again gets the wrapped key. The service stores
+//! a digest of the hash, so a copy of the database is not enough to get it.
 
 use identity_domain::Kind;
 use identity_domain::vault::{Key, KeyType};
@@ -38,7 +38,7 @@ const BASE64_PATTERN: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptKey {
     pub(super) key_type: KeyType,
-    /// SHA-256 of the hash that the key is found by.
+    /// SHA-256 of the hash by which the key is found.
     auth_hash_sha256: String,
     pub(super) wrapped_org_encryption_key: String,
     /// The API key that created it.
@@ -58,7 +58,7 @@ impl Found {
         Ok(Self { id, kept: serde_json::from_slice(&row.ciphertext)?, created_at: row.recorded_at })
     }
 
-    /// What clients are told of it.
+    /// The key as clients see it.
     pub(super) fn body(&self) -> VaultKey {
         self.kept.body(self.id, self.created_at)
     }
@@ -104,12 +104,12 @@ impl NewKey {
         Self { id, wrapped_org_encryption_key, auth_hash, key_type: Some(KeyType::Primary) }
     }
 
-    /// What history tells of it.
+    /// The key as history has it.
     pub(super) fn told(&self, key_type: KeyType) -> Key {
         Key { id: self.id, key_type, wrapped_sha256: sha256(&self.wrapped_org_encryption_key) }
     }
 
-    /// What is kept of it.
+    /// The key as it is stored.
     pub(super) fn kept(&self, key_type: KeyType, created_by: &str) -> KeptKey {
         KeptKey {
             key_type,
