@@ -58,7 +58,7 @@ const VOICE: &str = "This service has no voice agents";
 const CONTACTS: &str = "This service does not keep contacts";
 const A2A: &str = "This service does not carry A2A";
 
-/// Why nothing is at this path, if the hosted API has something there.
+/// The reason why nothing is served at this path, if the hosted API serves something there.
 pub(crate) fn reason(path: &str) -> Option<&'static str> {
     UNSERVED.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, reason)| *reason)
 }
