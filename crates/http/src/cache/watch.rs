@@ -65,7 +65,8 @@ impl Watch {
             if !following {
                 self.forget_state();
             }
-            // A wait between attempts, so that a database that refuses connections is not flooded with them.
+            // Without a connection the pause is longer, so that a database that refuses connections is not flooded with
+            // attempts.
             let pause = if self.connected.is_some() { MIN_READ_INTERVAL } else { READ_INTERVAL };
             tokio::time::sleep(pause).await;
             if self.news(asked + READ_INTERVAL).await.is_err() {
@@ -95,7 +96,7 @@ impl Watch {
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
-                // The database may have no room for another connection, so the old one is closed first.
+                // An error from Postgres is an answer, too: it may only have no room for another connection.
                 if matches!(error, ReadError::Database(sqlx::Error::Database(_))) {
                     self.primary.responded(asked);
                 } else {
