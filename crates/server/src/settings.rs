@@ -1,7 +1,10 @@
 //! Settings: flags over environment over file over default.
 //!
-//! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
-//! environment, and no database URL is ever printed, since it may hold a password.
+//! Flags and environment are one layer, merged by clap; the file is the other. No database URL is ever printed, since
+//! it may contain a password.
+//!
+//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and
+//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in `private_postgres/binaries`.
 
 mod postgres;
 mod quotas;
