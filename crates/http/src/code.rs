@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! codes {
     ($($name:ident = $text:literal, $status:ident, $meaning:literal;)*) => {
-        /// What went wrong, in one word.
+        /// The machine code of an error.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
             $(#[doc = $meaning] $name,)*
@@ -25,12 +25,12 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The status that it comes with.
+            /// The status of answers with it.
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            /// When it comes.
+            /// When an answer has it.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)* }
             }

@@ -20,7 +20,7 @@ use crate::readiness::{NotReady, Preparation};
 use crate::revision::Revision;
 use crate::unserved;
 
-/// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
+/// The header of every 401: how to authenticate. RFC 9110, section 15.5.2.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"identityd\", header=\"X-API-Key\"");
 
 /// A failed request: its status, a machine code that never changes, and `detail` as clients know it. It is boxed
@@ -68,7 +68,7 @@ plain_errors! {
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
     /// No such subscription, or not the caller's.
     webhook_subscription_not_found = WebhookSubscriptionNotFound, "Webhook subscription not found";
-    /// No such delivery, or not the caller's, or not kept any more.
+    /// No such delivery, or not the caller's, or it was deleted after its retention.
     webhook_delivery_not_found = WebhookDeliveryNotFound, "Webhook delivery not found";
     /// Nothing can be sent to the subscription of a delivery.
     webhook_subscription_gone = WebhookSubscriptionGone, "The webhook subscription was deleted or is disabled";

@@ -51,7 +51,7 @@ pub(crate) struct KnownError<'a> {
 pub(crate) struct Problem<'a> {
     /// A sentence. Further fields are in `context` and `errors`.
     detail: &'a str,
-    /// What is wrong with the request.
+    /// The faults of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [Fault]>,
     /// The object that belongs to the code.

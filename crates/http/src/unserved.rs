@@ -1,8 +1,8 @@
-//! Routes of the hosted API that this service does not serve. They are answered 404 with a sentence that says so, so that
-//! nobody looks for a spelling mistake. Contract, D20.
+//! Routes of the hosted API that this service does not serve. They are answered 404 with a sentence that says so, so
+//! that a client's author does not look for a spelling mistake. Contract, D20.
 
-/// Prefixes of paths, segment by segment, and why nothing is there. `*` stands for any one segment. Routes that are served
-/// are matched before.
+/// Prefixes of paths, segment by segment, each with the reason why it is not served. `*` stands for any one segment.
+/// Routes that are served are matched before.
 const UNSERVED: [(&str, &str); 43] = [
     ("/api/v1/mail/mailboxes/*/messages", MAIL),
     ("/api/v1/mail/mailboxes/*/search", MAIL),

@@ -203,7 +203,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Where the history is, the key that it is sealed and signed with, and the key that seals what is kept beside it.
+/// The database, the key that seals and signs the history, and the key that seals what is stored beside the history.
 struct Installation {
     database: DatabaseSettings,
     signing: SigningSettings,

@@ -65,9 +65,9 @@ pub struct ConnectionSettings {
     pub write_timeout: Duration,
     /// How many connections there may be. When there are as many, the one that has been idle for longest is closed; if none
     /// is idle, more wait to be accepted.
-    pub most_connections: usize,
+    pub max_connections: usize,
     /// How many of them one address may have that is no trusted proxy's.
-    pub most_connections_of_address: usize,
+    pub max_connections_of_address: usize,
     /// Proxies that are trusted to report the address of the client.
     pub trusted_proxies: TrustedProxies,
 }
@@ -103,9 +103,9 @@ impl Server {
         edge: Edge,
         settings: ConnectionSettings,
     ) -> Self {
-        let ConnectionSettings { most_connections, most_connections_of_address, trusted_proxies, .. } =
+        let ConnectionSettings { max_connections, max_connections_of_address, trusted_proxies, .. } =
             settings.clone();
-        let places = Places::new(most_connections, most_connections_of_address, trusted_proxies);
+        let places = Places::new(max_connections, max_connections_of_address, trusted_proxies);
         Self { listener, tls, config: Arc::new(ConnectionConfig::new(edge, settings)), places }
     }
 

@@ -18,7 +18,7 @@ pub struct PoolNumber {
     pub state: String,
 }
 
-/// The numbers of one file, each with the line it stands on. No number is there twice.
+/// The numbers of one file, each with the number of its line. No number is there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberFile {
     entries: Vec<(usize, PoolNumber)>,

@@ -77,7 +77,7 @@ pub struct Parts {
     pub cache: Cache,
     /// Notes which keys are used.
     pub key_uses: KeyUses,
-    /// Where webhooks may be sent, and how they are sent again.
+    /// Checks addresses of webhooks, and sends deliveries again.
     pub webhooks: Webhooks,
     /// The metrics of requests.
     pub metrics: Metrics,
@@ -143,7 +143,7 @@ impl App {
         Ok(())
     }
 
-    /// What is known of the database.
+    /// Whether the database answers, and is still the primary.
     pub(crate) fn primary(&self) -> &Primary {
         &self.0.parts.primary
     }

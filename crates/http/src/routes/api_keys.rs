@@ -48,7 +48,8 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> 
     };
     let id = ids::mint_random();
     let command = KeyCommand::Issue(Box::new(issue));
-    caller.write(id, Command::ApiKey(command), None, Shown { id, secret, status: StatusCode::CREATED }).await
+    let reply = KeyReply { id, secret, status: StatusCode::CREATED };
+    caller.write(id, Command::ApiKey(command), None, reply).await
 }
 
 /// Rotate an API key
@@ -71,7 +72,7 @@ pub(crate) async fn rotate_api_key(
     let secret = new_secret()?;
     let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
     let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
-    caller.write(id, command, expected, Shown { id, secret, status: StatusCode::OK }).await
+    caller.write(id, command, expected, KeyReply { id, secret, status: StatusCode::OK }).await
 }
 
 /// Refuses a rotation that the caller may not make. An admin may rotate the keys that it may issue and its own key, but
@@ -100,14 +101,14 @@ fn new_secret() -> Result<Secret, ApiError> {
 
 /// Answers with a key. Its text is shown once: a repetition of the request gets the record, and a message in place of
 /// the text.
-struct Shown {
+struct KeyReply {
     id: Uuid,
     secret: Secret,
     status: StatusCode,
 }
 
 #[async_trait]
-impl Reply for Shown {
+impl Reply for KeyReply {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
         let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;

@@ -38,7 +38,7 @@ pub(crate) async fn list_directory(
     let text = query.parameters().all("q").pop();
     let mut parameters = query.parameters();
     let list = described(&caller, text.as_deref());
-    let wanted = Wanted::read(&mut parameters, |cursor| caller.seal().open(&list, cursor));
+    let wanted = DirectoryRequest::read(&mut parameters, |cursor| caller.seal().open(&list, cursor));
     parameters.finish()?;
     unless_known(&caller, &headers, async || answer(StatusCode::OK, &page(&caller, &list, &wanted).await?))
         .await
@@ -50,18 +50,18 @@ pub(crate) struct DirectoryQuery;
 
 impl ReadQuery for DirectoryQuery {
     fn describe(parameters: &mut Parameters) {
-        Wanted::read(parameters, |_| None);
+        DirectoryRequest::read(parameters, |_| None);
     }
 }
 
 /// The parameters of a request, parsed.
-struct Wanted {
+struct DirectoryRequest {
     filter: Filter,
     limit: u32,
     after: Option<Place>,
 }
 
-impl Wanted {
+impl DirectoryRequest {
     /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
     fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
         let place = |cursor: &str| {
@@ -83,8 +83,8 @@ fn described<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
 
 /// A page. It ends after `limit` identities, or when it has `PAGE_BYTES`. One identity more is read, to know whether
 /// there is a next page.
-async fn page(caller: &Caller, list: &[&str], wanted: &Wanted) -> Result<Directory, ApiError> {
-    let Wanted { filter, limit, after } = wanted;
+async fn page(caller: &Caller, list: &[&str], wanted: &DirectoryRequest) -> Result<Directory, ApiError> {
+    let DirectoryRequest { filter, limit, after } = wanted;
     let (pool, organization_id) = (caller.pool(), caller.organization_id());
     let (viewer, most) = (caller.viewer(), limit + 1);
     let (mut listed, is_last) =

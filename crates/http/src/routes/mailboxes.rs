@@ -51,7 +51,7 @@ pub(crate) async fn get_mailbox(
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
-    // Postgres cannot hold NUL, so no address has one (D18).
+    // Postgres cannot store NUL, so no address has one (D18).
     if address.contains('\0') {
         return Err(ApiError::mailbox_not_found());
     }

@@ -64,7 +64,7 @@ pub enum Presence {
 /// signatures: [`verify`](super::verify) does.
 pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Replay> {
     let mut ids = BTreeSet::new();
-    let wanted = Wanted::parse(identity)?;
+    let wanted = IdentityName::parse(identity)?;
     let trailer = read_file(path, |event| ids.extend(wanted.id_of(&event)))?;
     let doubt = doubt(&trailer);
     let id = only_one(identity, ids, doubt.is_none())?;
@@ -118,7 +118,7 @@ pub async fn database(
 ) -> anyhow::Result<Replay> {
     let all = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, i64::MAX) };
     let with_handles = ["identity.created", "identity.renamed"].map(str::to_owned).to_vec();
-    let wanted = Wanted::parse(identity)?;
+    let wanted = IdentityName::parse(identity)?;
     let births = read(pool, &Query { event_types: Some(with_handles), ..all.clone() }).await?;
     let id = only_one(identity, births.iter().filter_map(|event| wanted.id_of(event)).collect(), true)?;
     let events = read(pool, &Query { aggregate_ids: Some(vec![id]), ..all }).await?;
@@ -140,12 +140,12 @@ fn is_of(event: &Envelope, id: &str) -> bool {
 }
 
 /// The identity that is asked for.
-enum Wanted {
+enum IdentityName {
     Id(String),
     Handle(Handle),
 }
 
-impl Wanted {
+impl IdentityName {
     fn parse(identity: &str) -> anyhow::Result<Self> {
         if let Ok(id) = identity.parse::<Uuid>() {
             return Ok(Self::Id(id.to_string()));

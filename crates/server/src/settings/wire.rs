@@ -227,8 +227,8 @@ fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<Con
             layer.write_timeout_seconds,
             DEFAULT_WRITE_TIMEOUT_SECONDS,
         )?,
-        most_connections: all,
-        most_connections_of_address: most("max_connections_per_address", of_address, share(all, 4))?,
+        max_connections: all,
+        max_connections_of_address: most("max_connections_per_address", of_address, share(all, 4))?,
         trusted_proxies: TrustedProxies {
             networks: layer.trusted_proxies.clone().unwrap_or_default(),
             header,

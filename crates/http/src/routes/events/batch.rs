@@ -1,4 +1,5 @@
-//! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
+//! Reading a range in batches, so that memory is bounded by the batch and a slow client keeps no connection to the
+//! database.
 
 use std::time::Duration;
 

@@ -96,7 +96,7 @@ impl Request {
     }
 }
 
-/// The filters as they stand in the query.
+/// The filters as the client wrote them in the query.
 fn given(mut parameters: Parameters) -> [Option<String>; FILTERS.len()] {
     FILTERS.map(|name| parameters.all(name).pop())
 }

@@ -67,7 +67,7 @@ pub(crate) async fn initialize_vault(
     };
     let stored = all().map(|(key, key_type)| key.stored(&key.kept(key_type, &created_by)));
     let stored = stored.collect::<Result<Vec<CiphertextChange>, ApiError>>()?;
-    let keys = all().map(|(key, key_type)| key.told(key_type)).collect();
+    let keys = all().map(|(key, key_type)| key.in_history(key_type)).collect();
     let vault_id = ids::of_vault(caller.organization_id());
     let reply = Initialized { vault_id, vault_key_id: primary.id, recovery_key_count: recovery.len() };
     let command = Command::Vault(VaultCommand::Initialize { keys });
@@ -175,7 +175,7 @@ pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> 
     parameters.finish()?;
     let keys = kept::load(&caller).await?;
     let wanted = keys.iter().filter(|key| key_type.is_none_or(|key_type| key_type == key.kept.key_type));
-    answer(StatusCode::OK, &wanted.map(kept::Found::body).collect::<Vec<_>>())
+    answer(StatusCode::OK, &wanted.map(kept::StoredKey::body).collect::<Vec<_>>())
 }
 
 /// The parameters of the list of keys.
@@ -213,12 +213,12 @@ pub(crate) async fn replace_primary_key(
     let keys = kept::load(&caller).await?;
     let used = kept::with_hash(&keys, &shown).filter(|found| found.kept.key_type == shown_type);
     let used = used.ok_or_else(ApiError::vault_key_not_found)?.id;
-    let is_replaced = |found: &&kept::Found| found.kept.key_type == KeyType::Primary || found.id == used;
+    let is_replaced = |found: &&kept::StoredKey| found.kept.key_type == KeyType::Primary || found.id == used;
     let replaced: Vec<Uuid> = keys.iter().filter(is_replaced).map(|found| found.id).collect();
     let deleted = replaced.iter().map(|id| CiphertextChange::Delete { name: id.to_string() });
     let kept = key.kept(KeyType::Primary, &caller.actor().id());
     let changes = deleted.chain([key.stored(&kept)?]).collect();
-    let command = VaultCommand::ReplacePrimary { key: key.told(KeyType::Primary), replaced };
+    let command = VaultCommand::ReplacePrimary { key: key.in_history(KeyType::Primary), replaced };
     let vault_id = ids::of_vault(caller.organization_id());
     let reply = Replaced { id: key.id, kept };
     caller.write_with(vault_id, Command::Vault(command), changes, None, reply).await
