@@ -28,7 +28,7 @@
 //!
 //! # Invariants, as absences
 //! - No rule of the business is here: a handler parses a request, sends a command or a query, and answers.
-//! - No handler reaches the database without a caller.
+//! - No handler reaches the database without a caller, except the readiness probe.
 //! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
 //!
 //! # How to add an endpoint

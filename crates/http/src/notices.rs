@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const HEADER: HeaderName = HeaderName::from_static("inkbox-notices");
 
 /// The response with the notices that follow from the events of its write.
-pub(crate) fn noticed(mut response: Response, events: &[Recorded]) -> Response {
+pub(crate) fn with_notices(mut response: Response, events: &[Recorded]) -> Response {
     let notices: Vec<Value> = events.iter().filter_map(|recorded| notice(&recorded.event)).collect();
     if !notices.is_empty()
         && let Ok(text) = HeaderValue::from_str(&Value::from(notices).to_string())

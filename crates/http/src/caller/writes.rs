@@ -15,7 +15,7 @@ use super::Caller;
 use crate::cache::NameRef;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
-use crate::notices::noticed;
+use crate::notices::with_notices;
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 use crate::revision::Revision;
@@ -105,7 +105,7 @@ impl Caller {
         }
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
-        Ok(noticed(response, &committed.events))
+        Ok(with_notices(response, &committed.events))
     }
 
     /// Begins the create of an identity with this body.
@@ -120,7 +120,7 @@ impl Caller {
 
     /// Begins a write that is not in the log, before it changes anything. From then on a timeout is answered with
     /// `outcome_unknown`.
-    pub(crate) fn begin_outside(&self) -> Result<(), ApiError> {
+    pub(crate) fn begin_write_outside_log(&self) -> Result<(), ApiError> {
         self.admission.enter()?;
         if self.idempotency.is_some() {
             self.app.0.limits.repeatable(&self.key)?;
@@ -130,7 +130,7 @@ impl Caller {
     }
 
     /// Commits such a write. If Postgres does not confirm the commit, the outcome is unknown.
-    pub(crate) async fn end_outside(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
+    pub(crate) async fn commit_outside_log(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
         transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
     }
 

@@ -37,7 +37,7 @@ pub(crate) async fn list_directory(
 ) -> Result<Response, ApiError> {
     let text = query.parameters().all("q").pop();
     let mut parameters = query.parameters();
-    let list = described(&caller, text.as_deref());
+    let list = cursor_scope(&caller, text.as_deref());
     let wanted = DirectoryRequest::read(&mut parameters, |cursor| caller.seal().open(&list, cursor));
     parameters.finish()?;
     unless_known(&caller, &headers, async || answer(StatusCode::OK, &page(&caller, &list, &wanted).await?))
@@ -77,7 +77,7 @@ impl DirectoryRequest {
     }
 }
 
-fn described<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
+fn cursor_scope<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
     [LIST, caller.organization_id()].into_iter().chain(text).collect()
 }
 

@@ -134,7 +134,7 @@ pub(crate) async fn create_log_endpoint(
 ) -> Result<Response, ApiError> {
     let LogEndpointForm(new) = body.read(caller.settings())?;
     must_be_reachable(&caller, &new.url).await?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
     let mut transaction = caller.pool().begin().await?;
     let created =
@@ -144,7 +144,7 @@ pub(crate) async fn create_log_endpoint(
     // The answer that is stored for repetitions does not have the key, since the key is shown only once.
     let kept = CreatedLogEndpoint { endpoint, signing_key: None, message: Some(SHOWN_BEFORE) };
     caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     let signing_key = Some(key.text().to_owned());
     answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, message: None, ..kept })
 }
@@ -196,7 +196,7 @@ pub(crate) async fn delete_log_endpoint(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let mut transaction = caller.pool().begin().await?;
     // A repetition that comes meanwhile waits here, and then finds the answer.
     let done = Answer::nothing();
@@ -204,7 +204,7 @@ pub(crate) async fn delete_log_endpoint(
     if !log_endpoints::delete(&mut *transaction, caller.organization_id(), id).await? {
         return Err(ApiError::log_endpoint_not_found());
     }
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     Ok(done.into_response())
 }
 
@@ -221,13 +221,13 @@ pub(crate) async fn replay_log_endpoint(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
     let ReplayForm { after } = body.read(caller.settings())?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let mut transaction = caller.pool().begin().await?;
     let replayed = log_endpoints::replay(&mut *transaction, caller.organization_id(), id, after).await?;
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
     let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;
     caller.keep_answer(&mut *transaction, &done).await?;
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     Ok(done.into_response())
 }
 

@@ -214,7 +214,7 @@ impl WireSettings {
 }
 
 fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<ConnectionSettings> {
-    let all = most("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?;
+    let all = checked("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?;
     let of_address = layer.max_connections_per_address;
     Ok(ConnectionSettings {
         client_timeout: timeout(
@@ -228,7 +228,7 @@ fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<Con
             DEFAULT_WRITE_TIMEOUT_SECONDS,
         )?,
         max_connections: all,
-        max_connections_of_address: most("max_connections_per_address", of_address, share(all, 4))?,
+        max_connections_of_address: checked("max_connections_per_address", of_address, share(all, 4))?,
         trusted_proxies: TrustedProxies {
             networks: layer.trusted_proxies.clone().unwrap_or_default(),
             header,
@@ -237,7 +237,7 @@ fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<Con
 }
 
 fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
-    let requests = most("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?;
+    let requests = checked("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?;
     let (of_key, of_organization) = (layer.max_requests_per_key, layer.max_requests_per_organization);
     Ok(limits::Settings {
         key: layer.key_requests_per_minute,
@@ -247,18 +247,18 @@ fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
         ),
         requests,
         requests_of: OfHolders {
-            key: most("max_requests_per_key", of_key, share(requests, 4))?,
-            organization: most("max_requests_per_organization", of_organization, share(requests, 2))?,
+            key: checked("max_requests_per_key", of_key, share(requests, 4))?,
+            organization: checked("max_requests_per_organization", of_organization, share(requests, 2))?,
         },
         streams_of: OfHolders {
-            key: most("max_streams_per_key", layer.max_streams_per_key, DEFAULT_MAX_STREAMS_PER_KEY)?,
-            organization: most(
+            key: checked("max_streams_per_key", layer.max_streams_per_key, DEFAULT_MAX_STREAMS_PER_KEY)?,
+            organization: checked(
                 "max_streams_per_organization",
                 layer.max_streams_per_organization,
                 DEFAULT_MAX_STREAMS_PER_ORGANIZATION,
             )?,
         },
-        bodies_of_address: most(
+        bodies_of_address: checked(
             "max_bodies_per_address",
             layer.max_bodies_per_address,
             DEFAULT_MAX_BODIES_PER_ADDRESS,
@@ -281,7 +281,7 @@ fn timeout(key: &str, given: Option<u64>, default: u64) -> anyhow::Result<Durati
     Ok(Duration::from_secs(seconds))
 }
 
-fn most(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
+fn checked(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
     let number = given.unwrap_or(default);
     ensure!(
         (1..=MAX_SEMAPHORE_PERMITS).contains(&number),

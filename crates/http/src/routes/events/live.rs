@@ -104,7 +104,7 @@ impl Following {
             if self.news.have_ended() {
                 return Ok(None);
             }
-            if self.is_set_back().await? {
+            if self.has_become_shorter().await? {
                 self.ended = true;
                 return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
             }
@@ -128,7 +128,7 @@ impl Following {
 
     /// Updates `upto`, and returns whether the history has become shorter. The news may be older than the client's own
     /// query, so if they tell of a smaller sequence the log itself is queried.
-    async fn is_set_back(&mut self) -> Result<bool, Interruption> {
+    async fn has_become_shorter(&mut self) -> Result<bool, Interruption> {
         match self.news.sequence() {
             0 => return Ok(false),
             told if told >= self.upto => self.upto = told,

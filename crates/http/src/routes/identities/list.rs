@@ -89,8 +89,9 @@ impl Request {
         let given = given(query.parameters());
         let mut parameters = query.parameters();
         parameters.keep(&PARAMETERS);
-        let filters =
-            Filters::read(&mut parameters, |cursor| caller.seal().open(&described(caller, &given), cursor));
+        let filters = Filters::read(&mut parameters, |cursor| {
+            caller.seal().open(&cursor_scope(caller, &given), cursor)
+        });
         parameters.finish()?;
         Ok(Self { filters, given })
     }
@@ -102,7 +103,7 @@ fn given(mut parameters: Parameters) -> [Option<String>; FILTERS.len()] {
 }
 
 /// The list that a cursor is bound to: its organization and filters.
-fn described<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str> {
+fn cursor_scope<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str> {
     let mut list = vec![caller.organization_id()];
     for (name, value) in FILTERS.into_iter().zip(given) {
         list.extend(value.iter().flat_map(|value| [name, value.as_str()]));
@@ -149,7 +150,7 @@ fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: Place) -> 
         query.extend_pairs(value.iter().map(|value| (name, value)));
     }
     query.append_pair("limit", &limit.to_string());
-    query.append_pair("cursor", &caller.seal().close(&described(caller, given), place));
+    query.append_pair("cursor", &caller.seal().close(&cursor_scope(caller, given), place));
     format!("</api/v1/identities?{}>; rel=\"next\"", query.finish())
 }
 
