@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct SendingWebhooks([(oneshot::Sender<()>, JoinHandle<()>); 3]);
 
 impl SendingWebhooks {
-    /// Starts them. They begin when the service is ready: read models of an older version may not have the
-    /// subscriptions.
+    /// Starts them. They begin when the service is ready: read models of an older version may not tell which
+    /// subscription gets which event.
     pub(crate) fn start(
         webhooks: Webhooks,
         head: &watch::Receiver<Head>,

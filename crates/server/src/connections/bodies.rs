@@ -99,7 +99,7 @@ impl PacedBody {
         Self { body, rest: Bytes::new(), answer }
     }
 
-    /// The next piece of the present frame.
+    /// The next piece of the present frame. The next frame is asked for when all of this one is sent.
     fn piece(&mut self) -> Bytes {
         let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         if !self.is_end_stream() {

@@ -2,7 +2,7 @@
 //!
 //! A client derives a master key from a secret of its user, wraps the key of the vault with it, and sends the wrapped key
 //! together with a hash of the master key. A client that sends that hash again gets the wrapped key. The service stores
-//! a digest of the hash, so a copy of the database is not enough to get it.
+//! a digest of the hash only, so the hash itself cannot be read from a copy of the database.
 
 use identity_domain::Kind;
 use identity_domain::vault::{Key, KeyType};
