@@ -58,7 +58,7 @@ macro_rules! rule {
     };
 }
 
-/// All checks of a database, in the order in which they are shown. Scripts read the names, so they never change.
+/// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
 static RULES: [Rule; 20] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
@@ -145,8 +145,7 @@ pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Warns at the start if Postgres has too few connections. The service starts nevertheless: it may never need all of
-/// them.
+/// Says at the start what will be short. The service starts nevertheless: it may never need all of it.
 pub(crate) async fn warn_of_few_connections(pool: &PgPool, settings: PostgresSettings) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     let Finding { passed, text } = server::connections(&mut connection, settings).await?;

@@ -3,7 +3,7 @@
 //! # Code map
 //! - [`Service`]: composition; [`settings`]: flags, environment and file.
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
-//! - `metrics`, [`traces`]: metrics for Prometheus, and spans over OTLP.
+//! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
 //! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.

@@ -179,7 +179,7 @@ impl SettingsFile {
 pub enum DatabaseSettings {
     /// In the private Postgres of this data directory.
     Private(PathBuf),
-    /// In the Postgres at this URL.
+    /// In the Postgres that this URL leads to.
     Url(SecretString),
 }
 

@@ -63,7 +63,7 @@ const SEAL_START: &[u8] = br#","leaf_hash":""#;
 /// The text after the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
 
-/// The length of a hash in base64.
+/// How long a hash is in base64.
 const HASH_LENGTH: usize = 44;
 
 /// Writes a line: the canonical text of the envelope, with the signed hash as a further member at its end.
