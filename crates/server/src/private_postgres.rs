@@ -15,9 +15,12 @@ mod home;
 mod locks;
 mod server;
 mod socket;
+mod space;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod tool;
+pub mod upgrade;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -28,8 +31,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use cluster::{CLUSTER, DATABASE};
-use home::Home;
+use cluster::DATABASE;
+use home::{CLUSTER, Home};
 use server::Server;
 
 use crate::stop::Stop;
@@ -56,7 +59,10 @@ impl PrivatePostgres {
     /// The same, but given up when the process is told to stop. A server that was starting is ended then, unless another
     /// process uses it. From then on [`close`](Self::close) has a time limit as well.
     pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
-        let home = Home::of(data_dir)?;
+        Self::open_home(Home::of(data_dir)?, stop)
+    }
+
+    fn open_home(home: Home, stop: Stop) -> anyhow::Result<Self> {
         let starter = locks::starter(&home, || stop.is_told())?;
         let starter = starter.context("told to stop while another process started Postgres")?;
         // Taken before the server starts: if this process dies half-way, the next one finds the same picture as after
@@ -78,7 +84,8 @@ impl PrivatePostgres {
         let is_missing = |path: &Path| {
             std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
-        is_missing(&home) || (home.is_dir() && is_missing(&home.join(CLUSTER)))
+        let has_none = || is_missing(&home.join(CLUSTER)) && !swap::is_begun(&home);
+        is_missing(&home) || (home.is_dir() && has_none())
     }
 
     /// Where the database is, as a `postgres://` URL over the Unix socket.

@@ -1,7 +1,6 @@
 //! Creates a cluster. It gets its final name when it is complete; before that, the next start removes it.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,15 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::binaries::Binaries;
-use super::home::Home;
+use super::home::{CLUSTER, Home};
+use super::swap;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
 
 /// Name of the database, and of the role that owns it.
 pub(super) const DATABASE: &str = "identityd";
-
-/// Name of the cluster's folder in its home.
-pub(super) const CLUSTER: &str = "cluster";
 
 /// Name of the folder while the cluster is being made.
 const UNFINISHED: &str = "cluster.unfinished";
@@ -59,13 +56,15 @@ fn memory() -> Option<u64> {
 /// its input: if this process is killed, the next one waits until the tool has ended too. When the process is told to
 /// stop, what is being made may be finished within `FINISH_TIMEOUT`; after that it is given up and removed.
 pub(super) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
-    if home.join(CLUSTER).exists() {
-        return Ok(());
-    }
-    let binaries = Binaries::newest()?;
+    swap::finish(home)?;
+    if home.join(CLUSTER).exists() { Ok(()) } else { create(home, &Binaries::newest()?, starter, stop) }
+}
+
+/// Creates the cluster of a home that has none.
+pub(super) fn create(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow::Result<()> {
     remove_unfinished(home)?;
     tracing::info!("creating a Postgres cluster in {}", home.folder.display());
-    if make(home, &binaries, starter, stop)? == Outcome::GivenUp {
+    if make(home, binaries, starter, stop)? == Outcome::GivenUp {
         remove_unfinished(home)?;
         bail!("told to stop while the cluster was being made");
     }
@@ -123,11 +122,12 @@ fn finish(home: &Home) -> anyhow::Result<()> {
 }
 
 fn remove_unfinished(home: &Home) -> anyhow::Result<()> {
-    let unfinished = home.join(UNFINISHED);
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", unfinished.display()))
-        }
-        _ => Ok(()),
-    }
+    swap::remove(&home.join(UNFINISHED))
+}
+
+/// The major version of the cluster.
+pub(super) fn major(home: &Home) -> anyhow::Result<u32> {
+    let path = home.join(CLUSTER).join("PG_VERSION");
+    let version = home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    version.trim().parse().context("the cluster's version is not a number")
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::binaries::Binaries;
-use super::cluster::{self, CLUSTER};
-use super::home::Home;
+use super::binaries::{self, Binaries};
+use super::cluster;
+use super::home::{CLUSTER, Home};
 use super::socket::{PORT, SocketFolder};
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
@@ -95,6 +95,7 @@ impl Server {
         let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
         let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
         let mut command = self.pg_ctl(&arguments, starter)?;
+        binaries::warn_of_newer(cluster::major(&self.home)?);
         // `pg_ctl start` is never given up itself: it ends when the server that it has started has ended.
         let outcome = tool::run(&mut command, || {
             self.end_if_told(starter, stop);
@@ -130,11 +131,7 @@ impl Server {
     /// process is killed, the next one waits until the server has started or stopped. `pg_ctl` gives the server
     /// another input and a session of its own.
     fn pg_ctl(&self, arguments: &[&str], starter: &File) -> anyhow::Result<std::process::Command> {
-        let path = self.cluster().join("PG_VERSION");
-        let version =
-            self.home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let binaries =
-            Binaries::of_major(version.trim().parse().context("the cluster's version is not a number")?)?;
+        let binaries = Binaries::of_major(cluster::major(&self.home)?)?;
         let mut command = cluster::tool(&self.home, &binaries, "pg_ctl");
         command.args(arguments).stdin(starter.try_clone()?);
         Ok(command)
