@@ -12,6 +12,7 @@ mod account;
 mod binaries;
 mod cluster;
 mod home;
+mod leftovers;
 mod locks;
 mod server;
 mod socket;
@@ -59,7 +60,9 @@ impl PrivatePostgres {
     /// The same, but given up when the process is told to stop. A server that was starting is ended then, unless another
     /// process uses it. From then on [`close`](Self::close) has a time limit as well.
     pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
-        Self::open_home(Home::of(data_dir)?, stop)
+        let home = Home::of(data_dir)?;
+        leftovers::remove_abandoned(data_dir, &home, &stop);
+        Self::open_home(home, stop)
     }
 
     fn open_home(home: Home, stop: Stop) -> anyhow::Result<Self> {

@@ -2,23 +2,17 @@
 //! meanwhile, to a new one beside it, which takes its place in the end ([`swap`]).
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
 use super::binaries::Binaries;
 use super::cluster;
-use super::home::{CLUSTER, Home, private_folder};
+use super::home::{CLUSTER, Home};
+use super::leftovers::{self, BACKUP};
 use super::server::Server;
 use super::{PrivatePostgres, locks, space, swap};
 use crate::stop::Stop;
-
-/// Name of the folder in the home that has the new cluster until it is complete. It is a home of its own.
-const NEW_HOME: &str = "upgrade";
-
-/// Name of the file in the data directory through which the data passes.
-const BACKUP: &str = "postgres-upgrade.backup";
 
 /// What is to be done with a private Postgres.
 #[derive(Debug)]
@@ -54,7 +48,7 @@ impl Upgrade {
             "a process uses the private Postgres of this data directory: stop every service and every command first"
         );
         swap::finish(&home)?;
-        remove_leftovers(data_dir, &home)?;
+        leftovers::remove(data_dir, &home)?;
         let from = cluster::major(&home)?;
         let binaries = chosen(from, to)?;
         if binaries.major == from {
@@ -101,7 +95,7 @@ impl Upgrade {
 
     /// Makes the new cluster and starts its server. The caller closes it before it finishes the upgrade.
     pub fn open_new(&self) -> anyhow::Result<PrivatePostgres> {
-        let new = new_home(self.home())?;
+        let new = leftovers::new_home(self.home())?;
         let starter = locks::starter(&new, || self.stop.is_told())?;
         let starter = starter.context("told to stop before the new cluster was made")?;
         cluster::create(&new, &self.binaries, &starter, &self.stop)?;
@@ -112,7 +106,7 @@ impl Upgrade {
     /// Puts the new cluster in the place of the old one. Returns where the old one is kept.
     pub fn finish(&self) -> anyhow::Result<PathBuf> {
         let kept = swap::kept(self.home(), self.from);
-        swap::swap(self.home(), &self.home().join(NEW_HOME).join(CLUSTER), &kept)?;
+        swap::swap(self.home(), &leftovers::new_home(self.home())?.join(CLUSTER), &kept)?;
         Ok(kept)
     }
 
@@ -124,7 +118,7 @@ impl Upgrade {
 impl Drop for Upgrade {
     /// Best effort: the next upgrade removes what is left.
     fn drop(&mut self) {
-        let removed = self.stop_old().and_then(|()| remove_leftovers(&self.data_dir, self.home()));
+        let removed = self.stop_old().and_then(|()| leftovers::remove(&self.data_dir, self.home()));
         if let Err(error) = removed {
             tracing::warn!(error = format!("{error:#}"), "what the upgrade has made was not removed");
         }
@@ -150,39 +144,4 @@ fn refuse_second(home: &Home, from: u32) -> anyhow::Result<()> {
         kept.display()
     );
     Ok(())
-}
-
-fn new_home(home: &Home) -> anyhow::Result<Home> {
-    let folder = home.join(NEW_HOME);
-    private_folder(&folder, home.account)?;
-    Ok(Home { folder, account: home.account })
-}
-
-/// Removes the new cluster that is not complete, and the backup. A server or a tool that a killed process has left is ended
-/// before.
-fn remove_leftovers(data_dir: &Path, home: &Home) -> anyhow::Result<()> {
-    for name in [BACKUP.to_owned(), format!("{BACKUP}.unfinished")] {
-        remove_file(&data_dir.join(name))?;
-    }
-    let folder = home.join(NEW_HOME);
-    if fs::symlink_metadata(&folder).is_err() {
-        return Ok(());
-    }
-    let new = new_home(home)?;
-    let starter = locks::starter(&new, || false)?.context("a new cluster is still being made")?;
-    let server = Server::of(new)?;
-    server.stop(&starter, &Stop::never())?;
-    swap::remove(&folder)?;
-    // With a long path the folder of the socket is elsewhere.
-    drop(fs::remove_dir(server.socket_folder()));
-    Ok(())
-}
-
-fn remove_file(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }

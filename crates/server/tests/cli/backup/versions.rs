@@ -178,6 +178,7 @@ fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
         child.wait().unwrap();
         assert!(both.run(&["org", "list"]).succeeded().stdout.contains("acme"), "{}", state.display());
         assert_eq!(both.version("cluster"), own);
+        both.check_tidy();
     }
     both.run(&["postgres", "upgrade"]).succeeded();
     both.check_tidy();
