@@ -94,12 +94,17 @@ impl Binaries {
 
 /// What to do without the server that made a cluster.
 fn missing(major: u32, installed: &[Binaries]) -> String {
+    let way_on = if installed.iter().any(|found| found.major > major) {
+        ", then `identityd postgres upgrade` moves the data to the newest version; without that package, `identityd restore FILE` writes \
+         a backup into a new data directory"
+    } else {
+        ""
+    };
     format!(
         "Postgres {major} made the data in this data directory, no other version can open it, and the version that is installed \
-         here is: {}; install the package `postgresql-{major}` beside it (apt.postgresql.org has versions that Debian no longer \
-         has), then `identityd postgres upgrade` moves the data to the newest version; without that package, `identityd restore \
-         FILE` writes a backup into a new data directory",
-        majors(installed)
+         here is: {here}; install the package `postgresql-{major}` beside it (apt.postgresql.org has versions that Debian does not \
+         have){way_on}",
+        here = majors(installed)
     )
 }
 

@@ -34,6 +34,9 @@ fn data_of_another_version_is_told_how_to_move() {
     assert!(error.contains("`identityd restore FILE` writes a backup into a new data directory"), "{error}");
     let error = Binaries::of_major_in(15, vec![]).unwrap_err().to_string();
     assert!(error.contains("is: none; install the package `postgresql-15`"), "{error}");
+    // Only a newer version can take the data over.
+    let error = Binaries::of_major_in(18, installed(&[15])).unwrap_err().to_string();
+    assert!(!error.contains("upgrade"), "{error}");
 }
 
 #[test]
