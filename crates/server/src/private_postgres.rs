@@ -75,7 +75,12 @@ impl PrivatePostgres {
         let outcome = this.server.ensure_running(&starter, &this.stop);
         drop(starter);
         match outcome {
-            Ok(()) => Ok(this),
+            Ok(started) => {
+                if started {
+                    binaries::warn_of_newer(cluster::major(this.server.home())?);
+                }
+                Ok(this)
+            }
             Err(error) => this.give_back().and(Err(error)),
         }
     }

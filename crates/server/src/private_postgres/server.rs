@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::binaries::{self, Binaries};
+use super::binaries::Binaries;
 use super::cluster;
 use super::home::{CLUSTER, Home};
 use super::socket::{PORT, SocketFolder};
@@ -61,11 +61,11 @@ impl Server {
         &self.socket.path
     }
 
-    /// Returns once the server answers. The caller holds the starter lock.
-    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+    /// Returns once the server answers, and says whether it had to be started. The caller holds the starter lock.
+    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<bool> {
         match self.settled(stop)? {
-            State::Ready => Ok(()),
-            State::Absent | State::StartingOrStopping => self.start(starter, stop),
+            State::Ready => Ok(false),
+            State::Absent | State::StartingOrStopping => self.start(starter, stop).map(|()| true),
         }
     }
 
@@ -95,7 +95,6 @@ impl Server {
         let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
         let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
         let mut command = self.pg_ctl(&arguments, starter)?;
-        binaries::warn_of_newer(cluster::major(&self.home)?);
         // `pg_ctl start` is never given up itself: it ends when the server that it has started has ended.
         let outcome = tool::run(&mut command, || {
             self.end_if_told(starter, stop);

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::backup::estate::{Answer, Estate, error, successor_of, text};
 use crate::backup::read_everything;
@@ -139,7 +139,9 @@ fn an_upgrade_moves_everything_and_keeps_the_old_cluster() {
     );
     assert!(told.contains("run `identityd postgres upgrade`"), "{told}");
 
-    let said = both.run(&["postgres", "upgrade"]).succeeded().stdout;
+    let upgraded = both.run(&["postgres", "upgrade"]).succeeded();
+    assert!(!upgraded.stderr.contains("runs on this data directory"), "{}", upgraded.stderr);
+    let said = upgraded.stdout;
     assert!(said.contains(&format!("the private Postgres is of version {SECOND} now")), "{said}");
     assert!(said.contains(text(&both.cluster(&both.kept()))), "{said}");
     assert!(!said.contains("epoch"), "{said}");
@@ -171,8 +173,7 @@ fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
         both.cluster("upgrade/cluster/postmaster.pid"),
     ];
     for state in states {
-        let mut upgrading = both.command(&["postgres", "upgrade"]);
-        let mut child = upgrading.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = begin_upgrade(both);
         eventually("the upgrade is under way", || state.exists());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -190,12 +191,21 @@ fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
     assert_eq!(both.version("cluster"), own);
     both.check_tidy();
 
-    // After that, the next start puts the new one in its place.
-    both.run(&["postgres", "upgrade"]).succeeded();
+    // After that, the next start puts the new one in its place. Others wait for the upgrade.
+    let mut child = begin_upgrade(both);
+    eventually("the upgrade is under way", || both.cluster("upgrade").exists());
+    assert!(both.run(&["org", "list"]).succeeded().stdout.contains("acme"));
+    assert_eq!(both.version("cluster"), SECOND);
+    assert!(child.wait().unwrap().success());
     fs::rename(both.cluster("cluster"), both.cluster("cluster.upgraded")).unwrap();
     assert!(both.run(&["org", "list"]).succeeded().stdout.contains("acme"));
     both.check_tidy();
     stopped.check_served(both);
+}
+
+fn begin_upgrade(both: &Both) -> Child {
+    let mut upgrading = both.command(&["postgres", "upgrade"]);
+    upgrading.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[test]
