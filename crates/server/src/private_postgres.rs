@@ -75,8 +75,8 @@ impl PrivatePostgres {
         let outcome = this.server.ensure_running(&starter, &this.stop);
         drop(starter);
         match outcome {
-            Ok(started) => {
-                if started {
+            Ok(is_first) => {
+                if is_first {
                     binaries::warn_of_newer(cluster::major(this.server.home())?);
                 }
                 Ok(this)

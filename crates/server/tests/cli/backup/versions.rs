@@ -17,6 +17,8 @@ const SECOND: &str = "18";
 struct Both {
     place: Place,
     path: String,
+    /// The version that makes clusters where the second one is not installed.
+    own: String,
 }
 
 impl Both {
@@ -24,7 +26,8 @@ impl Both {
     fn at(place: Place) -> Option<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let installed = root.join(format!("target/second-postgres-{SECOND}"));
-        if !installed.join("installed").exists() || own_version() == SECOND {
+        let own = own_version();
+        if !installed.join("installed").exists() || own == SECOND {
             skip();
             return None;
         }
@@ -32,8 +35,9 @@ impl Both {
         let folder = place.path("second");
         let mut copy = Command::new("cp");
         assert!(copy.arg("-a").args([&installed.join("native"), &folder]).status().unwrap().success());
-        let path = format!("{}:{}", text(&folder.join("bin")), std::env::var("PATH").unwrap());
-        Some(Self { place, path })
+        let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+        let path = format!("{}:{path}", text(&folder.join("bin")));
+        Some(Self { place, path, own })
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -59,8 +63,9 @@ impl Both {
         fs::read_to_string(self.cluster(name).join("PG_VERSION")).unwrap().trim().to_owned()
     }
 
+    /// The name under which an upgrade keeps the old cluster.
     fn kept(&self) -> String {
-        format!("cluster-of-postgres-{}", own_version())
+        format!("cluster-of-postgres-{}", self.own)
     }
 
     /// Fails if there is something that an upgrade needs only while it runs.
@@ -75,7 +80,7 @@ impl Both {
     }
 }
 
-/// The newest version on this machine, which makes clusters unless the second one is there.
+/// The newest version on this machine.
 fn own_version() -> String {
     let place = Place::served();
     fs::read_to_string(place.postgres().join("cluster/PG_VERSION")).unwrap().trim().to_owned()
@@ -131,7 +136,8 @@ impl Stopped {
 #[test]
 fn an_upgrade_moves_everything_and_keeps_the_old_cluster() {
     let Some(stopped) = Stopped::new() else { return };
-    let (both, own) = (&stopped.both, own_version());
+    let both = &stopped.both;
+    let own = &both.own;
     let told = both.run(&["org", "list"]).succeeded().stderr;
     assert!(
         told.contains(&format!("Postgres {own} runs on this data directory, and Postgres {SECOND} is")),
@@ -147,13 +153,13 @@ fn an_upgrade_moves_everything_and_keeps_the_old_cluster() {
     assert!(!said.contains("epoch"), "{said}");
     both.check_tidy();
     assert_eq!(both.place.postmaster(), None);
-    assert_eq!([both.version("cluster"), both.version(&both.kept())], [SECOND, &own]);
+    assert_eq!([both.version("cluster"), both.version(&both.kept())], [SECOND, own]);
     stopped.check_served(both);
 
     let again = both.run(&["postgres", "upgrade", "--json"]).succeeded();
     assert_eq!(again.json()["to"], SECOND.parse::<u32>().unwrap());
     assert!(!both.run(&["org", "list"]).succeeded().stderr.contains("postgres upgrade"));
-    let back = both.run(&["postgres", "upgrade", "--to", &own]);
+    let back = both.run(&["postgres", "upgrade", "--to", own]);
     assert!(error(&back).contains("to go back to"), "{}", back.stderr);
     let missing = both.run(&["postgres", "upgrade", "--to", "99"]);
     assert!(error(&missing).ends_with("install the package `postgresql-99`"), "{}", missing.stderr);
@@ -166,7 +172,8 @@ fn an_upgrade_moves_everything_and_keeps_the_old_cluster() {
 #[test]
 fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
     let Some(stopped) = Stopped::new() else { return };
-    let (both, own) = (&stopped.both, own_version());
+    let both = &stopped.both;
+    let own = &both.own;
     let states = [
         both.place.data_dir().join("postgres-upgrade.backup"),
         both.cluster("upgrade/cluster.unfinished"),
@@ -178,7 +185,7 @@ fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(both.run(&["org", "list"]).succeeded().stdout.contains("acme"), "{}", state.display());
-        assert_eq!(both.version("cluster"), own);
+        assert_eq!(both.version("cluster"), *own);
         both.check_tidy();
     }
     both.run(&["postgres", "upgrade"]).succeeded();
@@ -188,7 +195,7 @@ fn an_upgrade_that_is_killed_leaves_one_whole_cluster() {
     fs::rename(both.cluster("cluster"), both.cluster("cluster.upgraded")).unwrap();
     fs::rename(both.cluster(&both.kept()), both.cluster("cluster")).unwrap();
     assert!(both.run(&["org", "list"]).succeeded().stdout.contains("acme"));
-    assert_eq!(both.version("cluster"), own);
+    assert_eq!(both.version("cluster"), *own);
     both.check_tidy();
 
     // After that, the next start puts the new one in its place. Others wait for the upgrade.
@@ -235,7 +242,7 @@ fn an_upgrade_that_is_refused_changes_nothing() {
     assert!(error(&changed).contains("fault in the history of"), "{}", changed.stderr);
     both.check_tidy();
     assert_eq!(both.place.postmaster(), None);
-    assert_eq!(both.version("cluster"), own_version());
+    assert_eq!(both.version("cluster"), both.own);
     assert!(both.place.serve().stop().success());
 }
 
@@ -255,6 +262,6 @@ fn a_backup_of_one_version_is_restored_into_another() {
     let older = successor_of(&newer.place);
     older.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
     let Some(older) = Both::at(older) else { return };
-    assert_eq!(older.version("cluster"), own_version());
+    assert_eq!(older.version("cluster"), older.own);
     stopped.check_served(&older);
 }
