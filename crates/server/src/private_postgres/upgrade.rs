@@ -1,5 +1,5 @@
 //! Moves a private Postgres to another major version. The caller copies the data from the old cluster, which nobody else can use
-//! meanwhile, to a new one beside it, which takes its place in the end ([`swap`]).
+//! meanwhile, to a new one beside it, which takes its place in the end (`swap.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
