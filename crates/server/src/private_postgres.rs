@@ -32,8 +32,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use cluster::DATABASE;
-use home::{CLUSTER, Home};
+use cluster::{CLUSTER, DATABASE};
+use home::Home;
 use server::Server;
 
 use crate::stop::Stop;

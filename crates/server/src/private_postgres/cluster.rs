@@ -1,6 +1,7 @@
 //! Creates a cluster. It gets its final name when it is complete; before that, the next start removes it.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,13 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::binaries::Binaries;
-use super::home::{CLUSTER, Home};
-use super::swap;
+use super::home::Home;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
 
 /// Name of the database, and of the role that owns it.
 pub(super) const DATABASE: &str = "identityd";
+
+/// Name of the cluster's folder in its home.
+pub(super) const CLUSTER: &str = "cluster";
 
 /// Name of the folder while the cluster is being made.
 const UNFINISHED: &str = "cluster.unfinished";
@@ -56,7 +59,6 @@ fn memory() -> Option<u64> {
 /// its input: if this process is killed, the next one waits until the tool has ended too. When the process is told to
 /// stop, what is being made may be finished within `FINISH_TIMEOUT`; after that it is given up and removed.
 pub(super) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
-    swap::finish(home)?;
     if home.join(CLUSTER).exists() { Ok(()) } else { create(home, &Binaries::newest()?, starter, stop) }
 }
 
@@ -122,7 +124,17 @@ fn finish(home: &Home) -> anyhow::Result<()> {
 }
 
 fn remove_unfinished(home: &Home) -> anyhow::Result<()> {
-    swap::remove(&home.join(UNFINISHED))
+    remove(&home.join(UNFINISHED))
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The major version of the cluster.

@@ -16,9 +16,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::account::{Account, ROOT};
 
-/// Name of the cluster's folder in its home.
-pub(super) const CLUSTER: &str = "cluster";
-
 /// Where clusters live whose data directory the account of the server cannot reach.
 const OUTSIDE: &str = "/var/lib/identityd";
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::home::{Home, private_folder};
 use super::server::Server;
-use super::{locks, swap};
+use super::{cluster, locks};
 use crate::stop::Stop;
 
 /// Name of the file in the data directory through which the data passes.
@@ -68,7 +68,7 @@ pub(super) fn remove(data_dir: &Path, home: &Home) -> anyhow::Result<()> {
     let starter = locks::starter(&new, || false)?.context("a new cluster is still being made")?;
     let server = Server::of(new)?;
     server.stop(&starter, &Stop::never())?;
-    swap::remove(&folder)?;
+    cluster::remove(&folder)?;
     // With a long path the folder of the socket is elsewhere.
     drop(fs::remove_dir(server.socket_folder()));
     Ok(())

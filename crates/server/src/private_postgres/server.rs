@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use super::binaries::Binaries;
-use super::cluster;
-use super::home::{CLUSTER, Home};
+use super::cluster::{self, CLUSTER};
+use super::home::Home;
 use super::socket::{PORT, SocketFolder};
+use super::swap;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
 
@@ -88,6 +89,7 @@ impl Server {
     }
 
     fn start(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        swap::finish(&self.home)?;
         cluster::create_if_missing(&self.home, starter, stop)?;
         self.remove_stale_locks()?;
         ensure!(!stop.is_told(), "told to stop before Postgres was started");

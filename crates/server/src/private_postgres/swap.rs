@@ -8,12 +8,12 @@
 //! 4. `cluster.upgraded` is renamed to `cluster`.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::home::{CLUSTER, Home};
+use super::cluster::{CLUSTER, remove};
+use super::home::Home;
 
 /// Name of the new cluster when it is complete, until it takes the place of the old one.
 const UPGRADED: &str = "cluster.upgraded";
@@ -51,14 +51,4 @@ pub(super) fn finish(home: &Home) -> anyhow::Result<()> {
 fn rename(home: &Home, from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::rename(from, to).with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
     File::open(&home.folder)?.sync_all().context("cannot flush the folder of the cluster")
-}
-
-/// Removes a folder with all that is in it, if it is there.
-pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }

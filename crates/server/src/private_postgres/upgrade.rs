@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 use super::binaries::Binaries;
-use super::cluster;
-use super::home::{CLUSTER, Home};
+use super::cluster::{self, CLUSTER};
+use super::home::Home;
 use super::leftovers::{self, BACKUP};
 use super::server::Server;
 use super::{PrivatePostgres, locks, space, swap};
