@@ -21,6 +21,11 @@ use crate::answer::Answer;
 pub(crate) trait Requests: Send + Sync {
     /// Writes the next request of a connection. Returns false if there is no further request.
     fn write(&self, connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool;
+
+    /// The time between two requests of a connection. Without it, the next one is sent when the last one was answered.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The time of a load that ends with its last request: longer than any load takes.
@@ -108,9 +113,13 @@ async fn client(
     let mut random = StdRng::seed_from_u64(u64::try_from(connection)?);
     let mut samples = Measured::default();
     let (mut request, mut answer) = (Vec::new(), Answer::default());
+    let mut pace = requests.interval().map(tokio::time::interval);
     start.wait().await;
     let until = Instant::now() + time;
     while Instant::now() < until {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         request.clear();
         if !requests.write(connection, &mut random, &mut request) {
             break;

@@ -1,5 +1,6 @@
 //! The service that is measured: a process with a database, an organization and an admin key.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -43,8 +44,13 @@ pub(crate) struct Ours {
 impl Ours {
     /// Starts the service over an empty database.
     pub(crate) async fn start(arena: &Arena, database: &str) -> anyhow::Result<Self> {
+        Self::start_with(arena, database, &[]).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn start_with(arena: &Arena, database: &str, flags: &[&str]) -> anyhow::Result<Self> {
         let pool = arena.database(database).await?;
-        let server = serve(arena, database).await?;
+        let server = serve_with(arena, database, flags).await?;
         let signing = signing(arena);
         let NewOrganization { organization_id, api_key } =
             Operator::new(pool.clone(), signing.clone()).create_organization("bench").await?;
@@ -193,14 +199,36 @@ const WITHOUT_QUOTAS: [&str; 6] = [
 
 /// Starts the service over an existing database.
 pub(crate) async fn serve(arena: &Arena, database: &str) -> anyhow::Result<Server> {
+    serve_with(arena, database, &[]).await
+}
+
+/// The same with further flags.
+pub(crate) async fn serve_with(arena: &Arena, database: &str, flags: &[&str]) -> anyhow::Result<Server> {
     let (url, data_dir) = (arena.url(database), data_dir(arena));
     let place = ["--database-url", &url, "--data-dir", &data_dir];
-    arena
-        .serve(
-            "identityd",
-            &[["serve", "--listen", "127.0.0.1:0"].as_slice(), &WITHOUT_QUOTAS, &place].concat(),
-        )
-        .await
+    let arguments = [["serve", "--listen", "127.0.0.1:0"].as_slice(), &WITHOUT_QUOTAS, &place, flags];
+    arena.serve("identityd", &arguments.concat()).await
+}
+
+/// The status of the answer to one request.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: &str,
+) -> anyhow::Result<u16> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.context("an answer without a status")
 }
 
 fn signing(arena: &Arena) -> SigningSettings {

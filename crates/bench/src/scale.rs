@@ -25,6 +25,8 @@ pub(crate) struct Scale {
     pub(crate) growth: [usize; 3],
     /// How many events the identity has that is read at an earlier moment.
     pub(crate) long: usize,
+    /// How many webhooks wait beside creates.
+    pub(crate) queued: usize,
 }
 
 impl Scale {
@@ -40,6 +42,7 @@ impl Scale {
         replayed: 8_000,
         growth: [10_000, 1_000_000, 5_000_000],
         long: 1_000,
+        queued: 1_000_000,
     };
 
     /// The quick run, which shows that everything works. Its figures mean little.
@@ -54,5 +57,6 @@ impl Scale {
         replayed: 500,
         growth: [500, 2_000, 5_000],
         long: 50,
+        queued: 10_000,
     };
 }

@@ -12,6 +12,7 @@ mod mixed;
 mod neighbour;
 mod rebuild;
 mod revocation;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -60,6 +61,8 @@ pub(crate) enum Workload {
     Growth,
     /// A victim beside a hostile key.
     Neighbour,
+    /// From the commit to the receiver, also beside endpoints that are dead or slow, and with a long queue.
+    Webhooks,
 }
 
 impl Workload {
@@ -77,6 +80,7 @@ impl Workload {
             Self::Append => append::run(arena, scale, results).await,
             Self::Growth => growth::run(arena, scale, results).await,
             Self::Neighbour => neighbour::run(arena, scale, results).await,
+            Self::Webhooks => webhooks::run(arena, scale, results).await,
         }
     }
 }

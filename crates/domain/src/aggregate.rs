@@ -145,8 +145,8 @@ impl Command {
         }
     }
 
-    /// Whether it creates its aggregate, under an id that was minted for it. A vault secret may have an id of its client, and the
-    /// id of a vault follows from its organization: so another one may have it.
+    /// Whether it creates its aggregate under a newly generated id, so that no other aggregate has this id. That is not
+    /// so for a vault secret, whose id a client may choose, and for a vault, whose id follows from its organization.
     pub const fn begins(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What a decision needs to know beyond its own aggregate.
+//! The data that a decision needs beyond its own aggregate.
 //!
 //! A command states its [`Needs`], and the log answers with [`Facts`]. The facts are true at the position at which
 //! the events of the command are written: if they have changed since they were looked up, the command is decided
@@ -108,7 +108,8 @@ pub struct Needs {
     pub number: Option<NumberWish>,
     /// Whether there may be one more of these webhook subscriptions.
     pub subscriptions: Option<SubscriptionNeed>,
-    /// The webhook subscriptions of the identity itself, which may end with a command. They are loaded and are no fact.
+    /// The webhook subscriptions of the identity itself, which may end with the command. They are loaded, and are not
+    /// among the facts.
     pub own_subscriptions: bool,
 }
 

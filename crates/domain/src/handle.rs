@@ -91,8 +91,8 @@ impl fmt::Display for Handle {
 ///
 /// The rule applies to new names only. An identity that already has such a name keeps it.
 const RESERVED: &[&[&str]] = &[
-    // RFC 2142: mailboxes of services, roles and functions, but for sales and marketing, which are work that agents do.
-    // Those of RFC 5321 and RFC 822 are among them.
+    // RFC 2142: mailboxes of services, roles and functions, except sales and marketing, which are work that agents do.
+    // The mailboxes of RFC 5321 and RFC 822 are among them.
     &[
         "abuse",
         "ftp",

@@ -1,14 +1,14 @@
 //! What an agent identity is and which changes it allows.
 //!
-//! Everything here is pure: no I/O, no clock, no randomness. Ids come with commands. What a decision needs to know of
-//! other aggregates comes as [`Facts`], which the log looks up.
+//! Everything here is pure: no I/O, no clock, no randomness. Ids come with commands. Data of other aggregates that a
+//! decision needs comes as [`Facts`], which the log looks up.
 //!
 //! # Code map
 //! - [`decider`]: the form of every aggregate, `decide` and `evolve`, and its adapter to cqrs-es.
 //! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`], [`webhook_subscription`]: one aggregate each, with
 //!   its commands, events, errors.
 //! - [`aggregate`]: the six as one enum, for code that handles all of them.
-//! - [`facts`]: what a decision needs to know beyond its own aggregate.
+//! - [`facts`]: the data that a decision needs beyond its own aggregate.
 //! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
 //!
 //! # Glossary

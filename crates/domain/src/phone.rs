@@ -148,8 +148,8 @@ impl CallHandling {
         }
     }
 
-    /// The field that does not agree with the others. They agree if there is no target and no kind of target, or one
-    /// target, of the kind that is said.
+    /// The field that does not agree with the others. They agree if there is no target and no kind of target, or
+    /// exactly one target, of that kind.
     pub fn unclear_target(&self) -> Option<&'static str> {
         let has_number = self.forwarding_phone_number.is_some();
         let has_address = self.forwarding_sip_uri.is_some();

@@ -46,7 +46,7 @@ pub enum Command {
     },
 }
 
-/// A vault key, as history tells of it.
+/// A vault key, as history has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Its id.
@@ -83,7 +83,7 @@ pub enum Event {
     PrimaryKeyReplaced {
         /// The new primary key.
         key: Key,
-        /// The keys that are gone: the primary key before, and the recovery key that was used for it.
+        /// The keys that were deleted: the previous primary key, and the recovery key that was used to replace it.
         replaced: Vec<Uuid>,
     },
     /// A key was deleted.

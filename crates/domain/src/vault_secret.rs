@@ -17,7 +17,7 @@ pub enum VaultSecret {
     NotYet,
     /// It exists.
     Live(Live),
-    /// It was deleted, and with it all access.
+    /// It was deleted, and all access to it ended.
     Deleted,
 }
 
@@ -106,10 +106,10 @@ pub enum Event {
         /// The new value; `None` if it was cleared.
         description: Option<String>,
     },
-    /// It got content, in place of the content that it had. What is kept is encrypted by the client.
+    /// It got content, which replaces the content that it had. The client has encrypted it.
     #[serde(rename = "vault_secret.content_set")]
     ContentSet {
-        /// SHA-256 of what is kept, in lower-case hexadecimal.
+        /// SHA-256 of the encrypted content, in lower-case hexadecimal.
         content_sha256: String,
     },
     /// It was deleted.

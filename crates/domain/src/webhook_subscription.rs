@@ -31,13 +31,13 @@ pub enum WebhookSubscription {
 /// The state of a live subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
-    /// What is sent where.
+    /// The settings.
     pub settings: Settings,
-    /// Whether nothing is sent at present.
+    /// Whether it is disabled. Then nothing is sent.
     pub is_disabled: bool,
 }
 
-/// What is sent where.
+/// The settings of a subscription: where events are sent, which ones, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The address.
@@ -78,7 +78,7 @@ pub struct Creation {
     pub identity_id: Uuid,
     /// The owner.
     pub owner: Owner,
-    /// What is sent where.
+    /// The settings.
     #[serde(flatten)]
     pub settings: Settings,
 }
@@ -96,7 +96,7 @@ pub struct Change {
     pub event_types: Option<Vec<String>>,
     /// How much of a conversation is sent along.
     pub context_config: Option<Option<ContextConfig>>,
-    /// True if a token is set in place of the one that there is, false if there is to be none.
+    /// True if a new token is set, false if the token is removed.
     pub auth_token: Option<bool>,
 }
 
@@ -108,19 +108,19 @@ pub enum Command {
     /// Change some fields; the others stay. A disabled subscription becomes active if anything changes, or if its address is
     /// named again.
     Change(Box<Change>),
-    /// Send nothing until the subscription is changed.
+    /// Disable the subscription: nothing is sent until it is changed.
     Disable {
         /// Why.
         reason: DisableReason,
-        /// The address that gave the reason. If the subscription has another one by now, the reason is not about it, and nothing
-        /// happens. `None` means whichever address it has.
+        /// The address that the reason is about. If the subscription has another address by now, the command changes
+        /// nothing. `None` means whichever address it has.
         url: Option<String>,
     },
     /// Delete the subscription.
     Delete(DeleteReason),
 }
 
-/// Why nothing is sent any more.
+/// Why a subscription was disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DisableReason {
@@ -130,7 +130,7 @@ pub enum DisableReason {
     Gone,
     /// Deliveries have failed for too long.
     Failing,
-    /// More deliveries wait than may wait.
+    /// More deliveries are waiting than the limit allows.
     Backlog,
 }
 
@@ -168,7 +168,7 @@ pub enum Event {
     /// It was changed, and is active from now on. All fields, changed or not. The token may be another one.
     #[serde(rename = "webhook_subscription.changed")]
     Changed(Settings),
-    /// Nothing is sent until it is changed.
+    /// It was disabled: nothing is sent until it is changed.
     #[serde(rename = "webhook_subscription.disabled")]
     Disabled {
         /// Why.
@@ -213,10 +213,10 @@ pub enum WebhookSubscriptionError {
     /// A subscription with this id was created before.
     #[error("webhook subscription already created")]
     AlreadyCreated,
-    /// There are as many as there may be.
+    /// The owner or the organization has as many subscriptions as it may have.
     #[error("there are as many webhook subscriptions as there may be")]
     TooMany(SubscriptionLimit),
-    /// The address is of another origin, and nothing is said of the token.
+    /// The new address is of another origin, and the command does not say what becomes of the token.
     #[error("the bearer token was given for another scheme, host or port")]
     TokenOfOtherOrigin,
 }
@@ -298,8 +298,8 @@ fn changed(live: &Live, change: &Change, facts: &Facts) -> Result<Vec<Event>, We
     Ok(vec![Event::Changed(settings)])
 }
 
-/// Whether two addresses have the same scheme, host and port. A token is sent to the origin for which it was given: whoever
-/// changes the address may not know it.
+/// Whether two addresses have the same scheme, host and port. A token is sent only to the origin for which it was
+/// given: a caller that changes the address may not know the token.
 fn is_same_origin(one: &str, other: &str) -> bool {
     let origin = |text| Url::parse(text).map(|url| url.origin());
     origin(one).is_ok_and(|one| origin(other).is_ok_and(|other| one == other))

@@ -50,8 +50,8 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
-/// The answer to a request that took too long, or whose database does not answer. Its command is not carried out any more, unless it was sent to Postgres
-/// already.
+/// The answer to a request that took too long, or whose database does not answer. Its command is abandoned, unless it
+/// was sent to Postgres already.
 fn out_of_time(fate: &Fate, why: &(dyn std::error::Error + 'static)) -> ApiError {
     if fate.abandon() { ApiError::unavailable(why) } else { ApiError::outcome_unknown(why) }
 }

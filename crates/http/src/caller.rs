@@ -1,5 +1,5 @@
-//! Who asks. A handler gets at the log and at the database only through its caller, so no handler can forget to ask
-//! for a key: without one it has nothing to work with.
+//! The caller of a request. A handler reaches the log and the database only through its caller, so no handler can
+//! forget to check the key.
 
 mod app;
 pub(crate) mod writes;
@@ -40,7 +40,7 @@ pub use app::{App, AppSettings, Parts};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Somebody with a good key that opens the API: an admin's or an agent's. An auditor's does not.
+/// The holder of a valid admin or agent key that makes a request.
 #[derive(Debug)]
 pub struct Caller {
     app: App,
@@ -50,23 +50,24 @@ pub struct Caller {
     presented: Presented,
     request_id: Arc<str>,
     idempotency: Option<Idempotency>,
-    /// What becomes of the command of this request, if it asks for one.
+    /// Whether the command of this request is waiting, abandoned, or sent to Postgres.
     fate: Fate,
-    /// By which it is let in.
+    /// Takes the shares of this request.
     admission: Admission,
-    /// When the request began: all that it reads is read later.
+    /// The invalidation counter of the cache when the request began. Everything that the request reads is read later.
     began: Ticket,
 }
 
-/// Somebody with an admin's key.
+/// A caller with an admin key.
 #[derive(Debug)]
 pub struct Admin(pub Caller);
 
-/// Somebody who may read history: an admin or an auditor.
+/// A caller who may read history: with an admin or an auditor key.
 #[derive(Debug)]
 pub struct Historian(pub Caller);
 
-/// Somebody with any good key, an auditor's included. Hands out a [`Caller`] only to who may be one.
+/// The holder of any valid key, also of an auditor key. It becomes a [`Caller`] only if the scope of the key allows
+/// that.
 #[derive(Debug)]
 pub struct Holder(Caller);
 
@@ -78,7 +79,7 @@ impl FromRequestParts<App> for Holder {
         let context = context.ok_or_else(|| ApiError::internal("request without context".to_owned()))?;
         app.must_be_ready()?;
         app.must_be_current(&parts.method)?;
-        let began = app.now();
+        let began = app.ticket();
         let header = headers::only(&parts.headers, &X_API_KEY).filter(|header| !header.is_empty());
         let (key, presented) = app.authenticate(header.ok_or_else(ApiError::unauthorized)?, &context).await?;
         context.identify(&key);
@@ -116,12 +117,12 @@ impl Holder {
         &self.0.key
     }
 
-    /// When the key was last used, as far as that is kept.
+    /// When the key was last used. Uses are stored with a delay, see `key_uses`.
     pub async fn last_used_at(&self) -> Result<Option<OffsetDateTime>, ApiError> {
         Ok(key_uses::last(self.0.pool(), self.0.key.id).await?)
     }
 
-    /// Refuses auditors: they get at nothing but history.
+    /// Refuses auditors, who may read history only.
     pub fn caller(self) -> Result<Caller, ApiError> {
         match self.0.key.scope {
             KeyScope::Admin | KeyScope::Agent => Ok(self.0),
@@ -129,7 +130,7 @@ impl Holder {
         }
     }
 
-    /// A caller that reads what every key may read, an auditor's included.
+    /// A caller for reads that are open to every key, also to auditor keys.
     pub(crate) fn reader(self) -> Caller {
         self.0
     }
@@ -169,12 +170,12 @@ impl Caller {
         self.key.identity_id == Some(identity)
     }
 
-    /// The organization everything of this caller happens in.
+    /// The organization of the key.
     pub fn organization_id(&self) -> &str {
         &self.key.organization_id
     }
 
-    /// Who reads: the caller reads.
+    /// The viewer whose view the queries of this caller take.
     pub fn viewer(&self) -> Viewer {
         self.key.identity_id.map_or(Viewer::Admin, Viewer::Agent)
     }
@@ -184,37 +185,37 @@ impl Caller {
         &self.app.0.parts.pool
     }
 
-    /// What is known of the database.
+    /// Whether the database answers, and is still the primary.
     pub(crate) fn primary(&self) -> &Primary {
         self.app.primary()
     }
 
-    /// Who signs the log.
+    /// The signer of the log.
     pub fn signer(&self) -> &Signer {
         &self.app.0.parts.signer
     }
 
-    /// What seals signing keys.
+    /// The key under which signing keys and tokens of webhooks are sealed.
     pub(crate) fn secrets_key(&self) -> &SecretsKey {
         &self.app.0.parts.secrets_key
     }
 
-    /// Counts an attempt to open the vault: a hash that is guessed costs as much as one that is right.
+    /// Counts an attempt to open the vault. A wrong hash costs as much as the right one.
     pub(crate) fn charge_vault_attempt(&self) -> Result<(), ApiError> {
         self.app.charge_vault_attempt(self.key.id)
     }
 
-    /// Where webhooks may be sent, and how they are sent again.
+    /// Checks addresses of webhooks, and sends deliveries again.
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.app.0.parts.webhooks
     }
 
-    /// What closes and opens cursors of lists.
+    /// The key that authenticates cursors of lists.
     pub(crate) fn seal(&self) -> &Seal {
         &self.app.0.seal
     }
 
-    /// What followers of history share.
+    /// The feeds and the pieces of history that live streams share.
     pub(crate) fn followers(&self) -> &Followers {
         &self.app.0.followers
     }
@@ -224,7 +225,7 @@ impl Caller {
         &self.app.0.parts.settings
     }
 
-    /// What looks at the key again.
+    /// Checks later whether the key is still valid.
     pub(crate) fn key_check(&self) -> KeyCheck {
         KeyCheck::new(&self.app, self.presented)
     }
@@ -239,12 +240,12 @@ impl Caller {
         }
     }
 
-    /// By which the request is let in.
+    /// Takes the shares of this request.
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }
 
-    /// Takes the share of an answer that is written piece by piece.
+    /// Takes the share of a stream, for an answer that is written piece by piece.
     pub(crate) fn stream(&self) -> Result<StreamShare, ApiError> {
         self.app.0.limits.stream(&self.key)
     }
@@ -254,14 +255,15 @@ impl Caller {
         self.presented.matches(&key.secret_sha256)
     }
 
-    /// The identity that a segment of the path names, if the caller may see it. What is no handle names nobody.
+    /// The identity with this handle, if the caller may see it. Text that is not a valid handle is answered like a
+    /// handle that no identity has.
     pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
         self.app.identity(name, &self.viewer()).await?.ok_or_else(ApiError::identity_not_found)
     }
 
-    /// The same, if the caller may change it: an agent changes nobody but itself (D6).
+    /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).
     pub async fn find_own(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
@@ -271,7 +273,7 @@ impl Caller {
         }
     }
 
-    /// Refuses agents, naming what it is that only admins do.
+    /// Refuses agents. `what` names the action in the error text.
     pub fn admins_only(&self, what: &str) -> Result<(), ApiError> {
         if self.is_admin() {
             Ok(())
@@ -281,7 +283,7 @@ impl Caller {
     }
 }
 
-/// Segments of the path, percent-decoded. What does not decode names nothing.
+/// Segments of the path, percent-decoded. A path that cannot be decoded is answered like an unknown path.
 #[derive(Debug)]
 pub struct Segments<T>(pub T);
 

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! codes {
     ($($name:ident = $text:literal, $status:ident, $meaning:literal;)*) => {
-        /// What went wrong, in one word.
+        /// The machine code of an error.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
             $(#[doc = $meaning] $name,)*
@@ -25,12 +25,12 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The status that it comes with.
+            /// The status of answers with it.
             pub const fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            /// When it comes.
+            /// When an answer has it.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)* }
             }
@@ -42,7 +42,7 @@ codes! {
     BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke while the body was read";
     HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one";
     Unauthorized = "unauthorized", UNAUTHORIZED, "no key, or none that is valid; which of these is not said";
-    Forbidden = "forbidden", FORBIDDEN, "the key is good, but not for this; `detail` says for whom it is";
+    Forbidden = "forbidden", FORBIDDEN, "the key is valid, but may not do this; `detail` says who may";
     NotFound = "not_found", NOT_FOUND, "nothing is served at this path";
     IdentityNotFound = "identity_not_found", NOT_FOUND, "no such identity, or none that this key may see";
     PhoneNumberNotFound = "phone_number_not_found", NOT_FOUND, "no such phone number, or none of this key's; or the identity has none";
@@ -51,7 +51,7 @@ codes! {
     ApiKeyNotFound = "api_key_not_found", NOT_FOUND, "no such API key in the organization";
     VaultSecretNotFound = "vault_secret_not_found", NOT_FOUND, "no such vault secret in the organization";
     VaultNotInitialized = "vault_not_initialized", NOT_FOUND, "the organization has no vault yet";
-    VaultKeyNotFound = "vault_key_not_found", NOT_FOUND, "no vault key has this hash, or it is gone";
+    VaultKeyNotFound = "vault_key_not_found", NOT_FOUND, "no vault key has this hash, or the key was deleted";
     VaultAccessNotFound = "vault_access_not_found", NOT_FOUND, "the identity has no access to this vault secret";
     ImessageNumberNotFound = "imessage_number_not_found", NOT_FOUND, "no such dedicated iMessage number in the organization";
     WebhookSubscriptionNotFound = "webhook_subscription_not_found", NOT_FOUND, "no such webhook subscription, or none of this key's";
@@ -63,7 +63,7 @@ codes! {
     NotSigned = "not_signed", NOT_FOUND, "no signed checkpoint covers what is asked for yet, or none ever will";
     BeforeHistory = "before_history", NOT_FOUND, "the organization has no history at that moment";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "this path serves other methods; `Allow` names them";
-    AgentHandleUnavailable = "agent_handle_unavailable", CONFLICT, "the handle is taken, reserved or held back; `blocking_namespace` says where";
+    AgentHandleUnavailable = "agent_handle_unavailable", CONFLICT, "the handle is taken, reserved or on hold; `blocking_namespace` says in which namespace";
     RedundantGrant = "redundant_grant", CONFLICT, "everybody sees the identity already; revoke access first to narrow it";
     AccessAlreadyGranted = "access_already_granted", CONFLICT, "this viewer was granted access before";
     PhoneNumberExists = "phone_number_exists", CONFLICT, "the identity has a phone number";
@@ -77,22 +77,22 @@ codes! {
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";
     VaultKeyExists = "vault_key_exists", CONFLICT, "the id of the new vault key is in use; choose another";
     WebhookSubscriptionGone = "webhook_subscription_gone", CONFLICT, "the webhook subscription of the delivery was deleted, or nothing is sent to it at present";
-    LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault, and nothing would open it any more";
+    LastVaultKey = "last_vault_key", CONFLICT, "this is the last key of the vault; without it nothing would open the vault";
     BodyTooSlow = "body_too_slow", REQUEST_TIMEOUT, "the client took too long to send the body";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "`If-Match` names a version that is no longer there; `ETag` has the present one";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
-    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has used up what it may ask; come again after `Retry-After`";
-    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies under way as it may; come again after `Retry-After`";
-    QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "an identity, a key or an organization has used up what it may use up in a day; `detail` says of what; come again after `Retry-After`";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has sent more requests than it may; come again after `Retry-After`";
+    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies at the same time as it may; come again after `Retry-After`";
+    QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "a daily quota of an identity, a key or an organization is used up; `detail` says which; come again after `Retry-After`";
     TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres is away, silent or too busy, or no standby confirms that it is still the primary; nothing was written, and nothing will be; come again after `Retry-After`";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres cannot be reached, does not answer or is too busy, or no standby confirms that it is still the primary; nothing was written, and nothing will be; come again after `Retry-After`";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time: it may have been carried out; look before you send it again, or send it with the same `Idempotency-Key`";
-    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "as many requests as there may be are being answered; come again after `Retry-After`";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "the service is answering as many requests as it may at the same time; come again after `Retry-After`";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";
     Preparing = "preparing", SERVICE_UNAVAILABLE, "a read model is being rebuilt before the service answers; `detail` says how far it is";
-    LogRefused = "log_refused", SERVICE_UNAVAILABLE, "the log is not the one that was signed, and nothing is proved of it until its operator has looked";
+    LogRefused = "log_refused", SERVICE_UNAVAILABLE, "the log differs from what was signed; nothing is proved until the operator has dealt with that";
     ImessageInventoryPending = "dedicated_imessage_number_inventory_pending", SERVICE_UNAVAILABLE, "no dedicated iMessage number of this type is available yet";
 }
 

@@ -20,11 +20,11 @@ use crate::readiness::{NotReady, Preparation};
 use crate::revision::Revision;
 use crate::unserved;
 
-/// How to authenticate, which every 401 says. RFC 9110, section 15.5.2.
+/// The header of every 401: how to authenticate. RFC 9110, section 15.5.2.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"identityd\", header=\"X-API-Key\"");
 
-/// A failed request: its status, a machine code that never changes, and `detail` as clients know it. Boxed, because
-/// nearly every function of this crate returns one, and hardly ever does.
+/// A failed request: its status, a machine code that never changes, and `detail` as clients know it. It is boxed
+/// because nearly every function of this crate has it as its error type, and an error is rare.
 #[derive(Debug)]
 pub struct ApiError(Box<Failure>);
 
@@ -35,11 +35,11 @@ struct Failure {
     retry_after_seconds: Option<u32>,
     entity_tag: Option<String>,
     cause: Option<String>,
-    /// Never leaves the service: the answer is there already.
+    /// The write was done before, under its `Idempotency-Key`. The stored answer is sent instead of this error.
     is_repetition: bool,
 }
 
-/// Makes errors that always say the same.
+/// Defines errors that always have the same code and text.
 macro_rules! plain_errors {
     ($($(#[$doc:meta])* $name:ident = $code:ident, $detail:literal;)*) => {
         impl ApiError {
@@ -49,9 +49,10 @@ macro_rules! plain_errors {
 }
 
 plain_errors! {
-    /// No key, or none that opens the door. Which of these is not said.
+    /// No key, or an invalid one. The client is not told which.
     unauthorized = Unauthorized, "Missing or invalid API key";
-    /// The same for an identity that never was, is gone, is another organization's, or may not be seen.
+    /// The identity does not exist, was deleted, is another organization's, or may not be seen. The client is not told
+    /// which.
     identity_not_found = IdentityNotFound, "Identity not found";
     /// No such number, or not the caller's.
     phone_number_not_found = PhoneNumberNotFound, "Phone number not found";
@@ -61,13 +62,13 @@ plain_errors! {
     mailbox_not_found = MailboxNotFound, "Mailbox not found";
     /// No such key in the organization.
     api_key_not_found = ApiKeyNotFound, "API key not found";
-    /// The key opens nothing any more, so it gets no new text either.
+    /// The key was revoked or has expired, so it cannot be rotated.
     api_key_ended = ApiKeyEnded, "The API key was revoked or has expired, or its identity was deleted";
     /// No such secret in the organization.
     vault_secret_not_found = VaultSecretNotFound, "Vault secret not found";
     /// No such subscription, or not the caller's.
     webhook_subscription_not_found = WebhookSubscriptionNotFound, "Webhook subscription not found";
-    /// No such delivery, or not the caller's, or not kept any more.
+    /// No such delivery, or not the caller's, or it was deleted after its retention.
     webhook_delivery_not_found = WebhookDeliveryNotFound, "Webhook delivery not found";
     /// Nothing can be sent to the subscription of a delivery.
     webhook_subscription_gone = WebhookSubscriptionGone, "The webhook subscription was deleted or is disabled";
@@ -79,19 +80,19 @@ plain_errors! {
     vault_not_initialized = VaultNotInitialized, "Vault not initialized";
     /// No vault key has this hash.
     vault_key_not_found = VaultKeyNotFound, "Vault key not found";
-    /// No dedicated iMessage number is there to be attached (D24).
+    /// There is no dedicated iMessage number that could be attached (D24).
     imessage_number_not_found = ImessageNumberNotFound, "iMessage number not found";
     /// An admin's key is bound to no identity that could get a signing key.
     signing_key_of_nobody = SigningKeyOfNobody, "An admin-scoped API key is bound to no identity: use POST /api/v1/identities/{agent_handle}/signing-key";
-    /// What is asked for is not signed yet, or never will be.
+    /// No signed checkpoint covers what is asked for.
     not_signed = NotSigned, "Not covered by a signed checkpoint";
-    /// There was no organization yet.
+    /// The organization did not exist at that moment.
     before_history = BeforeHistory, "The organization has no history at that moment";
     /// Nothing is served there (D20).
     unknown_route = NotFound, "Not Found";
     /// Something is served there, but not for this method (D20).
     method_not_allowed = MethodNotAllowed, "Method Not Allowed";
-    /// The body is larger than anything we take.
+    /// The body is larger than 1 MiB.
     body_too_large = BodyTooLarge, "Request body is larger than 1 MiB";
     /// The connection broke, or was too slow, while the body was read.
     body_unreadable = BodyUnreadable, "Request body could not be read";
@@ -124,17 +125,18 @@ impl ApiError {
         self
     }
 
-    /// Nothing is served at this path; where the hosted API has something there, a sentence says that it is not here (D20).
+    /// Nothing is served at this path. If the hosted API serves something there, the text says that this service does
+    /// not (D20).
     pub(crate) fn unserved(path: &str) -> Self {
         unserved::reason(path).map_or_else(Self::unknown_route, |reason| Self::new(Code::NotFound, reason))
     }
 
-    /// The key is good, but not for this.
+    /// The key is valid, but may not do this.
     pub fn forbidden(detail: &str) -> Self {
         Self::new(Code::Forbidden, detail)
     }
 
-    /// A dedicated iMessage number is wanted and the inventory is empty (D24).
+    /// A dedicated iMessage number is asked for, and there is none (D24).
     pub fn imessage_inventory_pending(number_type: &str) -> Self {
         const RETRY_AFTER_SECONDS: u32 = 3600;
         let code = Code::ImessageInventoryPending;
@@ -147,7 +149,7 @@ impl ApiError {
         Self::new(code, detail).retry_after(RETRY_AFTER_SECONDS)
     }
 
-    /// The log is not the one that was signed, and nothing is proved of it until its operator has looked.
+    /// The log differs from what was signed. Nothing is proved until the operator has dealt with that.
     fn log_refused(refusal: &Refusal) -> Self {
         const RETRY_AFTER_SECONDS: u32 = 60;
         let code = Code::LogRefused;
@@ -163,13 +165,13 @@ impl ApiError {
         )
     }
 
-    /// Nobody knows yet.
+    /// `as_of` names a moment that has not passed yet.
     pub fn moment_to_come() -> Self {
         let complaint = Complaint::new("datetime_past", "Input should be in the past");
         Self::invalid(vec![Fault::parameter("as_of", complaint)])
     }
 
-    /// The request is understood and not valid; the first faults are named.
+    /// The request is not valid. At most `MAX_FAULTS` faults are listed.
     pub fn invalid(mut faults: Vec<Fault>) -> Self {
         faults.truncate(MAX_FAULTS);
         Self::new(Code::ValidationFailed, Detail::Faults(faults))
@@ -179,7 +181,7 @@ impl ApiError {
         Self::invalid(vec![Fault::value(field, message)])
     }
 
-    /// The client has seen another version than the one that is there, which it is told.
+    /// `If-Match` does not name the present version. The answer has the present one in `ETag`.
     pub(crate) fn precondition_failed(present: Revision) -> Self {
         let mut error = Self::new(Code::PreconditionFailed, "The resource has changed");
         error.0.entity_tag = Some(present.tag());
@@ -200,7 +202,8 @@ impl ApiError {
         Self::new(code, json!({ "error": code.as_str(), "message": message })).retry_after(1)
     }
 
-    /// The write was done before, under its key; the way around the handlers turns this into the answer that was kept.
+    /// The write was done before, under its `Idempotency-Key`. The middleware `idempotency::replay` replaces this error
+    /// by the stored answer.
     pub(crate) fn repetition() -> Self {
         let mut error = Self::idempotency_in_progress();
         error.0.is_repetition = true;
@@ -212,20 +215,20 @@ impl ApiError {
         response.extensions().get::<Arc<Self>>().is_some_and(|error| error.0.is_repetition)
     }
 
-    /// The database is away, or too busy. Nothing is wrong with the request.
+    /// Postgres cannot be reached, or is too busy. The request itself may be valid.
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service is temporarily unavailable, please retry";
         Self::new(Code::Unavailable, detail).retry_after(1).because(chain(cause))
     }
 
-    /// A write was on its way when the service stopped waiting for it. It may have been carried out.
+    /// The service stopped waiting for a write that had been sent to Postgres. It may have been carried out.
     pub fn outcome_unknown(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The service did not learn whether the write was carried out: look before you send it again, or \
                       send it with the same Idempotency-Key";
         Self::new(Code::OutcomeUnknown, detail).retry_after(1).because(chain(cause))
     }
 
-    /// The readiness probe fails: operators are told what it is that fails.
+    /// The readiness probe fails. The text says why.
     pub(crate) fn not_ready(cause: &NotReady) -> Self {
         let detail = match cause {
             NotReady::Database(error) if error.as_database_error().is_some() => {
@@ -238,7 +241,7 @@ impl ApiError {
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }
 
-    /// The service is being prepared: it answers later, and says how far it is.
+    /// A read model is being rebuilt before the service answers. The error says how far that is.
     pub fn preparing(preparation: &Preparation) -> Self {
         let Preparation { read_model, phase, done, total } = preparation;
         let detail = json!({
@@ -252,24 +255,24 @@ impl ApiError {
         Self::new(Code::Preparing, detail).retry_after(1)
     }
 
-    /// The key, or its organization, has asked more often than it may. Contract, D13.
+    /// The key or its organization has sent more requests a minute than it may (D13).
     pub fn too_many_requests(seconds: u32) -> Self {
         Self::new(Code::RateLimited, "Too many requests, please retry later").retry_after(seconds)
     }
 
-    /// The address has presented too many keys that open nothing.
+    /// The address has presented too many invalid keys.
     pub fn too_many_refused_keys(seconds: u32) -> Self {
         let detail = "Too many invalid API keys from this address, please retry later";
         Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 
-    /// The key, its organization or the address has as much under way as it may.
+    /// The key, its organization or the address has no share left.
     pub fn share_used_up() -> Self {
         let detail = "Too many requests, streams or bodies at the same time, please retry later";
         Self::new(Code::ShareUsedUp, detail).retry_after(1)
     }
 
-    /// What may be used up in a day is used up.
+    /// A daily quota is used up.
     pub fn quota_used_up(of_what: &str, seconds: u32) -> Self {
         let detail = format!("The daily quota of {of_what} is used up, please retry later");
         Self::new(Code::QuotaUsedUp, detail.as_str()).retry_after(seconds)
@@ -281,7 +284,7 @@ impl ApiError {
         Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
 
-    /// As many requests as there may be are being answered.
+    /// The service is answering as many requests as it may at the same time.
     pub fn overloaded() -> Self {
         let detail = "The service is busy, please retry";
         Self::new(Code::Overloaded, detail).retry_after(1)
@@ -297,7 +300,7 @@ impl ApiError {
         self.0.code
     }
 
-    /// What the log has to say of a failure of ours.
+    /// The cause, for the log line. It is never sent to the client.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
@@ -332,14 +335,14 @@ impl fmt::Display for ApiError {
 
 impl Error for ApiError {}
 
-/// An answer that cannot be composed fails its transaction.
+/// If an answer cannot be composed, the transaction of its write fails.
 impl From<ApiError> for NotComposed {
     fn from(error: ApiError) -> Self {
         Self { is_outage: error.0.code == Code::Unavailable, source: Box::new(error) }
     }
 }
 
-/// The body is rendered around the handlers, where the request id is known: see `around`.
+/// The body is rendered in `around`, where the request id is known.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -348,7 +351,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error with everything that caused it, for the log.
+/// An error with its chain of causes, for the log line.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,31 +1,34 @@
-//! The wire: routes, bodies, authentication, errors. Translation only.
+//! The HTTP API: routes, bodies, authentication, errors. It translates, and has no rules of its own.
 //!
 //! # Code map
 //! - [`router()`]: the whole route table on one screen.
-//! - [`caller`]: who asks. Handlers get at the log and the database only through it, so none can forget to ask; what it works
-//!   with is in `caller/app`.
+//! - [`caller`]: who makes a request. Handlers reach the log and the database only through it, so none can forget to
+//!   check the key. `caller/app`: the state that all requests share.
 //! - [`readiness`]: whether requests are answered yet.
 //! - [`api_key`]: the text of a key: made, taken apart, compared; `clock`: the time by which keys expire;
 //!   `key_uses`: when keys were last used.
-//! - [`cursor`]: places in history, as clients hold them.
+//! - [`cursor`]: places in history and in lists, as clients get them.
 //! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once. `form/reader`: readers of
 //!   single values, which know their schemas.
-//! - [`error`]: every way a request can fail, and what the client is told; [`code`]: by which code; `problem`: in which
-//!   form.
-//! - [`client`]: where a request comes from; [`limits`]: what somebody may cost; `followers`: what followers of history share.
-//! - [`cache`]: keys and identities as they were read a moment ago, `cache/packed` how they are kept.
-//! - `headers`: headers in more than one line, and those that mean something to a handler; `accept`: in which form an
-//!   answer is wanted.
-//! - [`around`]: the log line of every request, and the rendering of its error; [`context`]: what is known of a request meanwhile.
-//! - `reply`: how a write is answered; `idempotency`: how it is answered again; `revision`: entity tags; `precondition`:
-//!   writes to a version that the client names; `conditional`: reads that are answered with 304.
-//! - [`metrics`]: what is counted of requests.
-//! - [`openapi`]: the OpenAPI document, from what is said above the handlers, and from their signatures (`openapi/about`).
-//! - `routes`: one file a resource.
+//! - [`error`]: every way a request can fail, and what the client is told; [`code`]: the codes; `problem`: the two
+//!   forms of an error.
+//! - [`client`]: the address of the client; [`limits`]: how much a key, an organization or an address may use;
+//!   `followers`: what live streams of history share.
+//! - [`cache`]: keys and identities in memory; `cache/packed`: their compression.
+//! - `headers`: headers in more than one line, and those that handlers read; `accept`: the media types that a client
+//!   accepts.
+//! - [`around`]: the log line of every request, and the rendering of its error; [`context`]: the id, client, key and
+//!   shares of a request.
+//! - `reply`: the answer to a write; `idempotency`: the answer to its repetitions; `revision`: entity tags;
+//!   `precondition`: writes to a version that the client names; `conditional`: reads that are answered with 304.
+//! - [`metrics`]: the metrics of requests.
+//! - [`openapi`]: the OpenAPI document, from the attributes of the handlers and from their signatures
+//!   (`openapi/about`).
+//! - `routes`: the handlers, one file for each resource.
 //!
 //! # Invariants, as absences
-//! - No rule of the business stands here; a handler parses, asks, answers.
-//! - No handler holds the database without a caller.
+//! - No rule of the business is here: a handler parses a request, sends a command or a query, and answers.
+//! - No handler reaches the database without a caller, except the readiness probe.
 //! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
 //!
 //! # How to add an endpoint

@@ -35,7 +35,7 @@ struct Lookups {
     misses: Counter,
 }
 
-/// What is looked up in the cache.
+/// The kind of a lookup in the cache.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// A key.

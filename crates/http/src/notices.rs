@@ -1,5 +1,5 @@
-//! Notices beside the answer to a write: what was kept and has no effect here. Published clients since 0.7.3 read them from the
-//! header `Inkbox-Notices`. Contract, section 0.1.
+//! Notices beside the answer to a write: a setting was stored, but this service does not act on it. Published clients
+//! since 0.7.3 read them from the header `Inkbox-Notices`. Contract, section 0.1.
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const HEADER: HeaderName = HeaderName::from_static("inkbox-notices");
 
 /// The response with the notices that follow from the events of its write.
-pub(crate) fn noticed(mut response: Response, events: &[Recorded]) -> Response {
+pub(crate) fn with_notices(mut response: Response, events: &[Recorded]) -> Response {
     let notices: Vec<Value> = events.iter().filter_map(|recorded| notice(&recorded.event)).collect();
     if !notices.is_empty()
         && let Ok(text) = HeaderValue::from_str(&Value::from(notices).to_string())

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document, from the endpoints of the router. The attribute above a handler says what is its own: path,
-//! words, answers, errors. What its extractors take is in `about`. What follows from both (headers, general errors,
+//! The OpenAPI 3.1 document, from the endpoints of the router. The attribute above a handler has its path, texts,
+//! answers and errors. `about` describes what its extractors read. What follows from both (headers, general errors,
 //! examples) is added here.
 
 pub(crate) mod about;
@@ -32,7 +32,7 @@ use crate::problem::{KnownError, Problem};
 )]
 struct Frame;
 
-/// A handler with what its signature and its attribute say.
+/// A handler with the descriptions from its signature and its attribute.
 pub(crate) type Endpoint = (About, UtoipaMethodRouter<App>);
 
 /// Collections that published clients write with a slash at the end. They are answered with and without it, since some
@@ -86,7 +86,7 @@ fn complete(endpoints: Vec<Endpoint>) -> Value {
             insert(paths.entry(path).or_insert_with(|| json!({})), item.take());
         }
     }
-    // Schemas that were only parts of others are left out.
+    // Schemas to which nothing refers are left out.
     let text = json!([paths, schemas, failures]).to_string();
     let is_referred_to = |name: &String| text.contains(&format!("#/components/schemas/{name}\""));
     schemas.as_object_mut().into_iter().for_each(|all| all.retain(|name, _| is_referred_to(name)));
@@ -173,7 +173,7 @@ impl Operation<'_> {
         failures
     }
 
-    /// The description: the text of the handler, whose key is taken, and the other spelling of the path.
+    /// The description: the text of the handler, whose key is accepted, and the other spelling of the path.
     fn description(&self, own: &str) -> String {
         let own = own.replace('\n', " ");
         let key = self.about.key.map_or_else(|| "Needs no key.".to_owned(), |key| format!("Needs {key}."));

@@ -1,7 +1,7 @@
 //! Reading the query of a request: parameter by parameter, with all faults reported at once.
 //!
-//! A parameter that no reader asks for is a fault, unless it was dropped by `keep`: a misspelt filter would otherwise
-//! answer with more, or less, than was meant.
+//! A parameter that no reader asks for is a fault, unless it was dropped by `keep`: otherwise a request with a misspelt
+//! filter would be answered with more, or less, than was meant.
 
 use std::marker::PhantomData;
 
@@ -18,7 +18,7 @@ use crate::form::reader::{Reader, without_nul};
 
 /// A type that is read from a query.
 pub(crate) trait ReadQuery {
-    /// Asks for every parameter, as reading does.
+    /// Asks for every parameter for which reading asks.
     fn describe(parameters: &mut Parameters);
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Takes a query apart.
+    /// Splits a query into parameters.
     pub(crate) fn parse(query: Option<&str>) -> Self {
         let mut parameters = Self::default();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {

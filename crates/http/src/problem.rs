@@ -1,5 +1,5 @@
 //! The body of an error: `detail` as clients of the hosted API know it (contract, section 0.5), and beside it those
-//! members of RFC 9457 that do not collide with it; or, for whoever asks for it, RFC 9457 and nothing else.
+//! members of RFC 9457 that do not collide with it; or the form of RFC 9457 alone, if the client asks for it.
 
 use axum::body::Body as HttpBody;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -27,8 +27,8 @@ const KNOWN: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
 impl ErrorForm {
-    /// What the client accepts. A problem is for whoever names it and wants nothing more than that; who wants both alike
-    /// wants JSON where it is no error.
+    /// The form that the client accepts: RFC 9457 if it names `application/problem+json` and gives no greater weight to
+    /// `application/json`. A client that gives both the same weight accepts JSON for answers that are no errors.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
         match accept::weight_of_range(headers, PROBLEM) {
             Some(weight) if weight > 0.0 && weight >= accept::weight(headers, KNOWN) => Self::Problem,
@@ -49,12 +49,12 @@ pub(crate) struct KnownError<'a> {
 /// An error by RFC 9457.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Problem<'a> {
-    /// A sentence. What else there is to say stands beside it.
+    /// A sentence. Further fields are in `context` and `errors`.
     detail: &'a str,
-    /// What is wrong with the request.
+    /// The faults of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [Fault]>,
-    /// What belongs to the code.
+    /// The object that belongs to the code.
     #[schema(value_type = Option<Object>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a Value>,
@@ -70,9 +70,9 @@ struct Common<'a> {
     title: &'a str,
     /// The status.
     status: u16,
-    /// What a program should decide by.
+    /// The code by which a program should decide.
     code: Code,
-    /// Names the request in the log.
+    /// The id of the request, which is also in the log.
     request_id: &'a str,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, for
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     parts.headers.extend(error.headers());
-    // A body of text and numbers always encodes; an empty one would still carry its status.
+    // Serializing text and numbers cannot fail. Even an empty body would have the status.
     accept::negotiated(Response::from_parts(parts, HttpBody::from(body.unwrap_or_default())))
 }
 

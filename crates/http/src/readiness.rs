@@ -47,7 +47,7 @@ pub(crate) enum NotReady {
     /// The database took too long.
     #[error("the database does not answer within {PROBE_TIMEOUT:?}")]
     Timeout,
-    /// Commits wait for a standby, and for too long none was confirmed.
+    /// Commits wait for a standby, and no commit was confirmed for longer than the time limit.
     #[error("no standby confirms commits: this may not be the primary any more")]
     Unconfirmed,
     /// The database answers, but requests would fail. The text says why.
@@ -94,8 +94,8 @@ impl Probe {
     }
 }
 
-/// Checks that the database commits. Where commits wait for a standby, that is found out all the time. Elsewhere the database
-/// is asked, if that `is_due`.
+/// Checks that the database commits. If commits wait for a standby, `Primary` checks that all the time. Otherwise a
+/// commit is tried here, if that `is_due`.
 async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(), NotReady> {
     if primary.may_be_stale() {
         return Err(NotReady::Unconfirmed);

@@ -218,7 +218,7 @@ pub(crate) trait Reply: Send + Sync + 'static {
     /// Composes the answer to the write `committed`.
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError>;
 
-    /// Adds what only the first caller is told, and nobody who repeats the request: the text of a new key.
+    /// Adds what only the first answer has, and no answer to a repetition: the text of a new key.
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
         Ok(answer)
     }

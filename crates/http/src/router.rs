@@ -114,7 +114,7 @@ fn of_organizations() -> Vec<Endpoint> {
     ]
 }
 
-/// What the service says of itself.
+/// The documentation of the service.
 fn of_the_service() -> Vec<Endpoint> {
     endpoints![health::healthz, health::readyz, docs::openapi, docs::page,]
 }
@@ -148,7 +148,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// A defect of ours. The message may hold anything, so it goes to the log and not to the client.
+/// Answers a panic of a handler. Its message may contain anything, so it goes to the log and not to the client.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message =

@@ -1,4 +1,4 @@
-//! One file a resource.
+//! The handlers, one file for each resource.
 
 pub(crate) mod access;
 pub(crate) mod api_keys;
@@ -37,7 +37,7 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 
-/// An answer whose JSON text is already there.
+/// An answer with this JSON text.
 pub(crate) fn json_text(status: StatusCode, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

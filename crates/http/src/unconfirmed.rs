@@ -1,7 +1,8 @@
 //! Creates that were answered 503 although they may have been carried out. A client that sends such a create again is answered
 //! with what it made, and not with 409 for its own handle. Contract, section 2.
 //!
-//! Each process knows its own answers only, for a minute. With an `Idempotency-Key` a create can be sent again anywhere and later.
+//! Each process remembers its own answers only, for a minute. With an `Idempotency-Key` a create can also be sent again
+//! later and to another process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,8 @@ use uuid::Uuid;
 /// How long a create may be sent again.
 const RETENTION: Duration = Duration::from_mins(1);
 
-/// How many creates are remembered. In an outage there may be as many as requests are answered at once, for each minute.
+/// How many creates are remembered. In an outage there may be as many in a minute as requests are answered at the same
+/// time.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// How many creates with the same key and body are remembered: as many as a client sends in a minute that waits between them.
@@ -27,7 +29,7 @@ pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<Sender, Made>>>);
 /// The key and the digest of the body that it sent.
 type Sender = (Uuid, [u8; 32]);
 
-/// What the creates would have made, and since when that is not known.
+/// The ids of the identities, and since when their outcome is unknown.
 #[derive(Debug)]
 struct Made {
     /// At most one of them was carried out, since all have the same handle.
@@ -47,7 +49,7 @@ impl UnconfirmedCreates {
         Attempt { creates: self.clone(), key_id, body, id, fate: fate.clone(), is_open: true }
     }
 
-    /// What earlier creates with this key and this body would have made, if they were not confirmed.
+    /// The ids of identities of earlier creates with this key and this body whose outcome is unknown.
     pub(crate) fn find(&self, key_id: Uuid, body: &[u8]) -> Vec<Uuid> {
         let known = self.known();
         let made = known.get(&(key_id, Sha256::digest(body).into()));
@@ -77,8 +79,8 @@ impl UnconfirmedCreates {
     }
 }
 
-/// A create whose outcome is not known yet. If it is dropped like this after it was sent to Postgres, it is remembered: its
-/// request may have been cut off by a time limit, too.
+/// A create whose outcome is not known yet. If it is dropped in this state after it was sent to Postgres, it is
+/// remembered. That happens also if a time limit ends its request.
 pub(crate) struct Attempt<'a> {
     creates: UnconfirmedCreates,
     key_id: Uuid,

@@ -1,8 +1,8 @@
-//! Routes of the hosted API that this service does not serve. They are answered 404 with a sentence that says so, so that
-//! nobody looks for a spelling mistake. Contract, D20.
+//! Routes of the hosted API that this service does not serve. They are answered 404 with a sentence that says so, so
+//! that a client's author does not look for a spelling mistake. Contract, D20.
 
-/// Prefixes of paths, segment by segment, and why nothing is there. `*` stands for any one segment. Routes that are served
-/// are matched before.
+/// Prefixes of paths, segment by segment, each with the reason why it is not served. `*` stands for any one segment.
+/// Routes that are served are matched before.
 const UNSERVED: [(&str, &str); 43] = [
     ("/api/v1/mail/mailboxes/*/messages", MAIL),
     ("/api/v1/mail/mailboxes/*/search", MAIL),
@@ -58,7 +58,7 @@ const VOICE: &str = "This service has no voice agents";
 const CONTACTS: &str = "This service does not keep contacts";
 const A2A: &str = "This service does not carry A2A";
 
-/// Why nothing is at this path, if the hosted API has something there.
+/// The reason why nothing is served at this path, if the hosted API serves something there.
 pub(crate) fn reason(path: &str) -> Option<&'static str> {
     UNSERVED.iter().find(|(prefix, _)| is_below(path, prefix)).map(|(_, reason)| *reason)
 }

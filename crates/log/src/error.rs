@@ -107,7 +107,7 @@ const OUTAGE_CLASSES: [&str; 8] = [
     "3D", // the database is not there
     "40", // our transaction was ended for another one: a deadlock, a serialization failure
     "53", // resources are short: connections, memory, disk space
-    "54", // a limit is reached: transaction ids near wraparound, a full queue of notifications
+    "54", // a limit is reached: transaction ids near wraparound
     "57", // it starts or stops, or one of our time limits was reached
     "58", // its machine fails: an input or output error, a missing file
 ];

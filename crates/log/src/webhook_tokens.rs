@@ -18,9 +18,6 @@ pub enum TokenError {
     /// It was sealed under another secrets key, for another subscription, or was changed.
     #[error("the token of webhook subscription {0} does not open with the secrets key of this installation")]
     Sealed(Uuid),
-    /// It cannot be read.
-    #[error("the token of a webhook subscription cannot be read")]
-    Database(#[from] sqlx::Error),
 }
 
 /// Seals the token of a subscription. The change stores it.

@@ -1,7 +1,7 @@
-//! The introduction of a new signing key: a C2SP signed note in which the old key names the new one. Both sign it, so nobody can
-//! introduce a key that he does not have.
+//! The introduction of a new signing key: a C2SP signed note in which the old key names the new one. Both sign it, so
+//! nobody can introduce a key without having it.
 //!
-//! Whoever trusts a verifier key follows the introductions from it to the key that signs today.
+//! An auditor who trusts a verifier key follows the introductions from it to the key that signs today.
 
 use signed_note::Note;
 
@@ -43,8 +43,8 @@ pub fn successor(note: &str, verifier_key: &str) -> Result<String, NoteError> {
     if next == introducer { Err(NoteError::Signature) } else { Ok(next.to_owned()) }
 }
 
-/// The verifier key and all its successors, the latest last. Each note is looked at once, in the order given, which is the order
-/// in which they were made; a note that introduces nobody to the owner of the latest key is passed over.
+/// The verifier key and all its successors, the latest last. The notes must be in the order in which they were made;
+/// each is read once. A note that does not name a successor of the latest key is skipped.
 pub fn successors<'a>(verifier_key: &str, notes: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut keys = vec![verifier_key.trim().to_owned()];
     for note in notes {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::canonical::check::{NotCanonical, check};
 use crate::tree::Hash;
 
-/// The first byte of what is hashed for a leaf. For an inner node it is 1, so no leaf has the hash of an inner node.
+/// The first hashed byte of a leaf. For an inner node it is 1, so no leaf has the hash of an inner node.
 const PREFIX: [u8; 1] = [0x00];
 
 /// The leaf hash of an envelope. The order of its members does not matter.

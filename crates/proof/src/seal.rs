@@ -25,7 +25,7 @@ impl std::fmt::Debug for SealKey {
 }
 
 impl SealKey {
-    /// The name of the signing key that this key follows from. It is no secret.
+    /// The name of the signing key from which this key is derived. It is no secret.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -157,7 +157,7 @@ enum Command {
 /// Carries out one command line.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { common, database, signing, secrets, command } = arguments;
-    // These look at nothing but the command line itself.
+    // These commands need neither settings nor a database.
     match &command {
         Command::Man(flags) => return manual::man(flags),
         Command::Completions { shell } => return manual::completions(*shell),
@@ -208,7 +208,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Where the history is, the key that it is sealed and signed with, and the key that seals what is kept beside it.
+/// The database, the key that seals and signs the history, and the key that seals what is stored beside the history.
 struct Installation {
     database: DatabaseSettings,
     signing: SigningSettings,
@@ -237,7 +237,7 @@ async fn with_database<T>(
     with_database_until(settings, if_missing, work).await
 }
 
-/// The same for work that stops by itself when it is interrupted.
+/// Like `with_database`, for work that checks for itself whether it is interrupted.
 async fn with_database_until<T>(
     settings: &DatabaseSettings,
     if_missing: IfMissing,

@@ -1,4 +1,4 @@
-//! The server loop: accepts connections, serves them, and closes them in good order.
+//! The server loop: accepts connections, serves them, and closes them.
 //!
 //! A client that is too slow with its first byte, its handshake, its headers or its body is cut off. When the service
 //! stops, a connection ends its present request and is closed.
@@ -58,17 +58,17 @@ const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How connections are served.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// How long a client may take to send its first byte, its handshake, the headers of a request, and its body; so this
-    /// is also how long a connection may rest between requests.
+    /// How long a client may take to send its first byte, its handshake, the headers of a request, and its body; so a
+    /// connection may also be idle for as long between requests.
     pub client_timeout: Duration,
-    /// How long a client may take nothing of what is written to it.
+    /// How long a client may read nothing of what is written to it.
     pub write_timeout: Duration,
     /// How many connections there may be. When there are as many, the one that has been idle for longest is closed; if none
     /// is idle, more wait to be accepted.
-    pub most_connections: usize,
+    pub max_connections: usize,
     /// How many of them one address may have that is no trusted proxy's.
-    pub most_connections_of_address: usize,
-    /// Proxies that are believed when they say whom they speak for.
+    pub max_connections_of_address: usize,
+    /// Proxies that are trusted to report the address of the client.
     pub trusted_proxies: TrustedProxies,
 }
 
@@ -103,9 +103,9 @@ impl Server {
         edge: Edge,
         settings: ConnectionSettings,
     ) -> Self {
-        let ConnectionSettings { most_connections, most_connections_of_address, trusted_proxies, .. } =
+        let ConnectionSettings { max_connections, max_connections_of_address, trusted_proxies, .. } =
             settings.clone();
-        let places = Places::new(most_connections, most_connections_of_address, trusted_proxies);
+        let places = Places::new(max_connections, max_connections_of_address, trusted_proxies);
         Self { listener, tls, config: Arc::new(ConnectionConfig::new(edge, settings)), places }
     }
 
@@ -123,7 +123,7 @@ impl Server {
         while let Some((stream, peer, place)) = self.next(&mut stop).await {
             self.serve(stream, peer, place, until_stopped.clone());
         }
-        // The system has already accepted these connections for us, so their clients expect an answer.
+        // The system has accepted these connections already, so their clients expect an answer.
         while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
             let Some(place) = self.places.try_take(peer.ip()) else { break };
             self.serve(stream, peer, place, until_stopped.clone());
@@ -137,7 +137,7 @@ impl Server {
         let accepted = async {
             loop {
                 let (stream, peer) = accept(&self.listener).await;
-                // Who has as many connections as an address may have, all of them busy, gets no further one.
+                // An address that has as many connections as it may, all of them busy, gets no further one.
                 if let Some(place) = self.places.take(peer.ip()).await {
                     return (stream, peer, place);
                 }
@@ -162,8 +162,8 @@ impl Server {
     }
 }
 
-/// A connection that broke before it was accepted is passed over. When the system has none to give, for want of file
-/// descriptors, one that ends makes room.
+/// The next connection. One that broke before it was accepted is skipped. If the system has no file descriptor left,
+/// accepting is tried again until a connection has ended.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -187,7 +187,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl Connection {
     async fn serve(self, config: &Arc<ConnectionConfig>, tls: Option<&Tls>) -> Result<(), Failure> {
         let Self { stream, peer, place, mut stop } = self;
-        // Answers are small and wanted at once: Nagle's algorithm would hold them back.
+        // Answers are small and should be sent at once. Nagle's algorithm would delay them.
         stream.set_nodelay(true)?;
         let occupant = &place.occupant;
         let until_stopped = stop.clone();
@@ -249,7 +249,7 @@ async fn first_bytes_deadline(longest: Duration, stop: &mut watch::Receiver<bool
     }
 }
 
-/// Clients that know beforehand that we speak HTTP/2 say so in their first bytes, and no method begins like that.
+/// Whether the client speaks HTTP/2 without asking first. Its first bytes show that, since no method begins with them.
 async fn begins_with_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; 3];
     let length = stream.peek(&mut first).await?;

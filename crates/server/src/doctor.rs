@@ -1,7 +1,7 @@
-//! What an operator would check by hand when something is wrong with the database. Changes nothing.
+//! The checks that an operator would do by hand when something is wrong with the database. They change nothing.
 //!
-//! Every check is a function of its own in `RULES`. Those that tell of a database which cannot be served at all are
-//! also asked when the service starts, so that it ends with one line that says what to do.
+//! Every check is a function in `RULES`. The checks that find a database which cannot be served at all are also made
+//! when the service starts, so that it ends with one line that says what to do.
 
 mod content;
 pub(crate) mod pooler;
@@ -17,10 +17,10 @@ use crate::secrets_key::SecretsSettings;
 use crate::settings::PostgresSettings;
 use crate::signing::SigningSettings;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at, in snake case.
+    /// The name of the check, in snake case.
     pub name: &'static str,
     /// Whether it is as it should be.
     pub passed: bool,
@@ -28,7 +28,7 @@ pub struct Check {
     pub finding: String,
 }
 
-/// What a check has found.
+/// The result of a check, without its name.
 #[derive(Debug)]
 struct Finding {
     passed: bool,
@@ -37,7 +37,7 @@ struct Finding {
 
 struct Rule {
     name: &'static str,
-    /// Whether it is also asked before anything is written to a database that is served or migrated.
+    /// Whether it is also made before a database is migrated or served.
     is_for_preparation: bool,
     look: for<'a> fn(&'a mut PgConnection) -> BoxFuture<'a, anyhow::Result<Finding>>,
 }
@@ -93,7 +93,7 @@ impl Finding {
 }
 
 impl Check {
-    /// The check that stands for all others when there is no database to ask.
+    /// The only check if the database cannot be reached.
     pub fn reachable(opened: Result<(), String>) -> Self {
         let passed = opened.is_ok();
         let finding = opened.err().unwrap_or_else(|| "the database answers".to_owned());
@@ -107,7 +107,7 @@ impl Check {
     }
 }
 
-/// Looks at a database that can be reached. Behind a pooler that mixes sessions up nothing else can be asked.
+/// Checks a database that can be reached. Behind a pooler that mixes sessions up no other check can be made.
 pub async fn examine(
     pool: &PgPool,
     settings: PostgresSettings,
@@ -135,7 +135,7 @@ pub async fn examine(
     Ok(checks)
 }
 
-/// Fails where a database cannot be served, before anything is written to it.
+/// Fails if the database cannot be served, before anything is written to it.
 pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
     refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))?;
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
@@ -150,12 +150,12 @@ pub(crate) async fn warn_of_few_connections(pool: &PgPool, settings: PostgresSet
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     let Finding { passed, text } = server::connections(&mut connection, settings).await?;
     if !passed {
-        tracing::warn!("connections to Postgres are short: {text}");
+        tracing::warn!("Postgres may have too few connections: {text}");
     }
     Ok(())
 }
 
-/// Fails where something of a migrated database is missing.
+/// Fails if a part of a migrated database is missing.
 pub(crate) async fn refuse_incomplete(pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
     refuse(Check::of("log", content::log_can_go_on(&mut connection).await))

@@ -40,7 +40,7 @@ impl Edge {
         Self { plain: router, compressing: None }
     }
 
-    /// The routes for a request. A client that takes no gzip does not pay for compression.
+    /// The routes for a request. For a client that does not accept gzip the layer of compression is left out.
     ///
     /// `Accept-Encoding` is simplified to `gzip`: the compression layer would answer 406 where a client forbids the
     /// `identity` coding, after a write was carried out.
@@ -55,7 +55,7 @@ impl Edge {
     }
 }
 
-/// Whether a client takes gzip. RFC 9110, section 12.5.3.
+/// Whether a client accepts gzip. RFC 9110, section 12.5.3.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
     let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
@@ -83,7 +83,7 @@ fn weaken_tag(mut response: Response) -> Response {
     response
 }
 
-/// Streams whose lines are wanted as they come are left alone.
+/// Server-sent events and NDJSON are not compressed, since their lines should arrive at once.
 fn compression() -> CompressionLayer<impl tower_http::compression::Predicate + Send + Sync + 'static> {
     CompressionLayer::new().gzip(true).compress_when(
         SizeAbove::new(MIN_COMPRESSED_BYTES)
@@ -130,7 +130,7 @@ fn cors(origins: &Cors) -> Option<CorsLayer> {
 /// Origins whose scripts may call the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
-    /// Those of these origins; none if there are none.
+    /// These origins. The list may be empty.
     Of(Vec<HeaderValue>),
     /// All.
     Any,

@@ -1,8 +1,8 @@
 //! Makes text that somebody else wrote harmless on a terminal.
 //!
-//! Names, labels and files hold whatever their authors typed. Printed raw, an escape sequence clears the screen, a line
-//! break adds a row to a table, and a bidirectional control shows text in another order. Everything that the command
-//! line prints therefore passes through [`text`], [`json`] or [`Escaping`].
+//! Names, labels and files contain whatever their authors typed. Printed raw, an escape sequence clears the screen, a
+//! line break adds a row to a table, and a bidirectional control shows text in another order. Everything that the
+//! command line prints therefore passes through [`text`], [`json`] or [`Escaping`].
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,7 +15,7 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON text with the same content. `serde_json` escapes control characters below U+0020; this escapes the others.
-/// They can only stand inside of strings, where JSON allows the escape.
+/// These can only occur in strings, where JSON allows the escape.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     replaced(text, |character, escaped| {
         // Writing to a string does not fail.

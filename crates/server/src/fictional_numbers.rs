@@ -92,14 +92,15 @@ const AREA_CODES: [(&str, &[u16]); 51] = [
     ("WY", &[307]),
 ];
 
-/// Loads all of them into a pool that holds no number at all; leaves any other pool as it is, so that an operator who
-/// has loaded numbers before the first start gets only those.
+/// Loads all of them into an empty pool, and leaves any other pool as it is. So an operator who has loaded numbers
+/// before the first start gets only those.
 pub async fn load_into_empty_pool(pool: &PgPool) -> anyhow::Result<()> {
     let mut transaction = pool.begin().await?;
     if !is_empty(&mut transaction).await? {
         return Ok(());
     }
-    // Keeps out another first start and another load. Either may have been faster, hence the second look.
+    // The lock keeps out another first start and another load. One of these may have filled the pool before, so it is
+    // checked again.
     sqlx::query("lock table phone_number_pool in share row exclusive mode")
         .execute(&mut *transaction)
         .await?;

@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-/// How every name begins.
+/// The prefix of every name.
 const PREFIX: &str = "identityd";
 
 /// How long the database may take to answer before the rest is shown without it.
@@ -40,9 +40,9 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Whose connections are shown.
+    /// The pool whose connections are counted.
     pool: PgPool,
-    /// Of which the database is asked.
+    /// The pool for queries.
     own_pool: PgPool,
     tls: Option<Tls>,
     free_numbers: FreeNumbers,
@@ -83,7 +83,7 @@ impl Metrics {
             gauge(&mut present, name, help, expires_at.unix_timestamp());
         }
         let seen = tokio::time::timeout(DATABASE_TIMEOUT, self.look()).await;
-        // The request that needed the database has logged why it is away.
+        // A request that needs the database logs why it cannot be reached.
         let seen = seen.ok().and_then(Result::ok);
         gauge(&mut present, "database_up", "Whether the database answers", i64::from(seen.is_some()));
         if let Some(seen) = seen {
@@ -115,7 +115,7 @@ impl FreeNumbers {
     }
 }
 
-/// The route on which it is shown. It asks for no key, and tells no name or id of anybody.
+/// The route on which it is shown. It needs no key, and shows no name and no id.
 pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(show))
@@ -263,7 +263,7 @@ impl EncodeLabelValue for Phase {
 
 type Gauges = Family<ReadModel, Gauge>;
 
-/// One gauge for each thing that is known of a read model.
+/// The gauges of read models.
 #[derive(Default)]
 struct ReadModels {
     lag: Gauges,
@@ -286,8 +286,8 @@ impl ReadModels {
             gauges.get_or_create(&label).set(value);
         };
         let seconds = |moment: Option<time::OffsetDateTime>| moment.map(time::OffsetDateTime::unix_timestamp);
-        // A live table is written in the transaction of the events it folds, so it stands at the head; one that is missing
-        // or of another version than this software's has all of the log before it.
+        // A live table is written in the transaction of its events, so it is at the head. A table that is missing, or
+        // of another version than this software, has to read the whole log.
         let is_current = entry.is_there && entry.version == table.version();
         set(&self.lag, if is_current { 0 } else { head });
         set(&self.version, entry.version.into());

@@ -1,8 +1,8 @@
 //! Loading the number pool from a file of the operator.
 //!
 //! All or nothing: a file with one bad line loads no number, so that a corrected file can simply be loaded again. A
-//! number that the pool already holds is a bad line too. Passing over it would hide that its state differs, or that
-//! the wrong file was given.
+//! number that the pool already holds is a bad line too. Skipping it would hide that its state differs, or that the
+//! wrong file was given.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +18,7 @@ pub struct PoolNumber {
     pub state: String,
 }
 
-/// The numbers of one file, each with the line it stands on. No number is there twice.
+/// The numbers of one file, each with the number of its line. No number is there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberFile {
     entries: Vec<(usize, PoolNumber)>,
@@ -54,7 +54,7 @@ impl NumberFile {
     }
 }
 
-/// Puts numbers into the pool, passes over those that it holds, and returns the ones that were new.
+/// Puts numbers into the pool, skips those that the pool has, and returns the new ones.
 pub(crate) async fn insert_new(
     connection: &mut sqlx::PgConnection,
     entries: &[PoolNumber],

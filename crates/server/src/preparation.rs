@@ -43,9 +43,9 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
     Preparation { read_model: table.name(), phase, done, total }
 }
 
-/// Rebuilds until nothing is outdated, and says so on `told`, which says already what was found before this began; or
-/// until it is told to stop. A rebuild that another process is at is waited for. One that fails is tried again, since
-/// nothing can be answered without it; if connections were short, with half as many workers.
+/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds and the end; it has the
+/// first announcement already. If another process rebuilds a read model, this waits. A rebuild that fails is tried
+/// again, since no request can be answered without it; if Postgres had too few connections, with half as many workers.
 pub(crate) async fn run(
     pool: PgPool,
     primary: Primary,
@@ -85,7 +85,7 @@ async fn attempt(
             return true;
         }
         Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "cannot look read models up");
+            tracing::error!(error = &error as &dyn Error, "cannot look up the read models");
             return false;
         }
     };
@@ -103,14 +103,14 @@ fn is_short_of_connections(error: &JobError) -> bool {
     code.is_some_and(|code| code == "53300")
 }
 
-/// The error of the database that a job failed with, if it was one.
+/// The error of the database with which a job failed, if there is one.
 fn of_database(error: &JobError) -> Option<&sqlx::Error> {
     let mut chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
     chain.find_map(|error| error.downcast_ref())
 }
 
 async fn rest(stop: &mut watch::Receiver<bool>) {
-    // Told to stop, there is nothing to wait for.
+    // This also ends when the service is told to stop.
     drop(tokio::time::timeout(RETRY_INTERVAL, stop.wait_for(|stop| *stop)).await);
 }
 
@@ -186,7 +186,7 @@ async fn make_ready_table_live(
     }
 }
 
-/// Tells how far a rebuild is, until it is given up.
+/// Announces the progress of a rebuild, until it is cancelled.
 async fn pass_on(
     table: &dyn Table,
     mut seen: watch::Receiver<Progress>,

@@ -21,8 +21,8 @@ pub(crate) struct Retention {
     pub(crate) webhooks: Duration,
 }
 
-/// Deletes what is older than `retention`, now and from time to time. A failure is tried again the next time: what is kept
-/// for too long does no harm.
+/// Deletes rows that are older than `retention`, at the start and then once an hour. After a failure it is tried again
+/// an hour later: rows that are kept for too long do no harm.
 pub(crate) async fn run(pool: PgPool, primary: Primary, retention: Retention) -> Infallible {
     loop {
         let prune = async {

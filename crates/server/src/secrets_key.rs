@@ -37,7 +37,7 @@ impl SecretsSettings {
     }
 
     /// The key. The first start makes one in the data directory. No key is made for a database that has sealed secrets
-    /// already: it would open none of them.
+    /// already: a new key would open none of them.
     pub(crate) async fn load(&self, pool: &PgPool) -> anyhow::Result<SecretsKey> {
         if let Some(key) = self.existing()? {
             return Ok(key);
@@ -50,7 +50,7 @@ impl SecretsSettings {
             bail!("{}", self.missing());
         }
         self.make().with_context(|| format!("cannot keep a secrets key in {file}"))?;
-        self.existing()?.context("the secrets key is gone as soon as it is made")
+        self.existing()?.context("the secrets key was made, and has disappeared since")
     }
 
     fn existing(&self) -> anyhow::Result<Option<SecretsKey>> {

@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct SendingWebhooks([(oneshot::Sender<()>, JoinHandle<()>); 3]);
 
 impl SendingWebhooks {
-    /// Starts them. They begin when the service is ready: read models of an older version do not say who gets what.
+    /// Starts them. They begin when the service is ready: read models of an older version may not tell which
+    /// subscription gets which event.
     pub(crate) fn start(
         webhooks: Webhooks,
         head: &watch::Receiver<Head>,
@@ -26,7 +27,7 @@ impl SendingWebhooks {
     ) -> Self {
         let fan_out = {
             let (webhooks, head, log) = (webhooks.clone(), head.clone(), log.clone());
-            // It ends because nobody tells it of the log any more.
+            // The fan-out ends when the channel of the head is closed.
             spawn(readiness, primary, move |_| webhooks.fan_out(head.clone(), log.clone()).run())
         };
         let dispatcher = {
@@ -93,7 +94,7 @@ async fn run<Task: Future<Output = ()>>(
             ended = &mut task => if ended.is_ok() { return },
             _ = &mut stop => {
                 let _: Result<(), ()> = stop_task.send(());
-                // Whether it ended or was given up, this is the end.
+                // The result only says whether it ended or was cancelled.
                 let _: Result<(), Silent> = task.await;
                 return;
             }

@@ -1,4 +1,4 @@
-//! Composition: starts database, log, read models and listeners together, and stops them in good order.
+//! Composition: starts database, log, read models and listeners, and stops them in the right order.
 
 mod following;
 mod listeners;
@@ -39,16 +39,16 @@ use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::{database, preparation, retention};
 
-/// How many connections answer probes and metrics, so that those do not queue behind clients.
+/// How many connections are for probes and metrics, so that these do not wait behind clients.
 const OWN_CONNECTIONS: u32 = 1;
 
-/// How many connections queue webhooks and write what became of them, so that those do not compete with clients.
+/// How many connections are for the queue and the deliveries of webhooks, so that these do not compete with clients.
 const WEBHOOK_CONNECTIONS: u32 = 3;
 
 /// How long a pool may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a live stream is silent at most.
+/// After how long without an event a live stream sends a comment.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The settings of a service.
@@ -72,15 +72,15 @@ pub struct ServiceSettings {
     pub secrets: SecretsSettings,
     /// Settings of connections and requests.
     pub wire: WireSettings,
-    /// What may be used up.
+    /// Quotas.
     pub quotas: QuotaSettings,
     /// How Postgres is used.
     pub postgres: PostgresSettings,
-    /// How long a write under an `Idempotency-Key` is answered again.
+    /// How long the answer to a write with an `Idempotency-Key` is stored for repetitions.
     pub idempotency_retention: Duration,
     /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
-    /// How long a live stream is silent at most: [`HEARTBEAT`], but for tests.
+    /// After how long without an event a live stream sends a comment: [`HEARTBEAT`], except in tests.
     pub heartbeat: Duration,
     /// Where webhooks may be sent, and when.
     pub webhooks: identity_webhooks::Settings,
@@ -171,22 +171,22 @@ impl Service {
         })
     }
 
-    /// Where it listens.
+    /// The address of the API.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where `/metrics` is, if it could be served.
+    /// The address of `/metrics`, if it could be served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// Whether it is spoken to over TLS.
+    /// Whether the API is served over TLS.
     pub fn speaks_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// What a URL of it begins with.
+    /// The scheme of its URLs.
     pub fn scheme(&self) -> &'static str {
         if self.speaks_tls() { "https" } else { "http" }
     }
@@ -196,7 +196,7 @@ impl Service {
         self.tls.as_ref().map_or(Ok(()), Tls::reload)
     }
 
-    /// Returns when the service answers. If it never will, because it was told to stop, this does not return.
+    /// Returns when the service answers requests. If the service is stopped before, this never returns.
     pub async fn ready(&self) {
         let mut readiness = self.readiness.clone();
         if readiness.wait_for(Option::is_none).await.is_err() {
@@ -204,24 +204,25 @@ impl Service {
         }
     }
 
-    /// Stops accepting and lets running requests end. When the last request has dropped its handle of the log, the
-    /// committer commits the commands that wait, and ends.
+    /// Stops accepting connections, and lets running requests end. When the last request has dropped its handle of the
+    /// log, the committer commits the waiting commands, and ends.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         self.pruning.abort();
-        // Their leases end at once, although a request may take longer.
+        // Called before the servers are awaited, so that the leases of deliveries end at once, although requests may
+        // take longer.
         let sending = self.sending.stop();
         self.following.stop().await?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
         sending.ended().await?;
-        // No request uses a key any more.
+        // No request is running any more, so no use of a key is noted after this.
         self.keeping_uses.stop().await?;
         self.preparing.await.context("the rebuild of read models was cut off")?;
-        self.feeding.await.context("the news of organizations were cut off")?;
-        self.finding.await.context("the search for identities was cut off")?;
-        self.finding_keys.await.context("the search for keys was cut off")?;
+        self.feeding.await.context("the task that tells of new events was cut off")?;
+        self.finding.await.context("the task that finds identities was cut off")?;
+        self.finding_keys.await.context("the task that finds keys was cut off")?;
         self.committer.await.context("the committer was cut off")?;
         self.signing.stop().await?;
         for pool in &self.pools {
@@ -234,11 +235,11 @@ impl Service {
 /// Closes the connections of a pool. One that still waits for a database which hangs ends with the process.
 async fn close(pool: &PgPool) {
     if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
-        tracing::warn!("a connection to the database does not close and is left to itself");
+        tracing::warn!("a connection to the database does not close, and ends with the process");
     }
 }
 
-/// The task that keeps when keys were last used.
+/// The task that stores when keys were last used.
 #[derive(Debug)]
 struct KeepingUses {
     stop: oneshot::Sender<()>,
@@ -251,10 +252,10 @@ impl KeepingUses {
         Self { stop, task: tokio::spawn(uses.run(pool, async move { drop(stopped.await) })) }
     }
 
-    /// Keeps the last uses and ends.
+    /// Stores the last uses and ends.
     async fn stop(self) -> anyhow::Result<()> {
         let _: Result<(), ()> = self.stop.send(());
-        self.task.await.context("the notes of used keys were cut off")
+        self.task.await.context("the task that stores uses of keys was cut off")
     }
 }
 
@@ -278,9 +279,9 @@ impl Signing {
     }
 }
 
-/// Whether requests are answered: not while read models of an older version wait to be rebuilt.
+/// The channel of [`Readiness`]. Requests are not answered while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
-    let outdated = preparation::outdated(pool).await.context("cannot look read models up")?;
+    let outdated = preparation::outdated(pool).await.context("cannot look up the read models")?;
     Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
 }
 
@@ -297,7 +298,7 @@ fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &
     (log, committer.before_readers(pool.clone()).observed_by(Arc::new(cache.clone())))
 }
 
-/// With one name for both, a tunnel can have the address of a host of the mail domain.
+/// If both have the same name, a tunnel can have the address of a host of the mail domain.
 fn warn_of_equal_domains(settings: &ServiceSettings) {
     if settings.mail_domain == settings.tunnel_zone {
         tracing::warn!(domain = settings.mail_domain, "mail_domain and tunnel_zone are the same: use two");

@@ -1,7 +1,10 @@
 //! Settings: flags over environment over file over default.
 //!
-//! Flags and environment are one layer, merged by clap; the file is the other. Nothing else in identityd reads the
-//! environment, and no database URL is ever printed, since it may hold a password.
+//! Flags and environment are one layer, merged by clap; the file is the other. No database URL is ever printed, since
+//! it may contain a password.
+//!
+//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and
+//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in `private_postgres/binaries`.
 
 mod postgres;
 mod quotas;
@@ -43,7 +46,7 @@ const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 /// The place of the data, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct DatabaseFlags {
-    /// Folder of keys, and of the private Postgres where there is no database URL [default: .identityd]
+    /// Folder of keys and, without a database URL, of the private Postgres [default: .identityd]
     #[arg(long, global = true, env = "IDENTITYD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
@@ -76,7 +79,7 @@ pub struct SecretsFlags {
     pub secrets_key_file: Option<PathBuf>,
 }
 
-/// How to serve, as flags and environment say.
+/// How to serve, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct ServeFlags {
     /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
@@ -103,7 +106,7 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub wire: WireLayer,
 
-    /// What may be used up.
+    /// Quotas.
     #[command(flatten)]
     pub quotas: QuotaLayer,
 
@@ -115,7 +118,8 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub webhooks: WebhookLayer,
 
-    /// Hours for which a write under an Idempotency-Key is answered again, at least 24 [default: 24]
+    /// Hours for which a repetition of a write with an Idempotency-Key gets the stored answer, at least 24 [default:
+    /// 24]
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
 
@@ -124,7 +128,7 @@ pub struct ServeFlags {
     pub trust_checkpoints: Option<bool>,
 }
 
-/// The settings file: TOML, every key optional, named as the flags are but with underscores.
+/// The settings file: TOML. Every key is optional, and has the name of its flag with underscores.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsFile {
@@ -151,7 +155,7 @@ pub struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// Reads the file, or an empty one where none is given.
+    /// Reads the file. Without a path, no setting is set.
     pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text =
@@ -159,8 +163,8 @@ impl SettingsFile {
         Self::parse(&text).with_context(|| format!("cannot use the settings in {}", path.display()))
     }
 
-    /// Parses the text of the file. The error names the line and the key but never shows the line, since the parser's
-    /// own picture of it would print a password.
+    /// Parses the text of the file. The error names the line and the key. It never shows the text of the line, which
+    /// may be a password.
     fn parse(text: &str) -> anyhow::Result<Self> {
         toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
@@ -235,20 +239,20 @@ pub struct ServeSettings {
     pub description_limit: usize,
     /// Settings of connections and requests.
     pub wire: WireSettings,
-    /// What may be used up.
+    /// Quotas.
     pub quotas: QuotaSettings,
     /// How Postgres is used.
     pub postgres: PostgresSettings,
     /// Where webhooks may be sent, and when.
     pub webhooks: identity_webhooks::Settings,
-    /// How long a write under an `Idempotency-Key` is answered again.
+    /// How long the answer to a write with an `Idempotency-Key` is stored for repetitions.
     pub idempotency_retention: Duration,
     /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
 }
 
 impl ServeSettings {
-    /// Merges the layers and checks what comes out; an error names the key.
+    /// Merges the layers and checks the result; an error names the key.
     pub fn resolve(flags: ServeFlags, file: SettingsFile) -> anyhow::Result<Self> {
         Ok(Self {
             listen: flags.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
@@ -280,7 +284,7 @@ fn description_limit(characters: Option<usize>) -> anyhow::Result<usize> {
     Ok(characters)
 }
 
-/// Clients are promised a day.
+/// The contract promises clients a day.
 fn idempotency_retention(hours: Option<u32>) -> anyhow::Result<Duration> {
     let hours = hours.unwrap_or(DEFAULT_IDEMPOTENCY_RETENTION_HOURS);
     ensure!(
@@ -290,7 +294,7 @@ fn idempotency_retention(hours: Option<u32>) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR))
 }
 
-/// Domains are compared and concatenated as text, so they have to be in the one spelling.
+/// Domains are compared and concatenated as text, so each has to be in its normal spelling.
 fn domain(key: &str, given: Option<String>, default: &str) -> anyhow::Result<String> {
     let name = given.unwrap_or_else(|| default.to_owned());
     let valid = name.len() <= 253 && name.split('.').all(is_label);

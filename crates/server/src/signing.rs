@@ -1,4 +1,4 @@
-//! The key that signs checkpoints. It and the last checkpoints that were signed are in the folder `signing` of the data
+//! The key that signs checkpoints. The key and the last signed checkpoints are in the folder `signing` of the data
 //! directory.
 
 use std::fs::{self, File};
@@ -119,8 +119,8 @@ impl SigningSettings {
         Ok(Replacement { logs, key, introduction })
     }
 
-    /// The key that is to replace the present one. One that is left from an attempt that was given up may be known to others by
-    /// now, so another one is made, unless the present key has introduced it.
+    /// The key that is to replace the present one. A key that is left from an earlier attempt may have become known
+    /// since, so another one is made, unless the present key has introduced it.
     fn next_key(&self, given: Option<&Path>, is_introduced: bool) -> anyhow::Result<SigningKey> {
         match (&self.key, given) {
             (None, None) => {
@@ -165,7 +165,7 @@ impl SigningSettings {
         let file = folder.join(file);
         let made = key_file::make(&file, &SigningKey::from_seed(&seed).expose().into());
         made.with_context(|| format!("cannot keep a signing key in {}", folder.display()))?;
-        key_of(&file)?.context("the signing key is gone as soon as it is made")
+        key_of(&file)?.context("the signing key was made, and has disappeared since")
     }
 }
 

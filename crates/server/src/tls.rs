@@ -1,4 +1,4 @@
-//! TLS: a certificate and its key, read from files, and read again when the operator says so.
+//! TLS: a certificate and its key, read from files, and read again on SIGHUP.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone)]
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Until when it is valid, if it says so in a way that is understood.
+    /// Until when it is valid, if that can be read from it.
     expires_at: Option<OffsetDateTime>,
 }
 

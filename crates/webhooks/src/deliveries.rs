@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::Webhooks;
 use crate::attempt::Attempt;
-use crate::dispatcher::Target;
+use crate::credentials::Sealed;
+use crate::dispatcher::{Target, Unsent};
 use crate::queue::records::COLUMNS;
 pub use crate::queue::records::Delivery;
 
@@ -112,7 +113,8 @@ pub struct Repeatable {
     delivery: Delivery,
     /// `None` if the subscription is gone or disabled.
     present_url: Option<String>,
-    has_auth_token: Option<bool>,
+    #[sqlx(flatten)]
+    sealed: Sealed,
     now: OffsetDateTime,
 }
 
@@ -124,11 +126,12 @@ pub async fn find(
     id: Uuid,
 ) -> Result<Option<Repeatable>, sqlx::Error> {
     sqlx::query_as(&format!(
-        "select delivery.*, subscription.url as present_url, has_auth_token, now() as now
+        "select delivery.*, subscription.url as present_url, now() as now, {}
          from (select {COLUMNS} from webhook_deliveries
                where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)) as delivery
          left join read_model.webhook_subscriptions as subscription
-              on subscription.id = endpoint_id and status = 'active'"
+              on subscription.id = endpoint_id and status = 'active'",
+        Sealed::columns("delivery.identity_id", "delivery.endpoint_id")
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())
@@ -162,12 +165,8 @@ impl Webhooks {
             return Err(ReplayError::SubscriptionGone);
         };
         let id = ids::mint();
-        let Delivery { endpoint_id, identity_id, .. } = *delivery;
-        let has_auth_token = repeatable.has_auth_token.unwrap_or_default();
-        let organization_id = &delivery.organization_id;
-        let target = Target { url, organization_id, endpoint_id, identity_id, has_auth_token };
-        let sent = self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, *now).await;
-        let attempt = sent.map_err(|error| ReplayError::Unsent(error.into()))?;
+        let attempt = self.attempt(repeatable, url, id).await;
+        let attempt = attempt.map_err(|error| ReplayError::Unsent(error.into()))?;
         self.delivering.metrics.count(attempt.outcome());
         let replayed = replayed(delivery, id, url, &attempt, *now);
         if insert(&self.delivering.pool, &replayed, delivery.id).await? {
@@ -175,6 +174,14 @@ impl Webhooks {
         }
         let is_there = is_there(&self.delivering.pool, delivery.id).await?;
         Err(if is_there { ReplayError::SubscriptionGone } else { ReplayError::DeliveryGone })
+    }
+
+    async fn attempt(&self, repeatable: &Repeatable, url: &str, id: Uuid) -> Result<Attempt, Unsent> {
+        let Repeatable { delivery, sealed, now, .. } = repeatable;
+        let secrets = &self.delivering.secrets_key;
+        let credentials = sealed.open(secrets, delivery.identity_id, delivery.endpoint_id)?;
+        let target = Target { url, organization_id: &delivery.organization_id, credentials };
+        self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, *now).await
     }
 }
 

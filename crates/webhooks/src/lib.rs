@@ -3,6 +3,7 @@
 //! # Code map
 //! - [`address`]: which URLs and addresses may be reached. `connector`: connections to those and to no others.
 //! - [`signature`]: the headers by which a receiver knows who sends.
+//! - `credentials`: what a delivery is signed with, and the token that it carries.
 //! - [`attempt`]: one POST and its answer.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
@@ -13,6 +14,7 @@
 pub mod address;
 pub mod attempt;
 mod connector;
+mod credentials;
 pub mod deliveries;
 mod disabling;
 mod dispatcher;
@@ -21,7 +23,6 @@ pub mod metrics;
 pub mod queue;
 pub mod schedule;
 pub mod signature;
-mod token;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -102,6 +102,23 @@ fn a_follower_sees_what_was_and_then_what_comes() {
 }
 
 #[test]
+fn neither_writes_nor_followers_depend_on_notifications() {
+    let world = World::new();
+    let beside = world.beside();
+    let there = beside.holder_of(world.admin_key());
+    let (mut here_seen, mut there_seen) = (Follower::default(), Follower::default());
+    let mut here = here_seen.connect(&world.admin(), "/events");
+    let mut elsewhere = there_seen.connect(&there, "/events");
+    let renamed = "alter function pg_catalog.pg_notify(text, text) rename to pg_notify_elsewhere";
+    world.database().execute(renamed);
+    world.admin().create("alpha");
+    for (seen, stream) in [(&mut here_seen, &mut here), (&mut there_seen, &mut elsewhere)] {
+        seen.take_until(stream, 3);
+    }
+    assert_eq!(here_seen.seen, there_seen.seen);
+}
+
+#[test]
 fn a_follower_may_begin_anywhere_and_follow_one_identity() {
     let world = World::new();
     let admin = world.admin();

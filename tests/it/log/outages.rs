@@ -39,7 +39,7 @@ fn after_its_connection_was_cut_the_committer_goes_on() {
     wait(async {
         let work = async move {
             log.append(create(desk, "harbor-desk")).await.unwrap();
-            assert_eq!(cut(pool).await, 1);
+            assert_ne!(cut(pool).await, 0);
             let during = acknowledged(log.append(describe(desk, "during")).await);
             let after = log.append(describe(desk, "after")).await.unwrap();
             let expected = 1 + during.map_or(0, |_| 1) + 1;

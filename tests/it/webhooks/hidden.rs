@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::deliveries::{DELIVERIES, deliveries, eventually_delivered, fanned_out, listen, settings};
+use super::deliveries::{DELIVERIES, deliveries, eventually_delivered, fanned_out, listen, sent, settings};
 use super::receiver::{Reaction, Receiver};
 use super::refused;
 use crate::harness::{Caller, World, eventually, text, wait};
@@ -65,7 +65,7 @@ fn viewers_are_told_of_a_pause_and_paused_viewers_of_nothing() {
     let own = receiver.wait_for(1).len();
     let set = |handle: &str, status: &str| {
         admin.change(handle, &json!({ "status": status })).ok();
-        fanned_out(&world);
+        sent(&world);
     };
     set("alpha", "paused");
     // What it could not see is not taken from it.
@@ -76,7 +76,7 @@ fn viewers_are_told_of_a_pause_and_paused_viewers_of_nothing() {
     set("alpha", "active");
     set("bravo", "paused");
     admin.remove("alpha");
-    fanned_out(&world);
+    sent(&world);
     set("bravo", "active");
     let arrived = receiver.wait_for(own + 4);
     let mut told: Vec<Value> = arrived.into_iter().skip(own).map(|one| one.json()).collect();

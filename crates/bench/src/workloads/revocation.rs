@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::arena::Arena;
-use crate::ours::{self, Ours};
+use crate::ours::{self, Ours, ask};
 use crate::results::{Bound, Results};
 use crate::scale::Scale;
 
@@ -56,19 +54,4 @@ async fn until(address: SocketAddr, path: &str, key: &str, status: u16) -> anyho
         ensure!(since.elapsed() < MAX_WAIT, "{path} is not answered with {status}");
     }
     Ok(since.elapsed())
-}
-
-/// The status of an answer.
-async fn ask(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> anyhow::Result<u16> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    status.context("an answer without a status")
 }

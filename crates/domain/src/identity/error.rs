@@ -51,7 +51,7 @@ pub enum IdentityError {
     /// The action on incoming calls needs an address that is missing.
     #[error("{0} is required by this incoming_call_action")]
     CallAddressMissing(&'static str),
-    /// Calls would be forwarded to no target, to two, or to one of another kind than is said.
+    /// Calls would be forwarded to no target, to two targets, or to a target that is not of `forwarding_target_type`.
     #[error("{0} does not agree with the target to which calls are forwarded")]
     ForwardingTargetUnclear(&'static str),
     /// A filter mode of the phone is given, and there is no phone number.

@@ -26,7 +26,7 @@ pub struct ChannelModes {
     pub outbound: FilterMode,
 }
 
-/// Wishes for the modes of a channel by direction. `None` leaves a direction as it is.
+/// New modes of a channel by direction. `None` leaves a direction as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Directions {
     /// For what comes in.
@@ -36,7 +36,7 @@ pub struct Directions {
 }
 
 impl Directions {
-    /// Whether nothing is wished for.
+    /// Whether there is no new mode.
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -59,7 +59,7 @@ impl ChannelModes {
         if inbound == outbound { Self::both(inbound) } else { Self { inbound, outbound, ..self } }
     }
 
-    /// The modes after a wish. What is said by direction goes before what is said for both.
+    /// The modes after a change. A new mode for one direction takes precedence over a new mode for both.
     #[must_use]
     pub fn after(self, shared: Option<FilterMode>, directions: Directions) -> Self {
         let inbound = directions.inbound.or(shared).unwrap_or(self.inbound);

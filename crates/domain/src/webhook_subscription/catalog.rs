@@ -22,7 +22,7 @@ pub const INCOMING_CALL: &str = "phone.incoming_call";
 /// The type that no subscription can have, since nobody but an admin may see an identity when it is created.
 pub const IDENTITY_CREATED: &str = "identity.created";
 
-/// The types of this service, with what they tell.
+/// The types of this service, and when an event of each happens.
 const OWN: [(&str, &str); 14] = [
     (
         IDENTITY_CREATED,
@@ -94,7 +94,7 @@ const OF_CHANNELS: [&str; 44] = [
     "slack.session_stopped",
 ];
 
-/// All types that there are.
+/// All types.
 pub fn all() -> impl Iterator<Item = EventType> {
     let own = OWN.into_iter().map(|(name, about)| EventType { name, about, is_sent: true });
     let about = "Not sent yet: this service does not carry this channel";

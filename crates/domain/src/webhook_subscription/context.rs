@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How much is sent along of mails, texts and calls. What is null is not sent along.
+/// How much is sent along of mails, texts and calls. A class that is `None` is not sent along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ContextConfig {
     /// Of mails.
@@ -21,12 +21,12 @@ pub struct ContextConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum ClassContext {
-    /// The last ones.
+    /// The last messages or calls.
     Count {
         /// How many.
         count: u8,
     },
-    /// Those of the last hours.
+    /// The messages or calls of the last hours.
     Window {
         /// How many hours.
         hours: u8,
@@ -34,8 +34,8 @@ pub enum ClassContext {
 }
 
 impl ClassContext {
-    /// The most that are sent along.
+    /// The largest count.
     pub const MAX_COUNT: u8 = 50;
-    /// The most hours of which something is sent along.
+    /// The largest number of hours.
     pub const MAX_HOURS: u8 = 168;
 }

@@ -1,4 +1,4 @@
-//! When a query began, compared with the invalidations of the cache.
+//! A ticket: when a query began, counted in invalidations of the cache.
 
 /// The number of the last invalidation before a query began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

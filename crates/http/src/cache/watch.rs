@@ -1,5 +1,6 @@
-//! The task that applies events of other processes to the cache. Each time it has read the log, the cache may be used for
-//! one second more, if the log was read from the primary. What it learns of the database besides goes to [`Primary`].
+//! The task that applies events of other processes to the cache. Each time it has read the log, the cache may be used
+//! for one second more, if the log was read from the primary. It also tells [`Primary`] whether the database answered,
+//! and whether it is the primary.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 /// revoked since.
 const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 
-/// How long the log may take to answer. What is known by then is older than what may be trusted; but who answers late is not
-/// silent.
+/// How long reading the log may take. After that the cache is not trusted any more, but a database that answers late
+/// does not count as silent.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The task. Run it with [`Watch::run`].
@@ -64,7 +65,8 @@ impl Watch {
             if !following {
                 self.forget_state();
             }
-            // A database that refuses connections is not asked for more of them than need be.
+            // Without a connection the pause is longer, so that a database that refuses connections is not flooded with
+            // attempts.
             let pause = if self.connected.is_some() { MIN_READ_INTERVAL } else { READ_INTERVAL };
             tokio::time::sleep(pause).await;
             if self.news(asked + READ_INTERVAL).await.is_err() {
@@ -94,7 +96,7 @@ impl Watch {
             }
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "answering without the cache");
-                // It may have no room for another connection.
+                // An error from Postgres is an answer, too: it may only have no room for another connection.
                 if matches!(error, ReadError::Database(sqlx::Error::Database(_))) {
                     self.primary.responded(asked);
                 } else {
@@ -119,7 +121,8 @@ impl Watch {
         let seen = &self.cache.0.seen;
         let seen_before = seen.load(Ordering::Acquire);
         let state = read::state(&mut connection, last.as_ref()).await?;
-        // Commits of this process may have been seen meanwhile, but those seen before are in the state.
+        // Commits of this process may have been applied while the log was read. Those applied before it are in the
+        // state that was read.
         let continues = state.position >= seen_before && last.is_some_and(|last| state.continues(&last));
         let seen_by_now = seen.load(Ordering::Acquire);
         if !continues || state.position - seen_by_now > MAX_APPLIED_EVENTS {

@@ -1,4 +1,4 @@
-//! What the service works with, as callers get at it.
+//! The state that all requests share. Handlers reach it through their caller.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
 
-/// What the service works with. Its fields are for callers alone.
+/// The state that all requests share. Only `caller` uses its fields.
 #[derive(Debug, Clone)]
 pub struct App(pub(super) Arc<Inner>);
 
@@ -47,43 +47,43 @@ pub(super) struct Inner {
     pub(super) seal: Seal,
 }
 
-/// What an [`App`] is put together from.
+/// The parts of an [`App`].
 #[derive(Debug)]
 pub struct Parts {
-    /// A migrated database.
+    /// Connections to the migrated database.
     pub pool: PgPool,
-    /// The same, for what the service itself has to know: it does not queue behind clients.
+    /// Connections for queries of the service itself, which do not wait behind those of clients.
     pub own_pool: PgPool,
-    /// Whether it answers, and is still the primary.
+    /// Whether the database answers, and is still the primary.
     pub primary: Primary,
-    /// Its log.
+    /// The log.
     pub log: Log,
-    /// Whoever signs it.
+    /// The signer of the log.
     pub signer: Signer,
-    /// What seals signing keys of identities.
+    /// The key under which signing keys and tokens of webhooks are sealed.
     pub secrets_key: SecretsKey,
-    /// How far the history of single organizations reaches. When nobody tells any more the service is stopping, and answers
-    /// that follow history end.
+    /// How far the history of each organization reaches. The feeds end when the service stops, and live streams end
+    /// with them.
     pub feeds: Feeds,
     /// The settings.
     pub settings: AppSettings,
     /// Whether requests are answered yet.
     pub readiness: Readiness,
-    /// Who finds single identities in it.
+    /// Finds identities that are not in the cache.
     pub finder: Finder<IdentityQuery>,
-    /// Who finds keys that are not in memory.
+    /// Finds keys that are not in the cache.
     pub key_finder: Finder<KeyId>,
-    /// What was read a moment ago.
+    /// Keys and identities in memory.
     pub cache: Cache,
     /// Notes which keys are used.
     pub key_uses: KeyUses,
-    /// Where webhooks may be sent, and how they are sent again.
+    /// Checks addresses of webhooks, and sends deliveries again.
     pub webhooks: Webhooks,
-    /// What is counted of requests.
+    /// The metrics of requests.
     pub metrics: Metrics,
 }
 
-/// What the wire has to know of the settings.
+/// The settings that requests depend on.
 #[derive(Debug, Clone, Default)]
 pub struct AppSettings {
     /// The platform's mail domain.
@@ -92,18 +92,18 @@ pub struct AppSettings {
     pub tunnel_zone: String,
     /// The longest description, in characters (D18).
     pub longest_description: usize,
-    /// What somebody may cost.
+    /// The limits on keys, organizations and addresses.
     pub limits: limits::Settings,
-    /// How long a request may take before its client is told to come again.
+    /// How long a request may take before it is answered 503.
     pub longest_request: Duration,
-    /// How long a live stream may be silent, so that whatever stands between does not take it for dead.
+    /// After how long without an event a live stream sends a comment, so that proxies do not close the connection.
     pub heartbeat: Duration,
     /// Where webhooks may be sent.
     pub webhook_policy: Policy,
 }
 
 impl App {
-    /// The service, put together. Requests are answered as soon as it is ready.
+    /// Puts the state together. Requests are answered once `readiness` says so.
     pub fn new(parts: Parts) -> Self {
         let limits = Limits::new(parts.settings.limits);
         let followers = Followers::new(parts.feeds.clone());
@@ -119,7 +119,7 @@ impl App {
         }))
     }
 
-    /// Refuses until the service is ready: what would be read may be of an older shape.
+    /// Refuses until the service is ready: before that, a read model may have the shape of an older version.
     pub(crate) fn must_be_ready(&self) -> Result<(), ApiError> {
         self.0
             .parts
@@ -135,7 +135,7 @@ impl App {
         if method.is_safe() { self.must_be_confirmed() } else { Ok(()) }
     }
 
-    /// The same for what is read by a request that may write.
+    /// The same whatever the method is: for reads that a write depends on.
     pub(crate) fn must_be_confirmed(&self) -> Result<(), ApiError> {
         if self.primary().may_be_stale() {
             return Err(ApiError::unavailable(&NotReady::Unconfirmed));
@@ -143,17 +143,17 @@ impl App {
         Ok(())
     }
 
-    /// What is known of the database.
+    /// Whether the database answers, and is still the primary.
     pub(crate) fn primary(&self) -> &Primary {
         &self.0.parts.primary
     }
 
-    /// What is counted of requests.
+    /// The metrics of requests.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.parts.metrics
     }
 
-    /// Keys of writes that are being answered.
+    /// The `Idempotency-Key`s of requests that are being answered.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight
     }
@@ -163,7 +163,7 @@ impl App {
         &self.0.parts.settings
     }
 
-    /// The key that a header presents, if it opens the door.
+    /// The key that a header presents, if it is valid. An invalid key is counted against the client's address.
     pub(super) async fn authenticate(
         &self,
         header: &HeaderValue,
@@ -179,13 +179,13 @@ impl App {
         Err(self.0.limits.refused(context.client))
     }
 
-    /// Takes the tokens that this request costs. It may ask who its caller is more than once, and pays once.
+    /// Takes the tokens that this request costs. A request may be authenticated more than once, and is charged once.
     pub(super) fn charge(&self, key: &KeyRow, context: &Context) -> Result<(), ApiError> {
         if context.standing.get().is_some() {
             return Ok(());
         }
         let Some((standing, wait)) = self.0.limits.take(key) else { return Ok(()) };
-        // Nobody else charges this request.
+        // `set` cannot fail: it was checked above, and one request is authenticated by one task.
         let _: Result<(), _> = context.standing.set(standing);
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
     }
@@ -242,12 +242,12 @@ impl App {
         Ok(found)
     }
 
-    /// Now, as what is kept in memory counts time.
-    pub(super) fn now(&self) -> Ticket {
+    /// The present value of the invalidation counter of the cache.
+    pub(super) fn ticket(&self) -> Ticket {
         self.0.parts.cache.ticket()
     }
 
-    /// Keeps an identity as a write has made it, for this viewer.
+    /// Puts an identity as a write has made it into the cache, for this viewer.
     pub(super) fn keep_identity(
         &self,
         began: Ticket,
@@ -258,14 +258,15 @@ impl App {
         self.0.parts.cache.keep_identity(began, name, viewer.agent_id(), found);
     }
 
-    /// Whether the database answers, takes writes and holds our tables; for the readiness probe, which has no key.
+    /// Whether the database answers, takes writes and has the tables of this software. For the readiness probe, which
+    /// has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
         self.0.probe.ask(&self.0.parts.own_pool, self.primary()).await
     }
 }
 
-/// The key of a long answer. It is looked at again before every piece: nothing is done for, or shown to, the holder of a key that
-/// was revoked, or has expired, meanwhile.
+/// The key of a request that takes long. It is checked again before every piece of the answer: if it was revoked or has
+/// expired meanwhile, nothing more is done or shown.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyCheck {
     app: App,
@@ -277,13 +278,13 @@ impl KeyCheck {
         Self { app: app.clone(), presented }
     }
 
-    /// How long the key is still valid, if nobody changes it; `None` if it is not valid any more.
+    /// How long the key remains valid unless it is changed; `None` if it is not valid any more.
     pub(crate) async fn remaining(&self) -> Result<Option<Duration>, FindError> {
         Ok(self.app.valid_key(self.presented).await?.map(|(_, remaining)| remaining))
     }
 }
 
-/// What a request with a good key needs to take its shares.
+/// Takes the shares of a request whose key is valid.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission {
     app: App,
@@ -299,17 +300,17 @@ impl Admission {
         Self { app: app.clone(), key: Arc::clone(key), presented, client, slot }
     }
 
-    /// Lets the request in: it counts from now on. Again and again, and it counts once.
+    /// Takes a share of the requests that are answered at the same time. Repeated calls take it once.
     pub(crate) fn enter(&self) -> Result<(), ApiError> {
         self.slot.fill(|| self.app.0.limits.request(&self.key))
     }
 
-    /// Takes the share of a body that is awaited.
+    /// Takes the share of a body that has not arrived yet.
     pub(crate) fn await_body(&self) -> Result<BodyShare, ApiError> {
         self.app.0.limits.body(&self.key, self.client)
     }
 
-    /// Lets the request in when its body has arrived, if its key is still valid.
+    /// Takes the share of a request whose body has arrived, if its key is still valid.
     pub(crate) async fn enter_with_body(&self) -> Result<(), ApiError> {
         let remaining = KeyCheck::new(&self.app, self.presented).remaining().await?;
         remaining.map_or_else(|| Err(ApiError::unauthorized()), |_| self.enter())

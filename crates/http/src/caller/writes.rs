@@ -1,4 +1,4 @@
-//! What a caller changes: commands to the log, in the name of the caller, and writes that are not in the log.
+//! The writes of a caller: commands to the log, and writes that are not in the log.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use super::Caller;
 use crate::cache::NameRef;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
-use crate::notices::noticed;
+use crate::notices::with_notices;
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
 use crate::revision::Revision;
 use crate::unconfirmed::Attempt;
 
-/// What a caller asks an aggregate of its organization for.
+/// A write to an aggregate of the caller's organization.
 #[derive(Debug)]
 pub(crate) struct Write {
     aggregate_id: Uuid,
     command: Command,
     /// Changes of the ciphertexts of the aggregate.
     ciphertexts: Vec<CiphertextChange>,
-    /// What is asked of another aggregate, and is carried out with it or not at all.
+    /// A write to another aggregate. Both are carried out or neither.
     companion: Option<Box<Self>>,
 }
 
@@ -50,8 +50,7 @@ impl Write {
 }
 
 impl Caller {
-    /// Asks an aggregate of the caller's organization for a change, in the caller's name, and answers with what `reply`
-    /// makes of it.
+    /// Sends a command to an aggregate of the caller's organization, in the caller's name. `reply` composes the answer.
     pub(crate) async fn write(
         &self,
         aggregate_id: Uuid,
@@ -75,7 +74,7 @@ impl Caller {
         self.carry_out(write, expected_version, reply).await
     }
 
-    /// The same for a whole write.
+    /// The same for a [`Write`], which may have ciphertexts and a companion.
     pub(crate) async fn carry_out(
         &self,
         write: Write,
@@ -106,7 +105,7 @@ impl Caller {
         }
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
-        Ok(noticed(response, &committed.events))
+        Ok(with_notices(response, &committed.events))
     }
 
     /// Begins the create of an identity with this body.
@@ -114,13 +113,14 @@ impl Caller {
         self.app.0.unconfirmed_creates.begin(self.key.id, body, id, &self.fate)
     }
 
-    /// What earlier creates with the same key and body would have made, if nobody knows whether they did.
+    /// The ids of identities that earlier creates with the same key and body may have made: their outcome is unknown.
     pub(crate) fn unconfirmed_creates(&self, body: &[u8]) -> Vec<Uuid> {
         self.app.0.unconfirmed_creates.find(self.key.id, body)
     }
 
-    /// Lets a write in that is not in the log, before anything is done. From then on nobody is told that it is not carried out.
-    pub(crate) fn begin_outside(&self) -> Result<(), ApiError> {
+    /// Begins a write that is not in the log, before it changes anything. From then on a timeout is answered with
+    /// `outcome_unknown`.
+    pub(crate) fn begin_write_outside_log(&self) -> Result<(), ApiError> {
         self.admission.enter()?;
         if self.idempotency.is_some() {
             self.app.0.limits.repeatable(&self.key)?;
@@ -129,13 +129,13 @@ impl Caller {
         Ok(())
     }
 
-    /// Ends such a write. Where Postgres does not confirm it, nobody knows whether it was done.
-    pub(crate) async fn end_outside(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
+    /// Commits such a write. If Postgres does not confirm the commit, the outcome is unknown.
+    pub(crate) async fn commit_outside_log(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
         transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
     }
 
-    /// Keeps the answer to a write that is not in the log for repetitions of the request, if it can be repeated. Whoever has a
-    /// transaction for the write keeps the answer in it.
+    /// Stores the answer to a write that is not in the log, for repetitions of the request, if it has an
+    /// `Idempotency-Key`. If the write has a transaction, that is the `executor`.
     pub(crate) async fn keep_answer(
         &self,
         executor: impl PgExecutor<'_>,
@@ -152,7 +152,7 @@ impl Caller {
         }
     }
 
-    /// A write as the log takes it.
+    /// The input of `Log::append` for a write.
     fn append(&self, write: Write) -> Append {
         Append {
             organization_id: self.key.organization_id.clone(),
@@ -169,7 +169,7 @@ impl Caller {
         }
     }
 
-    /// What history says of the caller and of this request.
+    /// The caller and the request, as history records them.
     fn metadata(&self) -> Metadata {
         let metadata = Metadata::new(&self.actor(), &self.request_id);
         match &self.idempotency {
@@ -178,8 +178,8 @@ impl Caller {
         }
     }
 
-    /// The version that a write to something expects whose version no read model keeps. Whoever writes to what is not
-    /// there is told just that.
+    /// The version that a write expects (`If-Match`), for aggregates whose version no read model has. If the aggregate
+    /// does not exist there is none, and the command is refused as not found.
     pub(crate) async fn expected_version(
         &self,
         headers: &HeaderMap,
@@ -197,7 +197,7 @@ impl Caller {
         }
     }
 
-    /// An identity that the caller writes to, to be shown in the answer.
+    /// The identity that a write changes and its answer shows.
     pub(crate) fn subject(&self, id: Uuid) -> Subject {
         Subject { organization_id: self.organization_id().to_owned(), viewer: self.viewer(), id }
     }

@@ -1,5 +1,5 @@
-//! What the other crates report, as errors of the API. Each mapping is an exhaustive `match`: a new error does not compile
-//! until its code is chosen.
+//! Errors of the other crates, as errors of the API. Each mapping is an exhaustive `match`: a new error does not
+//! compile until its code is chosen.
 
 use identity_domain::api_key::ApiKeyError;
 use identity_domain::identity::IdentityError;
@@ -147,9 +147,9 @@ impl From<Rejection> for ApiError {
     }
 }
 
-/// An id that this service has minted from random bits is in use. No client can bring that about.
+/// An id that this service generated is in use already. No client can cause that.
 fn id_in_use() -> ApiError {
-    ApiError::internal("an id that was minted is in use".to_owned())
+    ApiError::internal("a generated id is in use already".to_owned())
 }
 
 impl From<IdentityError> for ApiError {
@@ -197,14 +197,14 @@ impl From<IdentityError> for ApiError {
     }
 }
 
-/// The one conflict that published clients know by its code; they need the namespace beside it.
+/// Published clients know this conflict by its code, and read `blocking_namespace`.
 fn handle_unavailable(namespace: Namespace) -> ApiError {
     let code = Code::AgentHandleUnavailable;
     let message = "This agent handle is unavailable";
     ApiError::new(code, json!({ "code": code.as_str(), "message": message, "blocking_namespace": namespace }))
 }
 
-/// Clients recognize it by `error` inside `detail`, and print the inner `detail`.
+/// Published clients recognize this conflict by `error` inside `detail`, and print the inner `detail`.
 fn redundant_grant() -> ApiError {
     let text = "Every active identity already sees this one; revoke access first to narrow it";
     ApiError::new(

@@ -1,4 +1,4 @@
-//! What a client is told of an error, as clients of the hosted API know it. Contract, section 0.5.
+//! The member `detail` of an error, in the form that clients of the hosted API read. Contract, section 0.5.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::fault::Fault;
 
-/// A sentence; or an object with the code and what belongs to it; or what is wrong with the request.
+/// A sentence; or an object with the code and further fields; or a list of faults.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Detail {
@@ -15,7 +15,7 @@ pub(crate) enum Detail {
     /// An object with a machine code in it.
     #[schema(value_type = Object)]
     Coded(Value),
-    /// What is wrong with the request.
+    /// The faults of the request.
     Faults(Vec<Fault>),
 }
 
@@ -32,7 +32,7 @@ impl From<Value> for Detail {
 }
 
 impl Detail {
-    /// The same in one sentence.
+    /// The detail as one sentence, for `application/problem+json`.
     pub(crate) fn sentence(&self) -> &str {
         match self {
             Self::Text(text) => text,

@@ -1,5 +1,5 @@
-//! How much a key or an organization may do in a day of what uses up names and numbers, which all organizations share, or
-//! of what stays in the database for ever.
+//! Daily quotas, for keys and organizations: on writes that use up names and numbers, which all organizations share,
+//! and on writes that stay in the database for ever.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;

@@ -1,5 +1,5 @@
-//! What the signature of a handler says of its operation. Every extractor describes itself, so who may call, which
-//! parameters and headers count and what the body is can never differ between handler and document.
+//! Describes an operation from the signature of its handler. Every extractor describes itself, so handler and document
+//! cannot differ in who may call, which parameters and headers are read, and what the body is.
 
 use axum::Extension;
 use axum::extract::State;
@@ -11,10 +11,10 @@ use crate::form::{Form, ReadForm, Sent, insert};
 use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
 use crate::parameters::{Parameters, Query, ReadQuery};
 
-/// What is known of an operation from its handler's signature.
+/// The description of an operation, as far as it follows from the signature of its handler.
 #[derive(Debug, Default)]
 pub(crate) struct About {
-    /// Whose key is taken, in words; `None` if no key is needed.
+    /// Whose key is accepted, in words; `None` if no key is needed.
     pub(super) key: Option<&'static str>,
     /// The scopes that such a key may have.
     pub(super) scopes: &'static [&'static str],
@@ -22,19 +22,19 @@ pub(crate) struct About {
     pub(super) parameters: Vec<Value>,
     /// The body: the name of its schema, and the schema.
     pub(super) body: Option<(&'static str, Value)>,
-    /// What can go wrong before the handler runs, or in what its extractors hand out.
+    /// The errors of the extractors, and of reading the form or query that an extractor gives to the handler.
     pub(super) codes: Vec<Code>,
 }
 
 impl About {
-    /// Asks every extractor of a handler.
+    /// Collects the descriptions of all extractors of a handler.
     pub(crate) fn of<T>(handler: &impl DescribedHandler<T>) -> Self {
         let mut about = Self::default();
         handler.describe(&mut about);
         about
     }
 
-    /// Whether a parameter with this name is taken.
+    /// Whether the operation has a parameter with this name.
     pub(super) fn takes(&self, name: &str) -> bool {
         let reference = component(name);
         self.parameters.iter().any(|parameter| parameter["name"] == name || *parameter == reference)
@@ -53,14 +53,14 @@ impl About {
         ]);
     }
 
-    /// The same, where a valid key of another scope is refused.
+    /// The same, with `forbidden` for a valid key of another scope.
     fn needs_one_of(&mut self, whose: &'static str, scopes: &'static [&'static str]) {
         self.needs_key(whose, scopes);
         self.codes.push(Code::Forbidden);
     }
 }
 
-/// Gives the text of the document, which is made when somebody asks for it first.
+/// Returns the text of the OpenAPI document, which is made when it is requested for the first time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Document(pub(crate) fn() -> &'static str);
 
@@ -69,15 +69,15 @@ pub(super) fn component(name: &str) -> Value {
     json!({ "$ref": format!("#/components/parameters/{name}") })
 }
 
-/// An extractor that says what it takes.
+/// An extractor that describes what it reads.
 pub(crate) trait Describe {
-    /// Adds that to what is known of the operation.
+    /// Adds its part to the description of the operation.
     fn describe(about: &mut About);
 }
 
-/// A handler whose extractors all say what they take.
+/// A handler whose extractors all describe themselves.
 pub(crate) trait DescribedHandler<T> {
-    /// Adds what they say.
+    /// Adds the parts of all extractors.
     fn describe(&self, about: &mut About);
 }
 
@@ -117,14 +117,14 @@ describe! {
         about.parameters.push(component("Last-Event-ID"));
         about.codes.push(Code::ValidationFailed);
     }
-    // Which segments there are, the path says.
+    // The path of the operation names its segments.
     Segments<T> where T: Sized, |about| { about.codes.push(Code::NotFound) }
     Query<T> where T: ReadQuery, |about| {
         about.parameters.extend(Parameters::described::<T>());
         about.codes.push(Code::ValidationFailed);
     }
     Sent<T> where T: ReadForm, |about| {
-        let settings = AppSettings { longest_description: USUAL_DESCRIPTION, ..AppSettings::default() };
+        let settings = AppSettings { longest_description: DEFAULT_MAX_DESCRIPTION, ..AppSettings::default() };
         let mut schema = Form::describe(|form| T::read(form, &settings));
         let example: Value = serde_json::from_str(T::EXAMPLE).unwrap_or_default();
         insert(&mut schema, json!({ "examples": [example] }));
@@ -132,5 +132,5 @@ describe! {
     }
 }
 
-/// The longest description, in characters, unless the service is set otherwise.
-const USUAL_DESCRIPTION: usize = 10_000;
+/// The default of the setting for the longest description, in characters.
+const DEFAULT_MAX_DESCRIPTION: usize = 10_000;

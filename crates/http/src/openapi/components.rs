@@ -1,11 +1,11 @@
-//! What many operations share: path parameters, headers, tags, and how a key is sent.
+//! The components that many operations share: path parameters, headers, tags, and how a key is sent.
 
 use serde_json::{Value, json};
 
 use super::failure;
 use crate::code::Code;
 
-/// Everything that operations refer to but schemas.
+/// Everything that operations refer to, except schemas.
 pub(super) fn all() -> Value {
     json!({
         "parameters": parameters(),
@@ -54,7 +54,7 @@ fn headers() -> Value {
     })
 }
 
-/// What every path may answer to any request.
+/// The answers that any request may get, whatever its path.
 fn responses() -> Value {
     json!({
         "MethodNotAllowed": failure(&[Code::MethodNotAllowed], &["X-Request-Id", "Allow"]),

@@ -1,11 +1,11 @@
-//! Examples of what is answered: of a body, made from its schema, and of every error in both of its forms.
+//! Examples of answers: bodies, made from their schemas, and every error in both of its forms.
 
 use serde_json::{Map, Value, json};
 
 use crate::code::Code;
 use crate::form::insert;
 
-/// A body that fits a schema: the example that it has, its first variant, null where null is taken.
+/// A body that fits a schema: the example of the schema if it has one, its first variant, null where null is allowed.
 pub(super) fn of(schema: &Value, schemas: &Value) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let name = reference.rsplit('/').next().unwrap_or_default();
@@ -45,7 +45,7 @@ pub(super) fn error(code: Code) -> Value {
     with_common(code, json!({ "detail": detail(code) }))
 }
 
-/// The same by RFC 9457.
+/// The same error in the form of RFC 9457.
 pub(super) fn problem(code: Code) -> Value {
     let members = match detail(code) {
         Value::Array(faults) => {

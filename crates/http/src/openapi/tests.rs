@@ -64,7 +64,7 @@ fn json_is_the_first_of_several_media_types() {
 #[test]
 fn every_code_that_a_client_can_meet_is_met_somewhere() {
     let text = document();
-    // It is about requests that no client of HTTP sends.
+    // No client library sends requests that get this error.
     for code in Code::ALL.iter().filter(|code| **code != Code::HostRequired) {
         assert!(text.contains(&format!("`{}`: ", code.as_str())), "{code:?}");
     }
@@ -96,7 +96,7 @@ fn every_example_fits_its_shape() {
     let mut seen = BTreeSet::new();
     let mut fits = |schema: &Value, example: &Value| {
         count += 1;
-        // The same error is said again and again.
+        // Many operations have this error.
         if !seen.insert(format!("{schema} {example}")) {
             return;
         }

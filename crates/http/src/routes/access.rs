@@ -1,4 +1,5 @@
-//! Who may see an identity. Contract, section 4. Admins only, decided before anything is looked up (D7).
+//! Access to identities: who may see which. Contract, section 4. Only admins; that is checked before anything is looked
+//! up (D7).
 
 use std::sync::Arc;
 
@@ -42,9 +43,9 @@ pub(crate) async fn list_access(
     .await
 }
 
-/// Let an identity be seen
+/// Grant access to an identity
 ///
-/// By one viewer, or by everybody. Where everybody may see it already, the answer is the row that says so.
+/// For one viewer, or for everybody. If everybody may see the identity already, the answer is the existing row.
 #[utoipa::path(post, path = "/api/v1/identities/{agent_handle}/access", tag = "Visibility",
     responses((status = 201, description = "The row", body = AccessDocument)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessAlreadyGranted,
@@ -94,7 +95,8 @@ struct Granted {
 impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let Some(row) = new_row(committed) else {
-            // Nothing is written only where everybody may see it, and then there is no other row.
+            // A grant without an event means that everybody may see the identity already. Then the wildcard row is its
+            // only access row.
             let access = self.target.found(source, committed).await?.access;
             return Ok(Answer::text(StatusCode::CREATED, access));
         };
@@ -115,7 +117,7 @@ impl Granted {
 }
 
 impl NewBody {
-    /// The same with one access row more, the newest; or with this one alone, if it is everybody's.
+    /// Adds the newest access row. The wildcard row replaces all others.
     fn with_row(mut self, row: &AccessRow, document: &str) -> Self {
         let access = &mut self.found.access;
         if row.viewer_id.is_none() {
@@ -145,9 +147,9 @@ fn new_row(committed: &Committed) -> Option<AccessRow> {
     })
 }
 
-/// Let an identity be seen no more
+/// Revoke access to an identity
 ///
-/// Where everybody may see it, everybody but this viewer may from then on.
+/// If everybody may see the identity, everybody except this viewer may see it from then on.
 #[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}/access/{viewer_identity_id}", tag = "Visibility",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ViewerNotFound, Code::AccessNotFound]))))]

@@ -1,4 +1,4 @@
-//! Keys. Contract, section 9, and D12.
+//! API keys. Contract, section 9, and D12.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::reply::{Answer, Done, Reply, Source};
 
 /// Create an API key
 ///
-/// For an identity, or for auditing.
+/// An agent key, which is bound to an identity, or an auditor key.
 #[utoipa::path(post, path = "/api/v1/api-keys", tag = "API keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedApiKey<'static>)),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
@@ -48,7 +48,8 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> 
     };
     let id = ids::mint_random();
     let command = KeyCommand::Issue(Box::new(issue));
-    caller.write(id, Command::ApiKey(command), None, Shown { id, secret, status: StatusCode::CREATED }).await
+    let reply = KeyReply { id, secret, status: StatusCode::CREATED };
+    caller.write(id, Command::ApiKey(command), None, reply).await
 }
 
 /// Rotate an API key
@@ -71,11 +72,12 @@ pub(crate) async fn rotate_api_key(
     let secret = new_secret()?;
     let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
     let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
-    caller.write(id, command, expected, Shown { id, secret, status: StatusCode::OK }).await
+    caller.write(id, command, expected, KeyReply { id, secret, status: StatusCode::OK }).await
 }
 
-/// Whether the caller may rotate this key. An admin rotates the keys that it may issue, and its own; it does not prolong its
-/// own. The previous secret must not displace the latest one: after a leak it would lock its owner out.
+/// Refuses a rotation that the caller may not make. An admin may rotate the keys that it may issue and its own key, but
+/// may not change the expiry of its own. The previous secret may not rotate the key: somebody who had stolen it could
+/// lock the owner out.
 async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Result<(), ApiError> {
     let key = api_keys::find(caller.pool(), id).await?;
     let key = key.filter(|key| key.organization_id == caller.organization_id());
@@ -97,15 +99,16 @@ fn new_secret() -> Result<Secret, ApiError> {
     Secret::generate().map_err(|error| ApiError::internal(error.to_string()))
 }
 
-/// Answers with a key. Its text is shown once: whoever repeats the request gets the record, and is told why no more.
-struct Shown {
+/// Answers with a key. Its text is shown once: a repetition of the request gets the record, and a message in place of
+/// the text.
+struct KeyReply {
     id: Uuid,
     secret: Secret,
     status: StatusCode,
 }
 
 #[async_trait]
-impl Reply for Shown {
+impl Reply for KeyReply {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
         let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;
@@ -134,7 +137,7 @@ pub(crate) struct NewKey {
     expires_at: Option<Moment>,
 }
 
-/// What a key is asked for. Clients that know nothing of scopes leave it out and name an identity.
+/// The scope that a request asks for. Clients that do not know scopes leave it out and name an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum RequestedScope {
@@ -151,21 +154,21 @@ impl ReadForm for NewKey {
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let label = form.required("label", "What it is called", filled_text(255));
         let description = form.lenient("description", "What it is for", text(1000));
-        let about = "`agent` if absent. `auditor` reads history, and nothing else. `admin` is answered 403: admin keys come from \
-            the operator alone";
+        let about = "`agent` if absent. `auditor` reads history, and nothing else. `admin` is answered 403: only the \
+            operator issues admin keys";
         let scope = form.lenient("scope", about, choice());
         let about = "The identity that an agent's key acts as; 403 without one";
         let identity_id = form.lenient("scoped_identity_id", about, uuid());
         let message = "An auditor-scoped API key is not bound to an identity";
         form.excludes(("scope", "auditor"), "scoped_identity_id", message);
-        let about = "When it expires: in the future, and within ten years; it does not if absent";
+        let about = "When it expires: in the future, and within ten years; never if absent";
         let expires_at = form.lenient("expires_at", about, moment());
         Some(Self { label: label?, description, scope, identity_id, expires_at })
     }
 }
 
-/// How long the text that a key had stays valid after a rotation, unless the client says otherwise: a day.
-const USUAL_OVERLAP: Duration = Duration::from_hours(24);
+/// How long the previous text of a key stays valid after a rotation by default.
+const DEFAULT_OVERLAP: Duration = Duration::from_hours(24);
 
 /// Body of `POST /api-keys/{api_key_id}/rotate`. Contract, section 9.
 #[derive(Debug)]
@@ -179,16 +182,16 @@ impl ReadForm for Rotation {
     const EXAMPLE: &'static str = r#"{ "overlap_seconds": 3600 }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let about = "Seconds for which the text that the key had stays valid; 86400 if absent";
+        let about = "Seconds for which the previous text of the key stays valid; 86400 if absent";
         let overlap = form.lenient("overlap_seconds", about, whole_number(MAX_OVERLAP.as_secs()));
         let about =
             "When the key expires from now on: in the future, and within ten years; unchanged if absent";
         let expires_at = form.lenient("expires_at", about, moment());
-        Some(Self { overlap: overlap.map_or(USUAL_OVERLAP, Duration::from_secs), expires_at })
+        Some(Self { overlap: overlap.map_or(DEFAULT_OVERLAP, Duration::from_secs), expires_at })
     }
 }
 
-/// Admin keys come from the operator alone.
+/// Only the operator issues admin keys.
 fn allowed_scope(requested: Option<RequestedScope>, identity_id: Option<Uuid>) -> Result<Scope, ApiError> {
     match (requested, identity_id) {
         (Some(RequestedScope::Auditor), _) => Ok(Scope::Auditor),
@@ -229,7 +232,7 @@ pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError
 
 /// Revoke an API key
 ///
-/// At once; again if it was revoked before.
+/// It takes effect at once. To revoke a revoked key again changes nothing, and is answered 204, too.
 #[utoipa::path(delete, path = "/api/v1/api-keys/{api_key_id}", tag = "API keys",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::ApiKeyNotFound]))))]

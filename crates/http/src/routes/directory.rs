@@ -17,16 +17,17 @@ use crate::fault::Complaint;
 use crate::headers::IfNoneMatch;
 use crate::parameters::{Parameters, Query, ReadQuery, cursor, limit, text};
 
-/// How many identities a page has, unless the client says.
-const USUAL_LIMIT: u32 = 50;
+/// How many identities a page has by default.
+const DEFAULT_LIMIT: u32 = 50;
 
-/// What a cursor belongs to, besides the organization and the text that is looked for.
+/// The name of this list in its cursors, which also name the organization and the text that is searched for.
 const LIST: &str = "directory";
 
-/// List whom the key may see
+/// List the identities that the key may see
 ///
-/// Newest first, page by page: an agent sees itself and those that let it, an admin sees all. This is the list of identities
-/// under another name, for clients that know no other way to find their peers; nothing is reached over A2A.
+/// Newest first, page by page: an agent sees itself and the identities to which it has access, an admin sees all. This
+/// is the list of identities under another name, for clients that find their peers here. The service does not speak
+/// A2A.
 #[utoipa::path(get, path = "/api/v1/identities/a2a/directory", tag = "Directory",
     responses((status = 200, description = "A page of the directory", body = Directory)))]
 pub(crate) async fn list_directory(
@@ -36,8 +37,8 @@ pub(crate) async fn list_directory(
 ) -> Result<Response, ApiError> {
     let text = query.parameters().all("q").pop();
     let mut parameters = query.parameters();
-    let list = described(&caller, text.as_deref());
-    let wanted = Wanted::read(&mut parameters, |cursor| caller.seal().open(&list, cursor));
+    let list = cursor_scope(&caller, text.as_deref());
+    let wanted = DirectoryRequest::read(&mut parameters, |cursor| caller.seal().open(&list, cursor));
     parameters.finish()?;
     unless_known(&caller, &headers, async || answer(StatusCode::OK, &page(&caller, &list, &wanted).await?))
         .await
@@ -49,19 +50,19 @@ pub(crate) struct DirectoryQuery;
 
 impl ReadQuery for DirectoryQuery {
     fn describe(parameters: &mut Parameters) {
-        Wanted::read(parameters, |_| None);
+        DirectoryRequest::read(parameters, |_| None);
     }
 }
 
-/// What a client asks for.
-struct Wanted {
+/// The parameters of a request, parsed.
+struct DirectoryRequest {
     filter: Filter,
     limit: u32,
     after: Option<Place>,
 }
 
-impl Wanted {
-    /// Reads the parameters; `open` opens a cursor of this very list.
+impl DirectoryRequest {
+    /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
     fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
         let place = |cursor: &str| {
             let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
@@ -72,18 +73,18 @@ impl Wanted {
         let limit = parameters.one("limit", "At most so many; 50 if absent", limit());
         let about = "Where to go on: `next_cursor` of a page; needs the same `q`";
         let after = parameters.one("cursor", about, cursor(place));
-        Self { filter: Filter { text, ..Filter::default() }, limit: limit.unwrap_or(USUAL_LIMIT), after }
+        Self { filter: Filter { text, ..Filter::default() }, limit: limit.unwrap_or(DEFAULT_LIMIT), after }
     }
 }
 
-fn described<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
+fn cursor_scope<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
     [LIST, caller.organization_id()].into_iter().chain(text).collect()
 }
 
-/// A page. One identity more than it holds tells whether there is a next page. It also ends when its identities have the
-/// size of a page.
-async fn page(caller: &Caller, list: &[&str], wanted: &Wanted) -> Result<Directory, ApiError> {
-    let Wanted { filter, limit, after } = wanted;
+/// A page. It ends after `limit` identities, or when it has `PAGE_BYTES`. One identity more is read, to know whether
+/// there is a next page.
+async fn page(caller: &Caller, list: &[&str], wanted: &DirectoryRequest) -> Result<Directory, ApiError> {
+    let DirectoryRequest { filter, limit, after } = wanted;
     let (pool, organization_id) = (caller.pool(), caller.organization_id());
     let (viewer, most) = (caller.viewer(), limit + 1);
     let (mut listed, is_last) =
@@ -97,7 +98,7 @@ async fn page(caller: &Caller, list: &[&str], wanted: &Wanted) -> Result<Directo
 
 /// Get the card of an identity
 ///
-/// What the directory says of it.
+/// Its entry in the directory.
 #[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/a2a/card", tag = "Directory",
     responses((status = 200, description = "The card", body = Card)),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]

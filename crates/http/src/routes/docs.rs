@@ -1,5 +1,6 @@
-//! What the service says of itself: the OpenAPI document, and Swagger UI to read it and to try it out. Everything the page
-//! needs is in the binary, so it works without a network. Its addresses are relative, so it works behind a path prefix.
+//! The documentation that the service serves: the OpenAPI document, and Swagger UI to read it and to try it out.
+//! Everything the page needs is in the binary, so it works without a network. Its addresses are relative, so it works
+//! behind a path prefix.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,21 +15,21 @@ use crate::caller::Segments;
 use crate::error::ApiError;
 use crate::openapi::about::Document;
 
-/// Scripts, styles and connections of our own, and nothing else. Swagger UI needs no more than that but images that stand in
-/// its style as `data:`.
+/// Allows scripts, styles and connections of this origin only. Swagger UI also needs the images that its style sheet
+/// contains as `data:`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// This document
+/// Get the OpenAPI document
 #[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
-    responses((status = 200, description = "It", body = Object, content_type = "application/json")))]
+    responses((status = 200, description = "The document", body = Object, content_type = "application/json")))]
 pub(crate) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
     json_text(StatusCode::OK, text().to_owned())
 }
 
-/// A page to read this document and to try it out
+/// Get the page to read the OpenAPI document and to try it out
 #[utoipa::path(get, path = "/docs", tag = "Operation", operation_id = "docs_page",
-    responses((status = 200, description = "It", body = String, content_type = "text/html; charset=utf-8")))]
+    responses((status = 200, description = "The page", body = String, content_type = "text/html; charset=utf-8")))]
 pub(crate) async fn page() -> Response {
     served("text/html; charset=utf-8", include_str!("docs/page.html"))
 }
@@ -45,7 +46,7 @@ pub(crate) async fn asset(Segments(file): Segments<String>) -> Result<Response, 
     }
 }
 
-/// A file of Swagger UI. Most of them are kept compressed, which every browser takes.
+/// A file of Swagger UI. Most of them are stored compressed, and sent so: every browser accepts gzip.
 fn of_swagger_ui(name: &str) -> Result<Response, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
         let config = Config::new(["openapi.json"])

@@ -1,9 +1,8 @@
 //! History: the organization's events in the order in which they happened. One range, four representations, chosen by
-//! `Accept`; whoever names none of them gets a page of JSON.
+//! `Accept`; a request that names none of them gets a page of JSON.
 //!
-//! A handle stands for every identity that ever had it, with all that happened to each, before, while and after it was
-//! called so; `aggregate_id` tells them apart, and always works. A handle that nobody ever had is not found: an empty
-//! history would be taken for a complete one.
+//! A handle stands for every identity that ever had it, with the whole history of each. `aggregate_id` selects one
+//! identity. A handle that no identity ever had is answered 404: an empty history would look like a complete one.
 
 mod batch;
 mod live;
@@ -27,10 +26,10 @@ use crate::parameters::Query;
 
 /// Read history
 ///
-/// Oldest first. `Accept` chooses the form: a page as JSON or as `CloudEvents`, the whole as NDJSON with a trailer, or a
-/// live stream of server-sent events.
+/// Oldest first. `Accept` chooses the form: a page as JSON or as `CloudEvents`, the whole history as NDJSON with a
+/// trailer, or a live stream of server-sent events.
 #[utoipa::path(get, path = "/api/v1/events", tag = "History",
-    responses((status = 200, description = "A page; or the whole", content(
+    responses((status = 200, description = "A page, or the whole history", content(
         (EventPage = "application/json"),
         (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
@@ -49,9 +48,9 @@ pub(crate) async fn list_events(
 
 /// Read the history of an identity
 ///
-/// Of every identity that ever had the handle.
+/// The history of every identity that ever had the handle.
 #[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/events", tag = "History",
-    responses((status = 200, description = "A page; or the whole", content(
+    responses((status = 200, description = "A page, or the whole history", content(
         (EventPage = "application/json"),
         (Vec<CloudEvent> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"),
@@ -80,7 +79,7 @@ async fn answer(
     let response = match representation {
         Representation::Page => page::json(range.await?, caller.pool()).await?,
         Representation::CloudEvents => page::cloud_events(range.await?, caller.pool()).await?,
-        // A stream takes its share before the database is asked: a client with too many of them costs nothing.
+        // A stream takes its share before the first query, so a client with too many streams costs no query.
         Representation::Lines => {
             let share = caller.stream()?;
             whole::lines(range.await?, caller, share)
@@ -88,7 +87,7 @@ async fn answer(
         Representation::Live => {
             let share = caller.stream()?;
             match range.await {
-                // A client that follows connects again by itself, so it is told in an event.
+                // A client of a live stream reconnects by itself after an error status, so it is told in an event.
                 Err(error) if error.code() == Code::HistoryChanged => live::history_changed(),
                 range => live::follow(range?, caller, share),
             }

@@ -1,7 +1,7 @@
 //! Filter modes in the body of an update of an identity. Contract, section 3.3.
 //!
 //! A channel has one field for both directions, which every published client knows, and one for each direction, which
-//! clients since 0.7.3 know. Only one of the two kinds is taken in one request.
+//! clients since 0.7.3 know. A request may not have fields of both kinds for one channel.
 
 use identity_domain::identity::{Directions, FilterMode};
 
@@ -65,7 +65,7 @@ fn directions(form: &mut Form, [inbound, outbound]: [&str; 2]) -> Directions {
     }
 }
 
-/// Refuses directions beside a mode for both.
+/// Refuses a field for one direction beside a field for both.
 fn not_together(form: &mut Form, channel: &str, shared: &[&str]) {
     for side in ["inbound", "outbound"] {
         let field = format!("{channel}_{side}_filter_mode");

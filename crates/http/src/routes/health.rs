@@ -1,4 +1,4 @@
-//! Probes, for whoever runs the service. They need no key and tell nothing of anybody.
+//! Probes for operators. They need no key and show no data of any organization.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,25 +12,26 @@ use crate::caller::App;
 use crate::code::Code;
 use crate::error::ApiError;
 
-/// That all is well, in one word.
+/// The answer of a probe that succeeds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// The process answers
+/// Check that the process answers
 #[utoipa::path(get, path = "/healthz", tag = "Operation",
-    responses((status = 200, description = "It does", body = Health)))]
+    responses((status = 200, description = "It succeeds", body = Health)))]
 pub(crate) async fn healthz() -> Result<Response, ApiError> {
     json(StatusCode::OK, &Health { status: "ok" })
 }
 
-/// The database answers, too
+/// Check that the database answers
 ///
-/// It takes writes, and holds the tables of this software in their present shape; 503 with the reason otherwise.
+/// It also has to take writes, and to have the tables of this software in their present shape; 503 with the reason
+/// otherwise.
 #[utoipa::path(get, path = "/readyz", tag = "Operation",
-    responses((status = 200, description = "It does", body = Health)),
+    responses((status = 200, description = "It succeeds", body = Health)),
     extensions(("x-errors" = json!([Code::NotReady, Code::Preparing]))))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Response, ApiError> {
     app.must_be_ready()?;

@@ -43,7 +43,7 @@ pub(crate) async fn create_identity(
     let id = form.create.id;
     let command = IdentityCommand::Create(Box::new(form.create));
     let mut attempt = caller.begin_create(body.bytes(), id);
-    match caller.write(id, Command::Identity(command), None, Newborn).await {
+    match caller.write(id, Command::Identity(command), None, Created).await {
         Err(unknown) if unknown.code() == Code::OutcomeUnknown => Err(unknown),
         Err(taken) if taken.code() == Code::AgentHandleUnavailable => {
             attempt.end();
@@ -67,11 +67,11 @@ async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, A
     Ok(None)
 }
 
-/// Answers with what was just created.
-struct Newborn;
+/// Answers with the new identity.
+struct Created;
 
 #[async_trait]
-impl Reply for Newborn {
+impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row =
             made(committed).ok_or_else(|| ApiError::internal("a created identity has no row".to_owned()))?;
@@ -99,7 +99,7 @@ pub(crate) async fn list_identities(
     unless_known(&caller, &headers, async || list::answer(wanted, &caller).await).await
 }
 
-/// Filters and pages of the present, or a moment of the past.
+/// The parameters of the list: filters and pages of the present, or a moment of the past.
 #[derive(Debug)]
 pub(crate) struct ListQuery;
 
@@ -112,7 +112,7 @@ impl ReadQuery for ListQuery {
 
 /// Get an identity
 ///
-/// What the key may not see is not found. With `as_of`, the identity that had the handle then.
+/// An identity that the key may not see is answered 404. With `as_of`, the identity that had the handle at that moment.
 #[utoipa::path(get, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 200, description = "The identity", body = Identity)),
     extensions(("x-errors" = json!([Code::Forbidden, Code::IdentityNotFound, Code::BeforeHistory]))))]
@@ -132,7 +132,7 @@ pub(crate) async fn get_identity(
 
 /// Change an identity
 ///
-/// What is absent stays. An agent changes nobody but itself.
+/// Absent fields stay unchanged. An agent may change only itself.
 #[utoipa::path(patch, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 200, description = "The whole identity, changed or not", body = Identity)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::ImessageNumberNotFound,
@@ -177,7 +177,8 @@ struct Updated {
 #[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        // Rows that name viewers end with these, whoever ended them meanwhile.
+        // If the access rows name viewers, one of these may have been deleted meanwhile. Then the identity is read
+        // again.
         if !self.before.names_viewers()
             && let Some(shown) = NewBody::after(&self.before, committed)?
         {
@@ -190,8 +191,8 @@ impl Reply for Updated {
 
 /// Delete an identity
 ///
-/// With everything that belongs to it; its names stay reserved for a while. An agent deletes nobody: it is answered 403 for
-/// an identity that it sees, and 404 for any other.
+/// With everything that belongs to it; its names stay reserved for a while. An agent may not delete identities: it is
+/// answered 403 for an identity that it sees, and 404 for any other.
 #[utoipa::path(delete, path = "/api/v1/identities/{agent_handle}", tag = "Identities",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]

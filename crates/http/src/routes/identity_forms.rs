@@ -19,7 +19,7 @@ use crate::form::{Form, ReadForm};
 /// The longest display name, in characters.
 const LONGEST_DISPLAY_NAME: usize = 255;
 
-/// Fields that an agent may not change, not even on itself (D6): these, and filter modes.
+/// Fields that an agent may not change, not even its own (D6). Filter modes are such fields, too.
 const ADMIN_FIELDS: [&str; 4] =
     ["status", "imessage_number_id", "imessage_number_type", "claim_imessage_number"];
 
@@ -84,11 +84,11 @@ impl ReadForm for CreateForm {
         }
         let contact_sharing_enabled =
             form.optional("contact_sharing_enabled", CONTACT_SHARING, boolean()).unwrap_or(true);
-        form.nested("mailbox", "Wishes for the mailbox, which is on the platform's domain", |mailbox| {
+        form.nested("mailbox", "Options of the mailbox, which is on the platform's domain", |mailbox| {
             check_mailbox(mailbox, handle.as_ref(), settings);
         });
-        let tls_mode = form.nested("tunnel", "Wishes for the tunnel", |tunnel| {
-            let about = "Who terminates TLS, once and for all; the edge if absent";
+        let tls_mode = form.nested("tunnel", "Options of the tunnel", |tunnel| {
+            let about = "Who terminates TLS, which cannot be changed later; the edge if absent";
             tunnel.lenient("tls_mode", about, choice())
         });
         let phone =
@@ -122,12 +122,12 @@ impl ReadForm for CreateForm {
 const CONTACT_SHARING: &str =
     "Whether a dedicated iMessage number shares the contact; true if it was never set";
 
-/// What is said of a description, wherever there is one.
+/// The text about every field `description` in the OpenAPI document.
 pub(crate) const DESCRIPTION: &str =
     "At most 10,000 characters, unless the service is set otherwise; an empty text is not null";
 
 const NO_NUMBERS_YET: &str = "`dedicated_inbound` or `dedicated_outbound` are known, and answered with 503 \
-    `dedicated_imessage_number_inventory_pending`: there are no such numbers yet, so nothing but null is of use";
+    `dedicated_imessage_number_inventory_pending`: there are no such numbers yet, so only null is of use";
 
 const CLAIM: &str = "A new dedicated iMessage number: `true`, which needs `imessage_enabled`, is answered with 503 \
     `dedicated_imessage_number_inventory_pending`, since there are no such numbers yet";
@@ -142,7 +142,7 @@ fn claimed_number(form: &mut Form) -> Option<ImessageNumberType> {
     by_type.or(claim.map(|()| ImessageNumberType::DedicatedOutbound))
 }
 
-/// `true`. The schema has null alone: a claim is always in vain.
+/// Reads `true`. The schema has only null, since every claim is refused.
 fn only_true() -> impl Reader<Value, ()> {
     let read = |value: &Value| match value {
         Value::Bool(true) => Ok(()),
@@ -151,12 +151,12 @@ fn only_true() -> impl Reader<Value, ()> {
     (read, || json!({ "type": "null" }))
 }
 
-/// A kind of number. The schema has none of them: asking for one is always in vain.
+/// Reads a kind of number. The schema has only null, since there are no numbers of any kind.
 fn imessage_number_type() -> impl Reader<Value, ImessageNumberType> {
     (read_choice, || json!({ "type": "null" }))
 }
 
-/// On the platform's domain, the only one there is, the local part is the handle. Contract, section 2.1.
+/// The platform's domain is the only one, and on it the local part is the handle. Contract, section 2.1.
 fn check_mailbox(form: &mut Form, handle: Option<&Handle>, settings: &AppSettings) {
     let local_part = form.lenient("email_local_part", "The handle, or absent", text(LONGEST_DISPLAY_NAME));
     let differs =
@@ -219,7 +219,7 @@ impl ReadForm for UpdateForm {
             signature: SignatureChange::default(),
             status: form.optional("status", "For admins", choice()),
         };
-        let about = "A dedicated iMessage number; there are none yet, so any is not found";
+        let about = "A dedicated iMessage number; there are none yet, so every id is answered 404";
         let owned = form.lenient("imessage_number_id", about, uuid()).map(ImessageNumber::Owned);
         let claimed = claimed_number(form).map(ImessageNumber::Claimed);
         check_claim(form, update.imessage_enabled);
@@ -227,7 +227,7 @@ impl ReadForm for UpdateForm {
     }
 }
 
-/// What a claim in an update cannot be combined with.
+/// Refuses a claim beside fields that contradict it.
 fn check_claim(form: &mut Form, imessage_enabled: Option<bool>) {
     if !form.is_set("claim_imessage_number") {
         return;

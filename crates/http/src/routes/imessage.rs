@@ -1,4 +1,4 @@
-//! Dedicated iMessage numbers, of which there are none (D24). Contract, section 10.3.
+//! Dedicated iMessage numbers. There are none (D24). Contract, section 10.3.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -54,7 +54,7 @@ impl ReadForm for Claim {
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let types = || json!({ "type": "string", "enum": ["dedicated_inbound", "dedicated_outbound"] });
-        let about = "Which kind; `dedicated_outbound` if absent, as newer clients leave it";
+        let about = "Which kind; `dedicated_outbound` if absent: newer clients leave it out";
         let number_type = form.lenient("type", about, (read_choice, types));
         Some(Self { number_type: number_type.unwrap_or(ImessageNumberType::DedicatedOutbound) })
     }

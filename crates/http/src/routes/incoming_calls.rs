@@ -1,6 +1,6 @@
-//! What happens to incoming calls of an identity, asked for by its id. Contract, section 10.3.
+//! What happens to incoming calls of an identity, which is named by its id. Contract, section 10.3.
 //!
-//! It is the call handling of the identity's phone number, which `/phone/numbers/{id}` shows and changes, too.
+//! This is the call handling of the identity's phone number. `/phone/numbers/{id}` shows and changes the same.
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
@@ -29,7 +29,7 @@ use crate::reply::{Answer, Reply, Source, Subject};
 
 /// Get what happens to incoming calls
 ///
-/// Of an identity that has a phone number; an agent asks for its own.
+/// The identity must have a phone number. An agent may ask only for its own.
 #[utoipa::path(get, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",
     responses((status = 200, description = "The call handling", body = IncomingCalls)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
@@ -49,7 +49,7 @@ pub(crate) async fn get_incoming_call_action(
 
 /// Set what happens to incoming calls
 ///
-/// What is absent stays, but for the action. An agent sets its own.
+/// The action is required; other absent fields stay unchanged. An agent may set only its own.
 #[utoipa::path(put, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",
     responses((status = 200, description = "The call handling", body = IncomingCalls)),
     extensions(("x-errors" = json!([Code::IdentityNotFound, Code::PhoneNumberNotFound]))))]
@@ -69,7 +69,7 @@ pub(crate) async fn set_incoming_call_action(
 
 const OWNER: &str = "agent_identity_id";
 
-/// The identity that is meant, and its number. An agent means itself unless it says otherwise.
+/// The identity of a request, and its phone number. Without an id it is the agent itself.
 async fn find(
     caller: &Caller,
     wanted: Option<Uuid>,
@@ -90,7 +90,7 @@ fn of(phone: PhoneNumber) -> IncomingCalls {
     IncomingCalls { agent_identity_id: phone.agent_identity_id, calls: phone.calls }
 }
 
-/// Whose calls are meant.
+/// The parameter that names the identity.
 #[derive(Debug)]
 pub(crate) struct OwnerQuery;
 
@@ -102,7 +102,7 @@ impl ReadQuery for OwnerQuery {
 
 impl OwnerQuery {
     fn read(parameters: &mut Parameters) -> Option<Uuid> {
-        parameters.one(OWNER, "Whose; needed with an admin's key, and the key's own identity if absent", id())
+        parameters.one(OWNER, "The identity; an admin's key needs it, an agent's key may omit it", id())
     }
 }
 
@@ -124,7 +124,7 @@ impl ReadForm for SetForm {
     const EXAMPLE: &'static str = r#"{ "incoming_call_action": "forward", "forwarding_target_type": "phone", "forwarding_phone_number": "+12125550199" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let about = "Whose; needed with an admin's key, and the key's own identity if absent or null";
+        let about = "The identity; an admin's key needs it, an agent's key may omit it or send null";
         let wanted = form.lenient(OWNER, about, uuid());
         let action = form.required("incoming_call_action", CALL_ACTION, choice());
         Some(Self { wanted, change: call_change(form, Some(action?)) })

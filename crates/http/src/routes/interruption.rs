@@ -20,7 +20,7 @@ pub(crate) enum Interruption {
     /// Events could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The database refused, or went away.
+    /// The database refused a query, or cannot be reached.
     #[error("database error")]
     Database(#[from] sqlx::Error),
     /// The log could not be signed.
@@ -29,22 +29,22 @@ pub(crate) enum Interruption {
     /// The key could not be looked up.
     #[error(transparent)]
     Find(#[from] FindError),
-    /// What was signed could not be read.
+    /// The hash tree could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// A stored row could not be read.
     #[error(transparent)]
     Row(#[from] ReadModelFailure),
-    /// What is shown of a row could not be written.
+    /// A body could not be serialized.
     #[error(transparent)]
     Write(#[from] serde_json::Error),
-    /// A document of the past could not be folded.
+    /// An identity of the past could not be folded.
     #[error(transparent)]
     Past(#[from] PastError),
     /// The database does not answer.
     #[error(transparent)]
     Silent(#[from] Silent),
-    /// What is read may be out of date.
+    /// What was read may be out of date: no standby confirms commits.
     #[error("no standby confirms commits: this may not be the primary any more")]
     Unconfirmed,
     /// The key that opened the stream was revoked, or has expired.
@@ -53,7 +53,7 @@ pub(crate) enum Interruption {
 }
 
 impl Interruption {
-    /// Asks again for the key of a stream, and returns how long it is still valid.
+    /// Checks the key of a stream again, and returns how long it is still valid.
     pub(crate) async fn unless_valid(key: &KeyCheck) -> Result<Duration, Self> {
         key.remaining().await?.ok_or(Self::KeyEnded)
     }
@@ -75,7 +75,8 @@ impl Interruption {
         Body::from_stream(pieces.inspect_err(Self::report))
     }
 
-    /// A stream that breaks has sent its status long ago: the log is the only place left to say why.
+    /// Writes a log line. The status of the answer was sent before the failure, so the client cannot be told the
+    /// reason.
     fn report(&self) {
         match self {
             Self::KeyEnded => tracing::info!("an answer was cut off: {self}"),
@@ -84,7 +85,7 @@ impl Interruption {
     }
 }
 
-/// What fails before the first piece is sent is an error with a status.
+/// A failure before the first piece is sent is answered with a status.
 impl From<Interruption> for ApiError {
     fn from(interruption: Interruption) -> Self {
         match interruption {

@@ -1,6 +1,7 @@
-//! What proves an organization's history: checkpoints, the key that opens them, and proofs between them.
+//! The proofs of an organization's history: checkpoints, the key that verifies them, and proofs of inclusion and
+//! consistency.
 //!
-//! Every answer is about what was signed, never about what is merely there.
+//! Every answer is about events that a signed checkpoint covers, never about others.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -27,7 +28,7 @@ pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Respo
     Ok(text(signed(&caller).await?.note))
 }
 
-/// Get the key that opens checkpoints
+/// Get the key that verifies checkpoints
 ///
 /// A C2SP verifier key.
 #[utoipa::path(get, path = "/api/v1/log/key", tag = "History",
@@ -74,12 +75,12 @@ pub(crate) async fn prove_inclusion(
     json(StatusCode::OK, &proof)
 }
 
-/// That an event is among the first `size` of its organization (RFC 6962, section 2.1.1).
+/// Proves that an event is among the first `size` of its organization (RFC 6962, section 2.1.1).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InclusionProof {
     /// The event's place.
     organization_sequence: u64,
-    /// The same, counted from 0.
+    /// Its place counted from 0.
     leaf_index: u64,
     /// SHA-256 in base64.
     #[schema(example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
@@ -102,7 +103,7 @@ pub(crate) async fn prove_consistency(
     query: Query<ConsistencyQuery>,
 ) -> Result<Response, ApiError> {
     let (from, asked) = read(&query, sizes)?;
-    // A missing one is a fault that was reported.
+    // If `from` is missing, `read` has refused the request already.
     let from = from.ok_or_else(ApiError::not_signed)?;
     let signed = signed(&caller).await?;
     let to = asked.unwrap_or(signed.checkpoint.size);
@@ -115,7 +116,7 @@ pub(crate) async fn prove_consistency(
     json(StatusCode::OK, &ConsistencyProof { from, to, hashes: in_base64(&hashes) })
 }
 
-/// That the first `to` events begin with the first `from` (RFC 6962, section 2.1.2).
+/// Proves that the first `to` events begin with the first `from` (RFC 6962, section 2.1.2).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConsistencyProof {
     /// The size of the older tree.
@@ -149,7 +150,7 @@ impl ReadQuery for InclusionQuery {
 }
 
 fn size(parameters: &mut Parameters) -> Option<u64> {
-    parameters.number("size", "Among the first so many; all that are signed if absent", false)
+    parameters.number("size", "The size of the tree; the last checkpoint's if absent", false)
 }
 
 /// The parameters of a consistency proof.
@@ -164,10 +165,10 @@ impl ReadQuery for ConsistencyQuery {
 
 fn sizes(parameters: &mut Parameters) -> (Option<u64>, Option<u64>) {
     let from = parameters.number("from", "The size of the older tree", true);
-    (from, parameters.number("to", "The size of the newer tree; all that is signed if absent", false))
+    (from, parameters.number("to", "The size of the newer tree; the last checkpoint's if absent", false))
 }
 
-/// Reads the parameters of a proof. Any other was ignored from the beginning, and still is.
+/// Reads the parameters of a proof. Unknown parameters have always been ignored here.
 fn read<T, V>(query: &Query<T>, read: fn(&mut Parameters) -> V) -> Result<V, ApiError> {
     let mut parameters = query.parameters();
     let value = read(&mut parameters);
@@ -176,7 +177,7 @@ fn read<T, V>(query: &Query<T>, read: fn(&mut Parameters) -> V) -> Result<V, Api
     Ok(value)
 }
 
-/// An event's place, which is a segment of the path.
+/// Reads the sequence of an event, which is a segment of the path.
 fn place(text: &str) -> Result<u64, ApiError> {
     let fault = || Fault::number("path", "organization_sequence", Some(text));
     sequence(text).ok_or_else(|| ApiError::invalid(vec![fault()]))

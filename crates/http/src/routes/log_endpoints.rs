@@ -1,5 +1,5 @@
-//! Log endpoints: to which addresses the history of the organization is sent. Contract, section 10.8. Admins write; whoever may read
-//! history reads.
+//! Log endpoints: addresses to which the history of the organization is sent. Contract, section 10.8. Admins write;
+//! admins and auditors read.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -29,7 +29,7 @@ const MAX_TYPES: usize = 64;
 /// The longest name of a type.
 const MAX_TYPE_BYTES: usize = 100;
 
-/// What every client can count to: JavaScript skips numbers above.
+/// The largest number up to which JavaScript represents every whole number.
 const MAX_SEQUENCE: u64 = 9_007_199_254_740_991;
 
 /// An address to which the history is sent, event by event and in order.
@@ -134,17 +134,17 @@ pub(crate) async fn create_log_endpoint(
 ) -> Result<Response, ApiError> {
     let LogEndpointForm(new) = body.read(caller.settings())?;
     must_be_reachable(&caller, &new.url).await?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
     let mut transaction = caller.pool().begin().await?;
     let created =
         log_endpoints::create(&mut transaction, caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
-    // What is kept does not have the key: it is shown once.
+    // The answer that is stored for repetitions does not have the key, since the key is shown only once.
     let kept = CreatedLogEndpoint { endpoint, signing_key: None, message: Some(SHOWN_BEFORE) };
     caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     let signing_key = Some(key.text().to_owned());
     answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, message: None, ..kept })
 }
@@ -196,7 +196,7 @@ pub(crate) async fn delete_log_endpoint(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let mut transaction = caller.pool().begin().await?;
     // A repetition that comes meanwhile waits here, and then finds the answer.
     let done = Answer::nothing();
@@ -204,7 +204,7 @@ pub(crate) async fn delete_log_endpoint(
     if !log_endpoints::delete(&mut *transaction, caller.organization_id(), id).await? {
         return Err(ApiError::log_endpoint_not_found());
     }
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     Ok(done.into_response())
 }
 
@@ -221,13 +221,13 @@ pub(crate) async fn replay_log_endpoint(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
     let ReplayForm { after } = body.read(caller.settings())?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let mut transaction = caller.pool().begin().await?;
     let replayed = log_endpoints::replay(&mut *transaction, caller.organization_id(), id, after).await?;
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
     let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;
     caller.keep_answer(&mut *transaction, &done).await?;
-    Caller::end_outside(transaction).await?;
+    Caller::commit_outside_log(transaction).await?;
     Ok(done.into_response())
 }
 

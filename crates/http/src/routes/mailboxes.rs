@@ -51,7 +51,7 @@ pub(crate) async fn get_mailbox(
 }
 
 async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
-    // Postgres cannot hold NUL, so no address has one (D18).
+    // Postgres cannot store NUL, so no address has one (D18).
     if address.contains('\0') {
         return Err(ApiError::mailbox_not_found());
     }
@@ -115,7 +115,8 @@ const FIELDS: [&str; 4] = ["filter_mode", "signature_html", "signature_text", "s
 /// The longest signature, in characters.
 const LONGEST_SIGNATURE: usize = 16_384;
 
-/// A new signature in HTML alone brings its text along, so that the text does not stay that of an older one.
+/// If only the HTML of a signature is given, its text is derived from it. Otherwise the text of the older signature
+/// would stay.
 fn read_signature(form: &mut Form) -> SignatureChange {
     let html = form.nullable(
         "signature_html",

@@ -1,4 +1,4 @@
-//! Lists of what identities own: tunnels and mailboxes, newest first. An agent sees its own.
+//! Lists of tunnels and mailboxes, newest first. An agent sees its own.
 
 use axum::response::Response;
 use identity_projections::identities::listing::{self, Place};
@@ -10,7 +10,7 @@ use super::pieces::{self, Pieces};
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
 
-/// How a list is written: what stands before and behind it, and what of each owner is in it.
+/// How a list is written: the text before and after its entries, and the entry of each identity.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     pub(super) before: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct Form {
     pub(super) write: fn(Row) -> Result<String, serde_json::Error>,
 }
 
-/// A list on its way.
+/// A list that is being written.
 struct List {
     key: KeyCheck,
     pool: PgPool,

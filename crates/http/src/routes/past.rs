@@ -1,7 +1,7 @@
-//! Identities as of a moment that has passed: what an admin was answered then, byte for byte. For admins and auditors.
+//! Identities as of a past moment, with the same bytes that an admin was answered then. For admins and auditors.
 //!
-//! A moment in time means everything that had happened by then, itself included; no two commands share a moment, so it
-//! names a place in history exactly. `sequence:N`, for one identity, means right after its own event of that sequence.
+//! A moment includes all events up to it and at it. No two commands have the same moment, so it names one place in
+//! history. `sequence:N`, for one identity, means the state right after its own event N.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +22,7 @@ use crate::fault::Complaint;
 use crate::form::reader::Reader;
 use crate::parameters::{Parameters, ReadQuery, moment, read_moment};
 
-/// When.
+/// The parameter `as_of` of one identity.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AsOf {
     Moment(OffsetDateTime),
@@ -42,24 +42,24 @@ impl AsOf {
     }
 }
 
-/// The moment at which a list is wanted.
+/// Reads the parameter `as_of` of a list.
 pub(crate) fn moment_of_list(parameters: &mut Parameters) -> Option<OffsetDateTime> {
     let about = "As it was at this moment; for admins and auditors, and with no other parameter";
     parameters.one("as_of", about, moment())
 }
 
-/// What was asked of the past, if it was.
+/// The parameters of a request that has `as_of`.
 #[derive(Debug)]
 pub(crate) struct Asked(Parameters);
 
-/// Whether a query asks for the past. What is asked `besides` cannot be asked of the past, and is a fault; everything else
-/// in it is left alone, as it is where nobody asks for the past.
+/// The parameters of a request, if it has `as_of`. The parameters in `besides` cannot be combined with `as_of`, so they
+/// become faults. Unknown ones are ignored, as they are without `as_of`.
 pub(crate) fn asked(mut parameters: Parameters, besides: &[&str]) -> Option<Asked> {
     parameters.keep(&[&["as_of"], besides].concat());
     parameters.has("as_of").then_some(Asked(parameters))
 }
 
-/// One identity as it was.
+/// Answers with one identity as it was.
 pub(crate) async fn get(
     Historian(caller): Historian,
     Asked(mut parameters): Asked,
@@ -82,7 +82,7 @@ pub(crate) async fn get(
     Ok(json_text(StatusCode::OK, found.ok_or_else(ApiError::identity_not_found)?.body()))
 }
 
-/// Every identity as it was.
+/// Answers with every identity as it was.
 pub(crate) async fn list(
     Historian(caller): Historian,
     Asked(mut parameters): Asked,
@@ -95,13 +95,13 @@ pub(crate) async fn list(
     pieces::whole(List { key, pool, lived, place: 0, count: usize::MAX }, &caller).await
 }
 
-/// A list of the past on its way.
+/// A list of the past that is being written.
 struct List {
     key: KeyCheck,
     pool: PgPool,
     lived: Lived,
     place: usize,
-    /// How many identities fill a piece, as far as the last piece tells.
+    /// How many identities fill a piece, estimated from the last piece.
     count: usize,
 }
 
@@ -137,8 +137,8 @@ fn read_as_of(text: &str) -> Result<AsOf, Complaint> {
     sequence.map(AsOf::Sequence).ok_or_else(complaint)
 }
 
-/// How far the organization's history reached at a moment. What lies ahead is not known, and before its first event
-/// the organization was not there.
+/// How far the organization's history reached at a moment. Refuses a moment that has not passed yet, and one before the
+/// first event of the organization.
 async fn position(caller: &Caller, moment: OffsetDateTime) -> Result<i64, ApiError> {
     if !log::is_settled(caller.pool(), moment).await? {
         return Err(ApiError::moment_to_come());

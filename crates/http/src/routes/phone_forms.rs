@@ -18,14 +18,14 @@ use crate::form::reader::{Reader, choice, parsed, schema_of};
 /// The longest address, in characters.
 const LONGEST_URL: usize = 2048;
 
-/// What is said of the action in a change.
+/// The text about the action of a change in the OpenAPI document.
 pub(crate) const CALL_ACTION: &str = "What happens to incoming calls. `auto_accept` needs a `client_websocket_url`, `webhook` an \
     `incoming_call_webhook_url`, and `forward` a `forwarding_target_type` with its target, given now or earlier; 422 \
     otherwise";
 
 const TARGET_TYPE: &str = "The kind of target for `forward`; the target of the other kind is given up";
 const TARGET_NUMBER: &str = "A phone number in E.164 to which calls are forwarded";
-const TARGET_ADDRESS: &str = "An address of SIP at a public host to which calls are forwarded";
+const TARGET_ADDRESS: &str = "A SIP address at a public host to which calls are forwarded";
 const NEEDED: &str = "Field required by this incoming_call_action";
 
 /// A phone number that is ordered. Contract, sections 2.2 and 6.2.

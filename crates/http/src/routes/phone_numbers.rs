@@ -72,7 +72,7 @@ impl ReadForm for ProvisionForm {
     const EXAMPLE: &'static str = r#"{ "agent_handle": "harbor-desk", "state": "NY" }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let handle = form.required("agent_handle", "Whose it becomes, for life", handle());
+        let handle = form.required("agent_handle", "The identity that gets it, for life", handle());
         let order = phone_order(form, false);
         Some(Self { handle: handle?, order })
     }
@@ -108,7 +108,7 @@ pub(crate) async fn get_phone_number(
     Ok(unless_current(&headers, &owner, serde_json::to_string(&phone)?))
 }
 
-/// A number, and whose it is.
+/// A phone number, and the identity that has it.
 async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
     let part = Part::PhoneNumber(id);
     let mut owner =
@@ -119,7 +119,7 @@ async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError>
 
 /// Change a phone number
 ///
-/// What is absent stays.
+/// Absent fields stay unchanged.
 #[utoipa::path(patch, path = "/api/v1/phone/numbers/{phone_number_id}", tag = "Phone numbers",
     responses((status = 200, description = "The number", body = PhoneNumber)),
     extensions(("x-errors" = json!([Code::PhoneNumberNotFound]))))]
@@ -141,7 +141,7 @@ pub(crate) async fn update_phone_number(
     caller.write(owner.document.id, Command::Identity(command), expected, reply).await
 }
 
-/// Body of `PATCH /phone/numbers/{id}`: a change of no number yet. Contract, section 6.4.
+/// Body of `PATCH /phone/numbers/{id}`. The handler adds the id of the number. Contract, section 6.4.
 #[derive(Debug)]
 pub(crate) struct UpdateForm(PhoneChange);
 

@@ -1,6 +1,6 @@
-//! Lists that are written as they are read, some rows at a time, so that a list takes the memory of one piece, and a slow
-//! client keeps no connection to the database. The first piece is read before the answer begins: what fails until then is
-//! an error with a status; later, the answer breaks off instead of ending well.
+//! Lists that are written as they are read, some rows at a time, so that a list takes the memory of one piece, and a
+//! slow client keeps no connection to the database. The first piece is read before the answer begins: a failure until
+//! then is answered with a status. A later failure breaks the answer off.
 
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
@@ -12,16 +12,16 @@ use super::json_text;
 use crate::caller::Caller;
 use crate::error::ApiError;
 
-/// How many rows are read before an answer begins: few, so that it begins soon.
+/// How many rows are read before an answer begins. They are few, so that it begins soon.
 const FIRST_PIECE: u32 = 64;
 
-/// How many are read at a time from then on.
+/// How many rows are read at a time after that.
 const PIECE: u32 = 512;
 
-/// How large a piece is, in bytes: no further row is added to it.
+/// The size in bytes after which a piece takes no further row.
 pub(crate) const PIECE_BYTES: usize = 256 * 1024;
 
-/// How large a page is, in bytes: no further row is added to it, and it says how to go on.
+/// The size in bytes after which a page takes no further row; the rest is on the next page.
 pub(crate) const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// A list that is read piece by piece.
@@ -34,7 +34,8 @@ pub(crate) trait Pieces: Send + 'static {
     ) -> impl Future<Output = Result<bool, Interruption>> + Send;
 }
 
-/// The whole list; at once if it is short. A long one takes a share of the caller's streams.
+/// Answers with the whole list. If it does not fit the first piece, it is streamed, and takes one of the caller's
+/// shares of streams.
 pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Response, ApiError> {
     let mut first = String::new();
     if list.piece(FIRST_PIECE, &mut first).await? {

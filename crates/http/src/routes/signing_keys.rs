@@ -40,7 +40,7 @@ pub(crate) async fn get_signing_key(
 
 /// Create a signing key for an identity
 ///
-/// In place of the one that it has. No body is read.
+/// It replaces the present one, if there is one. No body is read.
 #[utoipa::path(post, path = "/api/v1/identities/{agent_handle}/signing-key", tag = "Signing keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedSigningKey)),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
@@ -90,7 +90,7 @@ async fn create(caller: &Caller, identity: Uuid, expected: Option<i64>) -> Resul
     caller.write_with(identity, Command::Identity(command), vec![sealed], expected, Created { key }).await
 }
 
-/// Answers with a key. Its text is shown once: a repetition of the request gets the rest.
+/// Answers with a key. Its text is shown once: a repetition of the request gets the answer without it.
 struct Created {
     key: SigningKey,
 }

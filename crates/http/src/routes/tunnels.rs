@@ -104,8 +104,8 @@ impl Reply for Changed {
     }
 }
 
-/// Body of `PATCH /tunnels/{id}`: whether there is metadata, and whether it is an object. Its text is taken from the body as
-/// it came.
+/// Body of `PATCH /tunnels/{id}`: whether there is metadata, and whether it is an object. Its text is taken from the
+/// body as the client wrote it.
 #[derive(Debug)]
 #[expect(clippy::option_option, reason = "absent, null and an object are three things")]
 pub(crate) struct Metadata(Option<Option<()>>);
@@ -121,8 +121,8 @@ impl ReadForm for Metadata {
     }
 }
 
-/// The member `metadata` as the client wrote it, less the white space between its tokens, so that it reads back with
-/// the order of members and the digits of numbers that went in.
+/// The member `metadata` as the client wrote it, without the white space between tokens. So the order of members and
+/// the digits of numbers are kept.
 fn metadata_text(body: &[u8]) -> Result<String, ApiError> {
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(body)?;
     Ok(fields.get("metadata").map_or_else(|| "{}".to_owned(), |raw| compact(raw.get())))

@@ -1,4 +1,5 @@
-//! Secrets of the vault, and who may use them. Contract, sections 10.4 and 10.5. Admins write; an agent reads what it may use.
+//! Secrets of the vault, and who may use them. Contract, sections 10.4 and 10.5. Admins write; an agent reads the
+//! secrets that it may use.
 
 mod kept;
 pub(crate) mod keys;
@@ -41,7 +42,7 @@ const LONGEST_CONTENT: usize = 65_536;
 
 /// List vault secrets
 ///
-/// Newest first, without their content. An agent sees those that it may use, and of their rules its own.
+/// Newest first, without their content. An agent sees the secrets that it may use, with its own access rules only.
 #[utoipa::path(get, path = "/api/v1/vault/secrets", tag = "Vault",
     responses((status = 200, description = "The secrets", body = Vec<VaultSecret<'static>>)))]
 pub(crate) async fn list_secrets(
@@ -84,7 +85,7 @@ async fn secrets(caller: &Caller, wanted: Option<SecretType>) -> Result<Response
     answer(StatusCode::OK, &secrets.iter().map(|secret| rules.body(secret)).collect::<Vec<_>>())
 }
 
-/// The rules of several secrets that the caller is shown.
+/// The access rules of several secrets, as far as the caller may see them.
 struct Rules(HashMap<Uuid, Vec<VaultAccessRule>>);
 
 impl Rules {
@@ -102,7 +103,7 @@ impl Rules {
     }
 }
 
-/// The contents of several secrets, and their rules.
+/// The contents of several secrets, and their access rules.
 struct Contents {
     rules: Rules,
     by_secret: HashMap<String, String>,
@@ -150,7 +151,7 @@ pub(crate) async fn get_secret(
 
 /// Create a vault secret
 ///
-/// With content that the client has encrypted, or without: then it is a reference to a secret that is kept elsewhere.
+/// With content that the client has encrypted, or as a reference to a secret that is kept elsewhere.
 #[utoipa::path(post, path = "/api/v1/vault/secrets", tag = "Vault",
     responses((status = 201, description = "The secret", body = VaultSecret<'static>)),
     extensions(("x-errors" = json!([Code::VaultSecretExists]))))]
@@ -189,7 +190,7 @@ impl ReadForm for NewSecret {
         let about = "What it holds; `other` if absent";
         let secret_type = form.lenient("secret_type", about, choice()).unwrap_or_default();
         let description = form.lenient("description", DESCRIPTION, text(settings.longest_description));
-        let about = "Its id, where the client needs to know it before; a new one if absent";
+        let about = "Its id, if the client has to know it before; a new one if absent";
         let id = form.lenient("id", about, uuid());
         let content = form.lenient("encrypted_payload", ABOUT_CONTENT, base64(LONGEST_CONTENT));
         Some(Self { id, registration: Registration { name: name?, secret_type, description }, content })
@@ -198,7 +199,7 @@ impl ReadForm for NewSecret {
 
 const ABOUT_CONTENT: &str = "Its content, encrypted by the client, in base64";
 
-/// Answers with the secret; nobody has access to it yet.
+/// Answers with the new secret. No identity has access to it yet.
 struct Registered;
 
 #[async_trait]
@@ -217,7 +218,7 @@ async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
 
 /// Change a vault secret
 ///
-/// What is absent stays; its type never changes.
+/// Absent fields stay unchanged. The type never changes.
 #[utoipa::path(patch, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
     responses((status = 200, description = "The secret", body = VaultSecret<'static>)),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
@@ -273,7 +274,7 @@ impl Reply for Changed {
 
 /// Delete a vault secret
 ///
-/// All access to it ends, and its content is gone.
+/// All access to it ends, and its content is deleted.
 #[utoipa::path(delete, path = "/api/v1/vault/secrets/{secret_id}", tag = "Vault",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound]))))]
@@ -306,7 +307,7 @@ pub(crate) async fn list_access_rules(
     .await
 }
 
-/// Let an identity use a vault secret
+/// Grant an identity access to a vault secret
 #[utoipa::path(post, path = "/api/v1/vault/secrets/{secret_id}/access", tag = "Vault",
     responses((status = 201, description = "The rule", body = VaultAccessRule)),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessExists]))))]
@@ -340,8 +341,8 @@ impl ReadForm for GrantForm {
     }
 }
 
-/// The version of an identity that a write to its rules expects, since the rules are a part of it. One that is not there
-/// has none; whoever writes to it is told just that.
+/// The version of an identity that a write to its access rules expects: the rules are a part of the identity. If the
+/// identity does not exist there is none, and the command is refused as not found.
 async fn expected_of_identity(
     caller: &Caller,
     headers: &HeaderMap,
@@ -369,7 +370,7 @@ impl Reply for Granted {
     }
 }
 
-/// Let an identity use a vault secret no more
+/// Revoke access to a vault secret
 #[utoipa::path(delete, path = "/api/v1/vault/secrets/{secret_id}/access/{identity_id}", tag = "Vault",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::VaultSecretNotFound, Code::IdentityNotFound, Code::VaultAccessNotFound]))))]

@@ -1,5 +1,5 @@
-//! What was sent to webhooks, and sending it again. Contract, section 10.7. An agent sees deliveries of its identity's subscriptions
-//! only.
+//! Deliveries of webhooks, and sending them again. Contract, section 10.7. An agent sees deliveries of its identity's
+//! subscriptions only.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -24,13 +24,13 @@ use crate::reply::Answer;
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
-/// Deeper pages would read, and leave out, ever more rows.
+/// The largest offset. Postgres reads and discards as many rows.
 const MAX_OFFSET: u32 = 100_000;
 
 /// One attempt to send an event to a webhook.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WebhookDelivery {
-    /// Its id, which the receiver was sent as `X-Inkbox-Request-ID`.
+    /// Its id. The receiver gets it as `X-Inkbox-Request-ID`.
     id: Uuid,
     /// Its organization.
     organization_id: String,
@@ -50,10 +50,10 @@ pub(crate) struct WebhookDelivery {
     /// The status of the answer; null if there was none.
     #[schema(required)]
     response_status: Option<i16>,
-    /// How the answer begins.
+    /// The beginning of the answer.
     #[schema(required)]
     response_body: Option<String>,
-    /// Why there was no answer, or none that ended in time.
+    /// Why there was no answer, or no complete one in time.
     #[schema(required)]
     error_detail: Option<String>,
     /// How long it took.
@@ -115,7 +115,7 @@ pub(crate) async fn list_webhook_deliveries(
     parameters.finish()?;
     let listed = deliveries::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
     let deliveries = listed.into_iter().map(WebhookDelivery::of).collect();
-    // Something is sent without an event, so the history does not tell whether the list has changed.
+    // A delivery is not an event, so the history does not tell whether the list has changed.
     unless_same(&headers, answer(StatusCode::OK, &WebhookDeliveries { deliveries })?).await
 }
 
@@ -129,8 +129,8 @@ impl DeliveryQuery {
         let subscription_id = id("subscription_id", "Only those to this subscription");
         let phone_number_id = id("phone_number_id", "Only those of this phone number");
         let event_type = parameters.one("event_type", "Only those of this type", text());
-        let success =
-            parameters.one("success", "Only those that were answered with 2xx, or the others", flag());
+        let about = "`true`: only those that were answered with 2xx; `false`: only the others";
+        let success = parameters.one("success", about, flag());
         let about = "How many; 50 if absent";
         let limit = parameters.one("limit", about, number(1, MAX_LIMIT)).unwrap_or(DEFAULT_LIMIT);
         let offset = parameters.one("offset", "How many of the newest are left out", number(0, MAX_OFFSET));
@@ -169,8 +169,8 @@ fn number(least: u32, most: u32) -> impl Reader<str, u32> {
 
 /// Send a delivery again
 ///
-/// Once and at once: the same event to the present address of its subscription, signed anew. Answers with the new delivery when the
-/// receiver has answered, or has not within 10 s; what became of it is in the delivery.
+/// Sends the same event once, at once, to the present address of its subscription, signed anew. Answers with the new
+/// delivery when the receiver has answered, or after 10 s without an answer. The delivery tells the result.
 #[utoipa::path(post, path = "/api/v1/webhooks/deliveries/{delivery_id}/replay", tag = "Webhooks",
     responses((status = 200, description = "The new delivery", body = WebhookDelivery)),
     extensions(("x-errors" = json!([Code::WebhookDeliveryNotFound, Code::WebhookSubscriptionGone]))))]
@@ -179,7 +179,7 @@ pub(crate) async fn replay_webhook_delivery(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
-    caller.begin_outside()?;
+    caller.begin_write_outside_log()?;
     let delivery = caller.webhooks().replay(&delivery).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;

@@ -1,5 +1,5 @@
-//! Webhook subscriptions: to which addresses events of identities are sent. Contract, section 10.6. An agent sees and changes those
-//! of its identity only; an auditor reads all of them.
+//! Webhook subscriptions: addresses to which events of identities are sent. Contract, section 10.6. An agent sees and
+//! changes those of its identity only; an auditor reads all of them.
 
 pub(super) mod address;
 mod forms;
@@ -40,7 +40,7 @@ use crate::reply::{Answer, Done, Reply, Source};
 
 /// List the types of events
 ///
-/// Those that this service sends, and those that published clients know and that it does not send yet.
+/// The types that this service sends, and types that published clients know and that this service does not send yet.
 #[utoipa::path(get, path = "/api/v1/webhooks/catalog", tag = "Webhooks",
     responses((status = 200, description = "The types", body = WebhookCatalog)))]
 pub(crate) async fn get_webhook_catalog(_: Holder) -> Result<Response, ApiError> {
@@ -106,7 +106,7 @@ fn id() -> impl Reader<str, Uuid> {
     (|text: &str| read_uuid(&text.into()), || serde_json::json!({ "type": "string", "format": "uuid" }))
 }
 
-/// Whether what belongs to an identity is meant whole: with its mailbox and its phone number.
+/// Reads `scope`. Returns whether an identity is meant together with its mailbox and its phone number.
 fn read_scope(parameters: &mut Parameters) -> bool {
     let about = "`identity`: `agent_identity_id` means the mailbox and the phone number of the identity, too. Subscriptions to \
                  several kinds of events are listed, changed and deleted with it and without it";
@@ -212,7 +212,8 @@ fn sealed_token(
     Ok(token.map(|token| webhook_tokens::seal(caller.secrets_key(), id, token)).transpose()?)
 }
 
-/// Answers with a new subscription. The text of a signing key is shown once: a repetition of the request gets the rest.
+/// Answers with a new subscription. The text of a signing key is shown once: a repetition of the request gets the
+/// answer without it.
 struct Created {
     key: SigningKey,
 }
@@ -242,7 +243,7 @@ impl Reply for Created {
     }
 }
 
-/// What a repetition is told in place of a signing key.
+/// The message to a repetition, in place of the signing key.
 pub(super) const SHOWN_BEFORE: &str = "The signing key was shown when it was created, and is not shown again";
 
 /// The subscription as a write has made it.
@@ -253,8 +254,8 @@ fn made(committed: &Committed) -> Result<&Row, ApiError> {
 
 /// Change a webhook subscription
 ///
-/// What is absent stays; its owner never changes. If nothing is sent to it at present, a change makes it active again, and so does
-/// its present `url`.
+/// Absent fields stay unchanged. The owner never changes. If the subscription is disabled, any change makes it active
+/// again, even a change to the `url` that it has.
 #[utoipa::path(patch, path = "/api/v1/webhooks/subscriptions/{subscription_id}", tag = "Webhooks",
     responses((status = 200, description = "The subscription", body = WebhookSubscription<'static>)),
     extensions(("x-errors" = json!([Code::WebhookSubscriptionNotFound, Code::TooManyWebhooks]))))]
@@ -309,7 +310,7 @@ impl Reply for Changed {
 
 /// Delete a webhook subscription
 ///
-/// Nothing is sent to it any more, and its token is gone.
+/// Nothing is sent to it any more, and its token is deleted.
 #[utoipa::path(delete, path = "/api/v1/webhooks/subscriptions/{subscription_id}", tag = "Webhooks",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::WebhookSubscriptionNotFound]))))]

@@ -1,4 +1,4 @@
-//! Who am I. Contract, section 10.1.
+//! `whoami`: the key that the client has. Contract, section 10.1.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,11 +11,11 @@ use crate::api_key::public_id;
 use crate::caller::Holder;
 use crate::error::ApiError;
 
-// Auditors get a subtype of our own: published clients take the subtype as free text, and the word of another scope would
-// mislead a client that decides by it what the key may do.
-/// Who asks
+// `auth_subtype` of auditor keys is not one of the hosted API. Published clients take it as free text, and with the
+// subtype of another scope a client would expect rights that the key does not have.
+/// Get the caller
 ///
-/// The one path without a version.
+/// This is the only path without a version.
 #[utoipa::path(get, path = "/api/whoami", tag = "API keys",
     responses((status = 200, description = "The key, and its organization", body = Whoami<'static>)))]
 pub(crate) async fn whoami(holder: Holder) -> Result<Response, ApiError> {

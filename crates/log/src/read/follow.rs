@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::pages;
 use crate::error::ReadError;
 use crate::proof::key_lock;
+use crate::write::notifier::CHANNEL;
 
 /// After how long without a notification the log is asked. A lost notification delays a follower by this at most.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ impl Follower {
             tracing::warn!("somebody replaces the signing key");
             return Ok(());
         };
-        in_time(listener.listen("identityd_log")).await?;
+        in_time(listener.listen(CHANNEL)).await?;
         // The head is read after LISTEN, so no commit between the two is missed.
         self.tell(in_time(pages::head(&mut listener)).await?);
         while !self.head.is_closed() {
@@ -82,11 +83,11 @@ impl Follower {
                 },
                 Err(_elapsed) => None,
             };
-            // A notification of an append contains the position. After any other one, and after silence, the log is
-            // asked.
+            // A notification contains a position. Those of two processes can be in another order than their commits: after one
+            // that does not lead further, and after silence, the log is asked.
             match position {
-                Some(position) => self.tell(position),
-                None => self.tell(in_time(pages::head(&mut listener)).await?),
+                Some(position) if position > self.head.borrow().position => self.tell(position),
+                _ => self.tell(in_time(pages::head(&mut listener)).await?),
             }
         }
         Ok(())

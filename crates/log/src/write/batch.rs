@@ -74,6 +74,9 @@ impl Batch {
             }
         }
         deps.metrics.committed(&draft.outcomes, begun.elapsed());
+        if let Some(last) = draft.events.last() {
+            deps.committed.send_replace(last.position);
+        }
         for observer in &deps.observers {
             observer.committed(&draft.events);
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::connection::Connector;
 use super::deps::Deps;
 use super::metrics::Metrics;
+use super::notifier::Notifier;
 use super::pipeline::Pipeline;
 use super::queue::Job;
 use crate::read_model::{Observer, ReadModel};
@@ -19,6 +20,7 @@ pub struct Committer {
     connector: Connector,
     jobs: mpsc::Receiver<Job>,
     deps: Deps,
+    notifier: Notifier,
 }
 
 impl std::fmt::Debug for Committer {
@@ -35,8 +37,11 @@ impl Committer {
         settings: Settings,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
-        let deps = Deps { read_models, settings, observers, metrics };
-        Self { connector: Connector::new(options), jobs, deps }
+        let (committed, news) = watch::channel(0);
+        let deps = Deps { read_models, settings, observers, metrics, committed };
+        let connector = Connector::new(options);
+        let notifier = Notifier::new(connector.clone(), news);
+        Self { connector, jobs, deps, notifier }
     }
 
     /// Adds an observer, which is told of every commit before the callers are answered.
@@ -62,7 +67,8 @@ impl Committer {
 
     /// Commits until the last [`Log`](crate::Log) is dropped and every waiting command has its answer.
     pub async fn run(self) {
-        let Self { connector, mut jobs, deps } = self;
+        let Self { connector, mut jobs, deps, notifier } = self;
+        let notifying = tokio::spawn(notifier.run());
         let mut pipeline = Pipeline::new(connector, deps);
         pipeline.connect().await;
         let mut last_batch_size = 0;
@@ -75,5 +81,12 @@ impl Committer {
             pipeline.commit(batch).await;
         }
         pipeline.finish().await;
+        drop(pipeline);
+        if let Err(panicked) = notifying.await {
+            tracing::error!(
+                error = &panicked as &dyn std::error::Error,
+                "the task that notifies followers panicked"
+            );
+        }
     }
 }

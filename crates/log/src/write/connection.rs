@@ -35,6 +35,7 @@ impl IdleConnection {
 }
 
 /// Opens the committer's connections.
+#[derive(Clone)]
 pub(super) struct Connector {
     options: PgConnectOptions,
     /// The pool whose connections are taken if Postgres has no room left.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
@@ -12,4 +14,6 @@ pub(super) struct Deps {
     pub(super) settings: Settings,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) metrics: Metrics,
+    /// Is given the last position after each commit.
+    pub(super) committed: watch::Sender<i64>,
 }

@@ -19,7 +19,7 @@
 //!                                     begin, lock `log_head`,              observers (cache)
 //!                                     draft again, write, COMMIT                   │
 //!                                     (drafts made on top are discarded)           ▼
-//!                                                                               answers
+//!                                                                 answers, and a notification (notifier.rs)
 //! ```
 //!
 //! A *draft* is a batch that is decided and not written: the answers, the events, and the SQL. A batch context
@@ -81,7 +81,8 @@
 //!   has an answer.
 //! - while the statement or the transaction runs, before COMMIT: Postgres rolls back when the connection breaks. That
 //!   releases the lock on `log_head`.
-//! - after COMMIT, before the observers or the answers: the events are in the log. The cache is gone with the
+//! - after COMMIT, before the observers, the answers or the notification: the events are in the log. Other processes, which
+//!   were not notified, see them when they look. The cache is gone with the
 //!   process. The callers get no answer and cannot know whether the write was committed. They can repeat the request;
 //!   with an `Idempotency-Key` it is carried out once.
 
@@ -99,6 +100,7 @@ pub mod idempotency;
 mod last_batch;
 pub mod metrics;
 mod names;
+pub(crate) mod notifier;
 mod number_pool;
 mod pipeline;
 pub(crate) mod queue;

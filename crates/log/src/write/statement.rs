@@ -7,7 +7,7 @@
 //! ```sql
 //! with turn as (update log_head … where <the draft is valid> returning position),
 //!      part_1 as (…), part_2 as (…), …
-//! select pg_notify('identityd_log', position::text) from turn
+//! select position from turn
 //! ```
 
 use std::collections::HashMap;
@@ -197,12 +197,10 @@ impl Writes {
         self.execute_with(ADVANCE_HEAD_IF_VALID, connection).await
     }
 
-    /// Executes all parts in one statement that notifies the followers once.
+    /// Executes all parts in one statement.
     async fn execute_with(self, turn: &str, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let Statement { text, arguments, .. } = self.parts;
-        let text = format!(
-            "with turn as ({turn}){text} select pg_notify('identityd_log', position::text) from turn"
-        );
+        let text = format!("with turn as ({turn}){text} select position from turn");
         Ok(sqlx::query_with(&text, arguments).fetch_optional(connection).await?.is_some())
     }
 }

@@ -228,37 +228,41 @@ pub async fn find_by_id(
     present.map(|present| Ok(Present { body: present.body.shown_to(viewer)?, ..present })).transpose()
 }
 
-/// What several agents see of one identity.
-#[derive(Debug, Clone, Copy)]
+/// An agent that looks at an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sight<'a> {
-    /// The organization of all of them.
+    /// The organization of both.
     pub organization_id: &'a str,
-    /// The agents.
-    pub viewers: &'a [Uuid],
+    /// The agent.
+    pub viewer: Uuid,
     /// The identity.
     pub target: Uuid,
 }
 
-/// The identity as each of the agents sees it. Those that do not see it are left out.
-pub async fn seen_by(
+/// Each identity as the agent that looks at it sees it. Those that are not seen are left out.
+pub async fn seen_by<'a>(
     executor: impl PgExecutor<'_>,
-    sight: &Sight<'_>,
-) -> Result<HashMap<Uuid, IdentityBody>, sqlx::Error> {
+    sights: &[Sight<'a>],
+) -> Result<HashMap<Sight<'a>, IdentityBody>, sqlx::Error> {
     let rows = sqlx::query(concat!(
-        "select wanted.viewer as viewer, seen.id, seen.version, seen.changed_at, seen.document, seen.access
-         from unnest($2::uuid[]) as wanted (viewer)
+        "select place, seen.id, seen.version, seen.changed_at, seen.document, seen.access
+         from unnest($1::text[], $2::uuid[], $3::uuid[])
+              with ordinality as wanted (organization_id, viewer, target, place)
          cross join lateral (",
-        single!("$1", "wanted.viewer", "id = $3"),
+        single!("wanted.organization_id", "wanted.viewer", "id = wanted.target"),
         " offset 0) as seen"
     ))
-    .bind(sight.organization_id)
-    .bind(sight.viewers)
-    .bind(sight.target)
+    .bind(sights.iter().map(|sight| sight.organization_id).collect::<Vec<_>>())
+    .bind(sights.iter().map(|sight| sight.viewer).collect::<Vec<_>>())
+    .bind(sights.iter().map(|sight| sight.target).collect::<Vec<_>>())
     .fetch_all(executor)
     .await?;
-    let body = |row| {
-        let viewer: Uuid = sqlx::Row::try_get(row, "viewer")?;
-        Ok((viewer, IdentityBody::from_row(row)?.shown_to(&Viewer::Agent(viewer))?))
-    };
-    rows.iter().map(body).collect()
+    let mut seen = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let place: i64 = sqlx::Row::try_get(row, "place")?;
+        let sight = usize::try_from(place - 1).ok().and_then(|place| sights.get(place));
+        let Some(sight) = sight else { continue };
+        seen.insert(*sight, IdentityBody::from_row(row)?.shown_to(&Viewer::Agent(sight.viewer))?);
+    }
+    Ok(seen)
 }

@@ -14,17 +14,17 @@ use sqlx::{PgConnection, PgPool};
 use super::form::Form;
 use super::line::{Envelope, Trailer};
 
-/// Which events.
+/// A range of events.
 #[derive(Debug, Clone, Default)]
 pub struct Range {
-    /// Only those after this organization sequence.
+    /// Only events after this organization sequence.
     pub after: u64,
-    /// Only those up to this one.
+    /// Only events up to this organization sequence.
     pub until: Option<u64>,
 }
 
-/// Writes the events of an organization and the trailer, and gives the trailer. `progress` hears how many are written,
-/// and how many there will be.
+/// Writes the events of an organization and the trailer, and returns the trailer. `progress` gets how many events are
+/// written, and how many there will be.
 pub async fn run(
     pool: &PgPool,
     organization_id: &str,
@@ -60,7 +60,7 @@ pub async fn run(
         trailer.add(1, sequence, sequence);
         progress(trailer.count, until - range.after);
     }
-    // A part of a log that is refused is tied to nothing: events may be missing right behind the part.
+    // A part of a log that the signer refuses gets no checkpoint: events may be missing right after the part.
     if refusal.is_none() || range.until.is_none() {
         trailer.tie(&mut connections.1, organization_id, &signed).await?;
     }
@@ -78,8 +78,8 @@ async fn head(connection: &mut PgConnection, organization_id: &str) -> anyhow::R
     Ok(u64::try_from(head.unwrap_or_default())?)
 }
 
-/// Checks that no signed event is missing at the end of the log. A verifier of a part could not see that, since the
-/// missing event may lie behind the part.
+/// Checks that no signed event is missing at the end of the log. The verifier of a part could not notice that, since
+/// the missing event may be after the part.
 async fn check_whole(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -93,13 +93,13 @@ async fn check_whole(
     let last = u64::try_from(last.unwrap_or_default())?;
     ensure!(
         last >= signed,
-        "event {} was signed and is missing: no part of this log is exported, only the whole",
+        "event {} was signed and is missing: only the whole log can be exported, and no part of it",
         last + 1
     );
     Ok(())
 }
 
-/// Leaf hashes as they were signed, a tile at a time.
+/// The signed leaf hashes, read a tile at a time.
 struct SignedLeaves<'a> {
     organization_id: &'a str,
     epoch: u64,

@@ -1,4 +1,4 @@
-//! In what form an export is written: lines of JSON, which prove themselves, or a table for spreadsheets.
+//! The forms of an export: lines of JSON, which can be verified, or a table for spreadsheets.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use identity_proof::Hash;
 
 use super::line::{self, Envelope, Trailer, TrailerLine};
 
-/// How the last row of a table begins; rows of events begin with an organization's id.
+/// The beginning of the last row of a table. Rows of events begin with the id of an organization.
 pub const TABLE_TRAILER_START: &[u8] = b"trailer,";
 
 /// The columns of a table.
@@ -24,12 +24,12 @@ const COLUMNS: [&str; 11] = [
     "leaf_hash",
 ];
 
-/// Where events and their trailer are written.
+/// An export that is being written.
 pub trait Form {
     /// Writes an event and the leaf hash that was signed for it.
     fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()>;
 
-    /// Writes the trailer, and everything that was held back.
+    /// Writes the trailer, and flushes the output.
     fn trailer(&mut self, trailer: &Trailer) -> anyhow::Result<()>;
 }
 
@@ -49,12 +49,12 @@ impl<W: Write> Form for Lines<W> {
     }
 }
 
-/// Comma-separated values with a head.
+/// Comma-separated values with a header row.
 #[derive(Debug)]
 pub struct Table<W: Write>(csv::Writer<W>);
 
 impl<W: Write> Table<W> {
-    /// Writes the head.
+    /// Writes the header row.
     pub fn begin(output: W) -> anyhow::Result<Self> {
         let mut table = csv::WriterBuilder::new().flexible(true).from_writer(output);
         table.write_record(COLUMNS)?;
@@ -80,7 +80,7 @@ impl<W: Write> Form for Table<W> {
         Ok(())
     }
 
-    /// A row of its own kind: its name, and the trailer as JSON.
+    /// A row with two columns: the word `trailer`, and the trailer as JSON.
     fn trailer(&mut self, trailer: &Trailer) -> anyhow::Result<()> {
         self.0.write_record(["trailer", &serde_json::to_string(trailer)?])?;
         Ok(self.0.flush()?)

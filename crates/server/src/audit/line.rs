@@ -1,4 +1,4 @@
-//! The lines of an export: the canonical envelope of an event with its signed leaf hash behind it, and the trailer.
+//! The lines of an export: the canonical envelope of an event followed by its signed leaf hash, and the trailer.
 
 use identity_log::history::Entry;
 pub use identity_log::proof::trailer::{Trailer, TrailerLine};
@@ -10,29 +10,29 @@ use serde_json::Value;
 
 use super::unambiguous::Unambiguous;
 
-/// An event as an auditor sees it. Exactly these members are hashed.
+/// The envelope of an event in an export. Exactly these members are hashed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// Whose history it belongs to.
+    /// The organization.
     pub organization_id: String,
-    /// Dense within the organization.
+    /// Its place in the history of the organization: 1, 2, 3 … without gaps.
     pub organization_sequence: i64,
-    /// What kind of thing it happened to.
+    /// The type of its aggregate.
     pub aggregate_type: String,
-    /// What it happened to.
+    /// The id of its aggregate.
     pub aggregate_id: String,
-    /// Dense within the aggregate.
+    /// Its place in the history of the aggregate, likewise.
     pub sequence: i64,
-    /// What happened.
+    /// The type of the event.
     pub event_type: String,
-    /// In which version of its shape.
+    /// The event version: the version of the shape of the payload.
     pub event_version: String,
-    /// When.
+    /// The moment at which it was recorded.
     pub recorded_at: String,
-    /// What happened, in full.
+    /// The payload.
     pub payload: Value,
-    /// Who did it.
+    /// The actor and the request that caused it.
     pub metadata: Value,
 }
 
@@ -83,13 +83,13 @@ fn value(text: &mut Vec<u8>, name: &str, value: &Value) -> serde_json::Result<()
     canonical::write(value, text)
 }
 
-/// How the last line begins; no envelope begins so.
+/// The beginning of the last line. No envelope begins like that.
 pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
 
 /// The text between an envelope and its leaf hash.
 const SEAL_START: &[u8] = br#","leaf_hash":""#;
 
-/// The text behind the leaf hash.
+/// The text after the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
 
 /// Room for most events.
@@ -98,7 +98,7 @@ const TEXT_BYTES: usize = 1024;
 /// How long a hash is in base64.
 const HASH_LENGTH: usize = 44;
 
-/// Writes a line: the canonical text of the envelope, and the hash that was signed behind its last member.
+/// Writes a line: the canonical text of the envelope, with the signed hash as a further member at its end.
 pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<Vec<u8>> {
     let mut line = envelope.canonical()?;
     if let Some(hash) = signed {
@@ -116,14 +116,14 @@ pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<V
 pub struct Read {
     /// Its event, without payload and metadata.
     pub event: Outline,
-    /// The leaf hash of the event as it stands.
+    /// The leaf hash, computed from the event as it was read.
     pub leaf: Hash,
     /// The leaf hash that the line says was signed.
     pub signed: Option<Hash>,
 }
 
 impl Read {
-    /// An event that is no line, and the leaf hash that was signed for it.
+    /// An event that was not read from a line, with the leaf hash that was signed for it.
     pub fn of(envelope: Envelope, signed: Hash) -> anyhow::Result<Self> {
         let leaf = leaf::of_canonical(&[&envelope.canonical()?]);
         let event = Outline {
@@ -148,17 +148,17 @@ impl Read {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outline {
-    /// Whose history it belongs to.
+    /// The organization.
     pub organization_id: String,
-    /// Dense within the organization.
+    /// Its place in the history of the organization: 1, 2, 3 … without gaps.
     pub organization_sequence: u64,
-    /// What kind of thing it happened to.
+    /// The type of its aggregate.
     pub aggregate_type: String,
-    /// What it happened to.
+    /// The id of its aggregate.
     pub aggregate_id: String,
-    /// Dense within the aggregate.
+    /// Its place in the history of the aggregate, likewise.
     pub sequence: u64,
-    /// When.
+    /// The moment at which it was recorded.
     pub recorded_at: String,
     #[serde(rename = "event_type")]
     _event_type: Unambiguous,
@@ -192,9 +192,9 @@ fn unreadable(error: impl std::fmt::Display) -> String {
     format!("this is no event: {error}")
 }
 
-/// Reads a line. In our exports its text is canonical: when the hash of the text is the signed one, it is what was
-/// signed, byte by byte. Otherwise the envelope is put into canonical form. A leaf over text that is not canonical is
-/// refused, even if somebody has signed it.
+/// Reads a line. The lines of an export are canonical text: if the hash of the text is the signed one, the text is what
+/// was signed, byte by byte. Otherwise the envelope is put into canonical form first. A signed hash over text that is
+/// not canonical is refused.
 pub fn read(line: &[u8]) -> Result<Read, String> {
     let event = Outline::read(line)?;
     let (text, seal) = unseal(line);
@@ -222,7 +222,7 @@ fn parse(line: &[u8]) -> Result<Envelope, String> {
     serde_json::from_value(Value::Object(members)).map_err(unreadable)
 }
 
-/// The envelope without its closing brace, and the hash behind it.
+/// The envelope without its closing brace, and the hash after it.
 fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
     let length = SEAL_START.len() + HASH_LENGTH + SEAL_END.len();
     let Some((envelope, seal)) = line.len().checked_sub(length).and_then(|at| line.split_at_checked(at))

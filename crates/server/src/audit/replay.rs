@@ -33,7 +33,7 @@ pub struct Replay {
     pub doubt: Option<String>,
 }
 
-/// An event and what it made of the identity.
+/// An event, and the identity after it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
     /// The event.
@@ -42,9 +42,9 @@ pub struct Step {
     pub actor: String,
     /// Whether the identity existed after it.
     pub presence: Presence,
-    /// The identity after it, with who may see it and what it may use; none unless it was there.
+    /// The identity after it, with who may see it and which secrets it may use; none if it did not exist.
     pub state: Option<Value>,
-    /// Which of its fields are not what they were, as JSON pointers.
+    /// The fields that the event changed, as JSON pointers.
     pub changed: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
-    /// It was.
+    /// It existed.
     Present,
     /// It was deleted.
     Gone,
@@ -60,11 +60,11 @@ pub enum Presence {
     Unknown,
 }
 
-/// Replays an identity, given by its id or by any handle that it ever had, from an export. That the export is what was
-/// signed is for [`verify`](super::verify) to say.
+/// Replays an identity, given by its id or by any handle that it ever had, from an export. It does not check
+/// signatures: [`verify`](super::verify) does.
 pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Replay> {
     let mut ids = BTreeSet::new();
-    let wanted = Wanted::parse(identity)?;
+    let wanted = IdentityName::parse(identity)?;
     let trailer = read_file(path, |event| ids.extend(wanted.id_of(&event)))?;
     let doubt = doubt(&trailer);
     let id = only_one(identity, ids, doubt.is_none())?;
@@ -78,7 +78,7 @@ pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyho
     Ok(Replay { steps: steps(dense(events, begins_late)?, until)?, doubt })
 }
 
-/// Reads the events of an export that has its trailer and as many events as that says.
+/// Reads the events of an export. Fails if the trailer is missing, or names another number of events.
 fn read_file(path: &Path, mut take: impl FnMut(Envelope)) -> anyhow::Result<Trailer> {
     let (mut source, trailer) = Source::open(path)?;
     let mut number = 0;
@@ -109,7 +109,7 @@ fn doubt(trailer: &Trailer) -> Option<String> {
     is_part.then(|| format!("the events of this file begin with event {begin} of the history{end}"))
 }
 
-/// The same from the database.
+/// Replays an identity, given by its id or by any handle that it ever had, from the database.
 pub async fn database(
     pool: &PgPool,
     organization_id: &str,
@@ -118,7 +118,7 @@ pub async fn database(
 ) -> anyhow::Result<Replay> {
     let all = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, i64::MAX) };
     let with_handles = ["identity.created", "identity.renamed"].map(str::to_owned).to_vec();
-    let wanted = Wanted::parse(identity)?;
+    let wanted = IdentityName::parse(identity)?;
     let births = read(pool, &Query { event_types: Some(with_handles), ..all.clone() }).await?;
     let id = only_one(identity, births.iter().filter_map(|event| wanted.id_of(event)).collect(), true)?;
     let events = read(pool, &Query { aggregate_ids: Some(vec![id]), ..all }).await?;
@@ -139,13 +139,13 @@ fn is_of(event: &Envelope, id: &str) -> bool {
     event.aggregate_type == "identity" && event.aggregate_id == id
 }
 
-/// Which identity is meant.
-enum Wanted {
+/// The identity that is asked for.
+enum IdentityName {
     Id(String),
     Handle(Handle),
 }
 
-impl Wanted {
+impl IdentityName {
     fn parse(identity: &str) -> anyhow::Result<Self> {
         if let Ok(id) = identity.parse::<Uuid>() {
             return Ok(Self::Id(id.to_string()));
@@ -155,7 +155,7 @@ impl Wanted {
         Ok(Self::Handle(handle))
     }
 
-    /// The id of an event's identity, if that is meant.
+    /// The id of the identity of an event, if it is the one that is asked for.
     fn id_of(&self, event: &Envelope) -> Option<String> {
         let is_meant = match self {
             Self::Id(id) => is_of(event, id),
@@ -202,13 +202,13 @@ struct Life {
     secrets: Option<Rules>,
 }
 
-/// What is shown of an identity.
+/// The state of an identity as it is shown.
 #[derive(Debug, Serialize)]
 struct State<'a> {
     #[serde(flatten)]
     document: &'a IdentityDocument,
     access: Vec<Value>,
-    /// As it was written: a JSON value would lose the order of members and the digits of large numbers.
+    /// The text as the client wrote it: a JSON value would lose the order of members and the digits of large numbers.
     tunnel_metadata: &'a str,
     vault_secret_ids: Vec<&'a Uuid>,
 }
@@ -220,8 +220,8 @@ impl Life {
         self.secrets = VaultAccess::fold(self.secrets.take(), recorded);
     }
 
-    /// The document as the API answers it, and beside it what the API answers elsewhere. Rows of viewers who were
-    /// deleted stay, since that is said by no event of this identity.
+    /// The document as the API answers it, with further state that the API answers at other paths. Access rows of
+    /// deleted viewers stay, since no event of this identity tells of their deletion.
     fn state(&self) -> anyhow::Result<Option<Value>> {
         let Some(Row { document, tunnel_metadata, .. }) = &self.row else { return Ok(None) };
         let rows = self.viewers.iter().flat_map(oldest_first);
@@ -279,7 +279,7 @@ fn recorded(event: &Envelope) -> anyhow::Result<Recorded> {
     })
 }
 
-/// Every value that is neither an object nor a list of its own, by its JSON pointer.
+/// Every value of a document by its JSON pointer. Objects with members are taken apart; lists are not.
 pub fn fields(state: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     let mut open = vec![(String::new(), state)];

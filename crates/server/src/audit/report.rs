@@ -1,4 +1,4 @@
-//! What a verification finds: the first fault of an export, or what is proved of it.
+//! The result of a verification: the first fault of an export, or how much of it is proved.
 
 use identity_proof::Checkpoint;
 
@@ -6,7 +6,7 @@ use identity_proof::Checkpoint;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct Fault {
-    /// The first bad line, from 1; none if it is not one line that is bad.
+    /// The first bad line, counted from 1; none if the fault is not in one line.
     pub line: Option<u64>,
     /// Organization sequence of the first bad event.
     pub sequence: Option<u64>,
@@ -31,15 +31,15 @@ pub struct Report {
     pub after: u64,
     /// Organization sequence of the first event.
     pub first: Option<u64>,
-    /// Organization sequence of the last.
+    /// Organization sequence of the last event.
     pub last: Option<u64>,
-    /// The checkpoint that they were compared with.
+    /// The checkpoint that the events were compared with.
     pub checkpoint: Checkpoint,
     /// The key that signed it, if that is not the given one but its successor.
     pub successor: Option<String>,
     /// Signed events that are not in the file, because it is a part: first and last of each run.
     pub absent: Vec<(u64, u64)>,
-    /// Parts that are neither wrong nor proved, each with the place where it begins.
+    /// Parts without a fault that are not proved, each with the place where it begins.
     pub unproved: Vec<Fault>,
     /// Why the service does not sign this log any more, if it says so.
     pub refused: Option<String>,

@@ -8,17 +8,16 @@ use super::form::TABLE_TRAILER_START;
 use super::line::{TRAILER_START, Trailer, TrailerLine};
 use super::report::Fault;
 
-/// How much is hashed at a time, in bytes: enough for all cores, little beside what the machine has. The last line may
-/// reach beyond.
+/// The size in bytes after which a batch takes no further line: enough for all cores, and little memory.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// How many lines are hashed at a time, however short they are.
 const MAX_BATCH_LINES: usize = 64 * 1024;
 
-/// The longest line, in bytes. The largest event names everybody who may see an identity: 32 MiB are 290,000 of them.
+/// The longest line, in bytes. The largest event has all viewers of an identity: 32 MiB are 290,000 viewers.
 const MAX_LINE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The longest trailer that is looked for.
+/// The longest trailer, in bytes.
 const MAX_TRAILER_BYTES: u64 = 1024 * 1024;
 
 /// The lines before the trailer.
@@ -72,7 +71,7 @@ impl Source {
 struct LineLimit(u64);
 
 impl LineLimit {
-    /// Puts the line behind what `text` has. Gives its length, which is 0 at the end.
+    /// Appends the line to `text`. Returns its length, which is 0 at the end.
     fn read(&self, lines: &mut impl BufRead, text: &mut Vec<u8>) -> Result<usize, Fault> {
         let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
         let length = lines.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', text).map_err(unreadable)?;

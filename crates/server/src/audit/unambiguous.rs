@@ -1,7 +1,9 @@
-//! JSON that means the same to everybody: no object in it has a member twice, and no number is beyond 2^53.
+//! JSON that every reader understands in the same way: no object in it has a member twice, and no number is beyond
+//! 2^53.
 //!
-//! Where one stands twice, some readers take the first and some the last (RFC 8259, section 4), and RFC 8785 knows no
-//! canonical form of it. Beyond 2^53 some readers take a number for its neighbour (RFC 7493, section 2.2). What an auditor reads must be what was hashed.
+//! If a member occurs twice, some readers take the first and some the last (RFC 8259, section 4), and RFC 8785 has no
+//! canonical form for it. Beyond 2^53 some readers round a number (RFC 7493, section 2.2). An auditor must read what
+//! was hashed.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,11 +12,11 @@ use std::fmt::{self, Formatter};
 use identity_proof::canonical::check::{is_exact, is_exact_integer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Any value, of which nothing is kept.
+/// Any value. It is checked, and not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unambiguous;
 
-/// The name of a member, borrowed where it has no escapes.
+/// The name of a member, borrowed if it has no escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

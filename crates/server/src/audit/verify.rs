@@ -3,7 +3,7 @@
 //! Lines are read and hashed on all cores, a batch at a time, and then compared with each other in their order. Memory
 //! grows with the number of aggregates, not with the number of events.
 //!
-//! An event is proved if the root of a tree that has it equals a signed root. Events that are not proved are reported.
+//! An event is proved if it is in a tree whose root equals a signed root. Events that are not proved are reported.
 
 mod claim;
 pub(crate) mod history;
@@ -18,8 +18,8 @@ use super::report::{Fault, Report};
 use super::source::Source;
 use history::History;
 
-/// Verifies an export against the key of its history, or a key that this one introduced, and against an earlier checkpoint. What is not proved is in
-/// the report, and is nothing that may be passed over.
+/// Verifies an export against the key of its history, or a key that this one introduced, and against an earlier
+/// checkpoint. The report also has the parts that are not proved. A caller must not ignore them.
 pub fn file(
     path: &Path,
     verifier_key: &str,
@@ -59,7 +59,7 @@ impl Keys {
         Ok(Self { given: rename_key(&self.given, origin)?, successors: self.successors.clone() })
     }
 
-    /// A checkpoint that one of the keys signed, and which of the successors if it was one of them.
+    /// A checkpoint that one of the keys signed, and the successor if one of them signed it.
     fn open(&self, note: &str) -> Result<(Checkpoint, Option<&str>), NoteError> {
         let error = match Checkpoint::open(note, &self.given) {
             Ok(checkpoint) => return Ok((checkpoint, None)),

@@ -15,7 +15,7 @@ pub(super) enum Command {
     Grant(Grant),
     /// Let every active identity of the organization see this one
     GrantEveryone(Target),
-    /// Let an identity be seen no more by one viewer
+    /// Revoke the access of one viewer to an identity
     Revoke(Grant),
 }
 

@@ -15,8 +15,8 @@ use super::output::Output;
 /// The name of the organization that is made if there is none.
 const NAME: &str = "demo";
 
-/// Creates the organization and prints its key, which is shown this once. Where there is an organization already, says
-/// how to get another key.
+/// Creates the organization and prints its key, which is shown this once. If there is an organization already, says how
+/// to get another key.
 pub(super) async fn introduce(operator: &Operator, service: &Service, output: Output) -> anyhow::Result<()> {
     let organizations = operator.list_organizations().await?;
     if let Some(first) = organizations.first() {
@@ -56,7 +56,7 @@ fn curl_lines(scheme: &str, address: SocketAddr, key: &str) -> [String; 3] {
     ]
 }
 
-/// A service that listens on every address is reached on this machine by the usual one.
+/// The address for a client on this machine. If the service listens on every address, that is the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),

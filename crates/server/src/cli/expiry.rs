@@ -1,4 +1,4 @@
-//! When a key expires, and for how long something is valid, as flags say it.
+//! Flags that say when a key expires, and durations in flags.
 
 use std::time::Duration;
 

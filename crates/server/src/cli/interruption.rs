@@ -1,4 +1,4 @@
-//! Being told to stop: by Ctrl-C, by a supervisor, or by a terminal that is closed.
+//! Signals that stop the process: from Ctrl-C, from a supervisor, or from a terminal that is closed.
 
 use std::fs::File;
 use std::time::Instant;
@@ -11,22 +11,22 @@ use tokio::sync::watch;
 /// What SIGHUP means to a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
-    /// The command stops in good order.
+    /// The command stops.
     Stops,
     /// The command reads its certificates again; it stops only when its terminal was closed.
     Reloads,
 }
 
-/// Listens for the signals that end a process. From the first one on they no longer end it by themselves, so whoever
-/// listens has to come to an end.
+/// Listens for the signals that end a process. While it listens, these signals do not end the process by themselves, so
+/// the command has to end when it is told.
 #[derive(Debug)]
 pub(crate) struct Interruption {
     stop: Stop,
     reloads: watch::Receiver<u64>,
 }
 
-/// The listening itself.
-struct Ear {
+/// The task that receives the signals.
+struct SignalTask {
     interrupt: Signal,
     terminate: Signal,
     /// None if the process was started with SIGHUP ignored, as `nohup` does, and has nothing to reload.
@@ -36,11 +36,11 @@ struct Ear {
 }
 
 impl Interruption {
-    /// Begins to listen. The listening goes on until the process ends.
+    /// Begins to listen, until the process ends.
     pub(crate) fn listen(meaning: Hangup) -> anyhow::Result<Self> {
         let listener = |kind| signal(kind).context("cannot listen for signals");
         let wants_hangup = meaning == Hangup::Reloads || !is_hangup_ignored();
-        let ear = Ear {
+        let task = SignalTask {
             interrupt: listener(SignalKind::interrupt())?,
             terminate: listener(SignalKind::terminate())?,
             hangup: wants_hangup.then(|| listener(SignalKind::hangup())).transpose()?,
@@ -49,16 +49,16 @@ impl Interruption {
         };
         let (tell_stop, stop) = watch::channel(None);
         let (tell_reload, reloads) = watch::channel(0);
-        tokio::spawn(ear.listen(tell_stop, tell_reload));
+        tokio::spawn(task.listen(tell_stop, tell_reload));
         Ok(Self { stop: Stop::new(stop), reloads })
     }
 
-    /// What tells others, blocking work among them, that the process is to stop.
+    /// Tells other work, also work that blocks a thread, that the process should stop.
     pub(crate) fn stop(&self) -> Stop {
         self.stop.clone()
     }
 
-    /// Returns when the process was told to stop since the listening began.
+    /// Returns when the process has been told to stop.
     pub(crate) async fn arrives(&mut self) {
         self.stop.told().await;
     }
@@ -69,7 +69,7 @@ impl Interruption {
     }
 }
 
-impl Ear {
+impl SignalTask {
     async fn listen(mut self, stop: watch::Sender<Option<Instant>>, reloads: watch::Sender<u64>) {
         loop {
             let stops = tokio::select! {
@@ -104,11 +104,11 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether this process was started with SIGHUP ignored. Only Linux says so; elsewhere it counts as not ignored.
+/// Whether this process was started with SIGHUP ignored. Only Linux tells that; elsewhere it counts as not ignored.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    // Signals count from 1, bits from 0; SIGHUP is 1.
+    // SIGHUP is signal 1, which is bit 0.
     ignored & 1 != 0
 }

@@ -24,7 +24,8 @@ impl Output {
         self.print_lines(json, &[line])
     }
 
-    /// Prints a result of several lines, in one piece: a reader that closes after the first line harms nobody.
+    /// Prints a result of several lines, in one piece, so that a reader that closes after the first line causes no
+    /// error.
     pub(crate) fn print_lines(self, json: &Value, lines: &[impl AsRef<str>]) -> anyhow::Result<()> {
         if self.json {
             return write_line(&escape::json(&json.to_string()));
@@ -54,7 +55,7 @@ impl Output {
     }
 }
 
-/// Whether a person looks at standard output.
+/// Whether standard output is a terminal.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
@@ -71,7 +72,7 @@ fn write_line(text: &str) -> anyhow::Result<()> {
     output.write_all(line.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")
 }
 
-/// Writes a line on standard error. If standard error is closed, the line is lost: that is no reason to stop.
+/// Writes a line on standard error. If standard error is closed, the line is lost, and the command goes on.
 pub(crate) fn note(line: &str) {
     drop(writeln!(io::stderr().lock(), "{}", escape::text(line)));
 }

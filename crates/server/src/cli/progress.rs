@@ -1,4 +1,5 @@
-//! How far a command is that reads or writes a file: a bar on a terminal, else a line on standard error every second.
+//! Shows the progress of a command that reads or writes a file: a bar on a terminal, else a line on standard error
+//! every second.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};

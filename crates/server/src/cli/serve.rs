@@ -18,8 +18,8 @@ use super::interruption::{Hangup, Interruption};
 use super::output::Output;
 use super::supervisor::Supervisor;
 
-/// How long running requests may take to end. Leaves Postgres its share of the ten seconds within which the whole
-/// process is to stop.
+/// How long running requests may take to end. The whole process should stop within ten seconds; the rest is for
+/// Postgres.
 const DRAIN_LIMIT: Duration = Duration::from_secs(7);
 
 pub(super) async fn run(
@@ -29,12 +29,13 @@ pub(super) async fn run(
     with_demo: bool,
 ) -> anyhow::Result<()> {
     let Installation { database, signing, secrets } = installation;
-    // Before the database is opened, so that Ctrl-C in the middle of it does not leave a Postgres without users.
+    // Signals are listened for before the database is opened, so that Ctrl-C in between does not leave a private
+    // Postgres running.
     let reloads = settings.wire.tls.is_some() || Supervisor::is_there();
     let mut interruption = Interruption::listen(if reloads { Hangup::Reloads } else { Hangup::Stops })?;
     let database = match Database::open(database, IfMissing::Create, interruption.stop()).await {
         Ok(database) => database,
-        // A server that was starting has been stopped.
+        // The command was told to stop while the private Postgres was starting.
         Err(_) if interruption.stop().is_told() => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -83,10 +84,10 @@ async fn run_until_told(
     output: Output,
     demo: Option<Operator>,
 ) -> anyhow::Result<()> {
-    let mut supervisor = Supervisor::greet(interruption.reloads());
+    let mut supervisor = Supervisor::notify_ready(interruption.reloads());
     let outcome = tokio::select! {
         outcome = wait_until_told(&mut interruption, &service, output, demo) => outcome,
-        never = supervisor.attend(&service) => match never {},
+        never = supervisor.keep_alive(&service) => match never {},
     };
     outcome.and(drain(service).await)
 }
@@ -114,7 +115,7 @@ async fn introduce(service: &Service, operator: &Operator, output: Output) -> an
 
 async fn drain(service: Service) -> anyhow::Result<()> {
     tracing::info!("stopping");
-    Supervisor::take_leave();
+    Supervisor::notify_stopping();
     let stopped = tokio::time::timeout(DRAIN_LIMIT, service.stop()).await;
     stopped.unwrap_or_else(|_| {
         tracing::warn!("some requests did not end within {DRAIN_LIMIT:?} and were cut off");

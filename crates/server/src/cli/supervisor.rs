@@ -21,16 +21,17 @@ impl Supervisor {
         std::env::var_os("NOTIFY_SOCKET").is_some()
     }
 
-    /// Says that the service listens.
-    pub(crate) fn greet(reloads: watch::Receiver<u64>) -> Self {
+    /// Tells the supervisor that the service listens.
+    pub(crate) fn notify_ready(reloads: watch::Receiver<u64>) -> Self {
         tell(&[NotifyState::Ready]);
-        // Twice in the time after which silence is taken for death.
+        // Twice within the time after which the supervisor would restart a silent service.
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|rest| !rest.is_zero());
         Self { reloads, watchdog }
     }
 
-    /// Shows that the service is alive, and reloads what can be reloaded whenever it is asked to.
-    pub(crate) async fn attend(&mut self, service: &Service) -> Infallible {
+    /// Tells the supervisor again and again that the service is alive, and reloads the TLS certificate when the process
+    /// is told to.
+    pub(crate) async fn keep_alive(&mut self, service: &Service) -> Infallible {
         loop {
             tokio::select! {
                 Ok(()) = self.reloads.changed() => reload(service),
@@ -39,8 +40,8 @@ impl Supervisor {
         }
     }
 
-    /// Says that the service is about to stop.
-    pub(crate) fn take_leave() {
+    /// Tells the supervisor that the service is stopping.
+    pub(crate) fn notify_stopping() {
         tell(&[NotifyState::Stopping]);
     }
 }

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::escape;
 
-/// The least width of a terminal, in columns, to which a table is fitted; below, its lines are as long as they are.
+/// The least width of a terminal, in columns, to which a table is fitted. On a narrower one its lines are not wrapped.
 const LEAST_WIDTH: u16 = 40;
 
 /// Rows under headings, aligned to the width of the terminal.
@@ -17,27 +17,27 @@ pub(crate) struct Table {
     has_colors: bool,
 }
 
-/// What colour says of a cell.
+/// The meaning of the colour of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing.
+    /// No meaning.
     Plain,
     /// It is as it should be.
     Good,
-    /// It wants attention.
+    /// It needs attention.
     Bad,
     /// It is over and done with.
     Past,
 }
 
-/// A text and what colour says of it.
+/// A text with the meaning of its colour.
 pub(super) type Toned = (String, Tone);
 
 impl Table {
     pub(super) fn new(headings: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_preset(NOTHING);
-        // A terminal that does not know its width says that it has none.
+        // A terminal that does not know its width reports 0.
         if table.width().is_some_and(|width| width >= LEAST_WIDTH) {
             table.set_content_arrangement(ContentArrangement::Dynamic);
         }
@@ -116,7 +116,7 @@ pub(super) fn grouped(number: i64) -> String {
     text
 }
 
-/// A text of which colour says nothing.
+/// A text without colour.
 pub(super) fn plain(text: impl Into<String>) -> Toned {
     (text.into(), Tone::Plain)
 }

@@ -1,5 +1,5 @@
-//! Bodies on their way through a connection: of a request, which is looked at once more when it was not read; and of an
-//! answer, which is handed out in small pieces, so that a client that takes nothing is seen.
+//! Bodies on their way through a connection: of a request, of which the unread rest is read if it is small; and of an
+//! answer, which is given out in small pieces, so that a client that reads nothing is noticed.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,19 +16,19 @@ use super::places::Answer;
 /// How large a piece of an answer is at most, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How much of a body that nobody read is taken so that its connection can go on, in bytes, and how long that may take.
+/// How many bytes of an unread body are read so that its connection can be used again, and how long that may take.
 const MAX_SKIPPED_BYTES: usize = 64 * 1024;
 const SKIP_TIMEOUT: Duration = Duration::from_millis(10);
 
 type Timed = Pin<Box<DeadlineBody<Incoming>>>;
 
-/// The body of a request. It comes home when it is dropped.
+/// The body of a request. When it is dropped, its unread rest is put into its `Home`.
 pub(super) struct LentBody {
     body: Option<Timed>,
     home: Home,
 }
 
-/// Where the body of a request is once nobody reads it any more.
+/// The place of the body of a request after the handler has dropped it.
 #[derive(Clone, Default)]
 pub(super) struct Home(Arc<Mutex<Option<Timed>>>);
 
@@ -65,8 +65,8 @@ impl HttpBody for LentBody {
 }
 
 impl Home {
-    /// Whether all of the body has been read, or is now, since little of it was left. A client that waits to be asked for
-    /// its body is not asked.
+    /// Whether the whole body has been read. A small rest is read here. A client that waits for `100 Continue` is not
+    /// asked for its body.
     pub(super) async fn is_read(&self, awaits_continue: bool) -> bool {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return true };
@@ -99,7 +99,7 @@ impl PacedBody {
         Self { body, rest: Bytes::new(), answer }
     }
 
-    /// The next piece, and nothing of the next frame before all of this one is taken.
+    /// The next piece of the present frame. The next frame is asked for when all of this one is sent.
     fn piece(&mut self) -> Bytes {
         let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
         if !self.is_end_stream() {

@@ -1,7 +1,8 @@
-//! Who is connected: how many there may be, how many from one address, and who makes room when there is none.
+//! Limits connections: how many there are at the same time, how many from one address, and which one is closed if there
+//! is no room.
 //!
-//! A connection is idle while none of its requests is being answered, or while its client takes nothing of the answers. When
-//! there is no room, the connection that has been idle for longest is closed.
+//! A connection is idle while none of its requests is being answered, or while its client reads nothing of the answers.
+//! When there is no room, the connection that has been idle for longest is closed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,10 +14,11 @@ use identity_http::client::{TrustedProxies, network};
 use identity_http::limits::{Share, Shares};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long a connection must have been idle to be cut off at once. The end of its last answer may be on its way before.
+/// How long a connection must be idle before it is cut off. Before that the end of its last answer may still be on its
+/// way.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often room is looked for while nobody is idle.
+/// How often room is looked for while no connection is idle.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The places of a listener. Clones share them.
@@ -33,7 +35,7 @@ struct Inner {
     next_id: AtomicU64,
 }
 
-/// A connection, as others see it.
+/// The state of a connection that the other connections see.
 #[derive(Debug)]
 pub(super) struct Occupant {
     address: IpAddr,
@@ -42,14 +44,14 @@ pub(super) struct Occupant {
     told: watch::Sender<Told>,
 }
 
-/// What happens on a connection.
+/// The answers of a connection that are being sent.
 #[derive(Debug)]
 struct Activity {
     /// Answers that are not sent yet.
     answers: usize,
-    /// Since when there is none.
+    /// Since when there is no such answer.
     idle_since: Instant,
-    /// Answers of which the client takes nothing, and since when.
+    /// Answers of which the client reads nothing, and since when.
     stalled: HashMap<u64, Instant>,
     next_answer: u64,
 }
@@ -57,13 +59,13 @@ struct Activity {
 /// An address has as many connections as it may.
 struct UsedUp;
 
-/// What a connection is told from outside.
+/// What a connection was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Nothing,
     /// To end as soon as it is idle: its place is wanted.
     MakeRoom,
-    /// To end at once: its client takes nothing.
+    /// To end at once: its client reads nothing.
     End,
 }
 
@@ -110,7 +112,8 @@ impl Places {
         Place { id, places: self.clone(), occupant, _permit: permit }
     }
 
-    /// A share of the address; an error if it has no more. Trusted proxies need none: they speak for many.
+    /// A share of the address; an error if it has no more. Trusted proxies need none: they forward requests of many
+    /// clients.
     fn share(&self, peer: IpAddr) -> Result<Option<Share<IpAddr>>, UsedUp> {
         if self.0.proxies.trusts(peer.to_canonical()) {
             return Ok(None);
@@ -146,7 +149,7 @@ impl Places {
         }
     }
 
-    /// Ends connections whose clients take nothing for so long, over and over.
+    /// Ends connections whose clients have read nothing for `timeout`. It runs until it is dropped.
     pub(super) async fn end_stalled(self, timeout: Duration) -> std::convert::Infallible {
         loop {
             tokio::time::sleep((timeout / 8).min(GRACE)).await;
@@ -158,7 +161,7 @@ impl Places {
 
     /// Returns when every connection has ended.
     pub(super) async fn emptied(&self) {
-        // Closed nowhere, so there is nothing else to hear of it.
+        // The semaphore is never closed, so this cannot fail.
         drop(self.0.free.acquire_many(u32::try_from(self.0.most).unwrap_or(u32::MAX)).await);
     }
 
@@ -197,7 +200,7 @@ impl Occupant {
         *self.told.borrow() != Told::Nothing
     }
 
-    /// Tells the connection to end. Whoever wants its share has it at once.
+    /// Tells the connection to end. Its share can be taken at once.
     fn make_room(&self) {
         self.told.send_replace(Told::MakeRoom);
         drop(self.share.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -227,7 +230,7 @@ impl Occupant {
 
     /// Returns when somebody tells the connection to end.
     pub(super) async fn told_to_end(&self) {
-        // The sender is part of this.
+        // The sender is a field of `self`, so this cannot fail.
         let _: Result<_, _> = self.told.subscribe().wait_for(|told| *told != Told::Nothing).await;
     }
 
@@ -253,13 +256,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The client has to take something next.
+    /// Notes that the client has to read something next.
     pub(super) fn waits_for_client(&mut self) {
         self.is_stalled = true;
         self.occupant.activity().stalled.insert(self.id, Instant::now());
     }
 
-    /// The client has taken something.
+    /// Notes that the client has read something.
     pub(super) fn goes_on(&mut self) {
         if std::mem::take(&mut self.is_stalled) {
             self.occupant.activity().stalled.remove(&self.id);

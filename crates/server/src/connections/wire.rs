@@ -1,5 +1,6 @@
-//! A connection as bytes: a client that takes nothing for too long is cut off, and one that is still sending a body when its
-//! answer is there is listened to for a while, since it would lose the answer if the connection were closed at once.
+//! The bytes of a connection. A client that reads nothing for too long is cut off. If a client is still sending a body
+//! when its answer is sent, the body is read for a while: if the connection were closed at once, the client would lose
+//! the answer.
 
 use std::io;
 use std::pin::Pin;
@@ -11,18 +12,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How much of a body that nobody reads is taken before a connection is closed, in bytes.
+/// How many bytes of such a body are read before the connection is closed.
 const MAX_LINGERING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How much is read at a time, in bytes.
 const SCRATCH_BYTES: usize = 16 * 1024;
 
-/// Whether a connection lingers when it is closed. Clones tell the same.
+/// Whether a connection lingers when it is closed. Clones share the flag.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lingers(Arc<AtomicBool>);
 
 impl Lingers {
-    /// From now on it does.
+    /// Makes the connection linger.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -38,7 +39,7 @@ pub(super) struct Wire<S> {
     write_timeout: Duration,
     linger_timeout: Duration,
     lingers: Lingers,
-    /// Ends when the client has taken nothing for too long. There while something waits to be written.
+    /// Ends when the client has read nothing for too long. It exists while something waits to be written.
     stalled: Option<Pin<Box<Sleep>>>,
     closing: Option<Closing>,
 }
@@ -59,7 +60,7 @@ impl<S> Wire<S> {
         Self { stream, write_timeout, linger_timeout, lingers, stalled: None, closing: None }
     }
 
-    /// What came of writing something; an error if the client has taken nothing for too long.
+    /// The result of writing something; an error if the client has read nothing for too long.
     fn written<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.stalled = None;
@@ -83,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Takes what still comes, until the client ends, or has sent enough, or time is over.
+    /// Reads until the client ends, has sent `MAX_LINGERING_BYTES`, or the time is over.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timeout = self.linger_timeout;
         let closing =

@@ -1,4 +1,4 @@
-//! Checks of what is in the database.
+//! Checks of the content of the database.
 
 use anyhow::Context as _;
 use identity_projections::rebuild::SCHEMAS;
@@ -12,15 +12,15 @@ use crate::migrations;
 /// The trigger that refuses to change the history.
 const GUARD: &str = "events_are_immutable";
 
-/// What to do where a part of the database is missing.
-const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore all of the schema public; what is in read_model follows from it";
+/// What to do if a part of the database is missing.
+const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
 
-/// What cannot be made from anything else.
+/// The tables that cannot be rebuilt from others.
 const TABLES: [&str; 5] = ["events", "log_head", "organization_heads", "read_models", "api_key_uses"];
 
-/// What to do where a read model is missing.
+/// What to do if a read model is missing.
 const REBUILD: &str =
-    "run `identityd projections rebuild --all`, which makes it from the log, or start the service anew";
+    "run `identityd projections rebuild --all`, which builds it from the log, or restart the service";
 
 pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let progress = migrations::progress(connection).await?;
@@ -39,7 +39,8 @@ pub(super) async fn free_numbers(connection: &mut PgConnection) -> anyhow::Resul
     Ok(Finding { passed: free > 0, text: format!("{free} are left") })
 }
 
-/// Whether events can be appended. A log that lacks events behind its head can: it is served, and the signer refuses it.
+/// Whether events can be appended. That is so even if events before the head are missing: such a log is served, and the
+/// signer refuses it.
 pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
         return Ok(missing);
@@ -50,7 +51,7 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
     if can { Ok(Finding::good("events can be appended")) } else { log(connection).await }
 }
 
-/// One statement, so that all of it is of one moment while the service writes.
+/// One statement, so that all numbers are of one moment while the service writes.
 pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
         return Ok(missing);
@@ -68,7 +69,7 @@ pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding
         )));
     };
     if head == last && head == organizations {
-        return Ok(Finding::good(format!("{head} events, as its head says")));
+        return Ok(Finding::good(format!("{head} events, as log_head says")));
     }
     Ok(Finding::bad(format!(
         "log_head says {head} events, the last event is at position {last}, organization_heads has {organizations}: \
@@ -89,7 +90,7 @@ pub(super) async fn read_models(connection: &mut PgConnection) -> anyhow::Result
     Ok(missing.unwrap_or_else(|| Finding::good(format!("all {} are there", names.len()))))
 }
 
-/// An organization has a row as soon as it has an event, and never loses it.
+/// An organization gets a row with its first event, and never loses it.
 pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     if let Some(missing) = missing_tables(connection, &["read_model.organizations"], REBUILD).await? {
         return Ok(missing);
@@ -140,8 +141,8 @@ pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result
     Ok(match ahead {
         None => Finding::good("no event is dated ahead of the clock"),
         Some(time) => Finding::bad(format!(
-            "the last event is dated {time}, ahead of the clock of the database, and so will be all others until then: set \
-             the clock right"
+            "the last event is dated {time}, ahead of the clock of the database, and no later event gets an earlier time: \
+             set the clock right"
         )),
     })
 }

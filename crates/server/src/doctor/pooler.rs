@@ -1,4 +1,4 @@
-//! Whether a connection is a session of Postgres, or one of a pooler that hands every transaction to another one.
+//! Whether a connection is one session of Postgres, or a pooler gives each transaction another session.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 
 use super::Finding;
 
-/// How long a pooler may make a connection wait for a session. A pooler in session mode has one for each of ours.
+/// How long a connection may wait for a session. A pooler in session mode gives each connection a session of its own.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MIXES_SESSIONS: &str = "a pooler such as PgBouncer hands every transaction to another session (pool_mode \
                               transaction or statement): connect to Postgres directly";
 
-/// What to do about a pooler that refuses what a connection begins with.
+/// What to do about a pooler that refuses a startup parameter.
 const REFUSES_PARAMETERS: &str = "a pooler such as PgBouncer refuses a parameter that connections begin with: set its \
                                   ignore_startup_parameters to extra_float_digits,options";
 
-/// Two connections at once: while the other one is in a transaction, ours must still have the session that it had
-/// before. Only the simple protocol is used, since a prepared statement fails behind such a pooler.
+/// Checks with two connections: while the second one is in a transaction, the first one must still have the session
+/// that it had before. Only the simple protocol is used, since prepared statements fail behind such a pooler.
 pub(super) async fn pooler(options: &PgConnectOptions) -> anyhow::Result<Finding> {
     match tokio::time::timeout(SESSION_TIMEOUT, probe(options)).await {
         Ok(Ok(true)) => Ok(Finding::good("connections keep their sessions")),
@@ -31,7 +31,7 @@ pub(super) async fn pooler(options: &PgConnectOptions) -> anyhow::Result<Finding
     }
 }
 
-/// What to do about an error that only a pooler answers with.
+/// What to do about an error that comes from a pooler; `None` for other errors.
 pub(crate) fn explain(error: &sqlx::Error) -> Option<&'static str> {
     let message = error.as_database_error()?.message();
     if message.contains("startup parameter") {

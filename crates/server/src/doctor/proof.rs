@@ -1,4 +1,4 @@
-//! Checks of what is signed.
+//! Checks of the signatures.
 
 use anyhow::Context as _;
 use identity_log::proof::{Refusal, SignError};
@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use super::Finding;
 use crate::signing::SigningSettings;
 
-/// Whether every log continues what was signed of it, and is signed but for the last minute.
+/// Whether every log continues its last signed checkpoint, and every event older than a minute is signed.
 pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result<Finding> {
     let logs: Vec<(String, bool)> = sqlx::query_as(
         "select organization_id,
@@ -46,34 +46,36 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
         }
     }
     Ok(Finding::good(if is_remembered {
-        format!("{count} logs continue what was signed of them")
+        format!("{count} logs continue their last signed checkpoints")
     } else {
         format!(
-            "{count} logs are signed; whether they continue what was signed before is known only on hosts that have signed"
+            "{count} logs are signed; only a host that has signed can tell whether they continue their last signed checkpoints"
         )
     }))
 }
 
-/// How many events are picked for the comparison of readers. Each leads to an aggregate.
+/// How many events are chosen for the comparison of readers. The aggregate of each is compared.
 const SAMPLE: u32 = 100;
 
-/// Whether cqrs-es and postgres-es load aggregates of a sample as this software folds them.
+/// Whether cqrs-es and postgres-es load the aggregates of a sample to the same state as this software.
 pub(super) async fn readers(pool: &PgPool) -> anyhow::Result<Finding> {
     let stock::Compared { aggregates, differences } = stock::compare_sample(pool, SAMPLE).await?;
     let Some(stock::Difference { kind, aggregate_id, how }) = differences.first() else {
-        return Ok(Finding::good(format!("{aggregates} aggregates are read alike by postgres-es")));
+        return Ok(Finding::good(format!(
+            "{aggregates} aggregates are the same when postgres-es reads them"
+        )));
     };
     Ok(Finding::bad(format!(
-        "of {aggregates} aggregates {} are not read alike by postgres-es, the first is {} {aggregate_id} ({how}): run \
+        "{} of {aggregates} aggregates have another state when postgres-es reads them, the first is {} {aggregate_id} ({how}): run \
          `identityd projections verify --independent`, and verify an export against an earlier checkpoint",
         differences.len(),
         kind.as_str()
     )))
 }
 
-/// A log that is not whole is reported by another check.
+/// The result if events are missing, which the check `log` reports.
 pub(super) fn not_asked() -> Finding {
-    Finding::good("not looked at, since the log is not whole")
+    Finding::good("not checked, since events of the log are missing")
 }
 
 fn refused(organization_id: &str, why: &str) -> Finding {

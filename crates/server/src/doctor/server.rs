@@ -1,4 +1,4 @@
-//! Checks of the server and of how we are connected to it.
+//! Checks of the server, and of the connection to it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,31 +7,33 @@ use sqlx::PgConnection;
 use super::Finding;
 use crate::settings::PostgresSettings;
 
-/// What the log relies on is there from this version on, as Postgres numbers its versions.
+/// The oldest version that has what the log needs, as Postgres numbers its versions.
 const OLDEST_VERSION: i32 = 140_000;
 
-/// Databases know which version of the C library's collations they were made with since this version of Postgres.
+/// From this version of Postgres on, a database records the version of the collations that it was created with.
 const COLLATION_VERSIONS: i32 = 150_000;
 
-/// Connections besides those that read for clients and those of the workers of a rebuild: two of the committer, three of
+/// Connections besides those that read for clients and those of the workers of a rebuild: three of the committer, three of
 /// the service itself, three for webhooks, two of a rebuild.
-const OTHER_CONNECTIONS: i64 = 10;
+const OTHER_CONNECTIONS: i64 = 11;
 
 /// How far the clock of the database may be from this machine's.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(5);
 
-/// Of about two billion transaction ids Postgres stops taking new ones three million before the end.
+/// The largest age of a transaction id. There are about two billion ids, and Postgres gives out no more when three
+/// million are left.
 const MAX_TRANSACTION_AGE: i32 = 1_500_000_000;
 
-/// How full the queue of notifications may be. When it is full, no write commits.
+/// How full the queue of notifications may be. When it is full, other processes learn of new events only when they look.
 const MAX_NOTIFICATION_QUEUE: f64 = 0.5;
 
-/// What else must be set how, and why. A setting that this version of Postgres does not know is as it should be.
+/// Further settings: name, right value, and what happens with another value. A setting that this version of Postgres
+/// does not have passes.
 const SETTINGS: [(&str, &str, &str); 10] = [
     ("full_page_writes", "on", "a power cut may destroy pages"),
     ("default_transaction_isolation", "read committed", "transactions fail where they should wait"),
     ("session_replication_role", "origin", "triggers that protect the history do not run"),
-    ("row_security", "on", "an error takes the place of rows that are not to be seen"),
+    ("row_security", "on", "queries fail instead of leaving out rows that the role may not see"),
     ("statement_timeout", "0", "exports and rebuilds are cut off; the service has time limits of its own"),
     ("transaction_timeout", "0", "exports and rebuilds are cut off; the service has time limits of its own"),
     ("idle_in_transaction_session_timeout", "0", "exports to slow clients are cut off"),
@@ -72,12 +74,12 @@ pub(super) async fn encoding(connection: &mut PgConnection) -> anyhow::Result<Fi
         return Ok(Finding::good("is UTF8"));
     }
     Ok(Finding::bad(format!(
-        "is {encoding}, which has no room for every name: make a new database with `create database … encoding 'UTF8' \
+        "is {encoding}, which cannot store every name: create a new database with `create database … encoding 'UTF8' \
          template template0`"
     )))
 }
 
-/// Migrations create tables in the first schema of the search path; statements look for them in `public`.
+/// Checks the search path: migrations create tables in its first schema, and statements expect them in `public`.
 pub(super) async fn schema(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let (schema, path): (Option<String>, String) =
         sqlx::query_as("select current_schema()::text, current_setting('search_path')")
@@ -109,8 +111,8 @@ pub(super) async fn writable(connection: &mut PgConnection) -> anyhow::Result<Fi
     })
 }
 
-/// Which part the server takes in replication. Commits that wait for a standby which is not there never end. A role that may not see
-/// the state of a standby takes it for one that confirms.
+/// Checks replication. If commits wait for a standby and none is connected, they never end. If the role may not see the
+/// state of a standby, the standby counts as one that confirms.
 pub(super) async fn replication(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let (names, present, checksums, timeline): (String, i64, String, Option<String>) = sqlx::query_as(
         "select current_setting('synchronous_standby_names'),
@@ -130,11 +132,11 @@ pub(super) async fn replication(connection: &mut PgConnection) -> anyhow::Result
     Ok(match (names.as_str(), present) {
         ("", _) => Finding::good(format!("{server}, commits wait for no standby")),
         (names, 0) => Finding::bad(format!(
-            "{server}; commits wait for a standby ({names}), and none is there: start one, or reset \
+            "{server}; commits wait for a standby ({names}), and none is connected: start one, or reset \
              synchronous_standby_names"
         )),
         (names, present) => {
-            Finding::good(format!("{server}, commits wait for {names}, of which {present} are there"))
+            Finding::good(format!("{server}, commits wait for {names}, of which {present} are connected"))
         }
     })
 }
@@ -148,11 +150,7 @@ pub(super) async fn settings(connection: &mut PgConnection) -> anyhow::Result<Fi
             wrong.push(format!("{name} is {value}, should be {wanted}: {why}"));
         }
     }
-    if wrong.is_empty() {
-        Ok(Finding::good("none of them harms"))
-    } else {
-        Ok(Finding::bad(wrong.join("; ")))
-    }
+    if wrong.is_empty() { Ok(Finding::good("all are right")) } else { Ok(Finding::bad(wrong.join("; "))) }
 }
 
 /// Limits of the server, of the role and of the database; negative means none.
@@ -182,10 +180,10 @@ pub(super) async fn connections(
         return Ok(Finding::good("there is no limit"));
     };
     if limit >= needed {
-        return Ok(Finding::good(format!("{limit} can be had, one service uses up to {needed}")));
+        return Ok(Finding::good(format!("{limit} are available, one service uses up to {needed}")));
     }
     Ok(Finding::bad(format!(
-        "{limit} can be had, one service uses up to {needed}: raise {name}, or lower database_connections or rebuild_workers"
+        "{limit} are available, one service uses up to {needed}: raise {name}, or lower database_connections or rebuild_workers"
     )))
 }
 
@@ -201,7 +199,8 @@ pub(super) async fn clock(connection: &mut PgConnection) -> anyhow::Result<Findi
     let before = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     let database: f64 = query.fetch_one(connection).await?;
     let after = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
-    // Negative is behind this machine, positive ahead of it; the time that the question took is nobody's fault.
+    // Negative: behind this machine; positive: ahead of it. The time that the query took does not count as a
+    // difference.
     let difference = if database > after { database - after } else { (database - before).min(0.0) };
     let text = format!("the clock of the database differs from this machine's by {difference:.1} s");
     if difference.abs() <= MAX_CLOCK_DIFFERENCE.as_secs_f64() {
@@ -233,13 +232,13 @@ pub(super) async fn notifications(connection: &mut PgConnection) -> anyhow::Resu
         return Ok(Finding::good(text));
     }
     Ok(Finding::bad(format!(
-        "{text}, and when it is full no write commits: end the session that listens in an open transaction \
-         (pg_stat_activity, oldest xact_start)"
+        "{text}, and when it is full other processes learn of new events late: end the session that listens in an open \
+         transaction (pg_stat_activity, oldest xact_start)"
     )))
 }
 
-/// An index on text is in the order of the collation that it was made with. After an upgrade of the C library or of ICU
-/// it may miss rows, and a name that is taken can be taken again.
+/// Checks collations. An index on text is in the order of the collation that it was built with. After an upgrade of the
+/// C library or of ICU a lookup may miss rows, and a name that is taken could be taken again.
 pub(super) async fn collations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
         .fetch_one(&mut *connection)
@@ -256,10 +255,10 @@ pub(super) async fn collations(connection: &mut PgConnection) -> anyhow::Result<
     .fetch_all(connection)
     .await?;
     if changed.is_empty() {
-        return Ok(Finding::good("are of the version that indexes were made with"));
+        return Ok(Finding::good("are of the version that indexes were built with"));
     }
     Ok(Finding::bad(format!(
-        "{} changed since indexes were made: stop the service, run `reindex database …`, then `alter database … refresh \
+        "{} changed since indexes were built: stop the service, run `reindex database …`, then `alter database … refresh \
          collation version`",
         changed.join(", ")
     )))

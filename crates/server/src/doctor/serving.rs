@@ -1,4 +1,4 @@
-//! Checks of how the service is set up to serve, without the database.
+//! Checks of the settings of the service, without the database.
 
 use time::OffsetDateTime;
 
@@ -9,7 +9,7 @@ use crate::tls;
 /// How long before it expires a certificate should be renewed, in days.
 const RENEWAL_DAYS: i64 = 14;
 
-/// What is to be said of these settings.
+/// The results for these settings.
 pub fn examine(settings: &ServeSettings) -> Vec<Check> {
     let certificate = settings.wire.tls.as_ref().map(|files| {
         let expires_at = tls::expiry(files);
@@ -34,7 +34,7 @@ fn certificate(expires_at: Option<OffsetDateTime>, now: OffsetDateTime) -> Findi
     }
 }
 
-/// With one name for both, a tunnel can have the address of a host of the mail domain.
+/// If both have the same name, a tunnel can have the address of a host of the mail domain.
 fn domains(settings: &ServeSettings) -> Finding {
     let (mail_domain, tunnel_zone) = (&settings.mail_domain, &settings.tunnel_zone);
     if mail_domain == tunnel_zone {

@@ -1,7 +1,7 @@
 //! Fields of a log line without colours, as tracing's own formatter writes them. That one asks for a style and a format
 //! string for every name and every value, and a request has a dozen of them.
 //!
-//! What a terminal would obey is escaped: a line of the log may tell what somebody else has written.
+//! Characters that a terminal would obey are escaped, since a log line may contain text from outside.
 
 use std::error::Error;
 use std::fmt;

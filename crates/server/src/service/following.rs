@@ -1,4 +1,4 @@
-//! The tasks that follow the log, and what becomes of the database.
+//! The tasks that follow the log, and watch whether the database is still the primary.
 
 use anyhow::{Context as _, ensure};
 use identity_http::cache::Cache;
@@ -24,8 +24,8 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Starts them, and returns the channel with the last position of the log. From here on nobody can replace the signing key;
-    /// so it must be the present one.
+    /// Starts them, and returns the channel with the last position of the log. From then on the signing key cannot be
+    /// replaced, so it is checked here that it is the present one.
     pub(super) async fn start(
         database_url: &SecretString,
         pool: &PgPool,
@@ -50,12 +50,12 @@ impl Following {
         Ok((following, head))
     }
 
-    /// Ends them. Answers that follow the log would never end by themselves; they end when nobody tells of news any more. That the
-    /// follower was cancelled is all there is to hear of it.
+    /// Ends them. Live streams never end by themselves; they end when the follower ends. The follower returns nothing
+    /// but that it was cancelled, so its result is dropped.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.follower.abort();
         drop(self.follower.await);
         self.confirming.abort();
-        self.cache_watch.await.context("the watch over the cache was cut off")
+        self.cache_watch.await.context("the task that keeps the cache current was cut off")
     }
 }

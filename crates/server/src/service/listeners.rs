@@ -1,4 +1,4 @@
-//! Where the service listens: for the API, and for metrics.
+//! The listeners of the service: for the API, and for metrics.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::metrics::{self, Metrics};
 use crate::settings::WireSettings;
 use crate::tls::Tls;
 
-/// Where the service listens.
+/// The listeners of the service.
 pub(super) struct Listeners {
     pub(super) api: TcpListener,
-    /// For `/metrics` alone; none if the port that it usually has is taken.
+    /// For `/metrics` only; none if its default port is taken.
     metrics: Option<TcpListener>,
 }
 
@@ -50,14 +50,15 @@ impl Listeners {
             tokio::spawn(server.run(stop.clone()))
         };
         let mut servers = vec![run(self.api, tls.cloned(), Edge::new(api, &wire.cors, wire.compression))];
-        // This listener is for the inside of an installation, so it has no TLS, CORS or compression.
+        // Metrics are read inside an installation, so this listener has no TLS, CORS or compression.
         servers.extend(self.metrics.map(|listener| run(listener, None, Edge::bare(metrics))));
         servers
     }
 }
 
-/// Where `/metrics` is unless its address is set: on this machine alone, at the port after that of the API. A service
-/// whose neighbour has that port goes on without. Where any port will do for the API, any will do here.
+/// The listener of `/metrics` if its address is not set: only for this machine, at the port after that of the API. If
+/// that port is taken, the service goes on without metrics. If the API has any free port (0), this has any free port,
+/// too.
 async fn listen_beside(api: SocketAddr) -> Option<TcpListener> {
     let port = if api.port() == 0 { 0 } else { api.port().checked_add(1)? };
     let listener = listen((Ipv4Addr::LOCALHOST, port).into()).await;

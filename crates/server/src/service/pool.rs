@@ -21,8 +21,8 @@ pub(super) fn lazy_pool(
     primary: &Primary,
 ) -> anyhow::Result<PgPool> {
     let (primary, watched) = (primary.clone(), primary.clone());
-    // A connection is looked at when it is given back. Looking again costs a round trip, so that is done only where the
-    // connection was idle for a while and somebody may have closed it.
+    // A connection is checked when it is given back. A second check when it is taken costs a round trip, so that is
+    // done only if the connection was idle for `MAX_UNCHECKED_IDLE_TIME` and may have been closed meanwhile.
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(POOL_ACQUIRE_TIMEOUT)
@@ -35,14 +35,14 @@ pub(super) fn lazy_pool(
         .after_connect(|connection, _| Box::pin(session::set(connection, &session::READING)))
         .after_release(move |connection, _| {
             let primary = primary.clone();
-            // Whoever gave up waiting leaves a statement behind that still runs. The connection is free when it has ended. It
-            // never ends on a machine that hangs.
+            // A request that was cancelled may leave a statement that still runs. The connection is free when the
+            // statement has ended. If the machine of the database hangs, it never ends, and the connection is dropped.
             Box::pin(async move { Ok(matches!(primary.unless_silent(connection.flush()).await, Ok(Ok(())))) })
         });
     Ok(pool.connect_lazy_with(reading_options(database_url)?))
 }
 
-/// How the service connects for reading.
+/// The options of connections for reading.
 pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let options = database::options(database_url)?;
     let options = options.application_name("identityd").disable_statement_logging();

@@ -23,22 +23,23 @@ pub struct PostgresLayer {
     #[arg(long, env = "IDENTITYD_DATABASE_CONNECTIONS", value_name = "NUMBER")]
     pub database_connections: Option<u32>,
 
-    /// Ranges of the log that are folded at once when an outdated read model is rebuilt at the start, each with two
-    /// connections [default: 4]
+    /// Ranges of the log that are folded at the same time when an outdated read model is rebuilt at the start, each
+    /// with two connections [default: 4]
     #[arg(long, env = "IDENTITYD_REBUILD_WORKERS", value_name = "NUMBER")]
     pub rebuild_workers: Option<u32>,
 
-    /// Seconds by which the clock of the database may jump ahead before nothing is written until it is right again
-    /// [default: 60]
+    /// Seconds by which the clock of the database may jump ahead; after a longer jump nothing is written until it is
+    /// right again [default: 60]
     #[arg(long, env = "IDENTITYD_MAX_CLOCK_JUMP_SECONDS", value_name = "SECONDS")]
     pub max_clock_jump_seconds: Option<u32>,
 
-    /// Seconds that Postgres may be silent before nobody waits for it any more, and connections are made anew [default: 12]
+    /// Seconds that Postgres may be silent; then requests are answered with 503, and connections are opened anew
+    /// [default: 12]
     #[arg(long, env = "IDENTITYD_DATABASE_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub database_timeout_seconds: Option<u32>,
 
-    /// Seconds that reads are answered after the last commit that a standby has confirmed, where commits wait for a standby;
-    /// then they are answered with 503 [default: 5]
+    /// If commits wait for a standby: seconds for which reads are answered after the last commit that a standby
+    /// confirmed; then they are answered with 503 [default: 5]
     #[arg(long, env = "IDENTITYD_MAX_UNCONFIRMED_SECONDS", value_name = "SECONDS")]
     pub max_unconfirmed_seconds: Option<u32>,
 }
@@ -48,13 +49,13 @@ pub struct PostgresLayer {
 pub struct PostgresSettings {
     /// How many connections read for clients.
     pub connections: u32,
-    /// How many ranges of the log a rebuild at the start folds at once.
+    /// How many ranges of the log a rebuild at the start folds at the same time.
     pub rebuild_workers: usize,
     /// How far the clock of the database may jump ahead.
     pub max_clock_jump: Duration,
-    /// How long Postgres may be silent before nobody waits for it any more.
+    /// How long Postgres may be silent until requests that wait for it are answered with 503.
     pub timeout: Duration,
-    /// How long reads are answered after the last confirmed commit, where commits wait for a standby.
+    /// How long reads are answered after the last confirmed commit, if commits wait for a standby.
     pub max_unconfirmed: Duration,
 }
 
@@ -85,7 +86,7 @@ impl PostgresLayer {
 }
 
 impl PostgresSettings {
-    /// Fills in the defaults and checks what comes out; an error names the key.
+    /// Fills in the defaults and checks the result; an error names the key.
     pub fn resolve(layer: &PostgresLayer) -> anyhow::Result<Self> {
         let connections = layer.database_connections.unwrap_or(DEFAULT_CONNECTIONS);
         within("database_connections", connections, MAX_CONNECTIONS)?;

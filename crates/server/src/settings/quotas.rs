@@ -1,4 +1,4 @@
-//! Settings of what may be used up in a day.
+//! Settings of quotas: on what is used up in a day, and on how much there may be.
 
 use anyhow::ensure;
 use clap::Args;
@@ -14,8 +14,7 @@ const DEFAULT_KEY_OPENINGS_PER_DAY: u32 = 1_000;
 const DEFAULT_KEY_GRANTS_PER_DAY: u32 = 100_000;
 const DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY: u32 = 20_000;
 
-/// What may be used up, in one layer of settings: flags and environment, or the table `quotas` of the settings file. 0 is
-/// no limit.
+/// Quotas in one layer of settings: flags and environment, or the table `quotas` of the settings file. 0 is no limit.
 #[derive(Debug, Default, Clone, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaLayer {
@@ -27,7 +26,8 @@ pub struct QuotaLayer {
     #[arg(long, env = "IDENTITYD_IDENTITY_RENAMES_PER_DAY", value_name = "NUMBER")]
     pub identity_renames_per_day: Option<u32>,
 
-    /// Names that one identity gave up and that stay reserved; if it gives up more, the oldest is free [default: 10]
+    /// Names that one identity gave up and that stay reserved; if it gives up more, the oldest becomes free [default:
+    /// 10]
     #[arg(long, env = "IDENTITYD_IDENTITY_NAMES_HELD", value_name = "NUMBER")]
     pub identity_names_held: Option<u32>,
 
@@ -68,14 +68,15 @@ pub struct QuotaLayer {
     pub key_idempotency_keys_per_day: Option<u32>,
 }
 
-/// What may be used up.
+/// The quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaSettings {
-    /// By one identity; decided with the command, whichever process takes it.
+    /// The quotas of one identity. They are checked with the command, in the log, so they count for all processes
+    /// together.
     pub of_identity: Quotas,
-    /// How many webhook subscriptions there may be; decided with the command, too.
+    /// How many webhook subscriptions there may be. This is checked with the command, too.
     pub subscriptions: SubscriptionLimits,
-    /// By one key and one organization, in each process.
+    /// The quotas of one key and one organization. Each process counts for itself.
     pub daily: DailySettings,
 }
 
@@ -109,7 +110,7 @@ impl QuotaLayer {
 }
 
 impl QuotaSettings {
-    /// Fills in the defaults and checks what comes out; an error names the key.
+    /// Fills in the defaults and checks the result; an error names the key.
     pub fn resolve(layer: &QuotaLayer) -> anyhow::Result<Self> {
         let usual = Quotas::default();
         let or = |given: Option<u32>, usual: u32| given.unwrap_or(usual);
@@ -150,7 +151,7 @@ impl QuotaSettings {
     }
 }
 
-/// Each identity has its uses of a day in memory.
+/// The limit on a quota of an identity: the times of its uses of a day are in memory.
 fn at_most(key: &str, number: u32) -> anyhow::Result<()> {
     ensure!(number <= Quotas::MAX_PER_DAY, "{key} is {number}, at most {} is possible", Quotas::MAX_PER_DAY);
     Ok(())

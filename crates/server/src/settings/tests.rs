@@ -172,7 +172,7 @@ fn what_lies_between_clients_and_the_api_stands_in_a_table_of_its_own() {
     let wire = WireLayer { max_connections: Some(8), ..WireLayer::default() };
     let wire = served(ServeFlags { wire, ..ServeFlags::default() }, file).unwrap().wire;
     assert_eq!(wire.connections.client_timeout, Duration::from_secs(5));
-    assert_eq!(wire.connections.most_connections, 8, "a flag wins over the file");
+    assert_eq!(wire.connections.max_connections, 8, "a flag wins over the file");
     assert_eq!(wire.connections.trusted_proxies.networks.len(), 2);
     assert_eq!(wire.connections.trusted_proxies.header, ForwardedHeader::Forwarded);
     assert_eq!(wire.limits.key.map(NonZeroU32::get), Some(60));

@@ -18,7 +18,7 @@ const MAX_RETENTION_DAYS: u32 = 3_650;
 
 const HOURS_OF_A_DAY: u64 = 24;
 
-/// The longest wait between two attempts, in seconds: what waits is kept for days.
+/// The longest wait between two attempts, in seconds. What waits is kept in the queue for as long.
 const MAX_RETRY_DELAY: u64 = HOURS_OF_A_DAY * 60 * 60;
 
 /// The largest number of repetitions.
@@ -58,7 +58,7 @@ impl WebhookLayer {
         }
     }
 
-    /// Fills in the defaults and checks what comes out; an error names the key.
+    /// Fills in the defaults and checks the result; an error names the key.
     pub fn resolve(self) -> anyhow::Result<Settings> {
         let days = self.webhook_retention_days.unwrap_or(DEFAULT_RETENTION_DAYS);
         ensure!(

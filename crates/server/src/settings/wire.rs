@@ -41,11 +41,12 @@ pub struct WireLayer {
     #[arg(long, env = "IDENTITYD_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// Seconds a client may take to send a handshake, headers or a body, or to rest in between [default: 30]
+    /// Seconds that a client may take to send a handshake, headers or a body, or may be idle between requests [default:
+    /// 30]
     #[arg(long, env = "IDENTITYD_CLIENT_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub client_timeout_seconds: Option<u64>,
 
-    /// Seconds a client may take nothing of an answer [default: 30]
+    /// Seconds for which a client may read nothing of an answer [default: 30]
     #[arg(long, env = "IDENTITYD_WRITE_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub write_timeout_seconds: Option<u64>,
 
@@ -53,7 +54,7 @@ pub struct WireLayer {
     #[arg(long, env = "IDENTITYD_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub request_timeout_seconds: Option<u64>,
 
-    /// Connections at the same time; the one that has been idle for longest makes room for more [default: 4096]
+    /// Connections at the same time; for a further one, the one that was idle for longest is closed [default: 4096]
     #[arg(long, env = "IDENTITYD_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
 
@@ -97,11 +98,11 @@ pub struct WireLayer {
     #[arg(long, env = "IDENTITYD_REFUSED_KEYS_PER_MINUTE", value_name = "NUMBER")]
     pub refused_keys_per_minute: Option<u32>,
 
-    /// Networks of proxies that are believed when they say whom they speak for [default: none]
+    /// Networks of proxies that are trusted to report the address of the client [default: none]
     #[arg(long, env = "IDENTITYD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
-    /// The header in which they say it [default: x-forwarded-for]
+    /// The header in which they report it [default: x-forwarded-for]
     #[arg(long, env = "IDENTITYD_FORWARDED_HEADER", value_name = "HEADER")]
     pub forwarded_header: Option<HeaderName>,
 
@@ -126,7 +127,7 @@ pub struct WireLayer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeaderName {
-    /// What most proxies write
+    /// The header that most proxies write
     XForwardedFor,
     /// RFC 7239
     Forwarded,
@@ -135,19 +136,19 @@ pub enum HeaderName {
 /// Settings of connections and requests.
 #[derive(Debug, Clone)]
 pub struct WireSettings {
-    /// Where /metrics is, if that was said.
+    /// The address of /metrics, if it is set.
     pub metrics_listen: Option<SocketAddr>,
     /// How connections are served.
     pub connections: ConnectionSettings,
     /// How long a request may take.
     pub longest_request: Duration,
-    /// What somebody may cost.
+    /// The limits on keys, organizations and addresses.
     pub limits: limits::Settings,
     /// Whether answers are compressed for clients that ask for it.
     pub compression: bool,
-    /// Whose scripts may call the API.
+    /// The origins whose scripts may call the API.
     pub cors: Cors,
-    /// The certificate and its key, where the API is served over TLS.
+    /// The certificate and its key, if the API is served over TLS.
     pub tls: Option<TlsSettings>,
 }
 
@@ -190,7 +191,7 @@ impl WireLayer {
 }
 
 impl WireSettings {
-    /// Fills in the defaults and checks what comes out; an error names the key.
+    /// Fills in the defaults and checks the result; an error names the key.
     pub fn resolve(layer: WireLayer) -> anyhow::Result<Self> {
         let header = match layer.forwarded_header {
             Some(HeaderName::Forwarded) => ForwardedHeader::Forwarded,
@@ -213,7 +214,7 @@ impl WireSettings {
 }
 
 fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<ConnectionSettings> {
-    let all = most("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?;
+    let all = checked("max_connections", layer.max_connections, DEFAULT_MAX_CONNECTIONS)?;
     let of_address = layer.max_connections_per_address;
     Ok(ConnectionSettings {
         client_timeout: timeout(
@@ -226,8 +227,8 @@ fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<Con
             layer.write_timeout_seconds,
             DEFAULT_WRITE_TIMEOUT_SECONDS,
         )?,
-        most_connections: all,
-        most_connections_of_address: most("max_connections_per_address", of_address, share(all, 4))?,
+        max_connections: all,
+        max_connections_of_address: checked("max_connections_per_address", of_address, share(all, 4))?,
         trusted_proxies: TrustedProxies {
             networks: layer.trusted_proxies.clone().unwrap_or_default(),
             header,
@@ -236,7 +237,7 @@ fn connections(layer: &WireLayer, header: ForwardedHeader) -> anyhow::Result<Con
 }
 
 fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
-    let requests = most("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?;
+    let requests = checked("max_requests", layer.max_requests, DEFAULT_MAX_REQUESTS)?;
     let (of_key, of_organization) = (layer.max_requests_per_key, layer.max_requests_per_organization);
     Ok(limits::Settings {
         key: layer.key_requests_per_minute,
@@ -246,18 +247,18 @@ fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
         ),
         requests,
         requests_of: OfHolders {
-            key: most("max_requests_per_key", of_key, share(requests, 4))?,
-            organization: most("max_requests_per_organization", of_organization, share(requests, 2))?,
+            key: checked("max_requests_per_key", of_key, share(requests, 4))?,
+            organization: checked("max_requests_per_organization", of_organization, share(requests, 2))?,
         },
         streams_of: OfHolders {
-            key: most("max_streams_per_key", layer.max_streams_per_key, DEFAULT_MAX_STREAMS_PER_KEY)?,
-            organization: most(
+            key: checked("max_streams_per_key", layer.max_streams_per_key, DEFAULT_MAX_STREAMS_PER_KEY)?,
+            organization: checked(
                 "max_streams_per_organization",
                 layer.max_streams_per_organization,
                 DEFAULT_MAX_STREAMS_PER_ORGANIZATION,
             )?,
         },
-        bodies_of_address: most(
+        bodies_of_address: checked(
             "max_bodies_per_address",
             layer.max_bodies_per_address,
             DEFAULT_MAX_BODIES_PER_ADDRESS,
@@ -266,7 +267,7 @@ fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
     })
 }
 
-/// A part of something, but at least one.
+/// One of `parts` equal parts of `all`, but at least 1.
 fn share(all: usize, parts: usize) -> usize {
     (all / parts).max(1)
 }
@@ -280,7 +281,7 @@ fn timeout(key: &str, given: Option<u64>, default: u64) -> anyhow::Result<Durati
     Ok(Duration::from_secs(seconds))
 }
 
-fn most(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
+fn checked(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<usize> {
     let number = given.unwrap_or(default);
     ensure!(
         (1..=MAX_SEMAPHORE_PERMITS).contains(&number),

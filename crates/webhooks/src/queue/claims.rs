@@ -6,6 +6,8 @@ use sqlx::{FromRow, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::credentials::Sealed;
+
 /// How many deliveries to one endpoint are on their way at the same time.
 const MAX_IN_FLIGHT: i64 = 8;
 
@@ -34,8 +36,9 @@ pub(crate) struct Claim {
     pub(crate) attempts: i32,
     pub(crate) lease_until: OffsetDateTime,
     pub(crate) url: String,
-    pub(crate) has_auth_token: bool,
     pub(crate) failing_since: Option<OffsetDateTime>,
+    #[sqlx(flatten)]
+    pub(crate) sealed: Sealed,
     /// The clock of the database.
     pub(crate) now: OffsetDateTime,
 }
@@ -51,7 +54,7 @@ pub(crate) struct Capacity {
     pub(crate) lease: Duration,
 }
 
-/// SQL of [`claim`].
+/// SQL of [`claim`]. The columns of [`Sealed`] come behind it.
 const CLAIM: &str = "with recursive endpoint (id) as (
              (select endpoint_id from webhook_queue order by endpoint_id limit 1)
              union all
@@ -62,7 +65,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              select subscription.*, failing_since, is_failing, in_flight.rows as in_flight, due.rows as due, random() as chance
              from endpoint
              cross join lateral (
-                 select id, organization_id, url, has_auth_token
+                 select id, organization_id, url
                  from read_model.webhook_subscriptions
                  where id = endpoint.id and status = 'active'
                  offset 0
@@ -90,7 +93,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              where $5 or not is_failing
              order by is_failing, upto, chance
          ), chosen as materialized (
-             select due.id, ready.url, ready.has_auth_token, ready.failing_since
+             select due.id, ready.url, ready.failing_since
              from ready
              cross join lateral (
                  select id
@@ -110,7 +113,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
          from chosen, fast
          where row.id = chosen.id
          returning row.id, row.endpoint_id, row.identity_id, row.organization_id, row.event_id, row.payload, row.attempts,
-                   row.lease_until, chosen.url, chosen.has_auth_token, chosen.failing_since, now() as now";
+                   row.lease_until, chosen.url, chosen.failing_since, now() as now";
 
 /// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
 /// come last:
@@ -120,7 +123,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
-    sqlx::query_as(CLAIM)
+    sqlx::query_as(&format!("{CLAIM}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)
         .bind(SHARE)

@@ -66,18 +66,41 @@ pub(super) async fn queued(
     let subscribers = subscriptions.iter().map(|subscription| subscription.identity_id).collect();
     let hiding = wanted.iter().map(|(event, ..)| *event);
     let former = FormerViewers::load(connection, hiding, &subscribers).await?;
-    let mut bytes = 0;
-    for (event, event_type, mut wanting) in wanted {
-        let Some(told) = owners.told(event, event_type, &former) else { continue };
+    let told = wanted.into_iter().filter_map(|(event, event_type, mut wanting)| {
+        let told = owners.told(event, event_type, &former)?;
         wanting.retain(|subscription| told.includes(subscription.identity_id));
-        let new = rows_of(connection, &told, wanting).await?;
+        Some((told, wanting))
+    });
+    let (told, mut end) = first_of(told);
+    let shown = shown(connection, &told).await?;
+    let mut bytes = 0;
+    for (told, wanting) in told {
+        let new = rows_of(connection, &told, wanting, &shown).await?;
         bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
         rows.extend(new);
-        if rows.len() >= MAX_ROWS || bytes >= MAX_BYTES {
-            return Ok((rows, Some(event.position)));
+        if bytes >= MAX_BYTES {
+            end = Some(told.event.position);
+            break;
         }
     }
-    Ok((rows, None))
+    Ok((rows, end))
+}
+
+/// An event with the subscriptions that may get it.
+type Deliverable<'a> = (Told<'a>, Vec<Arc<Subscription>>);
+
+/// The first of these events, with [`MAX_ROWS`] rows or a few more, and the position of the last of them if there may be others.
+fn first_of<'a>(all: impl Iterator<Item = Deliverable<'a>>) -> (Vec<Deliverable<'a>>, Option<i64>) {
+    let (mut first, mut rows) = (vec![], 0);
+    for (told, wanting) in all {
+        let position = told.event.position;
+        rows += wanting.len();
+        first.push((told, wanting));
+        if rows >= MAX_ROWS {
+            return (first, Some(position));
+        }
+    }
+    (first, None)
 }
 
 /// An event, its type, and the subscriptions that ask for it.
@@ -126,14 +149,14 @@ async fn rows_of(
     connection: &mut PgConnection,
     told: &Told<'_>,
     wanting: Vec<Arc<Subscription>>,
+    shown: &HashMap<Sight<'_>, IdentityBody>,
 ) -> Result<Vec<Row>, QueueError> {
     let viewers: Vec<Uuid> = wanting.iter().map(|subscription| subscription.identity_id).collect();
     let active = if told.shows_document() { HashSet::new() } else { active(connection, &viewers).await? };
-    let shown = seen_by(connection, told, viewers).await?;
     let event_id = payload::event_id(&Named::of(told.event));
     let mut rows = vec![];
     for subscription in wanting {
-        let shown = shown.get(&subscription.identity_id);
+        let shown = shown.get(&sight(told, &subscription));
         let is_own = subscription.identity_id == told.subject;
         let may_know =
             if told.shows_document() { shown.is_some() } else { active.contains(&subscription.identity_id) };
@@ -164,20 +187,25 @@ async fn active(connection: &mut PgConnection, identities: &[Uuid]) -> Result<Ha
     Ok(active.into_iter().collect())
 }
 
-/// The subject as each of these identities sees it at present.
-async fn seen_by(
+/// The subjects as the identities of the subscriptions see them at present.
+async fn shown<'a>(
     connection: &mut PgConnection,
-    told: &Told<'_>,
-    mut viewers: Vec<Uuid>,
-) -> Result<HashMap<Uuid, IdentityBody>, QueueError> {
-    viewers.sort_unstable();
-    viewers.dedup();
-    if viewers.is_empty() {
+    told: &[Deliverable<'a>],
+) -> Result<HashMap<Sight<'a>, IdentityBody>, sqlx::Error> {
+    let sights: HashSet<Sight<'a>> = told
+        .iter()
+        .flat_map(|(told, wanting)| wanting.iter().map(|subscription| sight(told, subscription)))
+        .collect();
+    if sights.is_empty() {
         return Ok(HashMap::new());
     }
-    let sight =
-        Sight { organization_id: &told.event.organization_id, viewers: &viewers, target: told.subject };
-    Ok(identities::seen_by(connection, &sight).await?)
+    let sights: Vec<Sight<'a>> = sights.into_iter().collect();
+    identities::seen_by(connection, &sights).await
+}
+
+fn sight<'a>(told: &Told<'a>, subscription: &Subscription) -> Sight<'a> {
+    let organization_id = &*told.event.organization_id;
+    Sight { organization_id, viewer: subscription.identity_id, target: told.subject }
 }
 
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[Row]) -> Result<(), sqlx::Error> {

@@ -1,4 +1,5 @@
-//! Reading a range in batches, so that memory is bounded by the batch and a slow client holds no connection.
+//! Reading a range in batches, so that memory is bounded by the batch and a slow client keeps no connection to the
+//! database.
 
 use std::time::Duration;
 
@@ -18,36 +19,37 @@ const MAX_BATCH_EVENTS: u32 = 2048;
 /// The size in bytes after which a batch takes no further event.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// How many leaf hashes are looked up at a time. A filter may leave one event of a tile, so this many tiles may be read.
-const LEAVES: usize = 256;
+/// How many leaf hashes are looked up at a time. With a filter each may be in another tile, so as many tiles may be
+/// read.
+const LEAVES_AT_A_TIME: usize = 256;
 
-/// What stands behind the leaf hash of a line.
-const BEHIND_LEAF: usize = b"\"}\n".len();
+/// How many bytes of a line follow its leaf hash.
+const BYTES_AFTER_LEAF: usize = b"\"}\n".len();
 
-/// How long a hash is in base64.
+/// The length of a hash in base64.
 const LEAF_LENGTH: usize = 44;
 
-/// A range that somebody reads.
+/// A range of events that is being read.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) caller: Caller,
     pub(super) query: Query,
 }
 
-/// Some events, written one after another.
+/// Some events as text, one after another.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) text: Vec<u8>,
     pub(super) count: u32,
     pub(super) first: i64,
     pub(super) last: i64,
-    /// Where the line of each event ends that has its leaf hash at its end.
+    /// The events whose line has a leaf hash: the sequence of each, and where its line ends in `text`.
     sealed: Vec<(i64, usize)>,
 }
 
 impl Reading {
-    /// The next batch, `None` when all of the range was read. What happens after a key was revoked is never shown to
-    /// whoever holds it: the key is looked at when the events are read already.
+    /// The next batch; `None` at the end of the range. The key is checked after the events were read, so nothing that
+    /// happened after its revocation is shown.
     pub(super) async fn next(
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
@@ -64,7 +66,7 @@ impl Reading {
         Interruption::unless_valid(&self.caller.key_check()).await
     }
 
-    /// The next batch as all get it who read the same; empty if there is none.
+    /// The next batch, read once for all clients that follow the same events; empty if there is none.
     pub(super) async fn next_shared(
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
@@ -118,15 +120,15 @@ async fn read(
 }
 
 impl Batch {
-    /// Puts the leaf hashes that were signed in place of those that stand beside the events, which whoever changes an
-    /// event can change, too. What is not signed yet keeps its own.
+    /// Replaces the leaf hash of each event by the signed one. The hash that is stored beside an event proves nothing:
+    /// somebody who can change the event can change it, too. An event that is not signed yet keeps the stored one.
     async fn seal(&mut self, connection: &mut PgConnection, organization_id: &str) -> Result<(), TreeError> {
         let sealed = std::mem::take(&mut self.sealed);
         if sealed.is_empty() {
             return Ok(());
         }
         let Some(signed) = proof::last(&mut *connection, organization_id).await? else { return Ok(()) };
-        for some in sealed.chunks(LEAVES) {
+        for some in sealed.chunks(LEAVES_AT_A_TIME) {
             let indexes: Vec<u64> = some.iter().map(|(sequence, _)| index(*sequence)).collect();
             let leaves = proof::leaves(connection, organization_id, signed.epoch, &indexes).await?;
             for (sequence, end) in some {
@@ -139,7 +141,7 @@ impl Batch {
     }
 
     fn write_leaf(&mut self, line_end: usize, leaf: &Hash) {
-        let end = line_end.saturating_sub(BEHIND_LEAF);
+        let end = line_end.saturating_sub(BYTES_AFTER_LEAF);
         if let Some(place) = self.text.get_mut(end.saturating_sub(LEAF_LENGTH)..end) {
             place.copy_from_slice(leaf.to_string().as_bytes());
         }

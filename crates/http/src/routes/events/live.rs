@@ -1,5 +1,5 @@
-//! History, and then whatever happens, as server-sent events. The `id` of each is the cursor behind it, so a client
-//! that connects again with `Last-Event-ID` misses nothing and gets nothing twice.
+//! History, and then new events as they happen, as server-sent events. The `id` of each is the cursor after it, so a
+//! client that connects again with `Last-Event-ID` misses nothing and gets nothing twice.
 //!
 //! The stream ends when the service stops; a failure breaks it. Either way the client connects again.
 
@@ -22,33 +22,33 @@ use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The headers of a stream. nginx keeps an answer until it ends unless it is told not to.
+/// The headers of a stream. nginx would buffer the whole answer without `X-Accel-Buffering: no`.
 const HEADERS: [(HeaderName, HeaderValue); 2] = [
     (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
     (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
 ];
 
-/// How many events are looked through at a time for those that fit a filter, so that a client whose filter fits few of
-/// many hears in between that it is not forgotten.
-const STRETCH: i64 = 50_000;
+/// How many events one query searches for those that match a filter. A client whose filter matches few events gets
+/// heartbeats between such queries.
+const EVENTS_PER_SEARCH: i64 = 50_000;
 
-/// What the stream begins with: something at once, and how long a client waits before it connects again.
+/// The first bytes of a stream. They are sent at once, and say after how many milliseconds a client should reconnect.
 const OPENING: &[u8] = b"retry: 1000\n\n";
 
-/// What a client hears when nothing has happened for it.
-const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
+/// A comment, sent when there was no event for the client.
+const HEARTBEAT: &[u8] = b": still here\n\n";
 
 /// The event for a client whose cursor is of another history. The empty `id` makes an `EventSource` forget its cursor, so it
 /// begins with the first event when it connects again.
 const HISTORY_CHANGED: &[u8] = b"event: history_changed\nid\ndata: {\"code\":\"history_changed\"}\n\n";
 
-/// A client that follows.
+/// A client that follows history.
 #[derive(Debug)]
 struct Following {
     reading: Reading,
-    /// How far the history goes, as far as is known.
+    /// The last sequence of the history that is known.
     upto: i64,
-    /// Whether all that had happened was sent, so that others may read the same next.
+    /// Whether the client has got all events so far. From then on its reads are shared with other clients.
     is_up_to_date: bool,
     news: News,
     heartbeat: Duration,
@@ -58,7 +58,7 @@ struct Following {
     share: StreamShare,
 }
 
-/// Streams what there is and what comes.
+/// Streams the events of the range, and then new ones.
 pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let sequence = caller.followers().follow(caller.organization_id());
     let news = News { sequence, silent_until: Instant::now() };
@@ -91,7 +91,7 @@ pub(super) fn history_changed() -> Response {
 }
 
 impl Following {
-    /// The next events, or a sign of life; `None` when the service stops.
+    /// The next events, or a heartbeat; `None` when the service stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Interruption> {
         if !self.opened {
             self.opened = true;
@@ -104,7 +104,7 @@ impl Following {
             if self.news.have_ended() {
                 return Ok(None);
             }
-            if self.is_set_back().await? {
+            if self.has_become_shorter().await? {
                 self.ended = true;
                 return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
             }
@@ -120,15 +120,15 @@ impl Following {
             };
             match wake {
                 Wake::News => {}
-                Wake::Silence => return Ok(Some(Bytes::from_static(SIGN_OF_LIFE))),
+                Wake::Silence => return Ok(Some(Bytes::from_static(HEARTBEAT))),
                 Wake::End => return Ok(None),
             }
         }
     }
 
-    /// Notes how far the history goes by now, and returns whether that is less far than it went before. News may be of a
-    /// moment before the client came, so the log itself is asked whenever they tell of less than is known.
-    async fn is_set_back(&mut self) -> Result<bool, Interruption> {
+    /// Updates `upto`, and returns whether the history has become shorter. The news may be older than the client's own
+    /// query, so if they tell of a smaller sequence the log itself is queried.
+    async fn has_become_shorter(&mut self) -> Result<bool, Interruption> {
         match self.news.sequence() {
             0 => return Ok(false),
             told if told >= self.upto => self.upto = told,
@@ -140,9 +140,9 @@ impl Following {
         Ok(false)
     }
 
-    /// The next events of the stretch; empty if there are none.
+    /// The events that the next query finds; empty if it finds none.
     async fn read(&mut self) -> Result<Bytes, Interruption> {
-        self.reading.query.upto = self.end_of_stretch();
+        self.reading.query.upto = self.end_of_search();
         if self.reading.query.after >= self.reading.query.upto {
             return Ok(Bytes::new());
         }
@@ -154,30 +154,31 @@ impl Following {
         Ok(batch.map(|batch| batch.text.into()).unwrap_or_default())
     }
 
-    /// How far is read next. Single aggregates are found by their own index, however far apart their events are.
-    fn end_of_stretch(&self) -> i64 {
+    /// Up to which sequence the next query reads. Events of given aggregates are found by an index, so that query needs
+    /// no bound.
+    fn end_of_search(&self) -> i64 {
         let query = &self.reading.query;
         match query.aggregate_ids {
             Some(_) => self.upto,
-            None => self.upto.min(query.after.saturating_add(STRETCH)),
+            None => self.upto.min(query.after.saturating_add(EVENTS_PER_SEARCH)),
         }
     }
 }
 
-/// What tells of new events of the organization.
+/// Tells of new events of the organization.
 #[derive(Debug)]
 struct News {
     sequence: watch::Receiver<i64>,
-    /// When the client has to hear something.
+    /// When the next heartbeat is due, or the key has to be checked.
     silent_until: Instant,
 }
 
-/// What ends the waiting for news.
+/// Why waiting for news ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Wake {
     /// Something was appended.
     News,
-    /// The client has heard nothing for long enough.
+    /// A heartbeat is due.
     Silence,
     /// The service stops.
     End,
@@ -188,7 +189,7 @@ impl News {
         self.sequence.has_changed().is_err()
     }
 
-    /// How far the history goes, as far as was told. What is told later wakes whoever waits.
+    /// The last sequence that was told. It counts as seen, so only a later one ends the next wait.
     fn sequence(&mut self) -> i64 {
         *self.sequence.borrow_and_update()
     }

@@ -1,4 +1,4 @@
-//! A page of history at once: plain JSON, or a batch of `CloudEvents` 1.0.
+//! A page of history: plain JSON, or a batch of `CloudEvents` 1.0.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use crate::cursor::{self, HistoryPlace};
 use crate::error::ApiError;
 use crate::routes::pieces::PAGE_BYTES;
 
-/// Where a batch of `CloudEvents`, which is a bare array, says how to go on.
+/// The header with the cursor of the next page: a batch of `CloudEvents` is a bare array without room for it.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// Answers with an [`EventPage`](identity_projections::bodies::EventPage).
@@ -44,14 +44,14 @@ fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
     entry.write_envelope(body);
 }
 
-/// Writes the page's events with commas between them, and gives the cursor behind the last if there are more.
+/// Writes the events of the page with commas between them. Returns the cursor after the last one, if there are more.
 async fn write(
     EventRange { mut query, limit, .. }: EventRange,
     pool: &PgPool,
     body: &mut Vec<u8>,
     write_one: fn(&Entry<'_>, &mut Vec<u8>),
 ) -> Result<Option<String>, ReadError> {
-    // One more than the page holds tells whether there is a next page.
+    // One event more is read, to know whether there is a next page.
     query.limit = Some(limit + 1);
     let mut connection = pool.acquire().await?;
     let mut history = History::begin(&mut connection, &query);
@@ -70,8 +70,8 @@ async fn write(
     Ok(more.then(|| cursor::encode(&query.organization_id, last)))
 }
 
-/// A `CloudEvent` in structured mode whose data is the envelope. Source and id together are unique: the organization,
-/// and the place in its history. Texts of ours that stand in it need no escapes but the type, which comes from the log.
+/// A `CloudEvent` in structured mode whose data is the envelope. `source` (the organization) and `id` (the place in its
+/// history) are unique together.
 fn write_cloud_event(entry: &Entry<'_>, body: &mut Vec<u8>) {
     let (organization, sequence) = (entry.organization_id, entry.organization_sequence);
     let source = serde_json::Value::from(format!("/organizations/{organization}"));

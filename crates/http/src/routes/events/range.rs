@@ -1,4 +1,4 @@
-//! Which events are wanted: the parameters of a request, and the range of sequences they come to.
+//! The parameters of a request for history, and the range of events that they select.
 
 use axum::http::HeaderMap;
 use identity_domain::Handle;
@@ -15,10 +15,10 @@ use crate::fault::Complaint;
 use crate::form::reader::{Reader, handle_schema};
 use crate::parameters::{Parameters, ReadQuery, cursor, limit, moment};
 
-/// How many events a page has, unless the client says.
-const USUAL_LIMIT: u32 = 100;
+/// How many events a page has by default.
+const DEFAULT_LIMIT: u32 = 100;
 
-/// What a client asks for.
+/// The parameters of a request, parsed.
 #[derive(Debug)]
 pub(super) struct EventRequest {
     after: HistoryPlace,
@@ -41,7 +41,7 @@ impl ReadQuery for EventQuery {
     }
 }
 
-/// The parameters of an identity's history: the same, but that the handle is in the path already.
+/// The parameters of an identity's history: the same without the handle, which is in the path.
 #[derive(Debug)]
 pub(crate) struct IdentityEventQuery;
 
@@ -53,7 +53,7 @@ impl ReadQuery for IdentityEventQuery {
 }
 
 impl EventRequest {
-    /// Reads the parameters, and where a live stream goes on that broke off.
+    /// Reads the parameters, and for a live stream `Last-Event-ID`, which a client sends when it reconnects.
     pub(super) fn of(
         mut parameters: Parameters,
         headers: &HeaderMap,
@@ -73,7 +73,8 @@ impl EventRequest {
         Ok(request)
     }
 
-    /// Streams take the whole range, and a live one has no end. Without a representation, what any of them takes.
+    /// Reads the parameters of this representation: only a page has a limit, only NDJSON has leaf hashes, and a live
+    /// stream has no end. Without a representation all parameters are read, for the OpenAPI document.
     fn read(
         parameters: &mut Parameters,
         organization_id: &str,
@@ -88,7 +89,7 @@ impl EventRequest {
         Self {
             limit: parameters
                 .one_if(is_page, "limit", "At most so many in a page", limit())
-                .unwrap_or(USUAL_LIMIT),
+                .unwrap_or(DEFAULT_LIMIT),
             leaf_hashes: parameters
                 .one_if(is_whole, "leaf_hashes", leaf_hashes, yes_or_no())
                 .unwrap_or_default(),
@@ -115,12 +116,12 @@ impl EventRequest {
         }
     }
 
-    /// Of identities that ever had this handle only.
+    /// Restricts the events to those of identities that ever had this handle.
     pub(super) fn of_handle(&mut self, handle: Handle) {
         self.handles.push(handle);
     }
 
-    /// Of these aggregates only.
+    /// Restricts the events to those of these aggregates.
     fn only(&mut self, aggregate_ids: Vec<String>) {
         self.aggregate_ids = Some(match self.aggregate_ids.take() {
             Some(asked) => asked.into_iter().filter(|id| aggregate_ids.contains(id)).collect(),
@@ -146,10 +147,10 @@ fn read_handle(text: &str) -> Result<Handle, Complaint> {
     Handle::parse(text).map_err(|error| Complaint::new("value_error", error.to_string()))
 }
 
-/// The events that a client gets, as far as there are any yet.
+/// The range of events that a request selects, up to the present end of the history.
 #[derive(Debug, Clone)]
 pub(super) struct EventRange {
-    /// What is read; its limit is set by whoever reads.
+    /// The query. Its limit is set when it is run.
     pub(super) query: Query,
     /// How many events a page has.
     pub(super) limit: u32,
@@ -158,7 +159,7 @@ pub(super) struct EventRange {
 }
 
 impl EventRange {
-    /// Looks up what the wishes come to now.
+    /// Looks up handles, cursor and moments, and turns them into aggregates and sequences.
     pub(super) async fn resolve(
         mut wanted: EventRequest,
         pool: &PgPool,

@@ -1,10 +1,10 @@
-//! The forms in which history is written, and which of them a client wants most.
+//! The representations of history, and the choice among them by `Accept`.
 
 use axum::http::HeaderMap;
 
 use crate::accept;
 
-/// How history is written.
+/// A form in which history is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Representation {
     /// A page in a JSON object, with the cursor of the next.
@@ -13,12 +13,12 @@ pub(super) enum Representation {
     CloudEvents,
     /// The whole range, one event a line.
     Lines,
-    /// The whole range, and what happens from now on.
+    /// The whole range, and then new events.
     Live,
 }
 
 impl Representation {
-    /// The first one in the order of the client's preference; a page where the client names none that there is.
+    /// The representation to which the client gives the greatest weight; a page if it names none of them.
     pub(super) fn negotiate(headers: &HeaderMap) -> Self {
         let mut ranges: Vec<(&str, f32)> = accept::ranges(headers).collect();
         // A stable sort: among equals the client's order counts.

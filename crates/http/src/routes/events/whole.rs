@@ -1,8 +1,8 @@
-//! The whole range as NDJSON: one envelope a line, and a trailer as the last. A body without its trailer was cut off,
-//! by the network or by a failure of ours, which breaks the connection rather than ending it well.
+//! The whole range as NDJSON: one envelope a line, and a trailer as the last line. A body without its trailer was cut
+//! off, by the network or by a failure of the service, which then breaks the connection.
 //!
-//! A range of which nothing was left out is tied to a checkpoint that covers it, so it can be verified as a file. Where
-//! no end was asked for, it ends where that checkpoint does: what is missing at its end is seen.
+//! The trailer of a range without a filter has a checkpoint that covers the range, so the file can be verified. If the
+//! request has no `until`, the range ends where the checkpoint ends, so events missing at the end are noticed.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -17,25 +17,25 @@ use crate::caller::Caller;
 use crate::limits::StreamShare;
 use crate::routes::interruption::Interruption;
 
-/// An export on its way.
+/// An export that is being written.
 #[derive(Debug)]
 struct Export {
     reading: Reading,
     trailer: Trailer,
-    /// What the trailer will be tied to, once all events of the range are written.
+    /// The checkpoint for the trailer. It is made once all events of the range are written.
     tied_to: Option<Tied>,
     ended: bool,
     share: StreamShare,
 }
 
-/// The checkpoint of an export, and why there is no later one, if so.
+/// The checkpoint of an export; and if the log is not signed any more, the reason.
 #[derive(Debug)]
 struct Tied {
     signed: Option<Signed>,
     refusal: Option<Refusal>,
 }
 
-/// Streams what there is until it is signed; what happens from then on is not part of it.
+/// Streams the range, up to the checkpoint that is signed at its end. Later events are not part of it.
 pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Response {
     let EventRange { query, is_bounded, .. } = range;
     let primary = caller.primary().clone();
@@ -51,7 +51,7 @@ pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Re
 }
 
 impl Export {
-    /// Some lines; at last the trailer.
+    /// The next lines; at the end the trailer.
     async fn next(&mut self) -> Result<Option<Vec<u8>>, Interruption> {
         if self.ended {
             return Ok(None);
@@ -72,7 +72,8 @@ impl Export {
         }
     }
 
-    /// Signs what there is. An open end moves to where the checkpoint ends, so that there may be more to write.
+    /// Signs the log as it is now. If the request has no end, the range is extended to the end of the checkpoint, so
+    /// more events may have to be written.
     async fn sign(&mut self) -> Result<(), Interruption> {
         let Reading { caller, query } = &mut self.reading;
         let tied = match caller.signer().sign(&query.organization_id).await {
@@ -92,8 +93,9 @@ impl Export {
         Ok(())
     }
 
-    /// The trailer. A log that is not signed any more is shown to its end with what was signed before: that is what
-    /// tells where it differs. A part of it is tied to nothing, since events may be missing right behind the part.
+    /// The trailer. If the log is not signed any more, an export to its end has the last signed checkpoint, which shows
+    /// where the log differs from it. An export with `until` then has none, since events may be missing right after its
+    /// end.
     async fn last_line(&mut self, Tied { signed, refusal }: Tied) -> Result<Vec<u8>, Interruption> {
         self.ended = true;
         let Reading { caller, query } = &self.reading;
@@ -104,7 +106,7 @@ impl Export {
         }
         self.trailer.refused = refusal.map(|refusal| refusal.to_string());
         let last_line = TrailerLine { trailer: std::mem::take(&mut self.trailer) };
-        // Numbers and text always encode.
+        // Serializing numbers and text cannot fail.
         let mut line = serde_json::to_vec(&last_line).unwrap_or_default();
         line.push(b'\n');
         Ok(line)

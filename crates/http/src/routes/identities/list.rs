@@ -18,17 +18,17 @@ use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
 use crate::routes::pieces::{self, PAGE_BYTES, PIECE_BYTES, Pieces};
 
-/// How many identities a page has, unless the client says.
-const USUAL_LIMIT: u32 = 100;
+/// How many identities a page has by default.
+const DEFAULT_LIMIT: u32 = 100;
 
 /// Names of the filters, in the order in which cursors and links have them.
 const FILTERS: [&str; 5] = ["status", "handle_prefix", "created_after", "created_before", "q"];
 
-/// Everything that can be asked of a list.
+/// The names of all parameters of a list.
 pub(super) const PARAMETERS: [&str; 7] =
     ["status", "handle_prefix", "created_after", "created_before", "q", "limit", "cursor"];
 
-/// What a client asks for.
+/// A request for a list.
 #[derive(Debug)]
 pub(super) struct Request {
     filters: Filters,
@@ -36,7 +36,7 @@ pub(super) struct Request {
     given: [Option<String>; FILTERS.len()],
 }
 
-/// What the parameters say.
+/// The parameters of a request, parsed.
 #[derive(Debug)]
 pub(super) struct Filters {
     filter: Filter,
@@ -45,7 +45,7 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    /// Reads the parameters; `open` opens a cursor of this very list.
+    /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
     pub(super) fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
         let place = |cursor: &str| {
             let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
@@ -84,25 +84,26 @@ impl Filters {
 }
 
 impl Request {
-    /// Reads the parameters. Without any, the whole list is wanted.
+    /// Reads the parameters. Without any, the answer is the whole list.
     pub(super) fn read(query: &Query<ListQuery>, caller: &Caller) -> Result<Self, ApiError> {
         let given = given(query.parameters());
         let mut parameters = query.parameters();
         parameters.keep(&PARAMETERS);
-        let filters =
-            Filters::read(&mut parameters, |cursor| caller.seal().open(&described(caller, &given), cursor));
+        let filters = Filters::read(&mut parameters, |cursor| {
+            caller.seal().open(&cursor_scope(caller, &given), cursor)
+        });
         parameters.finish()?;
         Ok(Self { filters, given })
     }
 }
 
-/// The filters as they stand in the query.
+/// The filters as the client wrote them in the query.
 fn given(mut parameters: Parameters) -> [Option<String>; FILTERS.len()] {
     FILTERS.map(|name| parameters.all(name).pop())
 }
 
-/// What a cursor belongs to: an organization, and filters.
-fn described<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str> {
+/// The list that a cursor is bound to: its organization and filters.
+fn cursor_scope<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a str> {
     let mut list = vec![caller.organization_id()];
     for (name, value) in FILTERS.into_iter().zip(given) {
         list.extend(value.iter().flat_map(|value| [name, value.as_str()]));
@@ -114,12 +115,12 @@ fn status() -> impl Reader<str, Status> {
     (|text: &str| read_choice(&text.into()), schema_of::<Status>)
 }
 
-/// Handles are written in many ways and kept in one.
+/// Normalizes a prefix as handles are normalized.
 fn handle_prefix(text: &str) -> String {
     text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase()
 }
 
-/// Answers with a page, or with the whole.
+/// Answers with a page, or with the whole list.
 pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response, ApiError> {
     let Request { filters: Filters { filter, limit, after }, given } = request;
     let mut list = List {
@@ -133,7 +134,7 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
     if limit.is_none() && after.is_none() {
         return pieces::whole(list, caller).await;
     }
-    let limit = limit.unwrap_or(USUAL_LIMIT);
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
     let (body, more) = list.page(limit).await?;
     let response = json_text(StatusCode::OK, body);
     Ok(match list.after.filter(|_| more) {
@@ -142,18 +143,18 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
     })
 }
 
-/// Where the next page is: the same list from another place.
+/// The link to the next page: the same list, after this place.
 fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: Place) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in FILTERS.into_iter().zip(given) {
         query.extend_pairs(value.iter().map(|value| (name, value)));
     }
     query.append_pair("limit", &limit.to_string());
-    query.append_pair("cursor", &caller.seal().close(&described(caller, given), place));
+    query.append_pair("cursor", &caller.seal().close(&cursor_scope(caller, given), place));
     format!("</api/v1/identities?{}>; rel=\"next\"", query.finish())
 }
 
-/// RFC 8288. What is percent-encoded fits a header.
+/// Adds a link (RFC 8288). It is percent-encoded, so it is always a valid header value.
 fn linked(mut response: Response, link: &str) -> Response {
     if let Ok(link) = HeaderValue::from_str(link) {
         response.headers_mut().insert(header::LINK, link);
@@ -161,7 +162,7 @@ fn linked(mut response: Response, link: &str) -> Response {
     response
 }
 
-/// A list on its way.
+/// A list that is being written.
 struct List {
     key: KeyCheck,
     pool: PgPool,
@@ -177,7 +178,7 @@ impl List {
         listing::next(pool, organization_id, viewer, filter, *after, limit, max_bytes).await
     }
 
-    /// Moves on behind the last one that was written.
+    /// Writes the next identities, and remembers the place of the last one.
     fn write(&mut self, listed: &[Listed], body: &mut String) {
         for listed in listed {
             if self.after.is_some() && body.is_empty() || body.len() > 1 {
@@ -188,7 +189,7 @@ impl List {
         }
     }
 
-    /// One more than the page holds tells whether there is a next page.
+    /// A page. One identity more is read, to know whether there is a next page.
     async fn page(&mut self, limit: u32) -> Result<(String, bool), sqlx::Error> {
         let (mut listed, is_last) = self.next(limit + 1, PAGE_BYTES).await?;
         listed.truncate(limit as usize);

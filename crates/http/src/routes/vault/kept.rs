@@ -1,8 +1,8 @@
-//! What is kept of a vault key, and how it is read from a request. The key itself is never sent.
+//! Vault keys as they are stored, and as they are read from a request. The key itself is never sent.
 //!
-//! A client derives a master key from what its user knows, wraps the key of the vault with it, and sends the wrapped key together
-//! with a hash of the master key. Whoever shows that hash again gets the wrapped key. The service keeps a digest of the
-//! hash, so what is in the database cannot be shown again.
+//! A client derives a master key from a secret of its user, wraps the key of the vault with it, and sends the wrapped key
+//! together with a hash of the master key. A client that sends that hash again gets the wrapped key. The service stores
+//! a digest of the hash only, so the hash itself cannot be read from a copy of the database.
 
 use identity_domain::Kind;
 use identity_domain::vault::{Key, KeyType};
@@ -34,31 +34,31 @@ const HASH_PATTERN: &str = "^[0-9a-f]{64}$";
 /// The pattern of base64 that is not empty.
 const BASE64_PATTERN: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$";
 
-/// A vault key as it is kept.
+/// The stored data of a vault key.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeptKey {
     pub(super) key_type: KeyType,
-    /// SHA-256 of the hash that the key is found by.
+    /// SHA-256 of the hash by which the key is found.
     auth_hash_sha256: String,
     pub(super) wrapped_org_encryption_key: String,
     /// The API key that created it.
     created_by: String,
 }
 
-/// A vault key with its id.
-pub(super) struct Found {
+/// A vault key that was read from the database.
+pub(super) struct StoredKey {
     pub(super) id: Uuid,
     pub(super) kept: KeptKey,
     created_at: OffsetDateTime,
 }
 
-impl Found {
+impl StoredKey {
     fn read(row: &Ciphertext) -> Result<Self, ApiError> {
         let id = row.name.parse().map_err(|_| ApiError::internal("a vault key has no id".to_owned()))?;
         Ok(Self { id, kept: serde_json::from_slice(&row.ciphertext)?, created_at: row.recorded_at })
     }
 
-    /// What clients are told of it.
+    /// The key as clients see it.
     pub(super) fn body(&self) -> VaultKey {
         self.kept.body(self.id, self.created_at)
     }
@@ -73,19 +73,19 @@ impl KeptKey {
 }
 
 /// The keys of the vault of the caller's organization, the primary key first.
-pub(super) async fn load(caller: &Caller) -> Result<Vec<Found>, ApiError> {
+pub(super) async fn load(caller: &Caller) -> Result<Vec<StoredKey>, ApiError> {
     let organization_id = caller.organization_id();
     let vault = [ids::of_vault(organization_id).to_string()];
     let rows = ciphertexts::of_aggregates(caller.pool(), organization_id, Kind::Vault, &vault).await?;
-    let mut keys = rows.iter().map(Found::read).collect::<Result<Vec<Found>, ApiError>>()?;
+    let mut keys = rows.iter().map(StoredKey::read).collect::<Result<Vec<StoredKey>, ApiError>>()?;
     keys.sort_by_key(|key| (key.kept.key_type, key.created_at));
     if keys.is_empty() { Err(ApiError::vault_not_initialized()) } else { Ok(keys) }
 }
 
 /// The key with this hash. Every key is compared, each in constant time.
-pub(super) fn with_hash<'a>(keys: &'a [Found], hash: &str) -> Option<&'a Found> {
+pub(super) fn with_hash<'a>(keys: &'a [StoredKey], hash: &str) -> Option<&'a StoredKey> {
     let digest = sha256(hash);
-    let is_it = |key: &Found| bool::from(key.kept.auth_hash_sha256.as_bytes().ct_eq(digest.as_bytes()));
+    let is_it = |key: &StoredKey| bool::from(key.kept.auth_hash_sha256.as_bytes().ct_eq(digest.as_bytes()));
     keys.iter().fold(None, |found, key| if is_it(key) { Some(key) } else { found })
 }
 
@@ -104,12 +104,12 @@ impl NewKey {
         Self { id, wrapped_org_encryption_key, auth_hash, key_type: Some(KeyType::Primary) }
     }
 
-    /// What history tells of it.
-    pub(super) fn told(&self, key_type: KeyType) -> Key {
+    /// The key as history has it.
+    pub(super) fn in_history(&self, key_type: KeyType) -> Key {
         Key { id: self.id, key_type, wrapped_sha256: sha256(&self.wrapped_org_encryption_key) }
     }
 
-    /// What is kept of it.
+    /// The key as it is stored.
     pub(super) fn kept(&self, key_type: KeyType, created_by: &str) -> KeptKey {
         KeptKey {
             key_type,

@@ -26,7 +26,7 @@ use crate::routes::json as answer;
 
 /// Get the vault
 ///
-/// 404 as long as it is not initialized.
+/// 404 if it was not initialized.
 #[utoipa::path(get, path = "/api/v1/vault/info", tag = "Vault",
     responses((status = 200, description = "The vault", body = Vault<'static>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
@@ -50,7 +50,8 @@ pub(crate) async fn get_vault(caller: Caller) -> Result<Response, ApiError> {
 
 /// Initialize the vault
 ///
-/// Once. The client makes the key of the vault, and sends it wrapped with each vault key; the service never has it.
+/// This is possible once. The client makes the key of the vault, and sends it wrapped with each vault key. The service
+/// never has the key itself.
 #[utoipa::path(post, path = "/api/v1/vault/initialize", tag = "Vault",
     responses((status = 201, description = "The vault", body = InitializedVault)),
     extensions(("x-errors" = json!([Code::VaultExists]))))]
@@ -66,7 +67,7 @@ pub(crate) async fn initialize_vault(
     };
     let stored = all().map(|(key, key_type)| key.stored(&key.kept(key_type, &created_by)));
     let stored = stored.collect::<Result<Vec<CiphertextChange>, ApiError>>()?;
-    let keys = all().map(|(key, key_type)| key.told(key_type)).collect();
+    let keys = all().map(|(key, key_type)| key.in_history(key_type)).collect();
     let vault_id = ids::of_vault(caller.organization_id());
     let reply = Initialized { vault_id, vault_key_id: primary.id, recovery_key_count: recovery.len() };
     let command = Command::Vault(VaultCommand::Initialize { keys });
@@ -116,12 +117,12 @@ impl Reply for Initialized {
     }
 }
 
-/// Get what a vault key opens
+/// Unlock the vault with a vault key
 ///
-/// The wrapped key of the vault, and every secret that the API key may use, as it was encrypted. A hash that no vault key has opens
-/// nothing. Attempts are limited for each API key as invalid keys are for an address.
+/// Returns the wrapped key of the vault, and every secret that the API key may use, still encrypted. For a hash that no
+/// vault key has, it returns nothing. Attempts are limited for each API key, as invalid keys are for each address.
 #[utoipa::path(get, path = "/api/v1/vault/unlock", tag = "Vault",
-    responses((status = 200, description = "What it opens", body = UnlockedVault<'static>)),
+    responses((status = 200, description = "The wrapped key and the secrets", body = UnlockedVault<'static>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Result<Response, ApiError> {
     let mut parameters = query.parameters();
@@ -174,7 +175,7 @@ pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> 
     parameters.finish()?;
     let keys = kept::load(&caller).await?;
     let wanted = keys.iter().filter(|key| key_type.is_none_or(|key_type| key_type == key.kept.key_type));
-    answer(StatusCode::OK, &wanted.map(kept::Found::body).collect::<Vec<_>>())
+    answer(StatusCode::OK, &wanted.map(kept::StoredKey::body).collect::<Vec<_>>())
 }
 
 /// The parameters of the list of keys.
@@ -199,7 +200,7 @@ fn key_type() -> impl Reader<str, KeyType> {
 
 /// Replace the primary vault key
 ///
-/// Needs the hash of the present one, or that of a recovery key, which is used up.
+/// Needs the hash of the present one, or the hash of a recovery key, which is deleted.
 #[utoipa::path(put, path = "/api/v1/vault/keys/primary", tag = "Vault",
     responses((status = 200, description = "The new key", body = VaultKey)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized, Code::VaultKeyNotFound, Code::VaultKeyExists]))))]
@@ -212,12 +213,12 @@ pub(crate) async fn replace_primary_key(
     let keys = kept::load(&caller).await?;
     let used = kept::with_hash(&keys, &shown).filter(|found| found.kept.key_type == shown_type);
     let used = used.ok_or_else(ApiError::vault_key_not_found)?.id;
-    let is_replaced = |found: &&kept::Found| found.kept.key_type == KeyType::Primary || found.id == used;
+    let is_replaced = |found: &&kept::StoredKey| found.kept.key_type == KeyType::Primary || found.id == used;
     let replaced: Vec<Uuid> = keys.iter().filter(is_replaced).map(|found| found.id).collect();
     let deleted = replaced.iter().map(|id| CiphertextChange::Delete { name: id.to_string() });
     let kept = key.kept(KeyType::Primary, &caller.actor().id());
     let changes = deleted.chain([key.stored(&kept)?]).collect();
-    let command = VaultCommand::ReplacePrimary { key: key.told(KeyType::Primary), replaced };
+    let command = VaultCommand::ReplacePrimary { key: key.in_history(KeyType::Primary), replaced };
     let vault_id = ids::of_vault(caller.organization_id());
     let reply = Replaced { id: key.id, kept };
     caller.write_with(vault_id, Command::Vault(command), changes, None, reply).await
@@ -227,7 +228,7 @@ pub(crate) async fn replace_primary_key(
 #[derive(Debug)]
 pub(crate) struct Replacement {
     key: NewKey,
-    /// The hash of a key that opens the vault at present, and what kind of key it should be.
+    /// The hash of a present vault key, and the type that this key should have.
     shown: String,
     shown_type: KeyType,
 }
@@ -275,7 +276,7 @@ impl Reply for Replaced {
 
 /// Delete a vault key
 ///
-/// It is named by its hash. The last key stays, since nothing would open the vault any more.
+/// It is named by its hash. The last key cannot be deleted, since nothing would open the vault any more.
 #[utoipa::path(delete, path = "/api/v1/vault/keys/{auth_hash}", tag = "Vault",
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::VaultNotInitialized, Code::VaultKeyNotFound, Code::LastVaultKey]))))]

@@ -1,4 +1,4 @@
-//! Which addresses may be saved: those to which something would be sent.
+//! The check of an address before it is saved: the rules are those for sending to it.
 
 use identity_webhooks::address::{MAX_URL_BYTES, Policy, Refusal, check_url};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::reader::{Reader, parsed};
 
-/// An address that may be saved, as it was written.
+/// Reads an address that may be saved, and keeps it as the client wrote it.
 pub(in crate::routes) fn address(policy: &Policy) -> impl Reader<Value, String> {
     let check = |text: &str| check_url(text, policy).map(|_| text.to_owned());
     let pattern = if policy.allows_loopback { "^https?://[^\\s]+$" } else { "^https://[^\\s]+$" };
@@ -19,8 +19,8 @@ pub(in crate::routes) fn address(policy: &Policy) -> impl Reader<Value, String> 
     )
 }
 
-/// Refuses an address whose host has an address that is not public. One that has no address at present may be saved: it is looked
-/// up each time that something is sent.
+/// Refuses a URL whose host has an IP address that is not public. A host that has no IP address at present may be
+/// saved, since it is looked up again before everything that is sent.
 pub(in crate::routes) async fn must_be_reachable(caller: &Caller, url: &str) -> Result<(), ApiError> {
     match caller.webhooks().check(caller.organization_id(), url).await {
         Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_) | Refusal::Busy(_)) => Ok(()),

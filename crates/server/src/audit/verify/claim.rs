@@ -1,18 +1,19 @@
-//! A checkpoint that the events are held against: a claim about the first so many, until a root says the same.
+//! A checkpoint that the events are compared with. It claims a root for the first `size` events, until a computed root
+//! confirms it.
 
 use identity_proof::tree::check_consistency;
 use identity_proof::{Checkpoint, Frontier, Hash};
 
 use super::super::report::Fault;
 
-/// A signed size and root, and whether the tree over the events was found to have that root at that size.
+/// A signed size and root, and whether the tree over the events has that root at that size.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) checkpoint: Checkpoint,
     pub(super) is_held: bool,
 }
 
-/// The claim has another root than the first so many events.
+/// The root of the claim differs from that of the first events, whose number is given.
 pub(super) struct Contradiction(u64);
 
 impl Claim {
@@ -24,7 +25,7 @@ impl Claim {
         self.checkpoint.size
     }
 
-    /// Holds the claim against a tree that has grown as far.
+    /// Compares the claim with a tree, if the tree has the size of the claim.
     pub(super) fn hold(&mut self, tree: &Frontier) -> Result<(), Contradiction> {
         if tree.size() != self.size() {
             return Ok(());
@@ -32,7 +33,7 @@ impl Claim {
         self.agree(tree.root())
     }
 
-    /// Holds it against another of the same size, which may lie beyond the events.
+    /// Compares it with another claim, if that has the same size. Both may cover more events than there are.
     pub(super) fn hold_other(&mut self, other: &Self) -> Result<(), Contradiction> {
         if other.size() != self.size() {
             return Ok(());
@@ -45,7 +46,7 @@ impl Claim {
         if self.is_held { Ok(()) } else { Err(Contradiction(self.size())) }
     }
 
-    /// Holds it against a smaller tree, by a proof that it begins with that one.
+    /// Compares it with a smaller tree, by a proof that the signed tree begins with the smaller one.
     pub(super) fn hold_beyond(&mut self, tree: &Frontier, proof: &[Hash]) -> Result<(), Contradiction> {
         let whole = (self.size(), self.checkpoint.root);
         check_consistency(proof, (tree.size(), tree.root()), whole)
@@ -56,7 +57,7 @@ impl Claim {
 }
 
 impl Contradiction {
-    /// As the fault of a line.
+    /// The fault of this line.
     pub(super) fn fault(self, line: Option<u64>) -> Fault {
         let Self(size) = self;
         let what = format!("the first {size} events are not those that were signed");

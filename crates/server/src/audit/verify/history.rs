@@ -17,16 +17,17 @@ pub(crate) struct History {
     organization_id: String,
     signed: Claim,
     previous: Option<Claim>,
-    /// More checkpoints of the same epoch, the smaller ones first. Those that the events have reached are gone.
+    /// Further checkpoints of the same epoch, the smaller ones first. Those whose size the events have reached were
+    /// compared and removed.
     others: VecDeque<Claim>,
     after: u64,
     /// Organization sequence of the last event, or of the one that the range begins after.
     last: u64,
     first: Option<u64>,
     lines: u64,
-    /// Whether a filter left events out, so that there are gaps which say nothing.
+    /// Whether a filter left events out, so that gaps are no fault.
     is_filtered: bool,
-    /// None where the events before the first are not proved, so that no root can be computed.
+    /// None if there are no hashes for the events before the first, so that no root can be computed.
     tree: Option<Frontier>,
     aggregates: HashMap<String, u64>,
     /// The name of the aggregate that was looked up last. It is kept for its memory.
@@ -68,8 +69,8 @@ impl History {
         Ok(history)
     }
 
-    /// Compares the events with these checkpoints as well. They are of the same epoch, the smaller ones come first, and none is
-    /// smaller than the events that were taken.
+    /// Compares the events with these checkpoints as well. They are of the same epoch, the smaller ones come first, and
+    /// none is smaller than the number of events taken so far.
     pub(crate) fn compare_with(&mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
         self.others.extend(checkpoints.into_iter().map(Claim::new));
     }
@@ -105,7 +106,7 @@ impl History {
         Fault { line: Some(self.lines), sequence: Some(self.last + 1), what: what.into() }
     }
 
-    /// Takes the next event, or what keeps it from being read.
+    /// Takes the next event, or the reason why it cannot be read.
     pub(crate) fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
         self.lines += 1;
         let read = read.map_err(|what| self.fault(what))?;
@@ -158,7 +159,8 @@ impl History {
         Ok(())
     }
 
-    /// An aggregate's first event may lie before the first of the file, but only there.
+    /// Checks that no event of the aggregate is missing. Only in an export that begins later may the earlier ones be
+    /// absent.
     fn check_aggregate(&mut self, event: &Outline) -> Result<(), Fault> {
         if self.is_filtered {
             return Ok(());
@@ -248,7 +250,7 @@ impl History {
         if self.signed.is_held { self.last.min(self.signed.size()).saturating_sub(self.after) } else { 0 }
     }
 
-    /// The first event that no root stands for, and why.
+    /// The first event that no compared root covers, and why.
     fn unproved_event(&self) -> Option<Fault> {
         let place = self.proved() + 1;
         if place > self.lines {
@@ -256,15 +258,15 @@ impl History {
         }
         let size = self.signed.size();
         let why = if self.is_filtered {
-            "a filter left events out, so neither are these proved to be what was signed, nor is it proved that no other \
-             fitted the filter"
+            "a filter left events out, so it is proved neither that these are what was signed, nor that no other event \
+             matched the filter"
                 .to_owned()
         } else if self.after + place > size {
             format!("the checkpoint covers {size} events")
         } else if self.tree.is_none() {
-            "the trailer has no hashes, or not the right ones, of the events before the first".to_owned()
+            "the trailer has no hashes of the events before the first, or wrong ones".to_owned()
         } else {
-            "the trailer has no proof that the checkpoint's history goes on from the last".to_owned()
+            "the trailer has no proof that the checkpoint continues these events".to_owned()
         };
         let sequence = if self.is_filtered { self.first? } else { self.after + place };
         let what = format!("event {sequence} is not proved, nor is any after it: {why}");
@@ -275,9 +277,9 @@ impl History {
         let previous = self.previous.as_ref().filter(|previous| !previous.is_held)?;
         let size = previous.size();
         let why = if size < self.after {
-            "that lies before the first event of this file"
+            "that checkpoint is of events before the first event of this file"
         } else if size > self.last {
-            "that lies after the last event of this file"
+            "that checkpoint covers events after the last event of this file"
         } else {
             "these events are not proved themselves"
         };
@@ -294,7 +296,7 @@ impl History {
     }
 }
 
-/// A log that is refused may have lost events that were signed, and nobody signs what was added.
+/// A log that the signer refuses may have lost signed events, and its new events are not signed.
 fn unproved_end(why: &str) -> Fault {
     Fault::file(format!(
         "that this is all of the history is not proved: the service does not sign it any more: {why}"

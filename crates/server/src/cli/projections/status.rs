@@ -36,7 +36,7 @@ async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Er
     sqlx::query_scalar(&format!("select count(*) from read_model.{name}")).fetch_one(connection).await
 }
 
-/// A live table is written in the transaction of the events it folds, so it stands at the head.
+/// A live table is written in the transaction of its events, so it is at the head.
 fn as_json(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, head: i64) -> Value {
     json!({
         "name": entry.name,

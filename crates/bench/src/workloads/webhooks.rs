@@ -1,0 +1,149 @@
+//! Webhooks: how long after the commit they are received, what dead and slow endpoints cost the others, and what a long
+//! queue costs commits.
+
+mod queue;
+mod receiver;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::ensure;
+use rand::rngs::StdRng;
+
+use crate::arena::Arena;
+use crate::load::{self, Load, Measured, Requests};
+use crate::ours::{Ours, ask};
+use crate::requests::write;
+use crate::results::{Bound, Results, Round, Series, median, milliseconds};
+use crate::scale::Scale;
+use crate::seed::Seeded;
+
+use self::receiver::Receiver;
+
+/// Lets webhooks reach the receiver, which is on this machine and has no certificate.
+const FLAGS: &[&str] = &["--demo"];
+
+/// Changes of identities whose endpoints work: 500 a second.
+const CHANGES: Pace = Pace { connections: 25, interval: Duration::from_millis(50) };
+
+/// Changes of the two identities whose endpoints do not work: 10 a second for each.
+const CHANGES_OF_BAD: Pace = Pace { connections: 2, interval: Duration::from_millis(100) };
+
+/// How many identities have an endpoint that works.
+const WORKING: usize = 100;
+
+/// How many turns of other workloads one takes, so that a percentile has thousands of values.
+const LONGER: u32 = 5;
+
+pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    delays(arena, scale, results, &receiver).await?;
+    queue::run(arena, scale, results, &receiver).await
+}
+
+/// From the commit to the receiver, with working endpoints alone and beside a dead and a slow one, in turns.
+async fn delays(
+    arena: &Arena,
+    scale: Scale,
+    results: &mut Results,
+    receiver: &Receiver,
+) -> anyhow::Result<()> {
+    let ours = Ours::start_with(arena, "ours", FLAGS).await?;
+    let working = ours.seed("working", WORKING).await?;
+    let bad = ours.seed("bad", 2).await?;
+    subscribe(&ours, &working, |_| receiver.url("working")).await?;
+    subscribe(&ours, &bad, |number| receiver.url(if number == 0 { "dead" } else { "slow" })).await?;
+    let time = scale.turn * LONGER;
+    let (mut alone, mut beside) = (vec![], vec![]);
+    for _ in 0..scale.rounds {
+        alone.push(received(&ours, &working, time, receiver).await?);
+        let hindrance = Changes::of(&ours, &bad, CHANGES_OF_BAD);
+        let load = Load { address: ours.server.address, connections: CHANGES_OF_BAD.connections, time };
+        let (hindered, seen) =
+            tokio::join!(load::run(load, hindrance), received(&ours, &working, time, receiver));
+        hindered?;
+        beside.push(seen?);
+        sqlx::query("delete from webhook_queue").execute(&ours.pool).await?;
+    }
+    report(results, &alone, &beside);
+    ours.stop().await
+}
+
+fn report(results: &mut Results, alone: &[Measured], beside: &[Measured]) {
+    for (contestant, measured) in [("alone", alone), ("beside", beside)] {
+        let rounds = measured.iter().map(Round::of).collect();
+        let workload = "webhooks received".to_owned();
+        results.add(Series { workload, contestant, connections: CHANGES.connections, rounds });
+    }
+    let percentile_95 = |measured: &Measured| milliseconds(&measured.latencies, 95);
+    let claim = "webhooks: milliseconds from commit to receiver at 500 a second, 95th percentile".to_owned();
+    results.judge(claim, median(alone.iter().map(percentile_95).collect()), Bound::AtMost(250.0));
+    let ratios = alone.iter().zip(beside).map(|(alone, beside)| percentile_95(beside) / percentile_95(alone));
+    let claim = "webhooks: the same beside a dead and a slow endpoint, by that without".to_owned();
+    results.judge(claim, median(ratios.collect()), Bound::AtMost(1.05));
+}
+
+/// Changes identities whose endpoints work. Returns how long after each event its delivery arrived. Fails unless all arrive.
+async fn received(
+    ours: &Ours,
+    working: &Seeded,
+    time: Duration,
+    receiver: &Receiver,
+) -> anyhow::Result<Measured> {
+    let changes = Changes::of(ours, working, CHANGES);
+    let load = Load { address: ours.server.address, connections: CHANGES.connections, time };
+    let sent = load::run(load, changes).await?;
+    ensure!(sent.refused == 0, "{} changes were refused", sent.refused);
+    let latencies = receiver.take(sent.latencies.len()).await?;
+    Ok(Measured { elapsed: sent.elapsed, latencies, ..Measured::default() })
+}
+
+/// Subscribes to the changes of each identity.
+async fn subscribe(ours: &Ours, identities: &Seeded, url: impl Fn(usize) -> String) -> anyhow::Result<()> {
+    for (number, id) in identities.ids.iter().enumerate() {
+        let url = url(number);
+        let body =
+            format!(r#"{{"agent_identity_id":"{id}","url":"{url}","event_types":["identity.updated"]}}"#);
+        let status = ask(ours.server.address, "POST", "/webhooks/subscriptions", &ours.key, &body).await?;
+        ensure!(status == 201, "a subscription was answered with {status}");
+    }
+    Ok(())
+}
+
+/// How often something is sent.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    connections: usize,
+    /// The time between two requests of a connection.
+    interval: Duration,
+}
+
+/// Changes of descriptions, each to something new.
+struct Changes {
+    key: String,
+    identities: Seeded,
+    interval: Duration,
+    next: AtomicUsize,
+}
+
+impl Changes {
+    fn of(ours: &Ours, identities: &Seeded, pace: Pace) -> Arc<Self> {
+        let (key, identities) = (ours.key.clone(), identities.clone());
+        Arc::new(Self { key, identities, interval: pace.interval, next: AtomicUsize::new(0) })
+    }
+}
+
+impl Requests for Changes {
+    fn write(&self, _connection: usize, _random: &mut StdRng, request: &mut Vec<u8>) -> bool {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let handle = self.identities.handle(number % self.identities.ids.len());
+        let body = format!(r#"{{"description":"changed {number} times"}}"#);
+        write(request, "PATCH", &format!("/{handle}"), &self.key, &body);
+        true
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(self.interval)
+    }
+}
