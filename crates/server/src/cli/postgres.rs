@@ -16,7 +16,7 @@ use identityd::backup::verify::Verified;
 use identityd::database::{self, Database, IfMissing};
 use identityd::private_postgres::PrivatePostgres;
 use identityd::private_postgres::upgrade::{Plan, Upgrade};
-use identityd::settings::DatabaseSettings;
+use identityd::settings::{DatabaseSettings, Urls};
 use identityd::stop::Stop;
 
 use super::interruption::{Hangup, Interruption};
@@ -95,9 +95,9 @@ async fn move_data(
 /// Takes a backup of the old database. The connection that is returned keeps services away until the server is stopped: one that
 /// was given the URL of this database does not ask for the lock of the data directory.
 async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow::Result<PgConnection> {
-    let database = Database::open(&DatabaseSettings::Url(url), IfMissing::Refuse, stop).await?;
-    database::migrate(database.pool()).await?;
-    let options = database::options(database.url())?;
+    let database = Database::open(&as_owner(url), IfMissing::Refuse, stop).await?;
+    database.migrate().await?;
+    let options = database::options(&database.urls().service)?;
     let mut alone = PgConnection::connect_with(&options).await?;
     ensure!(key_lock::take_alone(&mut alone).await?, "a service is running on this database: stop it first");
     let size = "select pg_database_size(current_database())";
@@ -117,11 +117,16 @@ async fn fill(
     installation: &Installation,
     (interruption, output): (&mut Interruption, Output),
 ) -> anyhow::Result<(Value, Vec<String>)> {
-    let settings = DatabaseSettings::Url(new.url().into());
-    let database = Database::open(&settings, IfMissing::Create, interruption.stop()).await?;
+    let database =
+        Database::open(&as_owner(new.url().into()), IfMissing::Create, interruption.stop()).await?;
     let moved = restore::restore(flags, verified, installation, (&database, interruption), output).await;
     let closed = database.close().await;
     moved.and_then(|moved| closed.map(|()| moved))
+}
+
+/// The role that serves gets its rights at the next start of the service.
+fn as_owner(url: SecretString) -> DatabaseSettings {
+    DatabaseSettings::Url(Urls { service: url, owner: None })
 }
 
 /// Runs a step that blocks.
