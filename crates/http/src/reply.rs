@@ -213,10 +213,13 @@ fn without_history() -> ApiError {
 }
 
 /// Composes the answer to a write.
-#[async_trait]
 pub(crate) trait Reply: Send + Sync + 'static {
     /// Composes the answer to the write `committed`.
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError>;
+    fn compose(
+        &self,
+        source: Source<'_>,
+        committed: &Committed,
+    ) -> impl Future<Output = Result<Answer, ApiError>> + Send;
 
     /// Adds what only the first answer has, and no answer to a repetition: the text of a new key.
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
@@ -228,7 +231,6 @@ pub(crate) trait Reply: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Done;
 
-#[async_trait]
 impl Reply for Done {
     async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
         Ok(Answer::nothing())

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -91,7 +90,6 @@ struct Granted {
     before: Arc<IdentityBody>,
 }
 
-#[async_trait]
 impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let Some(row) = new_row(committed) else {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
@@ -107,7 +106,6 @@ struct KeyReply {
     status: StatusCode,
 }
 
-#[async_trait]
 impl Reply for KeyReply {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);

@@ -4,7 +4,6 @@ mod list;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::Command;
@@ -70,7 +69,6 @@ async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, A
 /// Answers with the new identity.
 struct Created;
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row =
@@ -174,7 +172,6 @@ struct Updated {
     before: Arc<IdentityBody>,
 }
 
-#[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         // If the access rows name viewers, one of these may have been deleted meanwhile. Then the identity is read

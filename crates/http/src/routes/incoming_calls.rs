@@ -2,7 +2,6 @@
 //!
 //! This is the call handling of the identity's phone number. `/phone/numbers/{id}` shows and changes the same.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -136,7 +135,6 @@ struct Changed {
     owner: Subject,
 }
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let owner = self.owner.row(source, committed).await?;

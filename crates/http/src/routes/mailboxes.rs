@@ -1,6 +1,5 @@
 //! Mailboxes, which are created and destroyed through identities only. Contract, sections 1.2 and 8.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -139,7 +138,6 @@ struct Changed {
     owner: Subject,
 }
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let mut owner = self.owner.row(source, committed).await?;

@@ -1,6 +1,5 @@
 //! Phone numbers. Contract, sections 5 and 6. An agent sees and changes its own number only.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange, PhoneOrder};
@@ -84,7 +83,6 @@ struct Number {
     owner: Subject,
 }
 
-#[async_trait]
 impl Reply for Number {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let owner = self.owner.row(source, committed).await?;

@@ -1,6 +1,5 @@
 //! The keys with which webhooks of identities are signed. Contract, section 10.2.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -95,7 +94,6 @@ struct Created {
     key: SigningKey,
 }
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::identity_not_found)?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -96,7 +95,6 @@ struct Changed {
     owner: Subject,
 }
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let owner = self.owner.row(source, committed).await?;

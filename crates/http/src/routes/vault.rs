@@ -6,7 +6,6 @@ pub(crate) mod keys;
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -202,7 +201,6 @@ const ABOUT_CONTENT: &str = "Its content, encrypted by the client, in base64";
 /// Answers with the new secret. No identity has access to it yet.
 struct Registered;
 
-#[async_trait]
 impl Reply for Registered {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::registered(&committed.events);
@@ -263,7 +261,6 @@ struct Changed {
     rules: Rules,
 }
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::after(self.before.clone(), &committed.events);
@@ -361,7 +358,6 @@ struct Granted {
     identity: Uuid,
 }
 
-#[async_trait]
 impl Reply for Granted {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let rule = vault_access::granted(&committed.events, self.secret, self.identity);

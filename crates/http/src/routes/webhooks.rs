@@ -4,7 +4,6 @@
 pub(super) mod address;
 mod forms;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -218,7 +217,6 @@ struct Created {
     key: SigningKey,
 }
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let is_key = |event: &Event| matches!(event, Event::Identity(identity::Event::SigningKeySet { .. }));
@@ -301,7 +299,6 @@ fn check_types(row: &Row, types: Option<&[String]>) -> Result<(), ApiError> {
 /// Answers with the subscription.
 struct Changed;
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         Answer::json(StatusCode::OK, &WebhookSubscription::of(made(committed)?)?)

@@ -1,6 +1,5 @@
 //! The vault as a whole, and the keys that open it. Contract, section 10.5.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::vault::{Command as VaultCommand, KeyType};
@@ -108,7 +107,6 @@ struct Initialized {
     recovery_key_count: usize,
 }
 
-#[async_trait]
 impl Reply for Initialized {
     async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
         let Self { vault_id, vault_key_id, recovery_key_count } = *self;
@@ -266,7 +264,6 @@ struct Replaced {
     kept: KeptKey,
 }
 
-#[async_trait]
 impl Reply for Replaced {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::vault_key_not_found)?;
