@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{DescribeQuery, Parameters, Query};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
@@ -101,7 +101,7 @@ pub(crate) async fn list_identities(
 #[derive(Debug)]
 pub(crate) struct ListQuery;
 
-impl ReadQuery for ListQuery {
+impl DescribeQuery for ListQuery {
     fn describe(parameters: &mut Parameters) {
         list::Filters::read(parameters, |_| None);
         past::moment_of_list(parameters);

@@ -10,7 +10,6 @@ use identity_log::Committed;
 use identity_projections::bodies::IncomingCalls;
 use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Row};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::phone_forms::{CALL_ACTION, call_change};
@@ -19,10 +18,10 @@ use crate::code::Code;
 use crate::conditional::unless_current;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
-use crate::form::reader::{Reader, choice, uuid};
+use crate::form::reader::{choice, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{Parameters, Query, ReadQuery, id};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source, Subject};
 
@@ -37,9 +36,7 @@ pub(crate) async fn get_incoming_call_action(
     query: Query<OwnerQuery>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let wanted = OwnerQuery::read(&mut parameters);
-    parameters.finish()?;
+    let OwnerQuery(wanted) = query.read()?;
     let missing = || Fault::parameter(OWNER, Complaint::new("missing", "Parameter required"));
     let (owner, phone) = find(&caller, wanted, missing).await?;
     let body = serde_json::to_string(&of(phone))?;
@@ -91,24 +88,13 @@ fn of(phone: PhoneNumber) -> IncomingCalls {
 
 /// The parameter that names the identity.
 #[derive(Debug)]
-pub(crate) struct OwnerQuery;
+pub(crate) struct OwnerQuery(Option<Uuid>);
 
 impl ReadQuery for OwnerQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        let about = "The identity; an admin's key needs it, an agent's key may omit it";
+        Self(parameters.one(OWNER, about, id()))
     }
-}
-
-impl OwnerQuery {
-    fn read(parameters: &mut Parameters) -> Option<Uuid> {
-        parameters.one(OWNER, "The identity; an admin's key needs it, an agent's key may omit it", id())
-    }
-}
-
-fn id() -> impl Reader<str, Uuid> {
-    let read =
-        |text: &str| text.parse().map_err(|_| Complaint::new("uuid_parsing", "Input should be a valid UUID"));
-    (read, || json!({ "type": "string", "format": "uuid" }))
 }
 
 /// Body of `PUT /phone/incoming-call-action`. Contract, section 10.3.

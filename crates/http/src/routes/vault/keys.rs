@@ -17,9 +17,9 @@ use crate::caller::{Admin, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
-use crate::form::reader::{Reader, read_choice, schema_of, uuid};
+use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{Parameters, Query, ReadQuery, choice};
 use crate::reply::{Answer, Done, Reply, Source};
 use crate::routes::json as answer;
 
@@ -123,9 +123,7 @@ impl Reply for Initialized {
     responses((status = 200, description = "The wrapped key and the secrets", body = UnlockedVault<'static>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let hash = HashQuery::read(&mut parameters);
-    parameters.finish()?;
+    let HashQuery(hash) = query.read()?;
     let missing = || Fault::parameter("auth_hash", Complaint::new("missing", "Field required"));
     let hash = hash.ok_or_else(|| ApiError::invalid(vec![missing()]))?;
     caller.charge_vault_attempt()?;
@@ -146,18 +144,13 @@ pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Res
 
 /// The parameters of unlocking.
 #[derive(Debug)]
-pub(crate) struct HashQuery;
-
-impl HashQuery {
-    fn read(parameters: &mut Parameters) -> Option<String> {
-        parameters.one("auth_hash", "The hash of a vault key", auth_hash_parameter())
-    }
-}
+pub(crate) struct HashQuery(Option<String>);
 
 impl ReadQuery for HashQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        let hash = parameters.one("auth_hash", "The hash of a vault key", auth_hash_parameter());
         parameters.require("auth_hash");
+        Self(hash)
     }
 }
 
@@ -168,9 +161,7 @@ impl ReadQuery for HashQuery {
     responses((status = 200, description = "The keys", body = Vec<VaultKey>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let key_type = TypeQuery::read(&mut parameters);
-    parameters.finish()?;
+    let TypeQuery(key_type) = query.read()?;
     let keys = kept::load(&caller).await?;
     let wanted = keys.iter().filter(|key| key_type.is_none_or(|key_type| key_type == key.kept.key_type));
     answer(StatusCode::OK, &wanted.map(kept::StoredKey::body).collect::<Vec<_>>())
@@ -178,22 +169,12 @@ pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> 
 
 /// The parameters of the list of keys.
 #[derive(Debug)]
-pub(crate) struct TypeQuery;
-
-impl TypeQuery {
-    fn read(parameters: &mut Parameters) -> Option<KeyType> {
-        parameters.one("type", "Only those of this kind", key_type())
-    }
-}
+pub(crate) struct TypeQuery(Option<KeyType>);
 
 impl ReadQuery for TypeQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        Self(parameters.one("type", "Only those of this kind", choice()))
     }
-}
-
-fn key_type() -> impl Reader<str, KeyType> {
-    (|text: &str| read_choice(&text.into()), schema_of::<KeyType>)
 }
 
 /// Replace the primary vault key
