@@ -10,7 +10,6 @@ use identity_log::{Committed, Made, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -119,9 +118,7 @@ impl Reply for KeyReply {
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
-        let mut body: Value = serde_json::from_str(answer.body())?;
-        let record = body.get_mut("record").map(Value::take);
-        Answer::json(self.status, &json!({ "api_key": self.secret.key_text(self.id), "record": record }))
+        answer.revealing("api_key", &self.secret.key_text(self.id))
     }
 }
 

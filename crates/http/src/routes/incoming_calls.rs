@@ -12,6 +12,7 @@ use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Row};
 use uuid::Uuid;
 
+use super::owned;
 use super::phone_forms::{CALL_ACTION, call_change};
 use crate::caller::{AppSettings, Caller};
 use crate::code::Code;
@@ -23,7 +24,6 @@ use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source, Subject};
 
 /// Get what happens to incoming calls
 ///
@@ -58,9 +58,13 @@ pub(crate) async fn set_incoming_call_action(
     let missing = || Fault::value(OWNER, "Field required with an admin's API key");
     let (owner, phone) = find(&caller, wanted, missing).await?;
     let expected = expected_version(&headers, &owner)?;
-    let reply = Changed { owner: caller.subject(owner.document.id) };
+    let owner_id = owner.document.id;
+    let body = |owner: Row, _: &Committed| {
+        owner.document.phone_number.map(of).ok_or_else(ApiError::phone_number_not_found)
+    };
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body };
     let command = IdentityCommand::ChangePhone(PhoneChange { phone_number_id: phone.id, ..change });
-    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
+    caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 
 const OWNER: &str = "agent_identity_id";
@@ -113,18 +117,5 @@ impl ReadForm for SetForm {
         let wanted = form.lenient(OWNER, about, uuid());
         let action = form.required("incoming_call_action", CALL_ACTION, choice());
         Some(Self { wanted, change: call_change(form, Some(action?)) })
-    }
-}
-
-/// Answers with the call handling.
-struct Changed {
-    owner: Subject,
-}
-
-impl Reply for Changed {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed).await?;
-        let phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
-        Answer::json(StatusCode::OK, &of(phone))
     }
 }

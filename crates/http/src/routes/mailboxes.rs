@@ -18,7 +18,6 @@ use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::html::text_of;
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source, Subject};
 use crate::revision::Revision;
 
 /// List mailboxes
@@ -81,7 +80,7 @@ pub(crate) async fn update_mailbox(
     let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
-    let reply = Changed { owner: caller.subject(id) };
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body: changed };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
@@ -133,16 +132,8 @@ fn read_signature(form: &mut Form) -> SignatureChange {
     }
 }
 
-/// Answers with the mailbox.
-struct Changed {
-    owner: Subject,
-}
-
-impl Reply for Changed {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut owner = self.owner.row(source, committed).await?;
-        owner.document.mailbox.filter_mode_change_notice =
-            filter_mode_change_notice(committed, Channel::Mail);
-        Answer::json(StatusCode::OK, &FullMailbox::from(owner))
-    }
+/// The mailbox after a write, with a notice if its filter mode really changed.
+fn changed(mut owner: Row, committed: &Committed) -> Result<FullMailbox, ApiError> {
+    owner.document.mailbox.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Mail);
+    Ok(FullMailbox::from(owner))
 }

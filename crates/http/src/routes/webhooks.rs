@@ -19,7 +19,7 @@ use identity_projections::bodies::{
 use identity_projections::identities::{self, Part};
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use self::address::must_be_reachable;
@@ -202,14 +202,7 @@ impl Reply for Created {
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
-        let mut body: Value = serde_json::from_str(answer.body())?;
-        let members = body.as_object_mut();
-        let Some(members) = members.filter(|members| members.contains_key("message")) else {
-            return Ok(answer);
-        };
-        members.remove("message");
-        members.insert("signing_key".to_owned(), self.key.text().into());
-        Answer::json(StatusCode::CREATED, &body)
+        answer.revealing("signing_key", self.key.text())
     }
 }
 
