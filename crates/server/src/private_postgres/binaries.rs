@@ -87,6 +87,10 @@ fn missing(major: u32, installed: &[Binaries]) -> String {
     )
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "programs are looked up where a shell would look; it is no setting"
+)]
 fn installed() -> Vec<Binaries> {
     let configured = printed_by(OsStr::new("pg_config"), "--bindir").map(|line| PathBuf::from(line.trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();
