@@ -80,7 +80,12 @@ pub(crate) async fn update_mailbox(
     let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
-    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body: changed };
+    let body = |mut owner: Row, committed: &Committed| {
+        owner.document.mailbox.filter_mode_change_notice =
+            filter_mode_change_notice(committed, Channel::Mail);
+        Ok(FullMailbox::from(owner))
+    };
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
@@ -130,10 +135,4 @@ fn read_signature(form: &mut Form) -> SignatureChange {
         text: text.or_else(|| derived.map(|text| Some(text).filter(|text| !text.is_empty()))),
         is_enabled: form.optional("signature_enabled", about, boolean()),
     }
-}
-
-/// The mailbox after a write, with a notice if its filter mode really changed.
-fn changed(mut owner: Row, committed: &Committed) -> Result<FullMailbox, ApiError> {
-    owner.document.mailbox.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Mail);
-    Ok(FullMailbox::from(owner))
 }
