@@ -37,9 +37,18 @@ class Cell:
         for process in [*self.etcd, *self.nodes, self.haproxy]:
             process.start()
         wait_for("three nodes of Postgres", self.nodes_are_whole, 120)
+        wait_for("tables", self.is_migrated)
         for service in self.services:
             service.start()
         wait_for("two processes that are ready", self.is_whole, 120)
+
+    def is_migrated(self):
+        """Makes the tables as their owner, and gives the role of the two processes what it needs, if HAProxy leads to the primary."""
+        owner = settings("owner.env", IDENTITYD_OWNER_URL=database_url("identityd_owner"))
+        try:
+            return run([IDENTITYD, "migrate"], self.services[0].changes | owner)
+        except RuntimeError:
+            return None
 
     def stop(self):
         """Ends everything. The nodes end together, since each takes seconds, and before the etcd that they ask."""
@@ -115,7 +124,7 @@ def node(number):
         PATRONI_POSTGRESQL_DATA_DIR=str(FOLDER / "data" / f"postgres{number}"),
         PATRONI_POSTGRESQL_BIN_DIR=postgres_programs(), PATRONI_POSTGRESQL_PGPASS=str(FOLDER / f"pgpass{number}"),
         PATRONI_SUPERUSER_PASSWORD=PASSWORD, PATRONI_REPLICATION_PASSWORD=PASSWORD, PATRONI_RESTAPI_PASSWORD=PASSWORD,
-        IDENTITYD_DATABASE_PASSWORD=PASSWORD)
+        IDENTITYD_DATABASE_PASSWORD=PASSWORD, IDENTITYD_OWNER_PASSWORD=PASSWORD)
     return Node(f"n{number}", [PATRONI / "patroni", patroni_file()], changes, log(f"n{number}"))
 
 
@@ -141,10 +150,13 @@ def haproxy_settings():
 
 
 def service_settings(number, keys):
-    url = f"postgres://identityd:{PASSWORD}@{address('database')}/identityd?sslmode=disable"
     return settings(
-        "identityd.env", DATABASE_URL=url, IDENTITYD_LISTEN=address("identityd", number),
+        "identityd.env", DATABASE_URL=database_url("identityd"), IDENTITYD_LISTEN=address("identityd", number),
         IDENTITYD_TRUSTED_PROXIES="127.0.0.1/32", **keys)
+
+
+def database_url(role):
+    return f"postgres://{role}:{PASSWORD}@{address('database')}/identityd?sslmode=disable"
 
 
 def is_ready(listens_at):

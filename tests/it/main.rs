@@ -35,6 +35,7 @@ mod phone_numbers;
 mod proof;
 mod rebuild;
 mod restart;
+mod roles;
 mod schema;
 mod shown_once;
 mod signing_keys;

@@ -78,7 +78,7 @@ fn inserts_fail(world: &World, state: &str, times: u32) {
         "do $$ begin
              create sequence if not exists failures;
              perform setval('failures', 1, false);
-             create or replace function fail() returns trigger language plpgsql as $f$
+             create or replace function fail() returns trigger language plpgsql security definer as $f$
              begin
                  -- Unlike a row, the value of a sequence stays when the transaction is rolled back.
                  if nextval('failures') <= {times} then raise exception 'failed' using errcode = '{state}'; end if;

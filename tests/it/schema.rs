@@ -65,7 +65,7 @@ fn every_table_is_in_backups_or_is_declared_to_be_derived() {
 }
 
 /// Sends reads and writes of every kind. Reads by handle come before anything is cached.
-fn use_everything(world: &World, round: &str) -> Vec<u16> {
+pub(crate) fn use_everything(world: &World, round: &str) -> Vec<u16> {
     let admin = world.admin();
     let handle = format!("desk-{round}");
     let id = text(&admin.create(&handle)["id"]);

@@ -274,12 +274,4 @@ impl Shape {
         });
         std::iter::once(key).chain(others).collect()
     }
-
-    /// The statement that makes the index of the key the primary key.
-    pub(crate) fn add_key(&self) -> String {
-        let name = self.name;
-        format!(
-            "alter table read_model_next.{name} add constraint {name}_pkey primary key using index {name}_pkey"
-        )
-    }
 }

@@ -4,6 +4,8 @@
 //! the cut-over. The cut-over locks `log_head`, folds the last events and swaps the tables in one transaction, so
 //! writers wait for milliseconds and no event is missed. A job that is killed at any moment leaves the live table as
 //! it was; the next job starts again.
+//!
+//! Tables are made, moved and dropped by functions of the database, since the role that serves need not own them ([`shapes`]).
 
 mod connection;
 mod cutover;
@@ -12,6 +14,7 @@ mod generation;
 mod job;
 mod progress;
 mod rollback;
+pub mod shapes;
 mod verification;
 mod workers;
 

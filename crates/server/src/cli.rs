@@ -34,7 +34,6 @@ use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use identityd::database::{Database, IfMissing};
-use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
@@ -173,7 +172,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let secrets = SecretsSettings::resolve(secrets, &database, &file);
     let signing = SigningSettings::resolve(signing, &database, &file)?;
     let installation =
-        Installation { database: DatabaseSettings::resolve(database, &file), signing, secrets };
+        Installation { database: DatabaseSettings::resolve(database, &file)?, signing, secrets };
     let output = Output { json: common.json };
     match command {
         Command::Serve { flags, demo } => {
@@ -258,7 +257,7 @@ async fn as_operator<T>(
     work: impl AsyncFnOnce(&Operator) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     with_database(&installation.database, IfMissing::Refuse, async |database| {
-        migrations::run_if_begun(database.pool()).await?;
+        database.migrate_if_begun().await?;
         work(&Operator::new(database.pool().clone(), installation.signing.clone())).await
     })
     .await

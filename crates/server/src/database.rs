@@ -16,7 +16,8 @@ use crate::doctor;
 use crate::fictional_numbers;
 use crate::migrations;
 use crate::private_postgres::PrivatePostgres;
-use crate::settings::{DatabaseSettings, PostgresSettings};
+use crate::roles;
+use crate::settings::{DatabaseSettings, PostgresSettings, Urls};
 use crate::stop::Stop;
 
 pub use url::options;
@@ -37,7 +38,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Database {
     settings: DatabaseSettings,
-    url: SecretString,
+    urls: Urls,
     pool: PgPool,
     private: Option<PrivatePostgres>,
     stop: Stop,
@@ -60,22 +61,28 @@ impl Database {
         if_missing: IfMissing,
         mut stop: Stop,
     ) -> anyhow::Result<Self> {
-        let (url, private) = match settings.clone() {
-            DatabaseSettings::Url(url) => (url, None),
+        let (urls, private) = match settings.clone() {
+            DatabaseSettings::Url(urls) => (urls, None),
             DatabaseSettings::Private(data_dir) => {
                 if if_missing == IfMissing::Refuse {
                     refuse_missing(&data_dir)?;
                 }
                 let private = open_private(&data_dir, stop.clone()).await?;
-                (SecretString::from(private.url()), Some(private))
+                (private.urls(), Some(private))
+            }
+        };
+        let connecting = async {
+            match &private {
+                Some(_) => connect_to_private(&urls).await,
+                None => connect(&urls.service).await,
             }
         };
         let connected = tokio::select! {
-            connected = connect(&url) => connected,
+            connected = connecting => connected,
             () = stop.told() => Err(anyhow!("told to stop while connecting to Postgres")),
         };
         match (connected, private) {
-            (Ok(pool), private) => Ok(Self { settings: settings.clone(), url, pool, private, stop }),
+            (Ok(pool), private) => Ok(Self { settings: settings.clone(), urls, pool, private, stop }),
             (Err(error), Some(private)) => spawn_blocking(|| private.close()).await?.and(Err(error)),
             (Err(error), None) => Err(error),
         }
@@ -96,14 +103,56 @@ impl Database {
         }
     }
 
-    /// The URL of the database, for code that opens connections of its own.
-    pub fn url(&self) -> &SecretString {
-        &self.url
+    /// The URLs of the database, for code that opens connections of its own.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     /// The connection pool.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Connections of the role that owns the tables, which may be the same role.
+    pub async fn owner(&self) -> anyhow::Result<PgPool> {
+        match &self.urls.owner {
+            Some(url) => connect(url).await.context("cannot connect as the owner"),
+            None => Ok(self.pool.clone()),
+        }
+    }
+
+    /// Brings the database up to date, unless it is one that cannot be served.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        migrate(&self.pool, self.urls.owner.as_ref()).await
+    }
+
+    /// The same for commands that work on what is there: a database without any of our tables is left as it is.
+    pub async fn migrate_if_begun(&self) -> anyhow::Result<()> {
+        if let Some(url) = &self.urls.owner
+            && !serves_already(&self.pool).await
+        {
+            as_owner(url, async |owner| {
+                let role = roles::role_to_serve(&self.pool, owner).await?;
+                migrations::run_if_begun(owner).await?;
+                hand_over(owner, &self.pool, &role).await
+            })
+            .await?;
+        }
+        migrations::run_if_begun(&self.pool).await
+    }
+
+    /// Gives the role that serves what it needs, if another one owns the tables.
+    pub async fn grant(&self) -> anyhow::Result<()> {
+        match &self.urls.owner {
+            Some(url) => {
+                as_owner(url, async |owner| {
+                    let role = roles::role_to_serve(&self.pool, owner).await?;
+                    hand_over(owner, &self.pool, &role).await
+                })
+                .await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Ends the connections, and stops the private Postgres if nobody else uses it.
@@ -141,18 +190,93 @@ fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings a database up to date, unless it is one that cannot be served.
-pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+/// Brings a database up to date, unless it is one that cannot be served. The owner does so if there is one; it is not asked if nothing
+/// is to be done.
+pub async fn migrate(pool: &PgPool, owner_url: Option<&SecretString>) -> anyhow::Result<()> {
+    if let Some(url) = owner_url
+        && !serves_already(pool).await
+    {
+        as_owner(url, async |owner| {
+            doctor::refuse_pooler(pool).await?;
+            let role = roles::role_to_serve(pool, owner).await?;
+            doctor::refuse_unusable(owner).await?;
+            migrations::run(owner).await?;
+            hand_over(owner, pool, &role).await
+        })
+        .await?;
+    }
     doctor::refuse_unusable(pool).await?;
     migrations::run(pool).await
 }
 
+/// Does some work on connections of the owner.
+async fn as_owner<T>(
+    url: &SecretString,
+    work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let owner = connect(url).await.context("cannot connect as the owner")?;
+    let outcome = work(&owner).await;
+    owner.close().await;
+    outcome
+}
+
+/// Gives the role of `pool` what it needs to serve, and says what it could do besides, which only an operator can change.
+async fn hand_over(owner: &PgPool, pool: &PgPool, role: &str) -> anyhow::Result<()> {
+    roles::rights::grant(owner, role).await?;
+    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    for power in roles::powers::powers(&mut connection).await? {
+        tracing::warn!(
+            "the role {role} {power}, so it could change what protects the history: see `identityd doctor`"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the role owns nothing, has exactly the rights that it needs, and finds the database up to date. Where this cannot be
+/// found out, the owner tells why.
+async fn serves_already(pool: &PgPool) -> bool {
+    let look = async {
+        let mut connection = pool.acquire().await?;
+        let standing = roles::standing(&mut connection).await?;
+        let is_ready = !standing.may_migrate
+            && roles::rights::are_granted(&mut connection, &standing.role).await?
+            && migrations::is_up_to_date(&mut connection).await?;
+        anyhow::Ok(is_ready)
+    };
+    look.await.unwrap_or(false)
+}
+
 /// Makes a database ready to serve: migrated, and with numbers to hand out. One that cannot be served is refused.
-pub async fn prepare(pool: &PgPool, settings: PostgresSettings) -> anyhow::Result<()> {
-    migrate(pool).await?;
+pub async fn prepare(
+    pool: &PgPool,
+    owner_url: Option<&SecretString>,
+    settings: PostgresSettings,
+) -> anyhow::Result<()> {
+    migrate(pool, owner_url).await?;
     doctor::refuse_incomplete(pool).await?;
     doctor::warn_of_few_connections(pool, settings).await?;
     fictional_numbers::load_into_empty_pool(pool).await
+}
+
+/// Connects to a private Postgres as the role that serves, which is made if an earlier version made the data directory, or if this is
+/// the first start.
+async fn connect_to_private(urls: &Urls) -> anyhow::Result<PgPool> {
+    let no_such_role = "28000";
+    match connect(&urls.service).await {
+        Err(error) if sql_state(&error).as_deref() == Some(no_such_role) => {}
+        connected => return connected,
+    }
+    if let Some(url) = &urls.owner {
+        let role = options(&urls.service)?.get_username().to_owned();
+        as_owner(url, async |owner| roles::make(owner, &role).await).await?;
+    }
+    connect(&urls.service).await
+}
+
+/// The code with which Postgres failed, if it did.
+fn sql_state(error: &anyhow::Error) -> Option<String> {
+    let error = error.chain().find_map(|error| error.downcast_ref::<sqlx::Error>())?;
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// Connects once before there is a pool, because a pool would keep the reason of a failure to itself.

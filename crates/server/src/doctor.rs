@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
 use sqlx::{PgConnection, PgPool};
 
+use crate::roles;
 use crate::secrets_key::SecretsSettings;
 use crate::settings::PostgresSettings;
 use crate::signing::SigningSettings;
@@ -59,7 +60,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 20] = [
+static RULES: [Rule; 21] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -72,6 +73,7 @@ static RULES: [Rule; 20] = [
     rule!("read_models", content::read_models),
     rule!("read_model_rows", content::read_model_rows),
     rule!("triggers", content::triggers),
+    rule!("role", content::role),
     rule!("settings", server::settings),
     rule!("clock", server::clock),
     rule!("event_times", content::event_times),
@@ -137,12 +139,18 @@ pub async fn examine(
 
 /// Fails if the database cannot be served, before anything is written to it.
 pub(crate) async fn refuse_unusable(pool: &PgPool) -> anyhow::Result<()> {
-    refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))?;
+    refuse_pooler(pool).await?;
     let mut connection = pool.acquire().await.context("cannot connect to the database")?;
+    roles::refuse_without_rights(&mut connection).await?;
     for rule in RULES.iter().filter(|rule| rule.is_for_preparation) {
         refuse(Check::of(rule.name, (rule.look)(&mut connection).await))?;
     }
     Ok(())
+}
+
+/// Fails behind a pooler that mixes sessions up.
+pub(crate) async fn refuse_pooler(pool: &PgPool) -> anyhow::Result<()> {
+    refuse(Check::of("pooler", pooler::pooler(&pool.connect_options()).await))
 }
 
 /// Says at the start what will be short. The service starts nevertheless: it may never need all of it.

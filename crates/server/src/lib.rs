@@ -4,7 +4,7 @@
 //! - [`Service`]: composition; [`settings`]: flags, environment and file.
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
 //! - `metrics`, [`traces`]: for those who watch the service.
-//! - [`database`], [`private_postgres`], [`migrations`], `preparation`: work before the first request.
+//! - [`database`], [`private_postgres`], [`migrations`], [`roles`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
 //! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
 
@@ -23,6 +23,7 @@ pub mod operator;
 mod preparation;
 pub mod private_postgres;
 mod retention;
+pub mod roles;
 pub mod secrets_key;
 mod sending;
 mod service;

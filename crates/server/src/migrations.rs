@@ -4,28 +4,53 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
+use identity_projections::rebuild::shapes;
 use sqlx::migrate::Migrator;
 use sqlx::{PgConnection, PgPool};
 
 use crate::backup::mark;
+use crate::roles;
 
 /// The contents of the folder `migrations` when this binary was built.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Brings the database up to date. Processes that do so at once wait for each other, on an advisory lock of Postgres.
-/// Without pending migrations nothing is written, so a role without the right to change tables, or a standby, will do.
+/// If it is up to date nothing is written, so a role without the right to change tables, or a standby, will do.
 pub async fn run(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
-    if progress(&mut *pool.acquire().await.context(context)?).await?.is_complete() {
+    let mut connection = pool.acquire().await.context(context)?;
+    let standing = roles::standing(&mut connection).await.context(context)?;
+    if is_up_to_date(&mut connection).await? {
         return Ok(());
     }
-    MIGRATIONS.run(pool).await.context(context)
+    if !standing.may_migrate {
+        let Progress { damaged, unknown, .. } = progress(&mut connection).await?;
+        ensure!(
+            damaged.is_empty() && unknown.is_empty(),
+            "migrations of this database are damaged {damaged:?}, or from a newer identityd {unknown:?}"
+        );
+    }
+    standing.refuse_without_ownership().context(context)?;
+    // The pool may have no second connection.
+    drop(connection);
+    MIGRATIONS.run(pool).await.context(context)?;
+    let mut connection = pool.acquire().await.context(context)?;
+    shapes::write(&mut connection).await.context("cannot write how read models are made")
+}
+
+/// Whether all migrations are applied, and the statements that make read models are those of this software.
+pub async fn is_up_to_date(connection: &mut PgConnection) -> anyhow::Result<bool> {
+    let is_complete = progress(connection).await?.is_complete();
+    let context = "cannot read how read models are made";
+    Ok(is_complete && shapes::are_written(connection).await.context(context)?)
 }
 
 /// The same for commands that work on what is there: a database without any of our tables, or one that is being restored, is left
 /// as it is.
 pub async fn run_if_begun(pool: &PgPool) -> anyhow::Result<()> {
-    let mut connection = pool.acquire().await.context("cannot migrate the database")?;
+    let context = "cannot migrate the database";
+    let mut connection = pool.acquire().await.context(context)?;
+    roles::refuse_without_rights(&mut connection).await.context(context)?;
     ensure!(mark::find(&mut connection).await?.is_none(), mark::WORDS);
     let progress = progress(&mut connection).await?;
     drop(connection);

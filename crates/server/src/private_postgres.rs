@@ -28,11 +28,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
-use cluster::{CLUSTER, DATABASE};
+use cluster::{CLUSTER, DATABASE, OWNER};
 use home::Home;
 use server::Server;
 
+use crate::settings::Urls;
 use crate::stop::Stop;
+
+/// Name of the role that serves, which owns nothing.
+const SERVICE: &str = "identityd_service";
 
 /// How long after this process was told to stop it still waits for the starter lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
@@ -81,11 +85,20 @@ impl PrivatePostgres {
         is_missing(&home) || (home.is_dir() && is_missing(&home.join(CLUSTER)))
     }
 
-    /// Where the database is, as a `postgres://` URL over the Unix socket.
+    /// Where the database is, as a `postgres://` URL over the Unix socket. The role is the one that owns the tables.
     pub fn url(&self) -> String {
+        self.url_of(OWNER)
+    }
+
+    /// The same for the role that serves, and for the owner.
+    pub fn urls(&self) -> Urls {
+        Urls { service: self.url_of(SERVICE).into(), owner: Some(self.url().into()) }
+    }
+
+    fn url_of(&self, role: &str) -> String {
         let folder = percent_encode(self.server.socket_folder().as_os_str().as_bytes(), NON_ALPHANUMERIC);
         // All parts are given, since sqlx takes missing ones from PGPORT, PGSSLMODE and other variables.
-        format!("postgres://{DATABASE}@{folder}:{port}/{DATABASE}?sslmode=disable", port = socket::PORT)
+        format!("postgres://{role}@{folder}:{port}/{DATABASE}?sslmode=disable", port = socket::PORT)
     }
 
     /// Ends this use of the server, and stops the server if no other process uses it.

@@ -58,6 +58,8 @@ pub struct ServiceSettings {
     pub listen: SocketAddr,
     /// Where Postgres is, as a `postgres://` URL.
     pub database_url: SecretString,
+    /// The same database as the role that owns the tables, if that is another one.
+    pub owner_url: Option<SecretString>,
     /// The platform's mail domain.
     pub mail_domain: String,
     /// The zone in which tunnels get their public host.
@@ -323,7 +325,7 @@ fn webhooks(
 /// Connections to the database, which is brought up to date.
 async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow::Result<PgPool> {
     let pool = lazy_pool(&settings.database_url, settings.postgres.connections, primary)?;
-    database::prepare(&pool, settings.postgres).await?;
+    database::prepare(&pool, settings.owner_url.as_ref(), settings.postgres).await?;
     Ok(pool)
 }
 

@@ -54,6 +54,12 @@ pub struct DatabaseFlags {
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub database_url: Option<SecretString>,
+
+    /// The same database as a role that owns it, if the one of the database URL does not: the owner migrates, restores, and grants the
+    /// other role what it needs [default: none]
+    #[arg(long, global = true, env = "IDENTITYD_OWNER_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
+    pub owner_url: Option<SecretString>,
 }
 
 /// The signing key, from flags and environment.
@@ -134,6 +140,7 @@ pub struct ServeFlags {
 pub struct SettingsFile {
     data_dir: Option<PathBuf>,
     database_url: Option<SecretString>,
+    owner_url: Option<SecretString>,
     signing_key: Option<SecretString>,
     signing_key_file: Option<PathBuf>,
     secrets_key_file: Option<PathBuf>,
@@ -179,16 +186,29 @@ impl SettingsFile {
 pub enum DatabaseSettings {
     /// In the private Postgres of this data directory.
     Private(PathBuf),
-    /// In the Postgres that this URL leads to.
-    Url(SecretString),
+    /// In the Postgres that these URLs lead to.
+    Url(Urls),
+}
+
+/// One database, as one role or as two.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// As the role that serves.
+    pub service: SecretString,
+    /// As the role that owns the tables, if that is another one.
+    pub owner: Option<SecretString>,
 }
 
 impl DatabaseSettings {
     /// Merges the layers. A URL wins over a data directory.
-    pub fn resolve(flags: DatabaseFlags, file: &SettingsFile) -> Self {
+    pub fn resolve(flags: DatabaseFlags, file: &SettingsFile) -> anyhow::Result<Self> {
+        let owner = flags.owner_url.or_else(|| file.owner_url.clone());
+        if let Some(service) = flags.database_url.or_else(|| file.database_url.clone()) {
+            return Ok(Self::Url(Urls { service, owner }));
+        }
+        ensure!(owner.is_none(), "owner_url is set, and database_url is not");
         let data_dir = flags.data_dir.or_else(|| file.data_dir.clone());
-        let private = Self::Private(data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)));
-        flags.database_url.or_else(|| file.database_url.clone()).map_or(private, Self::Url)
+        Ok(Self::Private(data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))))
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Database {
     server: &'static Postgres,
     name: String,
     url: String,
+    owner_url: String,
     pool: PgPool,
     data_dir: TempDir,
 }
@@ -42,9 +43,9 @@ impl Database {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("identityd_test_{}_{count}", std::process::id());
         wait(server.create(&name, template));
-        let url = server.url_of(&name);
-        let pool = wait(PgPoolOptions::new().max_connections(2).connect(&url)).unwrap();
-        Self { server, name, url, pool, data_dir: postgres::data_dir() }
+        let (url, owner_url) = (server.service_url_of(&name), server.url_of(&name));
+        let pool = wait(PgPoolOptions::new().max_connections(2).connect(&owner_url)).unwrap();
+        Self { server, name, url, owner_url, pool, data_dir: postgres::data_dir() }
     }
 
     /// The organization that most tests use.
@@ -52,10 +53,17 @@ impl Database {
         self.server.home()
     }
 
+    /// The URL for services, whose role owns nothing.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
+    /// The URL for the owner of the tables.
+    pub(crate) fn owner_url(&self) -> &str {
+        &self.owner_url
+    }
+
+    /// Connections of the owner.
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }

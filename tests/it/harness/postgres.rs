@@ -38,6 +38,9 @@ impl Template {
     }
 }
 
+/// The role of the services, which owns nothing.
+const SERVICE: &str = "identityd_test_service";
+
 /// How many databases are removed at the same time.
 const LEAVING: u32 = 4;
 
@@ -90,7 +93,16 @@ impl Postgres {
         self.home.get().expect("the templates are prepared").clone()
     }
 
-    /// The URL of a database of this Postgres.
+    /// The URL of a database of this Postgres for a service.
+    pub(crate) fn service_url_of(&self, database: &str) -> String {
+        let url = self.url_of(database);
+        let (scheme, rest) = url.split_once("://").expect("a URL has a scheme");
+        let (authority, path) = rest.split_once('/').expect("the URL names a database");
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        format!("{scheme}://{SERVICE}:{SERVICE}@{host}/{path}")
+    }
+
+    /// The URL of a database of this Postgres for the owner of its tables.
     pub(crate) fn url_of(&self, database: &str) -> String {
         let (base, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
         let (server, _) = base.rsplit_once('/').expect("the URL names a database");
@@ -109,18 +121,19 @@ impl Postgres {
         self.remover.execute(statement.as_str()).await.expect(&statement);
     }
 
-    /// Migrates once, and starts the service once, so that the rows of its first start are copied, too. Creates the
-    /// organization while no service runs, so its history is not signed.
+    /// Migrates once, and starts the service once, so that the rows of its first start and the rights of its role are copied, too.
+    /// Creates the organization while no service runs, so its history is not signed.
     fn prepare_templates(&self) {
         let (empty, home) = (Template::Empty.name(), Template::Home.name());
         wait(self.remove(home));
         wait(self.remove(empty));
+        wait(run(&self.copier, MAKE_SERVICE));
         wait(run(&self.copier, &format!("create database {empty}")));
         let url = self.url_of(empty);
         wait(migrate(&url));
         let data_dir = data_dir();
         let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
-        drop(Server::start(&url, signing.clone(), std::time::Duration::ZERO));
+        drop(Server::of_two_roles(&self.service_url_of(empty), &url, signing.clone()));
         self.leave_alone(empty);
         wait(self.create(home, Template::Empty));
         let pool = wait(PgPool::connect(&self.url_of(home))).unwrap();
@@ -152,6 +165,16 @@ pub(crate) fn write_signing_key(data_dir: &Path) {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("key")).unwrap();
     writeln!(file, "{}", SigningKey::from_seed(&[7; 32]).expose()).unwrap();
 }
+
+/// Makes the role of the services, unless an earlier run has done so.
+const MAKE_SERVICE: &str = "
+    do $$
+    begin
+        create role identityd_test_service login password 'identityd_test_service';
+    exception
+        when duplicate_object then null;
+    end
+    $$";
 
 async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("Postgres accepts connections")

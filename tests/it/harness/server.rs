@@ -30,6 +30,15 @@ impl Server {
         server
     }
 
+    /// Starts the service as one role, after another one has migrated and has granted it what it needs.
+    pub(crate) fn of_two_roles(database_url: &str, owner_url: &str, signing: SigningSettings) -> Self {
+        let owner_url = Some(owner_url.into());
+        let server =
+            Self::with(ServiceSettings { owner_url, ..settings(database_url, signing, Duration::ZERO) });
+        server.becomes_ready();
+        server
+    }
+
     /// Starts the service with other wire settings (TLS, proxies, limits).
     pub(crate) fn with_wire(database_url: &str, signing: SigningSettings, wire: WireLayer) -> Self {
         let wire = WireSettings::resolve(wire).expect("the settings are sane");
@@ -135,6 +144,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
     ServiceSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         database_url: database_url.into(),
+        owner_url: None,
         mail_domain: "agents.localhost".to_owned(),
         tunnel_zone: "tunnels.localhost".to_owned(),
         name_hold,

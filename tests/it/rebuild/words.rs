@@ -17,6 +17,7 @@ pub(super) const BESIDE: Settings = Settings { workers: 2, cut_over: false };
 /// Builds the next table and makes it live.
 pub(super) const LIVE: Settings = Settings { workers: 2, cut_over: true };
 
+/// How jobs connect.
 pub(super) fn options(world: &World) -> PgConnectOptions {
     world.database().url().parse().unwrap()
 }
@@ -84,10 +85,10 @@ impl World {
         entries.into_iter().find(|entry| entry.name == name).unwrap()
     }
 
-    /// Executes statements on a new connection, and returns it.
+    /// Executes statements on a new connection of the owner, and returns it.
     pub(super) fn session(&self, statements: &str) -> PgConnection {
         wait(async {
-            let mut connection = PgConnection::connect_with(&options(self)).await.unwrap();
+            let mut connection = PgConnection::connect(self.database().owner_url()).await.unwrap();
             connection.execute(statements).await.expect(statements);
             connection
         })

@@ -186,10 +186,11 @@ async fn try_once(
 async fn make_way(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     let is_there = registry::is_there(&mut *connection, name).await?;
     let live = if is_there { format!("read_model.{name}, ") } else { String::new() };
+    let put_aside = generation::moving(name, "read_model_retired", "read_model_discarded");
     let statement = format!(
         "set local lock_timeout = '3s';
          lock table {live}read_model_next.{name} in share update exclusive mode;
-         alter table if exists read_model_retired.{name} set schema read_model_discarded;"
+         {put_aside}"
     );
     connection.execute(statement.as_str()).await.map(drop)
 }
@@ -228,10 +229,8 @@ async fn swap(
     if reached.position != head {
         return Err(ReadError::Missing { position: reached.position + 1 }.into());
     }
-    let statements = format!(
-        "alter table if exists read_model.{name} set schema read_model_retired;
-         alter table read_model_next.{name} set schema read_model;"
-    );
+    let statements = generation::moving(name, "read_model", "read_model_retired")
+        + &generation::moving(name, "read_model_next", "read_model");
     connection.execute(statements.as_str()).await?;
     connection.execute("update log_head set generation = generation + 1").await?;
     sqlx::query(

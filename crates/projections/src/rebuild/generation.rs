@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Executor as _, PgConnection};
 
-use crate::columns::Shape;
 use crate::job_error::JobError;
 use crate::registry;
+use crate::table::Table;
 
 /// The schemas of read models: live, being built, kept for a rollback, about to be dropped.
 pub const SCHEMAS: [&str; 4] =
@@ -46,39 +46,48 @@ async fn try_lock(connection: &mut PgConnection, name: &str) -> Result<bool, sql
 
 /// Creates the next table, without keys and indexes: they are cheaper to add at the end. An unlogged table would be
 /// cheaper to fill, but it is empty after a crash of Postgres, and making it logged writes it a second time.
-pub(super) async fn begin(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
-    make_missing_schemas(connection).await?;
-    give_up(connection, shape.name).await?;
-    connection.execute(shape.create().as_str()).await?;
+///
+/// Schemas that are missing are made, too. Everything in the schemas of read models follows from the log, so a database that was
+/// restored without them can be served after a rebuild.
+pub(super) async fn begin(connection: &mut PgConnection, table: &dyn Table) -> Result<(), JobError> {
+    forget_ready(connection, table.name()).await?;
+    of_version(connection, "select public.make_read_model($1, $2)", table).await?;
     Ok(())
 }
 
-/// Everything in the schemas of read models follows from the log, so a database that was restored without them can be
-/// served after a rebuild. Where they are there, nobody needs the right to create them.
-async fn make_missing_schemas(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let query = "select name from unnest($1::text[]) as name where to_regnamespace(name) is null";
-    let missing: Vec<String> =
-        sqlx::query_scalar(query).bind(SCHEMAS.to_vec()).fetch_all(&mut *connection).await?;
-    for schema in missing {
-        connection.execute(format!("create schema if not exists {schema}").as_str()).await?;
-    }
-    Ok(())
+/// Calls a function that carries out the statements for the version of a fold.
+async fn of_version(connection: &mut PgConnection, call: &str, table: &dyn Table) -> Result<(), sqlx::Error> {
+    sqlx::query(call).bind(table.name()).bind(table.version()).execute(connection).await.map(drop)
 }
 
 /// Drops the next table, ready or not.
 pub(super) async fn give_up(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
-    let statement = format!(
-        "drop table if exists read_model_next.{name};
-         update read_models set next_version = null, next_position = null where name = '{name}';"
-    );
-    connection.execute(statement.as_str()).await.map(drop)
+    drop_from(connection, name, "read_model_next").await?;
+    forget_ready(connection, name).await
+}
+
+async fn forget_ready(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update read_models set next_version = null, next_position = null where name = $1")
+        .bind(name)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Drops the table that a swap has moved aside. This is not part of the swap: removing the files of a large table
 /// takes long.
 pub(super) async fn discard(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
-    let statement = format!("drop table if exists read_model_discarded.{name}");
-    connection.execute(statement.as_str()).await.map(drop)
+    drop_from(connection, name, "read_model_discarded").await
+}
+
+async fn drop_from(connection: &mut PgConnection, name: &str, schema: &str) -> Result<(), sqlx::Error> {
+    let call = sqlx::query("select public.drop_read_model($1, $2)");
+    call.bind(name).bind(schema).execute(connection).await.map(drop)
+}
+
+/// The statement that moves a table to another schema, if it is there.
+pub(super) fn moving(name: &str, origin: &str, target: &str) -> String {
+    format!("select public.move_read_model('{name}', '{origin}', '{target}');")
 }
 
 /// Drops the table that a swap has moved aside, but waits 3 s at most for its readers.
@@ -88,16 +97,13 @@ pub(super) async fn discard_soon(connection: &mut PgConnection, name: &str) -> R
 }
 
 /// Adds the indexes, including that of the key. The table can be read meanwhile.
-pub(super) async fn add_indexes(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
-    for statement in shape.indexes() {
-        connection.execute(statement.as_str()).await?;
-    }
+pub(super) async fn add_indexes(connection: &mut PgConnection, table: &dyn Table) -> Result<(), JobError> {
+    of_version(connection, "select public.index_read_model($1, $2)", table).await?;
     Ok(())
 }
 
 /// Adds the primary key, which uses its index. This needs the table exclusively.
-pub(super) async fn add_key(connection: &mut PgConnection, shape: &Shape) -> Result<(), JobError> {
-    connection.execute(shape.add_key().as_str()).await?;
-    connection.execute(format!("analyze read_model_next.{}", shape.name).as_str()).await?;
+pub(super) async fn add_key(connection: &mut PgConnection, name: &str) -> Result<(), JobError> {
+    sqlx::query("select public.finish_read_model($1)").bind(name).execute(connection).await?;
     Ok(())
 }

@@ -128,7 +128,7 @@ impl<'a> Job<'a> {
         self.enter(Phase::Index).await?;
         let comparing = compare(self.connector.clone(), self.table.clone(), built);
         tokio::try_join!(self.index(), comparing)?;
-        generation::add_key(&mut self.connection, &self.table.shape()).await?;
+        generation::add_key(&mut self.connection, self.table.name()).await?;
         self.enter(Phase::CatchUp).await?;
         let reached = cutover::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
         Ok((built, reached))
@@ -148,7 +148,7 @@ impl<'a> Job<'a> {
         let position = read::head(&mut self.connection).await?;
         let total = count::count_events(&mut self.connection, self.table.kind(), position).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
-        generation::begin(&mut self.connection, &self.table.shape()).await?;
+        generation::begin(&mut self.connection, self.table.as_ref()).await?;
         let ranges = workers::ranges(&mut self.connection, self.table.kind(), position, total).await?;
         let counter = Arc::new(AtomicU64::new(0));
         let building =
@@ -187,7 +187,7 @@ impl<'a> Job<'a> {
     }
 
     async fn index(&mut self) -> Result<(), JobError> {
-        generation::add_indexes(&mut self.connection, &self.table.shape()).await?;
+        generation::add_indexes(&mut self.connection, self.table.as_ref()).await?;
         self.enter(Phase::Compare).await
     }
 }

@@ -29,7 +29,7 @@ async fn bring_back(connection: &mut PgConnection, table: &dyn Table) -> Result<
     let retired = retired(connection, name).await?.ok_or(JobError::NothingRetired)?;
     generation::give_up(connection, name).await?;
     let mut transaction = connection.begin().await?;
-    let step_forward = format!("alter table read_model_retired.{name} set schema read_model_next");
+    let step_forward = generation::moving(name, "read_model_retired", "read_model_next");
     transaction.execute(step_forward.as_str()).await?;
     let attempt = cutover::cut_over(&mut transaction, table, retired).await?;
     transaction.commit().await.map_err(JobError::Doubt)?;

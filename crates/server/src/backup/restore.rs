@@ -17,7 +17,7 @@ use super::reader::{Next, Reader};
 use super::tables::{self, Fate, Table};
 use super::take::columns;
 use super::verify::Verified;
-use crate::{doctor, migrations};
+use crate::{doctor, migrations, roles};
 
 /// Settings of the connection that writes. Postgres notices within half a second that this process is gone.
 const SETTINGS: &str = "
@@ -37,6 +37,7 @@ impl Restoring {
     /// Begins a restore into a database on which no service runs.
     pub async fn begin(options: &PgConnectOptions) -> anyhow::Result<Self> {
         let mut connection = options.clone().disable_statement_logging().connect().await?;
+        roles::standing(&mut connection).await?.refuse_without_ownership()?;
         connection.execute(SETTINGS).await?;
         let is_alone = key_lock::take_alone(&mut connection).await?;
         ensure!(is_alone, "a service is running on this database: stop every process of it first");
@@ -142,7 +143,7 @@ async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &Head) -
 
 /// Fails if there is a row in a table that the restore fills. The migrations of an older backup may not make all of them.
 async fn refuse_filled(connection: &mut PgConnection) -> anyhow::Result<()> {
-    for Table { name, fate } in tables::kept() {
+    for Table { name, fate, .. } in tables::kept() {
         let is_there = "select to_regclass($1) is not null";
         if !sqlx::query_scalar(is_there).bind(name).fetch_one(&mut *connection).await? {
             continue;

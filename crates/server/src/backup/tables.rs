@@ -1,4 +1,5 @@
-//! Which tables are in a backup, and why the others are not. A test compares this list with a migrated database.
+//! Which tables are in a backup, and why the others are not; and what the role that serves may do to each. A test compares this list
+//! with a migrated database.
 
 /// A table of the schema `public`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +8,27 @@ pub struct Table {
     pub name: &'static str,
     /// Whether it is in a backup.
     pub fate: Fate,
+    /// What the role that serves may do to it, if another role owns it: privileges as SQL names them.
+    pub rights: &'static [&'static str],
 }
+
+/// Only the owner writes it.
+const READ: &[&str] = &["SELECT"];
+
+/// Rows are added and never change.
+const APPEND: &[&str] = &["SELECT", "INSERT"];
+
+/// The same, but a note can be signed again.
+const SIGN: &[&str] = &["SELECT", "INSERT", "UPDATE (note)"];
+
+/// Its one row moves on.
+const MOVE: &[&str] = &["SELECT", "UPDATE"];
+
+/// Rows are added and change, and stay.
+const GROW: &[&str] = &["SELECT", "INSERT", "UPDATE"];
+
+/// Rows come and go.
+pub const ALL: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 /// Whether a table is in a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,45 +42,47 @@ pub enum Fate {
 }
 
 /// All tables of the schema `public`, in the order in which a backup has them: what is needed to verify events comes before them.
-pub const TABLES: [Table; 20] = [
+pub const TABLES: [Table; 21] = [
     // Position, generation and sealing key of the log. The position follows from the events, the others do not.
-    Table { name: "log_head", fate: Fate::KeptRow },
+    Table { name: "log_head", fate: Fate::KeptRow, rights: MOVE },
     // Follows from the events. It is kept as a second witness of how many there are.
-    Table { name: "organization_heads", fate: Fate::Kept(None) },
+    Table { name: "organization_heads", fate: Fate::Kept(None), rights: GROW },
     // Each is signed by two keys, of which one is gone.
-    Table { name: "signing_key_introductions", fate: Fate::Kept(Some("number")) },
+    Table { name: "signing_key_introductions", fate: Fate::Kept(Some("number")), rights: SIGN },
     // Signed once. A new signature would not show what was signed when.
-    Table { name: "checkpoints", fate: Fate::Kept(Some("organization_id, epoch, size")) },
+    Table { name: "checkpoints", fate: Fate::Kept(Some("organization_id, epoch, size")), rights: SIGN },
     // The log, with leaf hashes and seals.
-    Table { name: "events", fate: Fate::Kept(Some("position")) },
+    Table { name: "events", fate: Fate::Kept(Some("position")), rights: APPEND },
     // Follows from the leaf hashes, but is what was signed, even if an event was changed since.
-    Table { name: "merkle_tiles", fate: Fate::Kept(None) },
+    Table { name: "merkle_tiles", fate: Fate::Kept(None), rights: ALL },
     // Signing keys of identities, vault keys, content of vault secrets, tokens of webhooks: nowhere else.
-    Table { name: "ciphertexts", fate: Fate::Kept(None) },
+    Table { name: "ciphertexts", fate: Fate::Kept(None), rights: ALL },
     // Follows from the events, but only writers fold it: no command makes it again.
-    Table { name: "name_claims", fate: Fate::Kept(None) },
+    Table { name: "name_claims", fate: Fate::Kept(None), rights: GROW },
     // The same.
-    Table { name: "webhook_owners", fate: Fate::Kept(None) },
+    Table { name: "webhook_owners", fate: Fate::Kept(None), rights: ALL },
     // The numbers that operators loaded, and which of them rest.
-    Table { name: "phone_number_pool", fate: Fate::Kept(None) },
+    Table { name: "phone_number_pool", fate: Fate::Kept(None), rights: GROW },
     // The answers that repetitions get.
-    Table { name: "idempotency_records", fate: Fate::Kept(None) },
+    Table { name: "idempotency_records", fate: Fate::Kept(None), rights: ALL },
     // When keys were used is no event.
-    Table { name: "api_key_uses", fate: Fate::Kept(None) },
+    Table { name: "api_key_uses", fate: Fate::Kept(None), rights: GROW },
     // How far the log was read for webhooks, and what is still to be sent. Without these, webhooks are lost or sent again.
-    Table { name: "webhook_cursor", fate: Fate::KeptRow },
-    Table { name: "webhook_queue", fate: Fate::Kept(None) },
-    Table { name: "webhook_endpoints", fate: Fate::Kept(None) },
+    Table { name: "webhook_cursor", fate: Fate::KeptRow, rights: MOVE },
+    Table { name: "webhook_queue", fate: Fate::Kept(None), rights: ALL },
+    Table { name: "webhook_endpoints", fate: Fate::Kept(None), rights: ALL },
     // What clients can look up of earlier attempts.
-    Table { name: "webhook_deliveries", fate: Fate::Kept(None) },
+    Table { name: "webhook_deliveries", fate: Fate::Kept(None), rights: ALL },
     // To which addresses history is sent, and how far each has it.
-    Table { name: "webhook_log_endpoints", fate: Fate::Kept(None) },
+    Table { name: "webhook_log_endpoints", fate: Fate::Kept(None), rights: ALL },
     // A rebuild of the read models writes it.
-    Table { name: "read_models", fate: Fate::Derived },
+    Table { name: "read_models", fate: Fate::Derived, rights: GROW },
+    // The owner writes it when it migrates.
+    Table { name: "read_model_shapes", fate: Fate::Derived, rights: READ },
     // A restore writes it.
-    Table { name: "restore_under_way", fate: Fate::Derived },
+    Table { name: "restore_under_way", fate: Fate::Derived, rights: READ },
     // The migrations write it. The head of a backup has their numbers.
-    Table { name: "_sqlx_migrations", fate: Fate::Derived },
+    Table { name: "_sqlx_migrations", fate: Fate::Derived, rights: READ },
 ];
 
 impl Table {

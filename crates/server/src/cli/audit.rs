@@ -16,7 +16,6 @@ use identityd::audit::form::{Lines, Table};
 use identityd::audit::report::Report;
 use identityd::audit::verify;
 use identityd::database::{Database, IfMissing};
-use identityd::migrations;
 use identityd::operator::Operator;
 use identityd::signing::{Replacement, SigningSettings};
 
@@ -132,7 +131,7 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 }
 
 async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
-    migrations::run_if_begun(database.pool()).await?;
+    database.migrate_if_begun().await?;
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
@@ -253,7 +252,7 @@ async fn rotate_key(
     signing: &SigningSettings,
     output: Output,
 ) -> anyhow::Result<()> {
-    migrations::run_if_begun(database.pool()).await?;
+    database.migrate_if_begun().await?;
     let Replacement { logs, key, introduction } = signing.replace_key(database.pool(), next).await?;
     let mut lines = vec![format!("the new key has signed {logs} logs"), format!("key {key}")];
     lines.extend(next.map(|file| format!("set {} as the signing key from now on", file.display())));
@@ -263,7 +262,7 @@ async fn rotate_key(
 }
 
 async fn trust(database: &Database, signing: &SigningSettings, output: Output) -> anyhow::Result<()> {
-    migrations::run_if_begun(database.pool()).await?;
+    database.migrate_if_begun().await?;
     let signer = signing.existing_signer(database.pool().clone())?;
     let signer = signer.context("there is no signing key here: a host signs with the key of the others")?;
     let logs = signer.trust().await?;
@@ -276,7 +275,7 @@ async fn new_epoch(
     signing: &SigningSettings,
     output: Output,
 ) -> anyhow::Result<()> {
-    migrations::run_if_begun(database.pool()).await?;
+    database.migrate_if_begun().await?;
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(org).await?;
     let signer = signing.signer(database.pool().clone())?;

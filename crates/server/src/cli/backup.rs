@@ -65,7 +65,7 @@ async fn take(
     output: Output,
 ) -> anyhow::Result<()> {
     let mut progress = Progress::start("backup");
-    let options = database::options(database.url())?;
+    let options = database::options(&database.urls().service)?;
     let (head, end) = take::run(&options, file, |done, total| progress.reached(done, Some(total))).await?;
     progress.finish();
     let (signing, secrets) = (installation.signing.folder(), installation.secrets.file());

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use identityd::database::IfMissing;
-use identityd::migrations;
 
 use super::output::{Output, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
@@ -28,7 +27,7 @@ pub(super) async fn list(
     output: Output,
 ) -> anyhow::Result<()> {
     let listing = with_database(&installation.database, IfMissing::Refuse, async |database| {
-        migrations::run_if_begun(database.pool()).await?;
+        database.migrate_if_begun().await?;
         Ok(deliveries::newest(database.pool(), flags.subscription, flags.limit).await?)
     });
     let listed = listing.await?;
@@ -48,7 +47,7 @@ pub(super) async fn retry(
     output: Output,
 ) -> anyhow::Result<()> {
     let retrying = with_database(&installation.database, IfMissing::Refuse, async |database| {
-        migrations::run_if_begun(database.pool()).await?;
+        database.migrate_if_begun().await?;
         Ok(deliveries::retry(database.pool(), subscription).await?)
     });
     let retried = retrying.await?;

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use serde_json::json;
 
 use identityd::database::IfMissing;
-use identityd::migrations;
 use identityd::numbers::NumberFile;
 use identityd::settings::DatabaseSettings;
 
@@ -34,7 +33,7 @@ async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyho
     let context = || format!("cannot load {}", file.display());
     let numbers = NumberFile::parse(&text).with_context(context)?;
     let loading = with_database(database, IfMissing::Refuse, async |database| {
-        migrations::run_if_begun(database.pool()).await?;
+        database.migrate_if_begun().await?;
         numbers.load(database.pool()).await
     });
     let loaded = loading.await.with_context(context)?;

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use identityd::database::{self, IfMissing};
+use identityd::database::IfMissing;
 use identityd::operator::{NewOrganization, Operator, Organization};
 
 use super::output::{Output, timestamp};
@@ -32,7 +32,7 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 
 async fn create(name: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let created = with_database(&installation.database, IfMissing::Create, async |open| {
-        database::migrate(open.pool()).await?;
+        open.migrate().await?;
         Operator::new(open.pool().clone(), installation.signing.clone()).create_organization(name).await
     })
     .await?;

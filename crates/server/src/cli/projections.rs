@@ -17,9 +17,9 @@ use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use identityd::database;
 use identityd::database::{Database, IfMissing};
 use identityd::settings::DatabaseSettings;
-use identityd::{database, migrations};
 
 use super::interruption::Interruption;
 use super::output::Output;
@@ -153,8 +153,8 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 
 /// Jobs connect for themselves: they need connections of their own, with settings of their own.
 async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
-    migrations::run_if_begun(database.pool()).await?;
-    database::options(database.url())
+    database.migrate_if_begun().await?;
+    database::options(&database.urls().service)
 }
 
 /// Rebuilds one table after the other. An interruption stops the present rebuild; the error lists the tables that remain.

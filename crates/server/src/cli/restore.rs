@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use identityd::backup::proofs::{self, Continuation, Word};
 use identityd::backup::restore::Restoring;
 use identityd::backup::verify::{self, Verified};
-use identityd::database::{self, Database, IfMissing};
+use identityd::database::{Database, IfMissing};
 
 use super::backup::named;
 use super::interruption::Interruption;
@@ -110,15 +110,17 @@ async fn restore(
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
 ) -> anyhow::Result<()> {
-    let options = database::options(database.url())?;
+    let owner = database.owner().await?;
+    let options = owner.connect_options();
     let mut restoring = Restoring::begin(&options).await?;
     let mut progress = Progress::start("restore");
     let reached = |done, total| progress.reached(done, Some(total));
     tokio::select! {
-        loaded = restoring.load(database.pool(), &flags.file, verified, reached) => loaded?,
+        loaded = restoring.load(&owner, &flags.file, verified, reached) => loaded?,
         () = interruption.arrives() => bail!("interrupted"),
     }
     progress.finish();
+    database.grant().await?;
     let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
     rebuild_all(&tables(), settings, &options, interruption, output).await?;
     // The restore itself decides which checkpoints are trusted, by the word of the operator.

@@ -8,7 +8,7 @@ use serde_json::json;
 use identityd::database::{Database, IfMissing};
 use identityd::operator::Operator;
 use identityd::secrets_key::SecretsSettings;
-use identityd::settings::ServeSettings;
+use identityd::settings::{ServeSettings, Urls};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
@@ -144,10 +144,11 @@ fn service_settings(
         trust_checkpoints,
     } = settings.clone();
     webhooks.policy.allows_loopback = with_demo;
-    let database_url = database.url().clone();
+    let Urls { service: database_url, owner: owner_url } = database.urls().clone();
     ServiceSettings {
         listen,
         database_url,
+        owner_url,
         mail_domain,
         tunnel_zone,
         name_hold,

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::Finding;
 use crate::backup::mark;
-use crate::migrations;
+use crate::{migrations, roles};
 
 /// The trigger that refuses to change the history.
 const GUARD: &str = "events_are_immutable";
@@ -24,6 +24,11 @@ const REBUILD: &str =
 
 pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let progress = migrations::progress(connection).await?;
+    if progress.is_complete() && !migrations::is_up_to_date(connection).await? {
+        return Ok(Finding::bad(
+            "all are applied, but it is not written down how this version makes read models: run `identityd migrate`",
+        ));
+    }
     let text = if progress.is_complete() {
         format!("all {} are applied", migrations::known())
     } else {
@@ -132,6 +137,22 @@ pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Fi
          all`, then verify an export against an earlier checkpoint",
         off.join(", ")
     )))
+}
+
+/// Whether the role could switch the triggers off. An installation with one role works all the same, so this is no failure.
+pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let roles::Standing { role, owner, .. } = roles::standing(&mut *connection).await?;
+    let powers = roles::powers::powers(connection).await?;
+    let owner = owner.map_or_else(String::new, |owner| format!("; the tables belong to {owner}"));
+    Ok(Finding::good(if powers.is_empty() {
+        format!("{role} cannot change what protects the history{owner}")
+    } else {
+        format!(
+            "warning: {role} could switch off what protects the history, since it {}: let the service connect as a role that owns \
+             nothing, and run `identityd migrate --owner-url URL` (docs/operations.md, Two roles)",
+            powers.join(", and ")
+        )
+    }))
 }
 
 pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result<Finding> {

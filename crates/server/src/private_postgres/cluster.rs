@@ -13,8 +13,11 @@ use super::home::Home;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
 
-/// Name of the database, and of the role that owns it.
+/// Name of the database.
 pub(super) const DATABASE: &str = "identityd";
+
+/// Name of the role that owns the database, a superuser. It migrates, and does not serve.
+pub(super) const OWNER: &str = "identityd";
 
 /// Name of the cluster's folder in its home.
 pub(super) const CLUSTER: &str = "cluster";

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     Cors, DatabaseFlags, DatabaseSettings, PostgresSettings, ServeFlags, ServeSettings, SettingsFile,
-    SigningSettings, WireLayer,
+    SigningSettings, Urls, WireLayer,
 };
 use crate::ServiceSettings;
 use crate::secrets_key::SecretsSettings;
@@ -86,23 +86,42 @@ fn answers_are_kept_for_a_day_or_longer() {
     assert_eq!(rejected("idempotency_retention_hours = 23"), message);
 }
 
+/// The two URLs of these flags over this file.
+fn urls(flags: DatabaseFlags, file: &str) -> (String, Option<String>) {
+    let resolved = DatabaseSettings::resolve(flags, &SettingsFile::parse(file).unwrap()).unwrap();
+    let DatabaseSettings::Url(Urls { service, owner }) = resolved else { panic!("no URL") };
+    (service.expose_secret().to_owned(), owner.map(|owner| owner.expose_secret().to_owned()))
+}
+
 #[test]
 fn a_url_wins_over_a_data_directory() {
-    let file = SettingsFile::parse("database_url = 'postgres://file'").unwrap();
-    let flags = DatabaseFlags { data_dir: Some(PathBuf::from("data")), database_url: None };
-    let DatabaseSettings::Url(url) = DatabaseSettings::resolve(flags, &file) else { panic!("no URL") };
-    assert_eq!(url.expose_secret(), "postgres://file");
+    let file = "database_url = 'postgres://file'";
+    let flags = DatabaseFlags { data_dir: Some(PathBuf::from("data")), ..DatabaseFlags::default() };
+    assert_eq!(urls(flags, file), ("postgres://file".to_owned(), None));
 
-    let flags = DatabaseFlags { data_dir: None, database_url: Some(SecretString::from("postgres://flag")) };
-    let DatabaseSettings::Url(url) = DatabaseSettings::resolve(flags, &file) else { panic!("no URL") };
-    assert_eq!(url.expose_secret(), "postgres://flag");
+    let flags = DatabaseFlags { database_url: Some("postgres://flag".into()), ..DatabaseFlags::default() };
+    assert_eq!(urls(flags, file), ("postgres://flag".to_owned(), None));
+}
+
+#[test]
+fn the_owner_has_a_url_beside_that_of_the_service_and_not_without_it() {
+    let file = "owner_url = 'postgres://owner@file'\ndatabase_url = 'postgres://file'";
+    let owner = |name: &str| Some(format!("postgres://owner@{name}"));
+    assert_eq!(urls(DatabaseFlags::default(), file).1, owner("file"));
+    let flags =
+        DatabaseFlags { owner_url: owner("flag").map(SecretString::from), ..DatabaseFlags::default() };
+    assert_eq!(urls(flags, file).1, owner("flag"));
+
+    let alone = SettingsFile::parse("owner_url = 'postgres://owner:hunter2@file'").unwrap();
+    let error = DatabaseSettings::resolve(DatabaseFlags::default(), &alone).unwrap_err().to_string();
+    assert_eq!(error, "owner_url is set, and database_url is not");
 }
 
 #[test]
 fn without_a_url_the_data_directory_is_the_flags_or_the_files_or_the_default() {
     let resolve = |flag: Option<&str>, file: &str| {
-        let flags = DatabaseFlags { data_dir: flag.map(PathBuf::from), database_url: None };
-        match DatabaseSettings::resolve(flags, &SettingsFile::parse(file).unwrap()) {
+        let flags = DatabaseFlags { data_dir: flag.map(PathBuf::from), ..DatabaseFlags::default() };
+        match DatabaseSettings::resolve(flags, &SettingsFile::parse(file).unwrap()).unwrap() {
             DatabaseSettings::Private(data_dir) => data_dir,
             DatabaseSettings::Url(_) => panic!("no data directory"),
         }
@@ -152,7 +171,8 @@ fn domains_have_one_spelling() {
 
 #[test]
 fn a_database_url_is_not_shown_by_accident() {
-    let settings = DatabaseSettings::Url(SecretString::from("postgres://user:hunter2@host/database"));
+    let url = || SecretString::from("postgres://user:hunter2@host/database");
+    let settings = DatabaseSettings::Url(Urls { service: url(), owner: Some(url()) });
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
 
@@ -200,13 +220,16 @@ fn what_cannot_be_between_clients_and_the_api_is_named() {
 
 #[test]
 fn no_password_is_shown_by_accident() {
-    let file =
-        SettingsFile::parse("database_url = 'postgres://u:hunter2@h/d'\nsigning_key = 'hunter2'").unwrap();
-    let database = DatabaseFlags { data_dir: None, database_url: Some("postgres://u:hunter2@h/d".into()) };
+    let url = "postgres://u:hunter2@h/d";
+    let file = format!("database_url = '{url}'\nowner_url = '{url}'\nsigning_key = 'hunter2'");
+    let file = SettingsFile::parse(&file).unwrap();
+    let database =
+        DatabaseFlags { data_dir: None, database_url: Some(url.into()), owner_url: Some(url.into()) };
     let served = ServeSettings::resolve(ServeFlags::default(), SettingsFile::default()).unwrap();
     let service = ServiceSettings {
         listen: served.listen,
-        database_url: "postgres://u:hunter2@h/d".into(),
+        database_url: url.into(),
+        owner_url: Some(url.into()),
         mail_domain: served.mail_domain,
         tunnel_zone: served.tunnel_zone,
         name_hold: served.name_hold,

@@ -23,20 +23,20 @@ struct Case {
 }
 
 /// Tables and functions in `public` may hide those of Postgres.
-const SHADOWS: &str = "alter role identityd set search_path = public, pg_catalog;";
+const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
 const CASES: [Case; 17] = [
     Case {
         check: "schema",
         refuses: true,
-        breaks: "create schema other; alter role identityd set search_path = other, public",
-        heals: "drop schema other; alter role identityd reset search_path",
+        breaks: "create schema other; grant usage on schema other to identityd_service; alter role identityd_service set search_path = other, public",
+        heals: "drop schema other; alter role identityd_service reset search_path",
     },
     Case {
         check: "writable",
         refuses: true,
-        breaks: "alter role identityd set default_transaction_read_only = on",
-        heals: "alter role identityd reset default_transaction_read_only",
+        breaks: "alter role identityd_service set default_transaction_read_only = on",
+        heals: "alter role identityd_service reset default_transaction_read_only",
     },
     Case {
         check: "log",
@@ -83,8 +83,8 @@ const CASES: [Case; 17] = [
     Case {
         check: "settings",
         refuses: false,
-        breaks: "alter role identityd set statement_timeout = '10min'",
-        heals: "alter role identityd reset statement_timeout",
+        breaks: "alter role identityd_service set statement_timeout = '10min'",
+        heals: "alter role identityd_service reset statement_timeout",
     },
     Case {
         check: "settings",
@@ -95,8 +95,8 @@ const CASES: [Case; 17] = [
     Case {
         check: "connections",
         refuses: false,
-        breaks: "alter role identityd connection limit 5",
-        heals: "alter role identityd connection limit -1",
+        breaks: "alter role identityd_service connection limit 5",
+        heals: "alter role identityd_service connection limit -1",
     },
     Case {
         check: "clock",
@@ -169,7 +169,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 27 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 28 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
             let started =
@@ -179,7 +179,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         }
         does(heals);
         if hides_a_function {
-            does("alter role identityd reset search_path");
+            does("alter role identityd_service reset search_path");
         }
     }
     assert_eq!(failed(&doctor().succeeded()), Vec::<String>::new());

@@ -158,7 +158,7 @@ fn the_doctor_finds_a_new_database_ill_and_a_served_one_well() {
     let place = Place::new();
     place.run(&["migrate"]).succeeded();
     let finished = place.run(&["doctor"]);
-    assert_eq!(finished.error(), "1 of 27 checks failed");
+    assert_eq!(finished.error(), "1 of 28 checks failed");
     let lines: Vec<&str> = finished.stdout.lines().map(|line| line.split(':').next().unwrap()).collect();
     let expected = [
         "ok      reachable",
@@ -173,7 +173,7 @@ fn the_doctor_finds_a_new_database_ill_and_a_served_one_well() {
     let service = place.serve();
     let checks = place.run(&["doctor", "--json"]).succeeded().json();
     assert_eq!(checks["passed"], true);
-    assert_eq!(checks["checks"].as_array().unwrap().len(), 27);
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 28);
     assert!(service.stop().success());
 }
 
@@ -184,7 +184,7 @@ fn the_doctor_sees_a_weakened_commit_and_a_strange_migration() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let pool = sqlx::PgPool::connect(&place.database_url()).await.unwrap();
-        let weaken = "alter role identityd set synchronous_commit = off";
+        let weaken = "alter role identityd_service set synchronous_commit = off";
         sqlx::query(weaken).execute(&pool).await.unwrap();
         let damage = "update _sqlx_migrations set checksum = '\\x00' where version = 3";
         sqlx::query(damage).execute(&pool).await.unwrap();
@@ -192,7 +192,7 @@ fn the_doctor_sees_a_weakened_commit_and_a_strange_migration() {
         sqlx::query(add).execute(&pool).await.unwrap();
     });
     let finished = place.run(&["doctor"]);
-    assert_eq!(finished.error(), "2 of 27 checks failed");
+    assert_eq!(finished.error(), "2 of 28 checks failed");
     assert!(finished.stdout.contains("FAILED  synchronous_commit: is off"), "{}", finished.stdout);
     let migrations = "FAILED  migrations: pending [], damaged [3], from a newer identityd [9999]";
     assert!(finished.stdout.contains(migrations), "{}", finished.stdout);

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 35] = [
+const SETTINGS: [&str; 36] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -35,6 +35,7 @@ const SETTINGS: [&str; 35] = [
     "IDENTITYD_METRICS_LISTEN",
     "IDENTITYD_NAME_HOLD_DAYS",
     "IDENTITYD_ORGANIZATION_REQUESTS_PER_MINUTE",
+    "IDENTITYD_OWNER_URL",
     "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
     "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
     "IDENTITYD_SECRETS_KEY_FILE",

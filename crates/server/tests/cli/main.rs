@@ -18,6 +18,7 @@ mod operators;
 mod private_postgres;
 mod projections;
 mod repetitions;
+mod roles;
 mod secrets;
 mod secrets_key;
 mod signing_key;

@@ -9,7 +9,6 @@ use time::format_description::well_known::Rfc3339;
 
 use identityd::audit::replay::{self, Presence, Replay, Step};
 use identityd::database::IfMissing;
-use identityd::migrations;
 use identityd::operator::Operator;
 
 use super::super::output::{Output, note};
@@ -45,7 +44,7 @@ pub(super) async fn run(
         (None, org) => {
             let org = org.as_deref().unwrap_or_default();
             with_database(&installation.database, IfMissing::Refuse, async |database| {
-                migrations::run_if_begun(database.pool()).await?;
+                database.migrate_if_begun().await?;
                 let id = Operator::new(database.pool().clone(), installation.signing.clone())
                     .find_organization(org)
                     .await?;
