@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
@@ -103,6 +103,11 @@ async fn drive(load: Load, requests: Arc<dyn Requests>) -> anyhow::Result<Measur
     Ok(measured)
 }
 
+/// Connections begin at different times, so that all of them together send evenly.
+fn paced(interval: Duration, part: f64) -> tokio::time::Interval {
+    tokio::time::interval_at(tokio::time::Instant::now() + interval.mul_f64(part), interval)
+}
+
 async fn client(
     connection: usize,
     mut stream: TcpStream,
@@ -113,8 +118,8 @@ async fn client(
     let mut random = StdRng::seed_from_u64(u64::try_from(connection)?);
     let mut samples = Measured::default();
     let (mut request, mut answer) = (Vec::new(), Answer::default());
-    let mut pace = requests.interval().map(tokio::time::interval);
     start.wait().await;
+    let mut pace = requests.interval().map(|interval| paced(interval, random.random()));
     let until = Instant::now() + time;
     while Instant::now() < until {
         if let Some(pace) = &mut pace {

@@ -27,6 +27,8 @@ pub(crate) struct Scale {
     pub(crate) long: usize,
     /// How many webhooks wait beside creates.
     pub(crate) queued: usize,
+    /// How many events are sent to a log endpoint.
+    pub(crate) sent: usize,
 }
 
 impl Scale {
@@ -43,6 +45,7 @@ impl Scale {
         growth: [10_000, 1_000_000, 5_000_000],
         long: 1_000,
         queued: 1_000_000,
+        sent: 10_000,
     };
 
     /// The quick run, which shows that everything works. Its figures mean little.
@@ -58,5 +61,6 @@ impl Scale {
         growth: [500, 2_000, 5_000],
         long: 50,
         queued: 10_000,
+        sent: 500,
     };
 }

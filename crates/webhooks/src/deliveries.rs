@@ -181,7 +181,7 @@ impl Webhooks {
         let secrets = &self.delivering.secrets_key;
         let credentials = sealed.open(secrets, delivery.identity_id, delivery.endpoint_id)?;
         let target = Target { url, organization_id: &delivery.organization_id, credentials };
-        self.delivering.send(&target, id, &delivery.event_id, &delivery.payload, *now).await
+        self.delivering.send(target, id, &delivery.event_id, &delivery.payload, *now).await
     }
 }
 

@@ -41,10 +41,10 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 
 /// How long news are gathered before the next rows are claimed.
 const MIN_GATHERING_TIME: Duration = Duration::from_millis(5);
-const MAX_GATHERING_TIME: Duration = Duration::from_millis(250);
+const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 
 /// How many times as long as the last claim they are gathered within these limits. A claim looks at every endpoint for which something
-/// waits, so it takes the longer the more there are. In this way claims take a quarter of the time.
+/// waits, so it takes the longer the more there are. In this way claims that take less than 17 ms take a quarter of the time.
 const GATHERED_CLAIMS: u32 = 3;
 
 /// How much longer than an attempt a lease is. What became of the attempt is written in this time.
@@ -98,12 +98,11 @@ impl Dispatcher {
     pub async fn run(self, mut stop: oneshot::Receiver<()>) {
         let (mut attempts, mut running) = (JoinSet::new(), Running::new());
         loop {
-            let since = Instant::now();
-            if let Err(error) = self.begin(&mut attempts, &mut running).await {
+            let claimed_in = self.begin(&mut attempts, &mut running).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn Error, "cannot claim webhooks, trying again");
-            }
-            let gathering_time =
-                (since.elapsed() * GATHERED_CLAIMS).clamp(MIN_GATHERING_TIME, MAX_GATHERING_TIME);
+                Duration::ZERO
+            });
+            let gathering_time = (claimed_in * GATHERED_CLAIMS).clamp(MIN_GATHERING_TIME, MAX_GATHERING_TIME);
             tokio::select! {
                 _ = &mut stop => break,
                 () = self.wake.notified() => {}
@@ -125,26 +124,33 @@ impl Dispatcher {
         }
     }
 
-    /// Claims rows and begins to send them, until there are no more or enough are on their way.
-    async fn begin(&self, attempts: &mut JoinSet<Uuid>, running: &mut Running) -> Result<(), sqlx::Error> {
+    /// Claims rows and begins to send them, until there are no more or enough are on their way. Returns how long the last claim took.
+    async fn begin(
+        &self,
+        attempts: &mut JoinSet<Uuid>,
+        running: &mut Running,
+    ) -> Result<Duration, sqlx::Error> {
+        let mut claimed_in = Duration::ZERO;
         loop {
             let rows = (MAX_IN_FLIGHT - attempts.len().min(MAX_IN_FLIGHT)).min(MAX_CLAIMED);
             if rows == 0 {
-                return Ok(());
+                return Ok(claimed_in);
             }
             let capacity = Capacity {
                 rows: i64::try_from(rows).unwrap_or(i64::MAX),
                 failing: attempts.len() < MAX_FAILING_IN_FLIGHT,
                 lease: self.delivering.lease(),
             };
+            let since = Instant::now();
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
+            claimed_in = since.elapsed();
             let is_all = claimed.len() < rows;
             for claim in claimed {
                 running.insert(claim.id, claim.lease_until);
                 attempts.spawn(deliver(self.delivering.clone(), self.log.clone(), claim));
             }
             if is_all {
-                return Ok(());
+                return Ok(claimed_in);
             }
         }
     }
@@ -238,13 +244,13 @@ impl Delivering {
     async fn attempt(&self, claim: &Claim, id: Uuid) -> Result<Attempt, Unsent> {
         let credentials = claim.sealed.open(&self.secrets_key, claim.identity_id, claim.endpoint_id)?;
         let target = Target { url: &claim.url, organization_id: &claim.organization_id, credentials };
-        self.send(&target, id, &claim.event_id, &claim.payload, claim.now).await
+        self.send(target, id, &claim.event_id, &claim.payload, claim.now).await
     }
 
     /// Signs a payload and sends it.
     pub(crate) async fn send(
         &self,
-        target: &Target<'_>,
+        target: Target<'_>,
         id: Uuid,
         event_id: &str,
         payload: &str,
@@ -252,9 +258,11 @@ impl Delivering {
     ) -> Result<Attempt, Unsent> {
         let body = Bytes::copy_from_slice(payload.as_bytes());
         let signed = Signed { request_id: &id.to_string(), event_id, moment, body: &body };
-        let headers = headers(&target.credentials, &signed)?;
-        let sending = self.sender.send(target.url, headers, body);
-        let attempt = counted_for(target.organization_id, sending).await;
+        let Target { url, organization_id, credentials } = target;
+        let headers = headers(&credentials, &signed)?;
+        // Keys are not kept for as long as the receiver is waited for.
+        drop(credentials);
+        let attempt = counted_for(organization_id, self.sender.send(url, headers, body)).await;
         if attempt.is_postponed { Err(Unsent::Busy) } else { Ok(attempt) }
     }
 }

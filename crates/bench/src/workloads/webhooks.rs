@@ -1,6 +1,7 @@
-//! Webhooks: how long after the commit they are received, what dead and slow endpoints cost the others, and what a long
-//! queue costs commits.
+//! Webhooks: how long after the commit they are received, what dead and slow endpoints cost the others, what a long
+//! queue costs commits, and the order of a history.
 
+mod history;
 mod queue;
 mod receiver;
 
@@ -33,12 +34,16 @@ const CHANGES_OF_BAD: Pace = Pace { connections: 2, interval: Duration::from_mil
 /// How many identities have an endpoint that works.
 const WORKING: usize = 100;
 
-/// How many turns of other workloads one takes, so that a percentile has thousands of values.
-const LONGER: u32 = 5;
+/// How many turns of other workloads one takes, so that a dead endpoint is given up several times in one.
+const LONGER: u32 = 15;
+
+/// How often it is asked whether attempts have ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let receiver = Receiver::start().await?;
     delays(arena, scale, results, &receiver).await?;
+    history::run(arena, scale, results, &receiver).await?;
     queue::run(arena, scale, results, &receiver).await
 }
 
@@ -54,6 +59,8 @@ async fn delays(
     let bad = ours.seed("bad", 2).await?;
     subscribe(&ours, &working, |_| receiver.url("working")).await?;
     subscribe(&ours, &bad, |number| receiver.url(if number == 0 { "dead" } else { "slow" })).await?;
+    // Each was told of the signing key that it brought its identity.
+    receiver.take(WORKING).await?;
     let time = scale.turn * LONGER;
     let (mut alone, mut beside) = (vec![], vec![]);
     for _ in 0..scale.rounds {
@@ -64,10 +71,21 @@ async fn delays(
             tokio::join!(load::run(load, hindrance), received(&ours, &working, time, receiver));
         hindered?;
         beside.push(seen?);
-        sqlx::query("delete from webhook_queue").execute(&ours.pool).await?;
+        give_up(&ours).await?;
     }
     report(results, &alone, &beside);
     ours.stop().await
+}
+
+/// Deletes what waits, and waits for attempts that have not ended.
+async fn give_up(ours: &Ours) -> anyhow::Result<()> {
+    let statement =
+        "with deleted as (delete from webhook_queue where lease_until is null or lease_until <= now())
+                     select exists (select from webhook_queue where lease_until > now())";
+    while sqlx::query_scalar(statement).fetch_one(&ours.pool).await? {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
 }
 
 fn report(results: &mut Results, alone: &[Measured], beside: &[Measured]) {

@@ -74,8 +74,8 @@ impl Batch {
             }
         }
         deps.metrics.committed(&draft.outcomes, begun.elapsed());
-        if let Some(last) = draft.events.last() {
-            deps.committed.send_replace(last.position);
+        if !draft.events.is_empty() {
+            deps.committed.send_replace(());
         }
         for observer in &deps.observers {
             observer.committed(&draft.events);

@@ -20,7 +20,7 @@ pub struct Committer {
     connector: Connector,
     jobs: mpsc::Receiver<Job>,
     deps: Deps,
-    notifier: Notifier,
+    news: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Committer {
@@ -37,11 +37,9 @@ impl Committer {
         settings: Settings,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
-        let (committed, news) = watch::channel(0);
+        let (committed, news) = watch::channel(());
         let deps = Deps { read_models, settings, observers, metrics, committed };
-        let connector = Connector::new(options);
-        let notifier = Notifier::new(connector.clone(), news);
-        Self { connector, jobs, deps, notifier }
+        Self { connector: Connector::new(options), jobs, deps, news }
     }
 
     /// Adds an observer, which is told of every commit before the callers are answered.
@@ -67,8 +65,8 @@ impl Committer {
 
     /// Commits until the last [`Log`](crate::Log) is dropped and every waiting command has its answer.
     pub async fn run(self) {
-        let Self { connector, mut jobs, deps, notifier } = self;
-        let notifying = tokio::spawn(notifier.run());
+        let Self { connector, mut jobs, deps, news } = self;
+        let notifying = tokio::spawn(Notifier::new(connector.clone(), news).run());
         let mut pipeline = Pipeline::new(connector, deps);
         pipeline.connect().await;
         let mut last_batch_size = 0;

@@ -14,6 +14,6 @@ pub(super) struct Deps {
     pub(super) settings: Settings,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) metrics: Metrics,
-    /// Is given the last position after each commit.
-    pub(super) committed: watch::Sender<i64>,
+    /// Tells the notifier of a commit.
+    pub(super) committed: watch::Sender<()>,
 }

@@ -1,22 +1,35 @@
 //! Tells the followers of every process that there are new events.
 //!
 //! The transaction that appends does not do it: Postgres puts notifications in the order of their transactions, so it commits
-//! transactions with notifications one after the other, in all databases of the server, each until it is on disk. This one writes
-//! nothing, so it keeps nobody waiting. Commits that follow each other closely are told of together.
+//! transactions with notifications one after the other, in all databases of the server, each until it is on disk. This one does not
+//! wait for the disk, so it keeps nobody waiting. Commits that follow each other closely are told of together.
 //!
 //! A notification may be late, or missing: if the process dies after a commit, or if the connection breaks. Followers also look by
 //! themselves.
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Executor as _, PgConnection};
 use tokio::sync::watch;
 
 use super::connection::{Connector, IdleConnection, within};
 use crate::error::BatchError;
+use crate::session::{self, Setting};
 
-/// How long a notification may take. Followers look more often than that.
+/// How long a notification may take. After as long followers look by themselves.
 const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// The settings of the session. What is not waited for any more ends in Postgres, too.
+const SETTINGS: [Setting<'static>; 4] = [
+    ("application_name", "identityd notifier"),
+    ("statement_timeout", "1s"),
+    ("lock_timeout", "1s"),
+    ("synchronous_commit", "off"),
+];
+
+/// The position is that of the server which tells of it. Its log may have another end than this process has seen, if it took the place
+/// of another server.
+const NOTIFY: &str = "select pg_notify('identityd_log', position::text) from public.log_head";
 
 /// How long nobody is told after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -28,38 +41,48 @@ pub(crate) const CHANNEL: &str = "identityd_log";
 pub(super) struct Notifier {
     connector: Connector,
     connection: Option<IdleConnection>,
-    /// The last position that this process has committed.
-    committed: watch::Receiver<i64>,
+    /// Changes after each commit.
+    committed: watch::Receiver<()>,
 }
 
 impl Notifier {
-    pub(super) fn new(connector: Connector, committed: watch::Receiver<i64>) -> Self {
+    pub(super) fn new(connector: Connector, committed: watch::Receiver<()>) -> Self {
         Self { connector, connection: None, committed }
     }
 
     /// Tells of commits until the sender is dropped and the last one was told of.
     pub(super) async fn run(mut self) {
+        let mut is_telling = true;
         while self.committed.changed().await.is_ok() {
-            let position = *self.committed.borrow_and_update();
-            if let Err(error) = within(MAX_DELAY, self.tell(position)).await {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    position,
-                    "followers were not told of new events"
-                );
+            let told = within(MAX_DELAY, self.tell()).await;
+            if let Err(error) = &told {
+                if is_telling {
+                    tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        "followers are not told of new events, and look once a second"
+                    );
+                }
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
+            is_telling = told.is_ok();
         }
     }
 
-    async fn tell(&mut self, position: i64) -> Result<(), BatchError> {
-        let mut connection: PgConnection = self.connector.open_or(self.connection.take()).await?;
-        sqlx::query("select pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(position.to_string())
-            .execute(&mut connection)
-            .await?;
+    async fn tell(&mut self) -> Result<(), BatchError> {
+        let mut connection = self.connection().await?;
+        connection.execute(NOTIFY).await?;
         self.connection = Some(IdleConnection::from_now(connection));
         Ok(())
+    }
+
+    async fn connection(&mut self) -> Result<PgConnection, BatchError> {
+        if let Some(idle) = self.connection.take()
+            && let Some(connection) = idle.if_alive().await
+        {
+            return Ok(connection);
+        }
+        let mut connection = self.connector.open_before_readers().await?;
+        session::set(&mut connection, &SETTINGS).await?;
+        Ok(connection)
     }
 }

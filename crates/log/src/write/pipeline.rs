@@ -276,6 +276,7 @@ impl Pipeline {
     /// Tells all callers of a batch that it may have been committed.
     fn unconfirmed(&mut self, jobs: Vec<Job>, error: BatchError) {
         self.last_batch = None;
+        self.deps.committed.send_replace(());
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             commands = jobs.len(),

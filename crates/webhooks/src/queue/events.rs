@@ -73,6 +73,7 @@ impl Subscribed {
         upto: i64,
     ) -> Result<(Vec<Recorded>, i64), QueueError> {
         self.refresh(connection).await?;
+        let upto = upto.min(self.as_of.map_or(after, |end| end.position));
         let events: Vec<(i64, String, String)> = sqlx::query_as(
             "select position, organization_id, event_type from events
              where position > $1 and position <= $2

@@ -77,7 +77,7 @@ impl FanOut {
     async fn catch_up(&mut self, head: i64) -> Result<i64, QueueError> {
         loop {
             match self.step(head).await? {
-                Step::Taken => return Ok(-1),
+                Step::Taken | Step::AtEnd => return Ok(-1),
                 Step::At(position) if position >= head => return Ok(head),
                 Step::At(_) if self.head.has_changed().is_err() => return Ok(-1),
                 Step::At(_) => {}
@@ -104,6 +104,9 @@ impl FanOut {
         }
         let upto = head.min(cursor + MAX_PASSED);
         let (events, last) = self.subscribed.events(&mut transaction, cursor, upto).await?;
+        if last <= cursor {
+            return Ok(Step::AtEnd);
+        }
         // What is queued below shows nothing that these events hide: it is read after them.
         if !erase(&mut transaction, &events).await? {
             transaction.commit().await?;
@@ -129,6 +132,8 @@ impl FanOut {
 enum Step {
     /// Another process has the cursor.
     Taken,
+    /// The log ends here, before the head that this process was told of: a server that is no longer the primary told of it.
+    AtEnd,
     /// The cursor is here.
     At(i64),
 }

@@ -1,6 +1,6 @@
 //! The rows of the queue: which subscriptions get which event.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use identity_domain::webhook_subscription::catalog::type_of;
@@ -16,6 +16,9 @@ use super::payload::{self, Named};
 
 /// After how many rows a transaction ends, at the next event.
 const MAX_ROWS: usize = 1024;
+
+/// How many receivers are looked at in one query. All that they see is in memory at the same time.
+const MAX_SIGHTS: usize = 128;
 
 /// After how many bytes of payloads it ends.
 const MAX_BYTES: usize = 4 << 20;
@@ -66,41 +69,41 @@ pub(super) async fn queued(
     let subscribers = subscriptions.iter().map(|subscription| subscription.identity_id).collect();
     let hiding = wanted.iter().map(|(event, ..)| *event);
     let former = FormerViewers::load(connection, hiding, &subscribers).await?;
-    let told = wanted.into_iter().filter_map(|(event, event_type, mut wanting)| {
-        let told = owners.told(event, event_type, &former)?;
-        wanting.retain(|subscription| told.includes(subscription.identity_id));
-        Some((told, wanting))
-    });
-    let (told, mut end) = first_of(told);
-    let shown = shown(connection, &told).await?;
+    let mut told = VecDeque::new();
+    for (event, event_type, mut wanting) in wanted {
+        let Some(one) = owners.told(event, event_type, &former) else { continue };
+        wanting.retain(|subscription| one.includes(subscription.identity_id));
+        told.push_back((one, wanting));
+    }
     let mut bytes = 0;
-    for (told, wanting) in told {
-        let new = rows_of(connection, &told, wanting, &shown).await?;
-        bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
-        rows.extend(new);
-        if bytes >= MAX_BYTES {
-            end = Some(told.event.position);
-            break;
+    while !told.is_empty() {
+        let some = next_of(&mut told);
+        let shown = shown(connection, &some).await?;
+        for (told, wanting) in some {
+            let new = rows_of(connection, &told, wanting, &shown).await?;
+            bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
+            rows.extend(new);
+            if rows.len() >= MAX_ROWS || bytes >= MAX_BYTES {
+                return Ok((rows, Some(told.event.position)));
+            }
         }
     }
-    Ok((rows, end))
+    Ok((rows, None))
 }
 
 /// An event with the subscriptions that may get it.
 type Deliverable<'a> = (Told<'a>, Vec<Arc<Subscription>>);
 
-/// The first of these events, with [`MAX_ROWS`] rows or a few more, and the position of the last of them if there may be others.
-fn first_of<'a>(all: impl Iterator<Item = Deliverable<'a>>) -> (Vec<Deliverable<'a>>, Option<i64>) {
-    let (mut first, mut rows) = (vec![], 0);
-    for (told, wanting) in all {
-        let position = told.event.position;
-        rows += wanting.len();
-        first.push((told, wanting));
-        if rows >= MAX_ROWS {
-            return (first, Some(position));
-        }
+/// The next events, with [`MAX_SIGHTS`] subscriptions that may get one of them, or a few more.
+fn next_of<'a>(all: &mut VecDeque<Deliverable<'a>>) -> Vec<Deliverable<'a>> {
+    let (mut next, mut sights) = (vec![], 0);
+    while sights < MAX_SIGHTS
+        && let Some((told, wanting)) = all.pop_front()
+    {
+        sights += wanting.len();
+        next.push((told, wanting));
     }
-    (first, None)
+    next
 }
 
 /// An event, its type, and the subscriptions that ask for it.

@@ -17,6 +17,9 @@ const SUBSCRIPTIONS: usize = 10;
 
 const CONNECTIONS: usize = 32;
 
+/// How many turns of other workloads one takes.
+const LONGER: u32 = 5;
+
 pub(super) async fn run(
     arena: &Arena,
     scale: Scale,
@@ -80,8 +83,7 @@ impl Side {
     async fn turn(&mut self, arena: &Arena, scale: Scale, round: usize) -> anyhow::Result<()> {
         let server = crate::ours::serve_with(arena, self.name, FLAGS).await?;
         let creates = Arc::new(Creates::new(&self.key, &format!("born-{round}")));
-        let load =
-            Load { address: server.address, connections: CONNECTIONS, time: scale.turn * super::LONGER };
+        let load = Load { address: server.address, connections: CONNECTIONS, time: scale.turn * LONGER };
         self.rounds.push(Round::of(&load::run(load, creates).await?));
         self.memory.push(server.peak()?);
         server.stop().await

@@ -1,7 +1,8 @@
 //! Receives webhooks, and notes how long after its event each arrived.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -31,27 +32,35 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Receiver {
     address: SocketAddr,
     arrivals: Arrivals,
+    history: History,
     /// Ends with this.
     _server: JoinSet<()>,
 }
 
-/// How long after its event each delivery arrived, in microseconds.
-type Arrivals = Arc<Mutex<Vec<u32>>>;
+/// How long after it happened each event arrived for the first time, in microseconds, by its id.
+type Arrivals = Arc<Mutex<HashMap<String, u32>>>;
+
+/// The sequences of the events of a history, as far as they were accepted.
+type History = Arc<Mutex<Vec<i64>>>;
+
+/// The endpoint of the history refuses one event of so many.
+const ONE_REFUSED_OF: u32 = 250;
 
 impl Receiver {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let arrivals = Arrivals::default();
+        let (arrivals, history) = (Arrivals::default(), History::default());
         let router = Router::new()
             .route("/working", post(note))
             .route("/slow", post(async || tokio::time::sleep(SLOWNESS).await))
             .route("/dead", post(async || std::future::pending::<()>().await))
-            .with_state(Arc::clone(&arrivals));
+            .with_state(Arc::clone(&arrivals))
+            .merge(Router::new().route("/history", post(accept_most)).with_state(Arc::clone(&history)));
         let mut server = JoinSet::new();
         // It fails at no request: there is nothing to do with its outcome.
         server.spawn(async { drop(serve(listener, router).await) });
-        Ok(Self { address, arrivals, _server: server })
+        Ok(Self { address, arrivals, history, _server: server })
     }
 
     /// The URL of an endpoint.
@@ -59,19 +68,32 @@ impl Receiver {
         format!("http://{}/{endpoint}", self.address)
     }
 
-    /// Waits until `count` deliveries arrived, and forgets them. Returns their delays, ascending.
+    /// Waits until `count` events arrived, and forgets them. Returns their delays, ascending. Fails if there are more.
     pub(super) async fn take(&self, count: usize) -> anyhow::Result<Vec<u32>> {
         let since = Instant::now();
         while self.arrived().len() < count {
             ensure!(since.elapsed() < MAX_DELAY, "{} of {count} webhooks arrived", self.arrived().len());
             tokio::time::sleep(POLL_INTERVAL).await;
         }
-        let mut arrived = std::mem::take(&mut *self.arrived());
-        arrived.sort_unstable();
-        Ok(arrived)
+        let arrived = std::mem::take(&mut *self.arrived());
+        ensure!(arrived.len() == count, "{} webhooks arrived, and {count} were expected", arrived.len());
+        let mut delays: Vec<u32> = arrived.into_values().collect();
+        delays.sort_unstable();
+        Ok(delays)
     }
 
-    fn arrived(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+    /// Waits until `count` events of a history were accepted. Returns their sequences in the order of their arrival.
+    pub(super) async fn history(&self, count: usize, limit: Duration) -> anyhow::Result<Vec<i64>> {
+        let since = Instant::now();
+        let accepted = || self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        while accepted().len() < count {
+            ensure!(since.elapsed() < limit, "{} of {count} events were accepted", accepted().len());
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(accepted())
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, HashMap<String, u32>> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,6 +101,7 @@ impl Receiver {
 /// What is read of a delivery.
 #[derive(Deserialize)]
 struct Delivery {
+    id: String,
     /// When its event was recorded, by the clock of this machine: just before its commit.
     timestamp: String,
 }
@@ -90,6 +113,22 @@ async fn note(State(arrivals): State<Arrivals>, body: Bytes) -> StatusCode {
         return StatusCode::BAD_REQUEST;
     };
     let delay = Duration::try_from(OffsetDateTime::now_utc() - event).unwrap_or_default();
-    arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(microseconds(delay));
+    let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    arrivals.entry(delivery.id).or_insert_with(|| microseconds(delay));
+    StatusCode::OK
+}
+
+/// What is read of an event of a history.
+#[derive(Deserialize)]
+struct Event {
+    organization_sequence: i64,
+}
+
+async fn accept_most(State(history): State<History>, body: Bytes) -> StatusCode {
+    if rand::random_ratio(1, ONE_REFUSED_OF) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let Ok(event) = serde_json::from_slice::<Event>(&body) else { return StatusCode::BAD_REQUEST };
+    history.lock().unwrap_or_else(PoisonError::into_inner).push(event.organization_sequence);
     StatusCode::OK
 }
