@@ -128,6 +128,10 @@ pub(super) fn warn_of_newer(major: u32) {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "programs are looked up where a shell would look; it is no setting"
+)]
 fn installed() -> Vec<Binaries> {
     let configured = printed_by(OsStr::new("pg_config"), "--bindir").map(|line| PathBuf::from(line.trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -35,6 +35,7 @@ impl Both {
         let folder = place.path("second");
         let mut copy = Command::new("cp");
         assert!(copy.arg("-a").args([&installed.join("native"), &folder]).status().unwrap().success());
+        #[expect(clippy::disallowed_methods, reason = "programs are looked up where a shell would look")]
         let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
         let path = format!("{}:{path}", text(&folder.join("bin")));
         Some(Self { place, path, own })
