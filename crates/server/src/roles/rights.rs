@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use identity_projections::rebuild::SCHEMAS;
-use sqlx::{Acquire as _, Executor as _, PgConnection, PgPool};
+use sqlx::{Executor as _, PgConnection, PgPool};
 
 use crate::backup::tables::{ALL, TABLES};
 
@@ -27,10 +27,10 @@ pub async fn grant(owner: &PgPool, role: &str) -> anyhow::Result<()> {
 
 /// The same on a connection of the owner.
 pub async fn grant_with(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
-    if statements(connection, role).await?.is_empty() {
+    let mut transaction = super::begin(connection).await?;
+    if statements(&mut transaction, role).await?.is_empty() {
         return Ok(());
     }
-    let mut transaction = connection.begin().await?;
     // Two processes that change the same right at once would fail.
     transaction.execute("select pg_advisory_xact_lock(hashtext('identityd rights'))").await?;
     for statement in statements(&mut transaction, role).await? {
@@ -55,22 +55,12 @@ async fn statements(connection: &mut PgConnection, role: &str) -> Result<Vec<Str
     let (wanted, granted) = (wanted(connection).await?, granted(connection, role).await?);
     let role: String =
         sqlx::query_scalar("select quote_ident($1)").bind(role).fetch_one(&mut *connection).await?;
-    let mut statements: Vec<String> = granted
+    let revoke = granted
         .difference(&wanted)
-        .map(|(object, right)| format!("revoke {right} on {object} from {role}"))
-        .chain(
-            wanted.difference(&granted).map(|(object, right)| format!("grant {right} on {object} to {role}")),
-        )
-        .collect();
-    // Up to Postgres 14 everybody may make tables and functions in `public`.
-    let is_open: bool = sqlx::query_scalar(
-        "select exists (select from pg_namespace, aclexplode(nspacl)
-                        where nspname = 'public' and grantee = 0 and privilege_type = 'CREATE' and pg_has_role(nspowner, 'USAGE'))",
-    )
-    .fetch_one(connection)
-    .await?;
-    statements.extend(is_open.then(|| "revoke create on schema public from public".to_owned()));
-    Ok(statements)
+        .map(|(object, right)| format!("revoke {right} on {object} from {role} cascade"));
+    let grant =
+        wanted.difference(&granted).map(|(object, right)| format!("grant {right} on {object} to {role}"));
+    Ok(revoke.chain(grant).collect())
 }
 
 /// What the role needs on what is there.
@@ -142,6 +132,7 @@ async fn granted(connection: &mut PgConnection, role: &str) -> Result<BTreeSet<R
     Ok(rights.into_iter().collect())
 }
 
-fn schemas() -> Vec<&'static str> {
+/// The schemas of identityd.
+pub(super) fn schemas() -> Vec<&'static str> {
     [&["public"][..], &SCHEMAS].concat()
 }

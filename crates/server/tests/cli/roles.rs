@@ -179,6 +179,36 @@ fn what_is_missing_for_a_migration_is_named() {
     cluster.end();
 }
 
+// As Postgres 14 made databases, and as an upgrade from it leaves them.
+#[test]
+fn what_somebody_has_put_into_public_is_not_carried_out_by_the_owner() {
+    let cluster = Cluster::new();
+    cluster.does_there("alter schema public owner to identityd; grant create on schema public to public");
+    cluster.does_there("grant create on schema public to keeper");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    assert!(error.ends_with(": revoke create on schema public from public cascade"), "{error}");
+
+    cluster.on(
+        &cluster.url("runner"),
+        "create function public.format(text, name, name) returns text language plpgsql as
+             $$ begin raise exception 'carried out by %', current_user; end $$;
+         create operator public.~~~ (leftarg = text, rightarg = text, function = texteq);
+         create type public.mine as enum ()",
+    );
+    cluster.does_there("revoke create on schema public from public");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    let statements = "drop operator public.~~~(text,text); drop routine public.format(text,name,name); drop type public.mine";
+    assert!(error.ends_with(statements), "{error}");
+    cluster.does_there(statements);
+    cluster.run_with_owner("keeper", &["migrate"]).succeeded();
+    assert!(!cluster.standing("runner").contains("warning"));
+    // Rights of a group count like those of the role.
+    cluster.does_there("create role makers; grant makers to runner; grant create on schema public to makers");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    assert!(error.ends_with(": revoke create on schema public from makers cascade"), "{error}");
+    cluster.end();
+}
+
 #[test]
 fn a_role_that_could_change_the_history_all_the_same_is_named() {
     let cluster = Cluster::new();
