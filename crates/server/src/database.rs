@@ -240,6 +240,7 @@ async fn serves_already(pool: &PgPool) -> bool {
         let standing = roles::standing(&mut connection).await?;
         let is_ready = !standing.may_migrate
             && roles::openings::open(&mut connection, &standing.role).await?.is_empty()
+            && roles::openings::of_shapes(&mut connection, &standing.role).await?.is_empty()
             && roles::rights::are_granted(&mut connection, &standing.role).await?
             && migrations::is_up_to_date(&mut connection).await?;
         anyhow::Ok(is_ready)

@@ -68,6 +68,13 @@ pub async fn refuse_without_rights(connection: &mut PgConnection) -> anyhow::Res
             missing.first().map_or("none", String::as_str),
             standing.owner.as_deref().unwrap_or("the owner of the tables")
         );
+        let statements = openings::of_shapes(connection, &standing.role).await?;
+        ensure!(
+            statements.is_empty(),
+            "the role {} may write what the owner carries out: as the owner, run these, then `identityd migrate`: {}",
+            standing.role,
+            statements.join("; ")
+        );
     }
     Ok(standing)
 }

@@ -12,6 +12,7 @@ pub async fn close(owner: &mut PgConnection, role: &str) -> anyhow::Result<()> {
         owner.execute(statement.as_str()).await.context(context)?;
     }
     let mut statements = open(owner, role).await.context(context)?;
+    statements.extend(of_shapes(owner, role).await.context(context)?);
     statements.extend(foreign(owner).await.context(context)?);
     ensure!(
         statements.is_empty(),
@@ -68,6 +69,36 @@ pub async fn open(connection: &mut PgConnection, role: &str) -> Result<Vec<Strin
     .bind(role)
     .fetch_all(connection)
     .await
+}
+
+/// The statements without which a role may write what the owner carries out when a read model is rebuilt. What it has written already
+/// has to go, too: the next migration writes the table anew.
+pub async fn of_shapes(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
+    let mut statements: Vec<String> = sqlx::query_scalar(
+        "with role as (select oid from pg_roles where rolname = $1 and not rolsuper),
+              rights as (
+                  select relowner, (aclexplode(coalesce(relacl, acldefault('r', relowner)))).*
+                  from pg_class where oid = to_regclass('public.read_model_shapes')
+                  union all
+                  select relowner, (aclexplode(attacl)).*
+                  from pg_class join pg_attribute on attrelid = pg_class.oid
+                  where pg_class.oid = to_regclass('public.read_model_shapes'))
+         select distinct case
+                    when grantee = relowner then format('revoke %s from %I', grantee::regrole, $1)
+                    else format('revoke insert, update, delete, truncate, references, trigger on public.read_model_shapes from %s cascade',
+                                case grantee when 0 then 'public' else grantee::regrole::text end)
+                end
+         from rights, role
+         where privilege_type <> 'SELECT' and role.oid <> relowner
+           and (grantee = 0 or pg_has_role(role.oid, grantee, 'MEMBER'))",
+    )
+    .bind(role)
+    .fetch_all(connection)
+    .await?;
+    if !statements.is_empty() {
+        statements.push("truncate public.read_model_shapes".to_owned());
+    }
+    Ok(statements)
 }
 
 /// The statements that drop what somebody else has put into `public`: functions, operators, and types that are not the rows of a table.
