@@ -141,6 +141,16 @@ impl Database {
         migrations::run_if_begun(&self.pool).await
     }
 
+    /// Fails if the role that serves and the owner do not belong together. There is nothing to check if one role is both.
+    pub async fn check_roles(&self) -> anyhow::Result<()> {
+        match &self.urls.owner {
+            Some(url) => {
+                as_owner(url, async |owner| roles::role_to_serve(&self.pool, owner).await.map(drop)).await
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Gives the role that serves what it needs, if another one owns the tables.
     pub async fn grant(&self) -> anyhow::Result<()> {
         match &self.urls.owner {

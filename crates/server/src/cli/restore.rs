@@ -110,6 +110,7 @@ async fn restore(
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
 ) -> anyhow::Result<()> {
+    database.check_roles().await?;
     let owner = database.owner().await?;
     let options = owner.connect_options();
     let mut restoring = Restoring::begin(&options).await?;

@@ -288,6 +288,13 @@ fn a_restore_is_the_work_of_the_owner() {
         "{}",
         refused.stderr
     );
+    // The pair of roles is checked before anything is written.
+    let same = cluster.run_with_owner("runner", &["restore", file, "--nothing-lost"]);
+    assert!(same.error().contains("of the same role, runner"), "{}", same.stderr);
+    let elsewhere = cluster.url("keeper").replace("/apart?", "/identityd?");
+    let mut command = cluster.command("runner", &["restore", file, "--nothing-lost"]);
+    let refused = run(command.env("IDENTITYD_OWNER_URL", elsewhere));
+    assert!(refused.error().contains("lead to different databases"), "{}", refused.stderr);
     cluster.run_with_owner("keeper", &["restore", file, "--nothing-lost"]).succeeded();
     cluster.serves("runner");
     assert!(!cluster.standing("runner").contains("warning"));
