@@ -49,7 +49,7 @@ impl Standing {
         ensure!(
             may_migrate,
             "the role {role} may not change the tables of this database: give the URL of {owner} with --owner-url, for example to \
-             `identityd migrate`"
+             `identityd migrate`, or in IDENTITYD_OWNER_URL if it has a password"
         );
         Ok(())
     }
@@ -62,7 +62,8 @@ pub async fn refuse_without_rights(connection: &mut PgConnection) -> anyhow::Res
         let missing = rights::missing(connection, &standing.role).await?;
         ensure!(
             missing.is_empty(),
-            "the role {} lacks {} rights, the first is {}: run `identityd migrate --owner-url URL` with the URL of {}, which grants them",
+            "the role {} lacks {} rights, the first is {}: run `identityd migrate --owner-url URL` with the URL of {}, which grants them (a URL with a \
+             password belongs into IDENTITYD_OWNER_URL)",
             standing.role,
             missing.len(),
             missing.first().map_or("none", String::as_str),
