@@ -20,6 +20,7 @@ run: tools
 test:
 	@./.ci/tools test
 	@./.ci/published-clients
+	@./.ci/second-postgres
 	cargo test --workspace
 
 # The published schemathesis against the running service and the document that it serves, about two minutes; then linters

@@ -12,8 +12,9 @@ from process import hand_over, run, wait_for
 from tree import roots, size_and_root
 from watchers import digest
 
-# One line of the table. `broken` lists what was promised and did not come true; nothing of it may be excused.
-Verdict = namedtuple("Verdict", "stands_still errors acknowledged lost stale checkpoints broken late")
+# One line of the table. `broken` lists what was promised and did not come true; nothing of it may be excused. `late` and
+# `refused` can be: a time that was missed, and errors that this fault does not allow.
+Verdict = namedtuple("Verdict", "stands_still errors acknowledged lost stale checkpoints broken late refused")
 
 
 def judge(fault, key, record, follower, auditor, began, whole):
@@ -23,12 +24,13 @@ def judge(fault, key, record, follower, auditor, began, whole):
     lost = lost_writes(key, record, events)
     broken += [f"lost: {text}" for text in lost[:3]]
     broken += [f"stale: {stale}" for stale in record.stale[:3]]
-    broken += order(events) + follower_differs(follower, events) + wrong_errors(fault, record, began, whole)
-    broken += wrong_checkpoints(auditor, leaves)
+    broken += order(events) + follower_differs(follower, events) + wrong_checkpoints(auditor, leaves)
     gap = longest_gap(record.acknowledged, began, whole)
     late = fault.seconds is not None and gap > fault.seconds
     errors = Counter(request.status for request in record.requests if request.status in UNAVAILABLE)
-    return Verdict(gap, errors, len(record.acknowledged), len(lost), len(record.stale), len(auditor.notes), broken, late)
+    refused = wrong_errors(fault, record, began, whole)
+    return Verdict(gap, errors, len(record.acknowledged), len(lost), len(record.stale), len(auditor.notes), broken, late,
+                   refused)
 
 
 def export(key):

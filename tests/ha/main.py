@@ -1,7 +1,7 @@
 """Builds a cell on loopback, breaks it in every way that docs/ha.md names, and judges what clients saw.
 
 The targets are times, so these tests measure time, unlike all others. A time that is missed on a busy machine is reported
-apart from what must never happen."""
+apart from what must never happen, and with `--report-times` is no failure: CI has no machine of its own."""
 
 import argparse
 import signal
@@ -33,13 +33,19 @@ def main():
     finally:
         cell.stop()
     print(table(verdicts))
-    sys.exit(1 if any(verdict.broken or verdict.late for _, verdict in verdicts) else 0)
+    sys.exit(1 if any(has_failed(verdict, options.report_times) for _, verdict in verdicts) else 0)
+
+
+def has_failed(verdict, times_are_reported):
+    return bool(verdict.broken or (not times_are_reported and (verdict.late or verdict.refused)))
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--only", action="append", choices=names, help="this fault alone; may be given several times")
+    parser.add_argument("--report-times", action="store_true",
+                        help="times that are missed, and errors after the fault, are reported and are no failure")
     parser.add_argument("--times", type=int, default=1, help="how often each fault is tried")
     return parser.parse_args()
 
@@ -71,6 +77,8 @@ class Trial:
         print(f"    {line(verdict)}", flush=True)
         for text in verdict.broken:
             print(f"    BROKEN: {text}", flush=True)
+        for text in verdict.refused:
+            print(f"    REFUSED: {text}", flush=True)
         return verdict
 
 
@@ -95,7 +103,7 @@ def cells(fault, verdicts):
     target = "" if fault.seconds is None else str(fault.seconds)
     sums = [sum(sum(verdict.errors.values()) for verdict in verdicts), sum(verdict.acknowledged for verdict in verdicts),
             sum(verdict.lost for verdict in verdicts), sum(verdict.stale for verdict in verdicts),
-            sum(len(verdict.broken) for verdict in verdicts)]
+            sum(len(verdict.broken) + len(verdict.refused) for verdict in verdicts)]
     return [fault.title, times, target, *(f"{number:,}" for number in sums)]
 
 

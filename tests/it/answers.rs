@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Answer, Caller, World, text, wait};
+use crate::harness::{Answer, Caller, World, eventually, text, wait};
 
 /// A write, and whether it has an `Idempotency-Key`.
 struct Write<'a> {
@@ -80,10 +80,11 @@ fn all_wait(world: &World, number: usize) {
     #[expect(clippy::cast_precision_loss, reason = "a test has few requests")]
     let expected = number as f64;
     let mut looks = 0;
-    while looks < 3 {
+    eventually("the requests are being answered", || {
         let under_way = world.stranger().metrics().value("identityd_http_requests_in_flight");
         looks += usize::from(under_way >= Some(expected));
-    }
+        looks == 3
+    });
 }
 
 /// The body of an identity at the version in the tag of an answer.

@@ -250,7 +250,8 @@ fn the_service_does_all_of_its_work_as_a_role_that_owns_nothing() {
     let options: PgConnectOptions = world.database().url().parse().unwrap();
     for table in tables() {
         let (progress, settings) = (nowhere_yet(), Settings { workers: 2, cut_over: true });
-        wait(rebuild::rebuild(&options, table.clone(), settings, &progress)).unwrap();
+        let never = std::future::pending();
+        wait(rebuild::rebuild_until(&options, table.clone(), settings, &progress, never)).unwrap();
         let verified = wait(rebuild::verify(&options, table.as_ref(), &AtomicU64::new(0))).unwrap();
         assert_eq!(verified.differences, [], "{}", table.name());
         let position = wait(rebuild::rollback(&options, table.as_ref())).unwrap().0;

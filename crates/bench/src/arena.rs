@@ -126,18 +126,26 @@ impl Server {
     }
 
     fn memory(&self, kind: &str) -> anyhow::Result<f64> {
-        let process = self.child.id().context("the server has ended")?;
-        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(kind));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u32>().ok());
-        let Some(kibibytes) = kibibytes else { bail!("the kernel does not tell the server's memory") };
-        Ok(f64::from(kibibytes) / 1024.0)
+        memory(self.child.id().context("the server has ended")?, kind)
     }
 
     /// Ends the server.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("cannot stop a server")
     }
+}
+
+/// The maximum of the resident memory of a process that runs, in MiB.
+pub(crate) fn peak(process: u32) -> anyhow::Result<f64> {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, kind: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(kind));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u32>().ok());
+    let Some(kibibytes) = kibibytes else { bail!("the kernel does not tell the memory of a process") };
+    Ok(f64::from(kibibytes) / 1024.0)
 }
 
 /// Runs vacuum, analyze and a checkpoint, so that autovacuum and the checkpointer do not run in a turn of a contestant.

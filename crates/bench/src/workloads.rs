@@ -15,15 +15,16 @@ mod revocation;
 mod webhooks;
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use tokio::process::Command;
 
-use crate::arena::{Arena, Server, tidy};
+use crate::arena::{self, Arena, Server, tidy};
 use crate::load::{self, Load, TO_THE_END};
 use crate::ours::Ours;
 use crate::requests::Walk;
@@ -31,6 +32,9 @@ use crate::results::Results;
 use crate::scale::Scale;
 use crate::seed::copy;
 use crate::stock;
+
+/// How often the memory of a command is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Names of workloads on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,10 +116,25 @@ async fn warm_up(address: SocketAddr, key: &str, count: usize) -> anyhow::Result
 
 /// Runs a command of the service's binary. Returns how long it took.
 async fn identityd(arguments: &[&str]) -> anyhow::Result<Duration> {
+    Ok(identityd_watched(arguments).await?.0)
+}
+
+/// The same, with the maximum of its resident memory in MiB.
+async fn identityd_watched(arguments: &[&str]) -> anyhow::Result<(Duration, f64)> {
     let program = std::env::current_exe()?.with_file_name("identityd");
     let started = Instant::now();
-    let output = Command::new(&program).args(arguments).output().await?;
+    let child =
+        Command::new(&program).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let process = child.id().context("a command has no process")?;
+    let (mut peak, mut ended) = (0.0, std::pin::pin!(child.wait_with_output()));
+    let output = loop {
+        tokio::select! {
+            output = &mut ended => break output?,
+            // When it has ended, its memory is gone.
+            () = tokio::time::sleep(LOOK_AGAIN) => peak = arena::peak(process).unwrap_or(peak),
+        }
+    };
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "identityd {arguments:?} failed: {complaint}");
-    Ok(started.elapsed())
+    Ok((started.elapsed(), peak))
 }

@@ -48,7 +48,7 @@ impl Handle {
 
     /// Whether the handle is reserved, so that no identity can have it: names of infrastructure, and of the product
     /// itself. Hyphens are ignored, so `sup-port` is reserved like `support`.
-    pub fn is_reserved(&self) -> bool {
+    pub(crate) fn is_reserved(&self) -> bool {
         let bare: String = self.0.chars().filter(|&character| character != '-').collect();
         RESERVED.iter().any(|group| group.contains(&bare.as_str()))
     }

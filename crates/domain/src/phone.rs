@@ -102,7 +102,7 @@ pub struct CallHandling {
 
 impl CallHandling {
     /// The name of the address that the action needs and that is missing.
-    pub fn missing_address(&self) -> Option<&'static str> {
+    pub(crate) fn missing_address(&self) -> Option<&'static str> {
         match self.incoming_call_action {
             CallAction::AutoAccept if self.client_websocket_url.is_none() => Some("client_websocket_url"),
             CallAction::Webhook if self.incoming_call_webhook_url.is_none() => {

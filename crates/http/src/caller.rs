@@ -161,7 +161,7 @@ impl FromRequestParts<App> for Admin {
 
 impl Caller {
     /// Whether the key is an admin's.
-    pub fn is_admin(&self) -> bool {
+    pub(crate) fn is_admin(&self) -> bool {
         self.key.scope == KeyScope::Admin
     }
 
@@ -264,7 +264,7 @@ impl Caller {
     }
 
     /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).
-    pub async fn find_own(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
+    pub(crate) async fn find_own(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
             Ok(found)
@@ -274,7 +274,7 @@ impl Caller {
     }
 
     /// Refuses agents. `what` names the action in the error text.
-    pub fn admins_only(&self, what: &str) -> Result<(), ApiError> {
+    pub(crate) fn admins_only(&self, what: &str) -> Result<(), ApiError> {
         if self.is_admin() {
             Ok(())
         } else {
@@ -297,6 +297,6 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
 }
 
 /// A segment of the path that must be a UUID. Contract, section 0.3.
-pub fn uuid_segment(name: &str, text: &str) -> Result<Uuid, ApiError> {
+pub(crate) fn uuid_segment(name: &str, text: &str) -> Result<Uuid, ApiError> {
     text.parse().map_err(|_| ApiError::invalid(vec![Fault::path(name, text)]))
 }

@@ -137,7 +137,7 @@ impl ApiError {
     }
 
     /// A dedicated iMessage number is asked for, and there is none (D24).
-    pub fn imessage_inventory_pending(number_type: &str) -> Self {
+    pub(crate) fn imessage_inventory_pending(number_type: &str) -> Self {
         const RETRY_AFTER_SECONDS: u32 = 3600;
         let code = Code::ImessageInventoryPending;
         let detail = json!({
@@ -166,7 +166,7 @@ impl ApiError {
     }
 
     /// `as_of` names a moment that has not passed yet.
-    pub fn moment_to_come() -> Self {
+    pub(crate) fn moment_to_come() -> Self {
         let complaint = Complaint::new("datetime_past", "Input should be in the past");
         Self::invalid(vec![Fault::parameter("as_of", complaint)])
     }
@@ -256,12 +256,12 @@ impl ApiError {
     }
 
     /// The key or its organization has sent more requests a minute than it may (D13).
-    pub fn too_many_requests(seconds: u32) -> Self {
+    pub(crate) fn too_many_requests(seconds: u32) -> Self {
         Self::new(Code::RateLimited, "Too many requests, please retry later").retry_after(seconds)
     }
 
     /// The address has presented too many invalid keys.
-    pub fn too_many_refused_keys(seconds: u32) -> Self {
+    pub(crate) fn too_many_refused_keys(seconds: u32) -> Self {
         let detail = "Too many invalid API keys from this address, please retry later";
         Self::new(Code::RateLimited, detail).retry_after(seconds)
     }
@@ -279,7 +279,7 @@ impl ApiError {
     }
 
     /// The key has tried to open the vault too often.
-    pub fn too_many_vault_attempts(seconds: u32) -> Self {
+    pub(crate) fn too_many_vault_attempts(seconds: u32) -> Self {
         let detail = "Too many attempts to open the vault with this API key, please retry later";
         Self::new(Code::RateLimited, detail).retry_after(seconds)
     }

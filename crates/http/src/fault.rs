@@ -74,7 +74,7 @@ impl Fault {
     }
 
     /// A header with an invalid value.
-    pub fn malformed_header(name: &str, message: &str) -> Self {
+    pub(crate) fn malformed_header(name: &str, message: &str) -> Self {
         Complaint::new("value_error", message).about(steps(["header", name]), Value::Null)
     }
 }

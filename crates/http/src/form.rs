@@ -241,7 +241,7 @@ impl Form {
     }
 
     /// Fields other than these are faults (D16: only where the contract says so).
-    pub fn forbid_others(&mut self, known: &[&str], message: &str) {
+    pub(crate) fn forbid_others(&mut self, known: &[&str], message: &str) {
         if let Some(shape) = &mut self.shape {
             shape.is_closed = true;
         }
@@ -265,7 +265,7 @@ impl Form {
     }
 
     /// If a field has this value, another one must be null or absent.
-    pub fn excludes(&mut self, (field, value): (&str, &str), other: &str, message: &str) {
+    pub(crate) fn excludes(&mut self, (field, value): (&str, &str), other: &str, message: &str) {
         if let Some(shape) = &mut self.shape {
             shape.rule(field, value, &json!({ "properties": { other: { "type": "null" } } }));
         }

@@ -7,19 +7,34 @@ use std::marker::PhantomData;
 
 use axum::extract::{FromRequestParts, RawQuery};
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
+use utoipa::PartialSchema;
+use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault, MAX_FAULTS, echo, steps};
 use crate::form::insert;
-use crate::form::reader::{Reader, without_nul};
+use crate::form::reader::{Reader, read_choice, read_uuid, schema_of, without_nul};
 
 /// A type that is read from a query.
-pub(crate) trait ReadQuery {
+pub(crate) trait ReadQuery: Sized {
+    /// Reads every parameter.
+    fn read(parameters: &mut Parameters) -> Self;
+}
+
+/// A query whose parameters are known. If reading it needs more than the query, its handler reads it.
+pub(crate) trait DescribeQuery {
     /// Asks for every parameter for which reading asks.
     fn describe(parameters: &mut Parameters);
+}
+
+impl<T: ReadQuery> DescribeQuery for T {
+    fn describe(parameters: &mut Parameters) {
+        T::read(parameters);
+    }
 }
 
 /// A query that is not read into a `T` yet.
@@ -39,6 +54,16 @@ impl<T> Query<T> {
     /// The parameters, not read yet.
     pub(crate) fn parameters(&self) -> Parameters {
         Parameters::parse(self.0.as_deref())
+    }
+}
+
+impl<T: ReadQuery> Query<T> {
+    /// Reads the parameters, and reports all faults.
+    pub(crate) fn read(&self) -> Result<T, ApiError> {
+        let mut parameters = self.parameters();
+        let value = T::read(&mut parameters);
+        parameters.finish()?;
+        Ok(value)
     }
 }
 
@@ -70,7 +95,7 @@ impl Parameters {
     }
 
     /// Every parameter that `T` asks for, as the OpenAPI document has them.
-    pub(crate) fn described<T: ReadQuery>() -> Vec<Value> {
+    pub(crate) fn described<T: DescribeQuery>() -> Vec<Value> {
         let mut parameters = Self { described: Some(vec![]), ..Self::default() };
         T::describe(&mut parameters);
         parameters.described.unwrap_or_default()
@@ -229,6 +254,22 @@ pub(crate) fn text() -> impl Reader<str, String> {
         |text: &str| without_nul(text).map(str::to_owned),
         || json!({ "type": "string", "pattern": "^[^\\u0000]*$" }),
     )
+}
+
+/// A UUID.
+pub(crate) fn id() -> impl Reader<str, Uuid> {
+    (|text: &str| read_uuid(&text.into()), || json!({ "type": "string", "format": "uuid" }))
+}
+
+/// True or false.
+pub(crate) fn flag() -> impl Reader<str, bool> {
+    let complaint = || Complaint::new("bool_parsing", "Input should be true or false");
+    (move |text: &str| text.parse().map_err(|_| complaint()), || json!({ "type": "boolean" }))
+}
+
+/// One of the values of an enum.
+pub(crate) fn choice<T: DeserializeOwned + PartialSchema>() -> impl Reader<str, T> {
+    (|text: &str| read_choice(&text.into()), schema_of::<T>)
 }
 
 /// A cursor, which `open` reads.

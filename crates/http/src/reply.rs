@@ -11,6 +11,7 @@ use identity_log::{Committed, Made};
 use identity_projections::identities::{self, IdentityBody, Row, Viewer};
 use identity_projections::past;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use sqlx::pool::MaybePoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use uuid::Uuid;
@@ -107,6 +108,17 @@ impl Answer {
         let body = found.body();
         let tag = Revision::from(found).tag_of(&body);
         Self::text(status, body).with_tag(Some(tag))
+    }
+
+    /// The same answer with a text that is shown once, in place of the message to a repetition. Without a message there is
+    /// no such text, and the answer stays as it is.
+    pub(crate) fn revealing(self, member: &str, text: &str) -> Result<Self, ApiError> {
+        let mut body: Map<String, Value> = serde_json::from_str(&self.body)?;
+        if body.remove("message").is_none() {
+            return Ok(self);
+        }
+        body.insert(member.to_owned(), text.into());
+        Self::json(self.status, &body)
     }
 
     /// The same answer with this tag.
@@ -213,10 +225,13 @@ fn without_history() -> ApiError {
 }
 
 /// Composes the answer to a write.
-#[async_trait]
 pub(crate) trait Reply: Send + Sync + 'static {
     /// Composes the answer to the write `committed`.
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError>;
+    fn compose(
+        &self,
+        source: Source<'_>,
+        committed: &Committed,
+    ) -> impl Future<Output = Result<Answer, ApiError>> + Send;
 
     /// Adds what only the first answer has, and no answer to a repetition: the text of a new key.
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
@@ -228,7 +243,6 @@ pub(crate) trait Reply: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Done;
 
-#[async_trait]
 impl Reply for Done {
     async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
         Ok(Answer::nothing())

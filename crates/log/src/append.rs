@@ -129,7 +129,7 @@ pub struct Committed {
 
 impl Committed {
     /// The events of the command, and those of other aggregates that follow, in order.
-    pub fn all_events(&self) -> impl Iterator<Item = &Recorded> {
+    pub(crate) fn all_events(&self) -> impl Iterator<Item = &Recorded> {
         self.events.iter().chain(&self.further)
     }
 }

@@ -165,7 +165,7 @@ impl Primary {
     }
 
     /// Completes when the database has been silent for longer than the time limit, now or at any time since this was called.
-    pub async fn falls_silent(&self) -> Silent {
+    async fn falls_silent(&self) -> Silent {
         let began = Instant::now();
         let is_silent = |silent: &bool| *silent;
         let is_hopeless = move |before: &Option<Instant>| before.is_some_and(|before| began <= before);

@@ -15,8 +15,8 @@
 //! # Invariants, as absences
 //! - No read model folds events of two aggregates. Queries join where aggregates meet (a viewer that was deleted, a
 //!   key whose identity was deleted).
-//! - No row of a read model is computed except by its fold. Live writes, rebuilds and reads of the past call the same
-//!   fold.
+//! - No row of a read model is computed except by its fold. Live writes, rebuilds, reads of the past and the answers to
+//!   grants call the same fold.
 //! - No read model lags: its rows are written in the transaction of the events.
 //!
 //! # How to add a read model

@@ -105,7 +105,7 @@ pub(crate) async fn holder(executor: impl PgExecutor<'_>, name: &str) -> Result<
 }
 
 /// Updates the phase and progress of a job.
-pub async fn note_progress(
+pub(crate) async fn note_progress(
     executor: impl PgExecutor<'_>,
     name: &str,
     phase: &str,
@@ -143,7 +143,7 @@ pub(crate) async fn note_ready(
 }
 
 /// Records the result of a verification.
-pub async fn note_verified(
+pub(crate) async fn note_verified(
     executor: impl PgExecutor<'_>,
     name: &str,
     position: i64,

@@ -229,6 +229,27 @@ fn insert(changes: &HashMap<Uuid, Changes>, writes: &mut Writes) -> Result<(), R
     columns::put::<TableAccessRow<'_>, _>(VisibilityRows::NAME, &new.collect::<Result<Vec<_>, _>>()?, writes)
 }
 
+/// The access row that a grant has made, as JSON text, and then all rows of its target with commas between them, of which
+/// the new row is the last, as in the answers to queries. `before` is the rows before the grant. `None` if the event is no
+/// grant.
+pub fn granted(
+    recorded: &Recorded,
+    target: Uuid,
+    before: &str,
+) -> Result<Option<(String, String)>, serde_json::Error> {
+    let (row, kept) = match VisibilityRows::effect(recorded) {
+        Effect::Put(_, row) => (row, before),
+        Effect::Replace(mut rows) => match (rows.pop(), rows.is_empty()) {
+            (Some((_, row)), true) => (row, ""),
+            _ => return Ok(None),
+        },
+        Effect::Remove(_) | Effect::Nothing => return Ok(None),
+    };
+    let document = row.document(target)?;
+    let all = if kept.is_empty() { document.clone() } else { format!("{kept},{document}") };
+    Ok(Some((document, all)))
+}
+
 /// The JSON texts of the access rows of a target, oldest first. Rows that name a deleted viewer are left out (D26).
 pub async fn list(executor: impl PgExecutor<'_>, target: Uuid) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(

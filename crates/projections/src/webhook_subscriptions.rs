@@ -114,7 +114,7 @@ fn context_text(config: ContextConfig) -> String {
 }
 
 /// The wire name of a kind of owner.
-pub const fn kind_name(kind: OwnerKind) -> &'static str {
+const fn kind_name(kind: OwnerKind) -> &'static str {
     match kind {
         OwnerKind::Mailbox => "mailbox",
         OwnerKind::PhoneNumber => "phone_number",

@@ -18,6 +18,7 @@ mod numbers;
 mod openapi;
 mod org;
 pub(crate) mod output;
+mod postgres;
 mod progress;
 mod projections;
 mod restore;
@@ -133,6 +134,9 @@ enum Command {
     Backup(backup::BackupFlags),
     /// Write a backup into an empty database or a new data directory
     Restore(restore::RestoreFlags),
+    /// The private Postgres: move it to another major version
+    #[command(subcommand)]
+    Postgres(postgres::Command),
     /// Check the database, and the settings of serve
     Doctor {
         #[command(flatten)]
@@ -194,6 +198,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(command, &installation, output).await,
         Command::Backup(flags) => backup::run(flags, &installation, output).await,
         Command::Restore(flags) => restore::run(flags, &installation, output).await,
+        Command::Postgres(command) => postgres::run(command, &installation, output).await,
         Command::Doctor { flags } => {
             doctor::run(&ServeSettings::resolve(*flags, file)?, &installation, output).await
         }

@@ -190,7 +190,8 @@ async fn open_private(data_dir: &Path, stop: Stop) -> anyhow::Result<PrivatePost
     spawn_blocking(move || PrivatePostgres::open_until(&data_dir, stop)).await?
 }
 
-fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
+/// Fails if this data directory has no private Postgres.
+pub fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
     ensure!(
         !PrivatePostgres::is_missing(data_dir),
         "there is no database in {}: name the folder of one with --data-dir, or its URL with --database-url; \

@@ -94,7 +94,7 @@ const AREA_CODES: [(&str, &[u16]); 51] = [
 
 /// Loads all of them into an empty pool, and leaves any other pool as it is. So an operator who has loaded numbers
 /// before the first start gets only those.
-pub async fn load_into_empty_pool(pool: &PgPool) -> anyhow::Result<()> {
+pub(crate) async fn load_into_empty_pool(pool: &PgPool) -> anyhow::Result<()> {
     let mut transaction = pool.begin().await?;
     if !is_empty(&mut transaction).await? {
         return Ok(());

@@ -200,7 +200,7 @@ impl Seen {
         let read_models = ReadModels::default();
         for table in tables() {
             if let Some(entry) = self.read_models.iter().find(|entry| entry.name == table.name()) {
-                read_models.set(table.as_ref(), entry, self.head);
+                read_models.set(table.as_ref(), entry);
             }
         }
         read_models.register(registry);
@@ -266,7 +266,7 @@ type Gauges = Family<ReadModel, Gauge>;
 /// The gauges of read models.
 #[derive(Default)]
 struct ReadModels {
-    lag: Gauges,
+    outdated: Gauges,
     version: Gauges,
     wanted_version: Gauges,
     job_running: Gauges,
@@ -280,16 +280,13 @@ struct ReadModels {
 }
 
 impl ReadModels {
-    fn set(&self, table: &dyn Table, entry: &Entry, head: i64) {
+    fn set(&self, table: &dyn Table, entry: &Entry) {
         let label = ReadModel { read_model: table.name() };
         let set = |gauges: &Gauges, value: i64| {
             gauges.get_or_create(&label).set(value);
         };
         let seconds = |moment: Option<time::OffsetDateTime>| moment.map(time::OffsetDateTime::unix_timestamp);
-        // A live table is written in the transaction of its events, so it is at the head. A table that is missing, or
-        // of another version than this software, has to read the whole log.
-        let is_current = entry.is_there && entry.version == table.version();
-        set(&self.lag, if is_current { 0 } else { head });
+        set(&self.outdated, (!entry.is_there || entry.version != table.version()).into());
         set(&self.version, entry.version.into());
         set(&self.wanted_version, table.version().into());
         set(&self.job_running, entry.job_runs.into());
@@ -316,7 +313,11 @@ impl ReadModels {
     fn register(self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("read_model");
         let gauges = [
-            ("lag_events", "Events that what clients read does not contain yet", self.lag),
+            (
+                "outdated",
+                "Whether the live table is missing, or of another version than the software's",
+                self.outdated,
+            ),
             ("version", "The version of the fold that built the live table", self.version),
             ("wanted_version", "The version of the fold in this software", self.wanted_version),
             ("job_running", "Whether a rebuild is at work, in any process", self.job_running),

@@ -12,12 +12,16 @@ mod account;
 mod binaries;
 mod cluster;
 mod home;
+mod leftovers;
 mod locks;
 mod server;
 mod socket;
+mod space;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod tool;
+pub mod upgrade;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -61,6 +65,11 @@ impl PrivatePostgres {
     /// process uses it. From then on [`close`](Self::close) has a time limit as well.
     pub fn open_until(data_dir: &Path, stop: Stop) -> anyhow::Result<Self> {
         let home = Home::of(data_dir)?;
+        leftovers::remove_abandoned(data_dir, &home, &stop);
+        Self::open_home(home, stop)
+    }
+
+    fn open_home(home: Home, stop: Stop) -> anyhow::Result<Self> {
         let starter = locks::starter(&home, || stop.is_told())?;
         let starter = starter.context("told to stop while another process started Postgres")?;
         // Taken before the server starts: if this process dies half-way, the next one finds the same picture as after
@@ -70,7 +79,12 @@ impl PrivatePostgres {
         let outcome = this.server.ensure_running(&starter, &this.stop);
         drop(starter);
         match outcome {
-            Ok(()) => Ok(this),
+            Ok(is_first) => {
+                if is_first {
+                    binaries::warn_of_newer(cluster::major(this.server.home())?);
+                }
+                Ok(this)
+            }
             Err(error) => this.give_back().and(Err(error)),
         }
     }
@@ -82,7 +96,8 @@ impl PrivatePostgres {
         let is_missing = |path: &Path| {
             std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
-        is_missing(&home) || (home.is_dir() && is_missing(&home.join(CLUSTER)))
+        let has_none = || is_missing(&home.join(CLUSTER)) && !swap::is_begun(&home);
+        is_missing(&home) || (home.is_dir() && has_none())
     }
 
     /// Where the database is, as a `postgres://` URL over the Unix socket. The role is the one that owns the tables.

@@ -184,7 +184,7 @@ impl Service {
     }
 
     /// Whether the API is served over TLS.
-    pub fn speaks_tls(&self) -> bool {
+    fn speaks_tls(&self) -> bool {
         self.tls.is_some()
     }
 

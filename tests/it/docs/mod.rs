@@ -3,6 +3,7 @@
 mod browser;
 mod citations;
 mod imports;
+mod invariants;
 mod links;
 mod page;
 mod repository;

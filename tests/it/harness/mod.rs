@@ -54,7 +54,7 @@ pub(crate) fn wait<F: Future>(work: F) -> F::Output {
 }
 
 /// How long a test waits for a state before it fails. Far more than a slow machine needs.
-const TEST_TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Waits until `reached` returns true, and fails the test after a minute.
 #[track_caller]

@@ -192,6 +192,7 @@ async fn version(connection: &mut PgConnection) -> i32 {
 
 /// The Postgres of `IDENTITYD_TEST_DATABASE_URL`, whose user may create databases, or a private Postgres without that
 /// variable. Every run rebuilds the templates, so two runs cannot share one Postgres.
+#[expect(clippy::disallowed_methods, reason = "a setting of the tests, and not of the service")]
 fn given_or_private() -> (String, Option<Supervisor>) {
     if let Some(url) = std::env::var_os("IDENTITYD_TEST_DATABASE_URL") {
         return (url.into_string().expect("IDENTITYD_TEST_DATABASE_URL is UTF-8"), None);

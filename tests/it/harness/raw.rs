@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::{Answer, joined};
 use super::caller::Caller;
@@ -122,9 +122,11 @@ impl Line {
     /// Receives until this text has come. Bytes behind it may be included.
     pub(crate) fn receive_until(&mut self, text: &str) -> String {
         let (mut received, mut piece) = (String::new(), [0; 16 * 1024]);
+        // Heartbeats of a stream come for ever.
+        let given_up = Instant::now() + SOCKET_TIMEOUT;
         while !received.contains(text) {
             let count = self.stream.read(&mut piece).unwrap();
-            assert!(count > 0, "closed before {text}: {received}");
+            assert!(count > 0 && Instant::now() < given_up, "closed, or too late, before {text}: {received}");
             received.push_str(&String::from_utf8_lossy(&piece[..count]));
         }
         received

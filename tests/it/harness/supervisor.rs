@@ -90,6 +90,7 @@ fn command() -> Command {
 }
 
 /// The folder of the server binaries: on the path, or else the newest of Debian, which are not on the path.
+#[expect(clippy::disallowed_methods, reason = "programs are looked up where a shell would look")]
 fn installed_binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&on_path).collect();

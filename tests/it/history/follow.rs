@@ -4,13 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, World};
+use crate::harness::{Caller, TEST_TIMEOUT, World};
 
 /// A client that follows. It remembers the id of the last event between two connections.
 #[derive(Default)]
@@ -35,7 +35,10 @@ impl Follower {
     /// Reads one event. Returns `false` at the end of the stream.
     fn take(&mut self, stream: &mut BufReader<Response>) -> bool {
         let mut id = None;
+        // Heartbeats come for ever.
+        let given_up = Instant::now() + TEST_TIMEOUT;
         loop {
+            assert!(Instant::now() < given_up, "gave up waiting for an event");
             let mut line = String::new();
             if stream.read_line(&mut line).unwrap() == 0 {
                 return false;

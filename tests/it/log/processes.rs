@@ -76,6 +76,7 @@ async fn follow(pool: &PgPool, mut news: watch::Receiver<Head>, count: usize) ->
 
 /// The other process of the test below. It is no test itself.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the parent process passes it on")]
 fn appends_when_told_where() {
     let (Some(url), Some(shared)) = (std::env::var_os(APPEND_TO), std::env::var_os(SHARED)) else { return };
     let options: PgConnectOptions = url.to_str().unwrap().parse().unwrap();

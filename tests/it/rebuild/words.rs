@@ -44,7 +44,7 @@ pub(super) async fn rebuild(
     name: &str,
     settings: Settings,
 ) -> Result<Report, JobError> {
-    rebuild::rebuild(options, table(name), settings, &nowhere_yet()).await
+    rebuild::rebuild_until(options, table(name), settings, &nowhere_yet(), std::future::pending()).await
 }
 
 impl World {

@@ -119,7 +119,8 @@ pub(super) async fn rebuild(pool: &PgPool, workers: usize) -> anyhow::Result<Rou
     let settings = Settings { workers, cut_over: true };
     let started = Instant::now();
     let options = identity_log::connect_options(pool);
-    let report = rebuild::rebuild(&options, Arc::clone(&table), settings, &progress).await?;
+    let never = std::future::pending();
+    let report = rebuild::rebuild_until(&options, Arc::clone(&table), settings, &progress, never).await?;
     Ok(Round::work(usize::try_from(report.events)?, started.elapsed()))
 }
 

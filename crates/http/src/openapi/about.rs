@@ -9,7 +9,7 @@ use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
 use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{DescribeQuery, Parameters, Query};
 
 /// The description of an operation, as far as it follows from the signature of its handler.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ describe! {
     }
     // The path of the operation names its segments.
     Segments<T> where T: Sized, |about| { about.codes.push(Code::NotFound) }
-    Query<T> where T: ReadQuery, |about| {
+    Query<T> where T: DescribeQuery, |about| {
         about.parameters.extend(Parameters::described::<T>());
         about.codes.push(Code::ValidationFailed);
     }

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
+use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_domain::{Command, Event, identity};
 use identity_log::{Committed, ids};
 use identity_projections::identities::IdentityBody;
-use identity_projections::visibility::{self, AccessDocument, AccessRow};
+use identity_projections::visibility::{self, AccessDocument};
 use uuid::Uuid;
 
 use super::json_text;
@@ -91,60 +90,23 @@ struct Granted {
     before: Arc<IdentityBody>,
 }
 
-#[async_trait]
 impl Reply for Granted {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let Some(row) = new_row(committed) else {
+        let granted = committed.events.first().map(|event| {
+            let before = &self.before.access;
+            visibility::granted(event, self.target.id, before)
+        });
+        let Some((document, access)) = granted.transpose()?.flatten() else {
             // A grant without an event means that everybody may see the identity already. Then the wildcard row is its
             // only access row.
             let access = self.target.found(source, committed).await?.access;
             return Ok(Answer::text(StatusCode::CREATED, access));
         };
-        let document = row.document(self.target.id)?;
-        let shown = self.after(committed)?.map(|shown| shown.with_row(&row, &document));
+        // The rows are all rows only if nobody else has changed the identity since they were read.
+        let row = made(committed).filter(|row| row.version == self.before.version + 1);
+        let shown = row.map(|row| NewBody::with_access(row, access)).transpose()?;
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
     }
-}
-
-impl Granted {
-    /// The identity after the grant, with the access rows from before, if nobody else has changed it since it was read.
-    fn after(&self, committed: &Committed) -> Result<Option<NewBody>, ApiError> {
-        match made(committed).filter(|row| row.version == self.before.version + 1) {
-            Some(row) => NewBody::with_access(row, self.before.access.clone()).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-impl NewBody {
-    /// Adds the newest access row. The wildcard row replaces all others.
-    fn with_row(mut self, row: &AccessRow, document: &str) -> Self {
-        let access = &mut self.found.access;
-        if row.viewer_id.is_none() {
-            access.clear();
-        } else if !access.is_empty() {
-            access.push(',');
-        }
-        access.push_str(document);
-        self
-    }
-}
-
-fn new_row(committed: &Committed) -> Option<AccessRow> {
-    let recorded = committed.events.first()?;
-    let (access_id, viewer_id) = match &recorded.event {
-        Event::Identity(identity::Event::VisibilityGranted { grant }) => {
-            (grant.access_id, Some(grant.viewer_identity_id))
-        }
-        Event::Identity(identity::Event::VisibilityOpened { access_id }) => (*access_id, None),
-        _ => return None,
-    };
-    Some(AccessRow {
-        access_id,
-        viewer_id,
-        organization_id: recorded.organization_id.clone(),
-        created_at: recorded.recorded_at,
-    })
 }
 
 /// Revoke access to an identity

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
@@ -11,7 +10,6 @@ use identity_log::{Committed, Made, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -107,7 +105,6 @@ struct KeyReply {
     status: StatusCode,
 }
 
-#[async_trait]
 impl Reply for KeyReply {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
@@ -121,9 +118,7 @@ impl Reply for KeyReply {
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
-        let mut body: Value = serde_json::from_str(answer.body())?;
-        let record = body.get_mut("record").map(Value::take);
-        Answer::json(self.status, &json!({ "api_key": self.secret.key_text(self.id), "record": record }))
+        answer.revealing("api_key", &self.secret.key_text(self.id))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::fault::Complaint;
 use crate::headers::IfNoneMatch;
-use crate::parameters::{Parameters, Query, ReadQuery, cursor, limit, text};
+use crate::parameters::{DescribeQuery, Parameters, Query, cursor, limit, text};
 
 /// How many identities a page has by default.
 const DEFAULT_LIMIT: u32 = 50;
@@ -48,7 +48,7 @@ pub(crate) async fn list_directory(
 #[derive(Debug)]
 pub(crate) struct DirectoryQuery;
 
-impl ReadQuery for DirectoryQuery {
+impl DescribeQuery for DirectoryQuery {
     fn describe(parameters: &mut Parameters) {
         DirectoryRequest::read(parameters, |_| None);
     }

@@ -4,7 +4,6 @@ mod list;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::Command;
@@ -21,7 +20,7 @@ use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{DescribeQuery, Parameters, Query};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
 
@@ -70,7 +69,6 @@ async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, A
 /// Answers with the new identity.
 struct Created;
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let row =
@@ -103,7 +101,7 @@ pub(crate) async fn list_identities(
 #[derive(Debug)]
 pub(crate) struct ListQuery;
 
-impl ReadQuery for ListQuery {
+impl DescribeQuery for ListQuery {
     fn describe(parameters: &mut Parameters) {
         list::Filters::read(parameters, |_| None);
         past::moment_of_list(parameters);
@@ -174,7 +172,6 @@ struct Updated {
     before: Arc<IdentityBody>,
 }
 
-#[async_trait]
 impl Reply for Updated {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         // If the access rows name viewers, one of these may have been deleted meanwhile. Then the identity is read

@@ -2,7 +2,6 @@
 //!
 //! This is the call handling of the identity's phone number. `/phone/numbers/{id}` shows and changes the same.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -11,21 +10,20 @@ use identity_log::Committed;
 use identity_projections::bodies::IncomingCalls;
 use identity_projections::document::PhoneNumber;
 use identity_projections::identities::{self, Row};
-use serde_json::json;
 use uuid::Uuid;
 
+use super::owned;
 use super::phone_forms::{CALL_ACTION, call_change};
 use crate::caller::{AppSettings, Caller};
 use crate::code::Code;
 use crate::conditional::unless_current;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
-use crate::form::reader::{Reader, choice, uuid};
+use crate::form::reader::{choice, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{Parameters, Query, ReadQuery, id};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source, Subject};
 
 /// Get what happens to incoming calls
 ///
@@ -38,9 +36,7 @@ pub(crate) async fn get_incoming_call_action(
     query: Query<OwnerQuery>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let wanted = OwnerQuery::read(&mut parameters);
-    parameters.finish()?;
+    let OwnerQuery(wanted) = query.read()?;
     let missing = || Fault::parameter(OWNER, Complaint::new("missing", "Parameter required"));
     let (owner, phone) = find(&caller, wanted, missing).await?;
     let body = serde_json::to_string(&of(phone))?;
@@ -62,9 +58,13 @@ pub(crate) async fn set_incoming_call_action(
     let missing = || Fault::value(OWNER, "Field required with an admin's API key");
     let (owner, phone) = find(&caller, wanted, missing).await?;
     let expected = expected_version(&headers, &owner)?;
-    let reply = Changed { owner: caller.subject(owner.document.id) };
+    let owner_id = owner.document.id;
+    let body = |owner: Row, _: &Committed| {
+        owner.document.phone_number.map(of).ok_or_else(ApiError::phone_number_not_found)
+    };
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body };
     let command = IdentityCommand::ChangePhone(PhoneChange { phone_number_id: phone.id, ..change });
-    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
+    caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 
 const OWNER: &str = "agent_identity_id";
@@ -92,24 +92,13 @@ fn of(phone: PhoneNumber) -> IncomingCalls {
 
 /// The parameter that names the identity.
 #[derive(Debug)]
-pub(crate) struct OwnerQuery;
+pub(crate) struct OwnerQuery(Option<Uuid>);
 
 impl ReadQuery for OwnerQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        let about = "The identity; an admin's key needs it, an agent's key may omit it";
+        Self(parameters.one(OWNER, about, id()))
     }
-}
-
-impl OwnerQuery {
-    fn read(parameters: &mut Parameters) -> Option<Uuid> {
-        parameters.one(OWNER, "The identity; an admin's key needs it, an agent's key may omit it", id())
-    }
-}
-
-fn id() -> impl Reader<str, Uuid> {
-    let read =
-        |text: &str| text.parse().map_err(|_| Complaint::new("uuid_parsing", "Input should be a valid UUID"));
-    (read, || json!({ "type": "string", "format": "uuid" }))
 }
 
 /// Body of `PUT /phone/incoming-call-action`. Contract, section 10.3.
@@ -128,19 +117,5 @@ impl ReadForm for SetForm {
         let wanted = form.lenient(OWNER, about, uuid());
         let action = form.required("incoming_call_action", CALL_ACTION, choice());
         Some(Self { wanted, change: call_change(form, Some(action?)) })
-    }
-}
-
-/// Answers with the call handling.
-struct Changed {
-    owner: Subject,
-}
-
-#[async_trait]
-impl Reply for Changed {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed).await?;
-        let phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
-        Answer::json(StatusCode::OK, &of(phone))
     }
 }

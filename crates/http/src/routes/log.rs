@@ -49,7 +49,7 @@ pub(crate) async fn prove_inclusion(
     query: Query<InclusionQuery>,
 ) -> Result<Response, ApiError> {
     let sequence = place(&text)?;
-    let asked = read(&query, size)?;
+    let InclusionQuery { size: asked } = query.read()?;
     let signed = signed(&caller).await?;
     let size = asked.unwrap_or(signed.checkpoint.size);
     if sequence > size || size > signed.checkpoint.size {
@@ -102,7 +102,7 @@ pub(crate) async fn prove_consistency(
     Historian(caller): Historian,
     query: Query<ConsistencyQuery>,
 ) -> Result<Response, ApiError> {
-    let (from, asked) = read(&query, sizes)?;
+    let ConsistencyQuery { from, to: asked } = query.read()?;
     // If `from` is missing, `read` has refused the request already.
     let from = from.ok_or_else(ApiError::not_signed)?;
     let signed = signed(&caller).await?;
@@ -141,40 +141,33 @@ fn in_base64(hashes: &[Hash]) -> Vec<String> {
 
 /// The parameters of an inclusion proof.
 #[derive(Debug)]
-pub(crate) struct InclusionQuery;
-
-impl ReadQuery for InclusionQuery {
-    fn describe(parameters: &mut Parameters) {
-        size(parameters);
-    }
+pub(crate) struct InclusionQuery {
+    size: Option<u64>,
 }
 
-fn size(parameters: &mut Parameters) -> Option<u64> {
-    parameters.number("size", "The size of the tree; the last checkpoint's if absent", false)
+impl ReadQuery for InclusionQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        parameters.keep(&["size"]);
+        Self {
+            size: parameters.number("size", "The size of the tree; the last checkpoint's if absent", false),
+        }
+    }
 }
 
 /// The parameters of a consistency proof.
 #[derive(Debug)]
-pub(crate) struct ConsistencyQuery;
+pub(crate) struct ConsistencyQuery {
+    from: Option<u64>,
+    to: Option<u64>,
+}
 
 impl ReadQuery for ConsistencyQuery {
-    fn describe(parameters: &mut Parameters) {
-        sizes(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        parameters.keep(&["from", "to"]);
+        let from = parameters.number("from", "The size of the older tree", true);
+        let about = "The size of the newer tree; the last checkpoint's if absent";
+        Self { from, to: parameters.number("to", about, false) }
     }
-}
-
-fn sizes(parameters: &mut Parameters) -> (Option<u64>, Option<u64>) {
-    let from = parameters.number("from", "The size of the older tree", true);
-    (from, parameters.number("to", "The size of the newer tree; the last checkpoint's if absent", false))
-}
-
-/// Reads the parameters of a proof. Unknown parameters have always been ignored here.
-fn read<T, V>(query: &Query<T>, read: fn(&mut Parameters) -> V) -> Result<V, ApiError> {
-    let mut parameters = query.parameters();
-    let value = read(&mut parameters);
-    parameters.keep(&[]);
-    parameters.finish()?;
-    Ok(value)
 }
 
 /// Reads the sequence of an event, which is a segment of the path.

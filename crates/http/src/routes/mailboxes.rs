@@ -1,6 +1,5 @@
 //! Mailboxes, which are created and destroyed through identities only. Contract, sections 1.2 and 8.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -19,7 +18,6 @@ use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::html::text_of;
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source, Subject};
 use crate::revision::Revision;
 
 /// List mailboxes
@@ -82,7 +80,12 @@ pub(crate) async fn update_mailbox(
     let expected = expected_version(&headers, &owner)?;
     let command = IdentityCommand::Update(Box::new(update));
     let id = owner.document.id;
-    let reply = Changed { owner: caller.subject(id) };
+    let body = |mut owner: Row, committed: &Committed| {
+        owner.document.mailbox.filter_mode_change_notice =
+            filter_mode_change_notice(committed, Channel::Mail);
+        Ok(FullMailbox::from(owner))
+    };
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
@@ -131,20 +134,5 @@ fn read_signature(form: &mut Form) -> SignatureChange {
         html,
         text: text.or_else(|| derived.map(|text| Some(text).filter(|text| !text.is_empty()))),
         is_enabled: form.optional("signature_enabled", about, boolean()),
-    }
-}
-
-/// Answers with the mailbox.
-struct Changed {
-    owner: Subject,
-}
-
-#[async_trait]
-impl Reply for Changed {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let mut owner = self.owner.row(source, committed).await?;
-        owner.document.mailbox.filter_mode_change_notice =
-            filter_mode_change_notice(committed, Channel::Mail);
-        Answer::json(StatusCode::OK, &FullMailbox::from(owner))
     }
 }

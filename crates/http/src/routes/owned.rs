@@ -1,14 +1,19 @@
-//! Lists of tunnels and mailboxes, newest first. An agent sees its own.
+//! What belongs to an identity and is stored with it: lists of tunnels and mailboxes, newest first, and answers to
+//! writes. An agent sees its own.
 
+use axum::http::StatusCode;
 use axum::response::Response;
+use identity_log::Committed;
 use identity_projections::identities::listing::{self, Place};
 use identity_projections::identities::{Row, Viewer};
+use serde::Serialize;
 use sqlx::PgPool;
 
 use super::interruption::Interruption;
 use super::pieces::{self, Pieces};
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
+use crate::reply::{Answer, Reply, Source, Subject};
 
 /// How a list is written: the text before and after its entries, and the entry of each identity.
 #[derive(Debug, Clone, Copy)]
@@ -55,5 +60,19 @@ impl Pieces for List {
         }
         body.push_str(if is_last { form.behind } else { "" });
         Ok(is_last)
+    }
+}
+
+/// Answers with what belongs to an identity. `body` makes the body from the identity's row after the write.
+pub(super) struct Part<B> {
+    pub(super) status: StatusCode,
+    pub(super) owner: Subject,
+    pub(super) body: fn(Row, &Committed) -> Result<B, ApiError>,
+}
+
+impl<B: Serialize + 'static> Reply for Part<B> {
+    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+        let owner = self.owner.row(source, committed).await?;
+        Answer::json(self.status, &(self.body)(owner, committed)?)
     }
 }

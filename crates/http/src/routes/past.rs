@@ -20,7 +20,7 @@ use crate::caller::{Caller, Historian, KeyCheck};
 use crate::error::ApiError;
 use crate::fault::Complaint;
 use crate::form::reader::Reader;
-use crate::parameters::{Parameters, ReadQuery, moment, read_moment};
+use crate::parameters::{DescribeQuery, Parameters, moment, read_moment};
 
 /// The parameter `as_of` of one identity.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub(crate) enum AsOf {
     Sequence(i64),
 }
 
-impl ReadQuery for AsOf {
+impl DescribeQuery for AsOf {
     fn describe(parameters: &mut Parameters) {
         Self::read(parameters);
     }

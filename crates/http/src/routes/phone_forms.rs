@@ -2,8 +2,7 @@
 
 use identity_domain::identity::{PhoneChange, PhoneOrder};
 use identity_domain::phone::{
-    CallAction, CallHandling, ForwardingChange, ForwardingTargetType, LONGEST_SIP_URI, UsState, check_number,
-    check_sip_uri,
+    CallAction, CallHandling, ForwardingChange, LONGEST_SIP_URI, UsState, check_number, check_sip_uri,
 };
 use identity_domain::{NumberWish, url};
 use identity_log::ids;
@@ -23,7 +22,6 @@ pub(crate) const CALL_ACTION: &str = "What happens to incoming calls. `auto_acce
     `incoming_call_webhook_url`, and `forward` a `forwarding_target_type` with its target, given now or earlier; 422 \
     otherwise";
 
-const TARGET_TYPE: &str = "The kind of target for `forward`; the target of the other kind is given up";
 const TARGET_NUMBER: &str = "A phone number in E.164 to which calls are forwarded";
 const TARGET_ADDRESS: &str = "A SIP address at a public host to which calls are forwarded";
 const NEEDED: &str = "Field required by this incoming_call_action";
@@ -42,24 +40,8 @@ pub(crate) fn phone_order(form: &mut Form, nested: bool) -> PhoneOrder {
 fn ordered_calls(form: &mut Form) -> CallHandling {
     let action = "What happens to incoming calls; `auto_reject` if absent. `auto_accept` needs a `client_websocket_url`, \
         `webhook` an `incoming_call_webhook_url`, and `forward` a `forwarding_target_type`";
-    let calls = CallHandling {
-        incoming_call_action: form
-            .lenient("incoming_call_action", action, choice())
-            .unwrap_or(CallAction::AutoReject),
-        client_websocket_url: form.lenient("client_websocket_url", "A `wss://` address", url("wss")),
-        incoming_call_webhook_url: form.lenient(
-            "incoming_call_webhook_url",
-            "An `https://` address",
-            url("https"),
-        ),
-        forwarding_target_type: form.lenient(
-            "forwarding_target_type",
-            TARGET_TYPE,
-            choice::<ForwardingTargetType>(),
-        ),
-        forwarding_phone_number: form.lenient("forwarding_phone_number", TARGET_NUMBER, target_number()),
-        forwarding_sip_uri: form.lenient("forwarding_sip_uri", TARGET_ADDRESS, target_address()),
-    };
+    let action = form.lenient("incoming_call_action", action, choice());
+    let calls = read_calls(form, action, ORDER).calls_after(&CallHandling::default());
     for (action, field) in [
         ("auto_accept", "client_websocket_url"),
         ("webhook", "incoming_call_webhook_url"),
@@ -77,26 +59,31 @@ fn ordered_calls(form: &mut Form) -> CallHandling {
 
 /// Changes of how a number treats calls, and of its filter mode where that can be changed.
 pub(crate) fn call_change(form: &mut Form, action: Option<CallAction>) -> PhoneChange {
+    read_calls(form, action, CHANGE)
+}
+
+/// The texts about the two addresses and the kind of target, in the OpenAPI document.
+const ORDER: [&str; 3] = [
+    "A `wss://` address",
+    "An `https://` address",
+    "The kind of target for `forward`; the target of the other kind is given up",
+];
+
+const CHANGE: [&str; 3] = [
+    "A `wss://` address; null clears it",
+    "An `https://` address; null clears it",
+    "The kind of target for `forward`; the target of the other kind is given up. Null clears both, together with another action",
+];
+
+fn read_calls(form: &mut Form, action: Option<CallAction>, about: [&str; 3]) -> PhoneChange {
+    let [websocket, webhook, target_type] = about;
     PhoneChange {
         phone_number_id: Uuid::nil(),
         incoming_call_action: action,
-        client_websocket_url: form.nullable(
-            "client_websocket_url",
-            "A `wss://` address; null clears it",
-            url("wss"),
-        ),
-        incoming_call_webhook_url: form.nullable(
-            "incoming_call_webhook_url",
-            "An `https://` address; null clears it",
-            url("https"),
-        ),
+        client_websocket_url: form.nullable("client_websocket_url", websocket, url("wss")),
+        incoming_call_webhook_url: form.nullable("incoming_call_webhook_url", webhook, url("https")),
         forwarding: ForwardingChange {
-            target_type: form.nullable(
-                "forwarding_target_type",
-                "The kind of target for `forward`; the target of the other kind is given up. Null clears both, together with \
-                    another action",
-                choice(),
-            ),
+            target_type: form.nullable("forwarding_target_type", target_type, choice()),
             phone_number: form.nullable("forwarding_phone_number", TARGET_NUMBER, target_number()),
             sip_uri: form.nullable("forwarding_sip_uri", TARGET_ADDRESS, target_address()),
         },

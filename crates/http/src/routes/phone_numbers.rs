@@ -1,6 +1,5 @@
 //! Phone numbers. Contract, sections 5 and 6. An agent sees and changes its own number only.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::{Channel, Command as IdentityCommand, PhoneChange, PhoneOrder};
@@ -11,7 +10,7 @@ use identity_projections::identities::{self, Part, Row};
 use uuid::Uuid;
 
 use super::phone_forms::{CALL_ACTION, call_change, phone_order};
-use super::{filter_mode_change_notice, json_text};
+use super::{filter_mode_change_notice, json_text, owned};
 use crate::caller::{AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
@@ -20,7 +19,7 @@ use crate::form::reader::{choice, handle};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, Reply, Source, Subject};
+use crate::reply::Done;
 
 /// List phone numbers
 ///
@@ -55,7 +54,7 @@ pub(crate) async fn provision_phone_number(
     })?;
     let owner = caller.find_own(handle.as_str()).await?;
     let expected = expected_version(&headers, &*owner)?;
-    let reply = Number { status: StatusCode::CREATED, owner: caller.subject(owner.id) };
+    let reply = owned::Part { status: StatusCode::CREATED, owner: caller.subject(owner.id), body: changed };
     let command = IdentityCommand::ProvisionPhone(order);
     caller.write(owner.id, Command::Identity(command), expected, reply).await
 }
@@ -78,20 +77,11 @@ impl ReadForm for ProvisionForm {
     }
 }
 
-/// Answers with a number, and with a notice when its filter mode really changed.
-struct Number {
-    status: StatusCode,
-    owner: Subject,
-}
-
-#[async_trait]
-impl Reply for Number {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed).await?;
-        let mut phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
-        phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
-        Answer::json(self.status, &phone)
-    }
+/// The number after a write, with a notice if its filter mode really changed.
+fn changed(owner: Row, committed: &Committed) -> Result<PhoneNumber, ApiError> {
+    let mut phone = owner.document.phone_number.ok_or_else(ApiError::phone_number_not_found)?;
+    phone.filter_mode_change_notice = filter_mode_change_notice(committed, Channel::Phone);
+    Ok(phone)
 }
 
 /// Get a phone number
@@ -136,9 +126,10 @@ pub(crate) async fn update_phone_number(
     })?;
     let change = PhoneChange { phone_number_id: id, ..change };
     let expected = expected_version(&headers, &owner)?;
-    let reply = Number { status: StatusCode::OK, owner: caller.subject(owner.document.id) };
+    let owner_id = owner.document.id;
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body: changed };
     let command = IdentityCommand::ChangePhone(change);
-    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
+    caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 
 /// Body of `PATCH /phone/numbers/{id}`. The handler adds the id of the number. Contract, section 6.4.

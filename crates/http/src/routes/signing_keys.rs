@@ -1,6 +1,5 @@
 //! The keys with which webhooks of identities are signed. Contract, section 10.2.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -10,10 +9,10 @@ use identity_log::signing_keys::{self, SigningKey};
 use identity_log::{Committed, ciphertexts};
 use identity_projections::bodies::{CreatedSigningKey, SigningKeyStatus};
 use identity_projections::identities;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::json as answer;
+use super::webhooks::SHOWN_BEFORE;
 use crate::caller::{Caller, Segments};
 use crate::code::Code;
 use crate::conditional::unless_current;
@@ -95,24 +94,18 @@ struct Created {
     key: SigningKey,
 }
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::identity_not_found)?;
         let body = CreatedSigningKey {
             signing_key: None,
             created_at: timestamp(event.recorded_at),
-            message: Some("The signing key was shown when it was created, and is not shown again"),
+            message: Some(SHOWN_BEFORE),
         };
         Answer::json(StatusCode::CREATED, &body)
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
-        let mut body: Value = serde_json::from_str(answer.body())?;
-        let created_at = body.get_mut("created_at").map(Value::take);
-        Answer::json(
-            StatusCode::CREATED,
-            &json!({ "signing_key": self.key.text(), "created_at": created_at }),
-        )
+        answer.revealing("signing_key", self.key.text())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
@@ -23,7 +22,6 @@ use crate::form::reader::object;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source, Subject};
 use crate::revision::Revision;
 
 /// The largest metadata, in bytes of compact JSON.
@@ -87,21 +85,10 @@ pub(crate) async fn update_tunnel(
     let expected = expected_version(&headers, &owner)?;
     let metadata = metadata.unwrap_or(owner.tunnel_metadata);
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
-    let reply = Changed { owner: caller.subject(owner.document.id) };
-    caller.write(owner.document.id, Command::Identity(command), expected, reply).await
-}
-
-/// Answers with the tunnel.
-struct Changed {
-    owner: Subject,
-}
-
-#[async_trait]
-impl Reply for Changed {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed).await?;
-        Answer::json(StatusCode::OK, &FullTunnel::of(owner)?)
-    }
+    let owner_id = owner.document.id;
+    let body = |owner, _: &Committed| Ok(FullTunnel::of(owner)?);
+    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body };
+    caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 
 /// Body of `PATCH /tunnels/{id}`: whether there is metadata, and whether it is an object. Its text is taken from the

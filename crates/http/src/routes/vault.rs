@@ -6,7 +6,6 @@ pub(crate) mod keys;
 
 use std::collections::HashMap;
 
-use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -27,10 +26,10 @@ use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::unless_known;
 use crate::error::ApiError;
-use crate::form::reader::{Reader, choice, filled_text, read_choice, schema_of, text, uuid};
+use crate::form::reader::{choice, filled_text, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{self, Parameters, Query, ReadQuery};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply, Source};
 
@@ -50,31 +49,19 @@ pub(crate) async fn list_secrets(
     query: Query<SecretQuery>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    parameters.keep(&["secret_type"]);
-    let wanted = SecretQuery::read(&mut parameters);
-    parameters.finish()?;
+    let SecretQuery(wanted) = query.read()?;
     unless_known(&caller, &headers, async || secrets(&caller, wanted).await).await
 }
 
 /// The parameters of the list.
 #[derive(Debug)]
-pub(crate) struct SecretQuery;
-
-impl SecretQuery {
-    fn read(parameters: &mut Parameters) -> Option<SecretType> {
-        parameters.one("secret_type", "Only those of this type", secret_type())
-    }
-}
+pub(crate) struct SecretQuery(Option<SecretType>);
 
 impl ReadQuery for SecretQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        parameters.keep(&["secret_type"]);
+        Self(parameters.one("secret_type", "Only those of this type", parameters::choice()))
     }
-}
-
-fn secret_type() -> impl Reader<str, SecretType> {
-    (|text: &str| read_choice(&text.into()), schema_of::<SecretType>)
 }
 
 async fn secrets(caller: &Caller, wanted: Option<SecretType>) -> Result<Response, ApiError> {
@@ -202,7 +189,6 @@ const ABOUT_CONTENT: &str = "Its content, encrypted by the client, in base64";
 /// Answers with the new secret. No identity has access to it yet.
 struct Registered;
 
-#[async_trait]
 impl Reply for Registered {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::registered(&committed.events);
@@ -263,7 +249,6 @@ struct Changed {
     rules: Rules,
 }
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::after(self.before.clone(), &committed.events);
@@ -361,7 +346,6 @@ struct Granted {
     identity: Uuid,
 }
 
-#[async_trait]
 impl Reply for Granted {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let rule = vault_access::granted(&committed.events, self.secret, self.identity);

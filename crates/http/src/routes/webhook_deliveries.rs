@@ -16,9 +16,9 @@ use crate::code::Code;
 use crate::conditional::unless_same;
 use crate::error::ApiError;
 use crate::fault::Complaint;
-use crate::form::reader::{Reader, read_uuid};
+use crate::form::reader::Reader;
 use crate::headers::IfNoneMatch;
-use crate::parameters::{Parameters, Query, ReadQuery, text};
+use crate::parameters::{Parameters, Query, ReadQuery, flag, id, text};
 use crate::reply::Answer;
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -107,12 +107,10 @@ impl WebhookDelivery {
     responses((status = 200, description = "The deliveries", body = WebhookDeliveries)))]
 pub(crate) async fn list_webhook_deliveries(
     caller: Caller,
-    query: Query<DeliveryQuery>,
+    query: Query<Filter>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let filter = DeliveryQuery::read(&mut parameters);
-    parameters.finish()?;
+    let filter = query.read()?;
     let listed = deliveries::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
     let deliveries = listed.into_iter().map(WebhookDelivery::of).collect();
     // A delivery is not an event, so the history does not tell whether the list has changed.
@@ -120,11 +118,8 @@ pub(crate) async fn list_webhook_deliveries(
 }
 
 /// The parameters of the list.
-#[derive(Debug)]
-pub(crate) struct DeliveryQuery;
-
-impl DeliveryQuery {
-    fn read(parameters: &mut Parameters) -> Filter {
+impl ReadQuery for Filter {
+    fn read(parameters: &mut Parameters) -> Self {
         let mut id = |name, about| parameters.one(name, about, id());
         let subscription_id = id("subscription_id", "Only those to this subscription");
         let phone_number_id = id("phone_number_id", "Only those of this phone number");
@@ -135,27 +130,8 @@ impl DeliveryQuery {
         let limit = parameters.one("limit", about, number(1, MAX_LIMIT)).unwrap_or(DEFAULT_LIMIT);
         let offset = parameters.one("offset", "How many of the newest are left out", number(0, MAX_OFFSET));
         let (limit, offset) = (limit.into(), offset.unwrap_or_default().into());
-        Filter { subscription_id, phone_number_id, event_type, success, limit, offset }
+        Self { subscription_id, phone_number_id, event_type, success, limit, offset }
     }
-}
-
-impl ReadQuery for DeliveryQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
-    }
-}
-
-fn id() -> impl Reader<str, Uuid> {
-    (|text: &str| read_uuid(&text.into()), || json!({ "type": "string", "format": "uuid" }))
-}
-
-fn flag() -> impl Reader<str, bool> {
-    let read = |text: &str| match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(Complaint::new("bool_parsing", "Input should be true or false")),
-    };
-    (read, || json!({ "type": "boolean" }))
 }
 
 fn number(least: u32, most: u32) -> impl Reader<str, u32> {

@@ -4,7 +4,6 @@
 pub(super) mod address;
 mod forms;
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::identity::Command as IdentityCommand;
@@ -20,7 +19,7 @@ use identity_projections::bodies::{
 use identity_projections::identities::{self, Part};
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::json;
 use uuid::Uuid;
 
 use self::address::must_be_reachable;
@@ -33,9 +32,8 @@ use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
 use crate::form::Sent;
-use crate::form::reader::{Reader, read_uuid};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::parameters::{Parameters, Query, ReadQuery, text};
+use crate::parameters::{Parameters, Query, ReadQuery, id, text};
 use crate::reply::{Answer, Done, Reply, Source};
 
 /// List the types of events
@@ -54,13 +52,11 @@ pub(crate) async fn get_webhook_catalog(_: Holder) -> Result<Response, ApiError>
     responses((status = 200, description = "The subscriptions", body = WebhookSubscriptions<'static>)))]
 pub(crate) async fn list_webhook_subscriptions(
     holder: Holder,
-    query: Query<ListQuery>,
+    query: Query<Filter>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let caller = holder.reader();
-    let mut parameters = query.parameters();
-    let filter = ListQuery::read(&mut parameters);
-    parameters.finish()?;
+    let filter = query.read()?;
     unless_known(&caller, &headers, async || {
         let rows =
             subscriptions::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
@@ -71,11 +67,8 @@ pub(crate) async fn list_webhook_subscriptions(
 }
 
 /// The parameters of the list.
-#[derive(Debug)]
-pub(crate) struct ListQuery;
-
-impl ListQuery {
-    fn read(parameters: &mut Parameters) -> Filter {
+impl ReadQuery for Filter {
+    fn read(parameters: &mut Parameters) -> Self {
         let owners = ["mailbox_id", "phone_number_id", "agent_identity_id"];
         let given: Vec<&str> = owners.into_iter().filter(|name| parameters.has(name)).collect();
         let [mailbox_id, phone_number_id, identity] =
@@ -84,8 +77,8 @@ impl ListQuery {
             let complaint = Complaint::new("value_error", "At most one owner should be given");
             parameters.fault(second, complaint, "");
         }
-        let is_whole = read_scope(parameters);
-        Filter {
+        let Scope(is_whole) = Scope::read(parameters);
+        Self {
             mailbox_id,
             phone_number_id,
             identity_id: identity.filter(|_| !is_whole),
@@ -96,42 +89,20 @@ impl ListQuery {
     }
 }
 
-impl ReadQuery for ListQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
-    }
-}
-
-fn id() -> impl Reader<str, Uuid> {
-    (|text: &str| read_uuid(&text.into()), || serde_json::json!({ "type": "string", "format": "uuid" }))
-}
-
-/// Reads `scope`. Returns whether an identity is meant together with its mailbox and its phone number.
-fn read_scope(parameters: &mut Parameters) -> bool {
-    let about = "`identity`: `agent_identity_id` means the mailbox and the phone number of the identity, too. Subscriptions to \
-                 several kinds of events are listed, changed and deleted with it and without it";
-    let read = |text: &str| match text {
-        "identity" => Ok(()),
-        _ => Err(Complaint::new("enum", "Input should be 'identity'")),
-    };
-    parameters.one("scope", about, (read, || serde_json::json!({ "const": "identity" }))).is_some()
-}
-
-/// The parameter that newer clients send with a write.
+/// The parameter `scope`, which newer clients send with a write, too: whether an identity is meant together with its
+/// mailbox and its phone number.
 #[derive(Debug)]
-pub(crate) struct Scope;
+pub(crate) struct Scope(bool);
 
 impl ReadQuery for Scope {
-    fn describe(parameters: &mut Parameters) {
-        read_scope(parameters);
-    }
-}
-
-impl Scope {
-    fn check(query: &Query<Self>) -> Result<(), ApiError> {
-        let mut parameters = query.parameters();
-        read_scope(&mut parameters);
-        parameters.finish()
+    fn read(parameters: &mut Parameters) -> Self {
+        let about = "`identity`: `agent_identity_id` means the mailbox and the phone number of the identity, too. Subscriptions to \
+                     several kinds of events are listed, changed and deleted with it and without it";
+        let read = |text: &str| match text {
+            "identity" => Ok(()),
+            _ => Err(Complaint::new("enum", "Input should be 'identity'")),
+        };
+        Self(parameters.one("scope", about, (read, || json!({ "const": "identity" }))).is_some())
     }
 }
 
@@ -218,7 +189,6 @@ struct Created {
     key: SigningKey,
 }
 
-#[async_trait]
 impl Reply for Created {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let is_key = |event: &Event| matches!(event, Event::Identity(identity::Event::SigningKeySet { .. }));
@@ -232,14 +202,7 @@ impl Reply for Created {
     }
 
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
-        let mut body: Value = serde_json::from_str(answer.body())?;
-        let members = body.as_object_mut();
-        let Some(members) = members.filter(|members| members.contains_key("message")) else {
-            return Ok(answer);
-        };
-        members.remove("message");
-        members.insert("signing_key".to_owned(), self.key.text().into());
-        Answer::json(StatusCode::CREATED, &body)
+        answer.revealing("signing_key", self.key.text())
     }
 }
 
@@ -267,7 +230,7 @@ pub(crate) async fn update_webhook_subscription(
     body: Sent<ChangedSubscription>,
 ) -> Result<Response, ApiError> {
     let row = find(&caller, &id).await?;
-    Scope::check(&query)?;
+    query.read()?;
     let changed = body.read(caller.settings())?;
     check_types(&row, changed.event_types.as_deref())?;
     if let Some(url) = &changed.url {
@@ -301,7 +264,6 @@ fn check_types(row: &Row, types: Option<&[String]>) -> Result<(), ApiError> {
 /// Answers with the subscription.
 struct Changed;
 
-#[async_trait]
 impl Reply for Changed {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         Answer::json(StatusCode::OK, &WebhookSubscription::of(made(committed)?)?)
@@ -321,7 +283,7 @@ pub(crate) async fn delete_webhook_subscription(
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let row = find(&caller, &id).await?;
-    Scope::check(&query)?;
+    query.read()?;
     let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
     let command = SubscriptionCommand::Delete(DeleteReason::Client);
     caller.write(row.id, Command::WebhookSubscription(command), expected, Done).await

@@ -38,7 +38,7 @@ impl Payload {
     }
 
     /// The JSON text.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         Box::<str>::from(self.0).into_string()
     }
 }

@@ -30,7 +30,7 @@ impl Memory {
 
     /// The last checkpoint of an organization. A file that cannot be read is an error: it may be the only trace of
     /// what was signed.
-    pub async fn recall(&self, organization_id: &str) -> std::io::Result<Option<Signed>> {
+    pub(crate) async fn recall(&self, organization_id: &str) -> std::io::Result<Option<Signed>> {
         let note = match fs::read_to_string(self.file(organization_id)).await {
             Ok(note) => note,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

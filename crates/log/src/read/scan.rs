@@ -31,7 +31,7 @@ pub struct AggregateRange {
 
 impl AggregateRange {
     /// The range of one aggregate. No character but NUL, which no text has, is before `\u{1}`.
-    pub fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
+    pub(crate) fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
         Self { kind, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
     }
 

@@ -21,16 +21,6 @@ use crate::table::{Table, Totals};
 /// How long writing the end of a job to the registry may take. It is skipped if the database is unavailable.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Rebuilds one read model, and reports on `progress`.
-pub async fn rebuild(
-    options: &PgConnectOptions,
-    table: Arc<dyn Table>,
-    settings: Settings,
-    progress: &watch::Sender<Progress>,
-) -> Result<Report, JobError> {
-    rebuild_until(options, table, settings, progress, std::future::pending()).await
-}
-
 /// Rebuilds one read model, reports on `progress`, and writes to the registry how the job ended.
 ///
 /// If `stop` completes first, the job ends with [`JobError::Interrupted`] and the live table is as it was. A commit

@@ -4,7 +4,7 @@ use identity_log::history::Entry;
 pub use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::recorded::timestamp;
 use identity_proof::canonical::check::is_exact_integer;
-use identity_proof::{Hash, leaf};
+use identity_proof::{Hash, canonical, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -52,6 +52,35 @@ impl Envelope {
             metadata: serde_json::from_slice(entry.metadata)?,
         })
     }
+
+    /// The canonical text. Members come in the order of their names.
+    fn canonical(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(TEXT_BYTES);
+        string(&mut text, r#"{"aggregate_id":"#, &self.aggregate_id)?;
+        string(&mut text, r#","aggregate_type":"#, &self.aggregate_type)?;
+        string(&mut text, r#","event_type":"#, &self.event_type)?;
+        string(&mut text, r#","event_version":"#, &self.event_version)?;
+        value(&mut text, r#","metadata":"#, &self.metadata)?;
+        string(&mut text, r#","organization_id":"#, &self.organization_id)?;
+        value(&mut text, r#","organization_sequence":"#, &self.organization_sequence.into())?;
+        value(&mut text, r#","payload":"#, &self.payload)?;
+        string(&mut text, r#","recorded_at":"#, &self.recorded_at)?;
+        value(&mut text, r#","sequence":"#, &self.sequence.into())?;
+        text.push(b'}');
+        Ok(text)
+    }
+}
+
+/// Appends a member whose value is a text. A canonical text is escaped as `serde_json` does it.
+fn string(text: &mut Vec<u8>, name: &str, value: &str) -> serde_json::Result<()> {
+    text.extend_from_slice(name.as_bytes());
+    serde_json::to_writer(text, value)
+}
+
+/// Appends a member with any other value.
+fn value(text: &mut Vec<u8>, name: &str, value: &Value) -> serde_json::Result<()> {
+    text.extend_from_slice(name.as_bytes());
+    canonical::write(value, text)
 }
 
 /// The beginning of the last line. No envelope begins like that.
@@ -63,12 +92,15 @@ const SEAL_START: &[u8] = br#","leaf_hash":""#;
 /// The text after the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
 
+/// Room for most events.
+const TEXT_BYTES: usize = 1024;
+
 /// How long a hash is in base64.
 const HASH_LENGTH: usize = 44;
 
 /// Writes a line: the canonical text of the envelope, with the signed hash as a further member at its end.
 pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<Vec<u8>> {
-    let mut line = serde_json_canonicalizer::to_vec(envelope)?;
+    let mut line = envelope.canonical()?;
     if let Some(hash) = signed {
         line.pop();
         line.extend_from_slice(SEAL_START);
@@ -93,7 +125,7 @@ pub struct Read {
 impl Read {
     /// An event that was not read from a line, with the leaf hash that was signed for it.
     pub fn of(envelope: Envelope, signed: Hash) -> anyhow::Result<Self> {
-        let leaf = leaf::of(&envelope)?;
+        let leaf = leaf::of_canonical(&[&envelope.canonical()?]);
         let event = Outline {
             organization_sequence: u64::try_from(envelope.organization_sequence)?,
             sequence: u64::try_from(envelope.sequence)?,
@@ -206,8 +238,9 @@ fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
 #[cfg(test)]
 mod tests {
     use identity_proof::leaf;
+    use serde_json::json;
 
-    use super::{SEAL_END, SEAL_START, read};
+    use super::{Envelope, SEAL_END, SEAL_START, read};
 
     const EVENT: &str = r#"{"aggregate_id":"a","aggregate_type":"identity","event_type":"e","event_version":"1","metadata":{},"organization_id":"o","organization_sequence":1,"payload":{"b":1,"c":2},"recorded_at":"t","sequence":1}"#;
 
@@ -216,6 +249,17 @@ mod tests {
         let hash = leaf::of_canonical(&[event.as_bytes()]).to_string();
         let envelope = event.strip_suffix('}').unwrap().as_bytes();
         [envelope, SEAL_START, hash.as_bytes(), SEAL_END].concat()
+    }
+
+    #[test]
+    fn an_envelope_is_written_as_the_library_writes_it() {
+        let mut envelope: Envelope = serde_json::from_str(EVENT).unwrap();
+        envelope.aggregate_id = "\"\u{1f600}\u{7f}\n\u{1}".to_owned();
+        envelope.payload = json!({ "\u{e000}": 1.5, "\u{1f600}": [null, -0.0], "b": { "a": 1_u64 << 60 } });
+        envelope.sequence = i64::MAX;
+        let expected = serde_json_canonicalizer::to_vec(&envelope).unwrap();
+        assert_eq!(envelope.canonical().unwrap(), expected);
+        assert_eq!(leaf::of(&envelope).unwrap(), leaf::of_canonical(&[&expected]));
     }
 
     #[test]

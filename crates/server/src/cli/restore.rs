@@ -42,6 +42,11 @@ pub(super) struct RestoreFlags {
 }
 
 impl RestoreFlags {
+    /// A backup with all that was ever written.
+    pub(super) fn of_everything(file: PathBuf) -> Self {
+        Self { file, nothing_lost: true, other_signing_key: false, allow_faults: false }
+    }
+
     fn word(&self) -> Word {
         match (self.nothing_lost, self.other_signing_key) {
             (true, _) => Word::NothingLost,
@@ -58,13 +63,15 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let verified = verify(&flags, installation)?;
     with_database_until(&installation.database, IfMissing::Create, async |database, interruption| {
-        restore(&flags, &verified, installation, (database, interruption), output).await
+        let restored = restore(&flags, &verified, installation, (database, interruption), output).await;
+        let (json, lines) = restored?;
+        output.print_lines(&json, &lines)
     })
     .await
 }
 
 /// Verifies the whole file before there is a database.
-fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Verified> {
+pub(super) fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Verified> {
     let key = if flags.other_signing_key { None } else { Some(signing_key(installation)?) };
     let mut progress = Progress::start("verify");
     let verified =
@@ -103,13 +110,14 @@ fn signing_key(installation: &Installation) -> anyhow::Result<String> {
     })
 }
 
-async fn restore(
+/// Fills an empty database. Returns what there is to say of it.
+pub(super) async fn restore(
     flags: &RestoreFlags,
     verified: &Verified,
     installation: &Installation,
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(Value, Vec<String>)> {
     database.check_roles().await?;
     let owner = database.owner().await?;
     let options = owner.connect_options();
@@ -132,8 +140,7 @@ async fn restore(
     let logs = go_on(flags, verified, database, &signer).await?;
     let secrets = secrets(installation, database).await?;
     restoring.finish().await?;
-    let (json, lines) = report(verified, flags.word(), &logs, &secrets);
-    output.print_lines(&json, &lines)
+    Ok(report(verified, flags.word(), &logs, &secrets))
 }
 
 async fn go_on(

@@ -17,6 +17,10 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Whether there is a supervisor.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the supervisor sets it for this process; it is no setting"
+    )]
     pub(crate) fn is_there() -> bool {
         std::env::var_os("NOTIFY_SOCKET").is_some()
     }

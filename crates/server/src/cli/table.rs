@@ -78,6 +78,10 @@ impl Tone {
 }
 
 /// <https://no-color.org>: the variable is there and not empty.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a convention of all programs at a terminal, and no setting of this one"
+)]
 fn has_colors() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

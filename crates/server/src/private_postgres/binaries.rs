@@ -1,5 +1,6 @@
 //! Finds the installed Postgres servers and chooses one.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,6 +39,25 @@ impl Binaries {
         Self::of_major_in(major, installed())
     }
 
+    /// The server of this major version, to which data is to be moved.
+    pub(super) fn installed_of_major(major: u32) -> anyhow::Result<Self> {
+        ensure!(major >= OLDEST_MAJOR, "Postgres {OLDEST_MAJOR} or later is needed");
+        let installed = installed();
+        let here = majors(&installed);
+        let found = installed.into_iter().find(|found| found.major == major);
+        found.with_context(|| {
+            format!(
+                "Postgres {major} is not installed here ({here} is): install the package `postgresql-{major}`"
+            )
+        })
+    }
+
+    /// The newest server on this machine, unless the data is of a newer one.
+    pub(super) fn newest_from(from: u32) -> anyhow::Result<Self> {
+        let newest = Self::newest()?;
+        if newest.major < from { Self::of_major(from) } else { Ok(newest) }
+    }
+
     pub(super) fn of_major_in(major: u32, mut installed: Vec<Self>) -> anyhow::Result<Self> {
         let place = installed.iter().position(|found| found.major == major);
         match place {
@@ -74,19 +94,44 @@ impl Binaries {
 
 /// What to do without the server that made a cluster.
 fn missing(major: u32, installed: &[Binaries]) -> String {
-    let mut here: Vec<u32> = installed.iter().map(|found| found.major).collect();
-    here.sort_unstable();
-    here.dedup();
-    let here: Vec<String> = here.iter().map(u32::to_string).collect();
-    let here = if here.is_empty() { "none".to_owned() } else { format!("Postgres {}", here.join(", ")) };
+    let way_on = if installed.iter().any(|found| found.major > major) {
+        ", then `identityd postgres upgrade` moves the data to the newest version; without that package, `identityd restore FILE` writes \
+         a backup into a new data directory"
+    } else {
+        ""
+    };
     format!(
         "Postgres {major} made the data in this data directory, no other version can open it, and the version that is installed \
-         here is: {here}; install the package `postgresql-{major}` beside it (apt.postgresql.org has versions that Debian no longer \
-         has); to leave Postgres {major}, then run `identityd backup FILE`, and `identityd restore FILE --nothing-lost` into a new \
-         data directory"
+         here is: {here}; install the package `postgresql-{major}` beside it (apt.postgresql.org has versions that Debian does not \
+         have){way_on}",
+        here = majors(installed)
     )
 }
 
+/// The versions that are installed, as words.
+fn majors(installed: &[Binaries]) -> String {
+    let majors: BTreeSet<u32> = installed.iter().map(|found| found.major).collect();
+    let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
+    if majors.is_empty() { "none".to_owned() } else { format!("Postgres {}", majors.join(", ")) }
+}
+
+/// Says that data can be moved to a newer version, since the version that made it gets no repairs one day.
+pub(super) fn warn_of_newer(major: u32) {
+    if let Ok(newest) = Binaries::newest()
+        && newest.major > major
+    {
+        tracing::warn!(
+            "Postgres {major} runs on this data directory, and Postgres {} is installed here, too: to move the data there, stop the \
+             service and run `identityd postgres upgrade`",
+            newest.major
+        );
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "programs are looked up where a shell would look; it is no setting"
+)]
 fn installed() -> Vec<Binaries> {
     let configured = printed_by(OsStr::new("pg_config"), "--bindir").map(|line| PathBuf::from(line.trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -62,13 +62,14 @@ fn memory() -> Option<u64> {
 /// its input: if this process is killed, the next one waits until the tool has ended too. When the process is told to
 /// stop, what is being made may be finished within `FINISH_TIMEOUT`; after that it is given up and removed.
 pub(super) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
-    if home.join(CLUSTER).exists() {
-        return Ok(());
-    }
-    let binaries = Binaries::newest()?;
+    if home.join(CLUSTER).exists() { Ok(()) } else { create(home, &Binaries::newest()?, starter, stop) }
+}
+
+/// Creates the cluster of a home that has none.
+pub(super) fn create(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow::Result<()> {
     remove_unfinished(home)?;
     tracing::info!("creating a Postgres cluster in {}", home.folder.display());
-    if make(home, &binaries, starter, stop)? == Outcome::GivenUp {
+    if make(home, binaries, starter, stop)? == Outcome::GivenUp {
         remove_unfinished(home)?;
         bail!("told to stop while the cluster was being made");
     }
@@ -126,11 +127,22 @@ fn finish(home: &Home) -> anyhow::Result<()> {
 }
 
 fn remove_unfinished(home: &Home) -> anyhow::Result<()> {
-    let unfinished = home.join(UNFINISHED);
-    match fs::remove_dir_all(&unfinished) {
+    remove(&home.join(UNFINISHED))
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", unfinished.display()))
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
         }
         _ => Ok(()),
     }
+}
+
+/// The major version of the cluster.
+pub(super) fn major(home: &Home) -> anyhow::Result<u32> {
+    let path = home.join(CLUSTER).join("PG_VERSION");
+    let version = home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    version.trim().parse().context("the cluster's version is not a number")
 }

@@ -13,6 +13,7 @@ use super::binaries::Binaries;
 use super::cluster::{self, CLUSTER};
 use super::home::Home;
 use super::socket::{PORT, SocketFolder};
+use super::swap;
 use super::tool::{self, Outcome};
 use crate::stop::Stop;
 
@@ -61,11 +62,11 @@ impl Server {
         &self.socket.path
     }
 
-    /// Returns once the server answers. The caller holds the starter lock.
-    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+    /// Returns once the server answers, and says whether it had to be started. The caller holds the starter lock.
+    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<bool> {
         match self.settled(stop)? {
-            State::Ready => Ok(()),
-            State::Absent | State::StartingOrStopping => self.start(starter, stop),
+            State::Ready => Ok(false),
+            State::Absent | State::StartingOrStopping => self.start(starter, stop).map(|()| true),
         }
     }
 
@@ -88,6 +89,7 @@ impl Server {
     }
 
     fn start(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        swap::finish(&self.home)?;
         cluster::create_if_missing(&self.home, starter, stop)?;
         self.remove_stale_locks()?;
         ensure!(!stop.is_told(), "told to stop before Postgres was started");
@@ -130,11 +132,7 @@ impl Server {
     /// process is killed, the next one waits until the server has started or stopped. `pg_ctl` gives the server
     /// another input and a session of its own.
     fn pg_ctl(&self, arguments: &[&str], starter: &File) -> anyhow::Result<std::process::Command> {
-        let path = self.cluster().join("PG_VERSION");
-        let version =
-            self.home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let binaries =
-            Binaries::of_major(version.trim().parse().context("the cluster's version is not a number")?)?;
+        let binaries = Binaries::of_major(cluster::major(&self.home)?)?;
         let mut command = cluster::tool(&self.home, &binaries, "pg_ctl");
         command.args(arguments).stdin(starter.try_clone()?);
         Ok(command)

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use super::binaries::{Binaries, major_of};
 use super::cluster::shared_buffers;
 use super::home::digest;
+use super::space;
 use super::tool::telling_line;
 
 fn installed(majors: &[u32]) -> Vec<Binaries> {
@@ -29,12 +30,13 @@ fn data_of_another_version_is_told_how_to_move() {
     let start = "Postgres 15 made the data in this data directory, no other version can open it, and the version that is \
                  installed here is: Postgres 16, 17; install the package `postgresql-15` beside it";
     assert!(error.starts_with(start), "{error}");
-    assert!(
-        error.contains("run `identityd backup FILE`, and `identityd restore FILE --nothing-lost`"),
-        "{error}"
-    );
+    assert!(error.contains("then `identityd postgres upgrade` moves the data"), "{error}");
+    assert!(error.contains("`identityd restore FILE` writes a backup into a new data directory"), "{error}");
     let error = Binaries::of_major_in(15, vec![]).unwrap_err().to_string();
     assert!(error.contains("is: none; install the package `postgresql-15`"), "{error}");
+    // Only a newer version can take the data over.
+    let error = Binaries::of_major_in(18, installed(&[15])).unwrap_err().to_string();
+    assert!(!error.contains("upgrade"), "{error}");
 }
 
 #[test]
@@ -67,4 +69,13 @@ fn a_cluster_takes_a_quarter_of_the_memory_within_bounds() {
     assert_eq!(shared_buffers(Some(24_576)), 1024);
     assert_eq!(shared_buffers(Some(256)), 128);
     assert_eq!(shared_buffers(None), 128);
+}
+
+#[test]
+fn free_room_is_read_whatever_the_file_system_is_called() {
+    let printed =
+        "Filesystem     1024-blocks      Used Available Capacity Mounted on\n/dev/vda  264 66 30 69% /\n";
+    assert_eq!(space::kilobytes(printed), Some(30));
+    assert_eq!(space::kilobytes("Filesystem ...\nmap auto home 264 66 30 69% /home of all\n"), Some(30));
+    assert_eq!(space::kilobytes(""), None);
 }

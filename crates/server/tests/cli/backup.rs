@@ -4,6 +4,7 @@ mod crafted;
 mod cut_off;
 mod estate;
 mod refusals;
+mod versions;
 
 use reqwest::Method;
 use serde_json::{Value, json};

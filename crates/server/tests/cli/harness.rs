@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -339,6 +340,15 @@ pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
     while !reached() {
         assert!(Instant::now() < deadline, "gave up waiting until {state}");
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Tells clients to stop when it is dropped, also if the test fails.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

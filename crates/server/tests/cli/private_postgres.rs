@@ -185,7 +185,7 @@ fn data_of_another_version_of_postgres_is_named_with_the_way_to_move_it() {
     );
     let here = refused.error().split("is installed here is: Postgres ").nth(1).unwrap();
     assert!(here.split(';').next().unwrap().contains(own.trim()), "{}", refused.stderr);
-    assert!(refused.error().contains("`identityd restore FILE --nothing-lost`"), "{}", refused.stderr);
+    assert!(refused.error().contains("`identityd postgres upgrade`"), "{}", refused.stderr);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 
-use crate::harness::{Finished, Place, Serving, eventually, signal};
+use crate::harness::{DEADLINE, Finished, Place, Serving, eventually, signal};
 
 /// Identities with several events each, so that a rebuild takes some time.
 const CROWD: &str = "
@@ -152,7 +153,9 @@ fn leaves_the_live_table_when_killed_at(moments: RangeInclusive<u32>) {
     let before = scene.text(ROWS);
     let mut job = scene.rebuilding();
     let mut length = 0;
+    let deadline = Instant::now() + DEADLINE;
     while job.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the rebuild does not end");
         scene.text("select count(*)::text from pg_stat_activity");
         length += 1;
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-use crate::harness::{Place, eventually};
+use crate::harness::{DEADLINE, Place, eventually};
 
 /// The number of clients that send it.
 const CLIENTS: u32 = 50;
@@ -22,7 +22,9 @@ fn client() -> Client {
 /// Sends the request until it is answered, to the present address of the service.
 fn insist(base: &Mutex<String>, key: &str, sent: &AtomicU32) -> String {
     let client = client();
+    let deadline = Instant::now() + DEADLINE;
     loop {
+        assert!(Instant::now() < deadline, "the request is not answered");
         let url = format!("{}/api/v1/identities", base.lock().unwrap());
         let request = client.post(url).header("X-API-Key", key).header("Idempotency-Key", "once");
         let response = request.json(&json!({ "agent_handle": "only-one" })).send();

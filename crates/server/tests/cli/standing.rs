@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Instant;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::Version;
@@ -241,7 +242,10 @@ fn a_supervisor_is_told_that_the_service_is_ready_alive_and_about_to_stop() {
     supervisor.set_read_timeout(Some(DEADLINE)).unwrap();
     let hears = |state: &str| {
         let mut heard = [0; 512];
+        // WATCHDOG=1 comes for ever.
+        let deadline = Instant::now() + DEADLINE;
         loop {
+            assert!(Instant::now() < deadline, "never heard {state}");
             let length = supervisor.recv(&mut heard).unwrap();
             if String::from_utf8_lossy(&heard[..length]).lines().any(|line| line.starts_with(state)) {
                 return;

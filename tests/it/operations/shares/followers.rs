@@ -1,12 +1,13 @@
 //! Many followers of history, which receive nothing for long.
 
 use std::io::Read as _;
+use std::time::Instant;
 
 use identityd::settings::WireLayer;
 use reqwest::Method;
 
 use super::refused_for_now;
-use crate::harness::{Caller, World, eventually};
+use crate::harness::{Caller, TEST_TIMEOUT, World, eventually};
 
 fn follow(caller: &Caller) -> reqwest::blocking::Response {
     caller.call(Method::GET, "/events").header("Accept", "text/event-stream").open().unwrap()
@@ -52,9 +53,11 @@ fn all_followers_are_told_of_what_happens() {
 
 fn read_until(stream: &mut reqwest::blocking::Response, text: &str) -> String {
     let (mut seen, mut piece) = (String::new(), [0; 4096]);
+    // Heartbeats come for ever.
+    let given_up = Instant::now() + TEST_TIMEOUT;
     while !(seen.contains(text) && seen.ends_with("\n\n")) {
         let count = stream.read(&mut piece).unwrap();
-        assert!(count > 0, "the stream ended: {seen}");
+        assert!(count > 0 && Instant::now() < given_up, "the stream ended or has no {text}: {seen}");
         seen.push_str(std::str::from_utf8(&piece[..count]).unwrap());
     }
     seen

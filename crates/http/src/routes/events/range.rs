@@ -4,7 +4,6 @@ use axum::http::HeaderMap;
 use identity_domain::Handle;
 use identity_log::history::{self, Query};
 use identity_log::past;
-use serde_json::json;
 use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 
@@ -12,8 +11,8 @@ use super::representation::Representation;
 use crate::cursor::{self as cursors, HistoryPlace};
 use crate::error::ApiError;
 use crate::fault::Complaint;
-use crate::form::reader::{Reader, handle_schema};
-use crate::parameters::{Parameters, ReadQuery, cursor, limit, moment};
+use crate::form::reader::handle_schema;
+use crate::parameters::{DescribeQuery, Parameters, cursor, flag, limit, moment};
 
 /// How many events a page has by default.
 const DEFAULT_LIMIT: u32 = 100;
@@ -35,7 +34,7 @@ pub(super) struct EventRequest {
 #[derive(Debug)]
 pub(crate) struct EventQuery;
 
-impl ReadQuery for EventQuery {
+impl DescribeQuery for EventQuery {
     fn describe(parameters: &mut Parameters) {
         EventRequest::read(parameters, "", None);
     }
@@ -45,7 +44,7 @@ impl ReadQuery for EventQuery {
 #[derive(Debug)]
 pub(crate) struct IdentityEventQuery;
 
-impl ReadQuery for IdentityEventQuery {
+impl DescribeQuery for IdentityEventQuery {
     fn describe(parameters: &mut Parameters) {
         EventRequest::read(parameters, "", None);
         parameters.hide("agent_handle");
@@ -90,9 +89,7 @@ impl EventRequest {
             limit: parameters
                 .one_if(is_page, "limit", "At most so many in a page", limit())
                 .unwrap_or(DEFAULT_LIMIT),
-            leaf_hashes: parameters
-                .one_if(is_whole, "leaf_hashes", leaf_hashes, yes_or_no())
-                .unwrap_or_default(),
+            leaf_hashes: parameters.one_if(is_whole, "leaf_hashes", leaf_hashes, flag()).unwrap_or_default(),
             until: parameters.one_if(
                 !is_live,
                 "until",
@@ -128,13 +125,6 @@ impl EventRequest {
             None => aggregate_ids,
         });
     }
-}
-
-fn yes_or_no() -> impl Reader<str, bool> {
-    let read = |text: &str| {
-        text.parse().map_err(|_| Complaint::new("bool_parsing", "Input should be true or false"))
-    };
-    (read, || json!({ "type": "boolean" }))
 }
 
 fn place(organization_id: &str, text: &str) -> Result<HistoryPlace, Complaint> {

@@ -3,7 +3,6 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use form_urlencoded::Serializer;
-use identity_domain::identity::Status;
 use identity_projections::identities::Viewer;
 use identity_projections::identities::listing::{self, Filter, Listed, Place};
 use sqlx::PgPool;
@@ -12,8 +11,7 @@ use super::ListQuery;
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
 use crate::fault::Complaint;
-use crate::form::reader::{Reader, read_choice, schema_of};
-use crate::parameters::{Parameters, Query, cursor, limit, moment, text};
+use crate::parameters::{Parameters, Query, choice, cursor, limit, moment, text};
 use crate::routes::interruption::Interruption;
 use crate::routes::json_text;
 use crate::routes::pieces::{self, PAGE_BYTES, PIECE_BYTES, Pieces};
@@ -53,7 +51,7 @@ impl Filters {
         };
         Self {
             filter: Filter {
-                status: parameters.one("status", "Only those of this status", status()),
+                status: parameters.one("status", "Only those of this status", choice()),
                 handle_prefix: parameters
                     .one("handle_prefix", "Only those whose handle begins so", text())
                     .map(|prefix| handle_prefix(&prefix)),
@@ -109,10 +107,6 @@ fn cursor_scope<'a>(caller: &'a Caller, given: &'a [Option<String>]) -> Vec<&'a 
         list.extend(value.iter().flat_map(|value| [name, value.as_str()]));
     }
     list
-}
-
-fn status() -> impl Reader<str, Status> {
-    (|text: &str| read_choice(&text.into()), schema_of::<Status>)
 }
 
 /// Normalizes a prefix as handles are normalized.

@@ -1,6 +1,5 @@
 //! The vault as a whole, and the keys that open it. Contract, section 10.5.
 
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::vault::{Command as VaultCommand, KeyType};
@@ -18,9 +17,9 @@ use crate::caller::{Admin, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
-use crate::form::reader::{Reader, read_choice, schema_of, uuid};
+use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
-use crate::parameters::{Parameters, Query, ReadQuery};
+use crate::parameters::{Parameters, Query, ReadQuery, choice};
 use crate::reply::{Answer, Done, Reply, Source};
 use crate::routes::json as answer;
 
@@ -108,7 +107,6 @@ struct Initialized {
     recovery_key_count: usize,
 }
 
-#[async_trait]
 impl Reply for Initialized {
     async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
         let Self { vault_id, vault_key_id, recovery_key_count } = *self;
@@ -125,9 +123,7 @@ impl Reply for Initialized {
     responses((status = 200, description = "The wrapped key and the secrets", body = UnlockedVault<'static>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let hash = HashQuery::read(&mut parameters);
-    parameters.finish()?;
+    let HashQuery(hash) = query.read()?;
     let missing = || Fault::parameter("auth_hash", Complaint::new("missing", "Field required"));
     let hash = hash.ok_or_else(|| ApiError::invalid(vec![missing()]))?;
     caller.charge_vault_attempt()?;
@@ -148,18 +144,13 @@ pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Res
 
 /// The parameters of unlocking.
 #[derive(Debug)]
-pub(crate) struct HashQuery;
-
-impl HashQuery {
-    fn read(parameters: &mut Parameters) -> Option<String> {
-        parameters.one("auth_hash", "The hash of a vault key", auth_hash_parameter())
-    }
-}
+pub(crate) struct HashQuery(Option<String>);
 
 impl ReadQuery for HashQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        let hash = parameters.one("auth_hash", "The hash of a vault key", auth_hash_parameter());
         parameters.require("auth_hash");
+        Self(hash)
     }
 }
 
@@ -170,9 +161,7 @@ impl ReadQuery for HashQuery {
     responses((status = 200, description = "The keys", body = Vec<VaultKey>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> Result<Response, ApiError> {
-    let mut parameters = query.parameters();
-    let key_type = TypeQuery::read(&mut parameters);
-    parameters.finish()?;
+    let TypeQuery(key_type) = query.read()?;
     let keys = kept::load(&caller).await?;
     let wanted = keys.iter().filter(|key| key_type.is_none_or(|key_type| key_type == key.kept.key_type));
     answer(StatusCode::OK, &wanted.map(kept::StoredKey::body).collect::<Vec<_>>())
@@ -180,22 +169,12 @@ pub(crate) async fn list_vault_keys(caller: Caller, query: Query<TypeQuery>) -> 
 
 /// The parameters of the list of keys.
 #[derive(Debug)]
-pub(crate) struct TypeQuery;
-
-impl TypeQuery {
-    fn read(parameters: &mut Parameters) -> Option<KeyType> {
-        parameters.one("type", "Only those of this kind", key_type())
-    }
-}
+pub(crate) struct TypeQuery(Option<KeyType>);
 
 impl ReadQuery for TypeQuery {
-    fn describe(parameters: &mut Parameters) {
-        Self::read(parameters);
+    fn read(parameters: &mut Parameters) -> Self {
+        Self(parameters.one("type", "Only those of this kind", choice()))
     }
-}
-
-fn key_type() -> impl Reader<str, KeyType> {
-    (|text: &str| read_choice(&text.into()), schema_of::<KeyType>)
 }
 
 /// Replace the primary vault key
@@ -266,7 +245,6 @@ struct Replaced {
     kept: KeptKey,
 }
 
-#[async_trait]
 impl Reply for Replaced {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::vault_key_not_found)?;

@@ -30,6 +30,8 @@ pub(crate) struct History {
     /// None if there are no hashes for the events before the first, so that no root can be computed.
     tree: Option<Frontier>,
     aggregates: HashMap<String, u64>,
+    /// The name of the aggregate that was looked up last. It is kept for its memory.
+    name: String,
     recorded_at: String,
 }
 
@@ -59,6 +61,7 @@ impl History {
             is_filtered: trailer.filtered,
             tree: before.and_then(|before| Frontier::resume(after, before).ok()),
             aggregates: HashMap::new(),
+            name: String::new(),
             recorded_at: String::new(),
         };
         history.check_previous()?;
@@ -163,14 +166,20 @@ impl History {
             return Ok(());
         }
         let Outline { aggregate_type, aggregate_id, sequence, .. } = event;
-        let name = format!("{aggregate_type} {aggregate_id}");
-        let before = self.aggregates.get(&name).copied();
-        let expected = before.map_or(if self.after == 0 { 1 } else { *sequence }, |before| before + 1);
+        self.name.clear();
+        self.name.extend([aggregate_type, " ", aggregate_id]);
+        let before = self.aggregates.get_mut(&self.name);
+        let expected =
+            before.as_ref().map_or(if self.after == 0 { 1 } else { *sequence }, |before| **before + 1);
         if *sequence != expected {
+            let name = &self.name;
             let what = format!("event {expected} of {name} is missing, its event {sequence} stands here");
             return Err(self.fault(what));
         }
-        self.aggregates.insert(name, *sequence);
+        match before {
+            Some(before) => *before = *sequence,
+            None => drop(self.aggregates.insert(self.name.clone(), *sequence)),
+        }
         Ok(())
     }
 

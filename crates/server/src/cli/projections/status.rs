@@ -1,6 +1,5 @@
 //! `identityd projections status`.
 
-use identity_log::read;
 use identity_projections::{Table, registry, tables};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
@@ -14,7 +13,6 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
     let tables = tables();
     let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
     registry::register(&mut connection, &known).await?;
-    let head = read::head(&mut connection).await?;
     let entries = registry::list(&mut connection).await?;
     let mut json = Vec::new();
     let mut lines = Vec::new();
@@ -25,8 +23,8 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
             continue;
         };
         let rows = if entry.is_there { Some(rows(&mut connection, model.name()).await?) } else { None };
-        json.push(as_json(entry, model.version(), rows, head));
-        lines.push(as_line(entry, model.version(), rows, head));
+        json.push(as_json(entry, model.version(), rows));
+        lines.push(as_line(entry, model.version(), rows));
         table.add(as_row(entry, model.version(), rows));
     }
     output.print_list(json, &lines, &table)
@@ -36,15 +34,12 @@ async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Er
     sqlx::query_scalar(&format!("select count(*) from read_model.{name}")).fetch_one(connection).await
 }
 
-/// A live table is written in the transaction of its events, so it is at the head.
-fn as_json(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, head: i64) -> Value {
+fn as_json(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>) -> Value {
     json!({
         "name": entry.name,
         "version_in_code": version_in_code,
         "version": entry.version,
         "rows": rows,
-        "position": head,
-        "head": head,
         "built_at": timestamp(entry.built_at),
         "built_position": entry.built_position,
         "retired": entry.retired_version.map(|version| json!({
@@ -71,7 +66,7 @@ fn as_json(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, hea
     })
 }
 
-fn as_line(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, head: i64) -> Vec<String> {
+fn as_line(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>) -> Vec<String> {
     let retired = entry.retired_version.zip(entry.retired_position).map_or_else(
         || "nothing to roll back to".to_owned(),
         |(version, position)| format!("can roll back to version {version} of position {position}"),
@@ -85,7 +80,6 @@ fn as_line(entry: &registry::Entry, version_in_code: i32, rows: Option<i64>, hea
         entry.name.clone(),
         format!("version {} (code {version_in_code})", entry.version),
         rows.map_or_else(|| "missing".to_owned(), |rows| format!("{rows} rows")),
-        format!("position {head} of {head}"),
         format!("built {}", timestamp(entry.built_at)),
         retired,
         verified,

@@ -12,7 +12,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
 use crate::backup::estate::{Estate, call, error, text};
-use crate::harness::{Finished, Place, bare, eventually, run};
+use crate::harness::{Finished, Place, StopAtEnd, bare, eventually, run};
 
 /// The place for a restore, with empty tables and its Postgres kept running.
 fn migrated_successor(estate: &Estate) -> (Place, PrivatePostgres) {
@@ -161,6 +161,7 @@ fn a_backup_beside_writes_is_one_consistent_state() {
                 }
             });
         }
+        let _stop = StopAtEnd(&stop);
         for round in 0..3 {
             let before = written.load(Ordering::SeqCst);
             eventually("more is written", || written.load(Ordering::SeqCst) > before + 20);
@@ -169,7 +170,6 @@ fn a_backup_beside_writes_is_one_consistent_state() {
             let verified = run(&mut bare(&["backup", "verify", text(&file), "--json"])).succeeded().json();
             assert!(verified["rows"]["name_claims"].as_u64().unwrap() >= u64::from(acknowledged));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let file = estate.backup("last");
     let target = estate.successor();

@@ -121,14 +121,19 @@ impl Estate {
 
     /// A place that has the keys of this one, and no database.
     pub(super) fn successor(&self) -> Place {
-        let place = Place::new();
-        fs::create_dir(place.data_dir()).unwrap();
-        for name in ["signing", "secrets.key"] {
-            let (from, to) = (self.place.data_dir().join(name), place.data_dir().join(name));
-            assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
-        }
-        place
+        successor_of(&self.place)
     }
+}
+
+/// A place that has the keys of another one, and no database.
+pub(super) fn successor_of(other: &Place) -> Place {
+    let place = Place::new();
+    fs::create_dir(place.data_dir()).unwrap();
+    for name in ["signing", "secrets.key"] {
+        let (from, to) = (other.data_dir().join(name), place.data_dir().join(name));
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    }
+    place
 }
 
 pub(super) fn text(path: &Path) -> &str {

@@ -107,7 +107,7 @@ fn a_history_that_was_changed_is_found_and_restored_only_on_demand() {
 }
 
 /// Changes an event in the database, and its leaf hash, so that the two agree.
-fn change_an_event(estate: &Estate) {
+pub(super) fn change_an_event(estate: &Estate) {
     let page = "/events?limit=1000";
     let page = call(&estate.service.base(), &estate.admin, &Method::GET, page, &json!(null)).body;
     let page: Value = serde_json::from_str(&page).unwrap();
