@@ -43,7 +43,7 @@ pub async fn powers(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::
         (files, "may run programs or write files on the server of Postgres"),
     ];
     let mut powers: Vec<String> =
-        found.into_iter().filter_map(|(could, how)| could.then(|| how.to_owned())).collect();
+        found.into_iter().filter(|(could, _)| *could).map(|(_, how)| how.to_owned()).collect();
     if !owner {
         powers.extend(excess(connection).await?);
     }
