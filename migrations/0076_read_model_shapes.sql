@@ -10,6 +10,7 @@ create table read_model_shapes (
     indexes    text[]  collate "C" not null,
     constraint read_model_shapes_pkey primary key (name, version)
 );
+revoke all on read_model_shapes from public;
 
 -- Makes the next table of a read model, without key and indexes, in place of one that is there. Whoever may move the head of the
 -- log may write its rows.

@@ -285,3 +285,43 @@ fn the_role_has_exactly_the_rights_of_the_list() {
         assert_eq!(rights(table.name), listed.join(", "), "{}", table.name);
     }
 }
+
+// A process of an earlier version makes tables itself, as the owner.
+#[test]
+fn tables_that_the_owner_makes_to_be_cut_over_are_granted() {
+    let database = Database::create();
+    wait(identityd::roles::rights::grant(database.pool(), "identityd_test_service")).unwrap();
+    database.execute("create table read_model_next.made_by_an_earlier_version (id integer)");
+    let granted = database.number(
+        "select count(*) from pg_class, aclexplode(relacl)
+         where relname = 'made_by_an_earlier_version' and grantee = 'identityd_test_service'::regrole",
+    );
+    assert_eq!(granted, 4);
+}
+
+#[test]
+fn signatures_stay() {
+    let world = World::new();
+    use_everything(&world, "first");
+    let mut connection = wait(PgConnection::connect(world.database().url())).unwrap();
+    let signed = world.database().number("select count(*) from checkpoints");
+    assert!(signed > 0);
+    for statement in ["update checkpoints set note = ''", "update checkpoints set note = 'x' || note"] {
+        let error = wait(connection.execute(statement)).unwrap_err();
+        let code = error.into_database_error().unwrap().code().unwrap().into_owned();
+        assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{statement}");
+    }
+    wait(connection.execute("update checkpoints set note = note || 'x'")).unwrap();
+    wait(connection.execute("insert into signing_key_introductions (old_key, note) values ('key', 'first')"))
+        .unwrap();
+    for note in ["", "second", "second"] {
+        let statement = format!("update signing_key_introductions set note = '{note}' where old_key = 'key'");
+        wait(connection.execute(statement.as_str())).unwrap();
+    }
+    let replaced = world
+        .database()
+        .text("select array_to_string(replaced, '|') from signing_key_introductions where old_key = 'key'");
+    assert_eq!(replaced, "first|");
+    // A dump reads the positions of sequences.
+    wait(connection.execute("select last_value from signing_key_introductions_number_seq")).unwrap();
+}

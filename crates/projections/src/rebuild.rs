@@ -19,6 +19,7 @@ mod verification;
 mod workers;
 
 pub use crate::job_error::JobError;
+pub use cutover::is_of_another_job;
 pub use cutover_command::cut_over_until;
 pub use generation::SCHEMAS;
 pub use job::rebuild_until;

@@ -141,6 +141,16 @@ impl Database {
         migrations::run_if_begun(&self.pool).await
     }
 
+    /// Fails if the role that serves and the owner do not belong together. There is nothing to check if one role is both.
+    pub async fn check_roles(&self) -> anyhow::Result<()> {
+        match &self.urls.owner {
+            Some(url) => {
+                as_owner(url, async |owner| roles::role_to_serve(&self.pool, owner).await.map(drop)).await
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Gives the role that serves what it needs, if another one owns the tables.
     pub async fn grant(&self) -> anyhow::Result<()> {
         match &self.urls.owner {
@@ -240,6 +250,8 @@ async fn serves_already(pool: &PgPool) -> bool {
         let mut connection = pool.acquire().await?;
         let standing = roles::standing(&mut connection).await?;
         let is_ready = !standing.may_migrate
+            && roles::openings::open(&mut connection, &standing.role).await?.is_empty()
+            && roles::openings::of_shapes(&mut connection, &standing.role).await?.is_empty()
             && roles::rights::are_granted(&mut connection, &standing.role).await?
             && migrations::is_up_to_date(&mut connection).await?;
         anyhow::Ok(is_ready)

@@ -2,15 +2,20 @@
 //! more rights than the service needs. It cannot switch off what protects the history.
 //!
 //! - [`rights`]: what the role that serves is granted.
+//! - [`openings`]: what would let it have the rights of the owner.
 //! - [`powers`]: what a role could do to the history all the same.
 //!
 //! One role may be both. Then nothing is granted.
 
+pub mod openings;
 pub mod powers;
 pub mod rights;
 
 use anyhow::{Context as _, ensure};
-use sqlx::{Executor as _, PgConnection, PgPool};
+use sqlx::{Acquire as _, Executor as _, PgConnection, PgPool, Postgres, Transaction};
+
+/// Within a transaction of the owner that has to do with roles, no name leads to what somebody else has put into another schema.
+const OWN_NAMES: &str = "set local search_path = pg_catalog";
 
 /// How the role of a connection stands to the tables of identityd.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -29,7 +34,7 @@ pub async fn standing(connection: &mut PgConnection) -> Result<Standing, sqlx::E
         "select current_user::text as role, pg_get_userbyid(relowner)::text as owner,
                 coalesce(pg_has_role(relowner, 'USAGE'), has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false)
                     as may_migrate
-         from (values (to_regclass('_sqlx_migrations')::oid)) as wanted (oid)
+         from (values (to_regclass('public._sqlx_migrations')::oid)) as wanted (oid)
          left join pg_class using (oid)",
     )
     .fetch_one(connection)
@@ -44,7 +49,7 @@ impl Standing {
         ensure!(
             may_migrate,
             "the role {role} may not change the tables of this database: give the URL of {owner} with --owner-url, for example to \
-             `identityd migrate`"
+             `identityd migrate`, or in IDENTITYD_OWNER_URL if it has a password"
         );
         Ok(())
     }
@@ -57,25 +62,49 @@ pub async fn refuse_without_rights(connection: &mut PgConnection) -> anyhow::Res
         let missing = rights::missing(connection, &standing.role).await?;
         ensure!(
             missing.is_empty(),
-            "the role {} lacks {} rights, the first is {}: run `identityd migrate --owner-url URL` with the URL of {}, which grants them",
+            "the role {} lacks {} rights, the first is {}: run `identityd migrate --owner-url URL` with the URL of {}, which grants them (a URL with a \
+             password belongs into IDENTITYD_OWNER_URL)",
             standing.role,
             missing.len(),
             missing.first().map_or("none", String::as_str),
             standing.owner.as_deref().unwrap_or("the owner of the tables")
         );
+        let statements = openings::of_shapes(connection, &standing.role).await?;
+        ensure!(
+            statements.is_empty(),
+            "the role {} may write what the owner carries out: as the owner, run these, then `identityd migrate`: {}",
+            standing.role,
+            statements.join("; ")
+        );
     }
     Ok(standing)
 }
 
-/// The role of `service`, which `owner` is to give its rights. Fails if the two do not belong together.
+/// The role of `service`, which `owner` is to give its rights. Fails if the two do not belong together, or if the role could have the
+/// owner carry out what it likes.
 pub async fn role_to_serve(service: &PgPool, owner: &PgPool) -> anyhow::Result<String> {
     let mut owner = owner.acquire().await.context("cannot connect as the owner")?;
+    let mut owner = begin(&mut owner).await.context("cannot begin as the owner")?;
     let mut service = service.acquire().await.context("cannot connect to the database")?;
     ensure!(
         place(&mut owner).await? == place(&mut service).await?,
         "owner_url and database_url lead to different databases"
     );
-    let (owner, service) = (standing(&mut owner).await?, standing(&mut service).await?);
+    let role = belong_together(standing(&mut owner).await?, standing(&mut service).await?)?;
+    openings::close(&mut owner, &role).await?;
+    owner.commit().await.context("cannot close the schemas")?;
+    Ok(role)
+}
+
+/// Begins a transaction in which names mean what Postgres means by them.
+pub async fn begin(owner: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    let mut transaction = owner.begin().await?;
+    transaction.execute(OWN_NAMES).await?;
+    Ok(transaction)
+}
+
+/// The role of the service, if the other one owns the tables.
+fn belong_together(owner: Standing, service: Standing) -> anyhow::Result<String> {
     ensure!(
         owner.role != service.role,
         "owner_url and database_url are of the same role, {}: make a role of its own for database_url",
@@ -93,13 +122,16 @@ pub async fn role_to_serve(service: &PgPool, owner: &PgPool) -> anyhow::Result<S
 
 /// Makes the role that serves, and grants it what it needs of what is there already. Its name needs no quotes.
 pub async fn make(owner: &PgPool, role: &str) -> anyhow::Result<()> {
-    let mut transaction = owner.begin().await.context("cannot make the role that serves")?;
+    let context = "cannot make the role that serves";
+    let mut owner = owner.acquire().await.context(context)?;
+    let mut transaction = begin(&mut owner).await.context(context)?;
     // Another process may do so at the same time.
     transaction.execute("select pg_advisory_xact_lock(hashtext('identityd role'))").await?;
     let query = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)").bind(role);
     let is_there: bool = query.fetch_one(&mut *transaction).await?;
     if !is_there {
         transaction.execute(format!("create role {role} login").as_str()).await?;
+        openings::close(&mut transaction, role).await?;
         rights::grant_with(&mut transaction, role).await?;
     }
     Ok(transaction.commit().await?)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use identity_log::{ReadError, Recorded, read};
+use sqlx::error::DatabaseError;
 use sqlx::{Acquire as _, Executor as _, PgConnection, Postgres, Transaction};
 
 use super::generation;
@@ -25,6 +26,9 @@ const MAX_EVENTS_UNDER_LOCK: i64 = 1_000;
 
 /// How often a swap is tried before the job fails because of readers of the live table. That takes about three minutes.
 const MAX_ATTEMPTS: u32 = 60;
+
+/// How often a swap is tried before the job fails since a table is missing or was changed by another session.
+const MAX_ATTEMPTS_BESIDE_GRANTS: u32 = 5;
 
 /// By how much the delay after a failed attempt grows with each attempt, so that a slow reader does not delay writers
 /// again and again.
@@ -156,7 +160,7 @@ pub(super) async fn cut_over(
                 savepoint.commit().await?;
                 return Ok(Attempt { reached, began: began.unwrap_or_else(Instant::now), failed_for });
             }
-            Err(error) if may_be_tried_again(&error) => savepoint.rollback().await?,
+            Err(error) if may_be_tried_again(&error, attempt) => savepoint.rollback().await?,
             Err(error) => return Err(error),
         }
         failed_for = failed_for.max(began.map_or(Duration::ZERO, |began| began.elapsed()));
@@ -202,13 +206,25 @@ const SHORT_TIME_LIMITS: &str = "
     set local statement_timeout = '200ms';
     set local idle_in_transaction_session_timeout = '1s';";
 
-/// Whether the attempt failed because a time limit was reached, or because too many events were left.
-fn may_be_tried_again(error: &JobError) -> bool {
+/// Whether the attempt failed because a time limit was reached, because too many events were left, or because the owner granted rights
+/// on the tables meanwhile.
+fn may_be_tried_again(error: &JobError, attempt: u32) -> bool {
     let (lock_timeout, statement_timeout) = ("55P03", "57014");
     let chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    let mut codes =
-        chain.filter_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code());
-    matches!(error, JobError::Behind) || codes.any(|code| code == lock_timeout || code == statement_timeout)
+    let mut errors = chain.filter_map(|error| error.downcast_ref::<sqlx::Error>());
+    matches!(error, JobError::Behind)
+        || errors.any(|error| {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            code.is_some_and(|code| code == lock_timeout || code == statement_timeout)
+                || attempt <= MAX_ATTEMPTS_BESIDE_GRANTS && is_of_another_job(error)
+        })
+}
+
+/// Whether a statement failed since another session has moved a table at the same time, or changed the rights on it: `tuple concurrently
+/// updated`, no such table, or a deadlock.
+pub fn is_of_another_job(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| ["XX000", "42P01", "40P01"].contains(&code.as_ref()))
 }
 
 /// Locks `log_head`, folds the remaining events, and swaps the tables.

@@ -118,6 +118,7 @@ pub(super) async fn restore(
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
 ) -> anyhow::Result<(Value, Vec<String>)> {
+    database.check_roles().await?;
     let owner = database.owner().await?;
     let options = owner.connect_options();
     let mut restoring = Restoring::begin(&options).await?;

@@ -149,7 +149,7 @@ pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Findin
     } else {
         format!(
             "warning: {role} could switch off what protects the history, since it {}: let the service connect as a role that owns \
-             nothing, and run `identityd migrate --owner-url URL` (docs/operations.md, Two roles)",
+             nothing, and run `identityd migrate` with the URL of the owner in IDENTITYD_OWNER_URL (docs/operations.md, Two roles)",
             powers.join(", and ")
         )
     }))

@@ -179,6 +179,36 @@ fn what_is_missing_for_a_migration_is_named() {
     cluster.end();
 }
 
+// As Postgres 14 made databases, and as an upgrade from it leaves them.
+#[test]
+fn what_somebody_has_put_into_public_is_not_carried_out_by_the_owner() {
+    let cluster = Cluster::new();
+    cluster.does_there("alter schema public owner to identityd; grant create on schema public to public");
+    cluster.does_there("grant create on schema public to keeper");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    assert!(error.ends_with(": revoke create on schema public from public cascade"), "{error}");
+
+    cluster.on(
+        &cluster.url("runner"),
+        "create function public.format(text, name, name) returns text language plpgsql as
+             $$ begin raise exception 'carried out by %', current_user; end $$;
+         create operator public.~~~ (leftarg = text, rightarg = text, function = texteq);
+         create type public.mine as enum ()",
+    );
+    cluster.does_there("revoke create on schema public from public");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    let statements = "drop operator public.~~~(text,text); drop routine public.format(text,name,name); drop type public.mine";
+    assert!(error.ends_with(statements), "{error}");
+    cluster.does_there(statements);
+    cluster.run_with_owner("keeper", &["migrate"]).succeeded();
+    assert!(!cluster.standing("runner").contains("warning"));
+    // Rights of a group count like those of the role.
+    cluster.does_there("create role makers; grant makers to runner; grant create on schema public to makers");
+    let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+    assert!(error.ends_with(": revoke create on schema public from makers cascade"), "{error}");
+    cluster.end();
+}
+
 #[test]
 fn a_role_that_could_change_the_history_all_the_same_is_named() {
     let cluster = Cluster::new();
@@ -187,6 +217,26 @@ fn a_role_that_could_change_the_history_all_the_same_is_named() {
         ("grant keeper to runner", "owns the tables, or may act as their owner", "revoke keeper from runner"),
         ("alter role runner superuser", "is a superuser", "alter role runner nosuperuser"),
         ("grant update on events to public", "may change events", "revoke update on events from public"),
+        (
+            "grant update (root) on checkpoints to public",
+            "may change checkpoints (UPDATE (root))",
+            "revoke update (root) on checkpoints from public",
+        ),
+        (
+            "grant delete on _sqlx_migrations to public",
+            "may change _sqlx_migrations (DELETE)",
+            "revoke delete on _sqlx_migrations from public",
+        ),
+        (
+            "grant pg_write_server_files to runner",
+            "may run programs",
+            "revoke pg_write_server_files from runner",
+        ),
+        (
+            "create table aside (); alter table aside owner to runner",
+            "owns tables or functions in our schemas",
+            "drop table aside",
+        ),
         (
             "grant create on schema public to runner",
             "may make functions in our schemas",
@@ -197,6 +247,21 @@ fn a_role_that_could_change_the_history_all_the_same_is_named() {
         let standing = cluster.standing("runner");
         assert!(standing.starts_with("warning: ") && standing.contains(power), "{grant}: {standing}");
         cluster.does_there(revoke);
+    }
+    // What the owner carries out is nobody else's to write.
+    cluster.does_there("create role makers; grant makers to runner");
+    for (grant, grantee) in [("insert", "public"), ("update (indexes)", "makers")] {
+        cluster.does_there(&format!("grant {grant} on read_model_shapes to {grantee}"));
+        let statements = format!(
+            "revoke insert, update, delete, truncate, references, trigger on public.read_model_shapes from {grantee} cascade; \
+             truncate public.read_model_shapes"
+        );
+        let error = cluster.refuses_to_serve("runner");
+        assert!(error.ends_with(&statements), "{error}");
+        let error = cluster.run_with_owner("keeper", &["migrate"]).error().to_owned();
+        assert!(error.ends_with(&statements), "{error}");
+        cluster.does_there(&statements);
+        cluster.run_with_owner("keeper", &["migrate"]).succeeded();
     }
     // A right that was granted directly is taken away.
     cluster.does_there(
@@ -223,6 +288,13 @@ fn a_restore_is_the_work_of_the_owner() {
         "{}",
         refused.stderr
     );
+    // The pair of roles is checked before anything is written.
+    let same = cluster.run_with_owner("runner", &["restore", file, "--nothing-lost"]);
+    assert!(same.error().contains("of the same role, runner"), "{}", same.stderr);
+    let elsewhere = cluster.url("keeper").replace("/apart?", "/identityd?");
+    let mut command = cluster.command("runner", &["restore", file, "--nothing-lost"]);
+    let refused = run(command.env("IDENTITYD_OWNER_URL", elsewhere));
+    assert!(refused.error().contains("lead to different databases"), "{}", refused.stderr);
     cluster.run_with_owner("keeper", &["restore", file, "--nothing-lost"]).succeeded();
     cluster.serves("runner");
     assert!(!cluster.standing("runner").contains("warning"));
@@ -240,6 +312,10 @@ fn a_private_postgres_of_an_earlier_version_gets_the_role_that_serves() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let earlier = "drop owned by identityd_service; drop role identityd_service; drop table read_model_shapes;
                    drop function log_writers, make_read_model, index_read_model, finish_read_model, move_read_model, drop_read_model;
+                   drop trigger checkpoints_keep_signatures on checkpoints;
+                   drop trigger introductions_keep_notes on signing_key_introductions;
+                   drop function refuse_lost_signature, keep_replaced_introduction;
+                   alter table signing_key_introductions drop column replaced;
                    delete from _sqlx_migrations where version >= 76";
     runtime.block_on(async {
         let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
