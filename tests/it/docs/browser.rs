@@ -69,14 +69,17 @@ impl Page {
         evaluated["result"]["value"].clone()
     }
 
-    /// Waits until the value of an expression is neither null nor false, and returns it.
+    /// Waits until the value of an expression is neither null nor false, and returns it. Fails after a minute. It looks by a timer: in
+    /// a page that is not in front there are no frames.
     pub(crate) fn becomes(&mut self, expression: &str) -> Value {
         self.evaluate(&format!(
-            "new Promise(resolve => {{
+            "new Promise((resolve, reject) => {{
+                const since = performance.now();
                 const look = () => {{
                     const value = {expression};
-                    if (value === null || value === undefined || value === false) requestAnimationFrame(look);
-                    else resolve(value);
+                    if (value !== null && value !== undefined && value !== false) resolve(value);
+                    else if (performance.now() - since > 60000) reject(new Error('it did not become true'));
+                    else setTimeout(look, 20);
                 }};
                 look();
             }})"
