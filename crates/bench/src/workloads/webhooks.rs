@@ -120,8 +120,8 @@ async fn received_beside(
 ) -> anyhow::Result<Measured> {
     let changes = Changes::of(ours, others, FURTHER_CHANGES);
     let load = Load { address: ours.server.address, connections: FURTHER_CHANGES.connections, time };
-    let (changed, seen) = tokio::join!(load::run(load, changes), received(ours, working, time, receiver));
-    changed?;
+    let (others_done, seen) = tokio::join!(load::run(load, changes), received(ours, working, time, receiver));
+    others_done?;
     seen
 }
 
