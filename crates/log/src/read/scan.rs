@@ -1,4 +1,4 @@
-//! All events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an
+//! Events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an
 //! aggregate come together and in order, so a fold has one aggregate in memory at a time, however long the log is.
 
 use bytes::Bytes;
@@ -30,16 +30,30 @@ pub struct AggregateRange {
 }
 
 impl AggregateRange {
-    /// The range of one aggregate. No character but NUL, which no text has, is before `\u{1}`.
-    pub(crate) fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
-        Self { kind, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
-    }
-
     /// The condition on a column of ids, as SQL without parameters: COPY takes none.
     pub fn condition(&self, column: &str) -> String {
         let from = self.from.as_deref().map(|id| format!(" and {column} >= {}", literal(id)));
         let to = self.to.as_deref().map(|id| format!(" and {column} < {}", literal(id)));
         format!("true{}{}", from.unwrap_or_default(), to.unwrap_or_default())
+    }
+}
+
+/// Single aggregates of one type, with their events up to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateSet {
+    /// The aggregate type.
+    pub kind: Kind,
+    /// The aggregates.
+    pub ids: Vec<String>,
+    /// The last position that is read.
+    pub upto: i64,
+}
+
+impl AggregateSet {
+    /// The condition on a column of ids, as SQL without parameters.
+    pub fn condition(&self, column: &str) -> String {
+        let ids: Vec<String> = self.ids.iter().map(|id| literal(id)).collect();
+        if ids.is_empty() { "false".to_owned() } else { format!("{column} in ({})", ids.join(", ")) }
     }
 }
 
@@ -89,20 +103,32 @@ impl std::fmt::Debug for Scan<'_> {
 impl<'a> Scan<'a> {
     /// Starts to read a range.
     pub async fn begin(connection: &'a mut PgConnection, range: &AggregateRange) -> Result<Self, ReadError> {
+        Self::copy(connection, range.kind, range.upto, &range.condition("aggregate_id")).await
+    }
+
+    /// Starts to read single aggregates.
+    pub async fn of(connection: &'a mut PgConnection, set: &AggregateSet) -> Result<Self, ReadError> {
+        Self::copy(connection, set.kind, set.upto, &set.condition("aggregate_id")).await
+    }
+
+    async fn copy(
+        connection: &'a mut PgConnection,
+        kind: Kind,
+        upto: i64,
+        condition: &str,
+    ) -> Result<Self, ReadError> {
         let statement = format!(
             "copy (
                  select position, organization_id, organization_sequence, aggregate_id, sequence,
                         event_type, event_version, recorded_at, payload
                  from events
-                 where aggregate_type = {} and position <= {} and {}
+                 where aggregate_type = {} and position <= {upto} and {condition}
                  order by aggregate_id, sequence
              ) to stdout (format binary)",
-            literal(range.kind.as_str()),
-            range.upto,
-            range.condition("aggregate_id"),
+            literal(kind.as_str()),
         );
         let rows = connection.copy_out_raw(&statement).await?;
-        Ok(Self { kind: range.kind, rows, reader: CopyReader::default() })
+        Ok(Self { kind, rows, reader: CopyReader::default() })
     }
 
     /// The next event; `None` at the end. The end is known from the trailer of the copy: a broken connection is an error.

@@ -15,7 +15,7 @@ fn renamed(from: &str, to: &str) -> Event {
 }
 
 fn filter(channel: Channel, filter_mode: FilterMode) -> Event {
-    Event::FilterModeChanged { channel, filter_mode }
+    Event::FilterModeChanged { channel, modes: ChannelModes::both(filter_mode) }
 }
 
 /// A change of every field, and the events that it yields, in order.
@@ -123,8 +123,10 @@ fn directed(inbound: Option<FilterMode>, outbound: Option<FilterMode>) -> Direct
     Directions { inbound, outbound }
 }
 
-fn split(channel: Channel, inbound_filter_mode: FilterMode, outbound_filter_mode: FilterMode) -> Event {
-    Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode }
+/// The modes of a channel whose directions had the default mode before.
+fn split(channel: Channel, inbound: FilterMode, outbound: FilterMode) -> Event {
+    let modes = ChannelModes { shared: FilterMode::Blacklist, inbound, outbound };
+    Event::FilterModeChanged { channel, modes }
 }
 
 #[test]
