@@ -50,7 +50,7 @@ impl LiveTables {
 
     /// The tables that are folded from aggregates of a type.
     pub(super) fn of(&self, kind: Kind) -> Vec<&dyn Table> {
-        self.all().filter(|table| table.kind() == kind).collect()
+        self.all().filter(|table| table.selection().kind == kind).collect()
     }
 }
 

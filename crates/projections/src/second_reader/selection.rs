@@ -153,7 +153,7 @@ async fn rows_of(
     table: &dyn Table,
     organization_id: Option<&str>,
 ) -> Result<Vec<Difference>, JobError> {
-    let (name, kind, key) = (table.name(), table.kind(), table.id_column());
+    let (name, kind, key) = (table.name(), table.selection().kind, table.id_column());
     let condition = if organization_id.is_some() { "organization_id = $3" } else { "$3::text is null" };
     let query = format!(
         r#"select distinct {key}::text collate "C"
