@@ -151,7 +151,10 @@ fn the_modes_of_the_phone_by_direction_need_no_phone_and_are_those_of_imessage()
     live([]).when(&update(both.clone())).then(events.clone());
     live(events.clone()).when(&update(both)).then_nothing();
     let outbound = Update { phone_directions: directed(None, Some(Blacklist)), ..Update::default() };
-    live(events).when(&update(outbound)).then([split(Channel::Phone, Whitelist, Blacklist)]);
+    // Clients without directions go on being shown the last mode of both.
+    let modes = ChannelModes { outbound: Blacklist, ..ChannelModes::both(Whitelist) };
+    let apart = Event::FilterModeChanged { channel: Channel::Phone, modes };
+    live(events).when(&update(outbound)).then([apart]);
 }
 
 #[test]
