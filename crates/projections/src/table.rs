@@ -80,8 +80,8 @@ struct FoldingCheck<P: Projection> {
 }
 
 impl<P: Projection> FoldingCheck<P> {
-    fn of(check: Check) -> Box<Self> {
-        Box::new(Self { folder: Folder::default(), check })
+    fn of(check: Check) -> Self {
+        Self { folder: Folder::default(), check }
     }
 }
 
@@ -169,7 +169,7 @@ impl<P: Projection> Table for Live<P> {
         aggregates: &AggregateSet,
     ) -> Result<Box<dyn RowCheck>, JobError> {
         let check = Check::begin::<P>(live, |id| aggregates.condition(id)).await?;
-        Ok(FoldingCheck::<P>::of(check))
+        Ok(Box::new(FoldingCheck::<P>::of(check)))
     }
 
     async fn verify(
@@ -179,7 +179,8 @@ impl<P: Projection> Table for Live<P> {
         range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError> {
-        let mut check = FoldingCheck::<P>::of(Check::begin::<P>(live, |id| range.condition(id)).await?);
+        let check = Check::begin::<P>(live, |id| range.condition(id)).await?;
+        let mut check = Box::new(FoldingCheck::<P>::of(check));
         let mut events = 0;
         let mut scan = Scan::begin(source, range).await?;
         while let Some(event) = scan.next().await? {

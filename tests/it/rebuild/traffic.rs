@@ -42,8 +42,8 @@ fn read(admin: &Caller) {
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
     let Selection { kind, event_types } = table(name).selection();
-    let of_types = event_types
-        .map_or_else(String::new, |types| format!("and event_type in ('{}')", types.join("', '")));
+    let of_types =
+        event_types.map_or_else(String::new, |types| format!("and event_type in ('{}')", types.join("', '")));
     let events = world.database().number(&format!(
         "select count(*) from events where aggregate_type = '{}' {of_types} and position <= {}",
         kind.as_str(),

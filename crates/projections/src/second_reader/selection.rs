@@ -13,8 +13,8 @@ use crate::table::Table;
 /// How many aggregates are compared in one snapshot.
 const AGGREGATES_PER_BATCH: i64 = 200;
 
-/// How many differences of one sort are read.
-const MAX_NAMED: i64 = 10_000;
+/// How many differences of one sort are read: one more than a comparison lists, so that it knows of more.
+const MAX_NAMED: i64 = 10_001;
 
 /// An aggregate with more events than that is left out of a sample.
 pub const MAX_SAMPLED_EVENTS: i64 = 1_000;

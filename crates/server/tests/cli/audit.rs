@@ -316,7 +316,7 @@ fn an_organization_is_replayed_and_compared_with_what_a_second_reader_loads() {
     let lines: Vec<&str> = found.stdout.lines().collect();
     assert_eq!(
         lines[..2],
-        ["4 events of 3 aggregates, 3 differences", "  organization_sequence 4: no event is there",]
+        ["5 events of 3 aggregates, 3 differences", "  organization_sequence 4: no event is there",]
     );
     assert!(lines[2].contains("identities has another row"), "{lines:?}");
     assert!(lines[3].ends_with("identities has a row of it, the log has no event"), "{lines:?}");
