@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use identity_log::scan::Selection;
 use identity_projections::rebuild::Report;
 use serde_json::json;
 
@@ -38,17 +37,12 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Asserts that the table was made of all selected events up to its position.
+/// Asserts that the table was made of all events that it folds, up to its position.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
-    let Selection { kind, event_types } = table(name).selection();
-    let of_types =
-        event_types.map_or_else(String::new, |types| format!("and event_type in ('{}')", types.join("', '")));
-    let events = world.database().number(&format!(
-        "select count(*) from events where aggregate_type = '{}' {of_types} and position <= {}",
-        kind.as_str(),
-        report.position
-    ));
+    let selected = table(name).selection().condition();
+    let count = format!("select count(*) from events where {selected} and position <= {}", report.position);
+    let events = world.database().number(&count);
     assert_eq!(i64::try_from(report.events).unwrap(), events, "{name}");
     assert!(report.pause.is_some(), "{name}");
 }

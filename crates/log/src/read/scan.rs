@@ -37,8 +37,8 @@ impl Selection {
             && self.event_types.is_none_or(|event_types| event_types.contains(&event.name()))
     }
 
-    /// The condition as SQL.
-    fn condition(self) -> String {
+    /// The condition as SQL without parameters: COPY takes none.
+    pub fn condition(self) -> String {
         let kind = format!("aggregate_type = {}", literal(self.kind.as_str()));
         let Some(event_types) = self.event_types else { return kind };
         let event_types: Vec<String> = event_types.iter().map(|event_type| literal(event_type)).collect();

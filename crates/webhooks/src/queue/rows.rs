@@ -97,11 +97,13 @@ async fn deliverable<'a>(
         told.iter().filter(|told| told.audience == Audience::Viewers).map(|told| told.subject).collect();
     let granted = Granted::load(connection, &shown.into_iter().collect::<Vec<_>>()).await?;
     let with_subscriptions = |told: Told<'a>| {
-        let may_get = |identity| {
-            told.includes(identity) && (identity == told.subject || granted.may_show(told.subject, identity))
-        };
         let all = subscribers.of(told.event, told.event_type);
-        let subscriptions = all.filter(|subscription| may_get(subscription.identity_id)).cloned().collect();
+        let may_get = |subscription: &&Arc<Subscription>| {
+            let identity = subscription.identity_id;
+            let is_granted = || identity == told.subject || granted.may_show(told.subject, identity);
+            told.includes(identity) && (told.audience != Audience::Viewers || is_granted())
+        };
+        let subscriptions = all.filter(may_get).cloned().collect();
         (told, subscriptions)
     };
     Ok(told.into_iter().map(with_subscriptions).collect())
