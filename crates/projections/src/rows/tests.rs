@@ -22,9 +22,9 @@ fn examples<M: RowModel>() -> Vec<Event> {
 
 /// The event of a file, whose name has its type and version: `identity.renamed.v1.json`.
 fn decoded(kind: Kind, file_name: &str, text: &[u8]) -> Event {
-    let (event_type, rest) = file_name.split_once(".v").unwrap();
-    let (version, _) = rest.split_once('.').unwrap();
-    codec::decode_text(kind, event_type, version, text).unwrap()
+    let parts: Vec<&str> = file_name.split('.').collect();
+    let event_type = parts[..2].join(".");
+    codec::decode_text(kind, &event_type, &parts[2][1..], text).unwrap()
 }
 
 fn recorded(event: Event) -> Recorded {
