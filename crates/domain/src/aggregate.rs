@@ -229,7 +229,7 @@ impl Event {
         }
     }
 
-    /// Decodes a payload of the present version.
+    /// Decodes a payload of the present version ([`crate::upcasting`]).
     pub fn decode(kind: Kind, payload: Value) -> Result<Self, serde_json::Error> {
         match kind {
             Kind::Identity => serde_json::from_value(payload).map(Self::Identity),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
 use crate::moment::Moment;
+use crate::upcasting::present_version;
 
 /// How long after it was issued or rotated a key may expire: ten years.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(3653 * 24);
@@ -178,7 +179,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

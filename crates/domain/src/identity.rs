@@ -161,7 +161,7 @@ impl Live {
             Event::ContactSharingChanged { contact_sharing_enabled } => {
                 self.contact_sharing_enabled = *contact_sharing_enabled;
             }
-            Event::FilterModeChanged { channel, filter_mode } => self.filters.set(*channel, *filter_mode),
+            Event::FilterModeChanged { channel, modes } => self.filters.set(*channel, *modes),
             Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode } => {
                 self.filters.split(*channel, *inbound_filter_mode, *outbound_filter_mode);
             }
@@ -177,7 +177,7 @@ impl Live {
             Event::PhoneProvisioned { phone, filter_mode } => {
                 let Phone { id, number, calls, .. } = phone.clone();
                 self.phone = Some(LivePhone { id, number, calls });
-                self.filters.set(Channel::Phone, *filter_mode);
+                self.filters.set(Channel::Phone, ChannelModes::both(*filter_mode));
             }
             Event::PhoneChanged { calls, .. } => {
                 if let Some(phone) = &mut self.phone {
@@ -186,7 +186,7 @@ impl Live {
             }
             Event::PhoneReleased { .. } => {
                 self.phone = None;
-                self.filters.set(Channel::Phone, FilterMode::default());
+                self.filters.set(Channel::Phone, ChannelModes::default());
             }
             Event::TunnelMetadataChanged { metadata } => self.tunnel_metadata.clone_from(metadata),
             Event::VaultAccessGranted { vault_secret_id, .. } => {

@@ -8,6 +8,7 @@
 //! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`], [`webhook_subscription`]: one aggregate each, with
 //!   its commands, events, errors.
 //! - [`aggregate`]: the six as one enum, for code that handles all of them.
+//! - [`upcasting`]: events of older versions, made to the present ones.
 //! - [`facts`]: the data that a decision needs beyond its own aggregate.
 //! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
 //!
@@ -21,9 +22,8 @@
 //!
 //! # How to add a command
 //! 1. Add the variant to the aggregate's `Command` and a guard-clause function beside `decide`.
-//! 2. If it produces a new event: add the variant with an explicit wire name, its arm in `evolve`, its name and version
-//!    in the table below the enum, and an example in `events/`. The compiler then names every fold that must
-//!    handle it.
+//! 2. If it produces a new event: add the variant with an explicit wire name, its arm in `evolve`, its name in the table
+//!    below the enum, and an example in `events/`. The compiler then names every fold that must handle it.
 //! 3. If it needs to know something of another aggregate, say so in `needs` and read it from [`Facts`].
 
 pub mod aggregate;
@@ -39,6 +39,7 @@ pub mod organization;
 pub mod phone;
 #[cfg(test)]
 mod testing;
+pub mod upcasting;
 pub mod url;
 pub mod vault;
 pub mod vault_secret;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
+use crate::upcasting::present_version;
 
 /// The state of an organization, as far as decisions need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
+use crate::upcasting::present_version;
 
 /// The state of a vault, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -100,7 +101,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs};
+use crate::upcasting::present_version;
 
 /// The state of a vault secret, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -123,7 +124,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

@@ -14,6 +14,7 @@ pub use context::{ClassContext, ContextConfig};
 
 use crate::decider::Decider;
 use crate::facts::{Facts, Needs, SubscriptionLimit, SubscriptionNeed};
+use crate::upcasting::present_version;
 
 /// The state of a subscription, as far as decisions need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -188,7 +189,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

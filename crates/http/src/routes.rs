@@ -47,11 +47,11 @@ fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, ApiError
     Ok(json_text(status, serde_json::to_string(body)?))
 }
 
-/// The notice that follows from a commit, if it changed the mode of this channel.
+/// The notice that follows from a commit, if it gave both directions of this channel one mode.
 fn filter_mode_change_notice(committed: &Committed, wanted: Channel) -> Option<FilterModeChangeNotice> {
     committed.events.iter().find_map(|recorded| match &recorded.event {
-        Event::Identity(IdentityEvent::FilterModeChanged { channel, filter_mode }) if *channel == wanted => {
-            Some(FilterModeChangeNotice::flipped_to(*filter_mode))
+        Event::Identity(IdentityEvent::FilterModeChanged { channel, modes }) if *channel == wanted => {
+            modes.common().map(FilterModeChangeNotice::flipped_to)
         }
         _ => None,
     })

@@ -27,6 +27,11 @@ impl Column {
         Self { name, sql_type: T::SQL_TYPE, is_nullable: T::IS_NULLABLE }
     }
 
+    /// Whether it has UUIDs.
+    pub(crate) fn is_uuid(&self) -> bool {
+        self.sql_type == Uuid::SQL_TYPE
+    }
+
     /// The column as `create table` declares it. Texts are compared byte by byte, whatever the collation of the database is.
     fn definition(self) -> String {
         let Self { name, sql_type, is_nullable } = self;

@@ -155,9 +155,7 @@ impl IdentityDocument {
             Event::DisplayNameChanged { display_name } => self.display_name.clone_from(display_name),
             Event::DescriptionChanged { description } => self.description.clone_from(description),
             Event::ImessageChanged { imessage_enabled } => self.imessage_enabled = *imessage_enabled,
-            Event::FilterModeChanged { channel, filter_mode } => {
-                self.set_filter_mode(*channel, *filter_mode, now);
-            }
+            Event::FilterModeChanged { channel, modes } => self.set_filter_modes(*channel, *modes, now),
             Event::ContactSharingChanged { contact_sharing_enabled } => {
                 self.contact_sharing_enabled = *contact_sharing_enabled;
             }

@@ -11,6 +11,7 @@
 //! - [`past`]: identities at an earlier moment, by the same folds.
 //! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
 //!   verification of every read model.
+//! - [`second_reader`]: the comparison of our reader and the read models with what postgres-es and cqrs-es load.
 //!
 //! # Invariants, as absences
 //! - No read model folds events of two aggregates. Queries join where aggregates meet (a viewer that was deleted, a
@@ -39,6 +40,7 @@ pub mod projection;
 pub mod rebuild;
 pub mod registry;
 pub mod rows;
+pub mod second_reader;
 pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;

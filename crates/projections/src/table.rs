@@ -8,11 +8,11 @@ mod folder;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use identity_log::ReadModel;
-use identity_log::scan::{AggregateRange, Scan, Selection};
+use identity_log::scan::{AggregateRange, AggregateSet, Scan, Selection};
+use identity_log::{ReadModel, Recorded};
 use sqlx::PgConnection;
 
-use crate::columns::{Shape, names};
+use crate::columns::{Column, Shape, names};
 use crate::job_error::JobError;
 use crate::projection::{Live, Projection};
 use builder::Builder;
@@ -47,6 +47,13 @@ pub trait Table: ReadModel {
     /// Reads the table that the search path names, and returns its totals.
     async fn read_back(&self, connection: &mut PgConnection) -> Result<Totals, JobError>;
 
+    /// Begins to compare the rows of aggregates, which `live` reads, with folded events.
+    async fn check(
+        &self,
+        live: &mut PgConnection,
+        aggregates: &AggregateSet,
+    ) -> Result<Box<dyn RowCheck>, JobError>;
+
     /// Folds a range of the log from `source`, and compares it with the rows that `live` reads. Both must have the
     /// same snapshot. Returns the number of events, and the differences.
     async fn verify(
@@ -56,6 +63,56 @@ pub trait Table: ReadModel {
         range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError>;
+}
+
+/// A comparison of the rows of aggregates with their events, which are given to it aggregate by aggregate and in order.
+pub trait RowCheck: Send {
+    /// Folds an event.
+    fn take(&mut self, event: &Recorded) -> Result<(), JobError>;
+
+    /// The rows that differ, after the last event.
+    fn finish(self: Box<Self>) -> Result<Vec<Difference>, JobError>;
+}
+
+struct FoldingCheck<P: Projection> {
+    folder: Folder<P>,
+    check: Check,
+}
+
+impl<P: Projection> FoldingCheck<P> {
+    fn of(check: Check) -> Self {
+        Self { folder: Folder::default(), check }
+    }
+}
+
+impl<P: Projection> RowCheck for FoldingCheck<P> {
+    fn take(&mut self, event: &Recorded) -> Result<(), JobError> {
+        self.folder.take(event)?.map_or(Ok(()), |aggregate| self.check.add::<P>(&aggregate))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Difference>, JobError> {
+        let Self { folder, mut check } = *self;
+        if let Some(aggregate) = folder.last() {
+            check.add::<P>(&aggregate)?;
+        }
+        Ok(check.finish())
+    }
+}
+
+impl dyn Table + '_ {
+    /// The column of the id of the aggregate.
+    pub(crate) fn id_column(&self) -> &'static str {
+        self.shape().columns.first().map_or("id", |column| column.name)
+    }
+
+    /// Whether the ids of its aggregates are UUIDs.
+    pub(crate) fn is_by_uuid(&self) -> bool {
+        self.shape().columns.first().is_some_and(Column::is_uuid)
+    }
+
+    pub(crate) fn has_column(&self, name: &str) -> bool {
+        self.shape().columns.iter().any(|column| column.name == name)
+    }
 }
 
 #[async_trait]
@@ -106,6 +163,15 @@ impl<P: Projection> Table for Live<P> {
         Ok(totals)
     }
 
+    async fn check(
+        &self,
+        live: &mut PgConnection,
+        aggregates: &AggregateSet,
+    ) -> Result<Box<dyn RowCheck>, JobError> {
+        let check = Check::begin::<P>(live, |id| aggregates.condition(id)).await?;
+        Ok(Box::new(FoldingCheck::<P>::of(check)))
+    }
+
     async fn verify(
         &self,
         source: &mut PgConnection,
@@ -113,20 +179,15 @@ impl<P: Projection> Table for Live<P> {
         range: &AggregateRange,
         progress: &AtomicU64,
     ) -> Result<(u64, Vec<Difference>), JobError> {
-        let mut check = Check::begin::<P>(live, range).await?;
+        let check = Check::begin::<P>(live, |id| range.condition(id)).await?;
+        let mut check = Box::new(FoldingCheck::<P>::of(check));
         let mut events = 0;
-        let mut folder = Folder::<P>::default();
         let mut scan = Scan::begin(source, range).await?;
         while let Some(event) = scan.next().await? {
             progress.fetch_add(1, Ordering::Relaxed);
             events += 1;
-            if let Some(aggregate) = folder.take(&event)? {
-                check.add::<P>(&aggregate)?;
-            }
+            check.take(&event)?;
         }
-        if let Some(aggregate) = folder.last() {
-            check.add::<P>(&aggregate)?;
-        }
-        Ok((events, check.finish()))
+        Ok((events, check.finish()?))
     }
 }

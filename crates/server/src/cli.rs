@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod backup;
+mod comparison;
 mod deliveries;
 mod demo;
 mod doctor;

@@ -128,10 +128,12 @@ pub async fn examine(
     checks.push(Check::of("connections", server::connections(&mut connection, settings).await));
     checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     drop(connection);
-    let is_whole = checks.iter().any(|check| check.name == "log" && check.passed);
+    let has_passed = |name| checks.iter().any(|check: &Check| check.name == name && check.passed);
+    let is_whole = has_passed("log");
+    let is_readable = is_whole && has_passed("read_models") && has_passed("read_model_rows");
     let signatures = if is_whole { proof::signatures(pool, signing).await } else { Ok(proof::not_asked()) };
     checks.push(Check::of("signatures", signatures));
-    let readers = if is_whole { proof::readers(pool).await } else { Ok(proof::not_asked()) };
+    let readers = if is_readable { proof::readers(pool).await } else { Ok(proof::not_asked()) };
     checks.push(Check::of("readers", readers));
     checks.push(pooler);
     Ok(checks)

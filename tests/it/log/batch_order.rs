@@ -42,10 +42,8 @@ fn stocked(history: &History, numbers: &[(&str, &str)]) {
 }
 
 fn visibility(history: &History, id: Uuid) -> Visibility {
-    let id = id.to_string();
-    let stock = identity_log::stock::load::<Identity>(history.database.pool(), &id);
-    match wait(stock).unwrap().0 {
-        Identity::Live(live) => live.visibility,
+    match loaded(history, Kind::Identity, &id.to_string(), i64::MAX).0 {
+        State::Identity(Identity::Live(live)) => live.visibility,
         other => panic!("{other:?} is not live"),
     }
 }

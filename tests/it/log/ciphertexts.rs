@@ -14,7 +14,7 @@ fn with(append: Append, changes: impl IntoIterator<Item = CiphertextChange>) -> 
 
 /// Names and contents of all ciphertexts of an identity.
 fn stored(history: &History, id: Uuid) -> Vec<(String, String)> {
-    let kind = identity_domain::Kind::Identity;
+    let kind = Kind::Identity;
     let id = [id.to_string()];
     let rows = ciphertexts::of_aggregates(history.database.pool(), HARBOR, kind, &id);
     let rows = wait(rows).unwrap().into_iter();
@@ -72,7 +72,7 @@ fn another_organization_finds_none() {
     let history = History::new();
     let id = ids::mint();
     history.append(with(create(id, "harbor-desk"), [put("a", "text")]));
-    let kind = identity_domain::Kind::Identity;
+    let kind = Kind::Identity;
     let id = [id.to_string()];
     let found = ciphertexts::of_aggregates(history.database.pool(), "org_other", kind, &id);
     assert_eq!(wait(found).unwrap(), []);

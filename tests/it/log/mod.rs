@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel, Update};
-use identity_domain::{Command, Handle, Rejection, vault_secret};
+use identity_domain::{Command, Handle, Kind, Rejection, State, vault_secret};
+use identity_log::stock::StockReader;
 use identity_log::{
     Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
     connect_options, ids, read,
@@ -121,6 +122,18 @@ async fn queue<const N: usize>(log: Log, appends: [Append; N]) -> impl Future<Ou
     }
     futures::future::join_all(answers)
         .map(|answers| answers.try_into().expect("every command has its answer"))
+}
+
+/// State and version of an aggregate, loaded by postgres-es.
+fn loaded(history: &History, kind: Kind, id: &str, upto: i64) -> (State, usize) {
+    let mut reader = StockReader::new(history.database.pool(), kind, id, upto);
+    let mut version = 0;
+    while let Some(event) = wait(reader.next(i64::try_from(version).unwrap() + 1)).unwrap() {
+        version += 1;
+        assert_eq!(usize::try_from(event.sequence), Ok(version));
+        event.event.unwrap();
+    }
+    (reader.state(), version)
 }
 
 /// A command of the operator, without an expected version.

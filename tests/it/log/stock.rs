@@ -1,11 +1,9 @@
 //! The repository of postgres-es reads our table.
 
-use identity_domain::api_key::{self, ApiKey, Issue, Scope};
+use identity_domain::api_key::{self, Issue, Scope};
 use identity_domain::identity::{FilterMode, Identity, PhoneOrder, Update};
-use identity_domain::organization::{self, Organization};
 use identity_domain::phone::CallHandling;
-use identity_domain::vault_secret::{self, VaultSecret};
-use identity_domain::{Decider, NumberWish, State};
+use identity_domain::{NumberWish, organization, vault_secret};
 
 use super::*;
 
@@ -22,14 +20,10 @@ fn folded(history: &History, aggregate_id: &str) -> (Option<State>, usize) {
 }
 
 #[track_caller]
-fn loads_the_same<D: Decider>(
-    history: &History,
-    aggregate_id: &(impl ToString + ?Sized),
-    wrap: fn(D) -> State,
-) {
+fn loads_the_same(history: &History, aggregate_id: &(impl ToString + ?Sized), kind: Kind) {
     let id = aggregate_id.to_string();
-    let (state, version) = wait(identity_log::stock::load::<D>(history.database.pool(), &id)).unwrap();
-    assert_eq!((Some(wrap(state)), version), folded(history, &id));
+    let (state, version) = loaded(history, kind, &id, i64::MAX);
+    assert_eq!((Some(state), version), folded(history, &id));
     assert!(version > 0, "there is something to load");
 }
 
@@ -86,17 +80,36 @@ fn the_stock_repository_loads_what_our_own_reads_tell() {
     history.append(delete(viewer));
     history.append(ask(&secret, Command::VaultSecret(vault_secret::Command::Delete)));
 
-    loads_the_same::<Organization>(&history, HARBOR, State::Organization);
-    loads_the_same::<Identity>(&history, &desk, State::Identity);
-    loads_the_same::<Identity>(&history, &viewer, State::Identity);
-    loads_the_same::<ApiKey>(&history, &key, State::ApiKey);
-    loads_the_same::<ApiKey>(&history, &revoked, State::ApiKey);
-    loads_the_same::<VaultSecret>(&history, &secret, State::VaultSecret);
+    loads_the_same(&history, HARBOR, Kind::Organization);
+    loads_the_same(&history, &desk, Kind::Identity);
+    loads_the_same(&history, &viewer, Kind::Identity);
+    loads_the_same(&history, &key, Kind::ApiKey);
+    loads_the_same(&history, &revoked, Kind::ApiKey);
+    loads_the_same(&history, &secret, Kind::VaultSecret);
 }
 
 #[test]
 fn what_never_happened_loads_as_not_yet_at_version_zero() {
     let history = History::new();
-    let loaded = wait(identity_log::stock::load::<Identity>(history.database.pool(), "nobody")).unwrap();
-    assert_eq!(loaded, (Identity::NotYet, 0));
+    assert_eq!(loaded(&history, Kind::Identity, "nobody", i64::MAX), (State::Identity(Identity::NotYet), 0));
+}
+
+#[test]
+fn a_long_life_is_loaded_page_by_page_up_to_a_position() {
+    let history = History::new();
+    let desk = ids::mint();
+    history.append(create(desk, "harbor-desk"));
+    history.database.execute(&format!(
+        "with made as (
+             insert into events
+             select head.position + number, '{HARBOR}', head.position + number, 'identity', '{desk}', number + 1,
+                    'identity.description_changed', '1',
+                    jsonb_build_object('type', 'identity.description_changed', 'description', number::text),
+                    '{{}}', now(), decode(repeat('00', 32), 'hex')
+             from log_head as head, generate_series(1, 1200) as number
+             returning 1)
+         update log_head set position = position + 1200"
+    ));
+    assert_eq!(loaded(&history, Kind::Identity, &desk.to_string(), i64::MAX).1, 1201);
+    assert_eq!(loaded(&history, Kind::Identity, &desk.to_string(), 1000).1, 1000);
 }

@@ -4,6 +4,7 @@ mod endpoints;
 mod exports;
 mod forged;
 mod lines;
+mod older_events;
 mod replay;
 mod rotation;
 mod second_history;

@@ -9,7 +9,7 @@ use super::words::{BESIDE, LIVE, names, options, rebuild};
 use crate::harness::{World, wait};
 
 /// An organization with some of everything.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     let admin = world.admin();
     let [alpha, _, carol] = world.agents(["alpha", "bravo", "carol"]);
@@ -24,7 +24,7 @@ fn world() -> World {
 }
 
 /// The position of the last event of this type.
-fn last(world: &World, event_type: &str) -> i64 {
+pub(super) fn last(world: &World, event_type: &str) -> i64 {
     world.database().number(&format!("select max(position) from events where event_type = '{event_type}'"))
 }
 

@@ -6,6 +6,7 @@ mod interruptions;
 mod locks;
 mod missing;
 mod rollback;
+mod second_reader;
 mod seen;
 mod traffic;
 mod upgrade;

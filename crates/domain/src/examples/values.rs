@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use crate::api_key::{self, Issue, Scope};
-use crate::identity::{self, Channel, FilterMode, Grant, Mailbox, Phone, Signature, Status, TlsMode, Tunnel};
+use crate::identity::{
+    self, Channel, ChannelModes, FilterMode, Grant, Mailbox, Phone, Signature, Status, TlsMode, Tunnel,
+};
 use crate::organization;
 use crate::phone::{CallAction, CallHandling, ForwardingTargetType, UsState};
 use crate::vault;
@@ -53,7 +55,7 @@ fn of_identity() -> [identity::Event; 22] {
         Event::ContactSharingChanged { .. } => Event::ContactSharingChanged { contact_sharing_enabled: false },
         Event::FilterModeChanged { .. } => Event::FilterModeChanged {
             channel: Channel::Mail,
-            filter_mode: FilterMode::Whitelist,
+            modes: ChannelModes { outbound: FilterMode::Whitelist, ..ChannelModes::both(FilterMode::Blacklist) },
         },
         Event::FilterModesSplit { .. } => Event::FilterModesSplit {
             channel: Channel::Phone,
@@ -266,6 +268,13 @@ fn signature_changed() -> identity::Event {
             signature_enabled: true,
         },
     }
+}
+
+/// What the examples of older versions stand for, each with the name of its file.
+pub(super) fn of_older_versions() -> Vec<(String, Event)> {
+    let modes = ChannelModes::both(FilterMode::Whitelist);
+    let changed = identity::Event::FilterModeChanged { channel: Channel::Mail, modes };
+    vec![("identity.filter_mode_changed.v1.json".to_owned(), Event::Identity(changed))]
 }
 
 /// Values with the fields that an event may have or not, each with what is added to the name of its example.

@@ -136,18 +136,8 @@ fn channel_changed(
     directions: Directions,
 ) -> Option<Event> {
     let present = live.filters.of(channel);
-    let wanted = present.after(shared, directions);
-    if wanted == present {
-        return None;
-    }
-    Some(match wanted.common() {
-        Some(filter_mode) => Event::FilterModeChanged { channel, filter_mode },
-        None => split(channel, wanted.inbound, wanted.outbound),
-    })
-}
-
-fn split(channel: Channel, inbound_filter_mode: FilterMode, outbound_filter_mode: FilterMode) -> Event {
-    Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode }
+    let modes = present.after(shared, directions);
+    (modes != present).then_some(Event::FilterModeChanged { channel, modes })
 }
 
 fn grant_visibility(live: &Live, access_id: Uuid, viewer: Uuid, facts: &Facts) -> Decision {
@@ -210,8 +200,8 @@ fn phone_provisioned(order: &PhoneOrder, filters: Filters, facts: &Facts) -> Dec
     let filter_mode = order.filter_mode.unwrap_or(present.shared);
     let provisioned = Event::PhoneProvisioned { phone, filter_mode };
     let keeps_split = order.filter_mode.is_none() && present.common().is_none();
-    let split = keeps_split.then(|| split(Channel::Phone, present.inbound, present.outbound));
-    Ok([provisioned].into_iter().chain(split).collect())
+    let kept = keeps_split.then_some(Event::FilterModeChanged { channel: Channel::Phone, modes: present });
+    Ok([provisioned].into_iter().chain(kept).collect())
 }
 
 fn calls_are_complete(calls: &CallHandling) -> Result<(), IdentityError> {

@@ -7,9 +7,11 @@ use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::filters::ChannelModes;
 use super::values::{Channel, FilterMode, Grant, Mailbox, Phone, Signature, Status, Tunnel};
 use crate::handle::Handle;
 use crate::phone::CallHandling;
+use crate::upcasting::present_version;
 
 /// An event of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,16 +67,17 @@ pub enum Event {
         /// Whether a dedicated iMessage number shares the contact.
         contact_sharing_enabled: bool,
     },
-    /// The filter mode of a channel changed, for both directions.
+    /// The filter modes of a channel changed. Version 1 had only `filter_mode`, which was that of both directions.
     #[serde(rename = "identity.filter_mode_changed")]
     FilterModeChanged {
         /// The channel.
         channel: Channel,
-        /// The new mode.
-        filter_mode: FilterMode,
+        /// All modes, changed or not: `filter_mode`, `inbound_filter_mode` and `outbound_filter_mode`.
+        #[serde(flatten)]
+        modes: ChannelModes,
     },
-    /// From now on a channel has one filter mode for what comes in and another one for what goes out. The mode that is shown
-    /// to clients that know no directions stays.
+    /// From then on a channel had one filter mode for what comes in and another one for what goes out. The mode that is shown
+    /// to clients that know no directions stayed. This event is no longer written: version 2 of the previous one tells all modes.
     #[serde(rename = "identity.filter_modes_split")]
     FilterModesSplit {
         /// The channel.
@@ -191,7 +194,7 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        present_version(self.name()).to_owned()
     }
 }
 

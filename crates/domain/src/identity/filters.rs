@@ -15,14 +15,17 @@ pub struct Filters {
     pub phone: ChannelModes,
 }
 
-/// The filter modes of a channel. If both directions have the same mode, `shared` is that mode.
+/// The filter modes of a channel, as events tell them. If both directions have the same mode, `shared` is that mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChannelModes {
     /// The last mode that both directions had. Clients that know no directions are shown this one.
+    #[serde(rename = "filter_mode")]
     pub shared: FilterMode,
     /// For what comes in.
+    #[serde(rename = "inbound_filter_mode")]
     pub inbound: FilterMode,
     /// For what goes out.
+    #[serde(rename = "outbound_filter_mode")]
     pub outbound: FilterMode,
 }
 
@@ -78,12 +81,12 @@ impl Filters {
         }
     }
 
-    /// Gives a channel one mode for both directions.
-    pub(super) fn set(&mut self, channel: Channel, mode: FilterMode) {
+    /// Gives a channel these modes. iMessage has only one.
+    pub(super) fn set(&mut self, channel: Channel, modes: ChannelModes) {
         match channel {
-            Channel::Imessage => self.imessage = mode,
-            Channel::Mail => self.mail = ChannelModes::both(mode),
-            Channel::Phone => self.phone = ChannelModes::both(mode),
+            Channel::Imessage => self.imessage = modes.shared,
+            Channel::Mail => self.mail = modes,
+            Channel::Phone => self.phone = modes,
         }
     }
 

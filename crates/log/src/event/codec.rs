@@ -1,5 +1,7 @@
-//! Decoding an event from the columns of the table `events`.
+//! Decoding an event from the columns of the table `events`, whatever its version.
 
+use cqrs_es::persist::SerializedEvent;
+use identity_domain::upcasting::{present_version, upcast};
 use identity_domain::{Event, Kind};
 use serde_json::Value;
 
@@ -30,7 +32,7 @@ pub enum DecodeError {
     },
 }
 
-/// Decodes one event. Every event is at version 1, so there is no upcaster yet.
+/// Decodes one event, of any version.
 pub fn decode(
     aggregate_type: &str,
     event_type: &str,
@@ -39,32 +41,45 @@ pub fn decode(
 ) -> Result<Event, DecodeError> {
     let kind = Kind::parse(aggregate_type)
         .ok_or_else(|| DecodeError::UnknownAggregate(aggregate_type.to_owned()))?;
-    checked(event_type, version, Event::decode(kind, payload))
+    if version == present_version(event_type) {
+        return checked(event_type, Event::decode(kind, payload));
+    }
+    let event = upcast(stored(aggregate_type, event_type, version, payload));
+    if event.event_version != present_version(&event.event_type) {
+        return Err(DecodeError::UnknownVersion {
+            event_type: event_type.to_owned(),
+            version: version.to_owned(),
+        });
+    }
+    checked(&event.event_type, Event::decode(kind, event.payload))
 }
 
-/// Decodes one event from JSON text, without a `Value` in between. For scans of many events.
+/// Decodes one event from JSON text. If it is of the present version, there is no `Value` in between. For scans of many events.
 pub fn decode_text(
     kind: Kind,
     event_type: &str,
     version: &str,
     payload: &[u8],
 ) -> Result<Event, DecodeError> {
-    checked(event_type, version, Event::decode_text(kind, payload))
+    if version == present_version(event_type) {
+        return checked(event_type, Event::decode_text(kind, payload));
+    }
+    let payload = serde_json::from_slice(payload).map_err(|source| undecodable(event_type, source))?;
+    decode(kind.as_str(), event_type, version, payload)
 }
 
-/// Checks that the event type and version beside a payload are those of the decoded event.
-fn checked(
-    event_type: &str,
-    version: &str,
-    decoded: serde_json::Result<Event>,
-) -> Result<Event, DecodeError> {
-    if version != "1" {
-        return Err(DecodeError::UnknownVersion {
-            event_type: event_type.to_owned(),
-            version: version.to_owned(),
-        });
-    }
-    let event =
-        decoded.map_err(|source| DecodeError::Payload { event_type: event_type.to_owned(), source })?;
+/// An event as upcasters take it. They look at its type, its version and its payload.
+fn stored(aggregate_type: &str, event_type: &str, version: &str, payload: Value) -> SerializedEvent {
+    let [aggregate_type, event_type, version] = [aggregate_type, event_type, version].map(str::to_owned);
+    SerializedEvent::new(String::new(), 0, aggregate_type, event_type, version, payload, Value::Null)
+}
+
+/// Checks that the event type beside a payload is that of the decoded event.
+fn checked(event_type: &str, decoded: serde_json::Result<Event>) -> Result<Event, DecodeError> {
+    let event = decoded.map_err(|source| undecodable(event_type, source))?;
     if event.name() == event_type { Ok(event) } else { Err(DecodeError::Mislabelled(event_type.to_owned())) }
+}
+
+fn undecodable(event_type: &str, source: serde_json::Error) -> DecodeError {
+    DecodeError::Payload { event_type: event_type.to_owned(), source }
 }

@@ -60,17 +60,30 @@ pub struct AggregateRange {
 }
 
 impl AggregateRange {
-    /// The range of one aggregate. No character but NUL, which no text has, is before `\u{1}`.
-    pub(crate) fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
-        let selection = Selection::all(kind);
-        Self { selection, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
-    }
-
     /// The condition on a column of ids, as SQL without parameters: COPY takes none.
     pub fn condition(&self, column: &str) -> String {
         let from = self.from.as_deref().map(|id| format!(" and {column} >= {}", literal(id)));
         let to = self.to.as_deref().map(|id| format!(" and {column} < {}", literal(id)));
         format!("true{}{}", from.unwrap_or_default(), to.unwrap_or_default())
+    }
+}
+
+/// Single aggregates of one type, with their events up to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregateSet {
+    /// The aggregate type.
+    pub kind: Kind,
+    /// The aggregates.
+    pub ids: Vec<String>,
+    /// The last position that is read.
+    pub upto: i64,
+}
+
+impl AggregateSet {
+    /// The condition on a column of ids, as SQL without parameters.
+    pub fn condition(&self, column: &str) -> String {
+        let ids: Vec<String> = self.ids.iter().map(|id| literal(id)).collect();
+        if ids.is_empty() { "false".to_owned() } else { format!("{column} in ({})", ids.join(", ")) }
     }
 }
 
@@ -121,20 +134,32 @@ impl std::fmt::Debug for Scan<'_> {
 impl<'a> Scan<'a> {
     /// Starts to read a range.
     pub async fn begin(connection: &'a mut PgConnection, range: &AggregateRange) -> Result<Self, ReadError> {
+        Self::copy(connection, range.selection, range.upto, &range.condition("aggregate_id")).await
+    }
+
+    /// Starts to read single aggregates.
+    pub async fn of(connection: &'a mut PgConnection, set: &AggregateSet) -> Result<Self, ReadError> {
+        Self::copy(connection, Selection::all(set.kind), set.upto, &set.condition("aggregate_id")).await
+    }
+
+    async fn copy(
+        connection: &'a mut PgConnection,
+        selection: Selection,
+        upto: i64,
+        condition: &str,
+    ) -> Result<Self, ReadError> {
         let statement = format!(
             "copy (
                  select position, organization_id, organization_sequence, aggregate_id, sequence,
                         event_type, event_version, recorded_at, payload
                  from events
-                 where {} and position <= {} and {}
+                 where {} and position <= {upto} and {condition}
                  order by aggregate_id, sequence
              ) to stdout (format binary)",
-            range.selection.condition(),
-            range.upto,
-            range.condition("aggregate_id"),
+            selection.condition(),
         );
         let rows = connection.copy_out_raw(&statement).await?;
-        Ok(Self { kind: range.selection.kind, rows, reader: CopyReader::default() })
+        Ok(Self { kind: selection.kind, rows, reader: CopyReader::default() })
     }
 
     /// The next event; `None` at the end. The end is known from the trailer of the copy: a broken connection is an error.

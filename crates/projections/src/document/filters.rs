@@ -8,16 +8,16 @@ use identity_domain::identity::{Channel, ChannelModes, FilterMode};
 use super::IdentityDocument;
 
 impl IdentityDocument {
-    /// Gives a channel one mode for both directions.
-    pub(super) fn set_filter_mode(&mut self, channel: Channel, mode: FilterMode, now: &str) {
+    /// Gives a channel these modes. iMessage has only one.
+    pub(super) fn set_filter_modes(&mut self, channel: Channel, modes: ChannelModes, now: &str) {
         match channel {
             Channel::Imessage => {
                 let phone = self.phone_modes();
-                self.imessage_filter_mode = mode;
+                self.imessage_filter_mode = modes.shared;
                 self.show_phone_directions(phone);
             }
-            Channel::Mail => self.show_mail(ChannelModes::both(mode), now),
-            Channel::Phone => self.show_phone(ChannelModes::both(mode), now),
+            Channel::Mail => self.show_mail(modes, now),
+            Channel::Phone => self.show_phone(modes, now),
         }
     }
 
@@ -84,7 +84,7 @@ fn modes(shared: FilterMode, inbound: Option<FilterMode>, outbound: Option<Filte
 
 #[cfg(test)]
 mod tests {
-    use identity_domain::identity::{Channel, FilterMode};
+    use identity_domain::identity::{Channel, ChannelModes, FilterMode};
     use serde_json::json;
 
     use crate::document::IdentityDocument;
@@ -124,9 +124,9 @@ mod tests {
         assert_eq!(document.mail_filter_mode, FilterMode::Whitelist);
         assert_eq!(document.mail_inbound_filter_mode, Some(FilterMode::Whitelist));
         assert_eq!(document.mailbox.outbound_filter_mode, Some(FilterMode::Blacklist));
-        document.set_filter_mode(Channel::Imessage, FilterMode::Whitelist, MOMENT);
+        document.set_filter_modes(Channel::Imessage, ChannelModes::both(FilterMode::Whitelist), MOMENT);
         assert_eq!(document.phone_inbound_filter_mode, None);
-        document.set_filter_mode(Channel::Imessage, FilterMode::Blacklist, MOMENT);
+        document.set_filter_modes(Channel::Imessage, ChannelModes::both(FilterMode::Blacklist), MOMENT);
         assert_eq!(document.phone_outbound_filter_mode, Some(FilterMode::Blacklist));
     }
 }

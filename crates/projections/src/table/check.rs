@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use identity_log::ReadError;
 use identity_log::copy::{CopyError, CopyRow, CopyWriter};
-use identity_log::scan::AggregateRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -26,12 +25,13 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Reads the rows that fulfil a condition on the column of ids.
     pub(super) async fn begin<P: Projection>(
         live: &mut PgConnection,
-        range: &AggregateRange,
+        condition: impl FnOnce(&str) -> String,
     ) -> Result<Self, JobError> {
         let columns = names(P::COLUMNS);
-        let condition = range.condition(P::COLUMNS.first().map_or("id", |column| column.name));
+        let condition = condition(P::COLUMNS.first().map_or("id", |column| column.name));
         let statement =
             format!("copy (select {columns} from {} where {condition}) to stdout (format binary)", P::NAME);
         let mut check = Self::default();

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use identity_log::stock;
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
-use identity_projections::{Table, tables};
+use identity_projections::{Table, second_reader, tables};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -21,6 +20,7 @@ use identityd::database;
 use identityd::database::{Database, IfMissing};
 use identityd::settings::DatabaseSettings;
 
+use super::comparison;
 use super::interruption::Interruption;
 use super::output::Output;
 use super::{with_database, with_database_until};
@@ -58,11 +58,12 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "names")]
         all: bool,
 
-        /// Load every aggregate with cqrs-es and postgres-es instead, and compare with what this software folds
+        /// Load every aggregate with cqrs-es and postgres-es instead, and compare with what this software folds and with all read
+        /// models
         #[arg(long, conflicts_with_all = ["names", "all"])]
         independent: bool,
 
-        /// Only the aggregates of N events that are picked at random
+        /// Only up to N aggregates that are picked at random, none of them with more than 1,000 events
         #[arg(long, value_name = "N", requires = "independent", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         sample: Option<u32>,
     },
@@ -237,24 +238,13 @@ async fn verify_all(
     Ok(())
 }
 
-/// Compares what two readers make of the log.
+/// Compares two readers and the read models.
 async fn compare_readers(pool: &PgPool, sample: Option<u32>, output: Output) -> anyhow::Result<()> {
     let compared = match sample {
-        Some(size) => stock::compare_sample(pool, size).await,
-        None => stock::compare_all(pool).await,
+        Some(size) => second_reader::compare_sample(pool, size).await,
+        None => second_reader::compare_all(pool).await,
     };
-    let stock::Compared { aggregates, differences } = compared.context("the log could not be read")?;
-    let json: Vec<_> = differences.iter().map(|departure| {
-        json!({ "kind": departure.kind.as_str(), "id": departure.aggregate_id, "how": departure.how })
-    }).collect();
-    let summary = format!("{aggregates} aggregates, {} differences", differences.len());
-    let named = differences.iter().map(|departure| {
-        format!("  {} {}: {}", departure.kind.as_str(), departure.aggregate_id, departure.how)
-    });
-    let lines: Vec<String> = [summary].into_iter().chain(named).collect();
-    output.print_lines(&json!({ "aggregates": aggregates, "differences": json }), &lines)?;
-    ensure!(differences.is_empty(), "{} aggregates are not loaded alike", differences.len());
-    Ok(())
+    comparison::print(&compared.context("the readers could not be compared")?, output)
 }
 
 fn as_json(difference: &Difference) -> serde_json::Value {

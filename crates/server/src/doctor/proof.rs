@@ -1,8 +1,8 @@
-//! Checks of the signatures.
+//! Checks of the signatures, and of the second reader.
 
 use anyhow::Context as _;
 use identity_log::proof::{Refusal, SignError};
-use identity_log::stock;
+use identity_projections::second_reader::{self, Comparison, Difference, MAX_SAMPLED_EVENTS};
 use sqlx::PgPool;
 
 use super::Finding;
@@ -54,28 +54,38 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
     }))
 }
 
-/// How many events are chosen for the comparison of readers. The aggregate of each is compared.
+/// How many aggregates are compared at most.
 const SAMPLE: u32 = 100;
 
-/// Whether cqrs-es and postgres-es load the aggregates of a sample to the same state as this software.
+/// Whether postgres-es and cqrs-es load the aggregates of a sample as this software does, and the read models have their rows.
 pub(super) async fn readers(pool: &PgPool) -> anyhow::Result<Finding> {
-    let stock::Compared { aggregates, differences } = stock::compare_sample(pool, SAMPLE).await?;
-    let Some(stock::Difference { kind, aggregate_id, how }) = differences.first() else {
-        return Ok(Finding::good(format!(
-            "{aggregates} aggregates are the same when postgres-es reads them"
-        )));
+    let compared = second_reader::compare_sample(pool, SAMPLE).await?;
+    let Comparison { aggregates, differences, left_out, outdated, .. } = &compared;
+    let Some(Difference { what, id, how }) = differences.first() else {
+        let mut text = format!(
+            "{aggregates} random aggregates are the same when postgres-es reads them, and in read models"
+        );
+        if !left_out.is_empty() {
+            let few =
+                format!("; {} with more than {MAX_SAMPLED_EVENTS} events were left out", left_out.len());
+            text.push_str(&few);
+        }
+        if !outdated.is_empty() {
+            let others = format!("; rows of another version were not compared: {}", outdated.join(", "));
+            text.push_str(&others);
+        }
+        return Ok(Finding::good(text));
     };
     Ok(Finding::bad(format!(
-        "{} of {aggregates} aggregates have another state when postgres-es reads them, the first is {} {aggregate_id} ({how}): run \
+        "{} differences in {aggregates} random aggregates, the first of {what} {id} ({how}): run \
          `identityd projections verify --independent`, and verify an export against an earlier checkpoint",
-        differences.len(),
-        kind.as_str()
+        differences.len()
     )))
 }
 
-/// The result if events are missing, which the check `log` reports.
+/// The result if events or read models are missing, which other checks report.
 pub(super) fn not_asked() -> Finding {
-    Finding::good("not checked, since events of the log are missing")
+    Finding::good("not checked, since events or read models are missing")
 }
 
 fn refused(organization_id: &str, why: &str) -> Finding {

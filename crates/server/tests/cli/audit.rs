@@ -298,6 +298,33 @@ fn an_identity_is_replayed_from_the_database_and_from_a_file_alike() {
 }
 
 #[test]
+fn an_organization_is_replayed_and_compared_with_what_a_second_reader_loads() {
+    let scene = Scene::new();
+    let replay = || scene.place.run(&["audit", "replay", "--org", "acme"]);
+    assert_eq!(replay().succeeded().stdout, "6 events of 4 aggregates, 0 differences\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut database = PgConnection::connect(&scene.place.database_url()).await.unwrap();
+        let change = "set session_replication_role = replica;
+                      update events set payload = replace(payload::text, 'tea, not', 'tea, nou')::jsonb
+                      where organization_sequence = 5;
+                      delete from events where organization_sequence = 4";
+        database.execute(change).await.unwrap();
+    });
+    let found = replay();
+    assert_eq!(found.error(), "3 differences between the log, the second reader and the read models");
+    let lines: Vec<&str> = found.stdout.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["5 events of 3 aggregates, 3 differences", "  organization_sequence 4: no event is there",]
+    );
+    assert!(lines[2].contains("identities has another row"), "{lines:?}");
+    assert!(lines[3].ends_with("identities has a row of it, the log has no event"), "{lines:?}");
+    let asked = ["audit", "replay", "--org", "acme", "--until", "2026-01-01T00:00:00Z"];
+    assert_eq!(scene.place.run(&asked).status.code(), Some(2), "a moment is one of an identity");
+}
+
+#[test]
 fn a_replay_shows_who_may_see_and_says_what_it_does_not_know() {
     let scene = Scene::new();
     scene.call(Method::POST, "/identities/front-desk/access", &json!({"viewer_identity_id": null}));

@@ -132,8 +132,27 @@ fn a_second_reader_holds_what_this_software_reads() {
     let torn = "set session_replication_role = replica; update events set metadata = '[]' where position = 7";
     wait(scene.database.execute(torn)).unwrap();
     let verified = scene.run(&["verify", "--independent"]);
-    assert_eq!(verified.error(), "1 aggregates are not loaded alike");
+    assert_eq!(verified.error(), "1 differences between the log, the second reader and the read models");
     assert!(verified.stdout.contains("postgres-es cannot load it: "), "{}", verified.stdout);
+    scene.finish();
+}
+
+#[test]
+fn the_doctor_compares_a_sample_and_fails_if_something_differs() {
+    let mut scene = Scene::new();
+    let readers = |scene: &Scene| {
+        let checked = scene.place.run(&["doctor"]).stdout;
+        checked.lines().find(|line| line.contains(" readers: ")).unwrap().to_owned()
+    };
+    let same = readers(&scene);
+    assert!(same.starts_with("ok      readers: 100 random aggregates are the same"), "{same}");
+    let wrong = "set session_replication_role = replica; update read_model.identities set status = 'paused'";
+    wait(scene.database.execute(wrong)).unwrap();
+    let found = readers(&scene);
+    assert!(
+        found.starts_with("FAILED  readers: ") && found.contains("identities has another row"),
+        "{found}"
+    );
     scene.finish();
 }
 

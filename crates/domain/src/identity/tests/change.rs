@@ -15,7 +15,7 @@ fn renamed(from: &str, to: &str) -> Event {
 }
 
 fn filter(channel: Channel, filter_mode: FilterMode) -> Event {
-    Event::FilterModeChanged { channel, filter_mode }
+    Event::FilterModeChanged { channel, modes: ChannelModes::both(filter_mode) }
 }
 
 /// A change of every field, and the events that it yields, in order.
@@ -123,8 +123,10 @@ fn directed(inbound: Option<FilterMode>, outbound: Option<FilterMode>) -> Direct
     Directions { inbound, outbound }
 }
 
-fn split(channel: Channel, inbound_filter_mode: FilterMode, outbound_filter_mode: FilterMode) -> Event {
-    Event::FilterModesSplit { channel, inbound_filter_mode, outbound_filter_mode }
+/// The modes of a channel whose directions had the default mode before.
+fn split(channel: Channel, inbound: FilterMode, outbound: FilterMode) -> Event {
+    let modes = ChannelModes { shared: FilterMode::Blacklist, inbound, outbound };
+    Event::FilterModeChanged { channel, modes }
 }
 
 #[test]
@@ -149,7 +151,10 @@ fn the_modes_of_the_phone_by_direction_need_no_phone_and_are_those_of_imessage()
     live([]).when(&update(both.clone())).then(events.clone());
     live(events.clone()).when(&update(both)).then_nothing();
     let outbound = Update { phone_directions: directed(None, Some(Blacklist)), ..Update::default() };
-    live(events).when(&update(outbound)).then([split(Channel::Phone, Whitelist, Blacklist)]);
+    // Clients without directions go on being shown the last mode of both.
+    let modes = ChannelModes { outbound: Blacklist, ..ChannelModes::both(Whitelist) };
+    let apart = Event::FilterModeChanged { channel: Channel::Phone, modes };
+    live(events).when(&update(outbound)).then([apart]);
 }
 
 #[test]

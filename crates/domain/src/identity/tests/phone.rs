@@ -67,7 +67,7 @@ fn a_number_brings_its_own_filter_mode() {
         .when(&Command::ProvisionPhone(wish))
         .then([event])
         .when(&Command::Update(Box::new(back)))
-        .then([Event::FilterModeChanged { channel: Channel::Phone, filter_mode: FilterMode::Blacklist }]);
+        .then([modes_of_phone(FilterMode::Blacklist)]);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_change_of_action_without_its_address_changes_nothing_else_either() {
 #[test]
 fn the_filter_mode_of_the_channel_can_be_changed_at_its_number() {
     let change = PhoneChange { filter_mode: Some(FilterMode::Whitelist), ..no_change() };
-    let filter = Event::FilterModeChanged { channel: Channel::Phone, filter_mode: FilterMode::Whitelist };
+    let filter = modes_of_phone(FilterMode::Whitelist);
     with_phone(accepting()).when(&Command::ChangePhone(change)).then([filter]);
 }
 
@@ -181,7 +181,7 @@ fn a_change_to_what_already_is_comes_to_nothing() {
 
 #[test]
 fn a_number_goes_back_and_takes_its_filter_mode_with_it() {
-    let strict = Event::FilterModeChanged { channel: Channel::Phone, filter_mode: FilterMode::Whitelist };
+    let strict = modes_of_phone(FilterMode::Whitelist);
     live([provisioned(accepting()), strict])
         .when(&Command::ReleasePhone { phone_number_id: None })
         .then([released()])
@@ -295,18 +295,19 @@ fn another_action_keeps_the_target_for_later() {
 }
 
 fn split(channel: Channel) -> Event {
-    Event::FilterModesSplit {
-        channel,
-        inbound_filter_mode: FilterMode::Blacklist,
-        outbound_filter_mode: FilterMode::Whitelist,
-    }
+    let outbound = FilterMode::Whitelist;
+    let modes = ChannelModes { outbound, ..ChannelModes::both(FilterMode::Blacklist) };
+    Event::FilterModeChanged { channel, modes }
+}
+
+fn modes_of_phone(mode: FilterMode) -> Event {
+    Event::FilterModeChanged { channel: Channel::Phone, modes: ChannelModes::both(mode) }
 }
 
 // Modes by direction need no number, so a number that comes later must not make them forgotten.
 #[test]
 fn a_new_number_gets_the_modes_that_were_set_before_it() {
-    let [strict, back] = [FilterMode::Whitelist, FilterMode::Blacklist]
-        .map(|filter_mode| Event::FilterModeChanged { channel: Channel::Phone, filter_mode });
+    let [strict, back] = [FilterMode::Whitelist, FilterMode::Blacklist].map(modes_of_phone);
     let with_mode = |filter_mode| match provisioned(CallHandling::default()) {
         Event::PhoneProvisioned { phone, .. } => Event::PhoneProvisioned { phone, filter_mode },
         other => other,

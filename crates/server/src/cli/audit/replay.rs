@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use identity_projections::second_reader;
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -12,7 +14,7 @@ use identityd::database::IfMissing;
 use identityd::operator::Operator;
 
 use super::super::output::{Output, note};
-use super::super::{Installation, with_database};
+use super::super::{Installation, comparison, with_database};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayFlags {
@@ -24,12 +26,13 @@ pub(crate) struct ReplayFlags {
     #[arg(long)]
     org: Option<String>,
 
-    /// Id of the identity, or any handle that it ever had
-    #[arg(long, value_name = "HANDLE|ID")]
-    identity: String,
+    /// Id of the identity, or any handle that it ever had. Without it, all aggregates of the organization are replayed, and compared
+    /// with what cqrs-es and postgres-es load and with the read models
+    #[arg(long, value_name = "HANDLE|ID", required_unless_present = "org")]
+    identity: Option<String>,
 
     /// Only what happened until this moment, in RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", requires = "identity")]
     until: Option<String>,
 }
 
@@ -39,27 +42,38 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let until = flags.until.as_deref().map(moment).transpose()?;
-    let Replay { steps, doubt } = match (&flags.file, &flags.org) {
-        (Some(file), _) => replay::file(file, &flags.identity, until)?,
-        (None, org) => {
-            let org = org.as_deref().unwrap_or_default();
-            with_database(&installation.database, IfMissing::Refuse, async |database| {
-                database.migrate_if_begun().await?;
-                let id = Operator::new(database.pool().clone(), installation.signing.clone())
-                    .find_organization(org)
-                    .await?;
-                replay::database(database.pool(), &id, &flags.identity, until).await
-            })
-            .await?
+    let ReplayFlags { file, org, identity, .. } = flags;
+    if let (Some(file), Some(identity)) = (file, identity) {
+        return show(&replay::file(file, identity, until)?, output);
+    }
+    let org = org.as_deref().unwrap_or_default();
+    with_database(&installation.database, IfMissing::Refuse, async |database| {
+        database.migrate_if_begun().await?;
+        let pool = database.pool();
+        let id = Operator::new(pool.clone(), installation.signing.clone()).find_organization(org).await?;
+        match identity {
+            Some(identity) => show(&replay::database(pool, &id, identity, until).await?, output),
+            None => compare(pool, &id, output).await,
         }
-    };
+    })
+    .await
+}
+
+fn show(replay: &Replay, output: Output) -> anyhow::Result<()> {
+    let Replay { steps, doubt } = replay;
     if let Some(why) = doubt {
         note(&format!("this may not be the whole life: {why}"));
     }
-    for step in &steps {
+    for step in steps {
         output.print_lines(&serde_json::to_value(step)?, &lines(step))?;
     }
     Ok(())
+}
+
+/// Replays all aggregates of an organization, and compares them with what the second reader loads.
+async fn compare(pool: &PgPool, organization_id: &str, output: Output) -> anyhow::Result<()> {
+    let compared = second_reader::compare_organization(pool, organization_id).await;
+    comparison::print(&compared.context("the history could not be replayed")?, output)
 }
 
 fn moment(text: &str) -> anyhow::Result<OffsetDateTime> {

@@ -1,0 +1,240 @@
+//! Which aggregates are compared, and what no aggregate shows: places of the log without an event, and rows without an aggregate.
+
+use std::collections::{BTreeMap, HashSet};
+
+use identity_domain::Kind;
+use sqlx::{FromRow, PgPool};
+
+use super::difference::{Comparison, Difference, LeftOut};
+use super::live::LiveTables;
+use crate::job_error::JobError;
+use crate::table::Table;
+
+/// How many aggregates are compared in one snapshot.
+const AGGREGATES_PER_BATCH: i64 = 200;
+
+/// How many differences of one sort are read: one more than a comparison lists, so that it knows of more.
+const MAX_NAMED: i64 = 10_001;
+
+/// An aggregate with more events than that is left out of a sample.
+pub const MAX_SAMPLED_EVENTS: i64 = 1_000;
+
+/// How many positions a sample draws for each aggregate that is wanted, at most. Events of the same aggregates are drawn again and
+/// again where there are few.
+const DRAWS_PER_AGGREGATE: i64 = 10;
+
+/// An aggregate, with the place of its first event in the history of its organization.
+#[derive(Debug, FromRow)]
+pub(super) struct Born {
+    aggregate_type: String,
+    aggregate_id: String,
+    pub(super) organization_sequence: i64,
+}
+
+/// The next ids of aggregates of a type. One look-up in the index for each, so an aggregate with many events costs no more.
+pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str) -> Result<Vec<String>, JobError> {
+    let ids = sqlx::query_scalar(
+        r#"with recursive page (id, place) as (
+               select $2::text collate "C", 0::bigint
+               union all
+               select (select aggregate_id from events
+                       where aggregate_type = $1 and aggregate_id > page.id
+                       order by aggregate_id
+                       limit 1),
+                      place + 1
+               from page
+               where id is not null and place < $3
+           )
+           select id from page where place > 0 and id is not null order by place"#,
+    )
+    .bind(kind.as_str())
+    .bind(after)
+    .bind(AGGREGATES_PER_BATCH)
+    .fetch_all(pool)
+    .await?;
+    Ok(ids)
+}
+
+/// The next aggregates of an organization, by their first events.
+pub(super) async fn page_of_organization(
+    pool: &PgPool,
+    organization_id: &str,
+    after: i64,
+) -> Result<Vec<Born>, JobError> {
+    let born = sqlx::query_as(
+        "select aggregate_type, aggregate_id, organization_sequence
+         from events
+         where organization_id = $1 and organization_sequence > $2 and sequence = 1
+         order by organization_sequence
+         limit $3",
+    )
+    .bind(organization_id)
+    .bind(after)
+    .bind(AGGREGATES_PER_BATCH)
+    .fetch_all(pool)
+    .await?;
+    Ok(born)
+}
+
+/// Aggregates by their type. Those of an unknown type are left out.
+pub(super) fn by_kind(aggregates: Vec<Born>) -> BTreeMap<Kind, Vec<String>> {
+    let mut found = BTreeMap::<Kind, Vec<String>>::new();
+    for Born { aggregate_type, aggregate_id, .. } in aggregates {
+        if let Some(kind) = Kind::parse(&aggregate_type) {
+            found.entry(kind).or_default().push(aggregate_id);
+        }
+    }
+    found
+}
+
+/// Where places of events are counted without gaps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    Log,
+    Organization(&'a str),
+}
+
+/// The places up to `upto` that have no event.
+pub(super) async fn gaps(pool: &PgPool, place: Place<'_>, upto: i64) -> Result<Vec<Difference>, JobError> {
+    let (column, condition, organization_id) = match place {
+        Place::Log => ("position", "$3::text is null", None),
+        Place::Organization(id) => ("organization_sequence", "organization_id = $3", Some(id)),
+    };
+    let query = format!(
+        "select previous + 1, place - 1
+         from (select place, lag(place, 1, 0::bigint) over (order by place) as previous
+               from (select {column} as place from events where {condition} and {column} <= $1
+                     union all
+                     select $1 + 1) as places) as neighbours
+         where place > previous + 1
+         order by place
+         limit $2"
+    );
+    let query = sqlx::query_as(&query).bind(upto).bind(MAX_NAMED).bind(organization_id);
+    let gaps: Vec<(i64, i64)> = query.fetch_all(pool).await?;
+    let missing = |(first, last): (i64, i64)| Difference {
+        what: column,
+        id: if first == last { first.to_string() } else { format!("{first} to {last}") },
+        how: "no event is there".to_owned(),
+    };
+    Ok(gaps.into_iter().map(missing).collect())
+}
+
+/// Events of aggregate types that this software does not know.
+pub(super) async fn unknown_aggregates(pool: &PgPool) -> Result<Vec<Difference>, JobError> {
+    let query = "select position, aggregate_type from events where aggregate_type <> all($1) order by position limit $2";
+    let query = sqlx::query_as(query).bind(Kind::ALL.map(Kind::as_str)).bind(MAX_NAMED);
+    let events: Vec<(i64, String)> = query.fetch_all(pool).await?;
+    let unknown = |(position, aggregate_type): (i64, String)| Difference {
+        what: "position",
+        id: position.to_string(),
+        how: format!("its event is of the unknown aggregate type {aggregate_type}"),
+    };
+    Ok(events.into_iter().map(unknown).collect())
+}
+
+/// Rows whose aggregate has no events. Of an organization only those of the read models that name it.
+pub(super) async fn rows_without_events(
+    pool: &PgPool,
+    tables: &LiveTables,
+    organization_id: Option<&str>,
+) -> Result<Vec<Difference>, JobError> {
+    let mut found = vec![];
+    for table in tables.all() {
+        if organization_id.is_none() || table.has_column("organization_id") {
+            found.extend(rows_of(pool, table, organization_id).await?);
+        }
+    }
+    Ok(found)
+}
+
+async fn rows_of(
+    pool: &PgPool,
+    table: &dyn Table,
+    organization_id: Option<&str>,
+) -> Result<Vec<Difference>, JobError> {
+    let (name, kind, key) = (table.name(), table.selection().kind, table.id_column());
+    let condition = if organization_id.is_some() { "organization_id = $3" } else { "$3::text is null" };
+    let query = format!(
+        r#"select distinct {key}::text collate "C"
+           from read_model.{name} as found
+           where {condition}
+             and not exists (select from events where aggregate_type = $1 and aggregate_id = found.{key}::text collate "C")
+           limit $2"#
+    );
+    let query = sqlx::query_scalar(&query).bind(kind.as_str()).bind(MAX_NAMED).bind(organization_id);
+    let ids: Vec<String> = query.fetch_all(pool).await?;
+    let rows = ids
+        .iter()
+        .map(|id| Difference::of(kind, id, format!("{name} has a row of it, the log has no event")));
+    Ok(rows.collect())
+}
+
+/// Draws aggregates at random.
+pub(super) struct Draws {
+    head: i64,
+    wanted: i64,
+    left: i64,
+    seen: HashSet<(String, String)>,
+}
+
+#[derive(Debug, FromRow)]
+struct Drawn {
+    aggregate_type: String,
+    aggregate_id: String,
+    events: i64,
+}
+
+impl Draws {
+    /// Draws up to `size` aggregates from a log that ends with the position `head`.
+    pub(super) fn of(size: u32, head: i64) -> Self {
+        let wanted = i64::from(size);
+        Self { head, wanted, left: wanted * DRAWS_PER_AGGREGATE, seen: HashSet::new() }
+    }
+
+    /// Aggregates that were not drawn before; `None` if there are enough. Those with too many events are left out.
+    pub(super) async fn next(
+        &mut self,
+        pool: &PgPool,
+        found: &mut Comparison,
+    ) -> Result<Option<Vec<Born>>, JobError> {
+        let size = self.wanted.min(self.left).min(AGGREGATES_PER_BATCH);
+        if size == 0 || self.head == 0 {
+            return Ok(None);
+        }
+        self.left -= size;
+        let mut drawn = vec![];
+        for Drawn { aggregate_type, aggregate_id, events } in draw(pool, self.head, size).await? {
+            if !self.seen.insert((aggregate_type.clone(), aggregate_id.clone())) {
+                continue;
+            }
+            match Kind::parse(&aggregate_type) {
+                Some(kind) if events > MAX_SAMPLED_EVENTS => {
+                    found.left_out.push(LeftOut { kind, id: aggregate_id, events });
+                }
+                _ => drawn.push(Born { aggregate_type, aggregate_id, organization_sequence: 0 }),
+            }
+        }
+        self.wanted -= i64::try_from(drawn.len()).unwrap_or(self.wanted);
+        Ok(Some(drawn))
+    }
+}
+
+/// The aggregates of the events at random positions, with the sequence of the last event of each.
+async fn draw(pool: &PgPool, head: i64, size: i64) -> Result<Vec<Drawn>, JobError> {
+    let drawn = sqlx::query_as(
+        "select aggregate_type, aggregate_id,
+                (select sequence from events
+                 where aggregate_type = drawn.aggregate_type and aggregate_id = drawn.aggregate_id
+                 order by sequence desc
+                 limit 1) as events
+         from (select distinct aggregate_type, aggregate_id
+               from events
+               where position = any(array(select 1 + floor(random() * $1)::bigint from generate_series(1, $2)))) as drawn",
+    )
+    .bind(head)
+    .bind(size)
+    .fetch_all(pool)
+    .await?;
+    Ok(drawn)
+}
