@@ -4,7 +4,7 @@ use std::fs;
 
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Table;
-use identityd::audit::report::Report;
+use identity_audit::report::Report;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 

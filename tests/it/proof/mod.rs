@@ -20,9 +20,9 @@ use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
-use identityd::audit::line::Trailer;
-use identityd::audit::report::{Fault, Report};
-use identityd::audit::verify;
+use identity_proof::trailer::Trailer;
+use identity_audit::report::{Fault, Report};
+use identity_audit::verify;
 use serde_json::json;
 use tempfile::NamedTempFile;
 

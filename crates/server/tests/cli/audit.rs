@@ -7,7 +7,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Finished, Place, Serving, bare, eventually, run};
+use crate::harness::{Finished, Place, Serving, bare, eventually, identity_audit, run};
 
 /// A running service with an organization that has a history.
 struct Scene {
@@ -69,9 +69,13 @@ impl Scene {
     }
 }
 
-/// Verifies without a data directory, a database, or a service.
+/// Verifies without a data directory, a database, or a service; with `identity-audit` as well, which says the same.
 fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
-    run(&mut bare(&[&["audit", "verify", file, "--key", key], flags].concat()))
+    let arguments = [&["verify", file, "--key", key], flags].concat();
+    let finished = run(&mut bare(&[&["audit"], &arguments[..]].concat()));
+    let alone = identity_audit(&arguments);
+    assert_eq!((alone.status, &alone.stdout, &alone.stderr), (finished.status, &finished.stdout, &finished.stderr));
+    finished
 }
 
 fn changed(file: &str, from: &str, to: &str) {

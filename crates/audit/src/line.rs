@@ -1,14 +1,11 @@
 //! The lines of an export: the canonical envelope of an event followed by its signed leaf hash, and the trailer.
 
-use identity_log::history::Entry;
-pub use identity_log::proof::trailer::{Trailer, TrailerLine};
-use identity_log::recorded::timestamp;
 use identity_proof::canonical::check::is_exact_integer;
 use identity_proof::{Hash, canonical, leaf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::unambiguous::Unambiguous;
+use crate::unambiguous::Unambiguous;
 
 /// The envelope of an event in an export. Exactly these members are hashed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,22 +34,6 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of an event as it is in the log now, even if it was tampered with.
-    pub fn of(entry: &Entry<'_>) -> serde_json::Result<Self> {
-        Ok(Self {
-            organization_id: entry.organization_id.to_owned(),
-            organization_sequence: entry.organization_sequence,
-            aggregate_type: entry.aggregate_type.to_owned(),
-            aggregate_id: entry.aggregate_id.to_owned(),
-            sequence: entry.sequence,
-            event_type: entry.event_type.to_owned(),
-            event_version: entry.event_version.to_owned(),
-            recorded_at: timestamp(entry.recorded_at),
-            payload: serde_json::from_slice(entry.payload)?,
-            metadata: serde_json::from_slice(entry.metadata)?,
-        })
-    }
-
     /// The canonical text. Members come in the order of their names.
     fn canonical(&self) -> serde_json::Result<Vec<u8>> {
         let mut text = Vec::with_capacity(TEXT_BYTES);
@@ -83,8 +64,11 @@ fn value(text: &mut Vec<u8>, name: &str, value: &Value) -> serde_json::Result<()
     canonical::write(value, text)
 }
 
+/// The beginning of the last row of an export as a table. Rows of events begin with the id of an organization.
+pub(crate) const TABLE_TRAILER_START: &[u8] = b"trailer,";
+
 /// The beginning of the last line. No envelope begins like that.
-pub const TRAILER_START: &[u8] = br#"{"trailer":"#;
+pub(crate) const TRAILER_START: &[u8] = br#"{"trailer":"#;
 
 /// The text between an envelope and its leaf hash.
 const SEAL_START: &[u8] = br#","leaf_hash":""#;

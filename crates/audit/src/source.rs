@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::form::TABLE_TRAILER_START;
-use super::line::{TRAILER_START, Trailer, TrailerLine};
-use super::report::Fault;
+use identity_proof::trailer::{Trailer, TrailerLine};
+
+use crate::line::{TABLE_TRAILER_START, TRAILER_START};
+use crate::report::Fault;
 
 /// The size in bytes after which a batch takes no further line: enough for all cores, and little memory.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -21,14 +22,14 @@ const MAX_LINE_BYTES: u64 = 32 * 1024 * 1024;
 const MAX_TRAILER_BYTES: u64 = 1024 * 1024;
 
 /// The lines before the trailer.
-pub(super) struct Source {
+pub(crate) struct Source {
     lines: std::io::Take<BufReader<File>>,
     read_lines: u64,
 }
 
 impl Source {
     /// Opens an export that has its trailer; one that was cut off has none.
-    pub(super) fn open(path: &Path) -> Result<(Self, Trailer), Fault> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Trailer), Fault> {
         let unreadable =
             |error: std::io::Error| Fault::file(format!("cannot read {}: {error}", path.display()));
         let mut file = File::open(path).map_err(unreadable)?;
@@ -54,7 +55,7 @@ impl Source {
     }
 
     /// The next whole lines; none at the end.
-    pub(super) fn next_batch(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         let mut batch = Vec::new();
         for _ in 0..MAX_BATCH_LINES {
             let line = LineLimit(self.read_lines + 1).read(&mut self.lines, &mut batch)?;
@@ -84,7 +85,7 @@ impl LineLimit {
 }
 
 /// The lines of a batch.
-pub(super) fn lines_of(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines_of(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
     batch.strip_suffix(b"\n").unwrap_or(batch).split(|byte| *byte == b'\n')
 }
 

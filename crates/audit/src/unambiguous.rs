@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 /// Any value. It is checked, and not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unambiguous;
+pub(crate) struct Unambiguous;
 
 /// The name of a member, borrowed if it has no escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]

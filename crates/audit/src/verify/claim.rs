@@ -4,7 +4,7 @@
 use identity_proof::tree::check_consistency;
 use identity_proof::{Checkpoint, Frontier, Hash};
 
-use super::super::report::Fault;
+use crate::report::Fault;
 
 /// A signed size and root, and whether the tree over the events has that root at that size.
 #[derive(Debug)]

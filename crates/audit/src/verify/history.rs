@@ -2,18 +2,20 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use identity_proof::trailer::Trailer;
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
-use rayon::prelude::*;
 
-use super::super::line::{self, Outline, Read, Trailer};
-use super::super::report::{Fault, Report};
-use super::super::source::{self, Source};
 use super::claim::Claim;
+use crate::cores::on_all_cores;
+use crate::line::{self, Outline, Read};
+use crate::report::{Fault, Report};
+use crate::source::{self, Source};
 
 /// The longest history: as many events as a log can number.
 const MAX_HISTORY_EVENTS: u64 = i64::MAX as u64;
 
-pub(crate) struct History {
+/// A history whose events are being compared.
+pub struct History {
     organization_id: String,
     signed: Claim,
     previous: Option<Claim>,
@@ -36,7 +38,8 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn begin(
+    /// Begins with the checkpoints that the events are compared with, and what the trailer says of them.
+    pub fn begin(
         signed: Checkpoint,
         previous: Option<Checkpoint>,
         trailer: &Trailer,
@@ -71,7 +74,7 @@ impl History {
 
     /// Compares the events with these checkpoints as well. They are of the same epoch, the smaller ones come first, and
     /// none is smaller than the number of events taken so far.
-    pub(crate) fn compare_with(&mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
+    pub fn compare_with(&mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
         self.others.extend(checkpoints.into_iter().map(Claim::new));
     }
 
@@ -92,8 +95,7 @@ impl History {
     pub(super) fn read(&mut self, mut source: Source, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
         while let Some(batch) = source.next_batch()? {
             let lines: Vec<&[u8]> = source::lines_of(&batch).collect();
-            let read: Vec<Result<Read, String>> = lines.par_iter().map(|line| line::read(line)).collect();
-            for read in read {
+            for read in on_all_cores(&lines, |line| line::read(line)) {
                 self.take_next(read)?;
             }
             progress(self.lines);
@@ -107,7 +109,7 @@ impl History {
     }
 
     /// Takes the next event, or the reason why it cannot be read.
-    pub(crate) fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
+    pub fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
         self.lines += 1;
         let read = read.map_err(|what| self.fault(what))?;
         self.take(&read)
@@ -184,7 +186,7 @@ impl History {
     }
 
     /// The checks that need all lines.
-    pub(crate) fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
+    pub fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
         let last = self.first.map(|_| self.last);
         if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
             let what = format!("the trailer speaks of {} events, there are {}", trailer.count, self.lines);

@@ -1,14 +1,6 @@
 //! The last line of an export. It describes the lines before it, and ties them to a checkpoint.
 
-use identity_proof::tree::Question;
-use identity_proof::{Frontier, Hash};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
-
-use super::error::TreeError;
-use super::introductions;
-use super::signed::Signed;
-use super::stored::{answer, node};
 
 /// The end of an export. A file without it is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -66,35 +58,4 @@ impl Trailer {
         self.first.get_or_insert(first);
         self.last = Some(last);
     }
-
-    /// Ties the events to a checkpoint. A filtered file gets no proof. A file without `until` gets no consistency proof,
-    /// since it must contain all events up to the checkpoint.
-    pub async fn tie(
-        &mut self,
-        connection: &mut PgConnection,
-        organization_id: &str,
-        signed: &Signed,
-    ) -> Result<(), TreeError> {
-        let Signed { epoch, checkpoint, note } = signed;
-        self.checkpoint = Some(note.clone());
-        self.introductions = introductions::all(&mut *connection).await?;
-        let after = self.after.unwrap_or_default();
-        if self.filtered || after >= checkpoint.size {
-            return Ok(());
-        }
-        let mut before = vec![];
-        for subtree in Frontier::nodes(after)? {
-            before.push(node(connection, organization_id, *epoch, subtree).await?);
-        }
-        self.before = in_base64(&before);
-        if let Some(from) = self.until.filter(|until| (after + 1..checkpoint.size).contains(until)) {
-            let question = Question::Consistency { from, to: checkpoint.size };
-            self.consistency = in_base64(&answer(connection, organization_id, *epoch, question).await?);
-        }
-        Ok(())
-    }
-}
-
-fn in_base64(hashes: &[Hash]) -> Vec<String> {
-    hashes.iter().map(Hash::to_string).collect()
 }

@@ -10,13 +10,13 @@ use std::io;
 
 /// One line of text. Every character that a terminal would obey is shown as an escape, such as `\n` or `\u{1b}`; so
 /// what comes out is one line, and has no tabs.
-pub(crate) fn text(text: &str) -> Cow<'_, str> {
+pub fn text(text: &str) -> Cow<'_, str> {
     replaced(text, |character, escaped| escaped.extend(character.escape_default()))
 }
 
 /// JSON text with the same content. `serde_json` escapes control characters below U+0020; this escapes the others.
 /// These can only occur in strings, where JSON allows the escape.
-pub(crate) fn json(text: &str) -> Cow<'_, str> {
+pub fn json(text: &str) -> Cow<'_, str> {
     replaced(text, |character, escaped| {
         // Writing to a string does not fail.
         let _ = write!(escaped, "\\u{:04x}", u32::from(character));
@@ -49,7 +49,7 @@ fn is_obeyed(character: char) -> bool {
 }
 
 /// A writer of text, for formatters: escapes what is written as [`text`] does.
-pub(crate) struct Escaping<'a>(pub(crate) &'a mut dyn fmt::Write);
+pub struct Escaping<'a>(pub &'a mut dyn fmt::Write);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, written: &str) -> fmt::Result {
@@ -59,14 +59,14 @@ impl fmt::Write for Escaping<'_> {
 
 /// A writer of lines of JSON or of a table, for a terminal: escapes what is written as [`json`] does, but for the line
 /// breaks.
-pub(crate) struct EscapingLines<W> {
+pub struct EscapingLines<W> {
     terminal: W,
     /// What was written since the last line break. A caller may cut a character in two.
     line: Vec<u8>,
 }
 
 impl<W> EscapingLines<W> {
-    pub(crate) const fn new(terminal: W) -> Self {
+    pub const fn new(terminal: W) -> Self {
         Self { terminal, line: Vec::new() }
     }
 }

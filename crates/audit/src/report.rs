@@ -15,7 +15,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(in crate::audit) fn file(what: impl Into<String>) -> Self {
+    pub(crate) fn file(what: impl Into<String>) -> Self {
         Self { line: None, sequence: None, what: what.into() }
     }
 }

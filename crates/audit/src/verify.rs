@@ -6,16 +6,16 @@
 //! An event is proved if it is in a tree whose root equals a signed root. Events that are not proved are reported.
 
 mod claim;
-pub(crate) mod history;
+pub mod history;
 
 use std::path::Path;
 
-use identity_log::proof::trailer::Trailer;
 use identity_proof::checkpoint::rename_key;
+use identity_proof::trailer::Trailer;
 use identity_proof::{Checkpoint, NoteError, checkpoint, introduction};
 
-use super::report::{Fault, Report};
-use super::source::Source;
+use crate::report::{Fault, Report};
+use crate::source::Source;
 use history::History;
 
 /// Verifies an export against the key of its history, or a key that this one introduced, and against an earlier
