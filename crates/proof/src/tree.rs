@@ -191,12 +191,7 @@ fn root_by_path(path: &[Hash], index: u64, leaves: Range<u64>, leaf: Hash) -> Op
 
 /// The root over the first `from` leaves and the root over all of them, if the proof is true. `old_root` is what the
 /// verifier knows. `None` if the proof is too long or too short.
-fn roots_by_subproof(
-    proof: &[Hash],
-    from: u64,
-    leaves: Range<u64>,
-    old_root: Hash,
-) -> Option<(Hash, Hash)> {
+fn roots_by_subproof(proof: &[Hash], from: u64, leaves: Range<u64>, old_root: Hash) -> Option<(Hash, Hash)> {
     if from == leaves.end {
         return match proof {
             [] if leaves.start == 0 => Some((old_root, old_root)),

@@ -66,6 +66,7 @@ pub struct EscapingLines<W> {
 }
 
 impl<W> EscapingLines<W> {
+    /// Writes to this terminal.
     pub const fn new(terminal: W) -> Self {
         Self { terminal, line: Vec::new() }
     }

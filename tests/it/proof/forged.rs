@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use identity_proof::{Checkpoint, Frontier, SigningKey, leaf};
 use identity_audit::line::{self, Envelope};
 use identity_proof::trailer::{Trailer, TrailerLine};
+use identity_proof::{Checkpoint, Frontier, SigningKey, leaf};
 use serde_json::json;
 use tempfile::NamedTempFile;
 

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use identity_proof::{Checkpoint, Frontier, leaf};
-use identity_proof::trailer::{Trailer, TrailerLine};
 use identity_audit::report::{Fault, Report};
 use identity_audit::verify::file;
+use identity_proof::trailer::{Trailer, TrailerLine};
+use identity_proof::{Checkpoint, Frontier, leaf};
 use tempfile::NamedTempFile;
 
 use super::forged::{ORIGIN, checkpoint, event, key, written};

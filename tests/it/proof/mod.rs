@@ -16,13 +16,13 @@ use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
 
-use identity_log::proof::signer::Signer;
-use identity_log::proof::{Refusal, SignError, Signed};
-use identityd::audit::export::{self, Range};
-use identityd::audit::form::Lines;
-use identity_proof::trailer::Trailer;
 use identity_audit::report::{Fault, Report};
 use identity_audit::verify;
+use identity_log::proof::signer::Signer;
+use identity_log::proof::{Refusal, SignError, Signed};
+use identity_proof::trailer::Trailer;
+use identityd::audit::export::{self, Range};
+use identityd::audit::form::Lines;
 use serde_json::json;
 use tempfile::NamedTempFile;
 

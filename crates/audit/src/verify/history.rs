@@ -39,11 +39,7 @@ pub struct History {
 
 impl History {
     /// Begins with the checkpoints that the events are compared with, and what the trailer says of them.
-    pub fn begin(
-        signed: Checkpoint,
-        previous: Option<Checkpoint>,
-        trailer: &Trailer,
-    ) -> Result<Self, Fault> {
+    pub fn begin(signed: Checkpoint, previous: Option<Checkpoint>, trailer: &Trailer) -> Result<Self, Fault> {
         let organization_id = checkpoint::parse_origin(&signed.origin).map(|(id, _)| id.to_owned());
         let organization_id =
             organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;

@@ -74,7 +74,10 @@ fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
     let arguments = [&["verify", file, "--key", key], flags].concat();
     let finished = run(&mut bare(&[&["audit"], &arguments[..]].concat()));
     let alone = identity_audit(&arguments);
-    assert_eq!((alone.status, &alone.stdout, &alone.stderr), (finished.status, &finished.stdout, &finished.stderr));
+    assert_eq!(
+        (alone.status, &alone.stdout, &alone.stderr),
+        (finished.status, &finished.stdout, &finished.stderr)
+    );
     finished
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::home::{Home, digest, private_folder};
+use crate::home::{Home, digest, private_folder};
 
 /// Part of the socket's file name, and no port of the machine.
-pub(super) const PORT: u16 = 5432;
+pub(crate) const PORT: u16 = 5432;
 
 /// The longest path of a Unix socket, in bytes, without the closing zero.
 const MAX_PATH_BYTES: usize = 107;
@@ -15,18 +15,18 @@ const SHORT_PARENT: &str = "/tmp";
 
 /// The folder of the socket.
 #[derive(Debug)]
-pub(super) struct SocketFolder {
+pub(crate) struct SocketFolder {
     /// As clients see it.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// As the server sees it from its cluster. Made of letters that need no quoting, since `pg_ctl` hands it to a
     /// shell and Postgres reads it as a list.
-    pub(super) as_server_option: String,
+    pub(crate) as_server_option: String,
 }
 
 impl SocketFolder {
     /// The folder of this home, created where missing. Connections ask for no password, so its mode is what keeps
     /// others out.
-    pub(super) fn of(home: &Home) -> anyhow::Result<Self> {
+    pub(crate) fn of(home: &Home) -> anyhow::Result<Self> {
         let inside = home.join("socket");
         let chosen = if file(&inside).as_os_str().len() <= MAX_PATH_BYTES {
             Self { path: inside, as_server_option: "../socket".to_owned() }
@@ -39,12 +39,12 @@ impl SocketFolder {
     }
 
     /// The socket itself.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         file(&self.path)
     }
 
     /// The lock file that Postgres writes beside the socket.
-    pub(super) fn lock_file(&self) -> PathBuf {
+    pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join(format!(".s.PGSQL.{PORT}.lock"))
     }
 }

@@ -12,24 +12,24 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::cluster::{CLUSTER, remove};
-use super::home::Home;
+use crate::cluster::{CLUSTER, remove};
+use crate::home::Home;
 
 /// Name of the new cluster when it is complete, until it takes the place of the old one.
 const UPGRADED: &str = "cluster.upgraded";
 
 /// Where the old cluster is kept.
-pub(super) fn kept(home: &Home, major: u32) -> PathBuf {
+pub(crate) fn kept(home: &Home, major: u32) -> PathBuf {
     home.join(&format!("cluster-of-postgres-{major}"))
 }
 
 /// Whether a cluster waits for the last step.
-pub(super) fn is_begun(home: &Path) -> bool {
+pub(crate) fn is_begun(home: &Path) -> bool {
     home.join(UPGRADED).exists()
 }
 
 /// Takes a complete cluster of a server that does not run, and keeps the old one, which does not run either.
-pub(super) fn swap(home: &Home, new: &Path, kept: &Path) -> anyhow::Result<()> {
+pub(crate) fn swap(home: &Home, new: &Path, kept: &Path) -> anyhow::Result<()> {
     rename(home, new, &home.join(UPGRADED))?;
     rename(home, &home.join(CLUSTER), kept)?;
     finish(home)
@@ -37,7 +37,7 @@ pub(super) fn swap(home: &Home, new: &Path, kept: &Path) -> anyhow::Result<()> {
 
 /// Does the last step if it is left to do. A new cluster whose old one is still in place is removed: events may have been written
 /// to the old one since.
-pub(super) fn finish(home: &Home) -> anyhow::Result<()> {
+pub(crate) fn finish(home: &Home) -> anyhow::Result<()> {
     if !is_begun(&home.folder) {
         return Ok(());
     }

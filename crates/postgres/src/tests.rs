@@ -1,10 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use super::binaries::{Binaries, major_of};
-use super::cluster::shared_buffers;
-use super::home::digest;
-use super::space;
-use super::tool::telling_line;
+use crate::binaries::{Binaries, major_of};
+use crate::cluster::shared_buffers;
+use crate::home::digest;
+use crate::space;
+use crate::tool::telling_line;
 
 fn installed(majors: &[u32]) -> Vec<Binaries> {
     majors.iter().map(|major| Binaries { major: *major, folder: PathBuf::from("/bin") }).collect()

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::binaries::Binaries;
-use super::home::Home;
-use super::tool::{self, Outcome};
+use crate::binaries::Binaries;
+use crate::home::Home;
 use crate::stop::Stop;
+use crate::tool::{self, Outcome};
 
 /// Name of the database.
-pub(super) const DATABASE: &str = "identityd";
+pub(crate) const DATABASE: &str = "identityd";
 
 /// Name of the role that owns the database, a superuser. It migrates, and does not serve.
-pub(super) const OWNER: &str = "identityd";
+pub(crate) const OWNER: &str = "identityd";
 
 /// Name of the cluster's folder in its home.
-pub(super) const CLUSTER: &str = "cluster";
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// Name of the folder while the cluster is being made.
 const UNFINISHED: &str = "cluster.unfinished";
@@ -46,7 +46,7 @@ log_line_prefix = '%m [%p] '
 
 /// A quarter of the machine's memory in MiB, as the manual of Postgres advises (19.4.1), but no more than a cluster of
 /// some million identities makes use of, and no less than the server's own default.
-pub(super) fn shared_buffers(memory: Option<u64>) -> u64 {
+pub(crate) fn shared_buffers(memory: Option<u64>) -> u64 {
     memory.map_or(128, |memory| (memory / 4).clamp(128, 1024))
 }
 
@@ -61,12 +61,12 @@ fn memory() -> Option<u64> {
 /// Creates the cluster and its database where there is none. The tool works under the starter lock, which it gets as
 /// its input: if this process is killed, the next one waits until the tool has ended too. When the process is told to
 /// stop, what is being made may be finished within `FINISH_TIMEOUT`; after that it is given up and removed.
-pub(super) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+pub(crate) fn create_if_missing(home: &Home, starter: &File, stop: &Stop) -> anyhow::Result<()> {
     if home.join(CLUSTER).exists() { Ok(()) } else { create(home, &Binaries::newest()?, starter, stop) }
 }
 
 /// Creates the cluster of a home that has none.
-pub(super) fn create(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+pub(crate) fn create(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow::Result<()> {
     remove_unfinished(home)?;
     tracing::info!("creating a Postgres cluster in {}", home.folder.display());
     if make(home, binaries, starter, stop)? == Outcome::GivenUp {
@@ -93,7 +93,7 @@ fn make(home: &Home, binaries: &Binaries, starter: &File, stop: &Stop) -> anyhow
 
 /// One of the server's programs, in the home. Paths are given relative to it, because `pg_ctl` passes them to a shell,
 /// to which the home's own path might mean something.
-pub(super) fn tool(home: &Home, binaries: &Binaries, name: &str) -> Command {
+pub(crate) fn tool(home: &Home, binaries: &Binaries, name: &str) -> Command {
     home.command(&binaries.program(name))
 }
 
@@ -131,7 +131,7 @@ fn remove_unfinished(home: &Home) -> anyhow::Result<()> {
 }
 
 /// Removes a folder with all that is in it, if it is there.
-pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(folder: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
@@ -141,7 +141,7 @@ pub(super) fn remove(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The major version of the cluster.
-pub(super) fn major(home: &Home) -> anyhow::Result<u32> {
+pub(crate) fn major(home: &Home) -> anyhow::Result<u32> {
     let path = home.join(CLUSTER).join("PG_VERSION");
     let version = home.account.read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     version.trim().parse().context("the cluster's version is not a number")

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::binaries::Binaries;
-use super::cluster::{self, CLUSTER};
-use super::home::Home;
-use super::leftovers::{self, BACKUP};
-use super::server::Server;
-use super::{PrivatePostgres, locks, space, swap};
+use crate::binaries::Binaries;
+use crate::cluster::{self, CLUSTER};
+use crate::home::Home;
+use crate::leftovers::{self, BACKUP};
+use crate::server::Server;
 use crate::stop::Stop;
+use crate::{PrivatePostgres, locks, space, swap};
 
 /// What is to be done with a private Postgres.
 #[derive(Debug)]

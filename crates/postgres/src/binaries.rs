@@ -23,24 +23,24 @@ const PACKAGES: [(&str, &str, &str); 4] = [
 
 /// The programs of one installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Binaries {
-    pub(super) major: u32,
-    pub(super) folder: PathBuf,
+pub(crate) struct Binaries {
+    pub(crate) major: u32,
+    pub(crate) folder: PathBuf,
 }
 
 impl Binaries {
     /// The newest server on this machine, for a new cluster.
-    pub(super) fn newest() -> anyhow::Result<Self> {
+    pub(crate) fn newest() -> anyhow::Result<Self> {
         Self::newest_of(installed())
     }
 
     /// The server of this major version, the only one that can open a cluster of that version.
-    pub(super) fn of_major(major: u32) -> anyhow::Result<Self> {
+    pub(crate) fn of_major(major: u32) -> anyhow::Result<Self> {
         Self::of_major_in(major, installed())
     }
 
     /// The server of this major version, to which data is to be moved.
-    pub(super) fn installed_of_major(major: u32) -> anyhow::Result<Self> {
+    pub(crate) fn installed_of_major(major: u32) -> anyhow::Result<Self> {
         ensure!(major >= OLDEST_MAJOR, "Postgres {OLDEST_MAJOR} or later is needed");
         let installed = installed();
         let here = majors(&installed);
@@ -53,12 +53,12 @@ impl Binaries {
     }
 
     /// The newest server on this machine, unless the data is of a newer one.
-    pub(super) fn newest_from(from: u32) -> anyhow::Result<Self> {
+    pub(crate) fn newest_from(from: u32) -> anyhow::Result<Self> {
         let newest = Self::newest()?;
         if newest.major < from { Self::of_major(from) } else { Ok(newest) }
     }
 
-    pub(super) fn of_major_in(major: u32, mut installed: Vec<Self>) -> anyhow::Result<Self> {
+    pub(crate) fn of_major_in(major: u32, mut installed: Vec<Self>) -> anyhow::Result<Self> {
         let place = installed.iter().position(|found| found.major == major);
         match place {
             Some(place) => Ok(installed.swap_remove(place)),
@@ -66,7 +66,7 @@ impl Binaries {
         }
     }
 
-    pub(super) fn newest_of(installed: Vec<Self>) -> anyhow::Result<Self> {
+    pub(crate) fn newest_of(installed: Vec<Self>) -> anyhow::Result<Self> {
         let newest = installed.into_iter().max_by_key(|found| found.major);
         let newest = newest
             .context("no Postgres server is installed here; install the Debian package `postgresql`")?;
@@ -79,7 +79,7 @@ impl Binaries {
     }
 
     /// The path of one of the programs.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
@@ -116,7 +116,7 @@ fn majors(installed: &[Binaries]) -> String {
 }
 
 /// Says that data can be moved to a newer version, since the version that made it gets no repairs one day.
-pub(super) fn warn_of_newer(major: u32) {
+pub(crate) fn warn_of_newer(major: u32) {
     if let Ok(newest) = Binaries::newest()
         && newest.major > major
     {
@@ -148,7 +148,7 @@ fn packages(parent: &Path, prefix: &str, rest: &str) -> Vec<PathBuf> {
 }
 
 /// The 15 of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`; previews are called `18beta1`.
-pub(super) fn major_of(version: &str) -> Option<u32> {
+pub(crate) fn major_of(version: &str) -> Option<u32> {
     let number = version.split_whitespace().nth(2)?;
     let end = number.find(|character: char| !character.is_ascii_digit()).unwrap_or(number.len());
     number.get(..end)?.parse().ok()

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::home::{Home, private_folder};
-use super::server::Server;
-use super::{cluster, locks};
+use crate::home::{Home, private_folder};
+use crate::server::Server;
 use crate::stop::Stop;
+use crate::{cluster, locks};
 
 /// Name of the file in the data directory through which the data passes.
-pub(super) const BACKUP: &str = "postgres-upgrade.backup";
+pub(crate) const BACKUP: &str = "postgres-upgrade.backup";
 
 /// The same until it is complete.
 const UNFINISHED_BACKUP: &str = "postgres-upgrade.backup.unfinished";
@@ -22,14 +22,14 @@ const UNFINISHED_BACKUP: &str = "postgres-upgrade.backup.unfinished";
 const NEW_HOME: &str = "upgrade";
 
 /// The home of the new cluster.
-pub(super) fn new_home(home: &Home) -> anyhow::Result<Home> {
+pub(crate) fn new_home(home: &Home) -> anyhow::Result<Home> {
     let folder = home.join(NEW_HOME);
     private_folder(&folder, home.account)?;
     Ok(Home { folder, account: home.account })
 }
 
 /// Removes what an upgrade has left that was killed. Waits for one that runs. What cannot be removed keeps nobody from the data.
-pub(super) fn remove_abandoned(data_dir: &Path, home: &Home, stop: &Stop) {
+pub(crate) fn remove_abandoned(data_dir: &Path, home: &Home, stop: &Stop) {
     if !are_there(data_dir, home) {
         return;
     }
@@ -56,7 +56,7 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// The same for a process that has the starter lock. A server or a tool that a killed process has left is ended before.
-pub(super) fn remove(data_dir: &Path, home: &Home) -> anyhow::Result<()> {
+pub(crate) fn remove(data_dir: &Path, home: &Home) -> anyhow::Result<()> {
     for name in [BACKUP, UNFINISHED_BACKUP] {
         remove_file(&data_dir.join(name))?;
     }

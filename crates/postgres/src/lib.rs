@@ -5,6 +5,8 @@
 //! to release that lock stops the server. The kernel releases the locks of a process that dies, so a killed service
 //! leaves nothing to clean up: the server runs on, the next process attaches to it, and stops it at its end.
 //!
+//! [`PrivatePostgres`] is one use of it; [`upgrade`] moves the data to another major version; [`stop`] tells work that waits to give up.
+//!
 //! Starting and stopping happen only under the exclusive starter lock. Everything here blocks: call it from
 //! `tokio::task::spawn_blocking`.
 
@@ -17,6 +19,7 @@ mod locks;
 mod server;
 mod socket;
 mod space;
+pub mod stop;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -35,9 +38,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use cluster::{CLUSTER, DATABASE, OWNER};
 use home::Home;
 use server::Server;
-
-use crate::settings::Urls;
-use crate::stop::Stop;
+use stop::Stop;
 
 /// Name of the role that serves, which owns nothing.
 const SERVICE: &str = "identityd_service";
@@ -105,9 +106,9 @@ impl PrivatePostgres {
         self.url_of(OWNER)
     }
 
-    /// The same for the role that serves, and for the owner.
-    pub fn urls(&self) -> Urls {
-        Urls { service: self.url_of(SERVICE).into(), owner: Some(self.url().into()) }
+    /// The same for the role that serves.
+    pub fn service_url(&self) -> String {
+        self.url_of(SERVICE)
     }
 
     fn url_of(&self, role: &str) -> String {

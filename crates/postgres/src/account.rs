@@ -11,14 +11,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 /// The user id of root.
-pub(super) const ROOT: u32 = 0;
+pub(crate) const ROOT: u32 = 0;
 
 /// How much is read of a file of the account, from its end, in bytes.
 const MAX_TEXT_BYTES: &str = "65536";
 
 /// The account of the server and of its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Account {
+pub(crate) enum Account {
     /// The one this process runs under.
     Own,
     /// Another one, which only root can switch to.
@@ -27,12 +27,12 @@ pub(super) enum Account {
 
 impl Account {
     /// The account for a cluster that is to be created.
-    pub(super) fn for_new_cluster() -> anyhow::Result<Self> {
+    pub(crate) fn for_new_cluster() -> anyhow::Result<Self> {
         if own_uid()? == ROOT { postgres() } else { Ok(Self::Own) }
     }
 
     /// The account that an existing cluster belongs to.
-    pub(super) fn owning(folder: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
+    pub(crate) fn owning(folder: &Path, metadata: &Metadata) -> anyhow::Result<Self> {
         match (own_uid()?, metadata.uid()) {
             // Root makes the folder before it hands it over, so it may be found in between.
             (ROOT, ROOT) => postgres(),
@@ -45,7 +45,7 @@ impl Account {
     }
 
     /// The user id that files of the cluster must have.
-    pub(super) fn uid(self) -> anyhow::Result<u32> {
+    pub(crate) fn uid(self) -> anyhow::Result<u32> {
         match self {
             Self::Own => own_uid(),
             Self::Other { uid, .. } => Ok(uid),
@@ -54,7 +54,7 @@ impl Account {
 
     /// Makes the account the owner of an open file or folder that root has created. A file with a second name is left
     /// alone: that name may be another's.
-    pub(super) fn take_over(self, file: &File, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn take_over(self, file: &File, path: &Path) -> anyhow::Result<()> {
         let Self::Other { uid, gid } = self else { return Ok(()) };
         let metadata = file.metadata()?;
         let is_new = metadata.uid() == ROOT && (metadata.is_dir() || metadata.nlink() == 1);
@@ -66,7 +66,7 @@ impl Account {
     }
 
     /// The end of a text file of the account, read with its own rights: root would follow a link to anywhere.
-    pub(super) fn read(self, path: &Path) -> io::Result<String> {
+    pub(crate) fn read(self, path: &Path) -> io::Result<String> {
         if self == Self::Own {
             return fs::read_to_string(path);
         }
@@ -79,7 +79,7 @@ impl Account {
     }
 
     /// The first folder on the way to this one that the account may not enter, and what to do.
-    pub(super) fn check_can_enter(self, folder: &Path) -> anyhow::Result<()> {
+    pub(crate) fn check_can_enter(self, folder: &Path) -> anyhow::Result<()> {
         if self == Self::Own || self.can_enter(folder) {
             return Ok(());
         }
@@ -94,12 +94,12 @@ impl Account {
 
     /// Whether the account may enter the folder. Asks the system rather than reading modes, which would miss access
     /// lists and the permissions of the folders above.
-    pub(super) fn can_enter(self, folder: &Path) -> bool {
+    pub(crate) fn can_enter(self, folder: &Path) -> bool {
         self.command(Path::new("test")).arg("-x").arg(folder).status().is_ok_and(|status| status.success())
     }
 
     /// A command that runs under this account, away from our environment and our terminal.
-    pub(super) fn command(self, program: &Path) -> Command {
+    pub(crate) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // PGDATA, PGPORT, PGOPTIONS and their like would change what the tools do, and LC_ALL what they say.
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");

@@ -14,23 +14,23 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::account::{Account, ROOT};
+use crate::account::{Account, ROOT};
 
 /// Where clusters live whose data directory the account of the server cannot reach.
 const OUTSIDE: &str = "/var/lib/identityd";
 
 /// The folder of a cluster, its locks, its socket and its log. Only its account may enter.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(crate) struct Home {
     /// The folder, free of symbolic links.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Who owns it and runs the server.
-    pub(super) account: Account,
+    pub(crate) account: Account,
 }
 
 impl Home {
     /// The home that belongs to a data directory; both are created where missing.
-    pub(super) fn of(data_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(data_dir: &Path) -> anyhow::Result<Self> {
         let data_dir = created(data_dir)?;
         let name = data_dir.join("postgres");
         match fs::metadata(&name) {
@@ -41,12 +41,12 @@ impl Home {
     }
 
     /// A file or folder of the home.
-    pub(super) fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// A program that runs under the account of the server, in the home.
-    pub(super) fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = self.account.command(program);
         command.current_dir(&self.folder);
         command
@@ -98,7 +98,7 @@ impl Home {
 
 /// A folder that only the account may enter. An existing folder must be private already: in a shared place such as /tmp
 /// another user may have prepared it, and the socket asks for no password.
-pub(super) fn private_folder(folder: &Path, account: Account) -> anyhow::Result<()> {
+pub(crate) fn private_folder(folder: &Path, account: Account) -> anyhow::Result<()> {
     match new_folder(folder, 0o700) {
         Ok(()) => hand_over(folder, account),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => check_private(folder, account),
@@ -107,7 +107,7 @@ pub(super) fn private_folder(folder: &Path, account: Account) -> anyhow::Result<
 }
 
 /// Twelve hexadecimal digits that stand for a path where the path itself would be too long.
-pub(super) fn digest(path: &Path) -> String {
+pub(crate) fn digest(path: &Path) -> String {
     let digest = Sha256::digest(path.as_os_str().as_bytes());
     let start = digest.iter().take(6).fold(0, |start, byte| start << 8 | u64::from(*byte));
     format!("{start:012x}")

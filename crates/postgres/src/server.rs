@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::binaries::Binaries;
-use super::cluster::{self, CLUSTER};
-use super::home::Home;
-use super::socket::{PORT, SocketFolder};
-use super::swap;
-use super::tool::{self, Outcome};
+use crate::binaries::Binaries;
+use crate::cluster::{self, CLUSTER};
+use crate::home::Home;
+use crate::socket::{PORT, SocketFolder};
 use crate::stop::Stop;
+use crate::swap;
+use crate::tool::{self, Outcome};
 
 /// How long a server that is already starting or stopping may take. Recovery after a power cut replays up to
 /// `max_wal_size`, which takes minutes on a slow disk.
@@ -36,7 +36,7 @@ const LOG: &str = "postgres.log";
 
 /// The server of one home.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     home: Home,
     socket: SocketFolder,
 }
@@ -49,21 +49,21 @@ enum State {
 }
 
 impl Server {
-    pub(super) fn of(home: Home) -> anyhow::Result<Self> {
+    pub(crate) fn of(home: Home) -> anyhow::Result<Self> {
         let socket = SocketFolder::of(&home)?;
         Ok(Self { home, socket })
     }
 
-    pub(super) fn home(&self) -> &Home {
+    pub(crate) fn home(&self) -> &Home {
         &self.home
     }
 
-    pub(super) fn socket_folder(&self) -> &Path {
+    pub(crate) fn socket_folder(&self) -> &Path {
         &self.socket.path
     }
 
     /// Returns once the server answers, and says whether it had to be started. The caller holds the starter lock.
-    pub(super) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<bool> {
+    pub(crate) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<bool> {
         match self.settled(stop)? {
             State::Ready => Ok(false),
             State::Absent | State::StartingOrStopping => self.start(starter, stop).map(|()| true),
@@ -73,7 +73,7 @@ impl Server {
     /// Ends all sessions and shuts the server down in good order. Where the process was told to stop and that takes too
     /// long, the server ends at once: what was committed is safe, and the next start recovers it. The caller holds the
     /// starter lock.
-    pub(super) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+    pub(crate) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
         if let State::Absent = self.state() {
             return Ok(());
         }

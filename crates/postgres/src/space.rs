@@ -12,13 +12,13 @@ const MAX_LOG_BYTES: u64 = 4 << 30;
 const EMPTY_CLUSTER_BYTES: u64 = 256 << 20;
 
 /// How much room a second copy of a database needs, with a backup of it beside.
-pub(super) fn of_second_copy(database_bytes: u64) -> u64 {
+pub(crate) fn of_second_copy(database_bytes: u64) -> u64 {
     let log = database_bytes.min(MAX_LOG_BYTES);
     database_bytes.saturating_mul(2).saturating_add(log).saturating_add(EMPTY_CLUSTER_BYTES)
 }
 
 /// Fails if a folder has less room than this.
-pub(super) fn check(folder: &Path, needed: u64) -> anyhow::Result<()> {
+pub(crate) fn check(folder: &Path, needed: u64) -> anyhow::Result<()> {
     let free = free(folder)?;
     ensure!(
         free >= needed,
@@ -38,7 +38,7 @@ fn free(folder: &Path) -> anyhow::Result<u64> {
 }
 
 /// The column before the percentage, in the last line. Names of file systems may have spaces.
-pub(super) fn kilobytes(printed: &str) -> Option<u64> {
+pub(crate) fn kilobytes(printed: &str) -> Option<u64> {
     let mut words = printed.lines().last()?.split_whitespace();
     let mut before = words.next()?;
     for word in words {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::home::Home;
+use crate::home::Home;
 
 /// How often a lock that another process has is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -24,7 +24,7 @@ const UNUSED_ATTEMPTS: u32 = 5;
 const FORK_TIME: Duration = Duration::from_millis(10);
 
 /// Waits until no process starts or stops the server, and takes the lock for that. Gives `None` if `gives_up` does.
-pub(super) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Result<Option<File>> {
+pub(crate) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Result<Option<File>> {
     let file = opened(home, "starter.lock")?;
     loop {
         match file.try_lock() {
@@ -40,7 +40,7 @@ pub(super) fn starter(home: &Home, gives_up: impl Fn() -> bool) -> anyhow::Resul
 
 /// Counts this process among the users of the server. Does not wait: the lock is taken exclusively only by a process that
 /// has the starter lock, and the caller has that.
-pub(super) fn user(home: &Home) -> anyhow::Result<File> {
+pub(crate) fn user(home: &Home) -> anyhow::Result<File> {
     let file = opened(home, USERS)?;
     file.lock_shared().context("cannot lock the list of users of Postgres")?;
     Ok(file)
@@ -50,7 +50,7 @@ pub(super) fn user(home: &Home) -> anyhow::Result<File> {
 ///
 /// The lock that the caller has released can live on for a moment: a child that this process has forked has a copy of the
 /// file until it executes its program. So the answer "no" is asked for more than once.
-pub(super) fn is_unused(home: &Home) -> anyhow::Result<bool> {
+pub(crate) fn is_unused(home: &Home) -> anyhow::Result<bool> {
     let users = opened(home, USERS)?;
     for attempt in 1.. {
         match users.try_lock() {

@@ -16,21 +16,21 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a program came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done,
     GivenUp,
 }
 
 /// Runs a program to its end; what it complained about becomes the error. When `gives_up` says so, its process group is
 /// ended.
-pub(super) fn run(command: &mut Command, gives_up: impl Fn() -> bool) -> anyhow::Result<Outcome> {
+pub(crate) fn run(command: &mut Command, gives_up: impl Fn() -> bool) -> anyhow::Result<Outcome> {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = spawn(command, &name)?;
     finish(child, &name, gives_up)
 }
 
 /// The same of a program that reads `input`.
-pub(super) fn feed(
+pub(crate) fn feed(
     command: &mut Command,
     input: &str,
     gives_up: impl Fn() -> bool,
@@ -101,7 +101,7 @@ fn check(name: &str, output: &Output) -> anyhow::Result<()> {
 }
 
 /// The line of a tool's output or of the server's log that says what went wrong.
-pub(super) fn telling_line(text: &str) -> &str {
+pub(crate) fn telling_line(text: &str) -> &str {
     let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let last = lines.clone().next().unwrap_or_default();
     lines.find(|line| line.contains("FATAL:") || line.contains("error:")).unwrap_or(last)
