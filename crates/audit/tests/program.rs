@@ -1,5 +1,7 @@
 //! What the program of auditors is made of. That it says what `identityd audit` says is tested with `identityd`.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
+
 use std::process::Command;
 
 /// Fewer lines than this are in the list of crates from which the program is built.
