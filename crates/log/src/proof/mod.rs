@@ -8,7 +8,7 @@
 //!   from happening.
 //! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
-//! - [`tie`]: ties the events of an export to a checkpoint, in its trailer.
+//! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
 //! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
