@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use crate::error::ReadError;
 use crate::event::recorded::Recorded;
 use crate::read;
-use crate::read::scan::{AggregateRange, Scan};
+use crate::read::scan::{AggregateRange, Scan, Selection};
 
 /// The state and version of one aggregate, loaded by postgres-es. The version is 0 if the aggregate has no events.
 pub async fn load<D: Decider>(pool: &PgPool, aggregate_id: &str) -> Result<(D, usize), PersistenceError> {
@@ -64,7 +64,9 @@ pub async fn compare_all(pool: &PgPool) -> Result<Compared, ReadError> {
     let upto = read::head(pool).await?;
     let mut compared = Compared::default();
     for kind in Kind::ALL {
-        compared.range(pool, &AggregateRange { kind, from: None, to: None, upto }).await?;
+        compared
+            .range(pool, &AggregateRange { selection: Selection::all(kind), from: None, to: None, upto })
+            .await?;
     }
     Ok(compared)
 }
@@ -99,7 +101,7 @@ impl Compared {
         while let Some(event) = scan.next().await? {
             match ours.as_mut().filter(|folded| folded.aggregate_id == event.aggregate_id) {
                 Some(folded) => folded.evolve(&event),
-                None => self.add(pool, ours.replace(Folded::begin(range.kind, &event))).await?,
+                None => self.add(pool, ours.replace(Folded::begin(range.selection.kind, &event))).await?,
             }
         }
         self.add(pool, ours).await

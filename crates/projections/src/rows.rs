@@ -146,3 +146,54 @@ fn delete_replaced<M: RowModel>(changes: &Changes<M>, writes: &mut Writes) -> Re
         .bind(replaced)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use identity_domain::Event;
+    use identity_log::{Metadata, Recorded};
+    use time::OffsetDateTime;
+
+    use super::{Effect, RowModel};
+    use crate::vault_access::VaultAccess;
+    use crate::visibility::VisibilityRows;
+
+    /// An example of every event of an aggregate type: those that the domain has committed.
+    fn examples<M: RowModel>() -> Vec<Event> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../domain/events");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let of_kind = format!("{}.", M::KIND.as_str());
+        let files = files.filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with(&of_kind));
+        let texts = files.map(|file| std::fs::read_to_string(file).unwrap());
+        texts.map(|text| Event::decode(M::KIND, serde_json::from_str(&text).unwrap()).unwrap()).collect()
+    }
+
+    fn recorded(event: Event) -> Recorded {
+        Recorded {
+            position: 1,
+            organization_id: "org".to_owned(),
+            organization_sequence: 1,
+            aggregate_id: "aggregate".to_owned(),
+            sequence: 1,
+            event,
+            metadata: Metadata::default(),
+            recorded_at: OffsetDateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn a_rebuild_reads_the_events_that_change_a_row_and_no_others<M: RowModel>() {
+        let with_effect = examples::<M>()
+            .into_iter()
+            .filter(|event| !matches!(M::effect(&recorded(event.clone())), Effect::Nothing));
+        let with_effect: BTreeSet<String> = with_effect.map(|event| event.name().to_owned()).collect();
+        let read: BTreeSet<String> = M::EVENT_TYPES.unwrap().iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(read, with_effect, "{}", M::NAME);
+    }
+
+    #[test]
+    fn rebuilds_read_the_events_that_change_a_row_and_no_others() {
+        a_rebuild_reads_the_events_that_change_a_row_and_no_others::<VisibilityRows>();
+        a_rebuild_reads_the_events_that_change_a_row_and_no_others::<VaultAccess>();
+    }
+}

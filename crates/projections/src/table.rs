@@ -8,9 +8,8 @@ mod folder;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use identity_domain::Kind;
 use identity_log::ReadModel;
-use identity_log::scan::{AggregateRange, Scan};
+use identity_log::scan::{AggregateRange, Scan, Selection};
 use sqlx::PgConnection;
 
 use crate::columns::{Shape, names};
@@ -29,8 +28,8 @@ pub trait Table: ReadModel {
     /// The version of the fold in this software.
     fn version(&self) -> i32;
 
-    /// The aggregate type whose events it folds.
-    fn kind(&self) -> Kind;
+    /// The events that it folds.
+    fn selection(&self) -> Selection;
 
     /// What is needed to make the table.
     fn shape(&self) -> Shape;
@@ -65,8 +64,8 @@ impl<P: Projection> Table for Live<P> {
         P::VERSION
     }
 
-    fn kind(&self) -> Kind {
-        P::KIND
+    fn selection(&self) -> Selection {
+        Selection { kind: P::KIND, event_types: P::EVENT_TYPES }
     }
 
     fn shape(&self) -> Shape {

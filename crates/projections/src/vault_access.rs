@@ -33,6 +33,8 @@ impl Projection for VaultAccess {
     const NAME: &'static str = "vault_access";
     const VERSION: i32 = 1;
     const KIND: Kind = Kind::Identity;
+    const EVENT_TYPES: Option<&'static [&'static str]> =
+        Some(&["identity.deleted", "identity.vault_access_granted", "identity.vault_access_revoked"]);
     type Row = Rules;
 
     fn fold(rules: Option<Rules>, recorded: &Recorded) -> Option<Rules> {

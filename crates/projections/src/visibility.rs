@@ -90,6 +90,13 @@ impl Projection for VisibilityRows {
     const NAME: &'static str = "visibility";
     const VERSION: i32 = 1;
     const KIND: Kind = Kind::Identity;
+    const EVENT_TYPES: Option<&'static [&'static str]> = Some(&[
+        "identity.deleted",
+        "identity.visibility_granted",
+        "identity.visibility_narrowed",
+        "identity.visibility_opened",
+        "identity.visibility_revoked",
+    ]);
     type Row = Rows;
 
     fn fold(rows: Option<Rows>, recorded: &Recorded) -> Option<Rows> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::Webhooks;
 use crate::attempt::Attempt;
 use crate::credentials::Sealed;
-use crate::dispatcher::{Target, Unsent};
+use crate::delivering::{Target, Unsent};
 use crate::queue::records::COLUMNS;
 pub use crate::queue::records::Delivery;
 

@@ -4,7 +4,7 @@
 //! - [`address`]: which URLs and addresses may be reached. `connector`: connections to those and to no others.
 //! - [`signature`]: the headers by which a receiver knows who sends.
 //! - `credentials`: what a delivery is signed with, and the token that it carries.
-//! - [`attempt`]: one POST and its answer.
+//! - [`attempt`]: one POST and its answer. `delivering`: what is needed for one.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
 //! - `disabling`: ends the sending to a subscription.
@@ -16,6 +16,7 @@ pub mod attempt;
 mod connector;
 mod credentials;
 pub mod deliveries;
+mod delivering;
 mod disabling;
 mod dispatcher;
 pub mod log_endpoints;
@@ -35,7 +36,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::address::{Policy, Refusal, Resolver, SystemResolver, counted_for};
 use crate::attempt::Sender;
-use crate::dispatcher::Delivering;
+use crate::delivering::Delivering;
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 

@@ -21,9 +21,11 @@ pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod fan_out;
 mod former;
+mod granted;
 pub(crate) mod payload;
 pub(crate) mod records;
 pub(crate) mod rows;
+mod subscribers;
 
 use std::time::Duration;
 

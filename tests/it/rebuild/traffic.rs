@@ -37,14 +37,12 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Asserts that the table was made of all events of its aggregate type up to its position.
+/// Asserts that the table was made of all events that it folds, up to its position.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
-    let kind = table(name).kind().as_str();
-    let events = world.database().number(&format!(
-        "select count(*) from events where aggregate_type = '{kind}' and position <= {}",
-        report.position
-    ));
+    let selected = table(name).selection().condition();
+    let count = format!("select count(*) from events where {selected} and position <= {}", report.position);
+    let events = world.database().number(&count);
     assert_eq!(i64::try_from(report.events).unwrap(), events, "{name}");
     assert!(report.pause.is_some(), "{name}");
 }

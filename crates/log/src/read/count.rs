@@ -3,23 +3,29 @@
 use identity_domain::Kind;
 use sqlx::PgConnection;
 
+use super::scan::Selection;
 use crate::error::ReadError;
 
-/// How many events of `kind` there are up to a position. A scan of all ranges must read as many.
+/// How many of the selected events there are up to a position. A scan of all ranges must read as many.
 ///
 /// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type
 /// of an event is unknown, since no read model would fold that event.
-pub async fn count_events(connection: &mut PgConnection, kind: Kind, upto: i64) -> Result<u64, ReadError> {
-    let (of_kind, of_all, unknown): (i64, i64, Option<i64>) = sqlx::query_as(
-        "select count(*) filter (where aggregate_type = $1),
+pub async fn count_events(
+    connection: &mut PgConnection,
+    selection: Selection,
+    upto: i64,
+) -> Result<u64, ReadError> {
+    let (selected, of_all, unknown): (i64, i64, Option<i64>) = sqlx::query_as(
+        "select count(*) filter (where aggregate_type = $1 and ($4::text[] is null or event_type = any ($4))),
                 count(*),
                 min(position) filter (where aggregate_type <> all ($2))
          from events
          where position <= $3",
     )
-    .bind(kind.as_str())
+    .bind(selection.kind.as_str())
     .bind(Kind::ALL.map(Kind::as_str))
     .bind(upto)
+    .bind(selection.event_types)
     .fetch_one(&mut *connection)
     .await?;
     if of_all != upto {
@@ -27,7 +33,7 @@ pub async fn count_events(connection: &mut PgConnection, kind: Kind, upto: i64) 
     }
     match unknown {
         Some(position) => Err(ReadError::UnknownAggregate { position }),
-        None => Ok(u64::try_from(of_kind).unwrap_or_default()),
+        None => Ok(u64::try_from(selected).unwrap_or_default()),
     }
 }
 

@@ -1,10 +1,10 @@
-//! All events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an
+//! Events of one aggregate type, aggregate by aggregate, for rebuilds and verification. The events of an
 //! aggregate come together and in order, so a fold has one aggregate in memory at a time, however long the log is.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use identity_domain::Kind;
+use identity_domain::{Event, Kind};
 use sqlx::PgConnection;
 
 use super::copy::{CopyReader, CopyRow};
@@ -16,11 +16,41 @@ use crate::event::recorded::Recorded;
 /// How many sampled events there are for each range.
 const SAMPLES_PER_RANGE: i64 = 8;
 
-/// The events of one aggregate type, of the aggregates whose ids lie in a range, up to a position.
+/// Which events are folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selection {
+    /// Those of this aggregate type.
+    pub kind: Kind,
+    /// Of those, the ones with these event types; all if `None`.
+    pub event_types: Option<&'static [&'static str]>,
+}
+
+impl Selection {
+    /// All events of an aggregate type.
+    pub const fn all(kind: Kind) -> Self {
+        Self { kind, event_types: None }
+    }
+
+    /// Whether an event is selected.
+    pub fn includes(&self, event: &Event) -> bool {
+        event.kind() == self.kind
+            && self.event_types.is_none_or(|event_types| event_types.contains(&event.name()))
+    }
+
+    /// The condition as SQL without parameters: COPY takes none.
+    pub fn condition(self) -> String {
+        let kind = format!("aggregate_type = {}", literal(self.kind.as_str()));
+        let Some(event_types) = self.event_types else { return kind };
+        let event_types: Vec<String> = event_types.iter().map(|event_type| literal(event_type)).collect();
+        format!("{kind} and event_type in ({})", event_types.join(", "))
+    }
+}
+
+/// The selected events of the aggregates whose ids lie in a range, up to a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregateRange {
-    /// The aggregate type.
-    pub kind: Kind,
+    /// Which events.
+    pub selection: Selection,
     /// The first id. `None` begins with the very first.
     pub from: Option<String>,
     /// The first id of the next range. `None` ends with the very last.
@@ -32,7 +62,8 @@ pub struct AggregateRange {
 impl AggregateRange {
     /// The range of one aggregate. No character but NUL, which no text has, is before `\u{1}`.
     pub(crate) fn of_one(kind: Kind, id: &str, upto: i64) -> Self {
-        Self { kind, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
+        let selection = Selection::all(kind);
+        Self { selection, from: Some(id.to_owned()), to: Some(format!("{id}\u{1}")), upto }
     }
 
     /// The condition on a column of ids, as SQL without parameters: COPY takes none.
@@ -47,10 +78,11 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Divides the events of `kind` up to a position into at most `parts` ranges of similar size.
+/// Divides the events of an aggregate type up to a position into at most `parts` ranges of similar size, of which the selected ones
+/// are read.
 pub async fn ranges(
     connection: &mut PgConnection,
-    kind: Kind,
+    selection: Selection,
     upto: i64,
     parts: i64,
 ) -> Result<Vec<AggregateRange>, ReadError> {
@@ -61,7 +93,7 @@ pub async fn ranges(
          where aggregate_type = $1 and position in (select place * $2 / $3 from generate_series(1, $3) as place)
          order by aggregate_id",
     )
-    .bind(kind.as_str())
+    .bind(selection.kind.as_str())
     .bind(upto)
     .bind(parts * SAMPLES_PER_RANGE)
     .fetch_all(connection)
@@ -70,7 +102,7 @@ pub async fn ranges(
     let bounds = samples.into_iter().skip(step).step_by(step).map(Some);
     let froms = [None].into_iter().chain(bounds.clone());
     let tos = bounds.chain([None]);
-    Ok(froms.zip(tos).map(|(from, to)| AggregateRange { kind, from, to, upto }).collect())
+    Ok(froms.zip(tos).map(|(from, to)| AggregateRange { selection, from, to, upto }).collect())
 }
 
 /// Reads a range, aggregate by aggregate.
@@ -94,15 +126,15 @@ impl<'a> Scan<'a> {
                  select position, organization_id, organization_sequence, aggregate_id, sequence,
                         event_type, event_version, recorded_at, payload
                  from events
-                 where aggregate_type = {} and position <= {} and {}
+                 where {} and position <= {} and {}
                  order by aggregate_id, sequence
              ) to stdout (format binary)",
-            literal(range.kind.as_str()),
+            range.selection.condition(),
             range.upto,
             range.condition("aggregate_id"),
         );
         let rows = connection.copy_out_raw(&statement).await?;
-        Ok(Self { kind: range.kind, rows, reader: CopyReader::default() })
+        Ok(Self { kind: range.selection.kind, rows, reader: CopyReader::default() })
     }
 
     /// The next event; `None` at the end. The end is known from the trailer of the copy: a broken connection is an error.

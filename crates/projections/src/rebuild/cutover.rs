@@ -89,7 +89,7 @@ async fn apply(
         if event.position != reached.position {
             return Err(ReadError::Missing { position: reached.position }.into());
         }
-        reached.events += u64::from(event.event.kind() == table.kind());
+        reached.events += u64::from(table.selection().includes(&event.event));
     }
     Ok(table.apply(connection, events).await?)
 }

@@ -146,10 +146,10 @@ impl<'a> Job<'a> {
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total: 0 });
         self.enter(Phase::Fold).await?;
         let position = read::head(&mut self.connection).await?;
-        let total = count::count_events(&mut self.connection, self.table.kind(), position).await?;
+        let total = count::count_events(&mut self.connection, self.table.selection(), position).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
         generation::begin(&mut self.connection, self.table.as_ref()).await?;
-        let ranges = workers::ranges(&mut self.connection, self.table.kind(), position, total).await?;
+        let ranges = workers::ranges(&mut self.connection, self.table.selection(), position, total).await?;
         let counter = Arc::new(AtomicU64::new(0));
         let building =
             workers::build(self.connector.clone(), self.table.clone(), ranges, workers, counter.clone());

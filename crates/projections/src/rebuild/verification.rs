@@ -37,8 +37,8 @@ pub async fn verify(
     registry::register(&mut source, &[table]).await?;
     share_snapshot(&mut live, &mut source, table.name()).await?;
     let position = read::head(&mut source).await?;
-    let events = count::count_events(&mut source, table.kind(), position).await?;
-    let ranges = workers::ranges(&mut source, table.kind(), position, events).await?;
+    let events = count::count_events(&mut source, table.selection(), position).await?;
+    let ranges = workers::ranges(&mut source, table.selection(), position, events).await?;
     workers::read_in_order(&mut source).await?;
     let mut read = 0;
     let mut differences = Vec::new();

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use identity_domain::Kind;
-use identity_log::scan::{self, AggregateRange};
+use identity_log::scan::{self, AggregateRange, Selection};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinSet;
 
@@ -16,15 +15,15 @@ use crate::table::{Table, Totals};
 /// About how many events a range has. A verification keeps the rows of one range in memory, so this limits its memory.
 const EVENTS_PER_RANGE: u64 = 50_000;
 
-/// Divides a log of `total` events into ranges.
+/// Divides a log with `total` selected events into ranges.
 pub(super) async fn ranges(
     connection: &mut PgConnection,
-    kind: Kind,
+    selection: Selection,
     position: i64,
     total: u64,
 ) -> Result<Vec<AggregateRange>, JobError> {
     let parts = i64::try_from(total / EVENTS_PER_RANGE + 1).unwrap_or(1);
-    Ok(scan::ranges(connection, kind, position, parts).await?)
+    Ok(scan::ranges(connection, selection, position, parts).await?)
 }
 
 /// Makes a connection read ranges through the index by aggregate. Postgres would otherwise collect the rows of a

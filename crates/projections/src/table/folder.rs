@@ -7,7 +7,7 @@ use crate::projection::Projection;
 /// An aggregate with its row, or rows.
 pub(super) type Folded<P> = (String, Option<<P as Projection>::Row>);
 
-/// Folds one aggregate at a time, and checks that none of its events is missing.
+/// Folds one aggregate at a time, and checks that none of the events that it is to read is missing.
 pub(super) struct Folder<P: Projection> {
     present: Option<Folded<P>>,
     sequence: i64,
@@ -25,11 +25,11 @@ impl<P: Projection> Folder<P> {
         if let Some((id, row)) = &mut self.present
             && *id == event.aggregate_id
         {
-            self.sequence = next_sequence(self.sequence, event)?;
+            self.sequence = next_sequence::<P>(self.sequence, event)?;
             *row = P::fold(row.take(), event);
             return Ok(None);
         }
-        self.sequence = next_sequence(0, event)?;
+        self.sequence = next_sequence::<P>(0, event)?;
         Ok(self.present.replace((event.aggregate_id.clone(), P::fold(None, event))))
     }
 
@@ -39,9 +39,9 @@ impl<P: Projection> Folder<P> {
     }
 }
 
-/// Checks that the event is the next one of its aggregate, and returns its sequence.
-fn next_sequence(before: i64, event: &Recorded) -> Result<i64, ReadError> {
-    if event.sequence == before + 1 {
+/// Checks that the event is the next one of its aggregate, or a later one if not all are read. Returns its sequence.
+fn next_sequence<P: Projection>(before: i64, event: &Recorded) -> Result<i64, ReadError> {
+    if event.sequence == before + 1 || P::EVENT_TYPES.is_some() && event.sequence > before {
         return Ok(event.sequence);
     }
     Err(ReadError::Torn {

@@ -48,6 +48,13 @@ fn whoever_writes_comes_before_those_who_read() {
     let serving = serve(&place, "16");
     let identities = format!("{}/api/v1/identities/", serving.base());
     let client = Client::new();
+    let create = |handle: &str| {
+        let body = json!({ "agent_handle": handle });
+        let created = client.post(&identities).header("X-API-Key", &key).json(&body).send().unwrap();
+        assert_eq!(created.status(), StatusCode::CREATED, "{}", created.text().unwrap());
+    };
+    // A key is read when it is used for the first time, and reading may wait. From then on it is known.
+    create("first-agent");
     let runtime = runtime();
     let mut connected = None;
     eventually("there is a connection for the test", || {
@@ -78,10 +85,7 @@ fn whoever_writes_comes_before_those_who_read() {
             let end = "select pg_terminate_backend(pid) from pg_stat_activity
                        where application_name = 'identityd committer'";
             runtime.block_on(bystander.execute(end)).unwrap();
-            let body = json!({ "agent_handle": format!("agent-{round}") });
-            let create = client.post(&identities).header("X-API-Key", &key).json(&body);
-            let created = create.send().unwrap();
-            assert_eq!(created.status(), StatusCode::CREATED, "{}", created.text().unwrap());
+            create(&format!("agent-{round}"));
         }
     });
     runtime.block_on(bystander.close()).unwrap();

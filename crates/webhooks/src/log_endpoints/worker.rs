@@ -13,7 +13,7 @@ use super::claims::{self, Claim};
 use super::history::{self, Event};
 use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
-use crate::dispatcher::{Delivering, UNSENT_DELAY};
+use crate::delivering::{Delivering, UNSENT_DELAY};
 use crate::schedule::{Attempted, Next};
 use crate::signature::Signed;
 

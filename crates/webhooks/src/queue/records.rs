@@ -1,4 +1,6 @@
-//! Writes what became of an attempt: a row of the log of deliveries, and what happens next with the row of the queue.
+//! Writes what became of attempts: a row of the log of deliveries, and what happens next with the row of the queue.
+
+use std::collections::HashSet;
 
 use sqlx::{FromRow, PgPool};
 use time::OffsetDateTime;
@@ -59,56 +61,89 @@ impl Attempt {
     }
 }
 
-/// Writes what became of an attempt. If the lease has ended and another process has the row, or the row was deleted, nothing is
-/// written. The lock waits for whoever deletes the row at the same time. Returns whether it was written.
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The row of the queue.
+    pub(crate) claim: Claim,
+    /// The id of the attempt.
+    pub(crate) id: Uuid,
+    /// What became of it.
+    pub(crate) attempt: Attempt,
+    /// What happens next with the row.
+    pub(crate) next: Next,
+    /// When the row is due again, unless it is deleted.
+    pub(crate) due_at: Option<OffsetDateTime>,
+}
+
+/// SQL of [`record`]. Rows are found by keys or by their place, whatever the planner knows of the tables.
+const RECORD: &str = "with fast as (
+         select set_config('synchronous_commit', 'off', true)
+     ), attempted as (
+         select *
+         from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::boolean[], $7::uuid[],
+                     $8::text[], $9::smallint[], $10::text[], $11::text[], $12::integer[])
+              as attempted (row_id, lease, due, moment, is_done, is_disabling, attempt_id, url, status, body, error, duration)
+     ), row as materialized (
+         select queued.*, attempted.*
+         from attempted, fast
+         cross join lateral (
+             select ctid as place, webhook_queue.* from webhook_queue where id = row_id and lease_until = lease
+             for update skip locked
+         ) as queued
+     ), later as (
+         update webhook_queue
+         set due_at = row.due, lease_until = case when row.is_disabling then row.lease end
+         from row
+         where webhook_queue.ctid = any(array(select place from row where due is not null)) and webhook_queue.id = row.row_id
+     ), done as (
+         delete from webhook_queue where ctid = any(array(select place from row where due is null))
+     ), endpoint as materialized (
+         select endpoint_id, url, min(moment) as moment, bool_or(is_done) as is_working
+         from row
+         group by endpoint_id, url
+     ), failing as (
+         insert into webhook_endpoints as known (endpoint_id, failing_since, url)
+         select endpoint_id, moment, url from endpoint where not is_working order by endpoint_id
+         on conflict (endpoint_id) do update
+         set failing_since = excluded.failing_since, url = excluded.url
+         where known.url <> excluded.url
+     ), working as (
+         delete from webhook_endpoints as known
+         where endpoint_id = any(array(select endpoint_id from endpoint where is_working))
+           and exists (select from endpoint where endpoint_id = known.endpoint_id and url = known.url and is_working)
+     )
+     insert into webhook_deliveries (id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url, payload,
+                                     response_status, response_body, error_detail, duration_ms, is_replay, created_at)
+     select attempt_id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url, payload, status, body, error,
+            duration, false, moment
+     from row
+     returning id";
+
+/// Writes what became of attempts. Returns the ids of the attempts that were written.
 ///
-/// A row that is due again at `due_at` is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
-pub(crate) async fn record(
-    pool: &PgPool,
-    claim: &Claim,
-    id: Uuid,
-    attempt: &Attempt,
-    next: Next,
-    due_at: Option<OffsetDateTime>,
-) -> Result<bool, sqlx::Error> {
-    let recorded = sqlx::query(
-        "with fast as (
-             select set_config('synchronous_commit', 'off', true)
-         ), row as (
-             select webhook_queue.* from webhook_queue, fast where id = $1 and lease_until = $2
-             for update of webhook_queue
-         ), later as (
-             update webhook_queue set due_at = $3, lease_until = case when $12 then lease_until end
-             where id in (select id from row) and $3::timestamptz is not null
-         ), done as (
-             delete from webhook_queue where id in (select id from row) and $3::timestamptz is null
-         ), failing as (
-             insert into webhook_endpoints as known (endpoint_id, failing_since, url)
-             select endpoint_id, $4, $7 from row where not $5
-             on conflict (endpoint_id) do update set failing_since = $4, url = $7 where known.url <> $7
-         ), working as (
-             delete from webhook_endpoints where endpoint_id in (select endpoint_id from row) and url = $7 and $5
-         )
-         insert into webhook_deliveries (id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url,
-                                         payload, response_status, response_body, error_detail, duration_ms, is_replay,
-                                         created_at)
-         select $6, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, $7, payload, $8, $9, $10, $11,
-                false, $4
-         from row",
-    )
-    .bind(claim.id)
-    .bind(claim.lease_until)
-    .bind(due_at)
-    .bind(claim.now)
-    .bind(next == Next::Done)
-    .bind(id)
-    .bind(&claim.url)
-    .bind(attempt.stored_status())
-    .bind(attempt.body.as_deref())
-    .bind(attempt.error.as_deref())
-    .bind(attempt.stored_duration())
-    .bind(matches!(next, Next::Disable(_)))
-    .execute(pool)
-    .await?;
-    Ok(recorded.rows_affected() > 0)
+/// - If a lease has ended and another process has the row, or the row was deleted or is being deleted, nothing of it is written. The
+///   statement waits for no lock, so several of them do not wait for each other.
+/// - A row that is due again is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
+/// - An endpoint works if one of the attempts succeeded.
+pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    fn all<'a, T>(ended: &'a [Ended], value: impl Fn(&'a Ended) -> T) -> Vec<T> {
+        ended.iter().map(value).collect()
+    }
+    let recorded: Vec<Uuid> = sqlx::query_scalar(RECORD)
+        .bind(all(ended, |one| one.claim.id))
+        .bind(all(ended, |one| one.claim.lease_until))
+        .bind(all(ended, |one| one.due_at))
+        .bind(all(ended, |one| one.claim.now))
+        .bind(all(ended, |one| one.next == Next::Done))
+        .bind(all(ended, |one| matches!(one.next, Next::Disable(_))))
+        .bind(all(ended, |one| one.id))
+        .bind(all(ended, |one| one.claim.url.as_str()))
+        .bind(all(ended, |one| one.attempt.stored_status()))
+        .bind(all(ended, |one| one.attempt.body.as_deref()))
+        .bind(all(ended, |one| one.attempt.error.as_deref()))
+        .bind(all(ended, |one| one.attempt.stored_duration()))
+        .fetch_all(pool)
+        .await?;
+    Ok(recorded.into_iter().collect())
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use identity_domain::webhook_subscription::catalog::type_of;
 use identity_log::{Recorded, ids};
 use identity_projections::identities::{self, IdentityBody, Sight};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::QueueError;
-use super::audience::{Owners, Told};
+use super::audience::{Audience, Owners, Told};
 use super::former::FormerViewers;
+use super::granted::Granted;
 use super::payload::{self, Named};
+use super::subscribers::{Subscribers, Subscription};
 
 /// After how many rows a transaction ends, at the next event.
 const MAX_ROWS: usize = 1024;
@@ -33,25 +35,6 @@ pub(super) struct Row {
     payload: String,
 }
 
-/// A subscription, as far as it matters here.
-#[derive(Debug, FromRow)]
-pub(super) struct Subscription {
-    pub(super) id: Uuid,
-    pub(super) organization_id: String,
-    identity_id: Uuid,
-    event_types: String,
-    active_after: i64,
-}
-
-impl Subscription {
-    /// Whether it was there when the event happened, and asks for its type.
-    fn wants(&self, event: &Recorded, event_type: &str) -> bool {
-        self.active_after < event.position
-            && self.organization_id == event.organization_id
-            && self.event_types.split(' ').any(|name| name == event_type)
-    }
-}
-
 /// The rows for these events; for the first of them, up to the position that is returned, if there are too many.
 pub(super) async fn queued(
     connection: &mut PgConnection,
@@ -59,22 +42,12 @@ pub(super) async fn queued(
 ) -> Result<(Vec<Row>, Option<i64>), QueueError> {
     let typed: Vec<(&Recorded, &'static str)> =
         events.iter().filter_map(|event| Some((event, type_of(&event.event)?))).collect();
-    let subscriptions = subscriptions(connection, &typed).await?;
+    let subscribers = Subscribers::load(connection, &typed).await?;
     let mut rows = vec![];
-    if subscriptions.is_empty() {
+    if subscribers.is_empty() {
         return Ok((rows, None));
     }
-    let wanted = wanted(&typed, &subscriptions);
-    let owners = Owners::load(connection, &typed).await?;
-    let subscribers = subscriptions.iter().map(|subscription| subscription.identity_id).collect();
-    let hiding = wanted.iter().map(|(event, ..)| *event);
-    let former = FormerViewers::load(connection, hiding, &subscribers).await?;
-    let mut told = VecDeque::new();
-    for (event, event_type, mut wanting) in wanted {
-        let Some(one) = owners.told(event, event_type, &former) else { continue };
-        wanting.retain(|subscription| one.includes(subscription.identity_id));
-        told.push_back((one, wanting));
-    }
+    let mut told = deliverable(connection, &typed, &subscribers).await?;
     let mut bytes = 0;
     while !told.is_empty() {
         let some = next_of(&mut told);
@@ -106,44 +79,34 @@ fn next_of<'a>(all: &mut VecDeque<Deliverable<'a>>) -> Vec<Deliverable<'a>> {
     next
 }
 
-/// An event, its type, and the subscriptions that ask for it.
-type Wanted<'a> = (&'a Recorded, &'static str, Vec<Arc<Subscription>>);
-
-/// The events for which a subscription asks.
-fn wanted<'a>(
-    events: &[(&'a Recorded, &'static str)],
-    subscriptions: &[Arc<Subscription>],
-) -> Vec<Wanted<'a>> {
-    let wanted = events.iter().map(|(event, event_type)| {
-        let wants = |subscription: &&Arc<Subscription>| subscription.wants(event, event_type);
-        (*event, *event_type, subscriptions.iter().filter(wants).cloned().collect())
-    });
-    wanted.filter(|(_, _, wanting): &Wanted<'_>| !wanting.is_empty()).collect()
-}
-
-/// The active subscriptions that ask for one of the types of these events, in their organizations.
-async fn subscriptions(
+/// The events for which a subscription asks that may get them.
+async fn deliverable<'a>(
     connection: &mut PgConnection,
-    events: &[(&Recorded, &'static str)],
-) -> Result<Vec<Arc<Subscription>>, sqlx::Error> {
-    let mut organizations: Vec<&str> = events.iter().map(|(event, _)| &*event.organization_id).collect();
-    organizations.sort_unstable();
-    organizations.dedup();
-    if organizations.is_empty() {
-        return Ok(vec![]);
-    }
-    let found: Vec<Subscription> = sqlx::query_as(
-        "select id, organization_id, identity_id, event_types, active_after
-         from read_model.webhook_subscriptions
-         where organization_id = any($1)
-           and status = 'active'
-           and string_to_array(event_types, ' ') && $2",
-    )
-    .bind(organizations)
-    .bind(events.iter().map(|(_, event_type)| *event_type).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    Ok(found.into_iter().map(Arc::new).collect())
+    events: &[(&'a Recorded, &'static str)],
+    subscribers: &Subscribers,
+) -> Result<VecDeque<Deliverable<'a>>, QueueError> {
+    let is_wanted =
+        |(event, event_type): &&(&Recorded, &str)| subscribers.of(event, event_type).next().is_some();
+    let wanted: Vec<(&'a Recorded, &'static str)> = events.iter().filter(is_wanted).copied().collect();
+    let owners = Owners::load(connection, &wanted).await?;
+    let hiding = wanted.iter().map(|(event, _)| *event);
+    let former = FormerViewers::load(connection, hiding, &subscribers.identities()).await?;
+    let told: Vec<Told<'a>> =
+        wanted.iter().filter_map(|(event, event_type)| owners.told(event, event_type, &former)).collect();
+    let shown: HashSet<Uuid> =
+        told.iter().filter(|told| told.audience == Audience::Viewers).map(|told| told.subject).collect();
+    let granted = Granted::load(connection, &shown.into_iter().collect::<Vec<_>>()).await?;
+    let with_subscriptions = |told: Told<'a>| {
+        let all = subscribers.of(told.event, told.event_type);
+        let may_get = |subscription: &&Arc<Subscription>| {
+            let identity = subscription.identity_id;
+            let is_granted = || identity == told.subject || granted.may_show(told.subject, identity);
+            told.includes(identity) && (told.audience != Audience::Viewers || is_granted())
+        };
+        let subscriptions = all.filter(may_get).cloned().collect();
+        (told, subscriptions)
+    };
+    Ok(told.into_iter().map(with_subscriptions).collect())
 }
 
 /// The rows of one event. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if it

@@ -28,7 +28,7 @@ const MAX_DELAY: Duration = Duration::from_mins(1);
 /// How often arrivals are counted meanwhile.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A server with an endpoint that works, a slow one, and a dead one.
+/// A server with an endpoint that works, one that works and notes nothing, a slow one, and a dead one.
 pub(super) struct Receiver {
     address: SocketAddr,
     arrivals: Arrivals,
@@ -53,6 +53,7 @@ impl Receiver {
         let (arrivals, history) = (Arrivals::default(), History::default());
         let router = Router::new()
             .route("/working", post(note))
+            .route("/uncounted", post(async || {}))
             .route("/slow", post(async || tokio::time::sleep(SLOWNESS).await))
             .route("/dead", post(async || std::future::pending::<()>().await))
             .with_state(Arc::clone(&arrivals))
