@@ -95,7 +95,8 @@ fn report(results: &mut Results, without: &[Measured], beside: &[Measured]) {
     let percentile_95 = |measured: &Measured| milliseconds(&measured.latencies, 95);
     let claim = "webhooks: milliseconds from commit to receiver at 500 a second, 95th percentile".to_owned();
     results.judge(claim, median(without.iter().map(percentile_95).collect()), Bound::AtMost(250.0));
-    let ratios = without.iter().zip(beside).map(|(without, beside)| percentile_95(beside) / percentile_95(without));
+    let ratios =
+        without.iter().zip(beside).map(|(without, beside)| percentile_95(beside) / percentile_95(without));
     let claim = "webhooks: the same beside a dead and a slow endpoint, by that without".to_owned();
     results.judge(claim, median(ratios.collect()), Bound::AtMost(1.05));
 }
