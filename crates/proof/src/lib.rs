@@ -16,8 +16,8 @@
 //! Notes are written and read by `signed_note`, Cloudflare's port of the code of Go's checksum database. Proofs are computed
 //! and checked here, by the recursive definitions of RFC 6962. Tests compare them with `tlog_tiles`, Cloudflare's port that
 //! Certificate Transparency logs use. It is no dependency of this crate, since it would add 30 crates to the 50 that an
-//! auditor compiles: a parser of URLs and its Unicode tables, which no proof needs. Of the other crates, `ct-merkle` keeps leaves rather than
-//! their hashes, and `rs_merkle` is no RFC 6962 tree.
+//! auditor compiles: a parser of URLs and its Unicode tables, which no proof needs. Of the other crates, `ct-merkle` keeps
+//! leaves rather than their hashes, and `rs_merkle` is no RFC 6962 tree.
 //!
 //! # Invariants, as absences
 //! - No size or index from outside causes a panic: if it does not fit, it is an error.
