@@ -195,8 +195,28 @@ proptest! {
     }
 
     #[test]
+    fn a_proof_with_anything_changed_does_not_hold(size in 2_u64..600, index in 0_u64..600, place in 0_usize..20) {
+        let index = index % size;
+        let all = leaves(size);
+        let root = root(&all);
+        let leaf = all[usize::try_from(index).unwrap()];
+        let mut proof = ask(&stored(&all), Question::Inclusion { index, size });
+        let place = place % proof.len();
+        proof[place].0[0] ^= 1;
+        prop_assert!(check_inclusion(&proof, size, root, index, leaf).is_err());
+        proof[place].0[0] ^= 1;
+        prop_assert!(check_inclusion(&proof, size, root, (index + 1) % size, leaf).is_err());
+        prop_assert!(check_inclusion(&proof[1..], size, root, index, leaf).is_err());
+        prop_assert!(check_inclusion(&proof, size, root, index, sha(&[b"another"])).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
     fn tlog_tiles_makes_the_same_proofs_and_judges_every_proof_in_the_same_way(
-        size in 1_u64..400, index in any::<u64>(), from in any::<u64>(), how in 0_u8..6, place in 0_usize..20,
+        size in 1_u64..400, index in any::<u64>(), from in any::<u64>(), how in 0_u8..6, place in 0_usize..10,
     ) {
         let all = leaves(size);
         let (rfc, tiles) = (Rfc::new(&all), stored(&all));
@@ -219,22 +239,6 @@ proptest! {
                 prop_assert_eq!(ours, judged.is_ok());
             }
         }
-    }
-
-    #[test]
-    fn a_proof_with_anything_changed_does_not_hold(size in 2_u64..600, index in 0_u64..600, place in 0_usize..20) {
-        let index = index % size;
-        let all = leaves(size);
-        let root = root(&all);
-        let leaf = all[usize::try_from(index).unwrap()];
-        let mut proof = ask(&stored(&all), Question::Inclusion { index, size });
-        let place = place % proof.len();
-        proof[place].0[0] ^= 1;
-        prop_assert!(check_inclusion(&proof, size, root, index, leaf).is_err());
-        proof[place].0[0] ^= 1;
-        prop_assert!(check_inclusion(&proof, size, root, (index + 1) % size, leaf).is_err());
-        prop_assert!(check_inclusion(&proof[1..], size, root, index, leaf).is_err());
-        prop_assert!(check_inclusion(&proof, size, root, index, sha(&[b"another"])).is_err());
     }
 }
 
