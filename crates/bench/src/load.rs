@@ -58,6 +58,14 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    /// Adds a later turn of the same load.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.elapsed += later.elapsed;
+        self.add(later);
+        self.latencies.sort_unstable();
+        self.first_bytes.sort_unstable();
+    }
+
     fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.first_bytes.extend(other.first_bytes);
