@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};

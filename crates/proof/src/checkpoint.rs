@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use signed_note::{Note, StandardVerifier, VerifierList};
 
-use crate::tree::Hash;
+use crate::hash::Hash;
 
 /// The state of a history, which is signed.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ impl Checkpoint {
     /// Reads a note without checking its signature.
     pub fn read(note: &str) -> Result<Self, NoteError> {
         let note = Note::from_bytes(note.as_bytes()).map_err(|_| NoteError::Malformed)?;
-        Self::parse(&note)
+        Self::parse(note.text()).ok_or(NoteError::Malformed)
     }
 
     /// Reads a note and checks its signature. The verifier key must have the name of the history.
@@ -90,10 +90,17 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn parse(note: &Note) -> Result<Self, NoteError> {
-        let parsed = tlog_tiles::Checkpoint::from_bytes(note.text()).map_err(|_| NoteError::Malformed)?;
-        let (origin, size, root) = (parsed.origin().to_owned(), parsed.size(), *parsed.hash());
-        Ok(Self { origin, size, root })
+    /// Reads the text of a C2SP tlog-checkpoint: origin, size, root, each on a line of its own. Further lines are extensions,
+    /// of which this service knows none.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut lines = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split('\n');
+        let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
+        let checkpoint =
+            Self { origin: origin.to_owned(), size: size.parse().ok()?, root: Hash::parse_hash(root).ok()? };
+        // A number has one spelling: no sign, and no zeros before it.
+        let is_well_formed =
+            checkpoint.size.to_string() == size && !origin.is_empty() && lines.all(|line| !line.is_empty());
+        is_well_formed.then_some(checkpoint)
     }
 }
 
@@ -149,8 +156,8 @@ impl SigningKey {
     /// Signs a checkpoint. Signing the same checkpoint twice gives the same note.
     pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, NoteError> {
         let Checkpoint { origin, size, root } = checkpoint;
-        let text = tlog_tiles::Checkpoint::new(origin, *size, *root, "").map_err(|_| NoteError::Malformed)?;
-        let mut note = Note::new(&text.to_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
+        let text = format!("{origin}\n{size}\n{root}\n");
+        let mut note = Note::new(text.as_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
         self.add_signature(origin, &mut note)?;
         String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
     }

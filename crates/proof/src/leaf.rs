@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::canonical::check::{NotCanonical, check};
-use crate::tree::Hash;
+use crate::hash::Hash;
 
 /// The first hashed byte of a leaf. For an inner node it is 1, so no leaf has the hash of an inner node.
 const PREFIX: [u8; 1] = [0x00];

@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::checkpoint::SigningKey;
-use crate::tree::Hash;
+use crate::hash::Hash;
 
 /// The key that seals events. It is derived from the signing key, so all processes of an installation have the same.
 #[derive(Clone)]

@@ -3,7 +3,8 @@
 //! Tile (level, place) has the nodes of tree level 8 · level from 256 · place on. The nodes of the seven levels above are
 //! computed from them. So a tree takes hardly more space than its leaves, and a proof reads one tile for eight levels.
 
-use crate::tree::{Hash, Node, inner};
+use crate::hash::Hash;
+use crate::tree::{Node, inner};
 
 /// The number of hashes in a full tile.
 pub const WIDTH: u64 = 1 << HEIGHT;

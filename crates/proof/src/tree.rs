@@ -3,15 +3,18 @@
 //! A tree of any size consists of complete subtrees, which never change: [`Node`] (level, place) covers the 2^level leaves
 //! from place · 2^level on. Every root and every proof is computed from such nodes.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
-use tlog_tiles::tlog::{self, HashReader};
+use sha2::{Digest, Sha256};
 
-pub use tlog_tiles::tlog::Hash;
+use crate::hash::Hash;
 
 /// The largest size of a tree. Postgres stores the sequence of an event as a `bigint`.
 const LARGEST: u64 = i64::MAX as u64;
+
+/// The first hashed byte of an inner node. For a leaf it is 0.
+const INNER_PREFIX: [u8; 1] = [0x01];
 
 /// A complete subtree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,56 +69,81 @@ pub enum Question {
 impl Question {
     /// The complete subtrees from which the answer is computed.
     pub fn nodes(self) -> Result<Vec<Node>, ProofError> {
-        let wanted = Wanted(RefCell::default());
-        self.answer_from(&wanted)?;
-        Ok(wanted.0.into_inner())
+        let mut wanted = vec![];
+        // The answer is computed from empty hashes, and is not used.
+        self.answer_from(&mut |node| {
+            wanted.push(node);
+            Ok(Hash::default())
+        })?;
+        Ok(wanted)
     }
 
     /// The answer: one hash for a root, the hashes of RFC 6962 for a proof.
     pub fn answer(self, nodes: &HashMap<Node, Hash>) -> Result<Vec<Hash>, ProofError> {
-        if let Some(missing) = self.nodes()?.into_iter().find(|node| !nodes.contains_key(node)) {
-            return Err(ProofError::Missing(missing));
-        }
-        self.answer_from(&Given(nodes))
+        self.answer_from(&mut |node| nodes.get(&node).copied().ok_or(ProofError::Missing(node)))
     }
 
-    fn answer_from(self, reader: &impl HashReader) -> Result<Vec<Hash>, ProofError> {
-        let (Self::Root { size } | Self::Inclusion { size, .. } | Self::Consistency { to: size, .. }) = self;
-        let out_of_range = |_| ProofError::OutOfRange { size };
-        if size > LARGEST {
-            return Err(ProofError::OutOfRange { size });
-        }
+    fn answer_from(self, read: &mut ReadNode<'_>) -> Result<Vec<Hash>, ProofError> {
         match self {
-            Self::Root { .. } => tlog::tree_hash(size, reader).map(|root| vec![root]),
-            Self::Inclusion { index, .. } => tlog::prove_record(size, index, reader),
-            Self::Consistency { from, .. } => tlog::prove_tree(size, from, reader),
+            Self::Root { size } if size <= LARGEST => Ok(vec![root(0..size, read)?]),
+            Self::Inclusion { index, size } if index < size && size <= LARGEST => path(index, 0..size, read),
+            Self::Consistency { from, to } if (1..=to).contains(&from) && to <= LARGEST => {
+                subproof(from, 0..to, read)
+            }
+            Self::Root { size } | Self::Inclusion { size, .. } | Self::Consistency { to: size, .. } => {
+                Err(ProofError::OutOfRange { size })
+            }
         }
-        .map_err(out_of_range)
     }
 }
 
-/// Notes the nodes that an answer reads. It answers with empty hashes, and that answer is not used.
-struct Wanted(RefCell<Vec<Node>>);
+/// Reads the hash of a complete subtree.
+type ReadNode<'a> = dyn FnMut(Node) -> Result<Hash, ProofError> + 'a;
 
-impl HashReader for Wanted {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog::Error> {
-        self.0.borrow_mut().extend(indexes.iter().map(|index| node_at(*index)));
-        Ok(vec![Hash::default(); indexes.len()])
-    }
+/// The two parts into which RFC 6962 divides two or more leaves. The left part is the largest complete subtree that is
+/// smaller than the whole.
+fn halves(leaves: &Range<u64>) -> (Range<u64>, Range<u64>) {
+    let middle = leaves.start + (1 << (leaves.end - leaves.start - 1).ilog2());
+    (leaves.start..middle, middle..leaves.end)
 }
 
-struct Given<'a>(&'a HashMap<Node, Hash>);
-
-impl HashReader for Given<'_> {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog::Error> {
-        let hash = |index: &u64| self.0.get(&node_at(*index)).copied();
-        indexes.iter().map(hash).collect::<Option<_>>().ok_or(tlog::Error::IndexesNotInTree)
+/// MTH of RFC 6962, section 2.1. The leaves are the whole tree, or a part into which [`halves`] divides it.
+fn root(leaves: Range<u64>, read: &mut ReadNode<'_>) -> Result<Hash, ProofError> {
+    let size = leaves.end - leaves.start;
+    if size == 0 {
+        return Ok(empty_root());
     }
+    if size.is_power_of_two() {
+        let level = u8::try_from(size.ilog2()).map_err(|_| ProofError::OutOfRange { size })?;
+        return read(Node { level, place: leaves.start >> level });
+    }
+    let (left, right) = halves(&leaves);
+    let left = root(left, read)?;
+    Ok(inner(left, root(right, read)?))
 }
 
-fn node_at(index: u64) -> Node {
-    let (level, place) = tlog::split_stored_hash_index(index);
-    Node { level, place }
+/// PATH of RFC 6962, section 2.1.1.
+fn path(index: u64, leaves: Range<u64>, read: &mut ReadNode<'_>) -> Result<Vec<Hash>, ProofError> {
+    if leaves.end - leaves.start == 1 {
+        return Ok(vec![]);
+    }
+    let (left, right) = halves(&leaves);
+    let (with_leaf, other) = if index < left.end { (left, right) } else { (right, left) };
+    let mut path = path(index, with_leaf, read)?;
+    path.push(root(other, read)?);
+    Ok(path)
+}
+
+/// SUBPROOF of RFC 6962, section 2.1.2. A verifier knows the root of the smaller tree, so it is not in the proof.
+fn subproof(from: u64, leaves: Range<u64>, read: &mut ReadNode<'_>) -> Result<Vec<Hash>, ProofError> {
+    if from == leaves.end {
+        return if leaves.start == 0 { Ok(vec![]) } else { Ok(vec![root(leaves, read)?]) };
+    }
+    let (left, right) = halves(&leaves);
+    let (with_end, other) = if from <= left.end { (left, right) } else { (right, left) };
+    let mut proof = subproof(from, with_end, read)?;
+    proof.push(root(other, read)?);
+    Ok(proof)
 }
 
 /// Checks that the leaf with this index is in a tree of this size and root.
@@ -129,7 +157,8 @@ pub fn check_inclusion(
     if size > LARGEST || index >= size {
         return Err(ProofError::OutOfRange { size });
     }
-    tlog::check_record(&proof.to_vec(), size, root, index, leaf).map_err(|_| ProofError::Wrong)
+    let holds = root_by_path(proof, index, 0..size, leaf) == Some(root);
+    if holds { Ok(()) } else { Err(ProofError::Wrong) }
 }
 
 /// Checks that the tree `new`, given by size and root, begins with the tree `old`. Every tree begins with the empty one.
@@ -138,16 +167,58 @@ pub fn check_consistency(proof: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> 
     if to > LARGEST || from > to {
         return Err(ProofError::OutOfRange { size: to });
     }
-    if from == 0 {
-        let holds = old_root == tlog::EMPTY_HASH && proof.is_empty();
-        return if holds { Ok(()) } else { Err(ProofError::Wrong) };
+    let holds = if from == 0 {
+        old_root == empty_root() && proof.is_empty()
+    } else {
+        roots_by_subproof(proof, from, 0..to, old_root) == Some((old_root, root))
+    };
+    if holds { Ok(()) } else { Err(ProofError::Wrong) }
+}
+
+/// The root over these leaves, if the leaf and its path are true. `None` if the path is too long or too short.
+fn root_by_path(path: &[Hash], index: u64, leaves: Range<u64>, leaf: Hash) -> Option<Hash> {
+    if leaves.end - leaves.start == 1 {
+        return path.is_empty().then_some(leaf);
     }
-    tlog::check_tree(&proof.to_vec(), to, root, from, old_root).map_err(|_| ProofError::Wrong)
+    let (sibling, path) = path.split_last()?;
+    let (left, right) = halves(&leaves);
+    if index < left.end {
+        Some(inner(root_by_path(path, index, left, leaf)?, *sibling))
+    } else {
+        Some(inner(*sibling, root_by_path(path, index, right, leaf)?))
+    }
+}
+
+/// The root over the first `from` leaves and the root over all of them, if the proof is true. `old_root` is what the
+/// verifier knows. `None` if the proof is too long or too short.
+fn roots_by_subproof(proof: &[Hash], from: u64, leaves: Range<u64>, old_root: Hash) -> Option<(Hash, Hash)> {
+    if from == leaves.end {
+        return match proof {
+            [] if leaves.start == 0 => Some((old_root, old_root)),
+            [root] if leaves.start > 0 => Some((*root, *root)),
+            _ => None,
+        };
+    }
+    let (sibling, proof) = proof.split_last()?;
+    let (left, right) = halves(&leaves);
+    if from <= left.end {
+        let (old, new) = roots_by_subproof(proof, from, left, old_root)?;
+        Some((old, inner(new, *sibling)))
+    } else {
+        let (old, new) = roots_by_subproof(proof, from, right, old_root)?;
+        Some((inner(*sibling, old), inner(*sibling, new)))
+    }
 }
 
 /// The hash of an inner node.
 pub fn inner(left: Hash, right: Hash) -> Hash {
-    tlog::node_hash(left, right)
+    let hasher = Sha256::new_with_prefix(INNER_PREFIX).chain_update(left.0).chain_update(right.0);
+    Hash(hasher.finalize().into())
+}
+
+/// The root of a tree without leaves: the hash of nothing.
+fn empty_root() -> Hash {
+    Hash(Sha256::digest([]).into())
 }
 
 /// The right edge of a growing tree. It computes the root after every leaf, in memory of log n.
@@ -195,7 +266,7 @@ impl Frontier {
     /// The root of the present tree.
     pub fn root(&self) -> Hash {
         let smallest_first = self.subtrees.iter().rev().copied();
-        smallest_first.reduce(|right, left| inner(left, right)).unwrap_or(tlog::EMPTY_HASH)
+        smallest_first.reduce(|right, left| inner(left, right)).unwrap_or_else(empty_root)
     }
 }
 

@@ -18,7 +18,7 @@ mod migrate;
 mod numbers;
 mod openapi;
 mod org;
-pub(crate) mod output;
+mod output;
 mod postgres;
 mod progress;
 mod projections;
@@ -44,7 +44,7 @@ use identityd::settings::{
 use identityd::signing::SigningSettings;
 use identityd::traces::Traces;
 
-use crate::{escape, logging};
+use crate::logging;
 use interruption::{Hangup, Interruption};
 use output::Output;
 
@@ -62,17 +62,6 @@ pub(crate) struct Arguments {
     secrets: SecretsFlags,
     #[command(subcommand)]
     command: Command,
-}
-
-impl Arguments {
-    /// Parses the command line of this process. A mistake in it ends the process with exit code 2.
-    pub(crate) fn of_command_line() -> Self {
-        Self::try_parse().unwrap_or_else(|mistake| {
-            // The message repeats an argument, which may come from a script that took it from somebody else.
-            let escaped = std::env::args_os().map(|word| escape::text(&word.to_string_lossy()).into_owned());
-            Self::try_parse_from(escaped).err().unwrap_or(mistake).exit()
-        })
-    }
 }
 
 #[derive(Debug, Args)]

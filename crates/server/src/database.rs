@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
+use identity_postgres::PrivatePostgres;
+use identity_postgres::stop::Stop;
 use secrecy::SecretString;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
@@ -15,10 +17,8 @@ use tokio::task::spawn_blocking;
 use crate::doctor;
 use crate::fictional_numbers;
 use crate::migrations;
-use crate::private_postgres::PrivatePostgres;
 use crate::roles;
 use crate::settings::{DatabaseSettings, PostgresSettings, Urls};
-use crate::stop::Stop;
 
 pub use url::options;
 
@@ -68,7 +68,8 @@ impl Database {
                     refuse_missing(&data_dir)?;
                 }
                 let private = open_private(&data_dir, stop.clone()).await?;
-                (private.urls(), Some(private))
+                let (service, owner) = (private.service_url().into(), Some(private.url().into()));
+                (Urls { service, owner }, Some(private))
             }
         };
         let connecting = async {

@@ -4,9 +4,9 @@
 //! - [`Service`]: composition; [`settings`]: flags, environment and file.
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
 //! - `metrics`, [`traces`]: for those who watch the service.
-//! - [`database`], [`private_postgres`], [`migrations`], [`roles`], `preparation`: work before the first request.
+//! - [`database`], [`migrations`], [`roles`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
-//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`stop`]: how it is interrupted.
+//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands.
 
 pub mod audit;
 pub mod backup;
@@ -21,7 +21,6 @@ pub mod migrations;
 pub mod numbers;
 pub mod operator;
 mod preparation;
-pub mod private_postgres;
 mod retention;
 pub mod roles;
 pub mod secrets_key;
@@ -29,7 +28,6 @@ mod sending;
 mod service;
 pub mod settings;
 pub mod signing;
-pub mod stop;
 pub mod tls;
 pub mod traces;
 

@@ -4,7 +4,7 @@
 //! it may contain a password.
 //!
 //! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and
-//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in `private_postgres/binaries`.
+//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`.
 
 mod postgres;
 mod quotas;

@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use identity_audit::report::Report;
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Table;
-use identityd::audit::report::Report;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 

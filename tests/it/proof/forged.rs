@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use identity_audit::line::{self, Envelope};
+use identity_proof::trailer::{Trailer, TrailerLine};
 use identity_proof::{Checkpoint, Frontier, SigningKey, leaf};
-use identityd::audit::line::{self, Envelope, Trailer, TrailerLine};
 use serde_json::json;
 use tempfile::NamedTempFile;
 

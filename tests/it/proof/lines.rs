@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use identity_audit::report::{Fault, Report};
+use identity_audit::verify::file;
+use identity_proof::trailer::{Trailer, TrailerLine};
 use identity_proof::{Checkpoint, Frontier, leaf};
-use identityd::audit::line::{Trailer, TrailerLine};
-use identityd::audit::report::{Fault, Report};
-use identityd::audit::verify::file;
 use tempfile::NamedTempFile;
 
 use super::forged::{ORIGIN, checkpoint, event, key, written};
@@ -124,7 +124,7 @@ fn a_member_that_stands_twice_is_named_even_if_it_was_signed_so() {
 }
 
 fn canonical(sequence: i64) -> Vec<u8> {
-    let line = identityd::audit::line::write(&event(sequence), None).unwrap();
+    let line = identity_audit::line::write(&event(sequence), None).unwrap();
     line.strip_suffix(b"\n").unwrap().to_vec()
 }
 

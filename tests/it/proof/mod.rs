@@ -17,13 +17,13 @@ use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
 
+use identity_audit::report::{Fault, Report};
+use identity_audit::verify;
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
+use identity_proof::trailer::Trailer;
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
-use identityd::audit::line::Trailer;
-use identityd::audit::report::{Fault, Report};
-use identityd::audit::verify;
 use serde_json::json;
 use tempfile::NamedTempFile;
 

@@ -1,6 +1,6 @@
 //! Tampering in the database, with triggers off: each change is found, and the first bad event is named.
 
-use identityd::audit::report::Fault;
+use identity_audit::report::Fault;
 
 use super::{export, grow, sign, verifier_key, verify, with_a_history};
 use crate::harness::World;

@@ -1,8 +1,9 @@
 //! Files without a fault of which not everything is proved. The report must never count an unproved event as proved.
 
-use identityd::audit::line::{Envelope, Trailer};
-use identityd::audit::report::{Fault, Report};
-use identityd::audit::verify::file;
+use identity_audit::line::Envelope;
+use identity_audit::report::{Fault, Report};
+use identity_audit::verify::file;
+use identity_proof::trailer::Trailer;
 use serde_json::json;
 
 use super::forged::{ORIGIN, checkpoint, event, key, tree, written};

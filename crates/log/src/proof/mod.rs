@@ -8,7 +8,7 @@
 //!   from happening.
 //! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
-//! - [`trailer`]: the last line of an export, which ties its events to a checkpoint.
+//! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
 //! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
@@ -25,8 +25,8 @@ mod signed;
 mod signed_before;
 pub mod signer;
 mod stored;
+mod tie;
 pub mod tiles;
-pub mod trailer;
 mod trust;
 mod unsigned;
 
@@ -35,3 +35,4 @@ pub use owner::{is_empty, is_of};
 pub use refusal::Refusal;
 pub use signed::Signed;
 pub use stored::{answer, last, leaf, leaves, node};
+pub use tie::tie;

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use identity_proof::Hash;
 use identity_proof::tile::{self, TileId, WIDTH};
-use identity_proof::tree::{Hash, Node};
+use identity_proof::tree::Node;
 use identity_proof::{Frontier, ProofError};
 use sqlx::PgConnection;
 

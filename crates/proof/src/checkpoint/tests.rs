@@ -1,8 +1,12 @@
 //! Notes and keys: what is signed can be opened with the right key, and nothing else can.
 
+use proptest::prelude::*;
+use proptest::sample::select;
+
 use super::{Checkpoint, NoteError, SigningKey, origin, parse_origin, rename_key};
+use crate::hash::Hash;
 use crate::leaf;
-use crate::tree::{Frontier, Hash};
+use crate::tree::Frontier;
 
 /// The key of the first test vector of RFC 8032, section 7.1.
 const SEED: [u8; 32] = [
@@ -89,6 +93,28 @@ fn an_origin_tells_organization_and_epoch() {
 fn nonsense_is_no_checkpoint() {
     for text in ["", "\n\n", "a\nb\nc\n\n— a b\n"] {
         assert!(matches!(Checkpoint::read(text), Err(NoteError::Malformed)), "{text:?}");
+    }
+}
+
+const ROOT: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+proptest! {
+    #[test]
+    fn a_text_is_read_as_tlog_tiles_reads_it(
+        lines in prop::collection::vec(select(vec!["", "a", "0", "5", "05", "+5", "5\r", " ", "\u{e9}", ROOT, "AAAA"]), 0..4),
+        is_whole: bool,
+        extensions in prop::collection::vec(select(vec!["", "a", ROOT]), 0..3),
+    ) {
+        let beginning = if is_whole { vec!["identityd/org_a", "12", ROOT] } else { lines };
+        let lines: Vec<&str> = beginning.into_iter().chain(extensions).collect();
+        for text in [lines.join("\n"), lines.join("\n") + "\n"] {
+            let ours = Checkpoint::parse(text.as_bytes());
+            let theirs = tlog_tiles::Checkpoint::from_bytes(text.as_bytes()).ok();
+            let theirs = theirs.map(|theirs| Checkpoint {
+                origin: theirs.origin().to_owned(), size: theirs.size(), root: Hash(theirs.hash().0),
+            });
+            prop_assert_eq!(ours, theirs, "{:?}", text);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Compares roots and proofs with a second implementation, which follows the recursive definitions of RFC 6962.
+//! Compares roots and proofs with two other implementations: one that has all leaves and follows the recursive definitions of
+//! RFC 6962, and `tlog_tiles`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,6 +7,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
+use tlog_tiles::tlog::{self, HashReader};
 
 use super::{Frontier, Hash, Node, ProofError, Question, check_consistency, check_inclusion};
 use crate::tile::{self, TileId};
@@ -77,6 +79,36 @@ impl<'a> Rfc<'a> {
         proof.push(sibling);
         proof
     }
+}
+
+/// The same trees for `tlog_tiles`.
+impl HashReader for Rfc<'_> {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog::Hash>, tlog::Error> {
+        let hash = |index: &u64| {
+            let (level, place) = tlog::split_stored_hash_index(*index);
+            let first = usize::try_from(place << level).unwrap();
+            theirs(self.root(first..first + (1 << level)))
+        };
+        Ok(indexes.iter().map(hash).collect())
+    }
+}
+
+fn theirs(hash: Hash) -> tlog::Hash {
+    tlog::Hash(hash.0)
+}
+
+/// The proof with something wrong, or as it is.
+fn changed(mut proof: Vec<Hash>, how: u8, place: usize) -> Vec<Hash> {
+    let place = place % proof.len().max(1);
+    match how {
+        0 if !proof.is_empty() => proof[place].0[0] ^= 1,
+        1 if !proof.is_empty() => drop(proof.remove(place)),
+        2 if !proof.is_empty() => proof.swap(0, place),
+        3 => proof.insert(place, sha(&[b"another"])),
+        4 => proof.push(sha(&[b"another"])),
+        _ => {}
+    }
+    proof
 }
 
 /// The largest power of two smaller than `n`.
@@ -176,6 +208,37 @@ proptest! {
         prop_assert!(check_inclusion(&proof, size, root, (index + 1) % size, leaf).is_err());
         prop_assert!(check_inclusion(&proof[1..], size, root, index, leaf).is_err());
         prop_assert!(check_inclusion(&proof, size, root, index, sha(&[b"another"])).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn tlog_tiles_makes_the_same_proofs_and_judges_every_proof_in_the_same_way(
+        size in 1_u64..400, index in any::<u64>(), from in any::<u64>(), how in 0_u8..6, place in 0_usize..10,
+    ) {
+        let all = leaves(size);
+        let (rfc, tiles) = (Rfc::new(&all), stored(&all));
+        let (index, from) = (index % size, from % size + 1);
+        let inclusion = ask(&tiles, Question::Inclusion { index, size });
+        let consistency = ask(&tiles, Question::Consistency { from, to: size });
+        let as_theirs = |proof: &[Hash]| proof.iter().copied().map(theirs).collect::<Vec<_>>();
+        prop_assert_eq!(as_theirs(&inclusion), tlog::prove_record(size, index, &rfc).unwrap());
+        prop_assert_eq!(as_theirs(&consistency), tlog::prove_tree(size, from, &rfc).unwrap());
+        let (root, old_root) = (root(&all), root(&all[..usize::try_from(from).unwrap()]));
+        let leaf = all[usize::try_from(index).unwrap()];
+        for proof in [inclusion, consistency].map(|proof| changed(proof, how, place)) {
+            let their_proof = as_theirs(&proof);
+            for size in [size, size + 1, size * 2] {
+                let ours = check_inclusion(&proof, size, root, index, leaf).is_ok();
+                let judged = tlog::check_record(&their_proof, size, theirs(root), index, theirs(leaf));
+                prop_assert_eq!(ours, judged.is_ok());
+                let ours = check_consistency(&proof, (from, old_root), (size, root)).is_ok();
+                let judged = tlog::check_tree(&their_proof, size, theirs(root), from, theirs(old_root));
+                prop_assert_eq!(ours, judged.is_ok());
+            }
+        }
     }
 }
 

@@ -5,14 +5,16 @@
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
 use anyhow::{Context as _, ensure};
-use identity_log::history::{History, Query};
+use identity_audit::line::Envelope;
+use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, Refusal, tiles};
+use identity_log::recorded::timestamp;
 use identity_proof::Hash;
 use identity_proof::tile::WIDTH;
+use identity_proof::trailer::Trailer;
 use sqlx::{PgConnection, PgPool};
 
 use super::form::Form;
-use super::line::{Envelope, Trailer};
 
 /// A range of events.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +55,7 @@ pub async fn run(
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
     let mut history = History::begin(&mut connections.0, &query);
     while let Some(entry) = history.next().await? {
-        let envelope = Envelope::of(&entry)?;
+        let envelope = envelope(&entry)?;
         let sequence = u64::try_from(envelope.organization_sequence)?;
         let leaf = leaves.find(&mut connections.1, sequence).await?;
         output.event(&envelope, leaf.as_ref())?;
@@ -62,10 +64,26 @@ pub async fn run(
     }
     // A part of a log that the signer refuses gets no checkpoint: events may be missing right after the part.
     if refusal.is_none() || range.until.is_none() {
-        trailer.tie(&mut connections.1, organization_id, &signed).await?;
+        proof::tie(&mut trailer, &mut connections.1, organization_id, &signed).await?;
     }
     output.trailer(&trailer)?;
     Ok(trailer)
+}
+
+/// The envelope of an event as it is in the log now, even if it was tampered with.
+pub(super) fn envelope(entry: &Entry<'_>) -> serde_json::Result<Envelope> {
+    Ok(Envelope {
+        organization_id: entry.organization_id.to_owned(),
+        organization_sequence: entry.organization_sequence,
+        aggregate_type: entry.aggregate_type.to_owned(),
+        aggregate_id: entry.aggregate_id.to_owned(),
+        sequence: entry.sequence,
+        event_type: entry.event_type.to_owned(),
+        event_version: entry.event_version.to_owned(),
+        recorded_at: timestamp(entry.recorded_at),
+        payload: serde_json::from_slice(entry.payload)?,
+        metadata: serde_json::from_slice(entry.metadata)?,
+    })
 }
 
 /// How many events the log of an organization has.

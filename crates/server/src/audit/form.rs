@@ -2,12 +2,9 @@
 
 use std::io::Write;
 
+use identity_audit::line::{self, Envelope};
 use identity_proof::Hash;
-
-use super::line::{self, Envelope, Trailer, TrailerLine};
-
-/// The beginning of the last row of a table. Rows of events begin with the id of an organization.
-pub const TABLE_TRAILER_START: &[u8] = b"trailer,";
+use identity_proof::trailer::{Trailer, TrailerLine};
 
 /// The columns of a table.
 const COLUMNS: [&str; 11] = [

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use identity_audit::events;
+use identity_audit::line::Envelope;
 use identity_domain::{Event, Handle, Kind, identity};
 use identity_log::history::{History, Query};
 use identity_log::{Metadata, Recorded, codec};
@@ -20,9 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::line::{self, Envelope, Trailer};
-use super::report::Fault;
-use super::source::{self, Source};
+use super::export::envelope;
 
 /// The history of an identity, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,52 +61,21 @@ pub enum Presence {
 }
 
 /// Replays an identity, given by its id or by any handle that it ever had, from an export. It does not check
-/// signatures: [`verify`](super::verify) does.
+/// signatures: [`verify`](identity_audit::verify) does.
 pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Replay> {
     let mut ids = BTreeSet::new();
     let wanted = IdentityName::parse(identity)?;
-    let trailer = read_file(path, |event| ids.extend(wanted.id_of(&event)))?;
-    let doubt = doubt(&trailer);
+    let trailer = events::read(path, |event| ids.extend(wanted.id_of(&event)))?;
+    let doubt = events::doubt(&trailer);
     let id = only_one(identity, ids, doubt.is_none())?;
-    let mut events = vec![];
-    read_file(path, |event| {
+    let mut taken = vec![];
+    events::read(path, |event| {
         if is_of(&event, &id) {
-            events.push(event);
+            taken.push(event);
         }
     })?;
-    let begins_late = trailer.filtered || first_place(&trailer) > 1;
-    Ok(Replay { steps: steps(dense(events, begins_late)?, until)?, doubt })
-}
-
-/// Reads the events of an export. Fails if the trailer is missing, or names another number of events.
-fn read_file(path: &Path, mut take: impl FnMut(Envelope)) -> anyhow::Result<Trailer> {
-    let (mut source, trailer) = Source::open(path)?;
-    let mut number = 0;
-    while let Some(batch) = source.next_batch()? {
-        for line in source::lines_of(&batch) {
-            number += 1;
-            let fault = |what| Fault { line: Some(number), sequence: None, what };
-            take(line::envelope(line).map_err(fault)?);
-        }
-    }
-    ensure!(trailer.count == number, "the trailer speaks of {} events, there are {number}", trailer.count);
-    Ok(trailer)
-}
-
-/// Where in the history the events of an export begin.
-fn first_place(trailer: &Trailer) -> u64 {
-    trailer.after.map(|after| after + 1).or(trailer.first).unwrap_or(1)
-}
-
-/// Why an export may lack events of an identity, according to its trailer.
-fn doubt(trailer: &Trailer) -> Option<String> {
-    if trailer.filtered {
-        return Some("a filter left events out of this file".to_owned());
-    }
-    let begin = first_place(trailer);
-    let end = trailer.until.map_or_else(String::new, |until| format!(" and end with event {until}"));
-    let is_part = begin > 1 || trailer.until.is_some();
-    is_part.then(|| format!("the events of this file begin with event {begin} of the history{end}"))
+    let begins_late = trailer.filtered || events::first_place(&trailer) > 1;
+    Ok(Replay { steps: steps(dense(taken, begins_late)?, until)?, doubt })
 }
 
 /// Replays an identity, given by its id or by any handle that it ever had, from the database.
@@ -130,7 +99,7 @@ async fn read(pool: &PgPool, query: &Query) -> anyhow::Result<Vec<Envelope>> {
     let mut history = History::begin(&mut connection, query);
     let mut events = vec![];
     while let Some(entry) = history.next().await? {
-        events.push(Envelope::of(&entry)?);
+        events.push(envelope(&entry)?);
     }
     Ok(events)
 }

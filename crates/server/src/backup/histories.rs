@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
-use identity_log::proof::trailer::Trailer;
+use identity_audit::line::{Envelope, Read};
+use identity_audit::report::Fault;
+use identity_audit::verify::history::History;
 use identity_log::recorded::timestamp;
+use identity_proof::trailer::Trailer;
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
 
 use super::checkpoints::{Checkpoints, Epoch};
 use super::fields::{Fields, rows_of};
 use super::format::Section;
-use crate::audit::line::{Envelope, Read};
-use crate::audit::report::Fault;
-use crate::audit::verify::history::History;
 
 /// What was found out about an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,18 +3,18 @@
 mod replay;
 
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use identity_audit::command::VerifyFlags;
 use identity_log::proof::{Refusal, SignError};
+use identity_terminal::escape::EscapingLines;
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::{Lines, Table};
-use identityd::audit::report::Report;
-use identityd::audit::verify;
 use identityd::database::{Database, IfMissing};
 use identityd::operator::Operator;
 use identityd::signing::{Replacement, SigningSettings};
@@ -22,10 +22,6 @@ use identityd::signing::{Replacement, SigningSettings};
 use super::output::{Output, is_terminal};
 use super::progress::Progress;
 use super::{Installation, with_database};
-use crate::escape::EscapingLines;
-
-/// The longest file of a checkpoint, in bytes.
-const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -78,24 +74,6 @@ pub(super) struct ExportFlags {
 enum ExportFormat {
     Ndjson,
     Csv,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct VerifyFlags {
-    /// The export
-    file: PathBuf,
-
-    /// Verifier key of the history, as `GET /api/v1/log/key` gives it
-    #[arg(long, value_name = "VKEY")]
-    key: String,
-
-    /// File with an earlier checkpoint of the same history
-    #[arg(long, value_name = "CHECKPOINT")]
-    previous: Option<PathBuf>,
-
-    /// Accept a file with events that are not proved, and list them
-    #[arg(long)]
-    allow_unproved: bool,
 }
 
 pub(super) async fn run(command: Command, installation: &Installation, output: Output) -> anyhow::Result<()> {
@@ -178,72 +156,10 @@ async fn sign(
 }
 
 fn verify(flags: &VerifyFlags, output: Output) -> anyhow::Result<()> {
-    let previous = flags.previous.as_deref().map(read).transpose()?;
     let mut progress = Progress::start("verify");
-    let verdict =
-        verify::file(&flags.file, &flags.key, previous.as_deref(), |done| progress.reached(done, None));
+    let verdict = flags.verify(|done| progress.reached(done, None));
     progress.finish();
-    let report = verdict?;
-    if let Some(first) = report.unproved.first().filter(|_| !flags.allow_unproved) {
-        bail!("{first} (--allow-unproved lets this pass)");
-    }
-    let unproved: Vec<String> = report.unproved.iter().map(ToString::to_string).collect();
-    let json = json!({
-        "events": report.events,
-        "proved": report.proved,
-        "first": report.first,
-        "last": report.last,
-        "origin": report.checkpoint.origin,
-        "successor": report.successor,
-        "size": report.checkpoint.size,
-        "root_hash": report.checkpoint.root.to_string(),
-        "absent": report.absent,
-        "unproved": unproved,
-        "refused": report.refused,
-        "unsigned": report.unsigned,
-    });
-    output.print_lines(&json, &words(&report))
-}
-
-/// The proved events first, then the events that are not proved.
-fn words(report: &Report) -> Vec<String> {
-    let size = report.checkpoint.size;
-    let mut lines = match report.events {
-        0 if report.after == size => {
-            vec![format!("no events in this range: event {size} is the last one signed")]
-        }
-        0 => vec!["no events in this range, says whoever wrote this file: that is not proved".to_owned()],
-        _ => vec![format!("{} events verified against the checkpoint of {size} events", report.proved)],
-    };
-    if report.proved > 0 {
-        let (first, last) = (report.after + 1, report.after + report.proved);
-        let end = if last == size { ", and the checkpoint ends with the last" } else { "" };
-        lines
-            .push(format!("events {first} to {last} are what was signed, none between them is missing{end}"));
-    }
-    if let Some(key) = &report.successor {
-        lines.push(format!("the checkpoint is signed with a key that the given one introduced: {key}"));
-    }
-    let absent = report.absent.iter().filter(|_| report.events > 0);
-    lines.extend(absent.map(|(first, last)| format!("not in this file: events {first} to {last}")));
-    lines.extend(report.unproved.iter().map(|what| format!("not verified: {what}")));
-    if report.unsigned > 0 {
-        lines.push(format!(
-            "not in this file: {} events that were not signed when it was written",
-            report.unsigned
-        ));
-    }
-    lines
-}
-
-/// The text of a checkpoint, which is a few lines.
-fn read(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
-    read.with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
-    Ok(text)
+    flags.print(&verdict?, output)
 }
 
 async fn rotate_key(

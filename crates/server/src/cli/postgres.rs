@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::spawn_blocking;
 
+use identity_postgres::PrivatePostgres;
+use identity_postgres::stop::Stop;
+use identity_postgres::upgrade::{Plan, Upgrade};
 use identityd::backup::take;
 use identityd::backup::verify::Verified;
 use identityd::database::{self, Database, IfMissing};
-use identityd::private_postgres::PrivatePostgres;
-use identityd::private_postgres::upgrade::{Plan, Upgrade};
 use identityd::settings::{DatabaseSettings, Urls};
-use identityd::stop::Stop;
 
 use super::interruption::{Hangup, Interruption};
 use super::output::Output;

@@ -2,22 +2,14 @@
 //! every second.
 
 use std::io::IsTerminal as _;
-use std::time::{Duration, Instant};
 
+use identity_terminal::progress::ProgressLines;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
-
-use super::output::note;
-
-/// How often a line is written if standard error is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shows progress until it is finished.
 pub(super) struct Progress {
-    name: &'static str,
     bar: Option<ProgressBar>,
-    started: Instant,
-    last_line_at: Instant,
+    lines: ProgressLines,
 }
 
 impl Progress {
@@ -29,19 +21,15 @@ impl Progress {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        let now = Instant::now();
-        Self { name, bar, started: now, last_line_at: now }
+        Self { bar, lines: ProgressLines::start(name) }
     }
 
     pub(super) fn reached(&mut self, done: u64, total: Option<u64>) {
         if let Some(bar) = &self.bar {
             bar.set_length(total.unwrap_or(done));
             bar.set_position(done);
-        } else if self.last_line_at.elapsed() >= LINE_INTERVAL {
-            self.last_line_at = Instant::now();
-            let seconds = self.started.elapsed().as_secs();
-            let line = json!({ "name": self.name, "done": done, "total": total, "seconds": seconds });
-            note(&line.to_string());
+        } else {
+            self.lines.reached(done, total);
         }
     }
 

@@ -2,10 +2,8 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement};
-
+use identity_terminal::{escape, output};
 use time::{Duration, OffsetDateTime};
-
-use crate::escape;
 
 /// The least width of a terminal, in columns, to which a table is fitted. On a narrower one its lines are not wrapped.
 const LEAST_WIDTH: u16 = 40;
@@ -59,9 +57,10 @@ impl Table {
             }
         }));
     }
+}
 
-    /// The lines of the table. Its cells are escaped, so they can be printed as they are; none if it has no row.
-    pub(super) fn text(&self) -> Option<String> {
+impl output::Table for Table {
+    fn text(&self) -> Option<String> {
         (!self.table.is_empty()).then(|| self.table.trim_fmt())
     }
 }

@@ -6,12 +6,11 @@
 use std::error::Error;
 use std::fmt;
 
+use identity_terminal::escape::Escaping;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::{RecordFields, VisitOutput as _};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
-
-use crate::escape::Escaping;
 
 /// Writes `message name="text" name=1`.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Finished, Place, Serving, bare, eventually, run};
+use crate::harness::{Finished, Place, Serving, bare, eventually, identity_audit, run};
 
 /// A running service with an organization that has a history.
 struct Scene {
@@ -69,9 +69,12 @@ impl Scene {
     }
 }
 
-/// Verifies without a data directory, a database, or a service.
+/// Verifies without a data directory, a database, or a service; with `identity-audit` as well, which says the same.
 fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
-    run(&mut bare(&[&["audit", "verify", file, "--key", key], flags].concat()))
+    let arguments = [&["verify", file, "--key", key], flags].concat();
+    let finished = run(&mut bare(&[&["audit"], &arguments[..]].concat()));
+    assert_eq!(identity_audit(&arguments), finished);
+    finished
 }
 
 fn changed(file: &str, from: &str, to: &str) {
@@ -159,11 +162,8 @@ fn an_earlier_checkpoint_that_cannot_be_compared_fails_unless_that_is_allowed() 
     let part = scene.export("part", &["--after", "7"]);
     let fault = verify(&part, &key, &previous);
     assert!(fault.error().starts_with("whether this history begins with the earlier checkpoint's 6 events"));
-    let allowed = verify(&part, &key, &[&previous[..], &["--allow-unproved"]].concat()).succeeded().stdout;
-    assert!(
-        allowed.starts_with("1 events verified") && allowed.contains("not verified: whether"),
-        "{allowed}"
-    );
+    let said = verify(&part, &key, &[&previous[..], &["--allow-unproved"]].concat()).succeeded().stdout;
+    assert!(said.starts_with("1 events verified") && said.contains("not verified: whether"), "{said}");
 }
 
 #[test]
@@ -410,16 +410,15 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     let why = "event 7 was not written by this installation: its seal is missing or of another key";
     let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file]);
     assert!(exported.succeeded().stderr.contains(why));
-    let verified = verify(file, &key, &[]);
-    let fault = verified.error();
-    assert!(fault.starts_with("line 7: event 7 is not proved"), "{fault}");
+    let fault = verify(file, &key, &[]);
+    assert!(fault.error().starts_with("line 7: event 7 is not proved"), "{}", fault.stderr);
     let said = verify(file, &key, &["--allow-unproved"]).succeeded().stdout;
     assert!(said.contains(&format!("the service does not sign it any more: {why}")), "{said}");
     let checked = scene.place.run(&["doctor"]);
     assert!(checked.stdout.contains(&format!("is not signed any more: {why}")), "{}", checked.stdout);
     assert_eq!(checked.status.code(), Some(1));
-    let url = scene.service.metrics().to_owned();
+    let url = scene.service.metrics();
     eventually("the metric tells of it", || {
-        Client::new().get(&url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
+        Client::new().get(url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
     });
 }

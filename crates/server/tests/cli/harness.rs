@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,6 +66,15 @@ static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
     if kilobytes > 4_000_000 { memory.to_owned() } else { std::env::temp_dir() }
 });
 
+/// The program of auditors. It belongs to another package, whose programs cargo builds with the tests of that package only.
+static AUDITORS_PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["test", "--workspace", "--offline", "--quiet", "--no-run", "--test", "program"]);
+    build.args((!cfg!(debug_assertions)).then_some("--release"));
+    assert!(build.status().unwrap().success());
+    Path::new(env!("CARGO_BIN_EXE_identityd")).with_file_name("identity-audit")
+});
+
 /// A data directory after its first start, which is copied for most tests, since a first start takes long. It is
 /// removed with the last place that refers to it.
 static TEMPLATE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
@@ -79,6 +88,7 @@ pub(crate) struct Place {
 }
 
 /// The result of a command.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -302,6 +312,11 @@ pub(crate) fn bare(arguments: &[&str]) -> Command {
     }
     command.args(arguments);
     command
+}
+
+/// The program of auditors with these arguments.
+pub(crate) fn identity_audit(arguments: &[&str]) -> Finished {
+    run(Command::new(&*AUDITORS_PROGRAM).args(arguments))
 }
 
 pub(crate) fn run(command: &mut Command) -> Finished {

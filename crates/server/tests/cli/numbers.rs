@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use serde_json::json;
 
 use crate::harness::{DEADLINE, Finished, Place, eventually, signal};

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::harness::{Place, Serving, eventually, is_root, run, signal};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use identityd::private_postgres::PrivatePostgres;
+use identity_postgres::PrivatePostgres;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 

@@ -8,8 +8,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use identity_log::history::Entry;
-use identity_log::proof::trailer::{Trailer, TrailerLine};
 use identity_log::proof::{self, Refusal, SignError, Signed};
+use identity_proof::trailer::{Trailer, TrailerLine};
 
 use super::batch::Reading;
 use super::range::EventRange;
@@ -102,7 +102,7 @@ impl Export {
         let is_part_of_refused = refusal.is_some() && self.trailer.until.is_some();
         if let Some(signed) = signed.filter(|_| !is_part_of_refused) {
             let mut connection = caller.pool().acquire().await?;
-            self.trailer.tie(&mut connection, &query.organization_id, &signed).await?;
+            proof::tie(&mut self.trailer, &mut connection, &query.organization_id, &signed).await?;
         }
         self.trailer.refused = refusal.map(|refusal| refusal.to_string());
         let last_line = TrailerLine { trailer: std::mem::take(&mut self.trailer) };

@@ -1,0 +1,17 @@
+//! Verifies the history of an organization from a file. Only the file and the verifier key are needed, and this crate is small
+//! enough to be read and built by somebody who does not trust the service: it has no client of a database and no server.
+//!
+//! # Code map
+//! - [`mod@line`]: one event in an export; `unambiguous`: JSON that every reader understands in the same way.
+//! - `source`: the lines of a file, and the trailer that ends it; [`events`]: the events of a file.
+//! - [`verify`]: from the file alone to a [`report`]; `cores`: lines are hashed on all cores.
+//! - [`command`]: `verify` as a command, of `identityd audit` and of the program `identity-audit`.
+
+pub mod command;
+mod cores;
+pub mod events;
+pub mod line;
+pub mod report;
+mod source;
+mod unambiguous;
+pub mod verify;

@@ -1,0 +1,45 @@
+//! What the program of auditors is made of. That it says what `identityd audit` says is tested with `identityd`.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
+
+use std::process::Command;
+
+/// Fewer lines than this are in the list of crates from which the program is built.
+const MAX_TREE: usize = 60;
+
+/// Clients of databases, servers, and what runs them.
+const UNWANTED: [&str; 6] = ["axum", "hyper", "identity-log", "postgres", "sqlx", "tokio"];
+
+fn tree() -> Vec<String> {
+    let mut list = Command::new(env!("CARGO"));
+    list.args(["tree", "--offline", "--locked", "--package", env!("CARGO_PKG_NAME")]);
+    list.args(["--edges", "normal", "--prefix", "none"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let listed = list.output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let mut lines: Vec<String> =
+        String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines.dedup();
+    lines
+}
+
+#[test]
+fn it_is_built_from_few_crates_and_has_neither_a_database_nor_a_server() {
+    let tree = tree();
+    assert!(tree.iter().any(|line| line.starts_with("identity-proof ")), "{tree:#?}");
+    assert!(tree.len() < MAX_TREE, "{} lines: {tree:#?}", tree.len());
+    let unwanted: Vec<_> =
+        tree.iter().filter(|line| UNWANTED.iter().any(|name| line.contains(name))).collect();
+    assert!(unwanted.is_empty(), "{unwanted:?}");
+}
+
+#[test]
+fn it_needs_no_service_to_say_what_is_wrong_with_a_file() {
+    let export = Command::new(env!("CARGO_BIN_EXE_identity-audit"))
+        .args(["verify", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--key", "nobody"])
+        .output()
+        .unwrap();
+    assert_eq!(export.status.code(), Some(1));
+    let said = String::from_utf8(export.stderr).unwrap();
+    assert!(said.contains("the file ends here without a trailer: it was cut off"), "{said}");
+}
