@@ -33,8 +33,9 @@ const MAX_CLAIMED: usize = 256;
 /// After how long without news the queue is looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 
-/// How long news are gathered before the next rows are claimed.
-const MIN_GATHERING_TIME: Duration = Duration::from_millis(5);
+/// How long news are gathered before the next rows are claimed. Short claims are all the same, so that a few rows more to look at delay
+/// nobody.
+const MIN_GATHERING_TIME: Duration = Duration::from_millis(15);
 const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 
 /// How many times as long as the last claim they are gathered within these limits. A claim looks at every endpoint for which something
