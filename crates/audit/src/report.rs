@@ -1,12 +1,10 @@
 //! The result of a verification: the first fault of an export, or how much of it is proved.
 
-use std::error::Error;
-use std::fmt;
-
 use identity_proof::Checkpoint;
 
 /// The first fault of an export.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct Fault {
     /// The first bad line, counted from 1; none if the fault is not in one line.
     pub line: Option<u64>,
@@ -21,17 +19,6 @@ impl Fault {
         Self { line: None, sequence: None, what: what.into() }
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(formatter, "line {line}: ")?;
-        }
-        formatter.write_str(&self.what)
-    }
-}
-
-impl Error for Fault {}
 
 /// The result for an export without a fault.
 #[derive(Debug, Clone, PartialEq)]

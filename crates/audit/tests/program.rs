@@ -4,16 +4,18 @@
 
 use std::process::Command;
 
-/// Fewer lines than this are in the list of crates from which the program is built.
-const MAX_TREE: usize = 60;
+/// The program is built from fewer crates than this, with those that only run while it is built.
+const MAX_CRATES: usize = 60;
 
 /// Clients of databases, servers, and what runs them.
 const UNWANTED: [&str; 6] = ["axum", "hyper", "identity-log", "postgres", "sqlx", "tokio"];
 
+/// The crates from which the program is built, each once.
 fn tree() -> Vec<String> {
     let mut list = Command::new(env!("CARGO"));
     list.args(["tree", "--offline", "--locked", "--package", env!("CARGO_PKG_NAME")]);
-    list.args(["--edges", "normal", "--prefix", "none"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    list.args(["--edges", "normal,build", "--prefix", "none", "--no-dedupe"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
     let listed = list.output().unwrap();
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let mut lines: Vec<String> =
@@ -27,7 +29,7 @@ fn tree() -> Vec<String> {
 fn it_is_built_from_few_crates_and_has_neither_a_database_nor_a_server() {
     let tree = tree();
     assert!(tree.iter().any(|line| line.starts_with("identity-proof ")), "{tree:#?}");
-    assert!(tree.len() < MAX_TREE, "{} lines: {tree:#?}", tree.len());
+    assert!(tree.len() < MAX_CRATES, "{} crates: {tree:#?}", tree.len());
     let unwanted: Vec<_> =
         tree.iter().filter(|line| UNWANTED.iter().any(|name| line.contains(name))).collect();
     assert!(unwanted.is_empty(), "{unwanted:?}");

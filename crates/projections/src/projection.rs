@@ -23,7 +23,7 @@ pub trait Projection: Send + Sync + 'static {
     const VERSION: i32;
     /// The aggregate type whose events it folds.
     const KIND: Kind;
-    /// The only event types that change a row; `None` if they are not known. A rebuild does not read the others.
+    /// The event types that change a row. A rebuild reads no others. `None` stands for all.
     const EVENT_TYPES: Option<&'static [&'static str]> = None;
     /// The row, or all rows, of one aggregate.
     type Row: Clone + PartialEq + Send + Sync + 'static;

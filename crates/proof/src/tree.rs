@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::hash::Hash;
 
-/// The largest size of a tree. Postgres stores the sequence of an event as a `bigint`.
-const LARGEST: u64 = i64::MAX as u64;
+/// How many leaves a tree can have. Postgres stores the sequence of an event as a `bigint`.
+pub const MAX_LEAVES: u64 = i64::MAX as u64;
 
-/// The first hashed byte of an inner node. For a leaf it is 0.
+/// What is hashed for an inner node begins with this byte. What is hashed for a leaf begins with 0.
 const INNER_PREFIX: [u8; 1] = [0x01];
 
 /// A complete subtree.
@@ -85,9 +85,11 @@ impl Question {
 
     fn answer_from(self, read: &mut ReadNode<'_>) -> Result<Vec<Hash>, ProofError> {
         match self {
-            Self::Root { size } if size <= LARGEST => Ok(vec![root(0..size, read)?]),
-            Self::Inclusion { index, size } if index < size && size <= LARGEST => path(index, 0..size, read),
-            Self::Consistency { from, to } if (1..=to).contains(&from) && to <= LARGEST => {
+            Self::Root { size } if size <= MAX_LEAVES => Ok(vec![root(0..size, read)?]),
+            Self::Inclusion { index, size } if index < size && size <= MAX_LEAVES => {
+                path(index, 0..size, read)
+            }
+            Self::Consistency { from, to } if (1..=to).contains(&from) && to <= MAX_LEAVES => {
                 subproof(from, 0..to, read)
             }
             Self::Root { size } | Self::Inclusion { size, .. } | Self::Consistency { to: size, .. } => {
@@ -154,7 +156,7 @@ pub fn check_inclusion(
     index: u64,
     leaf: Hash,
 ) -> Result<(), ProofError> {
-    if size > LARGEST || index >= size {
+    if size > MAX_LEAVES || index >= size {
         return Err(ProofError::OutOfRange { size });
     }
     let holds = root_by_path(proof, index, 0..size, leaf) == Some(root);
@@ -164,7 +166,7 @@ pub fn check_inclusion(
 /// Checks that the tree `new`, given by size and root, begins with the tree `old`. Every tree begins with the empty one.
 pub fn check_consistency(proof: &[Hash], old: (u64, Hash), new: (u64, Hash)) -> Result<(), ProofError> {
     let ((from, old_root), (to, root)) = (old, new);
-    if to > LARGEST || from > to {
+    if to > MAX_LEAVES || from > to {
         return Err(ProofError::OutOfRange { size: to });
     }
     let holds = if from == 0 {
@@ -232,7 +234,8 @@ pub struct Frontier {
 impl Frontier {
     /// The right edge of a tree of this size with these complete subtrees, the largest first.
     pub fn resume(size: u64, subtrees: Vec<Hash>) -> Result<Self, ProofError> {
-        let fits = size <= LARGEST && usize::try_from(size.count_ones()).is_ok_and(|n| n == subtrees.len());
+        let fits =
+            size <= MAX_LEAVES && usize::try_from(size.count_ones()).is_ok_and(|n| n == subtrees.len());
         if fits { Ok(Self { size, subtrees }) } else { Err(ProofError::OutOfRange { size }) }
     }
 

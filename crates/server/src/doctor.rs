@@ -131,9 +131,17 @@ pub async fn examine(
     let has_passed = |name| checks.iter().any(|check: &Check| check.name == name && check.passed);
     let is_whole = has_passed("log");
     let is_readable = is_whole && has_passed("read_models") && has_passed("read_model_rows");
-    let signatures = if is_whole { proof::signatures(pool, signing).await } else { Ok(proof::not_asked()) };
+    let signatures = if is_whole {
+        proof::signatures(pool, signing).await
+    } else {
+        Ok(proof::not_asked("the check `log`"))
+    };
     checks.push(Check::of("signatures", signatures));
-    let readers = if is_readable { proof::readers(pool).await } else { Ok(proof::not_asked()) };
+    let readers = if is_readable {
+        proof::readers(pool).await
+    } else {
+        Ok(proof::not_asked("`log`, `read_models` or `read_model_rows`"))
+    };
     checks.push(Check::of("readers", readers));
     checks.push(pooler);
     Ok(checks)

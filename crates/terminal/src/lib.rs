@@ -3,7 +3,7 @@
 //! # Code map
 //! - [`command`]: from the arguments of the process to its exit code.
 //! - [`output`]: results on standard output, as text or as JSON; notes on standard error.
-//! - [`progress`]: how far a command is, for those who read its standard error from a file.
+//! - [`progress`]: how far a command is, as lines of JSON on standard error.
 //! - [`escape`]: makes text that somebody else wrote harmless on a terminal.
 
 pub mod command;
@@ -11,4 +11,4 @@ pub mod escape;
 pub mod output;
 pub mod progress;
 
-pub use output::{Output, is_terminal, note};
+pub use output::Output;

@@ -31,32 +31,6 @@ impl Output {
         let lines: Vec<_> = lines.iter().map(|line| escape::text(line.as_ref())).collect();
         write_line(&lines.join("\n"))
     }
-
-    /// Prints a list: an array, or one line each with the fields divided by tabs; on a terminal, a table. Nothing is
-    /// printed for an empty list.
-    pub fn print_list(
-        self,
-        json: Vec<Value>,
-        lines: &[Vec<String>],
-        table: &impl Table,
-    ) -> anyhow::Result<()> {
-        if self.json {
-            return write_line(&escape::json(&Value::Array(json).to_string()));
-        }
-        if is_terminal() {
-            return print_table(table);
-        }
-        lines.iter().try_for_each(|fields| {
-            let fields: Vec<_> = fields.iter().map(|field| escape::text(field)).collect();
-            write_line(&fields.join("\t"))
-        })
-    }
-}
-
-/// A list for people at a terminal.
-pub trait Table {
-    /// Its lines, which are escaped already; none if it has no row.
-    fn text(&self) -> Option<String>;
 }
 
 /// Whether standard output is a terminal.
@@ -64,13 +38,8 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Prints a table, unless it is empty.
-pub fn print_table(table: &impl Table) -> anyhow::Result<()> {
-    table.text().map_or(Ok(()), |text| write_line(&text))
-}
-
 /// Writes text that was escaped, and the end of the line, with one call.
-fn write_line(text: &str) -> anyhow::Result<()> {
+pub fn write_line(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     let line = format!("{text}\n");
     output.write_all(line.as_bytes()).and_then(|()| output.flush()).context("cannot write to standard output")

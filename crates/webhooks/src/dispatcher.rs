@@ -30,16 +30,19 @@ const MAX_FAILING_IN_FLIGHT: usize = 512;
 /// How many rows are claimed at a time.
 const MAX_CLAIMED: usize = 256;
 
+/// How many attempts are recorded in one statement.
+const MAX_RECORDED: usize = 256;
+
 /// After how long without news the queue is looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 
-/// How long news are gathered before the next rows are claimed. Short claims are all the same, so that a few rows more to look at delay
-/// nobody.
+/// How long news are gathered before the next rows are claimed. After a claim of up to 5 ms it is always the shortest time, so a claim
+/// that has to look at a few rows more delays nobody by more than itself.
 const MIN_GATHERING_TIME: Duration = Duration::from_millis(15);
 const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 
 /// How many times as long as the last claim they are gathered within these limits. A claim looks at every endpoint for which something
-/// waits, so it takes the longer the more there are. In this way claims that take less than 17 ms take a quarter of the time.
+/// waits, so it takes the longer the more there are. In this way claims take a quarter of the time at most, as long as each takes less than 17 ms.
 const GATHERED_CLAIMS: u32 = 3;
 
 /// The task that sends.
@@ -50,10 +53,7 @@ pub struct Dispatcher {
     wake: Arc<Notify>,
 }
 
-/// How many attempts are recorded in one statement.
-const MAX_RECORDED: usize = 256;
-
-/// What runs.
+/// The attempts of this process.
 #[derive(Default)]
 struct Work {
     tasks: JoinSet<Finished>,

@@ -91,7 +91,7 @@ const ABSENCES: [Absence; 5] = [
 
 /// Crates from the outermost to the innermost. A crate depends only on crates behind it.
 const LAYERS: [&str; 10] =
-    ["server", "audit", "terminal", "postgres", "http", "webhooks", "projections", "log", "domain", "proof"];
+    ["server", "http", "webhooks", "projections", "log", "domain", "audit", "proof", "terminal", "postgres"];
 
 #[test]
 fn no_code_breaks_a_stated_invariant() {

@@ -19,8 +19,7 @@ fn with_an_older_event() -> World {
     world.admin().change("alpha", &json!({"mail_filter_mode": "whitelist"})).ok();
     world.admin().change("alpha", &json!({"description": "later"})).ok();
     world.restarted_after(|database| {
-        behind_our_back(
-            database,
+        database.tamper(
             "update events
              set payload = payload - 'inbound_filter_mode' - 'outbound_filter_mode', event_version = '1'
              where event_type = 'identity.filter_mode_changed';
@@ -31,11 +30,6 @@ fn with_an_older_event() -> World {
         std::fs::remove_dir_all(database.signing().data_dir.join("signing")).unwrap();
         write_signing_key(&database.signing().data_dir);
     })
-}
-
-fn behind_our_back(database: &Database, statements: &str) {
-    database
-        .execute(&format!("do $$ begin set local session_replication_role = replica; {statements}; end $$"));
 }
 
 /// Gives the older event the leaf hash and the seal that it had.
@@ -50,18 +44,12 @@ fn seal(database: &Database) {
            from events where event_version = '1' and event_type = 'identity.filter_mode_changed'"#,
     ))
     .unwrap();
-    let leaf: Hash = leaf::of(&envelope).unwrap();
-    let seal = SigningKey::from_seed(&[7; 32]).seal_key().seal(&leaf);
-    let hexadecimal =
-        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    let (leaf, seal) = (hexadecimal(&leaf.0), hexadecimal(&seal));
-    behind_our_back(
-        database,
-        &format!(
-            "update events set leaf_hash = decode('{leaf}', 'hex'), seal = decode('{seal}', 'hex')
-             where event_version = '1' and event_type = 'identity.filter_mode_changed'"
-        ),
-    );
+    let leaf = leaf::of(&envelope).unwrap();
+    let seal = Hash(SigningKey::from_seed(&[7; 32]).seal_key().seal(&leaf));
+    database.tamper(&format!(
+        "update events set leaf_hash = decode('{leaf}', 'base64'), seal = decode('{seal}', 'base64')
+         where event_version = '1' and event_type = 'identity.filter_mode_changed'"
+    ));
 }
 
 /// The older event, as the API shows it.

@@ -3,14 +3,6 @@
 use identity_audit::report::Fault;
 
 use super::{export, grow, sign, verifier_key, verify, with_a_history};
-use crate::harness::World;
-
-/// Changes events directly in the database, without triggers.
-fn tamper(world: &World, statement: &str) {
-    world
-        .database()
-        .execute(&format!("do $$ begin set local session_replication_role = replica; {statement}; end $$"));
-}
 
 /// The error for a history that was signed and then changed.
 #[track_caller]
@@ -19,7 +11,7 @@ fn caught(statement: &str) -> Fault {
     sign(&world);
     let statement = statement.replace("$mine", &format!("organization_id = '{}'", world.organization_id()));
     verify(export(&world), &verifier_key(&world), None).expect("the history was fine before");
-    tamper(&world, &statement);
+    world.database().tamper(&statement);
     verify(export(&world), &verifier_key(&world), None).expect_err(&statement)
 }
 
@@ -109,8 +101,7 @@ fn a_tail_that_was_cut_off_is_caught() {
 fn a_change_that_covers_its_tracks_in_every_table_is_caught() {
     let world = with_a_history();
     let signed = sign(&world);
-    tamper(
-        &world,
+    world.database().tamper(
         "update events set payload = replace(payload::text, 'tea, not', 'tea, nou')::jsonb;
          delete from merkle_tiles",
     );
@@ -127,14 +118,11 @@ fn a_tail_that_was_cut_off_together_with_its_checkpoints_is_caught_by_an_earlier
     let kept = sign(&world).checkpoint.size;
     grow(&world, ["golf", "hotel"]);
     let signed = sign(&world);
-    tamper(
-        &world,
-        &format!(
-            "delete from events where organization_sequence > {kept};
+    world.database().tamper(&format!(
+        "delete from events where organization_sequence > {kept};
              delete from checkpoints where size > {kept};
              update organization_heads set sequence = {kept}"
-        ),
-    );
+    ));
     verify(export(&world), &verifier_key(&world), None).expect("this is a history that was signed once");
     let fault = verify(export(&world), &verifier_key(&world), Some(&signed)).unwrap_err();
     assert_eq!(fault.sequence, Some(kept + 1));

@@ -132,6 +132,20 @@ fn an_event_that_is_gone_is_named() {
 }
 
 #[test]
+fn an_aggregate_without_a_first_event_is_named() {
+    let world = world();
+    let position = last(&world, "vault_secret.registered");
+    let secret = world.database().text("select id::text from read_model.vault_secrets");
+    world.behind_our_back(&format!("update events set sequence = 101 where position = {position}"));
+    all_name(
+        &world,
+        &[format!(
+            "vault_secret {secret}: its event 1 is missing: the one at position {position} is its event 101"
+        )],
+    );
+}
+
+#[test]
 fn the_last_events_are_missed() {
     let world = world();
     let head = world.database().number("select position from log_head");

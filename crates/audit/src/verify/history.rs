@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use identity_proof::trailer::Trailer;
+use identity_proof::tree::MAX_LEAVES;
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 
 use super::claim::Claim;
@@ -10,9 +11,6 @@ use crate::cores::on_all_cores;
 use crate::line::{self, Outline, Read};
 use crate::report::{Fault, Report};
 use crate::source::{self, Source};
-
-/// The longest history: as many events as a log can number.
-const MAX_HISTORY_EVENTS: u64 = i64::MAX as u64;
 
 /// A history whose events are being compared.
 pub struct History {
@@ -44,7 +42,7 @@ impl History {
         let organization_id =
             organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;
         let after = trailer.after.unwrap_or_else(|| trailer.first.unwrap_or(1).saturating_sub(1));
-        if after.max(signed.size) > MAX_HISTORY_EVENTS {
+        if after.max(signed.size) > MAX_LEAVES {
             return Err(Fault::file("the trailer speaks of more events than there can be"));
         }
         let before = hashes(&trailer.before).filter(|_| !trailer.filtered);
@@ -147,7 +145,7 @@ impl History {
             return Err(self.fault(format!("event of another organization, {}", event.organization_id)));
         }
         let is_in_place = if self.is_filtered { found >= expected } else { found == expected };
-        if !is_in_place || found > MAX_HISTORY_EVENTS {
+        if !is_in_place || found > MAX_LEAVES {
             return Err(self.fault(format!("event {expected} is missing, event {found} stands in its place")));
         }
         if event.recorded_at < self.recorded_at {

@@ -67,18 +67,14 @@ async fn delays(
     let time = scale.turn * LONGER;
     let (mut without, mut beside) = (vec![], vec![]);
     for _ in 0..scale.rounds {
-        let mut seen = [Measured::default(), Measured::default()];
-        for side in [0, 1, 1, 0] {
-            let others = if side == 0 { &good } else { &bad };
-            let turn = received_beside(&ours, others, &working, time, receiver).await?;
-            if let Some(seen) = seen.get_mut(side) {
-                seen.append(turn);
-            }
+        let (mut good_turns, mut bad_turns) = (Measured::default(), Measured::default());
+        for is_bad in [false, true, true, false] {
+            let (others, turns) = if is_bad { (&bad, &mut bad_turns) } else { (&good, &mut good_turns) };
+            turns.append(received_beside(&ours, others, &working, time, receiver).await?);
             give_up(&ours).await?;
         }
-        let [working_too, broken] = seen;
-        without.push(working_too);
-        beside.push(broken);
+        without.push(good_turns);
+        beside.push(bad_turns);
     }
     report(results, &without, &beside);
     ours.stop().await
@@ -110,7 +106,8 @@ fn report(results: &mut Results, without: &[Measured], beside: &[Measured]) {
     results.judge(claim, median(ratios.collect()), Bound::AtMost(1.05));
 }
 
-/// The same as [`received`], while others are changed, too.
+/// Changes identities whose endpoints work, and `others` at the same time. Returns how long after each event of the former its
+/// delivery arrived. Fails unless all arrive.
 async fn received_beside(
     ours: &Ours,
     others: &Seeded,
@@ -118,26 +115,20 @@ async fn received_beside(
     time: Duration,
     receiver: &Receiver,
 ) -> anyhow::Result<Measured> {
-    let changes = Changes::of(ours, others, FURTHER_CHANGES);
-    let load = Load { address: ours.server.address, connections: FURTHER_CHANGES.connections, time };
-    let (others_done, seen) = tokio::join!(load::run(load, changes), received(ours, working, time, receiver));
-    others_done?;
-    seen
+    let counted = async {
+        let sent = change(ours, working, CHANGES, time).await?;
+        ensure!(sent.refused == 0, "{} changes were refused", sent.refused);
+        let latencies = receiver.take(sent.latencies.len()).await?;
+        Ok(Measured { elapsed: sent.elapsed, latencies, ..Measured::default() })
+    };
+    let (_others, counted) = tokio::try_join!(change(ours, others, FURTHER_CHANGES, time), counted)?;
+    Ok(counted)
 }
 
-/// Changes identities whose endpoints work. Returns how long after each event its delivery arrived. Fails unless all arrive.
-async fn received(
-    ours: &Ours,
-    working: &Seeded,
-    time: Duration,
-    receiver: &Receiver,
-) -> anyhow::Result<Measured> {
-    let changes = Changes::of(ours, working, CHANGES);
-    let load = Load { address: ours.server.address, connections: CHANGES.connections, time };
-    let sent = load::run(load, changes).await?;
-    ensure!(sent.refused == 0, "{} changes were refused", sent.refused);
-    let latencies = receiver.take(sent.latencies.len()).await?;
-    Ok(Measured { elapsed: sent.elapsed, latencies, ..Measured::default() })
+/// Changes identities for some time.
+async fn change(ours: &Ours, identities: &Seeded, pace: Pace, time: Duration) -> anyhow::Result<Measured> {
+    let load = Load { address: ours.server.address, connections: pace.connections, time };
+    load::run(load, Changes::of(ours, identities, pace)).await
 }
 
 /// Subscribes to the changes of each identity.

@@ -1,4 +1,4 @@
-//! Ties the trailer of an export to a checkpoint.
+//! The checkpoint and the proofs in the trailer of an export.
 
 use identity_proof::trailer::Trailer;
 use identity_proof::tree::Question;
@@ -10,8 +10,9 @@ use super::introductions;
 use super::signed::Signed;
 use super::stored::{answer, node};
 
-/// Ties the events before a trailer to a checkpoint. A filtered file gets no proof. A file without `until` gets no
-/// consistency proof, since it must contain all events up to the checkpoint.
+/// Writes the last checkpoint into the trailer of an export, with what a verifier needs to compute the root of the checkpoint from the
+/// events of the export. An export with a filter gets no proof, since events are missing. An export without `until` gets no consistency
+/// proof, since it contains all events up to the checkpoint.
 pub async fn tie(
     trailer: &mut Trailer,
     connection: &mut PgConnection,

@@ -91,8 +91,8 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Divides the events of an aggregate type up to a position into at most `parts` ranges of similar size, of which the selected ones
-/// are read.
+/// Divides the aggregates of a type into at most `parts` ranges with about the same number of events up to a position. Of these events
+/// the selected ones are read.
 pub async fn ranges(
     connection: &mut PgConnection,
     selection: Selection,

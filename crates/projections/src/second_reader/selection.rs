@@ -1,4 +1,5 @@
-//! Which aggregates are compared, and what no aggregate shows: places of the log without an event, and rows without an aggregate.
+//! Which aggregates are compared. Also what a comparison of aggregates cannot find: places of the log without an event, and rows whose
+//! aggregate has no event.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,8 +20,8 @@ const MAX_NAMED: i64 = 10_001;
 /// An aggregate with more events than that is left out of a sample.
 pub const MAX_SAMPLED_EVENTS: i64 = 1_000;
 
-/// How many positions a sample draws for each aggregate that is wanted, at most. Events of the same aggregates are drawn again and
-/// again where there are few.
+/// A sample chooses at most so many positions for each aggregate that it wants. In a log with few aggregates, most positions belong to
+/// aggregates that it already has.
 const DRAWS_PER_AGGREGATE: i64 = 10;
 
 /// An aggregate, with the place of its first event in the history of its organization.
@@ -64,7 +65,10 @@ pub(super) async fn page_of_organization(
     let born = sqlx::query_as(
         "select aggregate_type, aggregate_id, organization_sequence
          from events
-         where organization_id = $1 and organization_sequence > $2 and sequence = 1
+         where organization_id = $1 and organization_sequence > $2
+           and not exists (select from events as earlier
+                           where earlier.aggregate_type = events.aggregate_type and earlier.aggregate_id = events.aggregate_id
+                             and earlier.sequence < events.sequence)
          order by organization_sequence
          limit $3",
     )
@@ -120,7 +124,7 @@ pub(super) async fn gaps(pool: &PgPool, place: Place<'_>, upto: i64) -> Result<V
     Ok(gaps.into_iter().map(missing).collect())
 }
 
-/// Events of aggregate types that this software does not know.
+/// The events whose aggregate type this software does not know.
 pub(super) async fn unknown_aggregates(pool: &PgPool) -> Result<Vec<Difference>, JobError> {
     let query = "select position, aggregate_type from events where aggregate_type <> all($1) order by position limit $2";
     let query = sqlx::query_as(query).bind(Kind::ALL.map(Kind::as_str)).bind(MAX_NAMED);
@@ -220,7 +224,7 @@ impl Draws {
     }
 }
 
-/// The aggregates of the events at random positions, with the sequence of the last event of each.
+/// Chooses `size` positions at random. Returns the aggregates whose events stand there, each with the sequence of its last event.
 async fn draw(pool: &PgPool, head: i64, size: i64) -> Result<Vec<Drawn>, JobError> {
     let drawn = sqlx::query_as(
         "select aggregate_type, aggregate_id,

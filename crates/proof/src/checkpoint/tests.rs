@@ -98,14 +98,22 @@ fn nonsense_is_no_checkpoint() {
 
 const ROOT: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
+/// The same bytes in the other alphabet of base64, and without padding. The last one has bits behind the last byte.
+const URL_SAFE_ROOT: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=";
+const UNPADDED_ROOT: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+const ROOT_WITH_MORE_BITS: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=";
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
     fn a_text_is_read_as_tlog_tiles_reads_it(
         lines in prop::collection::vec(select(vec!["", "a", "0", "5", "05", "+5", "5\r", " ", "\u{e9}", ROOT, "AAAA"]), 0..4),
         is_whole: bool,
+        size in select(vec!["12", "0", "012", "00", "+12", "-1", "", "12 ", "18446744073709551616"]),
+        root in select(vec![ROOT, ROOT, URL_SAFE_ROOT, UNPADDED_ROOT, ROOT_WITH_MORE_BITS]),
         extensions in prop::collection::vec(select(vec!["", "a", ROOT]), 0..3),
     ) {
-        let beginning = if is_whole { vec!["identityd/org_a", "12", ROOT] } else { lines };
+        let beginning = if is_whole { vec!["identityd/org_a", size, root] } else { lines };
         let lines: Vec<&str> = beginning.into_iter().chain(extensions).collect();
         for text in [lines.join("\n"), lines.join("\n") + "\n"] {
             let ours = Checkpoint::parse(text.as_bytes());

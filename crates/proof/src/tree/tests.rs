@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use tlog_tiles::tlog::{self, HashReader};
 
-use super::{Frontier, Hash, Node, ProofError, Question, check_consistency, check_inclusion};
+use super::{Frontier, Hash, MAX_LEAVES, Node, ProofError, Question, check_consistency, check_inclusion};
 use crate::tile::{self, TileId};
 
 fn sha(parts: &[&[u8]]) -> Hash {
@@ -272,4 +272,31 @@ fn what_no_tree_has_is_an_error() {
     assert!(matches!(missing, Err(ProofError::Missing(Node { level: 2, place: 0 }))));
     assert!(Frontier::resume(3, leaves(1)).is_err());
     assert!(check_inclusion(&[], u64::MAX, root(&[]), 0, root(&[])).is_err());
+}
+
+#[test]
+fn a_leaf_beyond_the_tree_and_a_tree_that_shrinks_are_out_of_range() {
+    let all = leaves(5);
+    let proof = ask(&stored(&all), Question::Inclusion { index: 4, size: 5 });
+    for (index, size) in [(5, 5), (u64::MAX, 5), (0, 0)] {
+        let checked = check_inclusion(&proof, size, root(&all), index, all[4]);
+        assert!(matches!(checked, Err(ProofError::OutOfRange { .. })), "{index} of {size}");
+    }
+    let long = vec![Hash::default(); 70];
+    let shrunk = check_consistency(&long, (6, root(&all)), (5, root(&all)));
+    assert!(matches!(shrunk, Err(ProofError::OutOfRange { size: 5 })));
+}
+
+#[test]
+fn proofs_of_the_largest_tree_are_refused_or_wrong() {
+    let (size, nothing) = (MAX_LEAVES, root(&[]));
+    for index in [0, 1 << 62, size - 2] {
+        Question::Inclusion { index, size }.nodes().unwrap();
+        Question::Consistency { from: index + 1, to: size }.nodes().unwrap();
+        for length in 0..70 {
+            let proof = vec![Hash::default(); length];
+            assert!(check_inclusion(&proof, size, nothing, index, nothing).is_err());
+            assert!(check_consistency(&proof, (index + 1, nothing), (size, nothing)).is_err());
+        }
+    }
 }

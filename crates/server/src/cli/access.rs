@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::output::Output;
+use super::output::{Output, print_list};
 use super::table::{Table, plain};
 use super::{Installation, as_operator};
 
@@ -59,7 +59,7 @@ async fn list(target: &Target, installation: &Installation, output: Output) -> a
         table.add([plain(&viewer), plain(since), plain(row.id.to_string())]);
         lines.push(vec![row.id.to_string(), viewer, since.to_owned()]);
     }
-    output.print_list(rows.into_iter().map(|row| row.document).collect(), &lines, &table)
+    print_list(output, rows.into_iter().map(|row| row.document).collect(), &lines, &table)
 }
 
 async fn change(

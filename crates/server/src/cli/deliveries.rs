@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use identityd::database::IfMissing;
 
-use super::output::{Output, timestamp};
+use super::output::{Output, print_list, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
 use super::{Installation, with_database};
 
@@ -37,7 +37,7 @@ pub(super) async fn list(
     for delivery in &listed {
         table.add(as_row(delivery));
     }
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 /// Makes everything due that waits for another attempt.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use identityd::audit::replay;
 
-use super::output::{Output, timestamp};
+use super::output::{Output, print_list, timestamp};
 use super::table::{Table, Tone, ago, plain};
 use super::{Installation, as_operator};
 
@@ -47,7 +47,7 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     }
     let json = rows.iter().map(|row| serde_json::to_value(&row.document)).collect::<Result<_, _>>()?;
     let lines: Vec<Vec<String>> = rows.iter().map(|row| fields(row).to_vec()).collect();
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 /// Id, handle, display name, status, mail address, phone number, time of creation.

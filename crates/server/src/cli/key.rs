@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use identityd::operator::{Key, NewKey, Purpose, RotatedKey};
 
 use super::expiry::{ExpiryFlags, duration};
-use super::output::{Output, timestamp};
+use super::output::{Output, print_list, timestamp};
 use super::table::{Table, Tone, Toned, ago, is_past, plain};
 use super::{Arguments, Installation, as_operator};
 
@@ -153,7 +153,7 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     for key in &keys {
         table.add(as_row(key));
     }
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 async fn revoke(key_id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {

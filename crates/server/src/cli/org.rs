@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use identityd::database::IfMissing;
 use identityd::operator::{NewOrganization, Operator, Organization};
 
-use super::output::{Output, timestamp};
+use super::output::{Output, print_list, timestamp};
 use super::table::{Table, ago, plain};
 use super::{Installation, as_operator, with_database};
 
@@ -60,7 +60,7 @@ async fn list(installation: &Installation, output: Output) -> anyhow::Result<()>
     for Organization { id, name, created_at } in &organizations {
         table.add([plain(id), plain(name), plain(ago(*created_at))]);
     }
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 fn as_json(organization: &Organization) -> Value {

@@ -2,7 +2,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement};
-use identity_terminal::{escape, output};
+use identity_terminal::escape;
 use time::{Duration, OffsetDateTime};
 
 /// The least width of a terminal, in columns, to which a table is fitted. On a narrower one its lines are not wrapped.
@@ -57,10 +57,9 @@ impl Table {
             }
         }));
     }
-}
 
-impl output::Table for Table {
-    fn text(&self) -> Option<String> {
+    /// The lines of the table. Its cells are escaped, so they can be printed as they are; none if it has no row.
+    pub(super) fn text(&self) -> Option<String> {
         (!self.table.is_empty()).then(|| self.table.trim_fmt())
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::deliveries::{self, ListFlags};
-use super::output::{Output, timestamp};
+use super::output::{Output, print_list, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
 use super::{Installation, as_operator};
 
@@ -49,7 +49,7 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     for row in &rows {
         table.add(as_row(row));
     }
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 async fn disable(id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {

@@ -63,7 +63,7 @@ pub(super) async fn readers(pool: &PgPool) -> anyhow::Result<Finding> {
     let Comparison { aggregates, differences, left_out, outdated, .. } = &compared;
     let Some(Difference { what, id, how }) = differences.first() else {
         let mut text = format!(
-            "{aggregates} random aggregates are the same when postgres-es reads them, and in read models"
+            "{aggregates} random aggregates are the same when postgres-es reads them, and the read models have their rows"
         );
         if !left_out.is_empty() {
             let few =
@@ -83,9 +83,9 @@ pub(super) async fn readers(pool: &PgPool) -> anyhow::Result<Finding> {
     )))
 }
 
-/// The result if events or read models are missing, which other checks report.
-pub(super) fn not_asked() -> Finding {
-    Finding::good("not checked, since events or read models are missing")
+/// The result if another check failed without which this one means nothing.
+pub(super) fn not_asked(failed: &str) -> Finding {
+    Finding::good(format!("not checked, since {failed} failed"))
 }
 
 fn refused(organization_id: &str, why: &str) -> Finding {

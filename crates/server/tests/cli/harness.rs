@@ -88,7 +88,6 @@ pub(crate) struct Place {
 }
 
 /// The result of a command.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,

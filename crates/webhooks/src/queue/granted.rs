@@ -1,15 +1,15 @@
-//! Which subscribers may see an identity, as far as its access rows say. They are read once for an identity, however many subscribers
-//! there are: most of them see few others.
+//! Which subscribers may see an identity, as far as its access rows say. The rows of an identity are read once for all subscribers: most
+//! subscribers see few identities, so a lookup for each of them would mostly find nothing.
 
 use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// How many access rows of an identity are read. If there are more, each subscriber is looked at by itself.
+/// How many access rows of an identity are read. If it has more, every subscriber counts as one that may see it, and is looked up later.
 const MAX_ROWS: usize = 256;
 
-/// The viewers of identities. One that is in it need not see the identity: either may be paused.
+/// The viewers of identities. A viewer may still not see an identity: one of the two may be paused.
 #[derive(Debug, Default)]
 pub(super) struct Granted(HashMap<Uuid, Viewers>);
 

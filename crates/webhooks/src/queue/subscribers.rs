@@ -58,11 +58,7 @@ impl Subscribers {
     }
 
     /// Those that were there when the event happened, and ask for its type.
-    pub(super) fn of(
-        &self,
-        event: &Recorded,
-        event_type: &str,
-    ) -> impl Iterator<Item = &Arc<Subscription>> + Clone {
+    pub(super) fn of(&self, event: &Recorded, event_type: &str) -> impl Iterator<Item = &Arc<Subscription>> {
         let all = self.0.get(&event.organization_id).and_then(|types| types.get(event_type));
         let position = event.position;
         all.into_iter().flatten().filter(move |subscription| subscription.active_after < position)

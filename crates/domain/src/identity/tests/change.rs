@@ -123,7 +123,7 @@ fn directed(inbound: Option<FilterMode>, outbound: Option<FilterMode>) -> Direct
     Directions { inbound, outbound }
 }
 
-/// The modes of a channel whose directions had the default mode before.
+/// The event by which the directions of a channel get different modes. Before it, both had the default mode.
 fn split(channel: Channel, inbound: FilterMode, outbound: FilterMode) -> Event {
     let modes = ChannelModes { shared: FilterMode::Blacklist, inbound, outbound };
     Event::FilterModeChanged { channel, modes }

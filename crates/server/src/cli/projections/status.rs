@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 
-use super::super::output::{Output, timestamp};
+use super::super::output::{Output, print_list, timestamp};
 use super::super::table::{Table as Rows, Tone, Toned, ago, grouped, plain};
 
 pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
         lines.push(as_line(entry, model.version(), rows));
         table.add(as_row(entry, model.version(), rows));
     }
-    output.print_list(json, &lines, &table)
+    print_list(output, json, &lines, &table)
 }
 
 async fn rows(connection: &mut PgConnection, name: &str) -> Result<i64, sqlx::Error> {
