@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use identity_log::count::EventCounts;
-use identity_log::read;
+use identity_log::{read, session};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
@@ -142,7 +142,7 @@ impl<'a> Job<'a> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;
         let comparing = compare(self.connector.clone(), self.table.clone(), built);
-        tokio::try_join!(self.index(), comparing)?;
+        tokio::try_join!(self.index(workers), comparing)?;
         generation::add_key(&mut self.connection, self.table.name()).await?;
         self.enter(Phase::CatchUp).await?;
         let reached = cutover::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
@@ -202,7 +202,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn index(&mut self) -> Result<(), JobError> {
+    /// Makes the indexes. Postgres may use a second process for it, if the job may.
+    async fn index(&mut self, workers: usize) -> Result<(), JobError> {
+        if workers > 1 {
+            session::set(&mut self.connection, &[("max_parallel_maintenance_workers", "1")]).await?;
+        }
         generation::add_indexes(&mut self.connection, self.table.as_ref()).await?;
         self.enter(Phase::Compare).await
     }

@@ -14,8 +14,8 @@ use super::writer::hex;
 /// The longest line. The head of a backup grows with the number of migrations, no line grows with the number of rows.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
-/// How much is read from the file at a time.
-const BUFFER_BYTES: usize = 1024 * 1024;
+/// How much is read from the file at a time, but for blocks: these are read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// What a backup says when it is shorter than it was.
 const CUT_OFF: &str = "the backup ends too early: it was cut off";

@@ -1,9 +1,9 @@
-//! Writes a verified backup into an empty database, in one transaction. The mark that is written with it stays until read models
-//! and proofs are ready, too.
+//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that is
+//! written with it stays until read models and proofs are ready, too.
 
 use anyhow::{Context as _, bail, ensure};
-use identity_log::copy;
 use identity_log::proof::key_lock;
+use identity_log::{copy, session};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
@@ -16,13 +16,21 @@ use super::verify::{self, Verified};
 use super::verifying::{Backup, Verifying};
 use crate::{doctor, migrations, roles};
 
-/// Settings of the connection that writes. Postgres notices within half a second that this process is gone.
+/// Settings of the connection that writes. Postgres notices within half a second that this process is gone. The statistics are
+/// those of a rebuild: enough for tables whose columns are keys. Autovacuum collects better ones later.
 const SETTINGS: &str = "
     set statement_timeout = 0;
     set idle_in_transaction_session_timeout = 0;
     set lock_timeout = '10s';
     set maintenance_work_mem = '256MB';
+    set default_statistics_target = 30;
     set client_connection_check_interval = '500ms';";
+
+/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them. Nothing of a
+/// restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
+pub fn without_waiting(options: &PgConnectOptions) -> PgConnectOptions {
+    session::beginning_with(options.clone(), &[("synchronous_commit", "off")])
+}
 
 /// A restore that keeps every service from starting until it is dropped.
 #[derive(Debug)]
@@ -105,8 +113,9 @@ impl Restoring {
             .map(drop)
     }
 
-    /// Removes the mark, and lets services start.
+    /// Removes the mark, and lets services start. When this commit is on disk, so are all before it.
     pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.connection.execute("set synchronous_commit = on").await?;
         mark::remove(&mut self.connection).await?;
         Ok(self.connection.close().await?)
     }

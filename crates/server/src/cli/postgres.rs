@@ -115,13 +115,12 @@ async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow
 async fn fill(
     new: &PrivatePostgres,
     flags: &RestoreFlags,
-    key: Option<&str>,
     installation: &Installation,
     (interruption, output): (&mut Interruption, Output),
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let database =
         Database::open(&as_owner(new.url().into()), IfMissing::Create, interruption.stop()).await?;
-    let moved = restore::restore(flags, key, installation, (&database, interruption), output).await;
+    let moved = restore::restore(flags, installation, (&database, interruption), output).await;
     let closed = database.close().await;
     moved.and_then(|moved| closed.map(|()| moved))
 }

@@ -7,9 +7,10 @@ use clap::Args;
 use identity_log::proof::signer::Signer;
 use identity_projections::{rebuild, tables};
 use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
 
 use identityd::backup::proofs::{self, Continuation, Word};
-use identityd::backup::restore::Restoring;
+use identityd::backup::restore::{self, Restoring};
 use identityd::backup::verify::{self, Verified};
 use identityd::backup::verifying::Backup;
 use identityd::database::{Database, IfMissing};
@@ -62,18 +63,28 @@ pub(super) async fn run(
     installation: &Installation,
     output: Output,
 ) -> anyhow::Result<()> {
-    let key = key(&flags, installation)?;
+    key(&flags, installation)?;
     verify::check_head(&flags.file)?;
     with_database_until(&installation.database, IfMissing::Create, async |database, interruption| {
-        let restored = restore(&flags, key.as_deref(), installation, (database, interruption), output).await;
+        let restored = restore(&flags, installation, (database, interruption), output).await;
         let (json, lines) = restored?;
         output.print_lines(&json, &lines)
     })
     .await
 }
 
+/// Verifies the whole file, without a database.
+pub(super) fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<()> {
+    let key = key(flags, installation)?;
+    let mut progress = Progress::start("verify");
+    let verified =
+        verify::file(&flags.file, key.as_deref(), |done, total| progress.reached(done, Some(total)));
+    progress.finish();
+    accept(&verified?, flags, installation)
+}
+
 /// The verifier key that the checkpoints of the backup must be signed with, if they must.
-pub(super) fn key(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Option<String>> {
+fn key(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Option<String>> {
     if flags.other_signing_key { Ok(None) } else { signing_key(installation).map(Some) }
 }
 
@@ -114,18 +125,20 @@ fn signing_key(installation: &Installation) -> anyhow::Result<String> {
 /// Fills an empty database. Returns what there is to say of it.
 pub(super) async fn restore(
     flags: &RestoreFlags,
-    key: Option<&str>,
     installation: &Installation,
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
 ) -> anyhow::Result<(Value, Vec<String>)> {
     database.check_roles().await?;
     let owner = database.owner().await?;
-    let options = owner.connect_options();
+    let options = restore::without_waiting(&owner.connect_options());
+    let owner =
+        PgPoolOptions::new().connect_with(options.clone()).await.context("cannot connect as the owner")?;
     let mut restoring = Restoring::begin(&options).await?;
     let mut progress = Progress::start("restore");
     let reached = |done, total| progress.reached(done, Some(total));
-    let backup = Backup { path: &flags.file, key };
+    let key = key(flags, installation)?;
+    let backup = Backup { path: &flags.file, key: key.as_deref() };
     let accepting = |verified: &Verified| accept(verified, flags, installation);
     let verified = tokio::select! {
         loaded = restoring.load(&owner, backup, accepting, reached) => loaded?,
