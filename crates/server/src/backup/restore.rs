@@ -61,7 +61,8 @@ impl Restoring {
         progress: impl FnMut(u64, u64),
     ) -> anyhow::Result<Verified> {
         let verified = if let Some(marked) = mark::find(&mut self.connection).await? {
-            let verified = verify::file(backup.path, backup.key, progress)?;
+            let verifying = Verifying::begin(verify::open(backup.path)?, backup.key)?;
+            let verified = verifying.skip(progress).await?;
             accept(&verified)?;
             ensure!(
                 marked == verified.sha256,
@@ -73,7 +74,7 @@ impl Restoring {
             doctor::refuse_unusable(pool).await?;
             let reader = verify::open(backup.path)?;
             make_shape(&mut self.connection, pool, reader.head()).await?;
-            self.write(Verifying::begin(reader, backup.key), accept, progress).await?
+            self.write(Verifying::begin(reader, backup.key)?, accept, progress).await?
         };
         migrations::run(pool).await?;
         Ok(verified)
@@ -92,8 +93,7 @@ impl Restoring {
         while let Some(section) = verifying.next_section().await? {
             let table = table(&section)?;
             indexes.add(&mut transaction, table.name).await?;
-            let writing = write_section(&mut transaction, table, &section, &mut verifying, &mut progress);
-            writing.await.with_context(|| format!("cannot write {}", table.name))?;
+            write_section(&mut transaction, table, &section, &mut verifying, &mut progress).await?;
         }
         let verified = verifying.finish().await?;
         accept(&verified)?;
@@ -170,7 +170,7 @@ fn table(section: &Section) -> anyhow::Result<Table> {
     table.with_context(|| format!("this identityd does not know the table {} of the backup", section.table))
 }
 
-/// Writes the rows of a section. If the verification ends early, they are not written.
+/// Writes the rows of a section. Fails if the verification does.
 async fn write_section(
     connection: &mut PgConnection,
     table: Table,
@@ -178,21 +178,22 @@ async fn write_section(
     verifying: &mut Verifying,
     progress: &mut impl FnMut(u64, u64),
 ) -> anyhow::Result<()> {
+    let context = || format!("cannot write {}", table.name);
     let known = columns(connection, table.name).await?;
     if let Some((column, kind)) = section.columns.iter().find(|column| !known.contains(column)) {
-        bail!("the database has no column {column} of type {kind}");
+        bail!("{}: the database has no column {column} of type {kind}", context());
     }
-    make_room(connection, table.name).await?;
-    let statement =
-        format!("copy {} ({}) from stdin (format binary, freeze)", table.name, section.columns_as_sql());
-    let mut sink = connection.copy_in_raw(&statement).await?;
-    sink.send(copy::HEADER).await?;
+    make_room(connection, table.name).await.with_context(context)?;
+    let columns = section.columns_as_sql();
+    let statement = format!("copy {} ({columns}) from stdin (format binary, freeze)", table.name);
+    let mut sink = connection.copy_in_raw(&statement).await.with_context(context)?;
+    sink.send(copy::HEADER).await.with_context(context)?;
     while let Some(rows) = verifying.next_rows().await? {
-        sink.send(rows).await?;
+        sink.send(rows).await.with_context(context)?;
         progress(verifying.rows, verifying.all_rows);
     }
-    sink.send(copy::END.to_be_bytes().as_slice()).await?;
-    sink.finish().await?;
+    sink.send(copy::END.to_be_bytes().as_slice()).await.with_context(context)?;
+    sink.finish().await.with_context(context)?;
     Ok(())
 }
 

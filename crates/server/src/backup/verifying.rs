@@ -1,8 +1,10 @@
-//! A backup that is verified in a thread of its own, while its rows are written.
+//! A backup that is verified in threads of its own, while its rows are written.
 
 use std::path::Path;
+use std::thread::available_parallelism;
 
 use anyhow::{Context as _, bail};
+use rayon::ThreadPoolBuilder;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -22,7 +24,12 @@ pub struct Backup<'a> {
     pub key: Option<&'a str>,
 }
 
-/// A verification that is under way. If it is dropped, the thread ends.
+/// How many threads verify: one core is left to Postgres, which is as busy.
+fn threads() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
+/// A verification that is under way. If it is dropped, the threads end.
 pub(super) struct Verifying {
     parts: mpsc::Receiver<Part>,
     verification: JoinHandle<anyhow::Result<Verified>>,
@@ -33,15 +40,16 @@ pub(super) struct Verifying {
 }
 
 impl Verifying {
-    pub(super) fn begin(reader: Reader, key: Option<&str>) -> Self {
+    pub(super) fn begin(reader: Reader, key: Option<&str>) -> anyhow::Result<Self> {
         let (sender, parts) = mpsc::channel(MAX_WAITING_PARTS);
         let (key, all_rows) = (key.map(str::to_owned), reader.head().all_rows());
-        let verification = spawn_blocking(move || {
+        let threads = ThreadPoolBuilder::new().num_threads(threads()).build()?;
+        let read = move || {
             verify::read(reader, key.as_deref(), |part| {
                 sender.blocking_send(part).context("the restore has ended before the verification")
             })
-        });
-        Self { parts, verification, rows: 0, all_rows }
+        };
+        Ok(Self { parts, verification: spawn_blocking(move || threads.install(read)), rows: 0, all_rows })
     }
 
     /// The next table; `None` at the end of the backup.
@@ -64,6 +72,17 @@ impl Verifying {
             Some(Part::Section(_)) => bail!("the rows of a table of the backup have no end"),
             None => self.fail().await,
         }
+    }
+
+    /// Verifies the rest without writing it. `progress` hears how many rows are read, and how many there are.
+    pub(super) async fn skip(mut self, mut progress: impl FnMut(u64, u64)) -> anyhow::Result<Verified> {
+        while let Some(part) = self.parts.recv().await {
+            if let Part::Rows(_, rows) = part {
+                self.rows += rows;
+                progress(self.rows, self.all_rows);
+            }
+        }
+        self.finish().await
     }
 
     /// The result. Fails if a byte of the backup is not the one that was written.

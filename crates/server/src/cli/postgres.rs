@@ -81,17 +81,14 @@ async fn move_data(
     blocking(upgrade, Upgrade::stop_old).await?;
     drop(alone);
     let flags = RestoreFlags::of_everything(upgrade.backup());
-    let stays = || {
+    restore::verify(&flags, installation).with_context(|| {
         let from = upgrade.from();
-        format!(
-            "the data stays with Postgres {from}, and can be moved by `identityd backup` and `identityd restore`"
-        )
-    };
-    let key = restore::key(&flags, installation).with_context(stays)?;
+        format!("the data stays with Postgres {from}, and can be moved by `identityd backup` and `identityd restore`")
+    })?;
     let new = blocking(upgrade, Upgrade::open_new).await?;
-    let moved = fill(&new, &flags, key.as_deref(), installation, (interruption, output)).await;
+    let moved = fill(&new, &flags, installation, (interruption, output)).await;
     let closed = spawn_blocking(|| new.close()).await?;
-    moved.with_context(stays).and_then(|moved| closed.map(|()| moved))
+    moved.and_then(|moved| closed.map(|()| moved))
 }
 
 /// Takes a backup of the old database. The connection that is returned keeps services away until the server is stopped: one that
