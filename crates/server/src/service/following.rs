@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::pool::reading_options;
 
@@ -30,6 +31,7 @@ impl Following {
         database_url: &SecretString,
         pool: &PgPool,
         key: &SigningKey,
+        process: Uuid,
         cache: &Cache,
         primary: &Primary,
     ) -> anyhow::Result<(Self, watch::Receiver<Head>)> {
@@ -41,7 +43,7 @@ impl Following {
         ensure!(!is_replaced, "this signing key was replaced (identityd audit rotate-key): give the new one");
         let options = reading_options(database_url)?;
         let confirming = Confirming::new(primary.clone(), options.clone());
-        let cache_watch = Watch::new(cache.clone(), primary.clone(), options, head.clone());
+        let cache_watch = Watch::new(cache.clone(), process, primary.clone(), options, head.clone());
         let following = Self {
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),
