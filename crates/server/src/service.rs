@@ -128,15 +128,8 @@ impl Service {
         let (metrics, counters) =
             Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone(), cache.clone());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
-        let (following, head) = Following::start(
-            &settings.database_url,
-            &own_pool,
-            signer.key(),
-            log.process(),
-            &cache,
-            &primary,
-        )
-        .await?;
+        let (following, head) =
+            Following::start(&settings.database_url, &own_pool, signer.key(), &log, &cache, &primary).await?;
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
