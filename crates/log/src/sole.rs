@@ -79,7 +79,11 @@ impl Sole {
         let (now, is_first) = (Instant::now(), self.free_until.is_none());
         let free_until = *self.free_until.get_or_insert(now);
         match holder {
-            None if now >= free_until => self.claim(connection).await,
+            None if now >= free_until => {
+                // Where nothing can be written, it is not tried at every look.
+                self.free_until = Some(now + CLAIM_DELAY);
+                self.claim(connection).await
+            }
             None => Ok(()),
             Some(holder) if self.is(Some(holder)) => Ok(()),
             Some(holder) => {

@@ -9,7 +9,7 @@ use identity_log::ReadError;
 use identity_log::follow::Head;
 use identity_log::primary::{Primary, Role};
 use identity_log::read::{self, LogState};
-use identity_log::session;
+use identity_log::session::{self, Setting};
 use identity_log::sole::{MAX_TRUST_TIME, Sole};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -30,6 +30,10 @@ const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 /// How long reading the log may take. After that the cache is not trusted any more, but a database that answers late
 /// does not count as silent.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Settings for becoming the sole process, or ceasing to be it. Nobody looks at the log meanwhile, so it does not wait for a
+/// standby, nor for whoever has `log_head` locked for long. What a failover loses of it is settled again.
+const SETTLING: [Setting<'static>; 2] = [("synchronous_commit", "local"), ("lock_timeout", "1s")];
 
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
@@ -98,18 +102,20 @@ impl Watch {
         }
     }
 
-    /// Becomes the sole process, or ceases to be it, as the last look says.
+    /// Becomes the sole process, or ceases to be it, as the last look says. A connection over which that takes too long is not
+    /// used again: meanwhile nobody looks at the log.
     async fn settle(&mut self) {
         let Some((connection, Some(state))) = &mut self.connected else { return };
         if state.role == Role::Standby {
             return;
         }
-        if let Err(error) = self.sole.settle(connection, state.sole).await {
-            tracing::warn!(
+        match tokio::time::timeout(LOOK_TIMEOUT, self.sole.settle(connection, state.sole)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "cannot settle which process answers without asking the database"
-            );
-            self.connected = None;
+                "cannot settle which process answers without asking the database, trying again"
+            ),
+            Err(_elapsed) => self.connected = None,
         }
     }
 
@@ -181,6 +187,7 @@ impl Watch {
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         session::set(&mut connection, &session::READING).await?;
+        session::set(&mut connection, &SETTLING).await?;
         Ok(connection)
     }
 
