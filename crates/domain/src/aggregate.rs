@@ -1,6 +1,7 @@
 //! The six aggregates as one enum, for code that handles all of them: the log, and tools that read it.
 
 use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api_key::{self, ApiKey, ApiKeyError};
@@ -87,7 +88,8 @@ pub enum Rejection {
 }
 
 /// The state of any aggregate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Of an identity.
     Identity(Identity),

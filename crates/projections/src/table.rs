@@ -28,6 +28,9 @@ pub trait Table: ReadModel {
     /// The version of the fold in this software.
     fn version(&self) -> i32;
 
+    /// Whether requests cannot be answered without it.
+    fn is_needed(&self) -> bool;
+
     /// The events that it folds.
     fn selection(&self) -> Selection;
 
@@ -95,7 +98,7 @@ impl<P: Projection> RowCheck for FoldingCheck<P> {
         if let Some(aggregate) = folder.last() {
             check.add::<P>(&aggregate)?;
         }
-        Ok(check.finish())
+        Ok(check.finish::<P>())
     }
 }
 
@@ -119,6 +122,10 @@ impl dyn Table + '_ {
 impl<P: Projection> Table for Live<P> {
     fn version(&self) -> i32 {
         P::VERSION
+    }
+
+    fn is_needed(&self) -> bool {
+        P::IS_NEEDED
     }
 
     fn selection(&self) -> Selection {

@@ -1,5 +1,5 @@
 //! Work that must be done before the service answers: read models that are missing or of an older version are rebuilt
-//! from the log.
+//! from the log. Those without which it can answer are rebuilt afterwards.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,10 +20,12 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is missing, or of an older version than this software's, or of no known one.
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Those that requests need come
+/// before the others.
 pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
-    let tables = tables();
+    let mut tables = tables();
+    tables.sort_by_key(|table| !table.is_needed());
     let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
     registry::register(&mut connection, &known).await?;
     let entries = registry::list(&mut *connection).await?;
@@ -43,9 +45,10 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
     Preparation { read_model: table.name(), phase, done, total }
 }
 
-/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds and the end; it has the
-/// first announcement already. If another process rebuilds a read model, this waits. A rebuild that fails is tried
-/// again, since no request can be answered without it; if Postgres had too few connections, with half as many workers.
+/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds that requests wait for, and their end; it has
+/// the first announcement already. Read models without which requests can be answered are rebuilt last, while requests are answered. If another
+/// process rebuilds a read model, this waits. A rebuild that fails is tried again; if Postgres had too few connections, with half as many
+/// workers.
 pub(crate) async fn run(
     pool: PgPool,
     primary: Primary,
@@ -53,48 +56,74 @@ pub(crate) async fn run(
     told: watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    while told.borrow().is_some() && !*stop.borrow() {
-        let attempt = attempt(&pool, &mut workers, &told, stop.clone());
-        let is_done = match primary.unless_silent(attempt).await {
-            Ok(is_done) => is_done,
-            Err(silent) => {
-                tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
-                false
-            }
-        };
-        if !is_done {
-            rest(&mut stop).await;
-        }
-    }
     if told.borrow().is_none() {
         tracing::info!("ready");
     }
+    while !*stop.borrow() {
+        let attempt = attempt(&pool, &mut workers, &told, stop.clone());
+        match primary.unless_silent(attempt).await {
+            Ok(Attempt::NothingToDo) => return,
+            Ok(Attempt::Rebuilt) => {}
+            Ok(Attempt::Failed) => rest(&mut stop).await,
+            Err(silent) => {
+                tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
+                rest(&mut stop).await;
+            }
+        }
+    }
 }
 
-/// Rebuilds one read model, or finds that none is outdated. Returns whether that succeeded.
+/// What an attempt came to.
+enum Attempt {
+    /// No read model is outdated.
+    NothingToDo,
+    /// One was rebuilt.
+    Rebuilt,
+    /// It is to be tried again.
+    Failed,
+}
+
+/// Rebuilds one read model, if one is outdated.
 async fn attempt(
     pool: &PgPool,
     workers: &mut usize,
     told: &watch::Sender<Option<Preparation>>,
     stop: watch::Receiver<bool>,
-) -> bool {
+) -> Attempt {
     let table = match outdated(pool).await {
-        Ok(Some(table)) => table,
-        Ok(None) => {
-            told.send_replace(None);
-            return true;
-        }
+        Ok(table) => table,
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot look up the read models");
-            return false;
+            return Attempt::Failed;
         }
     };
-    let Err(error) = prepare(&connect_options(pool), &table, *workers, told, stop).await else { return true };
+    if !table.as_ref().is_some_and(|table| table.is_needed()) && told.send_replace(None).is_some() {
+        tracing::info!("ready");
+    }
+    let Some(table) = table else { return Attempt::NothingToDo };
+    // Requests are answered meanwhile.
+    let workers_now = if table.is_needed() { *workers } else { 1 };
+    let Err(error) = prepare(&connect_options(pool), &table, workers_now, told, stop).await else {
+        return Attempt::Rebuilt;
+    };
     if is_short_of_connections(&error) {
         *workers = (*workers / 2).max(1);
     }
     say_failed(table.as_ref(), &error, told);
-    false
+    Attempt::Failed
+}
+
+/// Announces what requests wait for.
+fn announce(
+    table: &dyn Table,
+    told: &watch::Sender<Option<Preparation>>,
+    phase: String,
+    done: u64,
+    total: u64,
+) {
+    if table.is_needed() {
+        told.send_replace(Some(preparation(table, phase, done, total)));
+    }
 }
 
 /// Whether Postgres refused a connection because there were too many.
@@ -127,7 +156,7 @@ fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<P
             "failed, about to be tried again".to_owned()
         }
     };
-    told.send_replace(Some(preparation(table, phase, 0, 0)));
+    announce(table, told, phase, 0, 0);
 }
 
 async fn prepare(
@@ -200,7 +229,7 @@ async fn pass_on(
                     std::future::pending::<()>().await;
                 }
                 let Progress { phase, done, total } = *seen.borrow_and_update();
-                told.send_replace(Some(preparation(table, phase.as_str().to_owned(), done, total)));
+                announce(table, told, phase.as_str().to_owned(), done, total);
             }
             _ = reports.tick() => {
                 let Progress { phase, done, total } = *seen.borrow();

@@ -236,7 +236,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
+    pub(super) fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
         Ok(Self {
             position: row.try_get(0)?,
             organization_id,
