@@ -27,6 +27,8 @@ pub trait Projection: Send + Sync + 'static {
     const IS_NEEDED: bool = true;
     /// The event types that change a row. A rebuild reads no others. `None` stands for all.
     const EVENT_TYPES: Option<&'static [&'static str]> = None;
+    /// How many events an aggregate has at least if it has a row. A rebuild does not read those with fewer.
+    const MIN_EVENTS: i64 = 1;
     /// The row, or all rows, of one aggregate.
     type Row: Clone + PartialEq + Send + Sync + 'static;
 

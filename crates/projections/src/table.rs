@@ -129,7 +129,7 @@ impl<P: Projection> Table for Live<P> {
     }
 
     fn selection(&self) -> Selection {
-        Selection { kind: P::KIND, event_types: P::EVENT_TYPES }
+        Selection { kind: P::KIND, event_types: P::EVENT_TYPES, min_events: P::MIN_EVENTS }
     }
 
     fn shape(&self) -> Shape {

@@ -20,12 +20,11 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Those that requests need come
-/// before the others.
-pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Of those that requests need,
+/// or of the others.
+pub(crate) async fn outdated(pool: &PgPool, needed: bool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
-    let mut tables = tables();
-    tables.sort_by_key(|table| !table.is_needed());
+    let tables = tables();
     let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
     registry::register(&mut connection, &known).await?;
     let entries = registry::list(&mut *connection).await?;
@@ -33,7 +32,8 @@ pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sq
         let entry = entries.iter().find(|entry| entry.is_there && entry.name == table.name());
         entry.map_or(0, |entry| entry.version)
     };
-    Ok(tables.into_iter().find(|table| version(table.as_ref()) < table.version()))
+    let mut of_these = tables.into_iter().filter(|table| table.is_needed() == needed);
+    Ok(of_these.find(|table| version(table.as_ref()) < table.version()))
 }
 
 /// The announcement of a rebuild that has not begun.
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         let attempt = attempt(&pool, &mut workers, &told, stop.clone());
         match primary.unless_silent(attempt).await {
             Ok(Attempt::NothingToDo) => return,
-            Ok(Attempt::Rebuilt) => {}
+            Ok(Attempt::Succeeded) => {}
             Ok(Attempt::Failed) => rest(&mut stop).await,
             Err(silent) => {
                 tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
@@ -77,8 +77,8 @@ pub(crate) async fn run(
 enum Attempt {
     /// No read model is outdated.
     NothingToDo,
-    /// One was rebuilt.
-    Rebuilt,
+    /// A read model was rebuilt, or the service has become ready.
+    Succeeded,
     /// It is to be tried again.
     Failed,
 }
@@ -90,21 +90,24 @@ async fn attempt(
     told: &watch::Sender<Option<Preparation>>,
     stop: watch::Receiver<bool>,
 ) -> Attempt {
-    let table = match outdated(pool).await {
-        Ok(table) => table,
+    let is_ready = told.borrow().is_none();
+    let table = match outdated(pool, !is_ready).await {
+        Ok(Some(table)) => table,
+        Ok(None) if is_ready => return Attempt::NothingToDo,
+        Ok(None) => {
+            told.send_replace(None);
+            tracing::info!("ready");
+            return Attempt::Succeeded;
+        }
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot look up the read models");
             return Attempt::Failed;
         }
     };
-    if !table.as_ref().is_some_and(|table| table.is_needed()) && told.send_replace(None).is_some() {
-        tracing::info!("ready");
-    }
-    let Some(table) = table else { return Attempt::NothingToDo };
-    // Requests are answered meanwhile.
-    let workers_now = if table.is_needed() { *workers } else { 1 };
+    // Once the service is ready, requests are answered meanwhile.
+    let workers_now = if is_ready { 1 } else { *workers };
     let Err(error) = prepare(&connect_options(pool), &table, workers_now, told, stop).await else {
-        return Attempt::Rebuilt;
+        return Attempt::Succeeded;
     };
     if is_short_of_connections(&error) {
         *workers = (*workers / 2).max(1);

@@ -283,9 +283,8 @@ impl Signing {
 
 /// The channel of [`Readiness`]. Requests are not answered while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
-    let outdated = preparation::outdated(pool).await.context("cannot look up the read models")?;
-    let needed = outdated.as_deref().filter(|table| table.is_needed());
-    Ok(watch::channel(needed.map(preparation::announced)))
+    let outdated = preparation::outdated(pool, true).await.context("cannot look up the read models")?;
+    Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
 }
 
 fn open_log(pool: &PgPool, settings: &ServiceSettings, signer: &Signer, cache: &Cache) -> (Log, Committer) {

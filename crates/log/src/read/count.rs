@@ -31,10 +31,43 @@ pub async fn count_events(
     if of_all != upto {
         return Err(ReadError::Missing { position: first_missing(connection).await? });
     }
-    match unknown {
-        Some(position) => Err(ReadError::UnknownAggregate { position }),
-        None => Ok(u64::try_from(selected).unwrap_or_default()),
+    if let Some(position) = unknown {
+        return Err(ReadError::UnknownAggregate { position });
     }
+    let selected = if selection.min_events > 1 {
+        of_long_aggregates(connection, selection, upto).await?
+    } else {
+        selected
+    };
+    Ok(u64::try_from(selected).unwrap_or_default())
+}
+
+/// How many of the selected events belong to aggregates with at least `min_events` events.
+async fn of_long_aggregates(
+    connection: &mut PgConnection,
+    selection: Selection,
+    upto: i64,
+) -> Result<i64, ReadError> {
+    let count = sqlx::query_scalar(
+        "select count(*)
+         from (select aggregate_id as long_id
+               from events
+               where aggregate_type = $1 and sequence = $2 and position <= $3
+               offset 0) as long
+         cross join lateral (
+             select from events
+             where aggregate_type = $1 and aggregate_id = long_id and position <= $3
+               and ($4::text[] is null or event_type = any ($4))
+             offset 0
+         ) as life",
+    )
+    .bind(selection.kind.as_str())
+    .bind(selection.min_events)
+    .bind(upto)
+    .bind(selection.event_types)
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
 }
 
 /// The first position without an event.

@@ -23,12 +23,14 @@ pub struct Selection {
     pub kind: Kind,
     /// Of those, the ones with these event types; all if `None`.
     pub event_types: Option<&'static [&'static str]>,
+    /// Of those, the ones of aggregates with at least so many events.
+    pub min_events: i64,
 }
 
 impl Selection {
     /// All events of an aggregate type.
     pub const fn all(kind: Kind) -> Self {
-        Self { kind, event_types: None }
+        Self { kind, event_types: None, min_events: 1 }
     }
 
     /// Whether an event is selected.
@@ -148,16 +150,12 @@ impl<'a> Scan<'a> {
         upto: i64,
         condition: &str,
     ) -> Result<Self, ReadError> {
-        let statement = format!(
-            "copy (
-                 select position, organization_id, organization_sequence, aggregate_id, sequence,
-                        event_type, event_version, recorded_at, payload
-                 from events
-                 where {} and position <= {upto} and {condition}
-                 order by aggregate_id, sequence
-             ) to stdout (format binary)",
-            selection.condition(),
-        );
+        let events = if selection.min_events > 1 {
+            events_of_long_aggregates(selection, upto, condition)
+        } else {
+            events_of_all_aggregates(selection, upto, condition)
+        };
+        let statement = format!("copy ({events}) to stdout (format binary)");
         let rows = connection.copy_out_raw(&statement).await?;
         Ok(Self { kind: selection.kind, rows, reader: CopyReader::default() })
     }
@@ -174,6 +172,42 @@ impl<'a> Scan<'a> {
             }
         }
     }
+}
+
+const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_id, sequence,
+                       event_type, event_version, recorded_at, payload";
+
+fn events_of_all_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
+    format!(
+        "select {COLUMNS}
+         from events
+         where {} and position <= {upto} and {condition}
+         order by aggregate_id, sequence",
+        selection.condition()
+    )
+}
+
+/// Looks up the long aggregates first, by their event with the sequence `min_events`. No sort follows, which could be larger than memory: the
+/// loop over the aggregates keeps the order, and whoever folds the events checks it.
+fn events_of_long_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
+    let Selection { kind, min_events, .. } = selection;
+    let kind = literal(kind.as_str());
+    format!(
+        "select life.*
+         from (select aggregate_id as long_id
+               from events
+               where aggregate_type = {kind} and sequence = {min_events} and position <= {upto} and {condition}
+               order by aggregate_id
+               offset 0) as long
+         cross join lateral (
+             select {COLUMNS}
+             from events
+             where {} and aggregate_id = long_id and position <= {upto}
+             order by sequence
+             offset 0
+         ) as life",
+        selection.condition()
+    )
 }
 
 fn recorded(kind: Kind, mut row: CopyRow<'_>) -> Result<Recorded, ReadError> {

@@ -4,7 +4,7 @@ use identity_domain::Kind;
 use identity_log::{DecisionState, ReadModelFailure, Recorded};
 use serde::de::Error as _;
 
-use super::{BYTES_PER_EVENT, RowsOfAggregate, StateRow, is_due};
+use super::model::{BYTES_PER_EVENT, RowsOfAggregate, StateRow, is_due};
 
 /// An aggregate as folded up to an event, and its states that are to be stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::RowsOfAggregate;
+use super::model::RowsOfAggregate;
 use crate::document::IdentityDocument;
 use crate::identities::{Identities, Row};
 use crate::projection::Projection as _;

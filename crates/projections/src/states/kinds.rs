@@ -3,7 +3,8 @@
 use identity_domain::Kind;
 use identity_log::DecisionState;
 
-use super::{IdentityRows, States};
+use super::identity_rows::IdentityRows;
+use super::model::States;
 use crate::columns::Index;
 use crate::identities::Identities;
 use crate::projection::Projection as _;

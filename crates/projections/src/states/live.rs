@@ -9,7 +9,8 @@ use identity_log::{Fold, Metadata, ReadModelError, ReadModelFailure, Recorded, W
 use sqlx::PgConnection;
 
 use super::folded::FoldedStates;
-use super::{EVENTS_BETWEEN_STATES, StateRow, States, is_due, stored};
+use super::model::{EVENTS_BETWEEN_STATES, StateRow, States, is_due};
+use super::stored;
 use crate::columns;
 
 /// The live fold. A batch in which no aggregate reaches an event after which a state may be stored costs nothing. Otherwise the aggregate is

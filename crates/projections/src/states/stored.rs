@@ -5,8 +5,11 @@ use std::error::Error;
 use identity_log::{ReadModelFailure, StoredState};
 use sqlx::{FromRow, PgConnection};
 
-use super::{EVENTS_BETWEEN_STATES, IdentityRows, IdentityStates, RowsOfAggregate as _, StateRow, States};
+use super::identity_rows::IdentityRows;
+use super::kinds::IdentityStates;
+use super::model::{EVENTS_BETWEEN_STATES, RowsOfAggregate as _, StateRow, States};
 use crate::columns::{TableRow as _, names};
+use crate::registry;
 
 /// Whether there is a table, where the search path says. There is none after a part of a backup was restored.
 pub(super) async fn is_there<K: States>(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -124,7 +127,7 @@ pub async fn last_identity_rows(
         Upto::OrganizationSequence(sequence) => ("organization_sequence", sequence),
     };
     let table = <IdentityStates as States>::NAME;
-    if !crate::registry::is_there(&mut *connection, table).await? {
+    if !registry::is_there(&mut *connection, table).await? {
         return Ok(None);
     }
     let query = format!(

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::folded::FoldedStates;
+use super::model::{BYTES_PER_EVENT, is_due};
 use super::*;
 use crate::projection::Projection as _;
 

@@ -51,10 +51,15 @@ fn identity() -> DecisionState {
 // Stored states of this form are in databases. If this test fails since the form or a fold changed, raise `DecisionState::VERSION`.
 #[test]
 fn the_form_of_a_stored_state_is_that_of_its_version() {
+    let modes = json!({ "filter_mode": "blacklist", "inbound_filter_mode": "blacklist", "outbound_filter_mode": "blacklist" });
     let expected = json!({
         "state": { "identity": { "live": {
             "id": ID, "handle": "front-desk", "email_address": "harbor-desk@agents.localhost", "display_name": "Desk",
             "description": null, "status": "active", "imessage_enabled": false, "contact_sharing_enabled": true,
+            "filters": { "imessage": "blacklist", "mail": modes, "phone": modes },
+            "signature": { "signature_html": null, "signature_text": null, "signature_enabled": false },
+            "visibility": { "explicit": [ID] }, "phone": null, "tunnel_metadata": "{}", "secrets": [ID],
+            "signing_key_sha256": null,
         } } },
         "recent": { "renames": [2_000_000], "numbers": [] },
     });
