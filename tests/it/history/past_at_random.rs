@@ -102,6 +102,9 @@ impl Act {
     }
 }
 
+/// Bodies of identities, by id and handle in one text, and by version.
+type Versions = BTreeMap<(String, String), Vec<u8>>;
+
 /// Everything that an admin was answered at one moment.
 struct Answered {
     moment: String,
@@ -118,7 +121,7 @@ fn moment(world: &World) -> String {
     identity_log::recorded::timestamp(moment)
 }
 
-fn look(world: &World, admin: &Caller, versions: &mut BTreeMap<(String, String), Vec<u8>>) -> Answered {
+fn look(world: &World, admin: &Caller, versions: &mut Versions) -> Answered {
     let single = HANDLES.map(|handle| {
         let answer = admin.try_identity(handle);
         if answer.status == 200 {
@@ -148,7 +151,7 @@ fn ask_again(admin: &Caller, answered: &Answered) {
 
 /// Compares versions of identities by their sequence. An identity is found by its handle until another one takes the
 /// handle.
-fn ask_for_versions(admin: &Caller, versions: &BTreeMap<(String, String), Vec<u8>>) {
+fn ask_for_versions(admin: &Caller, versions: &Versions) {
     for ((who, version), body) in versions {
         let (id, handle) = who.split_once(' ').unwrap();
         let answer = admin.get(&format!("/identities/{handle}?as_of=sequence:{version}"));
@@ -163,7 +166,7 @@ fn ask_for_versions(admin: &Caller, versions: &BTreeMap<(String, String), Vec<u8
 }
 
 /// Carries out the acts, and looks after each.
-fn live(world: &World, admin: &Caller, acts: &[Act]) -> (Vec<Answered>, BTreeMap<(String, String), Vec<u8>>) {
+fn live(world: &World, admin: &Caller, acts: &[Act]) -> (Vec<Answered>, Versions) {
     let (mut ids, mut versions) = (BTreeMap::new(), BTreeMap::new());
     for handle in HANDLES {
         let answer = admin.try_identity(handle);

@@ -46,7 +46,7 @@ pub(super) async fn last_sequences<K: States>(
 
 /// What decisions need of a stored state.
 #[derive(FromRow)]
-struct Decision {
+struct ForDecisions {
     aggregate_id: String,
     organization_id: String,
     sequence: i64,
@@ -73,12 +73,12 @@ pub(super) async fn last_of_each<K: States>(
          ) as last",
         K::NAME
     );
-    let rows: Vec<Decision> =
+    let rows: Vec<ForDecisions> =
         sqlx::query_as(&query).bind(ids).bind(i64::from(K::VERSION)).fetch_all(connection).await?;
     Ok(rows.into_iter().filter_map(|row| row.read(K::NAME)).collect())
 }
 
-impl Decision {
+impl ForDecisions {
     fn read(self, table: &str) -> Option<StoredState> {
         let Self { aggregate_id, organization_id, sequence, decision } = self;
         let state = readable(table, &aggregate_id, sequence, serde_json::from_str(&decision))?;

@@ -84,7 +84,7 @@ fn key<P: Projection>(row: &mut CopyRow<'_>) -> Result<Key, CopyError> {
 fn id_of<P: Projection>(key: &[Vec<u8>]) -> String {
     let columns = key.iter().zip(P::COLUMNS).map(|(value, column)| {
         let number = value.as_slice().try_into().ok().filter(|_| column.is_whole_number());
-        number.map(|number| i64::from_be_bytes(number).to_string()).unwrap_or_else(|| text_of(value))
+        number.map_or_else(|| text_of(value), |number| i64::from_be_bytes(number).to_string())
     });
     columns.collect::<Vec<_>>().join("/")
 }
