@@ -19,9 +19,6 @@ READERS = 2
 PAUSE_BETWEEN_REQUESTS = 0.02
 PAUSE_BEFORE_RETRY = 0.1
 
-# For so long another process may answer from its cache: docs/operations.md, "Several processes".
-CACHE_SECONDS = 1.0
-
 # What may be answered while something is broken: by the service, by the balancer, by nobody.
 UNAVAILABLE = (0, 502, 503, 504)
 
@@ -108,7 +105,7 @@ class Load:
 
     def read_one(self, client, handle):
         began = time.monotonic()
-        expected = self.record.expected(handle, began - CACHE_SECONDS)
+        expected = self.record.expected(handle, began)
         status, text = client.send("GET", f"/api/v1/identities/{quote(handle)}")
         self.record.request(began, "GET", status, True, 1, text if status != 200 else b"")
         if status == 200:

@@ -25,6 +25,8 @@ pub(crate) struct Scale {
     pub(crate) growth: [usize; 3],
     /// How many events the identities have that are read at an earlier moment.
     pub(crate) long: [usize; 2],
+    /// How many keys are revoked in one process and used in another, with four other changes each.
+    pub(crate) revoked: usize,
     /// How many webhooks wait beside creates.
     pub(crate) queued: usize,
     /// How many events are sent to a log endpoint.
@@ -44,6 +46,7 @@ impl Scale {
         replayed: 8_000,
         growth: [10_000, 1_000_000, 5_000_000],
         long: [1_000, 1_000_000],
+        revoked: 2_000,
         queued: 1_000_000,
         sent: 10_000,
     };
@@ -60,6 +63,7 @@ impl Scale {
         replayed: 500,
         growth: [500, 2_000, 5_000],
         long: [600, 6_000],
+        revoked: 20,
         queued: 10_000,
         sent: 500,
     };

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use cqrs_es::persist::{GenericQuery, QueryReplay};
 use cqrs_es::{AggregateError, EventEnvelope, View};
 use identity_domain::identity::{Command, Identity, IdentityError, Update};
-use identity_domain::{Aggregate, Event, Facts};
+use identity_domain::{Event, Facts};
 use identity_log::{Metadata, Recorded, ids};
 use identity_projections::document::IdentityDocument;
 use postgres_es::{
@@ -26,8 +26,7 @@ use uuid::Uuid;
 
 use crate::seed;
 
-type Stock = Aggregate<Identity>;
-type Views = PostgresViewRepository<Document, Stock>;
+type Views = PostgresViewRepository<Document, Identity>;
 
 /// The tables of postgres-es, as in its own script, and the one view.
 const TABLES: &str = "
@@ -59,8 +58,8 @@ pub(crate) async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
 #[serde(transparent)]
 struct Document(Option<Box<IdentityDocument>>);
 
-impl View<Stock> for Document {
-    fn update(&mut self, event: &EventEnvelope<Stock>) {
+impl View<Identity> for Document {
+    fn update(&mut self, event: &EventEnvelope<Identity>) {
         let recorded = Recorded {
             position: 0,
             organization_id: "org_stock".to_owned(),
@@ -82,15 +81,17 @@ fn now() -> OffsetDateTime {
 
 #[derive(Clone)]
 struct Service {
-    cqrs: Arc<PostgresCqrs<Stock>>,
-    views: Arc<GenericQuery<Views, Document, Stock>>,
+    cqrs: Arc<PostgresCqrs<Identity>>,
+    views: Arc<GenericQuery<Views, Document, Identity>>,
 }
 
 /// Serves until the process is killed.
 pub(crate) async fn serve(database_url: &str) -> anyhow::Result<()> {
     let pool = default_postgress_pool(database_url).await;
     let views = Arc::new(Views::new("identity_view", pool.clone()));
-    let cqrs = postgres_cqrs(pool, vec![Box::new(GenericQuery::new(Arc::clone(&views)))], ());
+    // The stock stack cannot look facts up: every identity that a command names counts as live.
+    let facts = Facts { identity_is_live: true, ..Facts::default() };
+    let cqrs = postgres_cqrs(pool, vec![Box::new(GenericQuery::new(Arc::clone(&views)))], facts);
     let service = Service { cqrs: Arc::new(cqrs), views: Arc::new(GenericQuery::new(views)) };
     let router = Router::new()
         .route("/api/v1/identities", post(create_identity))
@@ -149,14 +150,12 @@ async fn grant_access(
     }
 }
 
-/// Facts in which every named identity is live: the stock stack cannot look that up.
 async fn execute(
     service: &Service,
     handle: &str,
     command: Command,
 ) -> Result<(), AggregateError<IdentityError>> {
-    let facts = Facts { identity_is_live: true, ..Facts::default() };
-    service.cqrs.execute(handle, (command, facts)).await
+    service.cqrs.execute(handle, command).await
 }
 
 async fn answer(

@@ -11,8 +11,8 @@ mod list;
 mod mixed;
 mod neighbour;
 mod past;
+mod processes;
 mod rebuild;
-mod revocation;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -50,8 +50,8 @@ pub(crate) enum Workload {
     Mixed,
     /// Renames, grants, deletes.
     Changes,
-    /// How long a revoked key and a revoked grant still work on another process.
-    Revocation,
+    /// Two processes over one database: creates, gets, and whether one answers with less than the other has acknowledged.
+    Processes,
     /// Rebuild of a read model from a long log.
     Rebuild,
     /// Export of history, its verification; backup and restore.
@@ -77,7 +77,7 @@ impl Workload {
             Self::List => list::run(arena, scale, results).await,
             Self::Mixed => mixed::run(arena, scale, results).await,
             Self::Changes => changes::run(arena, scale, results).await,
-            Self::Revocation => revocation::run(arena, scale, results).await,
+            Self::Processes => Box::pin(processes::run(arena, scale, results)).await,
             Self::Rebuild => Box::pin(rebuild::run(arena, scale, results)).await,
             Self::Export => Box::pin(export::run(arena, scale, results)).await,
             Self::Past => past::run(arena, scale, results).await,

@@ -221,11 +221,6 @@ pub enum ApiKeyError {
 }
 
 impl Decider for ApiKey {
-    const TYPE: &'static str = "api_key";
-    type Command = Command;
-    type Event = Event;
-    type Error = ApiKeyError;
-
     fn needs(command: &Command) -> Needs {
         let identity = match command {
             Command::Issue(issue) => match issue.scope {
@@ -235,6 +230,10 @@ impl Decider for ApiKey {
             Command::Rotate(_) | Command::Revoke => None,
         };
         Needs { identity, ..Needs::default() }
+    }
+
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Issue(_))
     }
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Vec<Event>, ApiKeyError> {

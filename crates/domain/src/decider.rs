@@ -5,27 +5,38 @@
 use std::fmt;
 
 use cqrs_es::event_sink::EventSink;
-use cqrs_es::{Aggregate as CqrsAggregate, DomainEvent};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Needs};
 
-/// An aggregate as two pure functions.
+/// An aggregate of cqrs-es whose handling of commands and whose application of events are two pure functions. Its services are the
+/// facts that a decision needs.
+///
+/// The log calls the functions, and not [`handle`](cqrs_es::Aggregate::handle), which calls them for whoever uses cqrs-es: a
+/// command is decided without copying the aggregate, and its events are applied once they have their place in the log.
 pub trait Decider:
-    Default + Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync
+    cqrs_es::Aggregate<
+        Command: Clone + fmt::Debug + Send + Sync,
+        Error: PartialEq + Send + Sync + 'static,
+        Services = Facts,
+    > + Clone
+    + PartialEq
+    + fmt::Debug
+    + 'static
 {
-    /// The wire name of the aggregate. The names of its events begin with it.
-    const TYPE: &'static str;
-    /// Its commands, named in the imperative.
-    type Command: Clone + fmt::Debug + Send;
-    /// Its events, named in the past tense.
-    type Event: DomainEvent;
-    /// Its refusals. The text of each is one sentence of the domain.
-    type Error: std::error::Error + PartialEq + Send + Sync + 'static;
-
     /// What has to be looked up before the command can be decided.
-    fn needs(command: &Self::Command) -> Needs;
+    fn needs(_command: &Self::Command) -> Needs {
+        Needs::default()
+    }
+
+    /// Whether the command creates the aggregate under a newly generated id, so that no other aggregate has this id.
+    fn begins(_command: &Self::Command) -> bool {
+        false
+    }
+
+    /// Whether the event ends the aggregate, which then refuses every command.
+    fn ends_with(_event: &Self::Event) -> bool {
+        false
+    }
 
     /// Decides a command by all rules. Returns `Ok(vec![])` if it changes nothing.
     fn decide(&self, command: &Self::Command, facts: &Facts) -> Result<Vec<Self::Event>, Self::Error>;
@@ -34,36 +45,20 @@ pub trait Decider:
     fn evolve(&mut self, event: &Self::Event);
 }
 
-/// A [`Decider`] as an aggregate of cqrs-es, so that its stores can load and commit our aggregates.
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(bound = "", transparent)]
-pub struct Aggregate<D: Decider>(pub D);
-
-impl<D: Decider> CqrsAggregate for Aggregate<D> {
-    const TYPE: &'static str = D::TYPE;
-    type Command = (D::Command, Facts);
-    type Event = D::Event;
-    type Error = D::Error;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        (command, facts): Self::Command,
-        (): &Self::Services,
-        sink: &EventSink<Self>,
-    ) -> Result<(), Self::Error> {
-        // The sink applies events to the aggregate, and some stores of cqrs-es 0.5 apply them again at commit. So the
-        // sink gets a copy.
-        let mut scratch = self.clone();
-        for event in self.0.decide(&command, &facts)? {
-            sink.write(event, &mut scratch).await;
-        }
-        Ok(())
+/// Handles a command as cqrs-es wants it: the events go into the sink.
+///
+/// The sink applies events to the aggregate, and some stores of cqrs-es 0.5 apply them again at commit. So the sink gets a copy.
+pub(crate) async fn handle<D: Decider>(
+    aggregate: &D,
+    command: &D::Command,
+    facts: &Facts,
+    sink: &EventSink<D>,
+) -> Result<(), D::Error> {
+    let mut scratch = aggregate.clone();
+    for event in aggregate.decide(command, facts)? {
+        sink.write(event, &mut scratch).await;
     }
-
-    fn apply(&mut self, event: Self::Event) {
-        self.0.evolve(&event);
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -96,13 +96,16 @@ pub struct LivePhone {
 }
 
 impl Decider for Identity {
-    const TYPE: &'static str = "identity";
-    type Command = Command;
-    type Event = Event;
-    type Error = IdentityError;
-
     fn needs(command: &Command) -> Needs {
         command.needs()
+    }
+
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Create(_))
+    }
+
+    fn ends_with(event: &Event) -> bool {
+        matches!(event, Event::Deleted { .. })
     }
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Vec<Event>, IdentityError> {

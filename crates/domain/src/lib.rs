@@ -4,10 +4,10 @@
 //! decision needs comes as [`Facts`], which the log looks up.
 //!
 //! # Code map
-//! - [`decider`]: the form of every aggregate, `decide` and `evolve`, and its adapter to cqrs-es.
+//! - [`decider`]: the form of every aggregate, an aggregate of cqrs-es with two pure functions, `decide` and `evolve`.
 //! - [`identity`], [`api_key`], [`organization`], [`vault`], [`vault_secret`], [`webhook_subscription`]: one aggregate each, with
 //!   its commands, events, errors.
-//! - [`aggregate`]: the six as one enum, for code that handles all of them.
+//! - [`aggregate`]: the table of the aggregates, and all as one enum.
 //! - [`upcasting`]: events of older versions, made to the present ones.
 //! - [`facts`]: the data that a decision needs beyond its own aggregate.
 //! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
@@ -46,7 +46,7 @@ pub mod vault_secret;
 pub mod webhook_subscription;
 
 pub use aggregate::{Command, Event, Kind, Rejection, State};
-pub use decider::{Aggregate, Decider};
+pub use decider::Decider;
 pub use facts::{
     Facts, Namespace, Needs, NumberWish, Offer, SecretSelection, SubscriptionLimit, SubscriptionNeed,
 };

@@ -4,7 +4,7 @@ use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
 use crate::decider::Decider;
-use crate::facts::{Facts, Needs};
+use crate::facts::Facts;
 use crate::upcasting::present_version;
 
 /// The state of an organization, as far as decisions need it.
@@ -68,13 +68,8 @@ pub enum OrganizationError {
 }
 
 impl Decider for Organization {
-    const TYPE: &'static str = "organization";
-    type Command = Command;
-    type Event = Event;
-    type Error = OrganizationError;
-
-    fn needs(_command: &Command) -> Needs {
-        Needs::default()
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Create { .. })
     }
 
     fn decide(&self, command: &Command, _facts: &Facts) -> Result<Vec<Event>, OrganizationError> {

@@ -3,7 +3,7 @@
 //! Every reader that decodes events calls [`upcast`]: live writes, scans, history, rebuilds, replays of exports, and the second reader.
 //! Exports and answers keep the stored shape, since that is what was hashed and signed.
 //!
-//! A new shape of an event gets an [`Upcaster`] in [`UPCASTERS`] and an example in `events/`. The old example stays.
+//! A new shape of an event gets an upcaster in `UPCASTERS` and an example in `events/`. The old example stays.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ const FIRST_VERSION: &str = "1";
 
 /// Makes an event of one version to the next version.
 #[derive(Debug)]
-pub struct Upcaster {
+struct Upcaster {
     event_type: &'static str,
     from: &'static str,
     to: &'static str,
@@ -21,7 +21,7 @@ pub struct Upcaster {
 }
 
 /// All upcasters. Those of one event are in the order of its versions.
-pub static UPCASTERS: [Upcaster; 1] = [Upcaster {
+static UPCASTERS: [Upcaster; 1] = [Upcaster {
     event_type: "identity.filter_mode_changed",
     from: "1",
     to: "2",

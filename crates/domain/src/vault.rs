@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::decider::Decider;
-use crate::facts::{Facts, Needs};
+use crate::facts::Facts;
 use crate::upcasting::present_version;
 
 /// The state of a vault, as far as decisions need it.
@@ -137,15 +137,6 @@ pub enum VaultError {
 }
 
 impl Decider for Vault {
-    const TYPE: &'static str = "vault";
-    type Command = Command;
-    type Event = Event;
-    type Error = VaultError;
-
-    fn needs(_command: &Command) -> Needs {
-        Needs::default()
-    }
-
     fn decide(&self, command: &Command, _facts: &Facts) -> Result<Vec<Event>, VaultError> {
         match (self, command) {
             (Self::NotYet, Command::Initialize { keys }) => {

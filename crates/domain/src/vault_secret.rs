@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::decider::Decider;
-use crate::facts::{Facts, Needs};
+use crate::facts::Facts;
 use crate::upcasting::present_version;
 
 /// The state of a vault secret, as far as decisions need it.
@@ -153,13 +153,8 @@ pub enum VaultSecretError {
 }
 
 impl Decider for VaultSecret {
-    const TYPE: &'static str = "vault_secret";
-    type Command = Command;
-    type Event = Event;
-    type Error = VaultSecretError;
-
-    fn needs(_command: &Command) -> Needs {
-        Needs::default()
+    fn ends_with(event: &Event) -> bool {
+        matches!(event, Event::Deleted {})
     }
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Vec<Event>, VaultSecretError> {

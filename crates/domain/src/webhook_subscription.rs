@@ -223,11 +223,6 @@ pub enum WebhookSubscriptionError {
 }
 
 impl Decider for WebhookSubscription {
-    const TYPE: &'static str = "webhook_subscription";
-    type Command = Command;
-    type Event = Event;
-    type Error = WebhookSubscriptionError;
-
     fn needs(command: &Command) -> Needs {
         let subscriptions = match command {
             Command::Create(new) => {
@@ -240,6 +235,14 @@ impl Decider for WebhookSubscription {
             Command::Disable { .. } | Command::Delete(_) => None,
         };
         Needs { subscriptions, ..Needs::default() }
+    }
+
+    fn begins(command: &Command) -> bool {
+        matches!(command, Command::Create(_))
+    }
+
+    fn ends_with(event: &Event) -> bool {
+        matches!(event, Event::Deleted { .. })
     }
 
     fn decide(&self, command: &Command, facts: &Facts) -> Result<Vec<Event>, WebhookSubscriptionError> {

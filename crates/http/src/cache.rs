@@ -1,7 +1,8 @@
 //! A cache of API keys and identities, so that most requests need no query.
 //!
 //! Every event invalidates the cache entries of its aggregate. Events of this process do so before any caller is told of
-//! the commit. Events of other processes do so when they arrive. While the log cannot be read, the cache answers nothing.
+//! the commit. If other processes may commit, the log is asked for new events before the cache answers; all requests that
+//! arrive while it is asked share the next question. While the log cannot be read, the cache answers nothing.
 //!
 //! # Invariants
 //! - An entry is stored only if nothing invalidated it since its query began. A `Ticket` is the number of invalidations
@@ -15,7 +16,7 @@ mod ticket;
 pub mod watch;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::identities::IdentityBody;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{Equivalent, Weighter};
+use tokio::sync::{Notify, watch as channel};
 use uuid::Uuid;
 
 use deletions::Deletions;
@@ -62,9 +64,23 @@ struct Inner {
     last_invalidation: AtomicU64,
     /// Until when the cache may be used, in microseconds since `start`; 0 means that it may not.
     trusted_until: AtomicU64,
+    /// Whether no other process commits, as long as the cache is trusted.
+    is_sole: AtomicBool,
+    /// Wakes the task that looks at the log.
+    questions: Notify,
+    /// The last look at the log.
+    looks: channel::Sender<Look>,
     /// The position up to which events have invalidated entries; 0 means none yet.
     seen: AtomicI64,
     start: Instant,
+}
+
+/// A look at the log.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    began: Instant,
+    /// Whether the cache has every event that was committed before it.
+    succeeded: bool,
 }
 
 /// A handle within its organization.
@@ -139,6 +155,7 @@ impl Invalidations {
 impl Cache {
     /// An empty cache. It answers nothing until its [`Watch`](watch::Watch) runs.
     pub fn new() -> Self {
+        let start = Instant::now();
         let average = ENTRY_OVERHEAD + 250;
         let identities = usize::try_from(MAX_IDENTITY_BYTES).unwrap_or(usize::MAX) / average;
         Self(Arc::new(Inner {
@@ -150,8 +167,11 @@ impl Cache {
             invalidations: Mutex::default(),
             last_invalidation: AtomicU64::new(0),
             trusted_until: AtomicU64::new(0),
+            is_sole: AtomicBool::new(false),
+            questions: Notify::new(),
+            looks: channel::Sender::new(Look { began: start, succeeded: false }),
             seen: AtomicI64::new(0),
-            start: Instant::now(),
+            start,
         }))
     }
 
@@ -160,9 +180,9 @@ impl Cache {
         Ticket(self.0.last_invalidation.load(Ordering::Acquire))
     }
 
-    /// The key with this id, if it is cached. Only valid keys are cached.
-    pub(crate) fn key(&self, id: Uuid) -> Option<Arc<KeyRow>> {
-        self.is_trusted().then(|| self.0.keys.get(&id)).flatten()
+    /// The key with this id as of `since` or later, if it is cached. Only valid keys are cached.
+    pub(crate) async fn key(&self, id: Uuid, since: Instant) -> Option<Arc<KeyRow>> {
+        if self.is_current(since).await { self.0.keys.get(&id) } else { None }
     }
 
     /// Stores a valid key.
@@ -171,9 +191,15 @@ impl Cache {
         self.keep(ticket, affects, || self.0.keys.insert(key.id, Arc::clone(key)));
     }
 
-    /// The identity with this name, as an admin sees it or, if `viewer` is this very identity, as it sees itself.
-    pub(crate) fn identity(&self, name: NameRef<'_>, viewer: Option<Uuid>) -> Option<Arc<IdentityBody>> {
-        if !self.is_trusted() {
+    /// The identity with this name as of `since` or later, as an admin sees it or, if `viewer` is this very identity, as it
+    /// sees itself.
+    pub(crate) async fn identity(
+        &self,
+        name: NameRef<'_>,
+        viewer: Option<Uuid>,
+        since: Instant,
+    ) -> Option<Arc<IdentityBody>> {
+        if !self.is_current(since).await {
             return None;
         }
         let id = self.0.names.get(&name)?;
@@ -221,6 +247,28 @@ impl Cache {
         if !invalidations.any_since(ticket, affects) {
             insert();
         }
+    }
+
+    /// Whether the cache has every event that was committed before `since`. If other processes may commit, that is known
+    /// after a look at the log.
+    async fn is_current(&self, since: Instant) -> bool {
+        if self.is_sole() {
+            return true;
+        }
+        if !self.is_trusted() {
+            return false;
+        }
+        let mut looks = self.0.looks.subscribe();
+        if looks.borrow_and_update().began < since {
+            self.0.questions.notify_one();
+        }
+        let looked = looks.wait_for(|look| look.began >= since).await;
+        looked.is_ok_and(|look| look.succeeded) && self.is_trusted()
+    }
+
+    /// Whether it answers without a question, since no other process commits.
+    pub fn is_sole(&self) -> bool {
+        self.0.is_sole.load(Ordering::Acquire) && self.is_trusted()
     }
 
     /// Whether the cache may be used now.

@@ -5,6 +5,7 @@ mod app;
 pub(crate) mod writes;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::extract::path::Path;
@@ -54,6 +55,8 @@ pub struct Caller {
     fate: Fate,
     /// Takes the shares of this request.
     admission: Admission,
+    /// When the request arrived. What was committed before counts for it.
+    arrived: Instant,
     /// The invalidation counter of the cache when the request began. Everything that the request reads is read later.
     began: Ticket,
 }
@@ -90,8 +93,9 @@ impl FromRequestParts<App> for Holder {
             admission.enter()?;
         }
         parts.extensions.insert(admission.clone());
-        let Context { request_id, fate, .. } = context;
-        Ok(Self(Caller { app: app.clone(), key, presented, request_id, idempotency, fate, admission, began }))
+        let Context { request_id, arrived, fate, .. } = context;
+        let app = app.clone();
+        Ok(Self(Caller { app, key, presented, request_id, idempotency, fate, admission, arrived, began }))
     }
 }
 
@@ -260,7 +264,7 @@ impl Caller {
     pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
-        self.app.identity(name, &self.viewer()).await?.ok_or_else(ApiError::identity_not_found)
+        self.app.identity(name, &self.viewer(), self.arrived).await?.ok_or_else(ApiError::identity_not_found)
     }
 
     /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).

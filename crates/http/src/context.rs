@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use axum::body::HttpBody as _;
 use axum::extract::Request;
@@ -22,6 +23,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub struct Context {
     /// The client's `X-Request-Id` if it is valid, else a new one.
     pub request_id: Arc<str>,
+    /// When it arrived. What was committed before counts for it.
+    pub(crate) arrived: Instant,
     /// The address of the client, if the server has put it among the extensions.
     pub(crate) client: Option<IpAddr>,
     /// What remains of the quotas that the request counts against, if there are any.
@@ -70,6 +73,7 @@ impl Context {
         let request_id = request_id(request.headers());
         Self {
             request_id,
+            arrived: Instant::now(),
             client,
             standing: Arc::default(),
             fate: Fate::default(),

@@ -13,6 +13,7 @@
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
 //! - [`primary`]: whether the database answers, and whether it is still the primary.
+//! - [`sole`]: which process may answer from its cache without asking for new events.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`session`]: the settings of our sessions on Postgres.
 //! - [`stock`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
@@ -37,6 +38,7 @@ mod read_model;
 pub mod session;
 mod settings;
 pub mod signing_keys;
+pub mod sole;
 pub mod stock;
 pub mod webhook_tokens;
 mod write;

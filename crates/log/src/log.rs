@@ -5,9 +5,11 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::append::{Append, Committed};
 use crate::error::{AppendError, BatchError};
+use crate::event::ids;
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
 use crate::write::committer::Committer;
@@ -16,6 +18,7 @@ use crate::write::queue::{Job, MAX_QUEUED_COMMANDS};
 /// Appends commands to the log. Cheap to clone; the [`Committer`] stops when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Log {
+    process: Uuid,
     queue: mpsc::Sender<Job>,
 }
 
@@ -27,7 +30,13 @@ impl Log {
         settings: Settings,
     ) -> (Self, Committer) {
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMANDS);
-        (Self { queue }, Committer::new(options, jobs, read_models, settings))
+        let process = ids::mint();
+        (Self { process, queue }, Committer::new(process, options, jobs, read_models, settings))
+    }
+
+    /// This log among those that write to the database, usually one of each process.
+    pub fn process(&self) -> Uuid {
+        self.process
     }
 
     /// Appends the events of a command. Returns after COMMIT. If it fails, nothing was written and nothing will be,

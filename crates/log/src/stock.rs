@@ -1,5 +1,6 @@
 //! The second reader of history: the repository of postgres-es reads the table `events`, which has all columns that it needs, and
-//! the aggregates of cqrs-es apply what was read. Our own reader shares nothing with it but the types of the events.
+//! the aggregates of cqrs-es apply what was read. Our own reader has in common with it the types of the events, their upcasters, and the
+//! rules by which an aggregate evolves. It has no query in common with it, and does not decode rows in the same way.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.
@@ -7,16 +8,11 @@
 use std::vec;
 
 use async_trait::async_trait;
+use cqrs_es::EventEnvelope;
 use cqrs_es::persist::{PersistedEventRepository as _, PersistenceError, SerializedEvent};
-use cqrs_es::{Aggregate as _, EventEnvelope};
-use identity_domain::api_key::ApiKey;
-use identity_domain::identity::Identity;
-use identity_domain::organization::Organization;
+use identity_domain::aggregate::Visitor;
 use identity_domain::upcasting::upcast;
-use identity_domain::vault::Vault;
-use identity_domain::vault_secret::VaultSecret;
-use identity_domain::webhook_subscription::WebhookSubscription;
-use identity_domain::{Aggregate, Decider, Event, Kind, State};
+use identity_domain::{Decider, Event, Kind, State};
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 
@@ -64,7 +60,7 @@ impl StockReader {
             upto,
             page: vec![].into_iter(),
             read: 0,
-            loading: loading(kind),
+            loading: kind.visit(Begin),
         }
     }
 
@@ -116,45 +112,39 @@ trait Loading: Send + Sync {
 }
 
 struct LoadingOf<D: Decider> {
-    aggregate: Aggregate<D>,
+    aggregate: D,
     event: fn(D::Event) -> Event,
     state: fn(D) -> State,
 }
 
 #[async_trait]
-impl<D: Decider + 'static> Loading for LoadingOf<D> {
+impl<D: Decider> Loading for LoadingOf<D> {
     async fn read(
         &self,
         repository: &PostgresEventRepository,
         aggregate_id: &str,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        repository.get_events::<Aggregate<D>>(aggregate_id).await
+        repository.get_events::<D>(aggregate_id).await
     }
 
     fn apply(&mut self, event: SerializedEvent) -> Result<Event, PersistenceError> {
-        let event = EventEnvelope::<Aggregate<D>>::try_from(upcast(event))?.payload;
+        let event = EventEnvelope::<D>::try_from(upcast(event))?.payload;
         self.aggregate.apply(event.clone());
         Ok((self.event)(event))
     }
 
     fn state(&self) -> State {
-        (self.state)(self.aggregate.0.clone())
+        (self.state)(self.aggregate.clone())
     }
 }
 
-fn loading(kind: Kind) -> Box<dyn Loading> {
-    match kind {
-        Kind::Identity => loading_of::<Identity>(Event::Identity, State::Identity),
-        Kind::ApiKey => loading_of::<ApiKey>(Event::ApiKey, State::ApiKey),
-        Kind::Organization => loading_of::<Organization>(Event::Organization, State::Organization),
-        Kind::Vault => loading_of::<Vault>(Event::Vault, State::Vault),
-        Kind::VaultSecret => loading_of::<VaultSecret>(Event::VaultSecret, State::VaultSecret),
-        Kind::WebhookSubscription => {
-            loading_of::<WebhookSubscription>(Event::WebhookSubscription, State::WebhookSubscription)
-        }
-    }
-}
+/// Begins to load an aggregate.
+struct Begin;
 
-fn loading_of<D: Decider + 'static>(event: fn(D::Event) -> Event, state: fn(D) -> State) -> Box<dyn Loading> {
-    Box::new(LoadingOf { aggregate: Aggregate::<D>::default(), event, state })
+impl Visitor for Begin {
+    type Output = Box<dyn Loading>;
+
+    fn visit<D: Decider>(self, event: fn(D::Event) -> Event, state: fn(D) -> State) -> Box<dyn Loading> {
+        Box::new(LoadingOf { aggregate: D::default(), event, state })
+    }
 }

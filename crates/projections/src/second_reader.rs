@@ -10,13 +10,14 @@ mod live;
 mod selection;
 
 use identity_domain::Kind;
+use identity_log::count::Place;
 use identity_log::{history, read};
 use sqlx::PgPool;
 
 use crate::job_error::JobError;
 use batch::compare;
 use live::LiveTables;
-use selection::{Draws, Place};
+use selection::Draws;
 
 pub use difference::{Comparison, Difference, LeftOut};
 pub use selection::MAX_SAMPLED_EVENTS;
@@ -27,17 +28,19 @@ pub async fn compare_all(pool: &PgPool) -> Result<Comparison, JobError> {
     let mut found = tables.begin();
     let upto = read::head(pool).await?;
     found.extend(selection::gaps(pool, Place::Log, upto).await?);
-    found.extend(selection::unknown_aggregates(pool).await?);
+    found.extend(selection::unknown_aggregates(pool, Place::Log).await?);
     for kind in Kind::ALL {
         let mut after = String::new();
         while !found.is_cut_off {
-            let ids = selection::page(pool, kind, &after).await?;
+            let ids = selection::page(pool, kind, &after, upto).await?;
             let Some(last) = ids.last() else { break };
             after.clone_from(last);
             compare(pool, &tables, kind, ids, &mut found).await?;
         }
     }
-    found.extend(selection::rows_without_events(pool, &tables, None).await?);
+    if !found.is_cut_off {
+        found.extend(selection::rows_without_events(pool, &tables, Place::Log).await?);
+    }
     Ok(found)
 }
 
@@ -46,17 +49,21 @@ pub async fn compare_organization(pool: &PgPool, organization_id: &str) -> Resul
     let tables = LiveTables::find(pool).await?;
     let mut found = tables.begin();
     let upto = history::head(pool, organization_id).await?;
-    found.extend(selection::gaps(pool, Place::Organization(organization_id), upto).await?);
+    let place = Place::History(organization_id);
+    found.extend(selection::gaps(pool, place, upto).await?);
+    found.extend(selection::unknown_aggregates(pool, place).await?);
     let mut after = 0;
     while !found.is_cut_off {
-        let born = selection::page_of_organization(pool, organization_id, after).await?;
+        let born = selection::page_of_organization(pool, organization_id, after, upto).await?;
         let Some(last) = born.last() else { break };
         after = last.organization_sequence;
         for (kind, ids) in selection::by_kind(born) {
             compare(pool, &tables, kind, ids, &mut found).await?;
         }
     }
-    found.extend(selection::rows_without_events(pool, &tables, Some(organization_id)).await?);
+    if !found.is_cut_off {
+        found.extend(selection::rows_without_events(pool, &tables, place).await?);
+    }
     Ok(found)
 }
 

@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the pool may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A command needs one connection at a time; the second is for functions that take one of their own.
+/// A command needs one connection at a time; the second is for functions that take one of their own, and for the second reader.
 const COMMAND_CONNECTIONS: u32 = 2;
 
 /// How often a private Postgres is looked after.

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use identity_http::around;
+use identity_http::cache::Cache;
 use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
@@ -47,6 +48,7 @@ pub(crate) struct Metrics {
     tls: Option<Tls>,
     free_numbers: FreeNumbers,
     signer: Signer,
+    cache: Cache,
 }
 
 /// Counters that other parts of the service write.
@@ -58,7 +60,13 @@ pub(crate) struct Counters {
 }
 
 impl Metrics {
-    pub(crate) fn new(pool: PgPool, own_pool: PgPool, signer: Signer, tls: Option<Tls>) -> (Self, Counters) {
+    pub(crate) fn new(
+        pool: PgPool,
+        own_pool: PgPool,
+        signer: Signer,
+        tls: Option<Tls>,
+        cache: Cache,
+    ) -> (Self, Counters) {
         let mut registry = Registry::with_prefix(PREFIX);
         let requests = identity_http::metrics::Metrics::new(&mut registry);
         let commits = identity_log::metrics::Metrics::new(&mut registry);
@@ -67,7 +75,7 @@ impl Metrics {
         registry.register("build", "The version of identityd", version);
         let free_numbers = FreeNumbers::default();
         (
-            Self { registry, pool, own_pool, tls, free_numbers, signer },
+            Self { registry, pool, own_pool, tls, free_numbers, signer, cache },
             Counters { requests, commits, webhooks },
         )
     }
@@ -77,6 +85,8 @@ impl Metrics {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
         register_signer(&mut present, &self.signer);
+        let sole = "Whether this process answers from memory without asking the database, since no other one commits";
+        gauge(&mut present, "sole_process", sole, i64::from(self.cache.is_sole()));
         if let Some(expires_at) = self.tls.as_ref().and_then(Tls::expires_at) {
             let (name, help) =
                 ("tls_certificate_expires_timestamp_seconds", "When the TLS certificate expires");

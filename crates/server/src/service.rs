@@ -124,11 +124,12 @@ impl Service {
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
         let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;
-        let (metrics, counters) = Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone());
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
+        let (metrics, counters) =
+            Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone(), cache.clone());
         let (log, committer) = open_log(&pool, &settings, &signer, &cache);
         let (following, head) =
-            Following::start(&settings.database_url, &own_pool, signer.key(), &cache, &primary).await?;
+            Following::start(&settings.database_url, &own_pool, signer.key(), &log, &cache, &primary).await?;
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());

@@ -1,4 +1,4 @@
-//! What is needed to send something: it is signed, and the receiver is asked once.
+//! Signs a payload and sends it once: for the queue, for replays, and for log endpoints.
 
 use std::sync::Arc;
 use std::time::Duration;

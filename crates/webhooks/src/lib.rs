@@ -4,7 +4,7 @@
 //! - [`address`]: which URLs and addresses may be reached. `connector`: connections to those and to no others.
 //! - [`signature`]: the headers by which a receiver knows who sends.
 //! - `credentials`: what a delivery is signed with, and the token that it carries.
-//! - [`attempt`]: one POST and its answer. `delivering`: what is needed for one.
+//! - [`attempt`]: one POST and its answer. `delivering`: signs a payload and makes an attempt.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
 //! - `disabling`: ends the sending to a subscription.

@@ -9,7 +9,8 @@ use cqrs_es::persist::{
     SerializedSnapshot,
 };
 use cqrs_es::test::TestFramework;
-use cqrs_es::{AggregateContext, CqrsFramework, EventStore};
+use cqrs_es::{Aggregate, AggregateContext, CqrsFramework, DomainEvent, EventStore};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::*;
@@ -35,16 +36,28 @@ impl DomainEvent for Incremented {
     }
 }
 
-impl Decider for Counter {
+impl Aggregate for Counter {
     const TYPE: &'static str = "counter";
     type Command = usize;
     type Event = Incremented;
     type Error = NothingToCount;
+    type Services = Facts;
 
-    fn needs(_command: &usize) -> Needs {
-        Needs::default()
+    async fn handle(
+        &mut self,
+        command: usize,
+        facts: &Facts,
+        sink: &EventSink<Self>,
+    ) -> Result<(), NothingToCount> {
+        handle(self, &command, facts, sink).await
     }
 
+    fn apply(&mut self, event: Incremented) {
+        self.evolve(&event);
+    }
+}
+
+impl Decider for Counter {
     fn decide(&self, command: &usize, _facts: &Facts) -> Result<Vec<Incremented>, NothingToCount> {
         if *command == 0 { Err(NothingToCount) } else { Ok(vec![Incremented; *command]) }
     }
@@ -72,11 +85,11 @@ struct Snapshot {
 }
 
 impl PersistedEventRepository for &Repository {
-    async fn get_events<A: CqrsAggregate>(&self, id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+    async fn get_events<A: Aggregate>(&self, id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
         self.get_last_events::<A>(id, 0).await
     }
 
-    async fn get_last_events<A: CqrsAggregate>(
+    async fn get_last_events<A: Aggregate>(
         &self,
         _id: &str,
         last: usize,
@@ -84,7 +97,7 @@ impl PersistedEventRepository for &Repository {
         Ok(self.0.lock().unwrap().events.iter().filter(|event| event.sequence > last).cloned().collect())
     }
 
-    async fn get_snapshot<A: CqrsAggregate>(
+    async fn get_snapshot<A: Aggregate>(
         &self,
         id: &str,
     ) -> Result<Option<SerializedSnapshot>, PersistenceError> {
@@ -97,7 +110,7 @@ impl PersistedEventRepository for &Repository {
         }))
     }
 
-    async fn persist<A: CqrsAggregate>(
+    async fn persist<A: Aggregate>(
         &self,
         events: &[SerializedEvent],
         snapshot: Option<(String, Value, usize)>,
@@ -111,24 +124,24 @@ impl PersistedEventRepository for &Repository {
         Ok(())
     }
 
-    async fn stream_events<A: CqrsAggregate>(&self, _id: &str) -> Result<ReplayStream, PersistenceError> {
+    async fn stream_events<A: Aggregate>(&self, _id: &str) -> Result<ReplayStream, PersistenceError> {
         Ok(ReplayStream::new(1).1)
     }
 
-    async fn stream_all_events<A: CqrsAggregate>(&self) -> Result<ReplayStream, PersistenceError> {
+    async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
         Ok(ReplayStream::new(1).1)
     }
 }
 
-type Store<'a> = PersistedEventStore<&'a Repository, Aggregate<Counter>>;
+type Store<'a> = PersistedEventStore<&'a Repository, Counter>;
 
 /// Counts to four in single steps, and returns what the store loaded.
-async fn count_to_four<S: EventStore<Aggregate<Counter>>>(open: impl Fn() -> S) -> u64 {
-    let framework = CqrsFramework::new(open(), vec![], ());
+async fn count_to_four<S: EventStore<Counter>>(open: impl Fn() -> S) -> u64 {
+    let framework = CqrsFramework::new(open(), vec![], Facts::default());
     for _ in 0..4 {
-        framework.execute("the counter", (1, Facts::default())).await.unwrap();
+        framework.execute("the counter", 1).await.unwrap();
     }
-    open().load_aggregate("the counter").await.unwrap().aggregate().0.0
+    open().load_aggregate("the counter").await.unwrap().aggregate().0
 }
 
 #[tokio::test]
@@ -145,26 +158,23 @@ async fn no_store_of_cqrs_es_counts_an_event_twice() {
 
 #[tokio::test]
 async fn handling_a_command_hands_over_events_and_leaves_the_aggregate_as_it_was() {
-    let mut aggregate = Aggregate(Counter(7));
+    let mut aggregate = Counter(7);
     let sink = EventSink::default();
-    aggregate.handle((3, Facts::default()), &(), &sink).await.unwrap();
-    assert_eq!(aggregate, Aggregate(Counter(7)));
+    aggregate.handle(3, &Facts::default(), &sink).await.unwrap();
+    assert_eq!(aggregate, Counter(7));
     assert_eq!(sink.collect().await, vec![Incremented; 3]);
 }
 
 #[test]
 fn applying_an_event_is_evolving() {
-    let mut aggregate = Aggregate(Counter(7));
+    let mut aggregate = Counter(7);
     aggregate.apply(Incremented);
-    assert_eq!(aggregate, Aggregate(Counter(8)));
+    assert_eq!(aggregate, Counter(8));
 }
 
 #[test]
 fn the_test_framework_of_cqrs_es_sees_decisions_and_refusals() {
-    let framework = || TestFramework::<Aggregate<Counter>>::with(());
-    framework()
-        .given(vec![Incremented])
-        .when((2, Facts::default()))
-        .then_expect_events(vec![Incremented, Incremented]);
-    framework().given_no_previous_events().when((0, Facts::default())).then_expect_error(NothingToCount);
+    let framework = || TestFramework::<Counter>::with(Facts::default());
+    framework().given(vec![Incremented]).when(2).then_expect_events(vec![Incremented, Incremented]);
+    framework().given_no_previous_events().when(0).then_expect_error(NothingToCount);
 }

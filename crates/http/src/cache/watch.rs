@@ -1,20 +1,22 @@
-//! The task that applies events of other processes to the cache. Each time it has read the log, the cache may be used
+//! The task that applies events of other processes to the cache. Each time it has looked at the log, the cache may be used
 //! for one second more, if the log was read from the primary. It also tells [`Primary`] whether the database answered,
-//! and whether it is the primary.
+//! and whether it is the primary, and sees to it that this process becomes the [`Sole`] one, or ceases to be it.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use identity_log::ReadError;
 use identity_log::follow::Head;
-use identity_log::primary::Primary;
+use identity_log::primary::{Primary, Role};
 use identity_log::read::{self, LogState};
-use identity_log::session;
+use identity_log::session::{self, Setting};
+use identity_log::sole::{MAX_TRUST_TIME, Sole};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::Cache;
+use super::{Cache, Look};
 
 /// The maximum number of events that are applied one by one. If there are more, the cache is emptied.
 const MAX_APPLIED_EVENTS: i64 = 10_000;
@@ -25,19 +27,20 @@ const READ_INTERVAL: Duration = Duration::from_millis(250);
 /// The minimum time between two readings of the log.
 const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the cache may be used after the log was read. Without an answer of the database nobody knows whether a key was
-/// revoked since.
-const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
-
 /// How long reading the log may take. After that the cache is not trusted any more, but a database that answers late
 /// does not count as silent.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Settings for becoming the sole process, or ceasing to be it. Nobody looks at the log meanwhile, so it does not wait for a
+/// standby, nor for whoever has `log_head` locked for long. What a failover loses of it is settled again.
+const SETTLING: [Setting<'static>; 2] = [("synchronous_commit", "local"), ("lock_timeout", "1s")];
 
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
 pub struct Watch {
     cache: Cache,
     primary: Primary,
+    sole: Sole,
     head: watch::Receiver<Head>,
     options: PgConnectOptions,
     /// The connection, and the state that was read over it last.
@@ -45,43 +48,87 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch over `cache`, which connects with these options. `head` is the last position of the log.
+    /// A watch over the `cache` of this `process`, which connects with these options. `head` is the last position of the
+    /// log.
     pub fn new(
         cache: Cache,
+        process: Uuid,
         primary: Primary,
         options: PgConnectOptions,
         head: watch::Receiver<Head>,
     ) -> Self {
-        Self { cache, primary, head, options, connected: None }
+        Self { cache, primary, sole: Sole::new(process), head, options, connected: None }
     }
 
     /// Runs until the sender of `head` is dropped.
     pub async fn run(mut self) {
         loop {
             let asked = Instant::now();
-            let following = self.head.borrow_and_update().following;
+            let Head { following, recalls, .. } = *self.head.borrow_and_update();
             let current_as_of = self.look(asked).await.filter(|_| following);
             self.cache.trust(current_as_of.map(|moment| moment + MAX_TRUST_TIME));
+            self.cache.0.looks.send_replace(Look { began: asked, succeeded: current_as_of.is_some() });
+            self.settle().await;
             if !following {
                 self.forget_state();
             }
-            // Without a connection the pause is longer, so that a database that refuses connections is not flooded with
-            // attempts.
-            let pause = if self.connected.is_some() { MIN_READ_INTERVAL } else { READ_INTERVAL };
-            tokio::time::sleep(pause).await;
-            if self.news(asked + READ_INTERVAL).await.is_err() {
-                return self.cache.trust(None);
+            if self.next(asked, recalls).await.is_err() {
+                return self.end().await;
             }
         }
     }
 
-    /// Waits for an event that has not been applied, at most until `until`. Fails if the sender of `head` is dropped.
-    async fn news(&mut self, until: Instant) -> Result<(), watch::error::RecvError> {
-        let cache = &self.cache;
-        let is_news = |head: &Head| head.following && head.position > cache.0.seen.load(Ordering::Acquire);
-        match tokio::time::timeout_at(until.into(), self.head.wait_for(is_news)).await {
-            Ok(Err(gone)) => Err(gone),
-            Ok(Ok(_)) | Err(_) => Ok(()),
+    /// Waits until it is time for another look: after events that were not applied, a recall, a question, or 250 ms. Fails
+    /// if the sender of `head` is dropped.
+    async fn next(&mut self, last: Instant, recalls: u64) -> Result<(), watch::error::RecvError> {
+        // Without a connection a database that refuses connections would be flooded with attempts.
+        if self.connected.is_none() {
+            tokio::time::sleep(READ_INTERVAL).await;
+            return self.head.has_changed().map(drop);
+        }
+        let Self { cache, head, .. } = self;
+        let is_news = |head: &Head| {
+            let is_new = head.position > cache.0.seen.load(Ordering::Acquire) || head.recalls != recalls;
+            head.following && is_new
+        };
+        let news = async {
+            tokio::time::sleep(MIN_READ_INTERVAL).await;
+            head.wait_for(is_news).await.map(drop)
+        };
+        tokio::select! {
+            () = cache.0.questions.notified() => Ok(()),
+            () = tokio::time::sleep_until((last + READ_INTERVAL).into()) => Ok(()),
+            news = news => news,
+        }
+    }
+
+    /// Becomes the sole process, or ceases to be it, as the last look says. A connection over which that takes too long is not
+    /// used again: meanwhile nobody looks at the log.
+    async fn settle(&mut self) {
+        let Some((connection, Some(state))) = &mut self.connected else { return };
+        if state.role == Role::Standby {
+            return;
+        }
+        match tokio::time::timeout(LOOK_TIMEOUT, self.sole.settle(connection, state.sole)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot settle which process answers without asking the database, trying again"
+            ),
+            Err(_elapsed) => self.connected = None,
+        }
+    }
+
+    /// Leaves the place of the sole process free. If that fails, others wait for a second before they commit.
+    async fn end(&mut self) {
+        self.cache.trust(None);
+        if let Some((connection, _)) = &mut self.connected
+            && let Err(error) = self.sole.resign(connection).await
+        {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the place of the sole process is not left"
+            );
         }
     }
 
@@ -90,6 +137,8 @@ impl Watch {
         match tokio::time::timeout(LOOK_TIMEOUT, self.catch_up()).await {
             Ok(Ok((connection, state))) => {
                 let role = state.role;
+                // Before the cache is trusted for longer: the sole process may have been recalled.
+                self.cache.0.is_sole.store(self.sole.is(state.sole), Ordering::Release);
                 self.connected = Some((connection, Some(state)));
                 self.primary.answered(asked, role);
                 return self.primary.known_current(asked, role);
@@ -138,6 +187,7 @@ impl Watch {
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         session::set(&mut connection, &session::READING).await?;
+        session::set(&mut connection, &SETTLING).await?;
         Ok(connection)
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, Method};
 use identity_log::Log;
@@ -170,7 +170,7 @@ impl App {
         context: &Context,
     ) -> Result<(Arc<KeyRow>, Presented), ApiError> {
         if let Some(presented) = header.to_str().ok().and_then(Presented::parse)
-            && let Some((key, _)) = self.valid_key(presented).await?
+            && let Some((key, _)) = self.valid_key(presented, context.arrived).await?
         {
             self.0.parts.key_uses.note(key.id, clock::now().into());
             return Ok((key, presented));
@@ -195,16 +195,20 @@ impl App {
         self.0.limits.take_vault_attempt(key)
     }
 
-    /// The key that is presented and how long it is still valid, if it is valid now.
-    async fn valid_key(&self, presented: Presented) -> Result<Option<(Arc<KeyRow>, Duration)>, FindError> {
-        let key = self.key(presented.id).await?;
+    /// The key that is presented and how long it is still valid, if it is valid now. Revocations before `since` count.
+    async fn valid_key(
+        &self,
+        presented: Presented,
+        since: Instant,
+    ) -> Result<Option<(Arc<KeyRow>, Duration)>, FindError> {
+        let key = self.key(presented.id, since).await?;
         Ok(key.and_then(|key| presented.remaining(&key, clock::now()).map(|remaining| (key, remaining))))
     }
 
     /// The key with this id, if it was not revoked.
-    async fn key(&self, id: Uuid) -> Result<Option<Arc<KeyRow>>, FindError> {
+    async fn key(&self, id: Uuid, since: Instant) -> Result<Option<Arc<KeyRow>>, FindError> {
         let Parts { key_finder, cache, metrics, .. } = &self.0.parts;
-        let known = cache.key(id);
+        let known = cache.key(id, since).await;
         metrics.looked_up(Kind::Key, known.is_some());
         if known.is_some() {
             return Ok(known);
@@ -217,14 +221,15 @@ impl App {
         Ok(key)
     }
 
-    /// The identity with this name, if this viewer may see it.
+    /// The identity with this name as of `since` or later, if this viewer may see it.
     pub(super) async fn identity(
         &self,
         name: NameRef<'_>,
         viewer: &Viewer,
+        since: Instant,
     ) -> Result<Option<Arc<IdentityBody>>, ApiError> {
         let Parts { finder, cache, metrics, .. } = &self.0.parts;
-        let known = cache.identity(name, viewer.agent_id());
+        let known = cache.identity(name, viewer.agent_id(), since).await;
         metrics.looked_up(Kind::Identity, known.is_some());
         if known.is_some() {
             return Ok(known);
@@ -280,7 +285,7 @@ impl KeyCheck {
 
     /// How long the key remains valid unless it is changed; `None` if it is not valid any more.
     pub(crate) async fn remaining(&self) -> Result<Option<Duration>, FindError> {
-        Ok(self.app.valid_key(self.presented).await?.map(|(_, remaining)| remaining))
+        Ok(self.app.valid_key(self.presented, Instant::now()).await?.map(|(_, remaining)| remaining))
     }
 }
 

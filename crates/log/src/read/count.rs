@@ -1,7 +1,7 @@
-//! Counts the events that a scan must read, so that an incomplete scan is noticed.
+//! Counts the events that a scan must read, so that an incomplete scan is noticed, and finds the places where events are missing.
 
 use identity_domain::Kind;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::scan::Selection;
 use crate::error::ReadError;
@@ -29,7 +29,7 @@ pub async fn count_events(
     .fetch_one(&mut *connection)
     .await?;
     if of_all != upto {
-        return Err(ReadError::Missing { position: first_missing(connection).await? });
+        return Err(ReadError::Missing { position: first_missing(connection, upto).await? });
     }
     if let Some(position) = unknown {
         return Err(ReadError::UnknownAggregate { position });
@@ -71,13 +71,56 @@ async fn of_long_aggregates(
 }
 
 /// The first position without an event.
-async fn first_missing(connection: &mut PgConnection) -> Result<i64, ReadError> {
-    let position = sqlx::query_scalar(
-        "select coalesce(min(previous) filter (where position <> previous + 1), max(position), 0) + 1
-         from (select position, lag(position, 1, 0::bigint) over (order by position) as previous from events)
-              as neighbours",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(position)
+async fn first_missing(connection: &mut PgConnection, upto: i64) -> Result<i64, ReadError> {
+    let gaps = gaps(connection, Place::Log, upto, 1).await?;
+    Ok(gaps.first().map_or(upto + 1, |(first, _)| *first))
+}
+
+/// Where the places of events are counted without gaps.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In the log: `position`.
+    Log,
+    /// In the history of the organization with this id: `organization_sequence`.
+    History(&'a str),
+}
+
+impl<'a> Place<'a> {
+    /// The column with the place of an event.
+    pub const fn column(self) -> &'static str {
+        match self {
+            Self::Log => "position",
+            Self::History(_) => "organization_sequence",
+        }
+    }
+
+    /// The id of the organization; none for the log.
+    pub const fn organization_id(self) -> Option<&'a str> {
+        match self {
+            Self::Log => None,
+            Self::History(id) => Some(id),
+        }
+    }
+}
+
+/// The places up to `upto` that have no event, as ranges: the first `limit` of them.
+pub async fn gaps(
+    executor: impl PgExecutor<'_>,
+    place: Place<'_>,
+    upto: i64,
+    limit: i64,
+) -> Result<Vec<(i64, i64)>, ReadError> {
+    let column = place.column();
+    let query = format!(
+        "select previous + 1, place - 1
+         from (select place, lag(place, 1, 0::bigint) over (order by place) as previous
+               from (select {column} as place from events where ($3::text is null or organization_id = $3) and {column} <= $1
+                     union all
+                     select $1 + 1) as places) as neighbours
+         where place > previous + 1
+         order by place
+         limit $2"
+    );
+    let gaps = sqlx::query_as(&query).bind(upto).bind(limit).bind(place.organization_id());
+    Ok(gaps.fetch_all(executor).await?)
 }

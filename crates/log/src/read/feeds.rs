@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn only_followers_of_an_organization_are_woken_by_its_events() {
         let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost/nowhere").unwrap();
-        let (_teller, head) = watch::channel(Head { position: 0, following: true });
+        let (_teller, head) = watch::channel(Head { position: 0, following: true, recalls: 0 });
         let (feeds, _feeding) = Feeds::new(pool, head);
         let [mut busy, silent] = ["busy", "silent"].map(|organization| feeds.follow(organization));
         assert_eq!(feeds.followed().len(), 2);

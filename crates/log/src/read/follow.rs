@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::pages;
 use crate::error::ReadError;
 use crate::proof::key_lock;
+use crate::sole::RECALL;
 use crate::write::notifier::CHANNEL;
 
 /// After how long without a notification the log is asked. A lost notification delays a follower by this at most.
@@ -29,6 +30,8 @@ pub struct Head {
     pub position: i64,
     /// Whether the follower is connected. While it is not, nothing may be answered from the cache.
     pub following: bool,
+    /// How often a process that wants to commit has recalled the sole one ([`crate::sole`]).
+    pub recalls: u64,
 }
 
 /// The task that keeps a [`Head`] up to date. Run it with [`Follower::run`].
@@ -45,7 +48,7 @@ impl Follower {
     /// as the follower is connected.
     pub async fn connect(pool: PgPool) -> Result<Option<(Self, watch::Receiver<Head>)>, sqlx::Error> {
         let first = in_time(key_lock::listener(&pool)).await?;
-        let (head, receiver) = watch::channel(Head { position: 0, following: false });
+        let (head, receiver) = watch::channel(Head { position: 0, following: false, recalls: 0 });
         Ok(first.map(|first| (Self { pool, first: Some(first), head }, receiver)))
     }
 
@@ -78,6 +81,10 @@ impl Follower {
         while !self.head.is_closed() {
             let position = match tokio::time::timeout(MAX_SILENCE, listener.try_recv()).await {
                 Ok(news) => match news? {
+                    Some(news) if news.payload() == RECALL => {
+                        self.head.send_modify(|head| head.recalls += 1);
+                        continue;
+                    }
                     Some(news) => news.payload().parse().ok(),
                     None => return Ok(()),
                 },
@@ -95,7 +102,7 @@ impl Follower {
 
     fn tell(&self, position: i64) {
         self.head.send_if_modified(|head| {
-            let news = Head { position, following: true };
+            let news = Head { position, following: true, ..*head };
             std::mem::replace(head, news) != news
         });
     }

@@ -15,6 +15,7 @@ use crate::event::codec::decode;
 use crate::event::metadata::Metadata;
 use crate::event::recorded::Recorded;
 use crate::primary::Role;
+use crate::sole::{self, Holder};
 
 const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, \
                        event_type, event_version, payload, metadata, recorded_at";
@@ -45,6 +46,8 @@ pub struct LogState {
     pub position: i64,
     /// How the server takes part in replication.
     pub role: Role,
+    /// The sole process, if there is one.
+    pub sole: Option<Holder>,
     /// Identifies the live tables. The value changes whenever a read model is rebuilt or rolled back.
     read_models: Option<String>,
     /// The leaf hash of the last event.
@@ -67,7 +70,7 @@ impl LogState {
 /// The end of the log and the live tables, in one snapshot. `earlier` is the state that it is to be compared with.
 pub async fn state(executor: impl PgExecutor<'_>, earlier: Option<&LogState>) -> Result<LogState, ReadError> {
     let row = sqlx::query(
-        "select position,
+        "select position, sole_process, sole_term, sole_recalled,
                 (select string_agg(concat_ws(' ', name, built_at, retired_at), ',' order by name) from read_models) as read_models,
                 (select leaf_hash from events where position = log_head.position) as last_leaf,
                 (select leaf_hash from events where position = $1) as earlier_leaf,
@@ -81,6 +84,7 @@ pub async fn state(executor: impl PgExecutor<'_>, earlier: Option<&LogState>) ->
     Ok(LogState {
         position: row.try_get("position")?,
         role: Role::of(row.try_get("recovers")?, row.try_get("names_standbys")?),
+        sole: sole::holder(&row)?,
         read_models: row.try_get("read_models")?,
         last_leaf: row.try_get("last_leaf")?,
         earlier_leaf: row.try_get("earlier_leaf")?,

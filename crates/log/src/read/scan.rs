@@ -13,6 +13,9 @@ use crate::event::codec::decode_text;
 use crate::event::metadata::Metadata;
 use crate::event::recorded::Recorded;
 
+/// The columns of an event that a scan reads.
+const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_id, sequence, event_type, event_version, recorded_at, payload";
+
 /// How many sampled events there are for each range.
 const SAMPLES_PER_RANGE: i64 = 8;
 
@@ -84,8 +87,11 @@ pub struct AggregateSet {
 impl AggregateSet {
     /// The condition on a column of ids, as SQL without parameters.
     pub fn condition(&self, column: &str) -> String {
-        let ids: Vec<String> = self.ids.iter().map(|id| literal(id)).collect();
-        if ids.is_empty() { "false".to_owned() } else { format!("{column} in ({})", ids.join(", ")) }
+        if self.ids.is_empty() { "false".to_owned() } else { format!("{column} in ({})", self.literals()) }
+    }
+
+    fn literals(&self) -> String {
+        self.ids.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -136,28 +142,33 @@ impl std::fmt::Debug for Scan<'_> {
 impl<'a> Scan<'a> {
     /// Starts to read a range.
     pub async fn begin(connection: &'a mut PgConnection, range: &AggregateRange) -> Result<Self, ReadError> {
-        Self::copy(connection, range.selection, range.upto, &range.condition("aggregate_id")).await
-    }
-
-    /// Starts to read single aggregates.
-    pub async fn of(connection: &'a mut PgConnection, set: &AggregateSet) -> Result<Self, ReadError> {
-        Self::copy(connection, Selection::all(set.kind), set.upto, &set.condition("aggregate_id")).await
-    }
-
-    async fn copy(
-        connection: &'a mut PgConnection,
-        selection: Selection,
-        upto: i64,
-        condition: &str,
-    ) -> Result<Self, ReadError> {
-        let events = if selection.min_events > 1 {
-            events_of_long_aggregates(selection, upto, condition)
+        let (selection, condition) = (range.selection, range.condition("aggregate_id"));
+        let select = if selection.min_events > 1 {
+            events_of_long_aggregates(selection, range.upto, &condition)
         } else {
-            events_of_all_aggregates(selection, upto, condition)
+            events_of_all_aggregates(selection, range.upto, &condition)
         };
-        let statement = format!("copy ({events}) to stdout (format binary)");
-        let rows = connection.copy_out_raw(&statement).await?;
-        Ok(Self { kind: selection.kind, rows, reader: CopyReader::default() })
+        Self::copy(connection, selection.kind, &select).await
+    }
+
+    /// Starts to read single aggregates, one after the other: to sort their events together would take room for all of them.
+    pub async fn of(connection: &'a mut PgConnection, set: &AggregateSet) -> Result<Self, ReadError> {
+        let select = format!(
+            "select {COLUMNS}
+             from unnest(array[{}]::text[]) as wanted (id)
+             cross join lateral (
+                 select * from events where {} and aggregate_id = wanted.id and position <= {} order by sequence
+             ) as events",
+            set.literals(),
+            Selection::all(set.kind).condition(),
+            set.upto,
+        );
+        Self::copy(connection, set.kind, &select).await
+    }
+
+    async fn copy(connection: &'a mut PgConnection, kind: Kind, select: &str) -> Result<Self, ReadError> {
+        let rows = connection.copy_out_raw(&format!("copy ({select}) to stdout (format binary)")).await?;
+        Ok(Self { kind, rows, reader: CopyReader::default() })
     }
 
     /// The next event; `None` at the end. The end is known from the trailer of the copy: a broken connection is an error.
@@ -173,9 +184,6 @@ impl<'a> Scan<'a> {
         }
     }
 }
-
-const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_id, sequence,
-                       event_type, event_version, recorded_at, payload";
 
 fn events_of_all_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
     format!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use super::connection::Connector;
 use super::deps::Deps;
@@ -31,6 +32,7 @@ impl std::fmt::Debug for Committer {
 
 impl Committer {
     pub(crate) fn new(
+        process: Uuid,
         options: PgConnectOptions,
         jobs: mpsc::Receiver<Job>,
         read_models: Vec<Arc<dyn ReadModel>>,
@@ -38,7 +40,7 @@ impl Committer {
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
         let (committed, news) = watch::channel(());
-        let deps = Deps { read_models, settings, observers, metrics, committed };
+        let deps = Deps { process, read_models, settings, observers, metrics, committed };
         Self { connector: Connector::new(options), jobs, deps, news }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::metrics::Metrics;
 use crate::read_model::{Observer, ReadModel};
@@ -10,6 +11,8 @@ use crate::settings::Settings;
 
 /// One value for all batches of a process.
 pub(super) struct Deps {
+    /// This process among those that write to the log.
+    pub(super) process: Uuid,
     pub(super) read_models: Vec<Arc<dyn ReadModel>>,
     pub(super) settings: Settings,
     pub(super) observers: Vec<Arc<dyn Observer>>,

@@ -82,8 +82,8 @@ pub(super) async fn draft(
         outcomes.iter().flatten().flat_map(|done| done.all_events().cloned()).collect();
     let (changes, aggregates) = context.into_changes(drafted_on.position);
     let has_accepted = !accepted.is_empty();
-    let mut writes =
-        Writes::of_batch(&drafted_on, head.position(), head.recorded_at())?.of_commands(accepted);
+    let mut writes = Writes::of_batch(&drafted_on, deps.process, head.position(), head.recorded_at())?
+        .of_commands(accepted);
     if !events.is_empty() {
         record(&events, &head, &changes.claims, &deps.settings.seal_key, &mut writes)?;
         changes.subscriptions.write(&mut writes)?;

@@ -7,10 +7,12 @@ use identity_domain::Event;
 use identity_proof::SealKey;
 use sqlx::{Executor, PgConnection, Row};
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use crate::append::Append;
 use crate::error::BatchError;
 use crate::event::recorded::Recorded;
+use crate::sole;
 
 /// How many heads of organizations are kept from one batch to the next at most.
 const MAX_CACHED_ORGANIZATIONS: usize = 20_000;
@@ -46,6 +48,16 @@ impl DraftedOn {
     }
 }
 
+/// Begins a transaction and locks the one row of `log_head`. The clock is read while the lock is held, so the previous holder
+/// of the lock read an earlier time.
+const LOCK: &str = "
+    begin;
+    with head as materialized (select * from log_head for update)
+    select position, generation, sealing_key, sole_process, sole_term, sole_recalled,
+           (extract(epoch from nullif(recorded_at, '-infinity')) * 1000000)::bigint as recorded_at,
+           (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock
+    from head";
+
 /// The head of the log and the heads of the organizations that a batch writes to.
 #[derive(Debug)]
 pub(crate) struct LogHead {
@@ -71,21 +83,23 @@ impl LogHead {
     ///
     /// Fails if the log goes on with another signing key. A replacement of the key changes the generation, so every draft of
     /// before is made again, and comes here.
-    pub(crate) async fn lock(connection: &mut PgConnection, seal_key: &SealKey) -> Result<Self, BatchError> {
-        let head = connection
-            .fetch_one(
-                // The clock is read while the lock is held, so the previous holder of the lock read an earlier time.
-                "begin;
-             with head as materialized (select position, generation, recorded_at, sealing_key
-                                        from log_head for update)
-             select position,
-                    sealing_key,
-                    generation,
-                    (extract(epoch from nullif(recorded_at, '-infinity')) * 1000000)::bigint as recorded_at,
-                    (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock
-             from head",
-            )
-            .await?;
+    ///
+    /// If another process is the sole one, it is recalled first.
+    pub(crate) async fn lock(
+        connection: &mut PgConnection,
+        seal_key: &SealKey,
+        process: Uuid,
+    ) -> Result<Self, BatchError> {
+        let head = loop {
+            let head = connection.fetch_one(LOCK).await?;
+            match sole::holder(&head)?.filter(|holder| holder.process != process) {
+                Some(other) => {
+                    connection.execute("rollback").await?;
+                    sole::take_place(connection, other).await?;
+                }
+                None => break head,
+            }
+        };
         let present: Option<String> = head.try_get("sealing_key")?;
         if present.is_some_and(|present| present != seal_key.name()) {
             return Err(BatchError::KeyReplaced);

@@ -181,7 +181,7 @@ impl Pipeline {
     ) -> Result<(PgConnection, Draft, Instant), BatchError> {
         let mut connection = self.writer().await?;
         let begun = Instant::now();
-        let found = LogHead::lock(&mut connection, &self.deps.settings.seal_key).await?;
+        let found = LogHead::lock(&mut connection, &self.deps.settings.seal_key, self.deps.process).await?;
         self.clock_jump.check(found.clock())?;
         let nothing_abandoned = mark_as_sent(jobs);
         let (draft, last_batch) = match (ahead, self.last_batch.take()) {

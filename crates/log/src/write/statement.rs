@@ -16,6 +16,7 @@ use identity_domain::Kind;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, Encode, PgConnection, Postgres, Type};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::head::DraftedOn;
 use crate::append::Made;
@@ -23,6 +24,7 @@ use crate::append::Made;
 /// Compare-and-set on `log_head`. It updates the row if the draft is valid, and returns no row otherwise:
 ///
 /// - `position` and `generation` are those that the draft presumes;
+/// - no other process is the sole one (`sole.rs`);
 /// - the clock of the database is before the deadline of the draft. The clock is read while the row is locked, so the
 ///   previous holder of the lock read an earlier time;
 /// - nobody else has the row locked. It never waits (`skip locked`): a waiting statement would already hold locks on the
@@ -33,17 +35,19 @@ const ADVANCE_HEAD_IF_VALID: &str = "
     update log_head set position = $1, recorded_at = $2
     where position = (
         with head as materialized (
-            select position from log_head where position = $3 and generation = $4 for update skip locked
+            select position from log_head
+            where position = $3 and generation = $4 and coalesce(sole_process, $6) = $6
+            for update skip locked
         )
         select position from head where clock_timestamp() < $5
     )
     returning position";
 
 /// The same update in a transaction that has the row locked. Only a defect can have moved the head since the lock was
-/// taken. The deadline does not count: the draft was checked, or made, after the lock was taken.
+/// taken. The deadline and the process do not count: they were checked, or the draft was made, after the lock was taken.
 const ADVANCE_LOCKED_HEAD: &str = "
     update log_head set position = $1, recorded_at = $2
-    where position = $3 and generation = $4 and $5::timestamptz is not null
+    where position = $3 and generation = $4 and $5::timestamptz is not null and $6::uuid is not null
     returning position";
 
 /// SQL with its arguments.
@@ -114,16 +118,19 @@ pub struct AcceptedCommand {
 }
 
 impl Writes {
-    /// The writes of a batch that is drafted on `drafted_on`. After it the last event has `position` and `recorded_at`.
+    /// The writes of a batch of this process that is drafted on `drafted_on`. After it the last event has `position` and
+    /// `recorded_at`.
     pub(super) fn of_batch(
         drafted_on: &DraftedOn,
+        process: Uuid,
         position: i64,
         recorded_at: OffsetDateTime,
     ) -> Result<Self, sqlx::Error> {
         let mut writes = Self::default();
         writes.parts.bind(position)?.bind(recorded_at)?;
         writes.parts.bind(drafted_on.position)?.bind(drafted_on.generation)?.bind(drafted_on.latest)?;
-        writes.parts.placeholders = 5;
+        writes.parts.bind(process)?;
+        writes.parts.placeholders = 6;
         Ok(writes)
     }
 

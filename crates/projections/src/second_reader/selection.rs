@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use identity_domain::Kind;
+use identity_log::count::{self, Place};
 use sqlx::{FromRow, PgPool};
 
 use super::difference::{Comparison, Difference, LeftOut};
@@ -32,14 +33,15 @@ pub(super) struct Born {
     pub(super) organization_sequence: i64,
 }
 
-/// The next ids of aggregates of a type. One look-up in the index for each, so an aggregate with many events costs no more.
-pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str) -> Result<Vec<String>, JobError> {
+/// The next ids of aggregates of a type that have events up to a position. One look-up in the index for each, so an aggregate with many
+/// events costs no more.
+pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str, upto: i64) -> Result<Vec<String>, JobError> {
     let ids = sqlx::query_scalar(
         r#"with recursive page (id, place) as (
                select $2::text collate "C", 0::bigint
                union all
                select (select aggregate_id from events
-                       where aggregate_type = $1 and aggregate_id > page.id
+                       where aggregate_type = $1 and aggregate_id > page.id and position <= $4
                        order by aggregate_id
                        limit 1),
                       place + 1
@@ -51,21 +53,23 @@ pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str) -> Result<Vec<S
     .bind(kind.as_str())
     .bind(after)
     .bind(AGGREGATES_PER_BATCH)
+    .bind(upto)
     .fetch_all(pool)
     .await?;
     Ok(ids)
 }
 
-/// The next aggregates of an organization, by their first events.
+/// The next aggregates of an organization whose first events stand up to a place of its history, in the order of these events.
 pub(super) async fn page_of_organization(
     pool: &PgPool,
     organization_id: &str,
     after: i64,
+    upto: i64,
 ) -> Result<Vec<Born>, JobError> {
     let born = sqlx::query_as(
         "select aggregate_type, aggregate_id, organization_sequence
          from events
-         where organization_id = $1 and organization_sequence > $2
+         where organization_id = $1 and organization_sequence > $2 and organization_sequence <= $4
            and not exists (select from events as earlier
                            where earlier.aggregate_type = events.aggregate_type and earlier.aggregate_id = events.aggregate_id
                              and earlier.sequence < events.sequence)
@@ -75,6 +79,7 @@ pub(super) async fn page_of_organization(
     .bind(organization_id)
     .bind(after)
     .bind(AGGREGATES_PER_BATCH)
+    .bind(upto)
     .fetch_all(pool)
     .await?;
     Ok(born)
@@ -91,74 +96,61 @@ pub(super) fn by_kind(aggregates: Vec<Born>) -> BTreeMap<Kind, Vec<String>> {
     found
 }
 
-/// Where places of events are counted without gaps.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
-    Log,
-    Organization(&'a str),
-}
-
 /// The places up to `upto` that have no event.
 pub(super) async fn gaps(pool: &PgPool, place: Place<'_>, upto: i64) -> Result<Vec<Difference>, JobError> {
-    let (column, condition, organization_id) = match place {
-        Place::Log => ("position", "$3::text is null", None),
-        Place::Organization(id) => ("organization_sequence", "organization_id = $3", Some(id)),
-    };
-    let query = format!(
-        "select previous + 1, place - 1
-         from (select place, lag(place, 1, 0::bigint) over (order by place) as previous
-               from (select {column} as place from events where {condition} and {column} <= $1
-                     union all
-                     select $1 + 1) as places) as neighbours
-         where place > previous + 1
-         order by place
-         limit $2"
-    );
-    let query = sqlx::query_as(&query).bind(upto).bind(MAX_NAMED).bind(organization_id);
-    let gaps: Vec<(i64, i64)> = query.fetch_all(pool).await?;
     let missing = |(first, last): (i64, i64)| Difference {
-        what: column,
+        what: place.column(),
         id: if first == last { first.to_string() } else { format!("{first} to {last}") },
         how: "no event is there".to_owned(),
     };
-    Ok(gaps.into_iter().map(missing).collect())
+    Ok(count::gaps(pool, place, upto, MAX_NAMED).await?.into_iter().map(missing).collect())
+}
+
+/// The condition as SQL, whose third parameter is the id of the organization.
+fn condition(place: Place<'_>) -> &'static str {
+    if place.organization_id().is_none() { "$3::text is null" } else { "organization_id = $3" }
 }
 
 /// The events whose aggregate type this software does not know.
-pub(super) async fn unknown_aggregates(pool: &PgPool) -> Result<Vec<Difference>, JobError> {
-    let query = "select position, aggregate_type from events where aggregate_type <> all($1) order by position limit $2";
-    let query = sqlx::query_as(query).bind(Kind::ALL.map(Kind::as_str)).bind(MAX_NAMED);
-    let events: Vec<(i64, String)> = query.fetch_all(pool).await?;
-    let unknown = |(position, aggregate_type): (i64, String)| Difference {
+pub(super) async fn unknown_aggregates(pool: &PgPool, place: Place<'_>) -> Result<Vec<Difference>, JobError> {
+    let query = format!(
+        "select position, aggregate_type from events
+         where {} and aggregate_type <> all($1)
+         order by position
+         limit $2",
+        condition(place)
+    );
+    let query = sqlx::query_as(&query).bind(Kind::ALL.map(Kind::as_str)).bind(MAX_NAMED);
+    let events: Vec<(i64, String)> = query.bind(place.organization_id()).fetch_all(pool).await?;
+    Ok(events.iter().map(|(position, aggregate_type)| unknown(*position, aggregate_type)).collect())
+}
+
+fn unknown(position: i64, aggregate_type: &str) -> Difference {
+    Difference {
         what: "position",
         id: position.to_string(),
         how: format!("its event is of the unknown aggregate type {aggregate_type}"),
-    };
-    Ok(events.into_iter().map(unknown).collect())
+    }
 }
 
 /// Rows whose aggregate has no events. Of an organization only those of the read models that name it.
 pub(super) async fn rows_without_events(
     pool: &PgPool,
     tables: &LiveTables,
-    organization_id: Option<&str>,
+    place: Place<'_>,
 ) -> Result<Vec<Difference>, JobError> {
     let mut found = vec![];
     for table in tables.all() {
-        if organization_id.is_none() || table.has_column("organization_id") {
-            found.extend(rows_of(pool, table, organization_id).await?);
+        if place.organization_id().is_none() || table.has_column("organization_id") {
+            found.extend(rows_of(pool, table, place).await?);
         }
     }
     Ok(found)
 }
 
-async fn rows_of(
-    pool: &PgPool,
-    table: &dyn Table,
-    organization_id: Option<&str>,
-) -> Result<Vec<Difference>, JobError> {
+async fn rows_of(pool: &PgPool, table: &dyn Table, place: Place<'_>) -> Result<Vec<Difference>, JobError> {
     let (name, kind, key) = (table.name(), table.selection().kind, table.id_column());
-    let condition = if organization_id.is_some() { "organization_id = $3" } else { "$3::text is null" };
+    let condition = condition(place);
     let query = format!(
         r#"select distinct {key}::text collate "C"
            from read_model.{name} as found
@@ -166,7 +158,7 @@ async fn rows_of(
              and not exists (select from events where aggregate_type = $1 and aggregate_id = found.{key}::text collate "C")
            limit $2"#
     );
-    let query = sqlx::query_scalar(&query).bind(kind.as_str()).bind(MAX_NAMED).bind(organization_id);
+    let query = sqlx::query_scalar(&query).bind(kind.as_str()).bind(MAX_NAMED).bind(place.organization_id());
     let ids: Vec<String> = query.fetch_all(pool).await?;
     let rows = ids
         .iter()
@@ -174,16 +166,21 @@ async fn rows_of(
     Ok(rows.collect())
 }
 
+/// A sample ends when so many draws in a row have found no other aggregate.
+const MAX_VAIN_DRAWS: u32 = 10;
+
 /// Draws aggregates at random.
 pub(super) struct Draws {
     head: i64,
     wanted: i64,
     left: i64,
+    vain: u32,
     seen: HashSet<(String, String)>,
 }
 
 #[derive(Debug, FromRow)]
 struct Drawn {
+    position: i64,
     aggregate_type: String,
     aggregate_id: String,
     events: i64,
@@ -193,7 +190,7 @@ impl Draws {
     /// Draws up to `size` aggregates from a log that ends with the position `head`.
     pub(super) fn of(size: u32, head: i64) -> Self {
         let wanted = i64::from(size);
-        Self { head, wanted, left: wanted * DRAWS_PER_AGGREGATE, seen: HashSet::new() }
+        Self { head, wanted, left: wanted * DRAWS_PER_AGGREGATE, vain: 0, seen: HashSet::new() }
     }
 
     /// Aggregates that were not drawn before; `None` if there are enough. Those with too many events are left out.
@@ -203,23 +200,26 @@ impl Draws {
         found: &mut Comparison,
     ) -> Result<Option<Vec<Born>>, JobError> {
         let size = self.wanted.min(self.left).min(AGGREGATES_PER_BATCH);
-        if size == 0 || self.head == 0 {
+        if size == 0 || self.head == 0 || self.vain == MAX_VAIN_DRAWS {
             return Ok(None);
         }
         self.left -= size;
+        self.vain += 1;
         let mut drawn = vec![];
-        for Drawn { aggregate_type, aggregate_id, events } in draw(pool, self.head, size).await? {
+        for Drawn { position, aggregate_type, aggregate_id, events } in draw(pool, self.head, size).await? {
             if !self.seen.insert((aggregate_type.clone(), aggregate_id.clone())) {
                 continue;
             }
+            self.wanted -= 1;
+            self.vain = 0;
             match Kind::parse(&aggregate_type) {
                 Some(kind) if events > MAX_SAMPLED_EVENTS => {
                     found.left_out.push(LeftOut { kind, id: aggregate_id, events });
                 }
-                _ => drawn.push(Born { aggregate_type, aggregate_id, organization_sequence: 0 }),
+                Some(_) => drawn.push(Born { aggregate_type, aggregate_id, organization_sequence: 0 }),
+                None => found.extend([unknown(position, &aggregate_type)]),
             }
         }
-        self.wanted -= i64::try_from(drawn.len()).unwrap_or(self.wanted);
         Ok(Some(drawn))
     }
 }
@@ -227,14 +227,15 @@ impl Draws {
 /// Chooses `size` positions at random. Returns the aggregates whose events stand there, each with the sequence of its last event.
 async fn draw(pool: &PgPool, head: i64, size: i64) -> Result<Vec<Drawn>, JobError> {
     let drawn = sqlx::query_as(
-        "select aggregate_type, aggregate_id,
+        "select position, aggregate_type, aggregate_id,
                 (select sequence from events
                  where aggregate_type = drawn.aggregate_type and aggregate_id = drawn.aggregate_id
                  order by sequence desc
                  limit 1) as events
-         from (select distinct aggregate_type, aggregate_id
+         from (select min(position) as position, aggregate_type, aggregate_id
                from events
-               where position = any(array(select 1 + floor(random() * $1)::bigint from generate_series(1, $2)))) as drawn",
+               where position = any(array(select 1 + floor(random() * $1)::bigint from generate_series(1, $2)))
+               group by aggregate_type, aggregate_id) as drawn",
     )
     .bind(head)
     .bind(size)

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, ensure};
 use identity_http::cache::Cache;
 use identity_http::cache::watch::Watch;
+use identity_log::Log;
 use identity_log::follow::{Follower, Head};
 use identity_log::primary::Primary;
 use identity_log::primary::confirming::Confirming;
@@ -30,6 +31,7 @@ impl Following {
         database_url: &SecretString,
         pool: &PgPool,
         key: &SigningKey,
+        log: &Log,
         cache: &Cache,
         primary: &Primary,
     ) -> anyhow::Result<(Self, watch::Receiver<Head>)> {
@@ -41,7 +43,7 @@ impl Following {
         ensure!(!is_replaced, "this signing key was replaced (identityd audit rotate-key): give the new one");
         let options = reading_options(database_url)?;
         let confirming = Confirming::new(primary.clone(), options.clone());
-        let cache_watch = Watch::new(cache.clone(), primary.clone(), options, head.clone());
+        let cache_watch = Watch::new(cache.clone(), log.process(), primary.clone(), options, head.clone());
         let following = Self {
             follower: tokio::spawn(follower.run()),
             cache_watch: tokio::spawn(cache_watch.run()),

@@ -12,6 +12,7 @@ mod checks;
 mod command_line;
 mod connections;
 mod harness;
+mod hung_process;
 mod long_lists;
 mod numbers;
 mod operators;

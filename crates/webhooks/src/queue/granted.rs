@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// How many access rows of an identity are read. If it has more, every subscriber counts as one that may see it, and is looked up later.
 const MAX_ROWS: usize = 256;
 
-/// The viewers of identities. A viewer may still not see an identity: one of the two may be paused.
+/// The viewers of identities. A viewer that is listed may still not see the identity: the viewer or the identity may be paused.
 #[derive(Debug, Default)]
 pub(super) struct Granted(HashMap<Uuid, Viewers>);
 

@@ -99,18 +99,28 @@ const RECORD: &str = "with fast as (
      ), done as (
          delete from webhook_queue where ctid = any(array(select place from row where due is null))
      ), endpoint as materialized (
-         select endpoint_id, url, min(moment) as moment, bool_or(is_done) as is_working
+         select distinct on (endpoint_id) endpoint_id, url, min(moment) over same as moment, bool_or(is_done) over same as is_working
          from row
-         group by endpoint_id, url
+         window same as (partition by endpoint_id, url)
+         order by endpoint_id, row.moment desc
+     ), locked as materialized (
+         select known.endpoint_id
+         from endpoint
+         cross join lateral (
+             select endpoint_id from webhook_endpoints where endpoint_id = endpoint.endpoint_id for update
+         ) as known
      ), failing as (
          insert into webhook_endpoints as known (endpoint_id, failing_since, url)
-         select endpoint_id, moment, url from endpoint where not is_working order by endpoint_id
+         select endpoint_id, moment, url
+         from endpoint left join locked using (endpoint_id)
+         where not is_working
+         order by endpoint_id
          on conflict (endpoint_id) do update
          set failing_since = excluded.failing_since, url = excluded.url
          where known.url <> excluded.url
      ), working as (
          delete from webhook_endpoints as known
-         where endpoint_id = any(array(select endpoint_id from endpoint where is_working))
+         where endpoint_id = any(array(select endpoint_id from locked join endpoint using (endpoint_id) where is_working))
            and exists (select from endpoint where endpoint_id = known.endpoint_id and url = known.url and is_working)
      )
      insert into webhook_deliveries (id, organization_id, endpoint_id, identity_id, shown_id, event_id, event_type, url, payload,
@@ -122,10 +132,12 @@ const RECORD: &str = "with fast as (
 
 /// Writes what became of attempts. Returns the ids of the attempts that were written.
 ///
-/// - If a lease has ended and another process has the row, or the row was deleted or is being deleted, nothing of it is written. The
-///   statement waits for no lock, so several of them do not wait for each other.
+/// - If a lease has ended and another process has the row, or the row was deleted or is being deleted, nothing of it is written. It does
+///   not wait for rows of the queue that are locked. It can wait for a row of `webhook_endpoints` that another process writes, or a
+///   step of the fan-out. It locks those in the order of their ids.
 /// - A row that is due again is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
-/// - An endpoint works if one of the attempts succeeded.
+/// - An endpoint works if one of the attempts at its address succeeded. If it was given another address meanwhile, the attempts at the
+///   address of the last one count.
 pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uuid>, sqlx::Error> {
     fn all<'a, T>(ended: &'a [Ended], value: impl Fn(&'a Ended) -> T) -> Vec<T> {
         ended.iter().map(value).collect()

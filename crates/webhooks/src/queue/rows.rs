@@ -47,10 +47,10 @@ pub(super) async fn queued(
     if subscribers.is_empty() {
         return Ok((rows, None));
     }
-    let mut told = deliverable(connection, &typed, &subscribers).await?;
+    let mut deliverable = deliverable(connection, &typed, &subscribers).await?;
     let mut bytes = 0;
-    while !told.is_empty() {
-        let some = next_of(&mut told);
+    while !deliverable.is_empty() {
+        let some = next_of(&mut deliverable);
         let shown = shown(connection, &some).await?;
         for (told, wanting) in some {
             let new = rows_of(connection, &told, wanting, &shown).await?;

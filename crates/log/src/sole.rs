@@ -1,0 +1,154 @@
+//! Which process may answer from its cache without asking the database for new events.
+//!
+//! A client that was answered by one process reads its write from every other one at once. Either of two rules is in force:
+//!
+//! - `log_head.sole_process` names a process. No other process commits, so the sole process knows of every commit before
+//!   any client is told of it, and answers from its cache without a question.
+//! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
+//!
+//! A process takes the place while it is free ([`Sole::settle`]). One that wants to commit, and finds another one there, recalls
+//! it ([`take_place`]): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
+//! has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for that long,
+//! so it does not trust its cache any more.
+//!
+//! Both rules hold at any moment, since a batch is written only while `log_head` is locked, and only if no other process is
+//! the sole one.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::write::notifier::CHANNEL;
+
+/// How long a process may trust its cache after it began to look at the log.
+pub const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
+
+/// How long a recalled process may keep its place. The margin is for clocks that do not run equally fast.
+const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
+
+/// How often a process that has recalled another one looks whether the place is free.
+const RECALL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How long the place stays free after another process has wanted to commit. Each claim after that costs the next commit of
+/// another process the time of a recall.
+const CLAIM_DELAY: Duration = Duration::from_secs(10);
+
+/// The notification that wakes the sole process. It names no position.
+pub(crate) const RECALL: &str = "recall";
+
+/// The process that has the place, as `log_head` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub process: Uuid,
+    /// The number of its claim.
+    pub term: i64,
+    /// Whether another process wants to commit.
+    pub is_recalled: bool,
+}
+
+/// What one process knows of its place.
+#[derive(Debug)]
+pub struct Sole {
+    process: Uuid,
+    /// Until when it leaves the place free; `None` before the first look.
+    free_until: Option<Instant>,
+}
+
+impl Sole {
+    /// The process with this id, which has looked at nothing yet.
+    pub fn new(process: Uuid) -> Self {
+        Self { process, free_until: None }
+    }
+
+    /// Whether this process may answer from its cache without a question.
+    pub fn is(&self, holder: Option<Holder>) -> bool {
+        holder.is_some_and(|holder| holder.process == self.process && !holder.is_recalled)
+    }
+
+    /// Does what follows from a look at the log. When it gives its place up, it must not answer without a question any more.
+    ///
+    /// At its first look it takes the place of another process, which may have died.
+    pub async fn settle(
+        &mut self,
+        connection: &mut PgConnection,
+        holder: Option<Holder>,
+    ) -> Result<(), sqlx::Error> {
+        let (now, is_first) = (Instant::now(), self.free_until.is_none());
+        let free_until = *self.free_until.get_or_insert(now);
+        match holder {
+            None if now >= free_until => {
+                // Where nothing can be written, it is not tried at every look.
+                self.free_until = Some(now + CLAIM_DELAY);
+                self.claim(connection).await
+            }
+            None => Ok(()),
+            Some(holder) if self.is(Some(holder)) => Ok(()),
+            Some(holder) => {
+                self.free_until = Some(now + CLAIM_DELAY);
+                if holder.process == self.process {
+                    self.resign(connection).await
+                } else if is_first {
+                    take_place(connection, holder).await
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    async fn claim(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let claim = "update log_head set sole_process = $1, sole_term = sole_term + 1, sole_recalled = false
+                     where sole_process is null";
+        sqlx::query(claim).bind(self.process).execute(connection).await.map(drop)
+    }
+
+    /// Gives the place up, if this process has it.
+    pub async fn resign(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let resign = "update log_head set sole_process = null, sole_recalled = false where sole_process = $1";
+        sqlx::query(resign).bind(self.process).execute(connection).await.map(drop)
+    }
+}
+
+/// The sole process in a row of `log_head`.
+pub(crate) fn holder(head: &PgRow) -> Result<Option<Holder>, sqlx::Error> {
+    let process: Option<Uuid> = head.try_get("sole_process")?;
+    let (term, is_recalled) = (head.try_get("sole_term")?, head.try_get("sole_recalled")?);
+    Ok(process.map(|process| Holder { process, term, is_recalled }))
+}
+
+/// Recalls another process, and returns when the place is free.
+pub(crate) async fn take_place(connection: &mut PgConnection, holder: Holder) -> Result<(), sqlx::Error> {
+    let recall = "with recalled as (
+                      update log_head set sole_recalled = true
+                      where sole_process = $1 and sole_term = $2
+                      returning position
+                  )
+                  select pg_notify($3, $4) from recalled";
+    sqlx::query(recall)
+        .bind(holder.process)
+        .bind(holder.term)
+        .bind(CHANNEL)
+        .bind(RECALL)
+        .execute(&mut *connection)
+        .await?;
+    let recalled = Instant::now();
+    while recalled.elapsed() < MAX_RECALL_TIME {
+        let in_place = "select exists (select from log_head where sole_process = $1 and sole_term = $2)";
+        let is_in_place: bool = sqlx::query_scalar(in_place)
+            .bind(holder.process)
+            .bind(holder.term)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !is_in_place {
+            return Ok(());
+        }
+        tokio::time::sleep(RECALL_INTERVAL).await;
+    }
+    tracing::warn!(process = %holder.process, "a process that answered alone does not answer any more");
+    let take = "update log_head set sole_process = null, sole_recalled = false
+                where sole_process = $1 and sole_term = $2";
+    sqlx::query(take).bind(holder.process).bind(holder.term).execute(connection).await.map(drop)
+}
