@@ -190,7 +190,7 @@ pub(crate) async fn aggregates(
     kinds: &[&str],
     ids: &[&str],
     after: &[i64],
-    limit: Option<i64>,
+    limit: i64,
 ) -> Result<Vec<Recorded>, ReadError> {
     let query = format!(
         "select event.*

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use identity_domain::{Event, Kind};
+use identity_domain::Kind;
 use sqlx::PgConnection;
 
 use super::batch_needs::AggregateKey;
@@ -16,9 +16,9 @@ use crate::read_model::ReadModel;
 /// How many states of aggregates are kept from one batch to the next at most.
 const MAX_CACHED_AGGREGATES: usize = 20_000;
 
-/// How many events of an aggregate are read before a stored state of it is looked up. Nearly all aggregates have fewer, and are loaded with
-/// one query.
-const MAX_EVENTS_WITHOUT_STATE: i64 = 256;
+/// How many events of an aggregate are read at a time. Before more are read, a stored state of it is looked up. Nearly all aggregates have
+/// fewer, and are loaded with one query. Without a limit, Postgres could read the whole log for an aggregate that has most of its events.
+const EVENTS_PER_QUERY: i64 = 256;
 
 /// The state of an aggregate up to `sequence`.
 #[derive(Debug, Clone)]
@@ -78,14 +78,12 @@ impl Aggregates {
         if keys.is_empty() {
             return Ok(());
         }
-        let wanted: Vec<&AggregateKey> = keys.iter().collect();
-        let read = self.read(connection, &wanted, Some(MAX_EVENTS_WITHOUT_STATE)).await?;
-        let is_long =
-            |key: &&AggregateKey| read.get(*key).is_some_and(|read| *read >= MAX_EVENTS_WITHOUT_STATE);
-        let long: Vec<&AggregateKey> = wanted.into_iter().filter(is_long).collect();
-        if !long.is_empty() {
-            self.load_states(connection, loading.read_models, &long).await?;
-            self.read(connection, &long, None).await?;
+        let mut unread = self.read(connection, keys.iter().collect()).await?;
+        if !unread.is_empty() {
+            self.load_states(connection, loading.read_models, &unread).await?;
+        }
+        while !unread.is_empty() {
+            unread = self.read(connection, unread).await?;
         }
         for key in &keys {
             if let Some(aggregate) = self.0.get_mut(key) {
@@ -95,22 +93,21 @@ impl Aggregates {
         Ok(())
     }
 
-    /// Reads up to `limit` events of each aggregate that follow on its state here, and applies them. Returns how many each had.
-    async fn read(
+    /// Reads the next events of each aggregate, and applies them. Returns the aggregates that may have more.
+    async fn read<'a>(
         &mut self,
         connection: &mut PgConnection,
-        keys: &[&AggregateKey],
-        limit: Option<i64>,
-    ) -> Result<HashMap<AggregateKey, i64>, BatchError> {
+        keys: Vec<&'a AggregateKey>,
+    ) -> Result<Vec<&'a AggregateKey>, BatchError> {
         let seen: Vec<i64> = keys.iter().map(|key| self.sequence(key)).collect();
         let (kinds, ids): (Vec<&str>, Vec<&str>) =
             keys.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
-        let mut read = HashMap::new();
-        for event in pages::aggregates(connection, &kinds, &ids, &seen, limit).await? {
+        for event in pages::aggregates(connection, &kinds, &ids, &seen, EVENTS_PER_QUERY).await? {
             self.evolve(&event);
-            *read.entry((event.event.kind(), event.aggregate_id)).or_default() += 1;
         }
-        Ok(read)
+        let before = keys.into_iter().zip(seen);
+        let full = before.filter(|(key, seen)| self.sequence(key) - seen >= EVENTS_PER_QUERY);
+        Ok(full.map(|(key, _)| key).collect())
     }
 
     /// Replaces states by stored ones that contain more events.
@@ -154,7 +151,7 @@ impl Aggregates {
                 Aggregate {
                     organization_id: recorded.organization_id.clone(),
                     sequence: 0,
-                    known: DecisionState::initial(Event::kind(&recorded.event)),
+                    known: DecisionState::initial(recorded.event.kind()),
                     as_of: 0,
                 }
             });
