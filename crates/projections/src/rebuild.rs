@@ -22,7 +22,7 @@ pub use crate::job_error::JobError;
 pub use cutover::is_of_another_job;
 pub use cutover_command::cut_over_until;
 pub use generation::SCHEMAS;
-pub use job::rebuild_until;
+pub use job::{rebuild_counted, rebuild_until};
 pub use progress::{Phase, Progress, Report, Settings};
 pub use rollback::rollback;
 pub use verification::{Verified, verify};

@@ -1,5 +1,6 @@
 //! Locks of jobs: one job at a time on a read model, and no writer waits for a reader.
 
+use identity_log::count::EventCounts;
 use identity_projections::rebuild::{self, JobError};
 use sqlx::{Connection as _, Executor as _};
 
@@ -130,6 +131,27 @@ fn handles_that_change_hands_while_a_table_is_built_are_folded_in_any_order() {
         wait(held_up.execute("rollback")).unwrap();
         job.join().unwrap().unwrap();
     });
+    world.is_clean();
+}
+
+/// Jobs that pass their counts on count what was appended since.
+#[test]
+fn events_between_two_jobs_are_counted_by_the_second() {
+    let world = World::new();
+    let (admin, options) = (world.admin(), options(&world));
+    admin.create("alpha");
+    let mut counts = EventCounts::default();
+    let mut next = || {
+        let (progress, never) = (nowhere_yet(), std::future::pending());
+        let job =
+            rebuild::rebuild_counted(&options, table("identities"), &mut counts, LIVE, &progress, never);
+        wait(job).unwrap().events
+    };
+    assert_eq!(next(), 1);
+    assert_eq!(next(), 1);
+    admin.create("bravo");
+    admin.change("alpha", &serde_json::json!({"description": "has a neighbour"})).ok();
+    assert_eq!(next(), 3);
     world.is_clean();
 }
 

@@ -1,45 +1,65 @@
 //! Counts the events that a scan must read, so that an incomplete scan is noticed, and finds the places where events are missing.
 
+use std::collections::BTreeMap;
+
 use identity_domain::Kind;
 use sqlx::{PgConnection, PgExecutor};
 
 use super::scan::Selection;
 use crate::error::ReadError;
 
-/// How many of the selected events there are up to a position. A scan of all ranges must read as many.
-///
-/// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type
-/// of an event is unknown, since no read model would fold that event.
-pub async fn count_events(
-    connection: &mut PgConnection,
-    selection: Selection,
-    upto: i64,
-) -> Result<u64, ReadError> {
-    let (selected, of_all, unknown): (i64, i64, Option<i64>) = sqlx::query_as(
-        "select count(*) filter (where aggregate_type = $1 and ($4::text[] is null or event_type = any ($4))),
-                count(*),
-                min(position) filter (where aggregate_type <> all ($2))
-         from events
-         where position <= $3",
-    )
-    .bind(selection.kind.as_str())
-    .bind(Kind::ALL.map(Kind::as_str))
-    .bind(upto)
-    .bind(selection.event_types)
-    .fetch_one(&mut *connection)
-    .await?;
-    if of_all != upto {
-        return Err(ReadError::Missing { position: first_missing(connection, upto).await? });
+/// How many events of each type there are up to a position. A scan of all ranges must read as many.
+#[derive(Debug, Clone, Default)]
+pub struct EventCounts {
+    position: i64,
+    /// By aggregate type and event type.
+    counts: BTreeMap<(String, String), u64>,
+}
+
+impl EventCounts {
+    /// Counts the events that follow on the last position that was counted, up to another one.
+    ///
+    /// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type
+    /// of an event is unknown, since no read model would fold that event.
+    pub async fn advance(&mut self, connection: &mut PgConnection, upto: i64) -> Result<(), ReadError> {
+        let counted: Vec<(String, String, i64, i64)> = sqlx::query_as(
+            "select aggregate_type, event_type, count(*), min(position)
+             from events
+             where position > $1 and position <= $2
+             group by aggregate_type, event_type",
+        )
+        .bind(self.position)
+        .bind(upto)
+        .fetch_all(&mut *connection)
+        .await?;
+        let all: i64 = counted.iter().map(|(.., count, _)| count).sum();
+        if all != (upto - self.position).max(0) {
+            return Err(ReadError::Missing { position: first_missing(connection, upto).await? });
+        }
+        let known = Kind::ALL.map(Kind::as_str);
+        let unknown = counted.iter().filter(|(aggregate_type, ..)| !known.contains(&aggregate_type.as_str()));
+        if let Some(position) = unknown.map(|(.., first)| *first).min() {
+            return Err(ReadError::UnknownAggregate { position });
+        }
+        for (aggregate_type, event_type, count, _) in counted {
+            *self.counts.entry((aggregate_type, event_type)).or_default() +=
+                u64::try_from(count).unwrap_or_default();
+        }
+        self.position = self.position.max(upto);
+        Ok(())
     }
-    if let Some(position) = unknown {
-        return Err(ReadError::UnknownAggregate { position });
+
+    /// How many of the events are selected.
+    pub async fn of(&self, connection: &mut PgConnection, selection: Selection) -> Result<u64, ReadError> {
+        if selection.min_events > 1 {
+            return of_long_aggregates(connection, selection, self.position).await;
+        }
+        let selected = self.counts.iter().filter(|((aggregate_type, event_type), _)| {
+            aggregate_type == selection.kind.as_str()
+                && selection.event_types.is_none_or(|names| names.contains(&event_type.as_str()))
+        });
+        Ok(selected.map(|(_, count)| count).sum())
     }
-    let selected = if selection.min_events > 1 {
-        of_long_aggregates(connection, selection, upto).await?
-    } else {
-        selected
-    };
-    Ok(u64::try_from(selected).unwrap_or_default())
 }
 
 /// How many of the selected events belong to aggregates with at least `min_events` events.
@@ -47,8 +67,8 @@ async fn of_long_aggregates(
     connection: &mut PgConnection,
     selection: Selection,
     upto: i64,
-) -> Result<i64, ReadError> {
-    let count = sqlx::query_scalar(
+) -> Result<u64, ReadError> {
+    let count: i64 = sqlx::query_scalar(
         "select count(*)
          from (select aggregate_id as long_id
                from events
@@ -67,7 +87,7 @@ async fn of_long_aggregates(
     .bind(selection.event_types)
     .fetch_one(connection)
     .await?;
-    Ok(count)
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 /// The first position without an event.

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, PgConnection};
 const SETTINGS: [Setting<'static>; 13] = [
     ("jit", "off"),
     ("work_mem", "64MB"),
-    // The table is read back while its indexes are made. Parallel workers would cost more than they bring.
+    // A job with several workers has one when it makes indexes.
     ("max_parallel_maintenance_workers", "0"),
     // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
     ("default_statistics_target", "30"),

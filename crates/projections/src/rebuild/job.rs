@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use identity_log::{count, read};
+use identity_log::count::EventCounts;
+use identity_log::{read, session};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
@@ -32,13 +33,25 @@ pub async fn rebuild_until(
     progress: &watch::Sender<Progress>,
     stop: impl Future<Output = ()>,
 ) -> Result<Report, JobError> {
+    rebuild_counted(options, table, &mut EventCounts::default(), settings, progress, stop).await
+}
+
+/// The same. When several read models are rebuilt, `counts` goes from one job to the next, so that each event is counted once.
+pub async fn rebuild_counted(
+    options: &PgConnectOptions,
+    table: Arc<dyn Table>,
+    counts: &mut EventCounts,
+    settings: Settings,
+    progress: &watch::Sender<Progress>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, JobError> {
     let mut stop = std::pin::pin!(stop);
     let connector = Connector::new(options, &format!("rebuild of {}", table.name()), "read_model_next");
     let name = table.name();
     let mut job = tokio::select! {
         biased;
         () = stop.as_mut() => return Err(JobError::Interrupted),
-        begun = Job::begin(&connector, table, progress) => begun?,
+        begun = Job::begin(&connector, table, counts, progress) => begun?,
     };
     let outcome = job.run(settings, stop.as_mut()).await;
     match &outcome {
@@ -74,6 +87,7 @@ struct Job<'a> {
     connector: Connector,
     connection: PgConnection,
     table: Arc<dyn Table>,
+    counts: &'a mut EventCounts,
     progress: &'a watch::Sender<Progress>,
 }
 
@@ -82,12 +96,13 @@ impl<'a> Job<'a> {
     async fn begin(
         connector: &Connector,
         table: Arc<dyn Table>,
+        counts: &'a mut EventCounts,
         progress: &'a watch::Sender<Progress>,
     ) -> Result<Self, JobError> {
         let mut connection = connector.connect().await?;
         generation::lock(&mut connection, table.name()).await?;
         registry::register(&mut connection, &[table.as_ref()]).await?;
-        Ok(Self { connector: connector.clone(), connection, table, progress })
+        Ok(Self { connector: connector.clone(), connection, table, counts, progress })
     }
 
     async fn run(
@@ -127,7 +142,7 @@ impl<'a> Job<'a> {
         let (built, position) = self.fold(workers).await?;
         self.enter(Phase::Index).await?;
         let comparing = compare(self.connector.clone(), self.table.clone(), built);
-        tokio::try_join!(self.index(), comparing)?;
+        tokio::try_join!(self.index(workers), comparing)?;
         generation::add_key(&mut self.connection, self.table.name()).await?;
         self.enter(Phase::CatchUp).await?;
         let reached = cutover::catch_up(&mut self.connection, self.table.as_ref(), position).await?;
@@ -146,7 +161,8 @@ impl<'a> Job<'a> {
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total: 0 });
         self.enter(Phase::Fold).await?;
         let position = read::head(&mut self.connection).await?;
-        let total = count::count_events(&mut self.connection, self.table.selection(), position).await?;
+        self.counts.advance(&mut self.connection, position).await?;
+        let total = self.counts.of(&mut self.connection, self.table.selection()).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
         generation::begin(&mut self.connection, self.table.as_ref()).await?;
         let ranges = workers::ranges(&mut self.connection, self.table.selection(), position, total).await?;
@@ -186,7 +202,11 @@ impl<'a> Job<'a> {
         }
     }
 
-    async fn index(&mut self) -> Result<(), JobError> {
+    /// Makes the indexes. Postgres may use a second process for it, if the job may.
+    async fn index(&mut self, workers: usize) -> Result<(), JobError> {
+        if workers > 1 {
+            session::set(&mut self.connection, &[("max_parallel_maintenance_workers", "1")]).await?;
+        }
         generation::add_indexes(&mut self.connection, self.table.as_ref()).await?;
         self.enter(Phase::Compare).await
     }

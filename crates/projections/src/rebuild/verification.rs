@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 
-use identity_log::{count, read};
+use identity_log::count::EventCounts;
+use identity_log::read;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -37,7 +38,9 @@ pub async fn verify(
     registry::register(&mut source, &[table]).await?;
     share_snapshot(&mut live, &mut source, table.name()).await?;
     let position = read::head(&mut source).await?;
-    let events = count::count_events(&mut source, table.selection(), position).await?;
+    let mut counts = EventCounts::default();
+    counts.advance(&mut source, position).await?;
+    let events = counts.of(&mut source, table.selection()).await?;
     let ranges = workers::ranges(&mut source, table.selection(), position, events).await?;
     workers::read_in_order(&mut source).await?;
     let mut read = 0;

@@ -15,13 +15,16 @@ use crate::table::{Table, Totals};
 /// About how many events a range has. A verification keeps the rows of one range in memory, so this limits its memory.
 const EVENTS_PER_RANGE: u64 = 50_000;
 
-/// Divides a log with `total` selected events into ranges.
+/// Divides a log with `total` selected events into ranges; none if there are no events.
 pub(super) async fn ranges(
     connection: &mut PgConnection,
     selection: Selection,
     position: i64,
     total: u64,
 ) -> Result<Vec<AggregateRange>, JobError> {
+    if total == 0 {
+        return Ok(vec![]);
+    }
     let parts = i64::try_from(total / EVENTS_PER_RANGE + 1).unwrap_or(1);
     Ok(scan::ranges(connection, selection, position, parts).await?)
 }
@@ -55,9 +58,10 @@ pub(super) async fn build(
     workers: usize,
     progress: Arc<AtomicU64>,
 ) -> Result<Totals, JobError> {
+    let workers = workers.max(1).min(ranges.len());
     let queue = Queue::new(ranges);
     let mut at_work = JoinSet::new();
-    for _ in 0..workers.max(1) {
+    for _ in 0..workers {
         let (connector, table, queue, progress) =
             (connector.clone(), table.clone(), queue.clone(), progress.clone());
         at_work.spawn(async move { build_ranges(&connector, table.as_ref(), &queue, &progress).await });

@@ -8,14 +8,14 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::format::{End, FORMAT, Head, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd};
+use super::format::{BLOCK_BYTES, End, FORMAT, Head, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd};
 use super::writer::hex;
 
 /// The longest line. The head of a backup grows with the number of migrations, no line grows with the number of rows.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
-/// How much is read from the file at a time.
-const BUFFER_BYTES: usize = 1024 * 1024;
+/// How much is read from the file at a time, but for blocks: these are read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// What a backup says when it is shorter than it was.
 const CUT_OFF: &str = "the backup ends too early: it was cut off";
@@ -104,7 +104,7 @@ impl Rows<'_> {
         self.hash.update(length);
         let length = u32::from_be_bytes(length);
         ensure!(length <= MAX_BLOCK_BYTES, "a block of the backup is longer than any that is written");
-        let mut block = vec![];
+        let mut block = Vec::with_capacity(usize::try_from(length)?.min(2 * BLOCK_BYTES));
         self.reader.input.by_ref().take(u64::from(length)).read_to_end(&mut block)?;
         ensure!(block.len() as u64 == u64::from(length), CUT_OFF);
         self.hash.update(&block);

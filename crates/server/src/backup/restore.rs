@@ -1,31 +1,36 @@
-//! Writes a verified backup into an empty database, in one transaction. The mark that is written with it stays until read models
-//! and proofs are ready, too.
-
-use std::path::Path;
+//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that is
+//! written with it stays until read models and proofs are ready, too.
 
 use anyhow::{Context as _, bail, ensure};
-use identity_log::copy;
 use identity_log::proof::key_lock;
+use identity_log::{copy, session};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::fields::count_rows;
 use super::format::{Head, Section};
 use super::indexes::PutAside;
 use super::mark;
-use super::reader::{Next, Reader};
 use super::tables::{self, Fate, Table};
 use super::take::columns;
-use super::verify::Verified;
+use super::verify::{self, Verified};
+use super::verifying::{Backup, Verifying};
 use crate::{doctor, migrations, roles};
 
-/// Settings of the connection that writes. Postgres notices within half a second that this process is gone.
+/// Settings of the connection that writes. Postgres notices within half a second that this process is gone. The statistics are
+/// those of a rebuild: enough for tables whose columns are keys. Autovacuum collects better ones later.
 const SETTINGS: &str = "
     set statement_timeout = 0;
     set idle_in_transaction_session_timeout = 0;
     set lock_timeout = '10s';
     set maintenance_work_mem = '256MB';
+    set default_statistics_target = 30;
     set client_connection_check_interval = '500ms';";
+
+/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them. Nothing of a
+/// restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
+pub fn without_waiting(options: &PgConnectOptions) -> PgConnectOptions {
+    session::beginning_with(options.clone(), &[("synchronous_commit", "off")])
+}
 
 /// A restore that keeps every service from starting until it is dropped.
 #[derive(Debug)]
@@ -45,59 +50,58 @@ impl Restoring {
         Ok(Self { connection })
     }
 
-    /// Writes the rows of a backup, unless an earlier restore of the same backup has done so and was cut off later. `progress`
-    /// hears how many are written, and how many there will be.
+    /// Verifies a backup and writes its rows, unless an earlier restore of the same backup has written them and was cut off later.
+    /// They are committed only if all of the backup is verified, and `accept` has no objection. `progress` hears how many rows are
+    /// read, and how many there are.
     pub async fn load(
         &mut self,
         pool: &PgPool,
-        path: &Path,
-        verified: &Verified,
+        backup: Backup<'_>,
+        accept: impl FnOnce(&Verified) -> anyhow::Result<()>,
         progress: impl FnMut(u64, u64),
-    ) -> anyhow::Result<()> {
-        if let Some(backup) = mark::find(&mut self.connection).await? {
+    ) -> anyhow::Result<Verified> {
+        let verified = if let Some(marked) = mark::find(&mut self.connection).await? {
+            let verifying = Verifying::begin(verify::open(backup.path)?, backup.key)?;
+            let verified = verifying.skip(progress).await?;
+            accept(&verified)?;
             ensure!(
-                backup == verified.sha256,
-                "another backup is being restored into this database, the one with the SHA-256 {backup}: finish that one, or give \
+                marked == verified.sha256,
+                "another backup is being restored into this database, the one with the SHA-256 {marked}: finish that one, or give \
                  an empty database"
             );
+            verified
         } else {
             doctor::refuse_unusable(pool).await?;
-            make_shape(&mut self.connection, pool, &verified.head).await?;
-            self.write(path, verified, progress).await?;
-        }
-        migrations::run(pool).await
+            let reader = verify::open(backup.path)?;
+            make_shape(&mut self.connection, pool, reader.head()).await?;
+            self.write(Verifying::begin(reader, backup.key)?, accept, progress).await?
+        };
+        migrations::run(pool).await?;
+        Ok(verified)
     }
 
     /// Without a commit nothing was written.
     async fn write(
         &mut self,
-        path: &Path,
-        verified: &Verified,
+        mut verifying: Verifying,
+        accept: impl FnOnce(&Verified) -> anyhow::Result<()>,
         mut progress: impl FnMut(u64, u64),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Verified> {
         let mut transaction = self.connection.begin().await?;
         refuse_filled(&mut transaction).await?;
+        let mut indexes = PutAside::default();
+        while let Some(section) = verifying.next_section().await? {
+            let table = table(&section)?;
+            indexes.add(&mut transaction, table.name).await?;
+            write_section(&mut transaction, table, &section, &mut verifying, &mut progress).await?;
+        }
+        let verified = verifying.finish().await?;
+        accept(&verified)?;
         mark::set(&mut *transaction, &verified.sha256).await?;
-        let (mut reader, mut indexes) = (Reader::open(path)?, PutAside::default());
-        let (mut done, total) = (0, verified.head.all_rows());
-        let end = loop {
-            match reader.advance()? {
-                Next::Section(section) => {
-                    let table = table(&section)?;
-                    indexes.add(&mut transaction, table.name).await?;
-                    let context = || format!("cannot write {}", table.name);
-                    let writing = write_section(&mut transaction, table, &section, &mut reader, |rows| {
-                        progress(done + rows, total);
-                    });
-                    done += writing.await.with_context(context)?;
-                }
-                Next::End(end) => break end,
-            }
-        };
-        ensure!(end.sha256 == verified.sha256, "the backup was changed while it was restored");
         indexes.make(&mut transaction).await.context("cannot make the indexes")?;
         transaction.execute(AFTERWARDS).await.context("cannot prepare the restored tables")?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(verified)
     }
 
     /// Lets the log go on with another signing key than that of the backup.
@@ -109,8 +113,9 @@ impl Restoring {
             .map(drop)
     }
 
-    /// Removes the mark, and lets services start.
+    /// Removes the mark, and lets services start. When this commit is on disk, so are all before it.
     pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.connection.execute("set synchronous_commit = on").await?;
         mark::remove(&mut self.connection).await?;
         Ok(self.connection.close().await?)
     }
@@ -165,32 +170,38 @@ fn table(section: &Section) -> anyhow::Result<Table> {
     table.with_context(|| format!("this identityd does not know the table {} of the backup", section.table))
 }
 
-/// Writes the rows of a section. Returns how many there were.
+/// Writes the rows of a section. Fails if the verification does.
 async fn write_section(
     connection: &mut PgConnection,
     table: Table,
     section: &Section,
-    reader: &mut Reader,
-    mut progress: impl FnMut(u64),
-) -> anyhow::Result<u64> {
+    verifying: &mut Verifying,
+    progress: &mut impl FnMut(u64, u64),
+) -> anyhow::Result<()> {
+    let context = || format!("cannot write {}", table.name);
     let known = columns(connection, table.name).await?;
     if let Some((column, kind)) = section.columns.iter().find(|column| !known.contains(column)) {
-        bail!("the database has no column {column} of type {kind}");
+        bail!("{}: the database has no column {column} of type {kind}", context());
     }
-    if table.fate == Fate::KeptRow {
-        connection.execute(format!("delete from {}", table.name).as_str()).await?;
+    make_room(connection, table.name).await.with_context(context)?;
+    let columns = section.columns_as_sql();
+    let statement = format!("copy {} ({columns}) from stdin (format binary, freeze)", table.name);
+    let mut sink = connection.copy_in_raw(&statement).await.with_context(context)?;
+    sink.send(copy::HEADER).await.with_context(context)?;
+    while let Some(rows) = verifying.next_rows().await? {
+        sink.send(rows).await.with_context(context)?;
+        progress(verifying.rows, verifying.all_rows);
     }
-    let statement = format!("copy {} ({}) from stdin (format binary)", table.name, section.columns_as_sql());
-    let mut sink = connection.copy_in_raw(&statement).await?;
-    sink.send(copy::HEADER).await?;
-    let (mut rows, mut blocks) = (0, reader.rows());
-    while let Some(block) = blocks.next_block()? {
-        rows += count_rows(section, &block)?;
-        sink.send(block).await?;
-        progress(rows);
-    }
-    blocks.finish(section, rows)?;
-    sink.send(copy::END.to_be_bytes().as_slice()).await?;
-    sink.finish().await?;
-    Ok(rows)
+    sink.send(copy::END.to_be_bytes().as_slice()).await.with_context(context)?;
+    sink.finish().await.with_context(context)?;
+    Ok(())
+}
+
+/// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled back,
+/// that file is gone with all its rows.
+async fn make_room(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
+    let statements = format!(
+        "alter table {table} disable trigger user; truncate {table}; alter table {table} enable trigger user"
+    );
+    connection.execute(statements.as_str()).await.map(drop)
 }

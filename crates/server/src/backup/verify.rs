@@ -63,22 +63,59 @@ struct Verification {
     position: u64,
 }
 
+/// A part of a backup whose bytes are those that were written, as far as it was read.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// The rows of a table follow.
+    Section(Section),
+    /// Whole rows, and how many.
+    Rows(Vec<u8>, u64),
+    /// The rows of the table end here.
+    SectionEnd,
+}
+
 /// Verifies a backup. Fails if a byte of it is not the one that was written. `key` is the verifier key of the installation, under
 /// any name. `progress` hears how many rows were read, and how many there are.
 pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) -> anyhow::Result<Verified> {
-    let mut reader = Reader::open(path)?;
-    let head = reader.head().clone();
+    let reader = open(path)?;
+    let (mut done, total) = (0, reader.head().all_rows());
+    read(reader, key, |part| {
+        if let Part::Rows(_, rows) = part {
+            done += rows;
+            progress(done, total);
+        }
+        Ok(())
+    })
+}
+
+/// Fails if a file is no backup, which its first line shows.
+pub fn check_head(path: &Path) -> anyhow::Result<()> {
+    open(path).map(drop)
+}
+
+/// Opens a backup, and reads its head.
+pub(super) fn open(path: &Path) -> anyhow::Result<Reader> {
+    let reader = Reader::open(path)?;
     for table in NEEDED {
-        ensure!(head.rows.contains_key(table), "the backup has no {table}");
+        ensure!(reader.head().rows.contains_key(table), "the backup has no {table}");
     }
-    let total = head.all_rows();
+    Ok(reader)
+}
+
+/// Verifies a backup and hands over its parts on the way. Nobody knows before the end whether all of it is right.
+pub(super) fn read(
+    mut reader: Reader,
+    key: Option<&str>,
+    mut take: impl FnMut(Part) -> anyhow::Result<()>,
+) -> anyhow::Result<Verified> {
+    let head = reader.head().clone();
     let mut verification = Verification {
         keys: Keys::new(key),
         checkpoints: Checkpoints::default(),
         histories: Histories::default(),
         position: 0,
     };
-    let (mut done, mut last) = (0, None);
+    let mut last = None;
     let end = loop {
         let section = match reader.advance()? {
             Next::Section(section) => section,
@@ -87,13 +124,15 @@ pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) 
         let place = place(&section)?;
         ensure!(last.is_none_or(|last| last < place), "the sections of the backup are out of order");
         last = Some(place);
-        let (mut rows, mut blocks) = (0, reader.rows());
+        take(Part::Section(section.clone()))?;
+        let (mut all, mut blocks) = (0, reader.rows());
         while let Some(block) = blocks.next_block()? {
-            rows += verification.read(&section, &block)?;
-            progress(done + rows, total);
+            let rows = verification.read(&section, &block)?;
+            all += rows;
+            take(Part::Rows(block, rows))?;
         }
-        blocks.finish(&section, rows)?;
-        done += rows;
+        blocks.finish(&section, all)?;
+        take(Part::SectionEnd)?;
     };
     verification.finish(head, end.sha256, key.is_some())
 }

@@ -15,7 +15,6 @@ use identity_postgres::PrivatePostgres;
 use identity_postgres::stop::Stop;
 use identity_postgres::upgrade::{Plan, Upgrade};
 use identityd::backup::take;
-use identityd::backup::verify::Verified;
 use identityd::database::{self, Database, IfMissing};
 use identityd::settings::{DatabaseSettings, Urls};
 
@@ -82,12 +81,12 @@ async fn move_data(
     blocking(upgrade, Upgrade::stop_old).await?;
     drop(alone);
     let flags = RestoreFlags::of_everything(upgrade.backup());
-    let verified = restore::verify(&flags, installation).with_context(|| {
+    restore::verify(&flags, installation).with_context(|| {
         let from = upgrade.from();
         format!("the data stays with Postgres {from}, and can be moved by `identityd backup` and `identityd restore`")
     })?;
     let new = blocking(upgrade, Upgrade::open_new).await?;
-    let moved = fill(&new, &flags, &verified, installation, (interruption, output)).await;
+    let moved = fill(&new, &flags, installation, (interruption, output)).await;
     let closed = spawn_blocking(|| new.close()).await?;
     moved.and_then(|moved| closed.map(|()| moved))
 }
@@ -113,13 +112,12 @@ async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow
 async fn fill(
     new: &PrivatePostgres,
     flags: &RestoreFlags,
-    verified: &Verified,
     installation: &Installation,
     (interruption, output): (&mut Interruption, Output),
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let database =
         Database::open(&as_owner(new.url().into()), IfMissing::Create, interruption.stop()).await?;
-    let moved = restore::restore(flags, verified, installation, (&database, interruption), output).await;
+    let moved = restore::restore(flags, installation, (&database, interruption), output).await;
     let closed = database.close().await;
     moved.and_then(|moved| closed.map(|()| moved))
 }

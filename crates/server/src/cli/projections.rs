@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use identity_log::count::EventCounts;
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, second_reader, tables};
@@ -166,12 +167,12 @@ pub(super) async fn rebuild_all(
     interruption: &mut Interruption,
     output: Output,
 ) -> anyhow::Result<()> {
-    let mut remaining = tables.iter();
+    let (mut remaining, mut counts) = (tables.iter(), EventCounts::default());
     while let Some(table) = remaining.next() {
         let reporter = Reporter::start(table.name());
         let stop = interruption.arrives();
-        let outcome =
-            rebuild::rebuild_until(options, Arc::clone(table), settings, reporter.sender(), stop).await;
+        let (model, sender) = (Arc::clone(table), reporter.sender());
+        let outcome = rebuild::rebuild_counted(options, model, &mut counts, settings, sender, stop).await;
         let reached = reporter.finish().await;
         let report = match outcome {
             Ok(report) => report,

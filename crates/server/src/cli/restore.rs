@@ -7,10 +7,12 @@ use clap::Args;
 use identity_log::proof::signer::Signer;
 use identity_projections::{rebuild, tables};
 use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
 
 use identityd::backup::proofs::{self, Continuation, Word};
-use identityd::backup::restore::Restoring;
+use identityd::backup::restore::{self, Restoring};
 use identityd::backup::verify::{self, Verified};
+use identityd::backup::verifying::Backup;
 use identityd::database::{Database, IfMissing};
 
 use super::backup::named;
@@ -61,31 +63,41 @@ pub(super) async fn run(
     installation: &Installation,
     output: Output,
 ) -> anyhow::Result<()> {
-    let verified = verify(&flags, installation)?;
+    key(&flags, installation)?;
+    verify::check_head(&flags.file)?;
     with_database_until(&installation.database, IfMissing::Create, async |database, interruption| {
-        let restored = restore(&flags, &verified, installation, (database, interruption), output).await;
+        let restored = restore(&flags, installation, (database, interruption), output).await;
         let (json, lines) = restored?;
         output.print_lines(&json, &lines)
     })
     .await
 }
 
-/// Verifies the whole file before there is a database.
-pub(super) fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Verified> {
-    let key = if flags.other_signing_key { None } else { Some(signing_key(installation)?) };
+/// Verifies the whole file, without a database.
+pub(super) fn verify(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<()> {
+    let key = key(flags, installation)?;
     let mut progress = Progress::start("verify");
     let verified =
         verify::file(&flags.file, key.as_deref(), |done, total| progress.reached(done, Some(total)));
     progress.finish();
-    let verified = verified?;
-    refuse_replaced(&verified, installation)?;
+    accept(&verified?, flags, installation)
+}
+
+/// The verifier key that the checkpoints of the backup must be signed with, if they must.
+fn key(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Option<String>> {
+    if flags.other_signing_key { Ok(None) } else { signing_key(installation).map(Some) }
+}
+
+/// Fails if this backup is not to be restored, although every byte is the one that was written.
+fn accept(verified: &Verified, flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<()> {
+    refuse_replaced(verified, installation)?;
     ensure!(
         verified.faults.is_empty() || flags.allow_faults,
         "{} (if the signing key is another one than that of the backup, see --other-signing-key; --allow-faults restores a history \
          as it is)",
         named(&verified.faults).join("; ")
     );
-    Ok(verified)
+    Ok(())
 }
 
 /// A key that was replaced signs nothing any more. With `--other-signing-key`, too, there may be one.
@@ -113,21 +125,25 @@ fn signing_key(installation: &Installation) -> anyhow::Result<String> {
 /// Fills an empty database. Returns what there is to say of it.
 pub(super) async fn restore(
     flags: &RestoreFlags,
-    verified: &Verified,
     installation: &Installation,
     (database, interruption): (&Database, &mut Interruption),
     output: Output,
 ) -> anyhow::Result<(Value, Vec<String>)> {
     database.check_roles().await?;
     let owner = database.owner().await?;
-    let options = owner.connect_options();
+    let options = restore::without_waiting(&owner.connect_options());
+    let owner =
+        PgPoolOptions::new().connect_with(options.clone()).await.context("cannot connect as the owner")?;
     let mut restoring = Restoring::begin(&options).await?;
     let mut progress = Progress::start("restore");
     let reached = |done, total| progress.reached(done, Some(total));
-    tokio::select! {
-        loaded = restoring.load(&owner, &flags.file, verified, reached) => loaded?,
+    let key = key(flags, installation)?;
+    let backup = Backup { path: &flags.file, key: key.as_deref() };
+    let accepting = |verified: &Verified| accept(verified, flags, installation);
+    let verified = tokio::select! {
+        loaded = restoring.load(&owner, backup, accepting, reached) => loaded?,
         () = interruption.arrives() => bail!("interrupted"),
-    }
+    };
     progress.finish();
     database.grant().await?;
     let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
@@ -137,10 +153,10 @@ pub(super) async fn restore(
     if flags.other_signing_key {
         restoring.change_key(&signer.key().introduced_name()).await?;
     }
-    let logs = go_on(flags, verified, database, &signer).await?;
+    let logs = go_on(flags, &verified, database, &signer).await?;
     let secrets = secrets(installation, database).await?;
     restoring.finish().await?;
-    Ok(report(verified, flags.word(), &logs, &secrets))
+    Ok(report(&verified, flags.word(), &logs, &secrets))
 }
 
 async fn go_on(
