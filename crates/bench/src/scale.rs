@@ -23,8 +23,8 @@ pub(crate) struct Scale {
     pub(crate) replayed: usize,
     /// The numbers of identities at which growth is measured. Memory is measured at the second one.
     pub(crate) growth: [usize; 3],
-    /// How many events the identity has that is read at an earlier moment.
-    pub(crate) long: usize,
+    /// How many events the identities have that are read at an earlier moment.
+    pub(crate) long: [usize; 2],
     /// How many keys are revoked in one process and used in another, with four other changes each.
     pub(crate) revoked: usize,
     /// How many webhooks wait beside creates.
@@ -45,7 +45,7 @@ impl Scale {
         rebuilt: 200_000,
         replayed: 8_000,
         growth: [10_000, 1_000_000, 5_000_000],
-        long: 1_000,
+        long: [1_000, 1_000_000],
         revoked: 2_000,
         queued: 1_000_000,
         sent: 10_000,
@@ -62,7 +62,7 @@ impl Scale {
         rebuilt: 1_000,
         replayed: 500,
         growth: [500, 2_000, 5_000],
-        long: 50,
+        long: [600, 6_000],
         revoked: 20,
         queued: 10_000,
         sent: 500,

@@ -10,6 +10,7 @@ mod growth;
 mod list;
 mod mixed;
 mod neighbour;
+mod past;
 mod processes;
 mod rebuild;
 mod webhooks;
@@ -53,8 +54,10 @@ pub(crate) enum Workload {
     Processes,
     /// Rebuild of a read model from a long log.
     Rebuild,
-    /// Export of history, its verification, one identity at an earlier moment; backup and restore.
+    /// Export of history, its verification; backup and restore.
     Export,
+    /// One identity with a long history: at an earlier moment, and when a process meets it for the first time.
+    Past,
     /// Appends beside other event stores.
     Append,
     /// Creates and gets while the data grows, memory, and start time.
@@ -77,6 +80,7 @@ impl Workload {
             Self::Processes => Box::pin(processes::run(arena, scale, results)).await,
             Self::Rebuild => Box::pin(rebuild::run(arena, scale, results)).await,
             Self::Export => Box::pin(export::run(arena, scale, results)).await,
+            Self::Past => past::run(arena, scale, results).await,
             Self::Append => append::run(arena, scale, results).await,
             Self::Growth => growth::run(arena, scale, results).await,
             Self::Neighbour => neighbour::run(arena, scale, results).await,

@@ -3,6 +3,7 @@
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api_key::{self, ApiKey, ApiKeyError};
@@ -70,7 +71,8 @@ macro_rules! aggregates {
         }
 
         /// The state of any aggregate.
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
         pub enum State {
             $(#[doc = concat!("Of a [`", stringify!($kind), "`].")] $kind($kind),)+
         }

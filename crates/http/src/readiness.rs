@@ -107,7 +107,8 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
 }
 
 async fn look(pool: &PgPool) -> Result<(), NotReady> {
-    let names: Vec<&str> = tables().iter().map(|table| table.name()).collect();
+    let names: Vec<&str> =
+        tables().iter().filter(|table| table.is_needed()).map(|table| table.name()).collect();
     let (has_head, is_read_only, missing): (bool, bool, Vec<String>) = sqlx::query_as(
         "select exists (select from log_head),
                 pg_is_in_recovery() or current_setting('transaction_read_only')::boolean,

@@ -81,7 +81,10 @@ impl BatchError {
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Database(error)
-            | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
+            | Self::ReadModel(ReadModelError {
+                source: ReadModelFailure::Database(error) | ReadModelFailure::Read(ReadError::Database(error)),
+                ..
+            })
             | Self::Read(ReadError::Database(error)) => is_outage(error),
             Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
@@ -93,7 +96,10 @@ impl BatchError {
     pub(crate) fn is_worth_another_attempt(&self) -> bool {
         match self {
             Self::Database(error)
-            | Self::ReadModel(ReadModelError { source: ReadModelFailure::Database(error), .. })
+            | Self::ReadModel(ReadModelError {
+                source: ReadModelFailure::Database(error) | ReadModelFailure::Read(ReadError::Database(error)),
+                ..
+            })
             | Self::Read(ReadError::Database(error)) => !is_outage(error) || is_worth_another_attempt(error),
             _ => !self.is_outage(),
         }
@@ -165,6 +171,12 @@ pub enum ReadModelFailure {
     /// The id of an aggregate is not a UUID.
     #[error("aggregate id {0:?} is not a UUID")]
     NotAnId(String),
+    /// Events of the aggregate that come before the batch could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Events of the aggregate that come before the batch are not there. They are after the previous batch is committed.
+    #[error("events of aggregate {0} are not committed yet")]
+    NotCommittedYet(String),
 }
 
 /// Why history could not be read.

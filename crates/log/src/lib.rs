@@ -7,7 +7,7 @@
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
 //! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities;
 //!   [`webhook_tokens`]: those of webhook subscriptions.
-//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`past`]: an earlier
+//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`life`]: one aggregate; [`past`]: an earlier
 //!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
 //!   [`feeds`]: news of single organizations.
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
@@ -49,10 +49,11 @@ pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;
 pub use event::{codec, envelope, ids, recorded};
 pub use log::{Log, connect_options};
-pub use read::{copy, count, feeds, follow, history, past, scan};
+pub use read::{copy, count, feeds, follow, history, life, past, scan};
 pub use read_model::{Fold, Observer, ReadModel};
 pub use settings::{Quotas, Settings, SubscriptionLimits};
 pub use write::committer::Committer;
 pub use write::connection::MAX_UNCHECKED_IDLE_TIME;
+pub use write::decision_state::{DecisionState, StoredState};
 pub use write::statement::{AcceptedCommand, Statement, Writes};
 pub use write::{idempotency, metrics};

@@ -1,10 +1,12 @@
 //! The port through which a batch updates read models in the transaction of its events.
 
 use async_trait::async_trait;
+use identity_domain::Kind;
 use sqlx::PgConnection;
 
 use crate::error::ReadModelError;
 use crate::event::recorded::Recorded;
+use crate::write::decision_state::StoredState;
 use crate::write::statement::Writes;
 
 /// A table whose rows are folded from events.
@@ -15,6 +17,17 @@ pub trait ReadModel: Send + Sync {
 
     /// A fold that has read nothing yet.
     fn begin(&self) -> Box<dyn Fold>;
+
+    /// The last states of these aggregates that this read model has stored: at most one of each. An aggregate without one is read from its
+    /// first event, so a read model may have stored none.
+    async fn last_states(
+        &self,
+        _connection: &mut PgConnection,
+        _kind: Kind,
+        _ids: &[&str],
+    ) -> Result<Vec<StoredState>, ReadModelError> {
+        Ok(vec![])
+    }
 
     /// Folds `events` and writes the rows in the caller's transaction. `events` follow without a gap on the events that
     /// the table already contains.

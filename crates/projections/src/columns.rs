@@ -32,6 +32,11 @@ impl Column {
         self.sql_type == Uuid::SQL_TYPE
     }
 
+    /// Whether it has whole numbers.
+    pub(crate) fn is_whole_number(&self) -> bool {
+        self.sql_type == i64::SQL_TYPE
+    }
+
     /// The column as `create table` declares it. Texts are compared byte by byte, whatever the collation of the database is.
     fn definition(self) -> String {
         let Self { name, sql_type, is_nullable } = self;

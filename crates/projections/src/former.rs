@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::projection::Projection as _;
+use crate::states::{self, StoredRows, Upto};
 use crate::visibility::{Rows, VisibilityRows};
 
 /// The event that changes the status.
@@ -48,6 +49,16 @@ impl Former {
         self.access.as_ref().is_some_and(|rows| rows.contains_key(&Some(viewer)) || rows.contains_key(&None))
     }
 
+    /// As it is when it was created.
+    fn new() -> Self {
+        Self { status: Status::Active, access: None }
+    }
+
+    fn stored(rows: StoredRows) -> Self {
+        let StoredRows { rows, .. } = rows;
+        Self { status: rows.row.map_or(Status::Active, |row| row.document.status), access: rows.access }
+    }
+
     fn evolve(&mut self, recorded: &Recorded) {
         if let Event::Identity(IdentityEvent::StatusChanged { status }) = &recorded.event {
             self.status = *status;
@@ -57,16 +68,20 @@ impl Former {
 }
 
 /// Visits an identity as it was before each of these events of it, which are in order. One statement reads the history, up to the last of
-/// the events and without events that change nothing of the extent.
+/// the events and without events that change nothing of the extent. A long history is read from the last stored state on.
 pub async fn visit(
     connection: &mut PgConnection,
     events: &[&Recorded],
     extent: Extent,
     mut visit: impl FnMut(&Recorded, &Former) + Send,
 ) -> Result<(), ReadError> {
-    let Some(last) = events.last() else { return Ok(()) };
-    let mut history = History::begin(connection, &query(last, extent));
-    let mut former = Former { status: Status::Active, access: None };
+    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+    let upto = Upto::Sequence(first.sequence - 1);
+    let stored =
+        states::last_identity_rows(connection, &first.organization_id, &first.aggregate_id, upto).await?;
+    let after_version = stored.as_ref().map_or(0, |stored| stored.sequence);
+    let mut former = stored.map_or_else(Former::new, Former::stored);
+    let mut history = History::begin(connection, &query(last, extent, after_version));
     let mut events = events.iter().peekable();
     while let Some(entry) = history.next().await? {
         let recorded = entry.recorded()?;
@@ -79,12 +94,13 @@ pub async fn visit(
     Ok(())
 }
 
-fn query(last: &Recorded, extent: Extent) -> Query {
+fn query(last: &Recorded, extent: Extent, after_version: i64) -> Query {
     let access = if extent == Extent::Status { &[] } else { ACCESS.as_slice() };
     let types = access.iter().chain(&[STATUS]).map(|name| (*name).to_owned());
     Query {
         kind: Some(Kind::Identity),
         aggregate_ids: Some(vec![last.aggregate_id.clone()]),
+        after_version,
         event_types: Some(types.collect()),
         metadata: false,
         ..Query::range(&last.organization_id, 0, last.organization_sequence - 1)

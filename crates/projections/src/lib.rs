@@ -6,6 +6,7 @@
 //! - [`columns`]: the columns of a table, declared once.
 //! - [`identities`] (with its [`document`]), [`visibility`], [`vault_access`]: folded from identities.
 //! - [`api_keys`], [`organizations`], [`vault_secrets`], [`webhook_subscriptions`]: folded from the aggregate of the same name.
+//! - [`states`]: what the folds have made of long histories, at some of their events.
 //! - [`finder`]: single identities and keys, looked up for many callers at once.
 //! - [`key_uses`]: when keys were last used, which is no read model.
 //! - [`past`]: identities at an earlier moment, by the same folds.
@@ -41,6 +42,7 @@ pub mod rebuild;
 pub mod registry;
 pub mod rows;
 pub mod second_reader;
+pub mod states;
 pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;
@@ -65,6 +67,11 @@ pub fn tables() -> Vec<Arc<dyn Table>> {
         Arc::new(Live::<organizations::Organizations>::new()),
         Arc::new(Live::<vault_secrets::VaultSecrets>::new()),
         Arc::new(Live::<webhook_subscriptions::WebhookSubscriptions>::new()),
+        Arc::new(Live::<states::IdentityStates>::new()),
+        Arc::new(Live::<states::ApiKeyStates>::new()),
+        Arc::new(Live::<states::VaultStates>::new()),
+        Arc::new(Live::<states::VaultSecretStates>::new()),
+        Arc::new(Live::<states::WebhookSubscriptionStates>::new()),
     ]
 }
 

@@ -2,21 +2,23 @@
 //! results are joined as in [`identities`](crate::identities). The body is byte for byte the one that an admin was
 //! answered then.
 //!
-//! A moment is given as the `organization_sequence` of the last event at or before it.
+//! A moment is given as the `organization_sequence` of the last event at or before it. The fold begins with the last
+//! [stored state](crate::states) before it, if there is one.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use identity_domain::{Event, Kind, identity};
 use identity_log::history::{History, Query};
+use identity_log::life::{self, Life};
 use identity_log::{ReadError, Recorded, past};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::identities::{Identities, IdentityBody, Row, Viewer};
-use crate::projection::Projection as _;
-use crate::visibility::{Rows, VisibilityRows, oldest_first};
+use crate::identities::{IdentityBody, Row, Viewer};
+use crate::states::{self, IdentityRows, RowsOfAggregate as _, StoredRows, Upto};
+use crate::visibility::{Rows, oldest_first};
 
 /// Why an earlier moment could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,24 +37,23 @@ pub enum PastError {
 /// An identity as folded up to a moment.
 #[derive(Debug, Default)]
 struct Past {
-    row: Option<Row>,
-    access: Option<Rows>,
+    rows: IdentityRows,
+    /// The `organization_sequence` of the last event that was folded.
     last_sequence: i64,
 }
 
 impl Past {
     fn evolve(&mut self, recorded: &Recorded) {
-        self.row = Identities::fold(self.row.take(), recorded);
-        self.access = VisibilityRows::fold(self.access.take(), recorded);
+        self.rows.evolve(recorded);
         self.last_sequence = recorded.organization_sequence;
     }
 
     /// The body, if the identity existed. Access rows of viewers that did not exist are left out (D26).
     fn body(self, is_live: impl Fn(Uuid) -> bool) -> Result<Option<IdentityBody>, serde_json::Error> {
-        let Some(Row { document, version, changed_at, .. }) = self.row else {
+        let Some(Row { document, version, changed_at, .. }) = self.rows.row else {
             return Ok(None);
         };
-        let mut rows = self.access.unwrap_or_default();
+        let mut rows = self.rows.access.unwrap_or_default();
         rows.retain(|viewer, _| viewer.is_none_or(&is_live));
         let access: Vec<String> =
             oldest_first(&rows).into_iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
@@ -66,16 +67,16 @@ impl Past {
     }
 
     fn viewers(&self) -> Vec<String> {
-        let viewers = self.access.iter().flat_map(Rows::keys).flatten();
+        let viewers = self.rows.access.iter().flat_map(Rows::keys).flatten();
         viewers.map(Uuid::to_string).collect()
     }
 
     fn has_handle(&self, handle: &str) -> bool {
-        self.row.as_ref().is_some_and(|row| row.document.agent_handle == handle)
+        self.rows.row.as_ref().is_some_and(|row| row.document.agent_handle == handle)
     }
 
     fn has_version(&self, version: i64) -> bool {
-        self.row.as_ref().is_some_and(|row| row.version == version)
+        self.rows.row.as_ref().is_some_and(|row| row.version == version)
     }
 }
 
@@ -90,8 +91,7 @@ pub async fn find(
         return Ok(None);
     };
     let mut connection = pool.acquire().await?;
-    let query = events_of(organization_id, id, upto);
-    let identity = fold_one(&mut connection, &query, i64::MAX).await?;
+    let identity = fold_one(&mut connection, organization_id, &id, Upto::OrganizationSequence(upto)).await?;
     if identity.has_handle(handle) { complete(&mut connection, identity, upto).await } else { Ok(None) }
 }
 
@@ -106,8 +106,7 @@ pub async fn find_version(
     let holders = past::holders(pool, organization_id, handle).await?;
     let mut connection = pool.acquire().await?;
     for id in holders {
-        let query = events_of(organization_id, id, i64::MAX);
-        let identity = fold_one(&mut connection, &query, sequence).await?;
+        let identity = fold_one(&mut connection, organization_id, &id, Upto::Sequence(sequence)).await?;
         if identity.has_version(sequence) && identity.has_handle(handle) {
             let upto = identity.last_sequence;
             return complete(&mut connection, identity, upto).await;
@@ -124,10 +123,10 @@ pub async fn find_by_id(
     id: Uuid,
     sequence: i64,
 ) -> Result<Option<IdentityBody>, PastError> {
-    let query = events_of(organization_id, id.to_string(), i64::MAX);
-    let mut identity = fold_one(connection, &query, sequence).await?;
+    let mut identity =
+        fold_one(connection, organization_id, &id.to_string(), Upto::Sequence(sequence)).await?;
     if viewer.agent_id().is_some() {
-        identity.access = None;
+        identity.rows.access = None;
     }
     let upto = identity.last_sequence;
     complete(connection, identity, upto).await
@@ -140,25 +139,43 @@ pub async fn row(
     id: Uuid,
     sequence: i64,
 ) -> Result<Option<Row>, PastError> {
-    let query = events_of(organization_id, id.to_string(), i64::MAX);
-    Ok(fold_one(connection, &query, sequence).await?.row)
-}
-
-fn events_of(organization_id: &str, id: String, upto: i64) -> Query {
-    Query { aggregate_ids: Some(vec![id]), ..of_identities(organization_id, upto) }
+    Ok(fold_one(connection, organization_id, &id.to_string(), Upto::Sequence(sequence)).await?.rows.row)
 }
 
 fn of_identities(organization_id: &str, upto: i64) -> Query {
     Query { kind: Some(Kind::Identity), metadata: false, ..Query::range(organization_id, 0, upto) }
 }
 
-async fn fold_one(connection: &mut PgConnection, query: &Query, upto: i64) -> Result<Past, PastError> {
+/// Folds an identity, from the last stored state that contains no event after `upto`.
+async fn fold_one(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    id: &str,
+    upto: Upto,
+) -> Result<Past, PastError> {
+    let stored = states::last_identity_rows(connection, organization_id, id, upto).await?;
     let mut identity = Past::default();
-    let mut history = History::begin(connection, query);
-    while let Some(entry) = history.next().await? {
-        if entry.sequence <= upto {
-            identity.evolve(&entry.recorded()?);
-        }
+    let mut life = Life {
+        organization_id,
+        kind: Kind::Identity,
+        aggregate_id: id,
+        after: 0,
+        upto: i64::MAX,
+        upto_in_organization: i64::MAX,
+    };
+    match upto {
+        Upto::Sequence(sequence) => life.upto = sequence,
+        Upto::OrganizationSequence(sequence) => life.upto_in_organization = sequence,
+    }
+    if let Some(StoredRows { sequence, organization_sequence, rows }) = stored {
+        life.after = sequence;
+        identity = Past { rows, last_sequence: organization_sequence };
+    }
+    let mut rest = Some(life);
+    while let Some(life) = rest {
+        let page = life::page(connection, life).await?;
+        page.events.iter().for_each(|event| identity.evolve(event));
+        rest = page.rest;
     }
     Ok(identity)
 }

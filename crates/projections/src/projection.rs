@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
 use identity_log::{
-    AcceptedCommand, Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, Writes,
+    AcceptedCommand, Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, StoredState, Writes,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -23,8 +23,12 @@ pub trait Projection: Send + Sync + 'static {
     const VERSION: i32;
     /// The aggregate type whose events it folds.
     const KIND: Kind;
+    /// Whether requests cannot be answered without the table.
+    const IS_NEEDED: bool = true;
     /// The event types that change a row. A rebuild reads no others. `None` stands for all.
     const EVENT_TYPES: Option<&'static [&'static str]> = None;
+    /// How many events an aggregate has at least if it has a row. A rebuild does not read those with fewer.
+    const MIN_EVENTS: i64 = 1;
     /// The row, or all rows, of one aggregate.
     type Row: Clone + PartialEq + Send + Sync + 'static;
 
@@ -45,6 +49,14 @@ pub trait Projection: Send + Sync + 'static {
 
     /// Writes the table rows of one aggregate, for a rebuild.
     fn copy(id: &str, row: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure>;
+
+    /// The last states of aggregates that are stored, if any are.
+    fn last_states(
+        _connection: &mut PgConnection,
+        _ids: &[&str],
+    ) -> impl Future<Output = Result<Vec<StoredState>, ReadModelFailure>> + Send {
+        std::future::ready(Ok(vec![]))
+    }
 }
 
 /// A read model with one row for each aggregate. A live write reads the row, folds it, and writes it.
@@ -79,6 +91,7 @@ impl<P> Default for Live<P> {
     }
 }
 
+#[async_trait]
 impl<P: Projection> ReadModel for Live<P> {
     fn name(&self) -> &'static str {
         P::NAME
@@ -86,6 +99,19 @@ impl<P: Projection> ReadModel for Live<P> {
 
     fn begin(&self) -> Box<dyn Fold> {
         P::live()
+    }
+
+    async fn last_states(
+        &self,
+        connection: &mut PgConnection,
+        kind: Kind,
+        ids: &[&str],
+    ) -> Result<Vec<StoredState>, ReadModelError> {
+        if kind != P::KIND {
+            return Ok(vec![]);
+        }
+        let states = P::last_states(connection, ids).await;
+        states.map_err(|source| ReadModelError { read_model: P::NAME, source })
     }
 }
 

@@ -28,6 +28,9 @@ pub trait Table: ReadModel {
     /// The version of the fold in this software.
     fn version(&self) -> i32;
 
+    /// Whether requests cannot be answered without it.
+    fn is_needed(&self) -> bool;
+
     /// The events that it folds.
     fn selection(&self) -> Selection;
 
@@ -95,7 +98,7 @@ impl<P: Projection> RowCheck for FoldingCheck<P> {
         if let Some(aggregate) = folder.last() {
             check.add::<P>(&aggregate)?;
         }
-        Ok(check.finish())
+        Ok(check.finish::<P>())
     }
 }
 
@@ -121,8 +124,12 @@ impl<P: Projection> Table for Live<P> {
         P::VERSION
     }
 
+    fn is_needed(&self) -> bool {
+        P::IS_NEEDED
+    }
+
     fn selection(&self) -> Selection {
-        Selection { kind: P::KIND, event_types: P::EVENT_TYPES }
+        Selection { kind: P::KIND, event_types: P::EVENT_TYPES, min_events: P::MIN_EVENTS }
     }
 
     fn shape(&self) -> Shape {

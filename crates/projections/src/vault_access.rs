@@ -25,8 +25,8 @@ pub type Rules = BTreeMap<Uuid, Rule>;
 /// Says that an identity may use a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    access_id: Uuid,
-    created_at: OffsetDateTime,
+    pub(crate) access_id: Uuid,
+    pub(crate) created_at: OffsetDateTime,
 }
 
 impl Projection for VaultAccess {

@@ -1,5 +1,5 @@
 //! Work that must be done before the service answers: read models that are missing or of an older version are rebuilt
-//! from the log.
+//! from the log. Those without which it can answer are rebuilt afterwards.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is missing, or of an older version than this software's, or of no known one.
-pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Of those that requests need,
+/// or of the others.
+pub(crate) async fn outdated(pool: &PgPool, needed: bool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let tables = tables();
     let known: Vec<&dyn Table> = tables.iter().map(AsRef::as_ref).collect();
@@ -31,7 +32,8 @@ pub(crate) async fn outdated(pool: &PgPool) -> Result<Option<Arc<dyn Table>>, sq
         let entry = entries.iter().find(|entry| entry.is_there && entry.name == table.name());
         entry.map_or(0, |entry| entry.version)
     };
-    Ok(tables.into_iter().find(|table| version(table.as_ref()) < table.version()))
+    let mut of_these = tables.into_iter().filter(|table| table.is_needed() == needed);
+    Ok(of_these.find(|table| version(table.as_ref()) < table.version()))
 }
 
 /// The announcement of a rebuild that has not begun.
@@ -43,9 +45,10 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
     Preparation { read_model: table.name(), phase, done, total }
 }
 
-/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds and the end; it has the
-/// first announcement already. If another process rebuilds a read model, this waits. A rebuild that fails is tried
-/// again, since no request can be answered without it; if Postgres had too few connections, with half as many workers.
+/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds that requests wait for, and their end; it has
+/// the first announcement already. Read models without which requests can be answered are rebuilt last, while requests are answered. If another
+/// process rebuilds a read model, this waits. A rebuild that fails is tried again; if Postgres had too few connections, with half as many
+/// workers.
 pub(crate) async fn run(
     pool: PgPool,
     primary: Primary,
@@ -53,48 +56,77 @@ pub(crate) async fn run(
     told: watch::Sender<Option<Preparation>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    while told.borrow().is_some() && !*stop.borrow() {
-        let attempt = attempt(&pool, &mut workers, &told, stop.clone());
-        let is_done = match primary.unless_silent(attempt).await {
-            Ok(is_done) => is_done,
-            Err(silent) => {
-                tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
-                false
-            }
-        };
-        if !is_done {
-            rest(&mut stop).await;
-        }
-    }
     if told.borrow().is_none() {
         tracing::info!("ready");
     }
+    while !*stop.borrow() {
+        let attempt = attempt(&pool, &mut workers, &told, stop.clone());
+        match primary.unless_silent(attempt).await {
+            Ok(Attempt::NothingToDo) => return,
+            Ok(Attempt::Succeeded) => {}
+            Ok(Attempt::Failed) => rest(&mut stop).await,
+            Err(silent) => {
+                tracing::error!(error = &silent as &dyn Error, "read models are not rebuilt yet");
+                rest(&mut stop).await;
+            }
+        }
+    }
 }
 
-/// Rebuilds one read model, or finds that none is outdated. Returns whether that succeeded.
+/// What an attempt came to.
+enum Attempt {
+    /// No read model is outdated.
+    NothingToDo,
+    /// A read model was rebuilt, or the service has become ready.
+    Succeeded,
+    /// It is to be tried again.
+    Failed,
+}
+
+/// Rebuilds one read model, if one is outdated.
 async fn attempt(
     pool: &PgPool,
     workers: &mut usize,
     told: &watch::Sender<Option<Preparation>>,
     stop: watch::Receiver<bool>,
-) -> bool {
-    let table = match outdated(pool).await {
+) -> Attempt {
+    let is_ready = told.borrow().is_none();
+    let table = match outdated(pool, !is_ready).await {
         Ok(Some(table)) => table,
+        Ok(None) if is_ready => return Attempt::NothingToDo,
         Ok(None) => {
             told.send_replace(None);
-            return true;
+            tracing::info!("ready");
+            return Attempt::Succeeded;
         }
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot look up the read models");
-            return false;
+            return Attempt::Failed;
         }
     };
-    let Err(error) = prepare(&connect_options(pool), &table, *workers, told, stop).await else { return true };
+    // Once the service is ready, requests are answered meanwhile.
+    let workers_now = if is_ready { 1 } else { *workers };
+    let Err(error) = prepare(&connect_options(pool), &table, workers_now, told, stop).await else {
+        return Attempt::Succeeded;
+    };
     if is_short_of_connections(&error) {
         *workers = (*workers / 2).max(1);
     }
     say_failed(table.as_ref(), &error, told);
-    false
+    Attempt::Failed
+}
+
+/// Announces what requests wait for.
+fn announce(
+    table: &dyn Table,
+    told: &watch::Sender<Option<Preparation>>,
+    phase: String,
+    done: u64,
+    total: u64,
+) {
+    if table.is_needed() {
+        told.send_replace(Some(preparation(table, phase, done, total)));
+    }
 }
 
 /// Whether Postgres refused a connection because there were too many.
@@ -127,7 +159,7 @@ fn say_failed(table: &dyn Table, error: &JobError, told: &watch::Sender<Option<P
             "failed, about to be tried again".to_owned()
         }
     };
-    told.send_replace(Some(preparation(table, phase, 0, 0)));
+    announce(table, told, phase, 0, 0);
 }
 
 async fn prepare(
@@ -200,7 +232,7 @@ async fn pass_on(
                     std::future::pending::<()>().await;
                 }
                 let Progress { phase, done, total } = *seen.borrow_and_update();
-                told.send_replace(Some(preparation(table, phase.as_str().to_owned(), done, total)));
+                announce(table, told, phase.as_str().to_owned(), done, total);
             }
             _ = reports.tick() => {
                 let Progress { phase, done, total } = *seen.borrow();

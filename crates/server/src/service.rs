@@ -284,7 +284,7 @@ impl Signing {
 
 /// The channel of [`Readiness`]. Requests are not answered while read models of an older version wait to be rebuilt.
 async fn announced(pool: &PgPool) -> anyhow::Result<(watch::Sender<Option<Preparation>>, Readiness)> {
-    let outdated = preparation::outdated(pool).await.context("cannot look up the read models")?;
+    let outdated = preparation::outdated(pool, true).await.context("cannot look up the read models")?;
     Ok(watch::channel(outdated.as_deref().map(preparation::announced)))
 }
 

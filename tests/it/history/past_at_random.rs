@@ -102,6 +102,9 @@ impl Act {
     }
 }
 
+/// Bodies of identities, by id and handle in one text, and by version.
+type Versions = BTreeMap<(String, String), Vec<u8>>;
+
 /// Everything that an admin was answered at one moment.
 struct Answered {
     moment: String,
@@ -118,7 +121,7 @@ fn moment(world: &World) -> String {
     identity_log::recorded::timestamp(moment)
 }
 
-fn look(world: &World, admin: &Caller, versions: &mut BTreeMap<(String, String), Vec<u8>>) -> Answered {
+fn look(world: &World, admin: &Caller, versions: &mut Versions) -> Answered {
     let single = HANDLES.map(|handle| {
         let answer = admin.try_identity(handle);
         if answer.status == 200 {
@@ -148,7 +151,7 @@ fn ask_again(admin: &Caller, answered: &Answered) {
 
 /// Compares versions of identities by their sequence. An identity is found by its handle until another one takes the
 /// handle.
-fn ask_for_versions(admin: &Caller, versions: &BTreeMap<(String, String), Vec<u8>>) {
+fn ask_for_versions(admin: &Caller, versions: &Versions) {
     for ((who, version), body) in versions {
         let (id, handle) = who.split_once(' ').unwrap();
         let answer = admin.get(&format!("/identities/{handle}?as_of=sequence:{version}"));
@@ -162,6 +165,23 @@ fn ask_for_versions(admin: &Caller, versions: &BTreeMap<(String, String), Vec<u8
     }
 }
 
+/// Carries out the acts, and looks after each.
+fn live(world: &World, admin: &Caller, acts: &[Act]) -> (Vec<Answered>, Versions) {
+    let (mut ids, mut versions) = (BTreeMap::new(), BTreeMap::new());
+    for handle in HANDLES {
+        let answer = admin.try_identity(handle);
+        if answer.status == 200 {
+            ids.insert(handle, text(&answer.json()["id"]));
+        }
+    }
+    let mut answered = vec![look(world, admin, &mut versions)];
+    for act in acts {
+        act.happen(admin, &mut ids);
+        answered.push(look(world, admin, &mut versions));
+    }
+    (answered, versions)
+}
+
 proptest! {
     #![proptest_config(Config { cases: 12, max_shrink_iters: 40, failure_persistence: None, ..Config::default() })]
 
@@ -169,15 +189,38 @@ proptest! {
     fn the_past_is_answered_as_it_was(acts in acts()) {
         let world = World::with_name_hold(Duration::ZERO);
         let admin = world.admin();
-        let (mut ids, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        let mut answered = vec![look(&world, &admin, &mut versions)];
-        for act in &acts {
-            act.happen(&admin, &mut ids);
-            answered.push(look(&world, &admin, &mut versions));
-        }
+        let (answered, versions) = live(&world, &admin, &acts);
         for answered in &answered {
             ask_again(&admin, answered);
         }
         ask_for_versions(&admin, &versions);
+    }
+}
+
+/// How many events an identity has when its state is stored.
+const STORED_AFTER: usize = 256;
+
+proptest! {
+    #![proptest_config(Config { cases: 3, max_shrink_iters: 10, failure_persistence: None, ..Config::default() })]
+
+    // Two identities get old enough in the course of the acts.
+    #[test]
+    fn the_past_is_answered_as_it_was_with_stored_states_and_without(early in 1..8_usize, acts in acts()) {
+        let world = World::with_name_hold(Duration::ZERO);
+        let admin = world.admin();
+        for handle in &HANDLES[..2] {
+            admin.create(handle);
+            for number in 1..STORED_AFTER - early {
+                admin.change(handle, &json!({"description": number.to_string()})).ok();
+            }
+        }
+        let (answered, versions) = live(&world, &admin, &acts);
+        for forget in ["select", "truncate read_model.identity_states"] {
+            world.database().execute(forget);
+            for answered in &answered {
+                ask_again(&admin, answered);
+            }
+            ask_for_versions(&admin, &versions);
+        }
     }
 }

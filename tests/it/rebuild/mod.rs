@@ -8,6 +8,7 @@ mod missing;
 mod rollback;
 mod second_reader;
 mod seen;
+mod states;
 mod traffic;
 mod upgrade;
 mod words;

@@ -35,6 +35,11 @@ pub(super) fn names() -> Vec<&'static str> {
     tables().iter().map(|table| table.name()).collect()
 }
 
+/// The read models without which requests are answered.
+pub(super) fn optional() -> Vec<&'static str> {
+    tables().iter().filter(|table| !table.is_needed()).map(|table| table.name()).collect()
+}
+
 pub(super) fn nowhere_yet() -> watch::Sender<Progress> {
     watch::Sender::new(Progress { phase: Phase::Fold, done: 0, total: 0 })
 }
@@ -124,7 +129,7 @@ impl World {
             .replace(":identities", &identities.to_string())
             .replace(":turns", &turns.to_string());
         wait(world.session(&seed).close()).unwrap();
-        for name in ["identities", "visibility", "vault_access"] {
+        for name in ["identities", "visibility", "vault_access", "identity_states"] {
             world.rebuild(name, LIVE).unwrap();
         }
         world

@@ -1,59 +1,25 @@
-//! Reading history: all events as lines beside the same rows by COPY through psql, the verification of an export, and
-//! one identity at an earlier moment.
+//! Reading history: all events as lines beside the same rows by COPY through psql, and the verification of an export.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use identity_log::recorded::timestamp;
-use time::OffsetDateTime;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use super::{backup, identityd};
-use crate::arena::{Arena, tidy};
-use crate::load::{self, Load};
+use crate::arena::Arena;
 use crate::ours::{self, HISTORY, Ours};
-use crate::requests::{self, Same};
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::with_history(arena, scale, results).await?;
-    ours.seeding(async |seeder| {
-        let long = seeder.create("long", 1).await?;
-        seeder.describe(&long, scale.long - 1).await
-    })
-    .await?;
-    tidy(&ours.pool).await?;
     ours.all_signed().await?;
-    as_of(&ours, scale, results).await?;
     export(arena, &ours, scale, results).await?;
     verify(arena, &ours, scale, results).await?;
     backup::run(arena, &ours, scale, results).await?;
     ours.stop().await
-}
-
-/// One identity at an earlier moment, with all of its events.
-async fn as_of(ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
-    let query = "select max(recorded_at) from events where event_type = 'identity.description_changed'";
-    let last: OffsetDateTime = sqlx::query_scalar(query).fetch_one(&ours.pool).await?;
-    let mut request = Vec::new();
-    let path = format!("/long-0?as_of={}", timestamp(last));
-    requests::write(&mut request, "GET", &path, &ours.key, "");
-    let request = Arc::new(Same(request));
-    let mut rounds = vec![];
-    for _ in 0..scale.rounds {
-        let load = Load { address: ours.server.address, connections: 1, time: scale.turn };
-        rounds.push(Round::of(&load::run(load, request.clone()).await?));
-    }
-    let workload = format!("as_of after {} events", scale.long);
-    let series = Series { workload, contestant: "ours", connections: 1, rounds };
-    let median = series.median(|round| round.p50);
-    results.add(series);
-    results.judge("as_of: milliseconds in the median".to_owned(), median, Bound::AtMost(5.0));
-    Ok(())
 }
 
 async fn export(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -> anyhow::Result<()> {

@@ -108,13 +108,22 @@ impl Requests for Until {
 }
 
 fn identities() -> anyhow::Result<Arc<dyn Table>> {
-    let table = identity_projections::tables().into_iter().find(|table| table.name() == "identities");
-    table.context("there is no read model of identities")
+    named("identities")
 }
 
-/// A rebuild, from the first event until the table is the live one.
+fn named(name: &str) -> anyhow::Result<Arc<dyn Table>> {
+    let table = identity_projections::tables().into_iter().find(|table| table.name() == name);
+    table.with_context(|| format!("there is no read model {name}"))
+}
+
+/// A rebuild of the identities, from the first event until the table is the live one.
 pub(super) async fn rebuild(pool: &PgPool, workers: usize) -> anyhow::Result<Round> {
-    let table = identities()?;
+    rebuild_of("identities", pool, workers).await
+}
+
+/// The same of a read model.
+pub(super) async fn rebuild_of(name: &str, pool: &PgPool, workers: usize) -> anyhow::Result<Round> {
+    let table = named(name)?;
     let (progress, _watched) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
     let settings = Settings { workers, cut_over: true };
     let started = Instant::now();

@@ -41,7 +41,10 @@ impl From<ReadModelFailure> for ApiError {
     fn from(failure: ReadModelFailure) -> Self {
         match failure {
             ReadModelFailure::Database(error) => error.into(),
-            ReadModelFailure::Document(_) | ReadModelFailure::NotAnId(_) => Self::internal(chain(&failure)),
+            ReadModelFailure::Read(error) => error.into(),
+            ReadModelFailure::Document(_)
+            | ReadModelFailure::NotAnId(_)
+            | ReadModelFailure::NotCommittedYet(_) => Self::internal(chain(&failure)),
         }
     }
 }

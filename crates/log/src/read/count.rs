@@ -50,13 +50,44 @@ impl EventCounts {
     }
 
     /// How many of the events are selected.
-    pub fn of(&self, selection: Selection) -> u64 {
+    pub async fn of(&self, connection: &mut PgConnection, selection: Selection) -> Result<u64, ReadError> {
+        if selection.min_events > 1 {
+            return of_long_aggregates(connection, selection, self.position).await;
+        }
         let selected = self.counts.iter().filter(|((aggregate_type, event_type), _)| {
             aggregate_type == selection.kind.as_str()
                 && selection.event_types.is_none_or(|names| names.contains(&event_type.as_str()))
         });
-        selected.map(|(_, count)| count).sum()
+        Ok(selected.map(|(_, count)| count).sum())
     }
+}
+
+/// How many of the selected events belong to aggregates with at least `min_events` events.
+async fn of_long_aggregates(
+    connection: &mut PgConnection,
+    selection: Selection,
+    upto: i64,
+) -> Result<u64, ReadError> {
+    let count: i64 = sqlx::query_scalar(
+        "select count(*)
+         from (select aggregate_id as long_id
+               from events
+               where aggregate_type = $1 and sequence = $2 and position <= $3
+               offset 0) as long
+         cross join lateral (
+             select from events
+             where aggregate_type = $1 and aggregate_id = long_id and position <= $3
+               and ($4::text[] is null or event_type = any ($4))
+             offset 0
+         ) as life",
+    )
+    .bind(selection.kind.as_str())
+    .bind(selection.min_events)
+    .bind(upto)
+    .bind(selection.event_types)
+    .fetch_one(connection)
+    .await?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 /// The first position without an event.

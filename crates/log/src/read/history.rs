@@ -32,6 +32,8 @@ pub struct Query {
     pub kind: Option<Kind>,
     /// Only events of these aggregates. An empty list selects nothing.
     pub aggregate_ids: Option<Vec<String>>,
+    /// If aggregates are given: only events after this sequence of their aggregate.
+    pub after_version: i64,
     /// Only events with these wire names. An empty list selects nothing.
     pub event_types: Option<Vec<String>>,
     /// Whether to read leaf hashes.
@@ -50,6 +52,7 @@ impl Query {
             limit: None,
             kind: None,
             aggregate_ids: None,
+            after_version: 0,
             event_types: None,
             leaf_hashes: false,
             metadata: true,
@@ -87,7 +90,8 @@ const FROM_ORGANIZATION: &str = statement!("events");
 /// Selects from the events of single aggregates. `offset 0` forces the planner to use the index by aggregate. It
 /// would otherwise read the organization in order until the limit is reached, which may be the whole history.
 const FROM_AGGREGATES: &str = statement!(
-    "(select * from events where aggregate_type = any($9) and aggregate_id = any($10) offset 0) as events"
+    "(select * from events
+      where aggregate_type = any($9) and aggregate_id = any($10) and sequence > $11 offset 0) as events"
 );
 
 /// Removes values that contain NUL. They match nothing, since Postgres cannot store NUL, and Postgres refuses them as
@@ -191,7 +195,7 @@ impl<'a> History<'a> {
                 let kinds =
                     Kind::ALL.into_iter().filter(|kind| query.kind.is_none_or(|wanted| wanted == *kind));
                 let kinds: Vec<&str> = kinds.map(Kind::as_str).collect();
-                statement.bind(kinds).bind(ids).fetch(connection)
+                statement.bind(kinds).bind(ids).bind(query.after_version).fetch(connection)
             }
             None => statement.fetch(connection),
         };
@@ -236,7 +240,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
+    pub(super) fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
         Ok(Self {
             position: row.try_get(0)?,
             organization_id,

@@ -183,12 +183,14 @@ pub async fn lifetime(
     .await
 }
 
-/// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`.
+/// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`, and of these the
+/// first `limit`.
 pub(crate) async fn aggregates(
     connection: &mut PgConnection,
     kinds: &[&str],
     ids: &[&str],
     after: &[i64],
+    limit: i64,
 ) -> Result<Vec<Recorded>, ReadError> {
     let query = format!(
         "select event.*
@@ -197,11 +199,13 @@ pub(crate) async fn aggregates(
              select {COLUMNS}
              from events
              where aggregate_type = wanted_type and aggregate_id = wanted_id and sequence > seen
-             offset 0
+             order by sequence
+             limit $4
          ) as event
          order by position"
     );
-    let rows = sqlx::query(&query).bind(kinds).bind(ids).bind(after).fetch_all(connection).await?;
+    let query = sqlx::query(&query).bind(kinds).bind(ids).bind(after).bind(limit);
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(recorded).collect()
 }
 

@@ -26,12 +26,14 @@ pub struct Selection {
     pub kind: Kind,
     /// Of those, the ones with these event types; all if `None`.
     pub event_types: Option<&'static [&'static str]>,
+    /// Of those, the ones of aggregates with at least so many events.
+    pub min_events: i64,
 }
 
 impl Selection {
     /// All events of an aggregate type.
     pub const fn all(kind: Kind) -> Self {
-        Self { kind, event_types: None }
+        Self { kind, event_types: None, min_events: 1 }
     }
 
     /// Whether an event is selected.
@@ -140,16 +142,13 @@ impl std::fmt::Debug for Scan<'_> {
 impl<'a> Scan<'a> {
     /// Starts to read a range.
     pub async fn begin(connection: &'a mut PgConnection, range: &AggregateRange) -> Result<Self, ReadError> {
-        let select = format!(
-            "select {COLUMNS}
-             from events
-             where {} and position <= {} and {}
-             order by aggregate_id, sequence",
-            range.selection.condition(),
-            range.upto,
-            range.condition("aggregate_id"),
-        );
-        Self::copy(connection, range.selection.kind, &select).await
+        let (selection, condition) = (range.selection, range.condition("aggregate_id"));
+        let select = if selection.min_events > 1 {
+            events_of_long_aggregates(selection, range.upto, &condition)
+        } else {
+            events_of_all_aggregates(selection, range.upto, &condition)
+        };
+        Self::copy(connection, selection.kind, &select).await
     }
 
     /// Starts to read single aggregates, one after the other: to sort their events together would take room for all of them.
@@ -184,6 +183,39 @@ impl<'a> Scan<'a> {
             }
         }
     }
+}
+
+fn events_of_all_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
+    format!(
+        "select {COLUMNS}
+         from events
+         where {} and position <= {upto} and {condition}
+         order by aggregate_id, sequence",
+        selection.condition()
+    )
+}
+
+/// Looks up the long aggregates first, by their event with the sequence `min_events`. No sort follows, which could be larger than memory: the
+/// loop over the aggregates keeps the order, and whoever folds the events checks it.
+fn events_of_long_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
+    let Selection { kind, min_events, .. } = selection;
+    let kind = literal(kind.as_str());
+    format!(
+        "select life.*
+         from (select aggregate_id as long_id
+               from events
+               where aggregate_type = {kind} and sequence = {min_events} and position <= {upto} and {condition}
+               order by aggregate_id
+               offset 0) as long
+         cross join lateral (
+             select {COLUMNS}
+             from events
+             where {} and aggregate_id = long_id and position <= {upto}
+             order by sequence
+             offset 0
+         ) as life",
+        selection.condition()
+    )
 }
 
 fn recorded(kind: Kind, mut row: CopyRow<'_>) -> Result<Recorded, ReadError> {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use identity_domain::identity::{self, Event as IdentityEvent, Identity, Visibility};
 use identity_domain::vault_secret::VaultSecret;
@@ -14,20 +15,18 @@ use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::batch_needs::{AggregateKey, BatchNeeds};
+use super::aggregates::{Aggregate, Aggregates, Loading};
+use super::batch_needs::BatchNeeds;
 use super::names::{self, ChangedClaim, Claims, Held};
 use super::number_pool::{self, NumberChange};
-use super::recent::RecentUse;
 use super::subscriptions::{SubscriptionChanges, Subscriptions};
 use crate::append::Append;
 use crate::error::BatchError;
 use crate::event::ids;
 use crate::event::recorded::Recorded;
 use crate::read::pages;
+use crate::read_model::ReadModel;
 use crate::settings::Settings;
-
-/// How many states of aggregates are kept from one batch to the next at most.
-const MAX_CACHED_AGGREGATES: usize = 20_000;
 
 /// Whether everything that a command needs is looked up by key. All identities or all secrets of an organization and free
 /// phone numbers are not: they are read under the lock, because this process does not track how the last batch
@@ -41,7 +40,7 @@ pub(super) fn is_looked_up_by_key(append: &Append) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct AggregateCache {
     /// States of aggregates. Events that were appended since, by any process, are read and applied on top.
-    aggregates: HashMap<AggregateKey, Aggregate>,
+    aggregates: Aggregates,
     /// The claims that the last batch changed, which may not be committed yet.
     claims: Claims,
     /// The webhook subscriptions that the last batch changed, which may not be committed yet.
@@ -52,9 +51,8 @@ pub(super) struct AggregateCache {
 
 impl AggregateCache {
     /// Without states that contain events after `position`, since those may never be committed.
-    pub(super) fn up_to(mut self, position: i64) -> Self {
-        self.aggregates.retain(|_, aggregate| aggregate.as_of <= position);
-        self
+    pub(super) fn up_to(self, position: i64) -> Self {
+        Self { aggregates: self.aggregates.up_to(position), ..self }
     }
 
     /// With the states only, which are valid after another process has written, too. The log ends at `position` now, and
@@ -63,17 +61,6 @@ impl AggregateCache {
         let (claims, subscriptions) = (Claims::default(), Subscriptions::default());
         Self { committed: position, claims, subscriptions, ..self }
     }
-}
-
-/// The state of an aggregate up to `sequence`.
-#[derive(Debug, Clone)]
-struct Aggregate {
-    organization_id: String,
-    sequence: i64,
-    state: State,
-    recent: RecentUse,
-    /// The position of the log up to which this was last looked up or changed.
-    as_of: i64,
 }
 
 /// What a batch has changed besides aggregates.
@@ -90,7 +77,7 @@ pub(super) struct ContextChanges {
 /// What the commands of a batch need to know. See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct BatchContext {
-    aggregates: HashMap<AggregateKey, Aggregate>,
+    aggregates: Aggregates,
     claims: Claims,
     subscriptions: Subscriptions,
     /// The position up to which all events are committed.
@@ -114,10 +101,11 @@ impl BatchContext {
         Self { aggregates, claims, subscriptions, committed, no_other_writer_since, ..Self::default() }
     }
 
-    /// Loads what `appends` need. `now` is the last position of the log.
+    /// Loads what `appends` need. `now` is the last position of the log. `read_models` may have stored states of long aggregates.
     pub(super) async fn load(
         &mut self,
         connection: &mut PgConnection,
+        read_models: &[Arc<dyn ReadModel>],
         rested_since: OffsetDateTime,
         now: i64,
         appends: &[&Append],
@@ -131,7 +119,9 @@ impl BatchContext {
         }
         self.subscriptions.load(connection, &needs.subscriptions).await?;
         keys.extend(self.subscriptions.ids().map(|id| (Kind::WebhookSubscription, id.to_string())));
-        self.load_aggregates(connection, now, keys).await?;
+        let (committed, no_other_writer_since) = (self.committed, self.no_other_writer_since);
+        let loading = Loading { read_models, now, committed, no_other_writer_since };
+        self.aggregates.load(connection, &loading, keys).await?;
         for organization in self.organizations_to_list(appends) {
             let live = names::live_identities(connection, organization).await?;
             self.identities.insert(organization.to_owned(), live.into_iter().collect());
@@ -161,42 +151,10 @@ impl BatchContext {
 
     /// Whether everybody in the organization may see the identity of a command.
     fn is_open(&self, append: &Append) -> bool {
-        self.aggregate_of(append).is_some_and(|aggregate| match &aggregate.state {
+        self.aggregate_of(append).is_some_and(|aggregate| match &aggregate.known.state {
             State::Identity(Identity::Live(live)) => live.visibility == Visibility::Wildcard,
             _ => false,
         })
-    }
-
-    /// Loads the events of aggregates that are not in the cache yet. An entry that was looked up after the last write of
-    /// another process is current and is not read again.
-    async fn load_aggregates(
-        &mut self,
-        connection: &mut PgConnection,
-        now: i64,
-        mut keys: HashSet<AggregateKey>,
-    ) -> Result<(), BatchError> {
-        if self.aggregates.len() + keys.len() > MAX_CACHED_AGGREGATES {
-            self.aggregates.retain(|_, aggregate| aggregate.as_of > self.committed);
-        }
-        keys.retain(|key| {
-            let cached = self.aggregates.get(key);
-            cached.is_none_or(|aggregate| aggregate.as_of < self.no_other_writer_since)
-        });
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let seen: Vec<i64> = keys.iter().map(|key| self.sequence(key)).collect();
-        let (kinds, ids): (Vec<&str>, Vec<&str>) =
-            keys.iter().map(|(kind, id)| (kind.as_str(), id.as_str())).unzip();
-        for event in pages::aggregates(connection, &kinds, &ids, &seen).await? {
-            self.evolve(&event);
-        }
-        for key in &keys {
-            if let Some(aggregate) = self.aggregates.get_mut(key) {
-                aggregate.as_of = now;
-            }
-        }
-        Ok(())
     }
 
     /// Loads the claims on `names`, and on the names of `holders`, which may give them up.
@@ -208,7 +166,9 @@ impl BatchContext {
     ) -> Result<(), BatchError> {
         for holder in holders {
             let identity = self.aggregates.get(&(Kind::Identity, holder.clone()));
-            if let Some(State::Identity(Identity::Live(live))) = identity.map(|identity| &identity.state) {
+            if let Some(State::Identity(Identity::Live(live))) =
+                identity.map(|identity| &identity.known.state)
+            {
                 names.extend(names::names_of(live).map(str::to_owned));
             }
         }
@@ -221,7 +181,7 @@ impl BatchContext {
         let Some((key, identity)) = append.actor.key() else { return true };
         let organization = append.organization_id.as_str();
         let key = self.aggregate(organization, Kind::ApiKey, key.to_string());
-        let is_valid = key.is_some_and(|key| match &key.state {
+        let is_valid = key.is_some_and(|key| match &key.known.state {
             State::ApiKey(key) => key.is_valid_for(&append.secret_sha256, Moment::from(now)),
             _ => false,
         });
@@ -233,7 +193,7 @@ impl BatchContext {
         let aggregate = self.aggregate_of(append);
         aggregate.map_or_else(
             || Cow::Owned(State::initial(append.command.kind())),
-            |aggregate| Cow::Borrowed(&aggregate.state),
+            |aggregate| Cow::Borrowed(&aggregate.known.state),
         )
     }
 
@@ -251,15 +211,11 @@ impl BatchContext {
         self.aggregates.get(&(kind, id)).filter(|aggregate| aggregate.organization_id == organization)
     }
 
-    fn sequence(&self, key: &AggregateKey) -> i64 {
-        self.aggregates.get(key).map_or(0, |aggregate| aggregate.sequence)
-    }
-
     /// The facts that a command is decided with, at the moment `now`.
     pub(super) fn facts(&self, append: &Append, settings: &Settings, now: OffsetDateTime) -> Facts {
         let hold = Duration::try_from(settings.name_hold).unwrap_or(Duration::MAX);
         let (quotas, names_held) = (settings.quotas, settings.quotas.names_held);
-        let recent = self.aggregate_of(append).map(|aggregate| &aggregate.recent);
+        let recent = self.aggregate_of(append).map(|aggregate| &aggregate.known.recent);
         let Needs { name, identity, all_identities, secrets, number, subscriptions, .. } =
             append.command.needs();
         let organization = append.organization_id.as_str();
@@ -294,7 +250,7 @@ impl BatchContext {
 
     fn identity_is_live(&self, organization: &str, identity: Uuid) -> bool {
         self.aggregate(organization, Kind::Identity, identity.to_string())
-            .is_some_and(|aggregate| matches!(aggregate.state, State::Identity(Identity::Live(_))))
+            .is_some_and(|aggregate| matches!(aggregate.known.state, State::Identity(Identity::Live(_))))
     }
 
     fn live_identities(&self, organization: &str) -> Vec<(Uuid, Uuid)> {
@@ -312,8 +268,9 @@ impl BatchContext {
     }
 
     fn secret_is_live(&self, organization: &str, secret: Uuid) -> bool {
-        self.aggregate(organization, Kind::VaultSecret, secret.to_string())
-            .is_some_and(|aggregate| matches!(aggregate.state, State::VaultSecret(VaultSecret::Live(_))))
+        self.aggregate(organization, Kind::VaultSecret, secret.to_string()).is_some_and(|aggregate| {
+            matches!(aggregate.known.state, State::VaultSecret(VaultSecret::Live(_)))
+        })
     }
 
     fn offer(&self, wish: &NumberWish) -> Option<Offer> {
@@ -327,7 +284,7 @@ impl BatchContext {
 
     /// Applies an event of this batch, so that the next command sees it.
     pub(super) fn apply(&mut self, recorded: &Recorded) {
-        self.evolve(recorded);
+        self.aggregates.evolve(recorded);
         self.claims.apply(recorded);
         self.subscriptions.apply(recorded);
         let Ok(id) = recorded.aggregate_id.parse::<Uuid>() else {
@@ -364,23 +321,6 @@ impl BatchContext {
             | Event::Vault(_)
             | Event::WebhookSubscription(_) => {}
         }
-    }
-
-    fn evolve(&mut self, recorded: &Recorded) {
-        let aggregate = self
-            .aggregates
-            .entry((recorded.event.kind(), recorded.aggregate_id.clone()))
-            .or_insert_with(|| Aggregate {
-                organization_id: recorded.organization_id.clone(),
-                sequence: 0,
-                state: State::initial(recorded.event.kind()),
-                recent: RecentUse::default(),
-                as_of: 0,
-            });
-        aggregate.as_of = recorded.position;
-        aggregate.sequence = recorded.sequence;
-        aggregate.state.evolve(&recorded.event);
-        aggregate.recent.apply(recorded);
     }
 
     /// What this batch has changed besides aggregates, and the cache for the next batch. `base` is the last position before

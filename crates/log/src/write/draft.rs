@@ -73,7 +73,7 @@ pub(super) async fn draft(
     let drafted_on = DraftedOn::of(&head);
     let mut context = BatchContext::with_cache(aggregates, no_other_writer_since);
     let rested_since = rested_since(&head, deps);
-    context.load(connection, rested_since, drafted_on.position, appends).await?;
+    context.load(connection, &deps.read_models, rested_since, drafted_on.position, appends).await?;
     let mut used = idempotency::used_keys(connection, appends).await?;
     used.extend(last_used);
     let Decided { mut outcomes, accepted, used_keys } =

@@ -86,6 +86,7 @@
 //!   process. The callers get no answer and cannot know whether the write was committed. They can repeat the request;
 //!   with an `Idempotency-Key` it is carried out once.
 
+mod aggregates;
 mod batch;
 mod batch_context;
 mod batch_needs;
@@ -93,6 +94,7 @@ mod ciphertexts;
 mod clock_jump;
 pub(crate) mod committer;
 pub(crate) mod connection;
+pub(crate) mod decision_state;
 mod deps;
 mod draft;
 pub(crate) mod head;

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use identity_domain::Event;
 use identity_domain::identity::Event as IdentityEvent;
+use serde::{Deserialize, Serialize};
+use time::error::ComponentRange;
 use time::{Duration, OffsetDateTime};
 
 use crate::event::recorded::Recorded;
@@ -16,15 +18,31 @@ const DAY: Duration = Duration::DAY;
 pub(crate) const MAX_REMEMBERED: u32 = 1000;
 
 /// When an identity was last renamed, and when it last got phone numbers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RecentUse {
     pub(super) renames: Moments,
     pub(super) numbers: Moments,
 }
 
-/// Moments of the last day, in order.
-#[derive(Debug, Clone, Default)]
+/// Moments of the day before the last of them, in order. They are stored as microseconds since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<i128>", try_from = "Vec<i128>")]
 pub(super) struct Moments(VecDeque<OffsetDateTime>);
+
+impl From<Moments> for Vec<i128> {
+    fn from(Moments(moments): Moments) -> Self {
+        moments.into_iter().map(|moment| moment.unix_timestamp_nanos() / 1000).collect()
+    }
+}
+
+impl TryFrom<Vec<i128>> for Moments {
+    type Error = ComponentRange;
+
+    fn try_from(microseconds: Vec<i128>) -> Result<Self, ComponentRange> {
+        let moments = microseconds.into_iter().map(|moment| moment.saturating_mul(1000));
+        moments.map(OffsetDateTime::from_unix_timestamp_nanos).collect::<Result<_, _>>().map(Self)
+    }
+}
 
 impl RecentUse {
     pub(super) fn apply(&mut self, recorded: &Recorded) {

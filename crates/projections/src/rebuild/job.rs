@@ -162,7 +162,7 @@ impl<'a> Job<'a> {
         self.enter(Phase::Fold).await?;
         let position = read::head(&mut self.connection).await?;
         self.counts.advance(&mut self.connection, position).await?;
-        let total = self.counts.of(self.table.selection());
+        let total = self.counts.of(&mut self.connection, self.table.selection()).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
         generation::begin(&mut self.connection, self.table.as_ref()).await?;
         let ranges = workers::ranges(&mut self.connection, self.table.selection(), position, total).await?;

@@ -40,7 +40,7 @@ pub async fn verify(
     let position = read::head(&mut source).await?;
     let mut counts = EventCounts::default();
     counts.advance(&mut source, position).await?;
-    let events = counts.of(table.selection());
+    let events = counts.of(&mut source, table.selection()).await?;
     let ranges = workers::ranges(&mut source, table.selection(), position, events).await?;
     workers::read_in_order(&mut source).await?;
     let mut read = 0;

@@ -57,14 +57,15 @@ impl Check {
                 Some(_) => DifferenceKind::Different,
                 None => DifferenceKind::Missing,
             };
-            self.differences.push(Difference { id: id_of(&key), kind });
+            self.differences.push(Difference { id: id_of::<P>(&key), kind });
         }
         Ok(())
     }
 
     /// All differences. A live row that no aggregate accounts for is an extra one.
-    pub(super) fn finish(self) -> Vec<Difference> {
-        let extra = self.live.keys().map(|key| Difference { id: id_of(key), kind: DifferenceKind::Extra });
+    pub(super) fn finish<P: Projection>(self) -> Vec<Difference> {
+        let extra =
+            self.live.keys().map(|key| Difference { id: id_of::<P>(key), kind: DifferenceKind::Extra });
         self.differences.into_iter().chain(extra).collect()
     }
 }
@@ -79,10 +80,16 @@ fn key<P: Projection>(row: &mut CopyRow<'_>) -> Result<Key, CopyError> {
     (0..P::KEY_COLUMNS).map(|_| Ok(row.bytes()?.unwrap_or_default().to_vec())).collect()
 }
 
-fn id_of(key: &[Vec<u8>]) -> String {
-    let columns = key.iter().map(|column| {
-        Uuid::from_slice(column)
-            .map_or_else(|_| String::from_utf8_lossy(column).into_owned(), |uuid| uuid.to_string())
+/// The key of a row as text. The columns of keys are UUIDs, texts and whole numbers.
+fn id_of<P: Projection>(key: &[Vec<u8>]) -> String {
+    let columns = key.iter().zip(P::COLUMNS).map(|(value, column)| {
+        let number = value.as_slice().try_into().ok().filter(|_| column.is_whole_number());
+        number.map_or_else(|| text_of(value), |number| i64::from_be_bytes(number).to_string())
     });
     columns.collect::<Vec<_>>().join("/")
+}
+
+fn text_of(value: &[u8]) -> String {
+    Uuid::from_slice(value)
+        .map_or_else(|_| String::from_utf8_lossy(value).into_owned(), |uuid| uuid.to_string())
 }

@@ -8,18 +8,18 @@ use anyhow::{Context as _, bail, ensure};
 use identity_audit::events;
 use identity_audit::line::Envelope;
 use identity_domain::{Event, Handle, Kind, identity};
-use identity_log::history::{History, Query};
-use identity_log::{Metadata, Recorded, codec};
-use identity_projections::Projection as _;
+use identity_log::life::{self, Life};
+use identity_log::{Metadata, Recorded, codec, history, past, read};
 use identity_projections::document::IdentityDocument;
-use identity_projections::identities::{Identities, Row};
-use identity_projections::vault_access::{Rules, VaultAccess};
-use identity_projections::visibility::{Rows, VisibilityRows, oldest_first};
+use identity_projections::identities::Row;
+use identity_projections::states::{self, IdentityRows, RowsOfAggregate as _, Upto};
+use identity_projections::vault_access::Rules;
+use identity_projections::visibility::oldest_first;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgPool;
-use time::OffsetDateTime;
+use sqlx::{PgConnection, PgPool};
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::export::envelope;
@@ -60,9 +60,21 @@ pub enum Presence {
     Unknown,
 }
 
+/// Which part of a life is shown. A moment belongs to the part.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Part {
+    /// Only what happened from this moment on.
+    pub since: Option<OffsetDateTime>,
+    /// Only what happened until this moment.
+    pub until: Option<OffsetDateTime>,
+    /// Whether the database is read from the first event on also if the part begins later. Otherwise the part begins with the last stored
+    /// state before it, so that few events are read, and that state is trusted.
+    pub from_first_event: bool,
+}
+
 /// Replays an identity, given by its id or by any handle that it ever had, from an export. It does not check
 /// signatures: [`verify`](identity_audit::verify) does.
-pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyhow::Result<Replay> {
+pub fn file(path: &Path, identity: &str, part: Part) -> anyhow::Result<Replay> {
     let mut ids = BTreeSet::new();
     let wanted = IdentityName::parse(identity)?;
     let trailer = events::read(path, |event| ids.extend(wanted.id_of(&event)))?;
@@ -75,7 +87,8 @@ pub fn file(path: &Path, identity: &str, until: Option<OffsetDateTime>) -> anyho
         }
     })?;
     let begins_late = trailer.filtered || events::first_place(&trailer) > 1;
-    Ok(Replay { steps: steps(dense(taken, begins_late)?, until)?, doubt })
+    let first = taken.first().filter(|_| begins_late).map_or(1, |event| event.sequence);
+    Ok(Replay { steps: steps(IdentityRows::default(), dense(taken, first)?, part)?, doubt })
 }
 
 /// Replays an identity, given by its id or by any handle that it ever had, from the database.
@@ -83,25 +96,65 @@ pub async fn database(
     pool: &PgPool,
     organization_id: &str,
     identity: &str,
-    until: Option<OffsetDateTime>,
+    part: Part,
 ) -> anyhow::Result<Replay> {
-    let all = Query { kind: Some(Kind::Identity), ..Query::range(organization_id, 0, i64::MAX) };
-    let with_handles = ["identity.created", "identity.renamed"].map(str::to_owned).to_vec();
-    let wanted = IdentityName::parse(identity)?;
-    let births = read(pool, &Query { event_types: Some(with_handles), ..all.clone() }).await?;
-    let id = only_one(identity, births.iter().filter_map(|event| wanted.id_of(event)).collect(), true)?;
-    let events = read(pool, &Query { aggregate_ids: Some(vec![id]), ..all }).await?;
-    Ok(Replay { steps: steps(dense(events, false)?, until)?, doubt: None })
+    let id = find(pool, organization_id, identity).await?;
+    let mut connection = pool.acquire().await?;
+    let (sequence, rows) = match part.since {
+        Some(since) if !part.from_first_event => {
+            state_before(&mut connection, organization_id, &id, since).await?
+        }
+        _ => (0, IdentityRows::default()),
+    };
+    let upto_in_organization = match part.until {
+        Some(until) => history::sequence_at(&mut *connection, organization_id, until).await?,
+        None => i64::MAX,
+    };
+    let mut events = vec![];
+    let mut rest = Some(Life {
+        organization_id,
+        kind: Kind::Identity,
+        aggregate_id: &id,
+        after: sequence,
+        upto: i64::MAX,
+        upto_in_organization,
+    });
+    while let Some(life) = rest {
+        let each = life::each(&mut connection, life, |entry| {
+            events.push(envelope(&entry)?);
+            Ok::<_, anyhow::Error>(())
+        });
+        rest = each.await?;
+    }
+    Ok(Replay { steps: steps(rows, dense(events, sequence + 1)?, part)?, doubt: None })
 }
 
-async fn read(pool: &PgPool, query: &Query) -> anyhow::Result<Vec<Envelope>> {
-    let mut connection = pool.acquire().await?;
-    let mut history = History::begin(&mut connection, query);
-    let mut events = vec![];
-    while let Some(entry) = history.next().await? {
-        events.push(envelope(&entry)?);
-    }
-    Ok(events)
+/// The last stored state of an identity before a moment, and the sequence of its last event; before its first event, if there is none.
+async fn state_before(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    id: &str,
+    moment: OffsetDateTime,
+) -> anyhow::Result<(i64, IdentityRows)> {
+    let before = moment.saturating_sub(Duration::MICROSECOND);
+    let upto = history::sequence_at(&mut *connection, organization_id, before).await?;
+    let upto = Upto::OrganizationSequence(upto);
+    let stored = states::last_identity_rows(connection, organization_id, id, upto).await?;
+    Ok(stored.map(|stored| (stored.sequence, stored.rows)).unwrap_or_default())
+}
+
+/// The id of the identity that is asked for.
+async fn find(pool: &PgPool, organization_id: &str, identity: &str) -> anyhow::Result<String> {
+    let ids = match IdentityName::parse(identity)? {
+        IdentityName::Id(id) => {
+            let version = read::version(pool, organization_id, Kind::Identity, &id).await?;
+            version.map(|_| id).into_iter().collect()
+        }
+        IdentityName::Handle(handle) => {
+            past::holders(pool, organization_id, handle.as_str()).await?.into_iter().collect()
+        }
+    };
+    only_one(identity, ids, true)
 }
 
 fn is_of(event: &Envelope, id: &str) -> bool {
@@ -150,9 +203,8 @@ fn only_one(identity: &str, ids: BTreeSet<String>, is_whole: bool) -> anyhow::Re
     }
 }
 
-/// The events, if none between them is missing. Only in a part of a history may the first one be missing.
-fn dense(events: Vec<Envelope>, begins_late: bool) -> anyhow::Result<Vec<Envelope>> {
-    let first = events.first().map_or(1, |event| if begins_late { event.sequence } else { 1 });
+/// The events, if none of them is missing. The first one is that with the sequence `first`.
+fn dense(events: Vec<Envelope>, first: i64) -> anyhow::Result<Vec<Envelope>> {
     for (expected, event) in (first..).zip(&events) {
         let Envelope { aggregate_id, sequence, organization_sequence, .. } = event;
         ensure!(
@@ -161,14 +213,6 @@ fn dense(events: Vec<Envelope>, begins_late: bool) -> anyhow::Result<Vec<Envelop
         );
     }
     Ok(events)
-}
-
-/// The state of an identity: its document and tunnel, who may see it, and which secrets it may use.
-#[derive(Debug, Default)]
-struct Life {
-    row: Option<Row>,
-    viewers: Option<Rows>,
-    secrets: Option<Rules>,
 }
 
 /// The state of an identity as it is shown.
@@ -182,44 +226,45 @@ struct State<'a> {
     vault_secret_ids: Vec<&'a Uuid>,
 }
 
-impl Life {
-    fn evolve(&mut self, recorded: &Recorded) {
-        self.row = Identities::fold(self.row.take(), recorded);
-        self.viewers = VisibilityRows::fold(self.viewers.take(), recorded);
-        self.secrets = VaultAccess::fold(self.secrets.take(), recorded);
-    }
-
-    /// The document as the API answers it, with further state that the API answers at other paths. Access rows of
-    /// deleted viewers stay, since no event of this identity tells of their deletion.
-    fn state(&self) -> anyhow::Result<Option<Value>> {
-        let Some(Row { document, tunnel_metadata, .. }) = &self.row else { return Ok(None) };
-        let rows = self.viewers.iter().flat_map(oldest_first);
-        let access = rows.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
-        let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
-        let vault_secret_ids = self.secrets.iter().flat_map(Rules::keys).collect();
-        let state = State { document, access, tunnel_metadata, vault_secret_ids };
-        Ok(Some(serde_json::to_value(state)?))
-    }
+/// The document as the API answers it, with further state that the API answers at other paths. Access rows of deleted viewers stay, since no
+/// event of this identity tells of their deletion.
+fn shown(rows: &IdentityRows) -> anyhow::Result<Option<Value>> {
+    let Some(Row { document, tunnel_metadata, .. }) = &rows.row else { return Ok(None) };
+    let access = rows.access.iter().flat_map(oldest_first);
+    let access = access.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
+    let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
+    let vault_secret_ids = rows.secrets.iter().flat_map(Rules::keys).collect();
+    let state = State { document, access, tunnel_metadata, vault_secret_ids };
+    Ok(Some(serde_json::to_value(state)?))
 }
 
-fn steps(events: Vec<Envelope>, until: Option<OffsetDateTime>) -> anyhow::Result<Vec<Step>> {
-    let mut life = Life::default();
-    let mut before = BTreeMap::new();
-    let mut steps = Vec::with_capacity(events.len());
+/// The steps of a part. `rows` is the identity before the first event.
+fn steps(mut rows: IdentityRows, events: Vec<Envelope>, part: Part) -> anyhow::Result<Vec<Step>> {
+    let mut before = None;
+    let mut steps = Vec::new();
     for event in events {
         let recorded = recorded(&event)?;
-        if until.is_some_and(|until| recorded.recorded_at > until) {
+        if part.until.is_some_and(|until| recorded.recorded_at > until) {
             break;
         }
-        life.evolve(&recorded);
-        let state = life.state()?;
+        if part.since.is_some_and(|since| recorded.recorded_at < since) {
+            rows.evolve(&recorded);
+            continue;
+        }
+        let fields_before = match before.take() {
+            Some(fields) => fields,
+            None => shown(&rows)?.as_ref().map(fields).unwrap_or_default(),
+        };
+        rows.evolve(&recorded);
+        let state = shown(&rows)?;
         let fields = state.as_ref().map(fields).unwrap_or_default();
-        let differs = |pointer: &&String| fields.get(*pointer) != before.get(*pointer);
-        let changed: BTreeSet<String> = fields.keys().chain(before.keys()).filter(differs).cloned().collect();
+        let differs = |pointer: &&String| fields.get(*pointer) != fields_before.get(*pointer);
+        let changed: BTreeSet<String> =
+            fields.keys().chain(fields_before.keys()).filter(differs).cloned().collect();
         let actor = event.metadata.get("actor").and_then(Value::as_str).unwrap_or("unknown").to_owned();
         let presence = presence(&recorded, state.is_some());
         steps.push(Step { event, actor, presence, state, changed: changed.into_iter().collect() });
-        before = fields;
+        before = Some(fields);
     }
     Ok(steps)
 }

@@ -89,7 +89,7 @@ fn operators_rebuild_verify_and_roll_back_beside_the_service() {
     let rebuilt = scene.run(&["rebuild", "--all", "--json"]).succeeded();
     let reports: Vec<Value> =
         rebuilt.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(reports.len(), 7);
+    assert_eq!(reports.len(), 12);
     assert_eq!((&reports[0]["name"], &reports[0]["events"]), (&"identities".into(), &2000.into()));
     assert!(
         reports.iter().all(|report| report["live"] == true && report["pause_ms"].is_number()),

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use identityd::audit::replay::{self, Presence, Replay, Step};
+use identityd::audit::replay::{self, Part, Presence, Replay, Step};
 use identityd::database::IfMissing;
 use identityd::operator::Operator;
 
@@ -31,9 +31,17 @@ pub(crate) struct ReplayFlags {
     #[arg(long, value_name = "HANDLE|ID", required_unless_present = "org")]
     identity: Option<String>,
 
+    /// Only what happened from this moment on, in RFC 3339. A long history in the database is then read from the last stored state before it
+    #[arg(long, value_name = "TIME", requires = "identity")]
+    since: Option<String>,
+
     /// Only what happened until this moment, in RFC 3339
     #[arg(long, value_name = "TIME", requires = "identity")]
     until: Option<String>,
+
+    /// With --since, begin with the first event, without trust in stored states
+    #[arg(long, requires = "since")]
+    from_first_event: bool,
 }
 
 pub(super) async fn run(
@@ -41,10 +49,11 @@ pub(super) async fn run(
     installation: &Installation,
     output: Output,
 ) -> anyhow::Result<()> {
-    let until = flags.until.as_deref().map(moment).transpose()?;
-    let ReplayFlags { file, org, identity, .. } = flags;
+    let ReplayFlags { file, org, identity, since, until, from_first_event } = flags;
+    let [since, until] = [since, until].map(|text| text.as_deref().map(moment).transpose());
+    let part = Part { since: since?, until: until?, from_first_event: *from_first_event };
     if let (Some(file), Some(identity)) = (file, identity) {
-        return show(&replay::file(file, identity, until)?, output);
+        return show(&replay::file(file, identity, part)?, output);
     }
     let org = org.as_deref().unwrap_or_default();
     with_database(&installation.database, IfMissing::Refuse, async |database| {
@@ -52,7 +61,7 @@ pub(super) async fn run(
         let pool = database.pool();
         let id = Operator::new(pool.clone(), installation.signing.clone()).find_organization(org).await?;
         match identity {
-            Some(identity) => show(&replay::database(pool, &id, identity, until).await?, output),
+            Some(identity) => show(&replay::database(pool, &id, identity, part).await?, output),
             None => compare(pool, &id, output).await,
         }
     })

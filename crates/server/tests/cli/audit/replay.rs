@@ -38,6 +38,10 @@ fn an_identity_is_replayed_from_the_database_and_from_a_file_alike() {
     let until = steps[1]["event"]["recorded_at"].as_str().unwrap();
     let early = from_database(&["--identity", "front-desk", "--json", "--until", until]);
     assert_eq!(parsed(early), steps[..2]);
+    let since = ["--identity", "front-desk", "--json", "--since", until];
+    assert_eq!(parsed(from_file(&since)), steps[1..]);
+    assert_eq!(parsed(from_database(&since)), steps[1..]);
+    assert_eq!(parsed(from_database(&[&since[..], &["--from-first-event"]].concat())), steps[1..]);
     let id = steps[0]["event"]["aggregate_id"].as_str().unwrap();
     assert_eq!(parsed(from_file(&["--identity", id, "--json"])), steps);
 }

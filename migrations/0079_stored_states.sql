@@ -1,0 +1,58 @@
+-- A reader of a long history began with the first event. It now begins with the last stored state before what it asks for.
+create schema if not exists read_model;
+
+create table read_model.identity_states (
+    aggregate_id          text   collate "C" not null,
+    sequence              bigint not null,
+    organization_id       text   collate "C" not null,
+    organization_sequence bigint not null,
+    version               bigint not null,
+    decision              text   collate "C" not null,
+    rows                  text   collate "C",
+    constraint identity_states_pkey primary key (aggregate_id, sequence)
+);
+create index identity_states_moment on read_model.identity_states (aggregate_id, organization_sequence);
+
+create table read_model.api_key_states (
+    aggregate_id          text   collate "C" not null,
+    sequence              bigint not null,
+    organization_id       text   collate "C" not null,
+    organization_sequence bigint not null,
+    version               bigint not null,
+    decision              text   collate "C" not null,
+    rows                  text   collate "C",
+    constraint api_key_states_pkey primary key (aggregate_id, sequence)
+);
+
+create table read_model.vault_states (
+    aggregate_id          text   collate "C" not null,
+    sequence              bigint not null,
+    organization_id       text   collate "C" not null,
+    organization_sequence bigint not null,
+    version               bigint not null,
+    decision              text   collate "C" not null,
+    rows                  text   collate "C",
+    constraint vault_states_pkey primary key (aggregate_id, sequence)
+);
+
+create table read_model.vault_secret_states (
+    aggregate_id          text   collate "C" not null,
+    sequence              bigint not null,
+    organization_id       text   collate "C" not null,
+    organization_sequence bigint not null,
+    version               bigint not null,
+    decision              text   collate "C" not null,
+    rows                  text   collate "C",
+    constraint vault_secret_states_pkey primary key (aggregate_id, sequence)
+);
+
+create table read_model.webhook_subscription_states (
+    aggregate_id          text   collate "C" not null,
+    sequence              bigint not null,
+    organization_id       text   collate "C" not null,
+    organization_sequence bigint not null,
+    version               bigint not null,
+    decision              text   collate "C" not null,
+    rows                  text   collate "C",
+    constraint webhook_subscription_states_pkey primary key (aggregate_id, sequence)
+);
