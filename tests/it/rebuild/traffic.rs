@@ -37,13 +37,16 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Asserts that the table was made of all events that it folds, up to its position.
+/// Asserts that the table was made of all events that it folds, up to its position. Those of short histories are not read for stored states,
+/// unless they are appended while the table is built.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
-    let selected = table(name).selection().condition();
+    let selection = table(name).selection();
+    let selected = selection.condition();
     let count = format!("select count(*) from events where {selected} and position <= {}", report.position);
     let events = world.database().number(&count);
-    assert_eq!(i64::try_from(report.events).unwrap(), events, "{name}");
+    let folded = i64::try_from(report.events).unwrap();
+    assert!(folded == events || selection.min_events > 1 && folded < events, "{name}: {folded} of {events}");
     assert!(report.pause.is_some(), "{name}");
 }
 
