@@ -56,3 +56,6 @@ create table read_model.webhook_subscription_states (
     rows                  text   collate "C",
     constraint webhook_subscription_states_pkey primary key (aggregate_id, sequence)
 );
+
+-- The aggregates of which states may be stored: those that have so many events. Without it a rebuild would look for them in the whole log.
+create index events_of_long_aggregates on events (aggregate_type, aggregate_id) where sequence = 256;

@@ -1,6 +1,7 @@
 //! Many requests at the same time: each gets the right answer, and the state is consistent afterwards.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::harness::{Answer, Caller, World, eventually, ids, text, wait};
 
 const CROWD: usize = 16;
+
+/// How many clients write, and how many read the past beside them.
+const WRITERS_BESIDE_READERS: usize = 4;
 
 /// Runs `act` many times at the same time, and returns the results.
 fn at_once<T: Send>(act: impl Fn(usize) -> T + Sync) -> Vec<T> {
@@ -238,4 +242,42 @@ fn whole_lives_side_by_side_leave_nothing_half_made() {
     let admin = world.admin();
     at_once(|number| live(&admin, number));
     is_consistent(&world, &admin);
+}
+
+#[test]
+fn whoever_reads_the_past_keeps_nobody_from_writing() {
+    let world = World::new();
+    let is_over = AtomicBool::new(false);
+    for number in 0..WRITERS_BESIDE_READERS {
+        world.admin().create(&format!("agent-{number}"));
+    }
+    thread::scope(|scope| {
+        let (world, is_over) = (&world, &is_over);
+        let writers: Vec<_> = (0..WRITERS_BESIDE_READERS)
+            .map(|number| {
+                scope.spawn(move || {
+                    let admin = world.admin();
+                    for turn in 0..60 {
+                        let wish = json!({ "description": format!("turn {turn}") });
+                        admin.change(&format!("agent-{number}"), &wish).ok();
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..WRITERS_BESIDE_READERS {
+            scope.spawn(move || {
+                let admin = world.admin();
+                while !is_over.load(Ordering::Relaxed) {
+                    let moment = world.database().text(
+                        "select to_char((clock_timestamp() - interval '1 ms') at time zone 'utc',
+                                        'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+                    );
+                    admin.get(&format!("/identities/agent-0?as_of={moment}")).ok();
+                }
+            });
+        }
+        let ended: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "a write was refused");
+    });
 }

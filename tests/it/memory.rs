@@ -1,5 +1,6 @@
 //! The cache answers what the database would answer, on the service that wrote as on any other.
 
+use identityd::settings::WireLayer;
 use serde_json::{Value, json};
 
 use crate::harness::{Caller, World};
@@ -173,4 +174,27 @@ fn what_one_service_has_written_the_other_reads_at_once() {
         writer.remove(&renamed);
         assert_eq!(status(reader, &renamed), 404, "round {round}");
     }
+}
+
+#[test]
+fn what_others_can_see_is_not_answered_from_memory_as_it_was() {
+    let (tap, world) = World::tapped(WireLayer::default());
+    let admin = world.admin();
+    admin.create("alpha");
+    // The first batch of a process is not one statement.
+    admin.change("alpha", &json!({"description": "first"})).ok();
+    warm(&admin, "alpha");
+    admin.change("alpha", &json!({"description": "second"})).ok();
+    assert_eq!(admin.identity("alpha")["description"], json!("second"));
+    tap.hold_batches(true);
+    std::thread::scope(|scope| {
+        let changing = scope.spawn(|| world.admin().change("alpha", &json!({"description": "changed"})).ok());
+        let changed = "select count(*) from read_model.identities where document::text like '%\"changed\"%'";
+        becomes("the change is committed", || world.database().number(changed) == 1);
+        assert_eq!(admin.identity("alpha")["description"], json!("changed"));
+        assert_eq!(admin.identity("alpha")["description"], json!("changed"));
+        tap.hold_batches(false);
+        changing.join().unwrap();
+    });
+    assert_eq!(admin.identity("alpha")["description"], json!("changed"));
 }

@@ -5,6 +5,8 @@
 //! arrive while it is asked share the next question. While the log cannot be read, the cache answers nothing.
 //!
 //! # Invariants
+//! - What a batch of this process changes is removed when the batch is sent, and nothing is stored of it until the outcome is known: others
+//!   can see a commit before this process knows of it.
 //! - An entry is stored only if nothing invalidated it since its query began. A `Ticket` is the number of invalidations
 //!   so far, taken before the query.
 //! - An entry depends on the events of its own aggregate only, with two exceptions, both on the deletion of another
@@ -141,6 +143,26 @@ struct Invalidations {
     recent: VecDeque<Invalidation>,
     /// The number of the last invalidation that is not in `recent`.
     forgotten: u64,
+    sent: Sent,
+    /// Whether the outcome of a batch is not known, so that this process must not be the sole one.
+    is_outcome_unknown: bool,
+}
+
+/// What the batch changes that was sent, and of which nothing is known yet.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Keys and identities.
+    ids: HashSet<Uuid>,
+    /// Organizations of identities that it deletes.
+    deletes_in: HashSet<String>,
+}
+
+impl Sent {
+    fn of(events: &[Recorded]) -> Self {
+        let changes: Vec<Change> = changed_by(events).collect();
+        let ids = changes.iter().map(|change| change.id).collect();
+        Self { ids, deletes_in: changes.into_iter().filter_map(|change| change.ended_in).collect() }
+    }
 }
 
 impl Invalidations {
@@ -188,7 +210,10 @@ impl Cache {
     /// Stores a valid key.
     pub(crate) fn keep_key(&self, ticket: Ticket, key: &Arc<KeyRow>) {
         let affects = |one: &Invalidation| one.id == key.id || key.identity_id == Some(one.id);
-        self.keep(ticket, affects, || self.0.keys.insert(key.id, Arc::clone(key)));
+        let is_sent = |sent: &Sent| {
+            sent.ids.contains(&key.id) || key.identity_id.is_some_and(|identity| sent.ids.contains(&identity))
+        };
+        self.keep(ticket, affects, is_sent, || self.0.keys.insert(key.id, Arc::clone(key)));
     }
 
     /// The identity with this name as of `since` or later, as an admin sees it or, if `viewer` is this very identity, as it
@@ -234,17 +259,27 @@ impl Cache {
             viewers_as_of: found.names_viewers().then_some(ticket),
         };
         let affects = |one: &Invalidation| one.id == found.id && one.version > found.version;
-        self.keep(ticket, affects, || {
+        let is_sent = |sent: &Sent| {
+            let names_viewers = found.names_viewers();
+            sent.ids.contains(&found.id) || (names_viewers && sent.deletes_in.contains(organization_id))
+        };
+        self.keep(ticket, affects, is_sent, || {
             self.0.names.insert(name, found.id);
             self.0.identities.insert(View { id: found.id, by_itself: viewer.is_some() }, cached);
         });
     }
 
-    /// Inserts an entry unless it was invalidated since the ticket. The mutex is locked meanwhile, so no invalidation comes
-    /// between the check and the insertion.
-    fn keep(&self, ticket: Ticket, affects: impl Fn(&Invalidation) -> bool, insert: impl FnOnce()) {
+    /// Inserts an entry unless it was invalidated since the ticket, or a batch that was sent may change it. The mutex is locked
+    /// meanwhile, so no invalidation comes between the check and the insertion.
+    fn keep(
+        &self,
+        ticket: Ticket,
+        affects: impl Fn(&Invalidation) -> bool,
+        is_sent: impl Fn(&Sent) -> bool,
+        insert: impl FnOnce(),
+    ) {
         let invalidations = self.invalidations();
-        if !invalidations.any_since(ticket, affects) {
+        if !is_sent(&invalidations.sent) && !invalidations.any_since(ticket, affects) {
             insert();
         }
     }
@@ -269,6 +304,12 @@ impl Cache {
     /// Whether it answers without a question, since no other process commits.
     pub fn is_sole(&self) -> bool {
         self.0.is_sole.load(Ordering::Acquire) && self.is_trusted()
+    }
+
+    /// Notes whether no other process commits, as a look at the log says.
+    fn set_sole(&self, is_sole: bool) {
+        let invalidations = self.invalidations();
+        self.0.is_sole.store(is_sole && !invalidations.is_outcome_unknown, Ordering::Release);
     }
 
     /// Whether the cache may be used now.
@@ -347,11 +388,35 @@ impl Default for Cache {
 }
 
 impl Observer for Cache {
+    fn sending(&self, events: &[Recorded]) {
+        let mut invalidations = self.invalidations();
+        self.forget(&mut invalidations, changed_by(events));
+        invalidations.sent = Sent::of(events);
+    }
+
     fn committed(&self, events: &[Recorded]) {
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             self.learn(first.position - 1, last.position, events.iter().filter_map(change));
         }
+        self.not_written();
     }
+
+    fn not_written(&self) {
+        self.invalidations().sent = Sent::default();
+    }
+
+    fn outcome_unknown(&self) {
+        let mut invalidations = self.invalidations();
+        invalidations.is_outcome_unknown = true;
+        self.0.is_sole.store(false, Ordering::Release);
+        invalidations.sent = Sent::default();
+        self.0.questions.notify_one();
+    }
+}
+
+/// The changes of aggregates that others may know already: not of those that the events create.
+fn changed_by(events: &[Recorded]) -> impl Iterator<Item = Change> {
+    events.iter().filter(|event| event.sequence > 1).filter_map(change)
 }
 
 /// The change that an event makes; `None` if the id of its aggregate is no UUID.

@@ -54,8 +54,18 @@ pub trait Fold: Send {
     ) -> Result<(), ReadModelError>;
 }
 
-/// A part of this process that is told of every commit of this process before the callers are answered.
+/// A part of this process that is told of every batch of this process. There is one batch at a time: of each it is told first that it is
+/// sent, and then what became of it.
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// Receives the events of one commit, in order.
+    /// These events are sent to Postgres. From now on others may see them before this process knows that they are committed.
+    fn sending(&self, events: &[Recorded]);
+
+    /// The events are committed, in order. The callers are answered afterwards.
     fn committed(&self, events: &[Recorded]);
+
+    /// The events that were sent were not written, and will not be.
+    fn not_written(&self);
+
+    /// Nobody knows whether the events that were sent are committed, or will be.
+    fn outcome_unknown(&self);
 }

@@ -2,8 +2,9 @@
 //!
 //! A client that was answered by one process reads its write from every other one at once. Either of two rules is in force:
 //!
-//! - `log_head.sole_process` names a process. No other process commits, so the sole process knows of every commit before
-//!   any client is told of it, and answers from its cache without a question.
+//! - `log_head.sole_process` names a process. No other process commits, so the sole process knows of every event before
+//!   anybody can see it, and answers from its cache without a question. What a batch changes it does not answer from its cache from the
+//!   moment in which the batch is sent ([`Observer::sending`](crate::Observer::sending)).
 //! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
 //!
 //! A process takes the place while it is free ([`Sole::settle`]). One that wants to commit, and finds another one there, recalls
@@ -103,6 +104,12 @@ impl Sole {
         let claim = "update log_head set sole_process = $1, sole_term = sole_term + 1, sole_recalled = false
                      where sole_process is null";
         sqlx::query(claim).bind(self.process).execute(connection).await.map(drop)
+    }
+
+    /// Gives the place up, and leaves it free for some time: events of this process may be committed later, which it does not know of.
+    pub async fn step_down(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.free_until = Some(Instant::now() + CLAIM_DELAY);
+        self.resign(connection).await
     }
 
     /// Gives the place up, if this process has it.

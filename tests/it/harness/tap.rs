@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -22,7 +22,12 @@ type Statements = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 struct Connections {
     accepted: AtomicUsize,
     hanging: AtomicUsize,
+    /// Whether the answers to batches are kept back that are written from now on.
+    holds_batches: AtomicBool,
 }
+
+/// A part of the statement that writes and commits a batch.
+const BATCH: &str = "for update skip locked";
 
 /// The proxy. It runs until the process ends.
 #[derive(Debug)]
@@ -66,6 +71,11 @@ impl Tap {
         self.connections.hanging.store(self.connections.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
+    /// Keeps back what Postgres answers to batches that are one statement, or carries it again.
+    pub(crate) fn hold_batches(&self, hold: bool) {
+        self.connections.holds_batches.store(hold, Ordering::SeqCst);
+    }
+
     /// How many of the statements satisfy `is_meant`, which gets text and values.
     pub(crate) fn count(&self, is_meant: impl Fn(&str, &[u8]) -> bool) -> usize {
         self.sent.lock().unwrap().iter().filter(|(text, values)| is_meant(text, values)).count()
@@ -92,19 +102,50 @@ fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, (
     thread::spawn(move || {
         while let Ok((near, far)) = accept() {
             let (near, far) = (File::from(near), File::from(far));
-            let (mut answers, mut asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut answers, &mut asker));
+            let (answers, asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            let has_sent_batch = Arc::<AtomicBool>::default();
+            let (shared, sends_batch) = (Arc::clone(&connections), Arc::clone(&has_sent_batch));
+            let is_held =
+                move || has_sent_batch.load(Ordering::SeqCst) && shared.holds_batches.load(Ordering::SeqCst);
+            thread::spawn(move || carry_back(answers, asker, is_held));
             let (sent, connections) = (Arc::clone(&sent), Arc::clone(&connections));
             let number = connections.accepted.fetch_add(1, Ordering::SeqCst);
-            let hangs = move || number < connections.hanging.load(Ordering::SeqCst);
             // The thread ends when one of the two connections is closed.
-            thread::spawn(move || carry(near, far, &sent, hangs));
+            thread::spawn(move || {
+                let hangs = || number < connections.hanging.load(Ordering::SeqCst);
+                let note = |statement: (String, Vec<u8>)| {
+                    let holds = connections.holds_batches.load(Ordering::SeqCst);
+                    sends_batch.store(holds && statement.0.contains(BATCH), Ordering::SeqCst);
+                    sent.lock().unwrap().push(statement);
+                };
+                carry(near, far, note, hangs)
+            });
         }
     });
 }
 
+/// Carries the answers of Postgres.
+fn carry_back(mut far: File, mut near: File, is_held: impl Fn() -> bool) -> Result<()> {
+    let mut some = vec![0; 64 * 1024];
+    loop {
+        let count = far.read(&mut some)?;
+        if count == 0 {
+            return Ok(());
+        }
+        while is_held() {
+            thread::yield_now();
+        }
+        near.write_all(&some[..count])?;
+    }
+}
+
 /// Carries the messages of the service. The first messages of a connection have no type byte.
-fn carry(mut near: File, mut far: File, sent: &Statements, hangs: impl Fn() -> bool) -> Result<()> {
+fn carry(
+    mut near: File,
+    mut far: File,
+    note: impl Fn((String, Vec<u8>)),
+    hangs: impl Fn() -> bool,
+) -> Result<()> {
     let mut statements = HashMap::new();
     let mut is_opened = false;
     loop {
@@ -120,17 +161,19 @@ fn carry(mut near: File, mut far: File, sent: &Statements, hangs: impl Fn() -> b
         while hangs() {
             thread::park();
         }
+        if let Some(statement) = statement(kind[0], &body, &mut statements) {
+            note(statement);
+        }
         let kind_sent = if is_opened { &kind[..] } else { &[] };
         far.write_all(&[kind_sent, &length[..], &body].concat())?;
-        note(kind[0], &body, &mut statements, sent);
         // A request for TLS has no type byte either. It comes before the startup message, and is shorter.
         is_opened = is_opened || body.len() > length.len();
     }
 }
 
-/// Records a statement. It gets a name when it is prepared (`P`), and is executed by that name with values (`B`). A simple
-/// query (`Q`) has the text itself.
-fn note(kind: u8, body: &[u8], statements: &mut HashMap<Vec<u8>, String>, sent: &Statements) {
+/// The statement of a message, with its values. It gets a name when it is prepared (`P`), and is executed by that name with values
+/// (`B`). A simple query (`Q`) has the text itself.
+fn statement(kind: u8, body: &[u8], statements: &mut HashMap<Vec<u8>, String>) -> Option<(String, Vec<u8>)> {
     let mut texts = body.split(|byte| *byte == 0);
     let (first, second) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -143,7 +186,5 @@ fn note(kind: u8, body: &[u8], statements: &mut HashMap<Vec<u8>, String>, sent: 
         b'Q' => Some(text(first)),
         _ => None,
     };
-    if let Some(statement) = named {
-        sent.lock().unwrap().push((statement, body.to_vec()));
-    }
+    Some((named?, body.to_vec()))
 }

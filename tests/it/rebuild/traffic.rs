@@ -37,14 +37,19 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Asserts that the table was made of all events that it folds, up to its position.
+/// Asserts that the table was made of all events that it folds, up to its position. Those of short histories are not read for stored states,
+/// unless they are appended while the table is built.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
-    let selected = table(name).selection().condition();
-    let count = format!("select count(*) from events where {selected} and position <= {}", report.position);
-    let events = world.database().number(&count);
-    assert_eq!(i64::try_from(report.events).unwrap(), events, "{name}");
     assert!(report.pause.is_some(), "{name}");
+    let selection = table(name).selection();
+    // What a job reads of short lives while it catches up, it reads in vain.
+    if selection.min_events > 1 {
+        return;
+    }
+    let (selected, upto) = (selection.condition(), report.position);
+    let count = format!("select count(*) from events where {selected} and position <= {upto}");
+    assert_eq!(i64::try_from(report.events).unwrap(), world.database().number(&count), "{name}");
 }
 
 /// Stops the readers when it is dropped, also if the test fails.

@@ -33,7 +33,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Settings for becoming the sole process, or ceasing to be it. Nobody looks at the log meanwhile, so it does not wait for a
 /// standby, nor for whoever has `log_head` locked for long. What a failover loses of it is settled again.
-const SETTLING: [Setting<'static>; 2] = [("synchronous_commit", "local"), ("lock_timeout", "1s")];
+const SETTLING: [Setting<'static>; 2] = [("synchronous_commit", "local"), ("lock_timeout", "100ms")];
 
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
@@ -109,7 +109,16 @@ impl Watch {
         if state.role == Role::Standby {
             return;
         }
-        match tokio::time::timeout(LOOK_TIMEOUT, self.sole.settle(connection, state.sole)).await {
+        let is_outcome_unknown = self.cache.invalidations().is_outcome_unknown;
+        let settling = async {
+            if is_outcome_unknown {
+                self.sole.step_down(connection).await?;
+                self.cache.invalidations().is_outcome_unknown = false;
+                return Ok(());
+            }
+            self.sole.settle(connection, state.sole).await
+        };
+        match tokio::time::timeout(LOOK_TIMEOUT, settling).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -138,7 +147,7 @@ impl Watch {
             Ok(Ok((connection, state))) => {
                 let role = state.role;
                 // Before the cache is trusted for longer: the sole process may have been recalled.
-                self.cache.0.is_sole.store(self.sole.is(state.sole), Ordering::Release);
+                self.cache.set_sole(self.sole.is(state.sole));
                 self.connected = Some((connection, Some(state)));
                 self.primary.answered(asked, role);
                 return self.primary.known_current(asked, role);

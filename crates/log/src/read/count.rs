@@ -68,25 +68,27 @@ async fn of_long_aggregates(
     selection: Selection,
     upto: i64,
 ) -> Result<u64, ReadError> {
-    let count: i64 = sqlx::query_scalar(
+    // The sequence is part of the text, so that the index of long aggregates can be used.
+    let query = format!(
         "select count(*)
          from (select aggregate_id as long_id
                from events
-               where aggregate_type = $1 and sequence = $2 and position <= $3
+               where aggregate_type = $1 and sequence = {} and position <= $2
                offset 0) as long
          cross join lateral (
              select from events
-             where aggregate_type = $1 and aggregate_id = long_id and position <= $3
-               and ($4::text[] is null or event_type = any ($4))
+             where aggregate_type = $1 and aggregate_id = long_id and position <= $2
+               and ($3::text[] is null or event_type = any ($3))
              offset 0
          ) as life",
-    )
-    .bind(selection.kind.as_str())
-    .bind(selection.min_events)
-    .bind(upto)
-    .bind(selection.event_types)
-    .fetch_one(connection)
-    .await?;
+        selection.min_events
+    );
+    let count: i64 = sqlx::query_scalar(&query)
+        .bind(selection.kind.as_str())
+        .bind(upto)
+        .bind(selection.event_types)
+        .fetch_one(connection)
+        .await?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 

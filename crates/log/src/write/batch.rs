@@ -55,6 +55,7 @@ impl NotWritten {
 impl Batch {
     /// Writes the batch, commits, tells the observers, and answers every caller.
     pub(super) async fn write(mut self, deps: Arc<Deps>) -> Written {
+        deps.tell(|observer| observer.sending(&self.draft.events));
         let written = if self.is_locked {
             self.write_under_lock(&deps).await.map(|()| true)
         } else {
@@ -62,23 +63,24 @@ impl Batch {
         };
         let Self { connection, draft, jobs, begun, .. } = self;
         match written {
-            Ok(true) => {}
-            Ok(false) => return Written::Invalid(connection, Box::new(draft), jobs),
+            Ok(true) => deps.tell(|observer| observer.committed(&draft.events)),
+            Ok(false) => {
+                deps.tell(|observer| observer.not_written());
+                return Written::Invalid(connection, Box::new(draft), jobs);
+            }
             Err(failure) => {
                 deps.metrics.failed();
-                return if failure.is_outcome_unknown() {
-                    Written::Unconfirmed(jobs, failure.error)
-                } else {
-                    Written::Refused(jobs, failure.error)
-                };
+                if failure.is_outcome_unknown() {
+                    deps.tell(|observer| observer.outcome_unknown());
+                    return Written::Unconfirmed(jobs, failure.error);
+                }
+                deps.tell(|observer| observer.not_written());
+                return Written::Refused(jobs, failure.error);
             }
         }
         deps.metrics.committed(&draft.outcomes, begun.elapsed());
         if !draft.events.is_empty() {
             deps.committed.send_replace(());
-        }
-        for observer in &deps.observers {
-            observer.committed(&draft.events);
         }
         for (job, outcome) in jobs.into_iter().zip(draft.outcomes) {
             job.answer(outcome);
@@ -92,8 +94,8 @@ impl Batch {
         if !mark_as_sent(&self.jobs) {
             return Ok(false);
         }
-        let writes = std::mem::take(&mut self.draft.writes);
-        let statement = async { Ok(writes.execute_if_valid(&mut self.connection).await?) };
+        let tried = self.draft.take_writes();
+        let statement = async { Ok(tried?.execute_if_valid(&mut self.connection).await?) };
         let written = within(deps.settings.database_timeout, statement).await;
         written.map_err(|error| NotWritten { error, is_commit_sent: true })
     }
@@ -111,8 +113,7 @@ impl Batch {
     async fn write_uncommitted(&mut self) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
         if !draft.events.is_empty() {
-            let writes = std::mem::take(&mut draft.writes);
-            if !writes.execute_under_lock(connection).await? {
+            if !draft.take_writes()?.execute_under_lock(connection).await? {
                 return Err(BatchError::Moved);
             }
         }

@@ -20,3 +20,9 @@ pub(super) struct Deps {
     /// Tells the notifier of a commit.
     pub(super) committed: watch::Sender<()>,
 }
+
+impl Deps {
+    pub(super) fn tell(&self, of: impl Fn(&dyn Observer)) {
+        self.observers.iter().for_each(|observer| of(&**observer));
+    }
+}
