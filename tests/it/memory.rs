@@ -186,14 +186,14 @@ fn what_others_can_see_is_not_answered_from_memory_as_it_was() {
     warm(&admin, "alpha");
     admin.change("alpha", &json!({"description": "second"})).ok();
     assert_eq!(admin.identity("alpha")["description"], json!("second"));
-    tap.hold_batches(true);
     std::thread::scope(|scope| {
+        let held = tap.hold_batches();
         let changing = scope.spawn(|| world.admin().change("alpha", &json!({"description": "changed"})).ok());
         let changed = "select count(*) from read_model.identities where document::text like '%\"changed\"%'";
         becomes("the change is committed", || world.database().number(changed) == 1);
         assert_eq!(admin.identity("alpha")["description"], json!("changed"));
         assert_eq!(admin.identity("alpha")["description"], json!("changed"));
-        tap.hold_batches(false);
+        drop(held);
         changing.join().unwrap();
     });
     assert_eq!(admin.identity("alpha")["description"], json!("changed"));

@@ -71,14 +71,24 @@ impl Tap {
         self.connections.hanging.store(self.connections.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// Keeps back what Postgres answers to batches that are one statement, or carries it again.
-    pub(crate) fn hold_batches(&self, hold: bool) {
-        self.connections.holds_batches.store(hold, Ordering::SeqCst);
+    /// Keeps back what Postgres answers to batches that are one statement, until the result is dropped.
+    pub(crate) fn hold_batches(&self) -> Held<'_> {
+        self.connections.holds_batches.store(true, Ordering::SeqCst);
+        Held(&self.connections)
     }
 
     /// How many of the statements satisfy `is_meant`, which gets text and values.
     pub(crate) fn count(&self, is_meant: impl Fn(&str, &[u8]) -> bool) -> usize {
         self.sent.lock().unwrap().iter().filter(|(text, values)| is_meant(text, values)).count()
+    }
+}
+
+/// Answers are kept back. They are carried when this is dropped, also if the test fails.
+pub(crate) struct Held<'a>(&'a Connections);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.holds_batches.store(false, Ordering::SeqCst);
     }
 }
 
