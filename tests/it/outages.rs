@@ -125,6 +125,9 @@ fn defaults_of_the_database_do_not_matter() {
             "statement_timeout = 1",
             "idle_session_timeout = 1",
             "idle_in_transaction_session_timeout = 1",
+            "lock_timeout = 1",
+            "standard_conforming_strings = off",
+            "quote_all_identifiers = on",
         ] {
             database.execute(&format!("alter database {name} set {setting}"));
         }

@@ -60,7 +60,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 21] = [
+static RULES: [Rule; 22] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -74,6 +74,7 @@ static RULES: [Rule; 21] = [
     rule!("read_model_rows", content::read_model_rows),
     rule!("triggers", content::triggers),
     rule!("role", content::role),
+    rule!("schemas", content::schemas, before_writes),
     rule!("settings", server::settings),
     rule!("clock", server::clock),
     rule!("event_times", content::event_times),

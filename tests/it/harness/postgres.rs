@@ -130,6 +130,7 @@ impl Postgres {
         wait(run(&self.copier, MAKE_SERVICE));
         wait(run(&self.copier, &format!("create database {empty}")));
         let url = self.url_of(empty);
+        wait(close(&url));
         wait(migrate(&url));
         let data_dir = data_dir();
         let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
@@ -175,6 +176,11 @@ const MAKE_SERVICE: &str = "
         when duplicate_object then null;
     end
     $$";
+
+/// Up to Postgres 14 everybody may make functions in a new database.
+async fn close(url: &str) {
+    connect(url).await.execute("revoke create on schema public from public").await.unwrap();
+}
 
 async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.expect("Postgres accepts connections")

@@ -112,10 +112,8 @@ impl Batch {
 
     async fn write_uncommitted(&mut self) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
-        if !draft.events.is_empty() {
-            if !draft.take_writes()?.execute_under_lock(connection).await? {
-                return Err(BatchError::Moved);
-            }
+        if !draft.events.is_empty() && !draft.take_writes()?.execute_under_lock(connection).await? {
+            return Err(BatchError::Moved);
         }
         if !draft.numbers.is_empty() {
             number_pool::change(connection, &draft.numbers).await?;

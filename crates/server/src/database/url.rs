@@ -1,6 +1,7 @@
 //! A database URL and what can be read out of it without showing it.
 
 use anyhow::{Context as _, ensure};
+use identity_log::session::{self, Setting};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -27,6 +28,11 @@ const KNOWN: [&str; 18] = [
     "user",
 ];
 
+/// What every statement of this software presumes, whatever a role or a database is given as default: how texts are quoted, and that
+/// nobody gives up a lock that is free in a moment.
+const PRESUMED: [Setting<'static>; 3] =
+    [("standard_conforming_strings", "on"), ("quote_all_identifiers", "off"), ("lock_timeout", "0")];
+
 /// How to connect. A parameter that nobody knows is left out, and named in the log without its value.
 pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let (url, unknown) = known_part(url.expose_secret());
@@ -38,7 +44,8 @@ pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
         "the database URL names several hosts, of which only one could be used: give the address of a proxy such as HAProxy \
          that leads to the primary"
     );
-    url.parse().context("the database URL is not valid")
+    let options: PgConnectOptions = url.parse().context("the database URL is not valid")?;
+    Ok(session::beginning_with(options, &PRESUMED))
 }
 
 /// Whether the part of the URL between user and database has a comma, as libpq allows it.

@@ -9,8 +9,12 @@ use super::Finding;
 use crate::backup::mark;
 use crate::{migrations, roles};
 
-/// The trigger that refuses to change the history.
-const GUARD: &str = "events_are_immutable";
+/// The triggers that protect the history and what was signed of it, with their tables.
+const GUARDS: [(&str, &str); 3] = [
+    ("events", "events_are_immutable"),
+    ("checkpoints", "checkpoints_keep_signatures"),
+    ("signing_key_introductions", "introductions_keep_notes"),
+];
 
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
@@ -121,20 +125,26 @@ async fn missing_tables(
     Ok((!missing.is_empty()).then(|| Finding::bad(text())))
 }
 
+/// Whether the guards are there, and their functions do what a migration has made them do.
 pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let query = "select tgname::text, tgenabled in ('O', 'A') from pg_trigger
-                 where tgrelid = to_regclass('events') and not tgisinternal";
-    let triggers: Vec<(String, bool)> = sqlx::query_as(query).fetch_all(connection).await?;
-    let mut off: Vec<&str> = triggers.iter().filter(|(_, on)| !on).map(|(name, _)| name.as_str()).collect();
-    if !triggers.iter().any(|(name, _)| name == GUARD) {
-        off.push(GUARD);
-    }
+    let query = "select tgname::text, prosrc
+                 from unnest($1::text[], $2::text[]) as wanted (guarded, guard)
+                 join pg_trigger on tgrelid = to_regclass(format('public.%I', guarded)) and tgname = guard
+                 join pg_proc on pg_proc.oid = tgfoid
+                 where tgenabled in ('O', 'A')";
+    let (tables, guards): (Vec<&str>, Vec<&str>) = GUARDS.into_iter().unzip();
+    let found: Vec<(String, String)> =
+        sqlx::query_as(query).bind(&tables).bind(&guards).fetch_all(connection).await?;
+    let at_work =
+        |guard: &&str| found.iter().any(|(name, body)| name == guard && migrations::any_contains(body));
+    let off: Vec<&str> = guards.into_iter().filter(|guard| !at_work(guard)).collect();
     if off.is_empty() {
         return Ok(Finding::good("the history is protected"));
     }
     Ok(Finding::bad(format!(
-        "{} is off or missing, so the history can be changed: find out who did it, run `alter table events enable trigger \
-         all`, then verify an export against an earlier checkpoint",
+        "{} is off, missing, or does something else, so the history or its signatures can be changed: find out who did it, make it \
+         again as the migrations make it, or run `alter table … enable trigger all`, then verify an export against an earlier \
+         checkpoint",
         off.join(", ")
     )))
 }
@@ -153,6 +163,20 @@ pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Findin
             powers.join(", and ")
         )
     }))
+}
+
+/// A function in `public` whose parameters fit a call better than those of the function of Postgres is called in its place.
+pub(super) async fn schemas(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let statements = roles::openings::to_everybody(connection).await?;
+    Ok(if statements.is_empty() {
+        Finding::good("not everybody may make functions that the service would call")
+    } else {
+        Finding::bad(format!(
+            "any role of this database may make functions that the service would call in place of those of Postgres, or has made \
+             some: look at each of these, and run them as a superuser: {}",
+            statements.join("; ")
+        ))
+    })
 }
 
 pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result<Finding> {

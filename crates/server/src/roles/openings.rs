@@ -71,6 +71,28 @@ pub async fn open(connection: &mut PgConnection, role: &str) -> Result<Vec<Strin
     .await
 }
 
+/// The statements without which everybody may put functions in the place of those of Postgres, and those that drop such functions. Up to
+/// Postgres 14 everybody may make functions in `public`, and a database that was upgraded from such a version stays like that.
+pub async fn to_everybody(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select format('grant create on schema %1$I to %2$I; revoke create on schema %1$I from public cascade', nspname, current_user)
+         from pg_namespace, aclexplode(nspacl)
+         where nspname = any($1) and privilege_type = 'CREATE' and grantee = 0
+         union all
+         select format('drop routine %s', made.oid::regprocedure)
+         from pg_proc as made join pg_roles on pg_roles.oid = proowner
+         where pronamespace = 'public'::regnamespace and not rolsuper and rolname <> current_user
+           and exists (select from pg_proc as original
+                       where original.pronamespace = 'pg_catalog'::regnamespace and original.proname = made.proname)
+           and not exists (select from pg_depend
+                           where classid = 'pg_proc'::regclass and objid = made.oid and refclassid = 'pg_extension'::regclass
+                             and deptype = 'e')",
+    )
+    .bind(super::rights::schemas())
+    .fetch_all(connection)
+    .await
+}
+
 /// The statements without which a role may write what the owner carries out when a read model is rebuilt. What it has written already
 /// has to go, too: the next migration writes the table anew.
 pub async fn of_shapes(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {

@@ -25,7 +25,7 @@ struct Case {
 /// Tables and functions in `public` may hide those of Postgres.
 const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 20] = [
     Case {
         check: "schema",
         refuses: true,
@@ -79,6 +79,26 @@ const CASES: [Case; 17] = [
         refuses: false,
         breaks: "alter table events disable trigger all",
         heals: "alter table events enable trigger all",
+    },
+    Case {
+        check: "triggers",
+        refuses: false,
+        breaks: "alter table checkpoints disable trigger checkpoints_keep_signatures",
+        heals: "alter table checkpoints enable trigger checkpoints_keep_signatures",
+    },
+    Case {
+        check: "triggers",
+        refuses: false,
+        breaks: "create table bodies as select prosrc from pg_proc where proname = 'refuse_change_of_history';
+                 update pg_proc set prosrc = 'begin return null; end' where proname = 'refuse_change_of_history'",
+        heals: "update pg_proc set prosrc = bodies.prosrc from bodies where proname = 'refuse_change_of_history'; drop table bodies",
+    },
+    // Where an owner is known it closes the schema before it serves.
+    Case {
+        check: "schemas",
+        refuses: false,
+        breaks: "grant create on schema public to public",
+        heals: "revoke create on schema public from public",
     },
     Case {
         check: "settings",
@@ -169,7 +189,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 28 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 29 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         if refuses {
             let started =
@@ -212,6 +232,35 @@ fn a_database_of_another_encoding_is_refused_before_anything_is_written_to_it() 
         sqlx::query_scalar("select count(*) from pg_class where relnamespace = 'public'::regnamespace");
     assert_eq!(runtime.block_on(count.fetch_one(&mut latin)).ok(), Some(0_i64));
     drop((database, latin));
+    postgres.close().unwrap();
+}
+
+#[test]
+fn one_role_does_not_serve_where_everybody_may_make_functions() {
+    let place = Place::new();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let runtime = runtime();
+    let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    let mut does = |statement: &str| runtime.block_on(database.execute(statement)).map(drop).unwrap();
+    does("grant create on schema public to public");
+    let started = || {
+        let mut command = bare(&["migrate", "--database-url", &postgres.url()]);
+        run_to_end(command.env("RUST_LOG", "off"))
+    };
+    let refused = started();
+    assert!(refused.error().starts_with("this database cannot be served (schemas): "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("revoke create on schema public from public"), "{}", refused.stderr);
+    does("revoke create on schema public from public");
+    // What was made before is still there.
+    does(
+        "create role evil; grant create on schema public to evil; set role evil;
+          create function public.concat_ws(text, text) returns text language sql as 'select $1';
+          reset role; revoke create on schema public from evil",
+    );
+    assert!(started().error().contains("drop routine concat_ws(text,text)"), "{}", started().stderr);
+    does("drop function public.concat_ws(text, text); drop role evil");
+    started().succeeded();
+    drop(database);
     postgres.close().unwrap();
 }
 
