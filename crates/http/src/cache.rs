@@ -13,18 +13,19 @@
 //!   identity: the keys of that identity, and the access rows that name it as a viewer.
 
 mod deletions;
+mod invalidations;
+mod observer;
 mod packed;
 mod ticket;
 pub mod watch;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use identity_domain::{Event, Kind, identity};
+use identity_domain::Kind;
 use identity_log::read::Change;
-use identity_log::{Observer, Recorded};
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::identities::IdentityBody;
 use quick_cache::sync::Cache as Map;
@@ -33,6 +34,7 @@ use tokio::sync::{Notify, watch as channel};
 use uuid::Uuid;
 
 use deletions::Deletions;
+use invalidations::{Invalidation, Invalidations, Sent};
 use packed::{Packed, Packer};
 pub(crate) use ticket::Ticket;
 
@@ -127,50 +129,6 @@ struct Weight;
 impl Weighter<View, CachedIdentity> for Weight {
     fn weight(&self, _: &View, CachedIdentity { packed, .. }: &CachedIdentity) -> u64 {
         u64::try_from(packed.len() + ENTRY_OVERHEAD).unwrap_or(u64::MAX)
-    }
-}
-
-/// An event that changed the aggregate `id`, which has this version since.
-#[derive(Debug, Clone, Copy)]
-struct Invalidation {
-    number: u64,
-    id: Uuid,
-    version: i64,
-}
-
-#[derive(Debug, Default)]
-struct Invalidations {
-    recent: VecDeque<Invalidation>,
-    /// The number of the last invalidation that is not in `recent`.
-    forgotten: u64,
-    sent: Sent,
-    /// Whether the outcome of a batch is not known, so that this process must not be the sole one.
-    is_outcome_unknown: bool,
-}
-
-/// What the batch changes that was sent, and of which nothing is known yet.
-#[derive(Debug, Default)]
-struct Sent {
-    /// Keys and identities.
-    ids: HashSet<Uuid>,
-    /// Organizations of identities that it deletes.
-    deletes_in: HashSet<String>,
-}
-
-impl Sent {
-    fn of(events: &[Recorded]) -> Self {
-        let changes: Vec<Change> = changed_by(events).collect();
-        let ids = changes.iter().map(|change| change.id).collect();
-        Self { ids, deletes_in: changes.into_iter().filter_map(|change| change.ended_in).collect() }
-    }
-}
-
-impl Invalidations {
-    /// Whether an invalidation after the ticket affects an entry. True also if the invalidations after the ticket are not
-    /// all remembered.
-    fn any_since(&self, ticket: Ticket, affects: impl Fn(&Invalidation) -> bool) -> bool {
-        ticket.0 < self.forgotten
-            || self.recent.iter().rev().take_while(|one| one.number > ticket.0).any(affects)
     }
 }
 
@@ -385,47 +343,4 @@ impl Default for Cache {
     fn default() -> Self {
         Self::new()
     }
-}
-
-impl Observer for Cache {
-    fn sending(&self, events: &[Recorded]) {
-        let mut invalidations = self.invalidations();
-        self.forget(&mut invalidations, changed_by(events));
-        invalidations.sent = Sent::of(events);
-    }
-
-    fn committed(&self, events: &[Recorded]) {
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            self.learn(first.position - 1, last.position, events.iter().filter_map(change));
-        }
-        self.not_written();
-    }
-
-    fn not_written(&self) {
-        self.invalidations().sent = Sent::default();
-    }
-
-    fn outcome_unknown(&self) {
-        let mut invalidations = self.invalidations();
-        invalidations.is_outcome_unknown = true;
-        self.0.is_sole.store(false, Ordering::Release);
-        invalidations.sent = Sent::default();
-        self.0.questions.notify_one();
-    }
-}
-
-/// The changes of aggregates that others may know already: not of those that the events create.
-fn changed_by(events: &[Recorded]) -> impl Iterator<Item = Change> {
-    events.iter().filter(|event| event.sequence > 1).filter_map(change)
-}
-
-/// The change that an event makes; `None` if the id of its aggregate is no UUID.
-fn change(recorded: &Recorded) -> Option<Change> {
-    let ended = matches!(recorded.event, Event::Identity(identity::Event::Deleted { .. }));
-    Some(Change {
-        kind: recorded.event.kind(),
-        id: recorded.aggregate_id.parse().ok()?,
-        version: recorded.sequence,
-        ended_in: ended.then(|| recorded.organization_id.clone()),
-    })
 }
