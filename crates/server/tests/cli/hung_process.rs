@@ -1,5 +1,6 @@
 //! A process that hangs does not answer with what it knew before, once it goes on.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -33,6 +34,7 @@ impl Hung {
                 })
         });
         signal("STOP", &serving.pid().to_string());
+        eventually("all threads are stopped", || is_stopped(serving.pid()));
         let request = request(&serving, key);
         Self { serving, request }
     }
@@ -42,6 +44,15 @@ impl Hung {
         signal("CONT", &self.serving.pid().to_string());
         until_answered(self.request)
     }
+}
+
+/// Whether all threads of a process are stopped. The first one stops when it is its turn, and then stops the others.
+fn is_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap()).all(|stat| {
+        let (_name, rest) = stat.rsplit_once(") ").unwrap();
+        rest.starts_with('T')
+    })
 }
 
 fn request(serving: &Serving, key: &str) -> TcpStream {

@@ -320,8 +320,6 @@ fn a_private_postgres_of_an_earlier_version_gets_the_role_that_serves() {
                    alter table signing_key_introductions drop column replaced;
                    alter table log_head drop column sole_process, drop column sole_term, drop column sole_recalled;
                    drop index events_of_long_aggregates;
-                   drop table read_model.identity_states, read_model.api_key_states, read_model.vault_states,
-                              read_model.vault_secret_states, read_model.webhook_subscription_states;
                    delete from _sqlx_migrations where version >= 76";
     runtime.block_on(async {
         let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
