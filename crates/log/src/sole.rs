@@ -8,7 +8,7 @@
 //! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
 //!
 //! A process takes the place while it is free ([`Sole::settle`]). One that wants to commit, and finds another one there, recalls
-//! it ([`take_place`]): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
+//! it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
 //! has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for that long,
 //! so it does not trust its cache any more.
 //!
