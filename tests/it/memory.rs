@@ -186,6 +186,11 @@ fn what_others_can_see_is_not_answered_from_memory_as_it_was() {
     warm(&admin, "alpha");
     admin.change("alpha", &json!({"description": "second"})).ok();
     assert_eq!(admin.identity("alpha")["description"], json!("second"));
+    becomes("the service is the sole process", || {
+        admin.metrics().value("identityd_sole_process") == Some(1.0)
+    });
+    admin.change("alpha", &json!({"description": "third"})).ok();
+    admin.identity("alpha");
     std::thread::scope(|scope| {
         let held = tap.hold_batches();
         let changing = scope.spawn(|| world.admin().change("alpha", &json!({"description": "changed"})).ok());

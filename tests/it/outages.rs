@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use identityd::settings::{PostgresLayer, WireLayer};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
@@ -154,4 +155,16 @@ fn idle_connections_that_somebody_closed_are_noticed_before_they_are_used() {
         admin.get("/identities").must_be(200);
         admin.create(&format!("after-{round}"));
     }
+}
+
+/// To recall a process that has died takes longer than the time limit allows.
+#[test]
+fn the_place_of_a_process_that_has_died_is_taken_under_any_time_limit() {
+    let layer = PostgresLayer { database_timeout_seconds: Some(1), ..PostgresLayer::default() };
+    let (_tap, world) = World::tapped_with_postgres(&layer, WireLayer::default());
+    world.admin().create("alpha");
+    world
+        .database()
+        .execute("update log_head set sole_process = gen_random_uuid(), sole_term = sole_term + 1");
+    world.admin().create("bravo");
 }

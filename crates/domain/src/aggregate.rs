@@ -1,5 +1,5 @@
-//! The aggregates as one enum, for code that handles all of them: the log, and tools that read it. The table at the end is the only
-//! list of them.
+//! The aggregates as one enum, for code that handles all of them: the log, and tools that read it. The table below the macro is
+//! the only list of them.
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
@@ -15,7 +15,7 @@ use crate::vault::{self, Vault, VaultError};
 use crate::vault_secret::{self, VaultSecret, VaultSecretError};
 use crate::webhook_subscription::{self, WebhookSubscription, WebhookSubscriptionError};
 
-/// From a table of aggregates: each as an aggregate of cqrs-es, and the enums of all. A row has the wire name, the type, the
+/// Makes, from a table of aggregates, each of them an aggregate of cqrs-es, and the enums of all. A row has the wire name, the type, the
 /// module with its `Command` and `Event`, and the error.
 macro_rules! aggregates {
     ($($name:literal $kind:ident: $module:ident, $error:ident;)+) => {
@@ -209,12 +209,12 @@ aggregates! {
     "webhook_subscription" WebhookSubscription: webhook_subscription, WebhookSubscriptionError;
 }
 
-/// What can be done with any type of aggregate.
+/// Something that is done with an aggregate whose type is known only when the program runs.
 pub trait Visitor {
     /// Its result.
     type Output;
 
-    /// Does it with the aggregate `D`. The functions make values of it values of the enums.
+    /// Does it with the aggregate `D`. The functions turn an event and a state of `D` into those of the enums.
     fn visit<D: Decider>(self, event: fn(D::Event) -> Event, state: fn(D) -> State) -> Self::Output;
 }
 

@@ -28,7 +28,8 @@ pub trait Decider:
         Needs::default()
     }
 
-    /// Whether the command creates the aggregate under a newly generated id, so that no other aggregate has this id.
+    /// Whether the command creates the aggregate under a newly generated id, so that no other aggregate has this id. That is not so
+    /// for a vault secret, whose id a client may choose, and for a vault, whose id follows from its organization.
     fn begins(_command: &Self::Command) -> bool {
         false
     }

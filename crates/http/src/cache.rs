@@ -47,7 +47,7 @@ const MAX_IDENTITY_BYTES: u64 = 56 * 1024 * 1024;
 /// The size of a cached identity without its texts, in bytes: its entries in two maps.
 const ENTRY_OVERHEAD: usize = 300;
 
-/// How many invalidations are remembered. The result of a query that began before the oldest of them is not cached.
+/// How many invalidations are remembered: two for an event of this process, one for an event of another. The result of a query that began before the oldest of them is not cached.
 const MAX_RECENT_INVALIDATIONS: usize = 4096;
 
 /// The cache. Cheap to clone; clones share their entries.
@@ -162,6 +162,8 @@ impl Cache {
 
     /// The key with this id as of `since` or later, if it is cached. Only valid keys are cached.
     pub(crate) async fn key(&self, id: Uuid, since: Instant) -> Option<Arc<KeyRow>> {
+        // Nothing is asked for a key that is not there.
+        self.0.keys.get(&id)?;
         if self.is_current(since).await { self.0.keys.get(&id) } else { None }
     }
 
@@ -182,6 +184,7 @@ impl Cache {
         viewer: Option<Uuid>,
         since: Instant,
     ) -> Option<Arc<IdentityBody>> {
+        self.0.names.get(&name)?;
         if !self.is_current(since).await {
             return None;
         }
@@ -255,7 +258,7 @@ impl Cache {
         if looks.borrow_and_update().began < since {
             self.0.questions.notify_one();
         }
-        let looked = looks.wait_for(|look| look.began >= since).await;
+        let looked = looks.wait_for(|look| look.began >= since || !look.succeeded).await;
         looked.is_ok_and(|look| look.succeeded) && self.is_trusted()
     }
 

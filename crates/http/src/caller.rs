@@ -55,7 +55,7 @@ pub struct Caller {
     fate: Fate,
     /// Takes the shares of this request.
     admission: Admission,
-    /// When the request arrived. What was committed before counts for it.
+    /// When the request arrived. Its answer takes everything into account that was committed before.
     arrived: Instant,
     /// The invalidation counter of the cache when the request began. Everything that the request reads is read later.
     began: Ticket,

@@ -23,7 +23,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub struct Context {
     /// The client's `X-Request-Id` if it is valid, else a new one.
     pub request_id: Arc<str>,
-    /// When it arrived. What was committed before counts for it.
+    /// When the request arrived. Its answer takes everything into account that was committed before.
     pub(crate) arrived: Instant,
     /// The address of the client, if the server has put it among the extensions.
     pub(crate) client: Option<IpAddr>,

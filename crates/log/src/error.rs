@@ -77,32 +77,31 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    /// Whether Postgres was unavailable, rather than refusing a statement.
-    pub(crate) fn is_outage(&self) -> bool {
+    /// The error of Postgres or of the connection, if it is one.
+    fn of_database(&self) -> Option<&sqlx::Error> {
         match self {
             Self::Database(error)
             | Self::ReadModel(ReadModelError {
                 source: ReadModelFailure::Database(error) | ReadModelFailure::Read(ReadError::Database(error)),
                 ..
             })
-            | Self::Read(ReadError::Database(error)) => is_outage(error),
+            | Self::Read(ReadError::Database(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether Postgres was unavailable, rather than refusing a statement.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
             Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
-            Self::ReadModel(_) | Self::Read(_) | Self::Encode(_) | Self::Moved | Self::Clock => false,
+            _ => self.of_database().is_some_and(is_outage),
         }
     }
 
     /// Whether the commands of the batch are to be tried one by one, on a new connection.
     pub(crate) fn is_worth_another_attempt(&self) -> bool {
-        match self {
-            Self::Database(error)
-            | Self::ReadModel(ReadModelError {
-                source: ReadModelFailure::Database(error) | ReadModelFailure::Read(ReadError::Database(error)),
-                ..
-            })
-            | Self::Read(ReadError::Database(error)) => !is_outage(error) || is_worth_another_attempt(error),
-            _ => !self.is_outage(),
-        }
+        !self.is_outage() || self.of_database().is_some_and(is_worth_another_attempt)
     }
 }
 

@@ -34,7 +34,7 @@ impl Log {
         (Self { process, queue }, Committer::new(process, options, jobs, read_models, settings))
     }
 
-    /// This log among those that write to the database, usually one of each process.
+    /// The id under which this process can be the sole one ([`crate::sole`]). Each log has its own.
     pub fn process(&self) -> Uuid {
         self.process
     }

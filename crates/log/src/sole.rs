@@ -7,10 +7,11 @@
 //!   moment in which the batch is sent ([`Observer::sending`](crate::Observer::sending)).
 //! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
 //!
-//! A process takes the place while it is free ([`Sole::settle`]). One that wants to commit, and finds another one there, recalls
+//! A process takes the place while it is free ([`Sole::claim_or_resign`]). One that wants to commit, and finds another one there, recalls
 //! it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
 //! has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for that long,
-//! so it does not trust its cache any more.
+//! so it does not trust its cache any more. (The time in which a whole machine is suspended does not count: see
+//! docs/operations.md.)
 //!
 //! Both rules hold at any moment, since a batch is written only while `log_head` is locked, and only if no other process is
 //! the sole one.
@@ -18,7 +19,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::write::notifier::CHANNEL;
@@ -27,7 +28,7 @@ use crate::write::notifier::CHANNEL;
 pub const MAX_TRUST_TIME: Duration = Duration::from_secs(1);
 
 /// How long a recalled process may keep its place. The margin is for clocks that do not run equally fast.
-const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
+pub(crate) const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
 
 /// How often a process that has recalled another one looks whether the place is free.
 const RECALL_INTERVAL: Duration = Duration::from_millis(2);
@@ -54,68 +55,77 @@ pub struct Holder {
 #[derive(Debug)]
 pub struct Sole {
     process: Uuid,
-    /// Until when it leaves the place free; `None` before the first look.
-    free_until: Option<Instant>,
+    /// Until when it leaves the place free.
+    free_until: Instant,
+    /// Whether it may have found, at its start, the place of a process that has died.
+    has_started: bool,
 }
 
 impl Sole {
     /// The process with this id, which has looked at nothing yet.
     pub fn new(process: Uuid) -> Self {
-        Self { process, free_until: None }
+        Self { process, free_until: Instant::now(), has_started: false }
     }
 
     /// Whether this process may answer from its cache without a question.
-    pub fn is(&self, holder: Option<Holder>) -> bool {
+    pub fn may_answer_alone(&self, holder: Option<Holder>) -> bool {
         holder.is_some_and(|holder| holder.process == self.process && !holder.is_recalled)
     }
 
-    /// Does what follows from a look at the log. When it gives its place up, it must not answer without a question any more.
+    /// Claims the place if it is free, and resigns if this process is recalled, as a look at the log says. A process that resigns
+    /// must not answer without a question any more.
     ///
-    /// At its first look it takes the place of another process, which may have died.
-    pub async fn settle(
+    /// When it starts it takes the place of another process, which may have died.
+    pub async fn claim_or_resign(
         &mut self,
         connection: &mut PgConnection,
         holder: Option<Holder>,
     ) -> Result<(), sqlx::Error> {
-        let (now, is_first) = (Instant::now(), self.free_until.is_none());
-        let free_until = *self.free_until.get_or_insert(now);
+        let now = Instant::now();
         match holder {
-            None if now >= free_until => {
+            None if now >= self.free_until => {
                 // Where nothing can be written, it is not tried at every look.
-                self.free_until = Some(now + CLAIM_DELAY);
-                self.claim(connection).await
+                self.free_until = now + CLAIM_DELAY;
+                self.claim(connection).await?;
             }
-            None => Ok(()),
-            Some(holder) if self.is(Some(holder)) => Ok(()),
-            Some(holder) => {
-                self.free_until = Some(now + CLAIM_DELAY);
-                if holder.process == self.process {
-                    self.resign(connection).await
-                } else if is_first {
-                    take_place(connection, holder).await
-                } else {
-                    Ok(())
+            Some(holder) if holder.process != self.process => {
+                self.free_until = now + CLAIM_DELAY;
+                if !self.has_started {
+                    take_place(connection, holder).await?;
                 }
             }
+            Some(holder) if holder.is_recalled => self.step_down(connection).await?,
+            None | Some(_) => {}
         }
+        self.has_started = true;
+        Ok(())
     }
 
     async fn claim(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let claim = "update log_head set sole_process = $1, sole_term = sole_term + 1, sole_recalled = false
                      where sole_process is null";
-        sqlx::query(claim).bind(self.process).execute(connection).await.map(drop)
+        self.update(connection, claim).await
     }
 
-    /// Gives the place up, and leaves it free for some time: events of this process may be committed later, which it does not know of.
+    /// Gives the place up, and leaves it free for 10 s.
     pub async fn step_down(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.free_until = Some(Instant::now() + CLAIM_DELAY);
+        self.free_until = Instant::now() + CLAIM_DELAY;
         self.resign(connection).await
     }
 
     /// Gives the place up, if this process has it.
     pub async fn resign(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let resign = "update log_head set sole_process = null, sole_recalled = false where sole_process = $1";
-        sqlx::query(resign).bind(self.process).execute(connection).await.map(drop)
+        self.update(connection, resign).await
+    }
+
+    /// Nobody looks at the log meanwhile, so it does not wait for a standby, nor for whoever has `log_head` locked for long. What a
+    /// failover loses of it is claimed or given up again.
+    async fn update(&self, connection: &mut PgConnection, update: &str) -> Result<(), sqlx::Error> {
+        let mut transaction = connection.begin().await?;
+        transaction.execute("set local synchronous_commit = local; set local lock_timeout = '100ms'").await?;
+        sqlx::query(update).bind(self.process).execute(&mut *transaction).await?;
+        transaction.commit().await
     }
 }
 

@@ -2,8 +2,8 @@
 //! results are joined as in [`identities`](crate::identities). The body is byte for byte the one that an admin was
 //! answered then.
 //!
-//! A moment is given as the `organization_sequence` of the last event at or before it. The fold begins with the last
-//! [stored state](crate::states) before it, if there is one.
+//! A moment is given as the `organization_sequence` of the last event at or before it. The fold of an identity begins with the
+//! last [stored state](crate::states) that has no later event. If there is none, it begins with the first event.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -20,8 +20,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Of those that requests need,
-/// or of the others.
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Only tables are looked at
+/// whose `is_needed()` equals `needed`.
 pub(crate) async fn outdated(pool: &PgPool, needed: bool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let tables = tables();

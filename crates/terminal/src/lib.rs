@@ -3,7 +3,7 @@
 //! # Code map
 //! - [`command`]: from the arguments of the process to its exit code.
 //! - [`output`]: results on standard output, as text or as JSON; notes on standard error.
-//! - [`progress`]: how far a command is, as lines of JSON on standard error.
+//! - [`progress`]: reports on standard error, as lines of JSON, how far a command has got.
 //! - [`escape`]: makes text that somebody else wrote harmless on a terminal.
 
 pub mod command;

@@ -42,8 +42,9 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 const MIN_GATHERING_TIME: Duration = Duration::from_millis(15);
 const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 
-/// How many times as long as the last claim they are gathered within these limits. A claim looks at every endpoint for which something
-/// waits, so it takes the longer the more there are. In this way claims of 5 to 17 ms take a quarter of the time, shorter ones less, longer ones more.
+/// News are gathered for so many times as long as the last claim took, within these limits. A claim looks at every endpoint for which
+/// something waits, so many endpoints make claims slow. Because of this factor, claims that take 5 to 17 ms take up a quarter of the time.
+/// Shorter claims take up less, longer ones more.
 const GATHERED_CLAIMS: u32 = 3;
 
 /// The `SQLSTATE` of a transaction that Postgres ended since another one waited for it.
@@ -131,7 +132,7 @@ impl Dispatcher {
             work.finish(finished);
         }
         self.end(&mut work).await;
-        // What has begun since disables endpoints. Another process does that when it sends the same rows.
+        // `end` has begun to disable endpoints. That is given up: whoever claims these rows next sends them again, and disables the endpoints.
         work.tasks.shutdown().await;
         let rest: Vec<(Uuid, OffsetDateTime)> = work.claimed.into_iter().collect();
         if let Err(error) = claims::release(&self.delivering.pool, &rest).await {

@@ -88,6 +88,24 @@ impl Database {
         wait(sqlx::query(statement).execute(&self.pool)).expect(statement);
     }
 
+    /// Appends so many events to the log that change nothing, to the aggregate of the last event. They have no seal of their own, and
+    /// no read model was told of them.
+    pub(crate) fn lengthen_last_life(&self, events: u32) {
+        self.execute(&format!(
+            r#"with made as (
+                 insert into events
+                 select position + number, organization_id, organization_sequence + number, aggregate_type, aggregate_id,
+                        sequence + number, 'identity.status_changed', '1',
+                        '{{"type": "identity.status_changed", "status": "active"}}', metadata, recorded_at, leaf_hash
+                 from (select * from events order by position desc limit 1) as last, generate_series(1, {events}) as number
+                 returning organization_id
+             ), moved as (
+                 update organization_heads set sequence = sequence + {events} where organization_id in (table made)
+             )
+             update log_head set position = position + {events}"#
+        ));
+    }
+
     /// Changes the database as its owner can, without triggers.
     pub(crate) fn tamper(&self, statements: &str) {
         self.execute(&format!(

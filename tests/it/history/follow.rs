@@ -178,17 +178,7 @@ fn a_follower_hears_that_the_history_was_set_back() {
 fn a_stream_that_looks_for_what_fits_says_that_it_is_still_there() {
     let world = World::with_heartbeat(Duration::ZERO);
     world.admin().create("alpha");
-    world.database().execute(
-        "with made as (
-             insert into events
-             select position + number, organization_id, organization_sequence + number, aggregate_type, aggregate_id,
-                    sequence + number, 'identity.status_changed', '1',
-                    '{\"type\": \"identity.status_changed\", \"status\": \"active\"}', metadata, recorded_at, leaf_hash
-             from (select * from events order by position desc limit 1) as last, generate_series(1, 60000) as number
-             returning organization_id
-         ), moved as (update organization_heads set sequence = sequence + 60000 where organization_id in (table made))
-         update log_head set position = position + 60000",
-    );
+    world.database().lengthen_last_life(60_000);
     world.admin().create("bravo");
     let first = world.cursor(4);
     let path = format!("/events?event_type=identity.created&after={first}");

@@ -97,6 +97,26 @@ fn stored_states_change_no_answer_about_the_past() {
 }
 
 #[test]
+fn a_state_that_cannot_be_read_stops_no_write() {
+    let world = of_one_long_life();
+    world.behind_our_back(&format!("update read_model.{STATES} set decision = '?', rows = '?'"));
+    let admin = world.admin();
+    // The next state is due on the way.
+    for number in 0..LAST_STORED + SPACING - LAST + 2 {
+        admin.change("crowd-1", &json!({ "description": format!("change {number}") })).ok();
+    }
+}
+
+#[test]
+fn a_state_of_nothing_is_found() {
+    let world = World::new();
+    world.behind_our_back(
+        "insert into read_model.vault_states values ('nobody', 256, 'org', 1, 1, '{}', null)",
+    );
+    assert_eq!(world.verify("vault_states").unwrap().differences.len(), 1);
+}
+
+#[test]
 fn the_past_is_read_from_the_last_stored_state_on() {
     let world = of_one_long_life();
     let admin = world.admin();
@@ -221,17 +241,7 @@ fn how_often_an_identity_was_renamed_is_part_of_its_state() {
         renames += 1;
         assert!(renames < 1_000, "there is no limit");
     };
-    world.database().execute(
-        "with made as (
-             insert into events
-             select position + number, organization_id, organization_sequence + number, aggregate_type, aggregate_id,
-                    sequence + number, 'identity.status_changed', '1',
-                    '{\"type\": \"identity.status_changed\", \"status\": \"active\"}', metadata, recorded_at, leaf_hash
-             from (select * from events order by position desc limit 1) as last, generate_series(1, 600) as number
-             returning organization_id
-         ), moved as (update organization_heads set sequence = sequence + 600 where organization_id in (table made))
-         update log_head set position = position + 600",
-    );
+    world.database().lengthen_last_life(600);
     for name in ["identities", STATES] {
         world.rebuild(name, LIVE).unwrap();
     }

@@ -37,10 +37,9 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub(super) fn of(events: &[Recorded]) -> Self {
-        let changes: Vec<Change> = changed_by(events).collect();
+    pub(super) fn of(changes: &[Change]) -> Self {
         let ids = changes.iter().map(|change| change.id).collect();
-        Self { ids, deletes_in: changes.into_iter().filter_map(|change| change.ended_in).collect() }
+        Self { ids, deletes_in: changes.iter().filter_map(|change| change.ended_in.clone()).collect() }
     }
 }
 
@@ -51,11 +50,6 @@ impl Invalidations {
         ticket.0 < self.forgotten
             || self.recent.iter().rev().take_while(|one| one.number > ticket.0).any(affects)
     }
-}
-
-/// The changes of aggregates that others may know already: not of those that the events create.
-pub(super) fn changed_by(events: &[Recorded]) -> impl Iterator<Item = Change> {
-    events.iter().filter(|event| event.sequence > 1).filter_map(change)
 }
 
 /// The change that an event makes; `None` if the id of its aggregate is no UUID.

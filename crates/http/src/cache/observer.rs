@@ -2,27 +2,39 @@
 
 use std::sync::atomic::Ordering;
 
+use identity_log::read::Change;
 use identity_log::{Observer, Recorded};
 
 use super::Cache;
-use super::invalidations::{Sent, change, changed_by};
+use super::invalidations::{Sent, change};
+
+impl Cache {
+    /// The outcome of the batch that was sent is known.
+    fn clear_sent(&self) {
+        self.invalidations().sent = Sent::default();
+    }
+}
 
 impl Observer for Cache {
     fn sending(&self, events: &[Recorded]) {
+        // Nobody has an aggregate in memory that the events create.
+        let changes: Vec<Change> =
+            events.iter().filter(|event| event.sequence > 1).filter_map(change).collect();
+        let sent = Sent::of(&changes);
         let mut invalidations = self.invalidations();
-        self.forget(&mut invalidations, changed_by(events));
-        invalidations.sent = Sent::of(events);
+        self.forget(&mut invalidations, changes.into_iter());
+        invalidations.sent = sent;
     }
 
     fn committed(&self, events: &[Recorded]) {
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             self.learn(first.position - 1, last.position, events.iter().filter_map(change));
         }
-        self.not_written();
+        self.clear_sent();
     }
 
     fn not_written(&self) {
-        self.invalidations().sent = Sent::default();
+        self.clear_sent();
     }
 
     fn outcome_unknown(&self) {

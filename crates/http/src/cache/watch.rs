@@ -9,7 +9,7 @@ use identity_log::ReadError;
 use identity_log::follow::Head;
 use identity_log::primary::{Primary, Role};
 use identity_log::read::{self, LogState};
-use identity_log::session::{self, Setting};
+use identity_log::session;
 use identity_log::sole::{MAX_TRUST_TIME, Sole};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -30,10 +30,6 @@ const MIN_READ_INTERVAL: Duration = Duration::from_millis(5);
 /// How long reading the log may take. After that the cache is not trusted any more, but a database that answers late
 /// does not count as silent.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Settings for becoming the sole process, or ceasing to be it. Nobody looks at the log meanwhile, so it does not wait for a
-/// standby, nor for whoever has `log_head` locked for long. What a failover loses of it is settled again.
-const SETTLING: [Setting<'static>; 2] = [("synchronous_commit", "local"), ("lock_timeout", "100ms")];
 
 /// The task. Run it with [`Watch::run`].
 #[derive(Debug)]
@@ -68,7 +64,7 @@ impl Watch {
             let current_as_of = self.look(asked).await.filter(|_| following);
             self.cache.trust(current_as_of.map(|moment| moment + MAX_TRUST_TIME));
             self.cache.0.looks.send_replace(Look { began: asked, succeeded: current_as_of.is_some() });
-            self.settle().await;
+            self.claim_or_resign().await;
             if !following {
                 self.forget_state();
             }
@@ -104,39 +100,38 @@ impl Watch {
 
     /// Becomes the sole process, or ceases to be it, as the last look says. A connection over which that takes too long is not
     /// used again: meanwhile nobody looks at the log.
-    async fn settle(&mut self) {
+    async fn claim_or_resign(&mut self) {
         let Some((connection, Some(state))) = &mut self.connected else { return };
         if state.role == Role::Standby {
             return;
         }
         let is_outcome_unknown = self.cache.invalidations().is_outcome_unknown;
-        let settling = async {
+        let work = async {
             if is_outcome_unknown {
                 self.sole.step_down(connection).await?;
                 self.cache.invalidations().is_outcome_unknown = false;
                 return Ok(());
             }
-            self.sole.settle(connection, state.sole).await
+            self.sole.claim_or_resign(connection, state.sole).await
         };
-        match tokio::time::timeout(LOOK_TIMEOUT, settling).await {
+        match tokio::time::timeout(LOOK_TIMEOUT, work).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "cannot settle which process answers without asking the database, trying again"
+                "cannot claim or give up the place of the sole process"
             ),
             Err(_elapsed) => self.connected = None,
         }
     }
 
-    /// Leaves the place of the sole process free. If that fails, others wait for a second before they commit.
+    /// Leaves the place of the sole process free. If that fails, others wait for 1.2 s before they commit.
     async fn end(&mut self) {
         self.cache.trust(None);
-        if let Some((connection, _)) = &mut self.connected
-            && let Err(error) = self.sole.resign(connection).await
-        {
-            tracing::debug!(
+        let Some((connection, _)) = &mut self.connected else { return };
+        if let Ok(Err(error)) = tokio::time::timeout(LOOK_TIMEOUT, self.sole.resign(connection)).await {
+            tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the place of the sole process is not left"
+                "other processes wait for a second before they commit"
             );
         }
     }
@@ -147,7 +142,7 @@ impl Watch {
             Ok(Ok((connection, state))) => {
                 let role = state.role;
                 // Before the cache is trusted for longer: the sole process may have been recalled.
-                self.cache.set_sole(self.sole.is(state.sole));
+                self.cache.set_sole(self.sole.may_answer_alone(state.sole));
                 self.connected = Some((connection, Some(state)));
                 self.primary.answered(asked, role);
                 return self.primary.known_current(asked, role);
@@ -196,7 +191,6 @@ impl Watch {
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         session::set(&mut connection, &session::READING).await?;
-        session::set(&mut connection, &SETTLING).await?;
         Ok(connection)
     }
 

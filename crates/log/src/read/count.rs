@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use identity_domain::Kind;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::scan::Selection;
+use super::scan::{self, Selection};
 use crate::error::ReadError;
 
 /// How many events of each type there are up to a position. A scan of all ranges must read as many.
@@ -68,27 +68,9 @@ async fn of_long_aggregates(
     selection: Selection,
     upto: i64,
 ) -> Result<u64, ReadError> {
-    // The sequence is part of the text, so that the index of long aggregates can be used.
-    let query = format!(
-        "select count(*)
-         from (select aggregate_id as long_id
-               from events
-               where aggregate_type = $1 and sequence = {} and position <= $2
-               offset 0) as long
-         cross join lateral (
-             select from events
-             where aggregate_type = $1 and aggregate_id = long_id and position <= $2
-               and ($3::text[] is null or event_type = any ($3))
-             offset 0
-         ) as life",
-        selection.min_events
-    );
-    let count: i64 = sqlx::query_scalar(&query)
-        .bind(selection.kind.as_str())
-        .bind(upto)
-        .bind(selection.event_types)
-        .fetch_one(connection)
-        .await?;
+    let selected = scan::events_of_long_aggregates(selection, upto, "true");
+    let query = format!("select count(*) from ({selected}) as selected");
+    let count: i64 = sqlx::query_scalar(&query).fetch_one(connection).await?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 

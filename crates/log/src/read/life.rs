@@ -37,7 +37,7 @@ pub struct Page<'a> {
     pub rest: Option<Life<'a>>,
 }
 
-// The inner select ends after a page also if the events after it are later than asked for.
+// The limit is inside, so that a page reads at most 512 events, even if none of them is before `upto_in_organization`.
 const PAGE: &str = "
     select position, organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version,
            recorded_at, payload, case when $8 then metadata else '{}' end, null::bytea, substring(leaf_hash for 6)

@@ -36,7 +36,7 @@ impl Selection {
         Self { kind, event_types: None, min_events: 1 }
     }
 
-    /// Whether an event is selected.
+    /// Whether the type of an event is selected. `min_events` is not looked at.
     pub fn includes(&self, event: &Event) -> bool {
         event.kind() == self.kind
             && self.event_types.is_none_or(|event_types| event_types.contains(&event.name()))
@@ -197,7 +197,7 @@ fn events_of_all_aggregates(selection: Selection, upto: i64, condition: &str) ->
 
 /// Looks up the long aggregates first, by their event with the sequence `min_events`. No sort follows, which could be larger than memory: the
 /// loop over the aggregates keeps the order, and whoever folds the events checks it.
-fn events_of_long_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
+pub(super) fn events_of_long_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
     let Selection { kind, min_events, .. } = selection;
     let kind = literal(kind.as_str());
     format!(

@@ -8,6 +8,7 @@ use sqlx::{Executor, PgConnection};
 use super::connection::within;
 use super::deps::Deps;
 use super::draft::Draft;
+use super::head::DraftedOn;
 use super::idempotency;
 use super::number_pool;
 use super::queue::{Job, Outcome, mark_as_sent};
@@ -29,8 +30,9 @@ pub(super) struct Batch {
 pub(super) enum Written {
     /// The batch is committed, and every caller has an answer.
     Committed(PgConnection),
-    /// Nothing was written, because the draft was not valid any more or one of its commands was abandoned.
-    Invalid(PgConnection, Box<Draft>, Vec<Job>),
+    /// Nothing was written, because the draft was not valid any more or one of its commands was abandoned. The commands are
+    /// drafted again: the SQL of the draft is gone, and what it was drafted on may be the same.
+    Invalid(PgConnection, DraftedOn, Vec<Job>),
     /// Nothing was written, because of an error. The connection is dropped, so Postgres rolls back.
     Refused(Vec<Job>, BatchError),
     /// The commit was sent, and the connection broke or Postgres did not answer in time: the batch may be committed.
@@ -66,7 +68,7 @@ impl Batch {
             Ok(true) => deps.tell(|observer| observer.committed(&draft.events)),
             Ok(false) => {
                 deps.tell(|observer| observer.not_written());
-                return Written::Invalid(connection, Box::new(draft), jobs);
+                return Written::Invalid(connection, draft.into_drafted_on(), jobs);
             }
             Err(failure) => {
                 deps.metrics.failed();
@@ -94,8 +96,8 @@ impl Batch {
         if !mark_as_sent(&self.jobs) {
             return Ok(false);
         }
-        let tried = self.draft.take_writes();
-        let statement = async { Ok(tried?.execute_if_valid(&mut self.connection).await?) };
+        let writes = std::mem::take(&mut self.draft.writes);
+        let statement = async { Ok(writes.execute_if_valid(&mut self.connection).await?) };
         let written = within(deps.settings.database_timeout, statement).await;
         written.map_err(|error| NotWritten { error, is_commit_sent: true })
     }
@@ -112,8 +114,11 @@ impl Batch {
 
     async fn write_uncommitted(&mut self) -> Result<(), BatchError> {
         let Self { connection, draft, jobs, .. } = self;
-        if !draft.events.is_empty() && !draft.take_writes()?.execute_under_lock(connection).await? {
-            return Err(BatchError::Moved);
+        if !draft.events.is_empty() {
+            let writes = std::mem::take(&mut draft.writes);
+            if !writes.execute_under_lock(connection).await? {
+                return Err(BatchError::Moved);
+            }
         }
         if !draft.numbers.is_empty() {
             number_pool::change(connection, &draft.numbers).await?;

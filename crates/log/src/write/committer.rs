@@ -44,7 +44,7 @@ impl Committer {
         Self { connector: Connector::new(options), jobs, deps, news }
     }
 
-    /// Adds an observer, which is told of every commit before the callers are answered.
+    /// Adds an observer. It is told of every batch when the batch is sent, and of the outcome before the callers are answered.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.deps.observers.push(observer);

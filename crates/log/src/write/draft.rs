@@ -26,26 +26,21 @@ pub(super) struct Draft {
     pub(super) outcomes: Vec<Outcome>,
     /// The events of all commands, in order.
     pub(super) events: Vec<Recorded>,
-    /// The SQL of the batch; `None` once it was tried, since it goes to Postgres without a copy.
-    writes: Option<Writes>,
+    /// The SQL of the batch.
+    pub(super) writes: Writes,
     /// Phone numbers that the batch takes from the pool or releases, in the order in which it does.
     pub(super) numbers: Vec<NumberChange>,
 }
 
 impl Draft {
     /// The state of the log that the draft presumes.
-    pub(super) fn drafted_on(&self) -> &DraftedOn {
-        &self.drafted_on
+    pub(super) fn into_drafted_on(self) -> DraftedOn {
+        self.drafted_on
     }
 
     /// Whether the draft may be written while `head` is locked.
     pub(super) fn is_valid_at(&self, head: &LogHead) -> bool {
-        self.writes.is_some() && self.drafted_on.is_valid_at(head)
-    }
-
-    /// Takes the SQL of the batch, to try it.
-    pub(super) fn take_writes(&mut self) -> Result<Writes, BatchError> {
-        self.writes.take().ok_or(BatchError::Moved)
+        self.drafted_on.is_valid_at(head)
     }
 
     /// Whether the draft can be written by one statement. A draft without events cannot: the statement would write
@@ -55,8 +50,7 @@ impl Draft {
             .iter()
             .zip(&self.outcomes)
             .any(|(append, outcome)| append.repeatable.is_some() && outcome.is_ok());
-        let is_one_statement = self.writes.as_ref().is_some_and(Writes::is_one_statement);
-        !self.events.is_empty() && self.numbers.is_empty() && is_one_statement && !keeps_answers
+        !self.events.is_empty() && self.numbers.is_empty() && self.writes.is_one_statement() && !keeps_answers
     }
 }
 
@@ -106,7 +100,7 @@ pub(super) async fn draft(
             committed.made = writes.take_made(place);
         }
     }
-    let draft = Draft { drafted_on, outcomes, events, writes: Some(writes), numbers: changes.numbers };
+    let draft = Draft { drafted_on, outcomes, events, writes, numbers: changes.numbers };
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
 }
 

@@ -13,10 +13,11 @@ use super::clock_jump::ClockGuard;
 use super::connection::{Connector, IdleConnection, within};
 use super::deps::Deps;
 use super::draft::{Draft, draft};
-use super::head::LogHead;
+use super::head::{DraftedOn, LogHead};
 use super::last_batch::LastBatch;
 use super::queue::{Job, answer_all, appends, mark_as_sent, refuse, remove_abandoned};
 use crate::error::{AppendError, BatchError};
+use crate::sole::MAX_RECALL_TIME;
 
 /// How many commands one transaction takes at most. More would spread the cost of a commit a little further, and make
 /// every caller of the batch wait longer.
@@ -24,6 +25,26 @@ const MAX_BATCH_COMMANDS: usize = 256;
 
 /// How long an incomplete batch waits for further commands while no other batch is being written.
 const MAX_GATHER_TIME: Duration = Duration::from_millis(1);
+
+/// An earlier draft of a batch that is to be written under the lock.
+enum Earlier {
+    /// There is none.
+    None,
+    /// It was drafted ahead, and may still be valid.
+    Ahead(Box<Draft>),
+    /// It was rejected.
+    Rejected(DraftedOn),
+}
+
+impl Earlier {
+    fn drafted_on(self) -> Option<DraftedOn> {
+        match self {
+            Self::None => None,
+            Self::Ahead(draft) => Some(draft.into_drafted_on()),
+            Self::Rejected(drafted_on) => Some(drafted_on),
+        }
+    }
+}
 
 /// Drafts the next batch while the last one is being written.
 pub(super) struct Pipeline {
@@ -143,11 +164,12 @@ impl Pipeline {
                 }
                 Ok(connection) => {
                     self.writer = Some(IdleConnection::from_now(connection));
-                    self.begin_under_lock(None, jobs).await
+                    self.begin_under_lock(Earlier::None, jobs).await
                 }
                 Err(error) => Err(self.not_begun(jobs, error)),
             },
-            ahead => self.begin_under_lock(ahead, jobs).await,
+            Some(draft) => self.begin_under_lock(Earlier::Ahead(Box::new(draft)), jobs).await,
+            None => self.begin_under_lock(Earlier::None, jobs).await,
         }
     }
 
@@ -158,11 +180,12 @@ impl Pipeline {
 
     async fn begin_under_lock(
         &mut self,
-        ahead: Option<Draft>,
+        earlier: Earlier,
         mut jobs: Vec<Job>,
     ) -> Result<Batch, (Vec<Job>, BatchError)> {
-        let limit = self.deps.settings.database_timeout;
-        match within(limit, self.lock(ahead, &mut jobs)).await {
+        // A process that has died answers no recall.
+        let limit = self.deps.settings.database_timeout + MAX_RECALL_TIME;
+        match within(limit, self.lock(earlier, &mut jobs)).await {
             Ok((connection, draft, begun)) => Ok(Batch { connection, draft, jobs, begun, is_locked: true }),
             Err(error) => {
                 self.last_batch = None;
@@ -176,7 +199,7 @@ impl Pipeline {
     /// carried out.
     async fn lock(
         &mut self,
-        ahead: Option<Draft>,
+        earlier: Earlier,
         jobs: &mut Vec<Job>,
     ) -> Result<(PgConnection, Draft, Instant), BatchError> {
         let mut connection = self.writer().await?;
@@ -184,13 +207,13 @@ impl Pipeline {
         let found = LogHead::lock(&mut connection, &self.deps.settings.seal_key, self.deps.process).await?;
         self.clock_jump.check(found.clock())?;
         let nothing_abandoned = mark_as_sent(jobs);
-        let (draft, last_batch) = match (ahead, self.last_batch.take()) {
-            (Some(draft), Some(last_batch)) if nothing_abandoned && draft.is_valid_at(&found) => {
-                (draft, last_batch.with_clock_of(&found))
+        let (draft, last_batch) = match (earlier, self.last_batch.take()) {
+            (Earlier::Ahead(draft), Some(last_batch)) if nothing_abandoned && draft.is_valid_at(&found) => {
+                (*draft, last_batch.with_clock_of(&found))
             }
-            (ahead, last_batch) => {
-                let last_batch = match ahead {
-                    Some(draft) => LastBatch::after_rejected(last_batch, draft.drafted_on(), found),
+            (earlier, last_batch) => {
+                let last_batch = match earlier.drafted_on() {
+                    Some(drafted_on) => LastBatch::after_rejected(last_batch, &drafted_on, found),
                     None => LastBatch::resume(last_batch, found),
                 };
                 remove_abandoned(jobs);
@@ -231,9 +254,10 @@ impl Pipeline {
                 self.writer = Some(IdleConnection::from_now(connection));
                 return true;
             }
-            Ok(Written::Invalid(connection, draft, jobs)) => {
+            Ok(Written::Invalid(connection, drafted_on, jobs)) => {
                 self.writer = Some(IdleConnection::from_now(connection));
-                if let Err((jobs, error)) = self.commit_under_lock(Some(*draft), jobs).await {
+                let rejected = Earlier::Rejected(drafted_on);
+                if let Err((jobs, error)) = self.commit_under_lock(rejected, jobs).await {
                     self.refused(jobs, error).await;
                 }
             }
@@ -242,6 +266,8 @@ impl Pipeline {
             // Its callers get `OutcomeUnknown`, since the task dropped their reply channels.
             Err(panicked) => {
                 self.last_batch = None;
+                self.deps.tell(|observer| observer.outcome_unknown());
+                self.deps.committed.send_replace(());
                 tracing::error!(
                     error = &panicked as &dyn std::error::Error,
                     "the task that wrote a batch panicked"
@@ -266,7 +292,7 @@ impl Pipeline {
             "batch refused, committing one by one"
         );
         for job in jobs {
-            if let Err((jobs, error)) = self.commit_under_lock(None, vec![job]).await {
+            if let Err((jobs, error)) = self.commit_under_lock(Earlier::None, vec![job]).await {
                 self.last_batch = None;
                 refuse(jobs, error);
             }
@@ -285,13 +311,13 @@ impl Pipeline {
         answer_all(jobs, error, AppendError::OutcomeUnknown);
     }
 
-    /// Drafts and commits a batch under the lock and waits for it. `rejected` is the draft that was not valid.
+    /// Drafts and commits a batch under the lock and waits for it.
     async fn commit_under_lock(
         &mut self,
-        rejected: Option<Draft>,
+        earlier: Earlier,
         jobs: Vec<Job>,
     ) -> Result<(), (Vec<Job>, BatchError)> {
-        let batch = self.begin_under_lock(rejected, jobs).await?;
+        let batch = self.begin_under_lock(earlier, jobs).await?;
         match batch.write(Arc::clone(&self.deps)).await {
             Written::Committed(connection) => {
                 self.writer = Some(IdleConnection::from_now(connection));

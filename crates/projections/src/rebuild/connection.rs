@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, PgConnection};
 const SETTINGS: [Setting<'static>; 13] = [
     ("jit", "off"),
     ("work_mem", "64MB"),
-    // A job with several workers has one when it makes indexes.
+    // `Job::index` sets 1 if the job has several workers.
     ("max_parallel_maintenance_workers", "0"),
     // Enough for a table whose columns are keys. Autovacuum collects better statistics later.
     ("default_statistics_target", "30"),

@@ -165,7 +165,11 @@ impl<'a> Job<'a> {
         let total = self.counts.of(&mut self.connection, self.table.selection()).await?;
         self.progress.send_replace(Progress { phase: Phase::Fold, done: 0, total });
         generation::begin(&mut self.connection, self.table.as_ref()).await?;
-        let ranges = workers::ranges(&mut self.connection, self.table.selection(), position, total).await?;
+        let ranges = if total == 0 {
+            vec![]
+        } else {
+            workers::ranges(&mut self.connection, self.table.selection(), position, total).await?
+        };
         let counter = Arc::new(AtomicU64::new(0));
         let building =
             workers::build(self.connector.clone(), self.table.clone(), ranges, workers, counter.clone());

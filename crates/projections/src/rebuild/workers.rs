@@ -15,16 +15,13 @@ use crate::table::{Table, Totals};
 /// About how many events a range has. A verification keeps the rows of one range in memory, so this limits its memory.
 const EVENTS_PER_RANGE: u64 = 50_000;
 
-/// Divides a log with `total` selected events into ranges; none if there are no events.
+/// Divides a log with `total` selected events into ranges.
 pub(super) async fn ranges(
     connection: &mut PgConnection,
     selection: Selection,
     position: i64,
     total: u64,
 ) -> Result<Vec<AggregateRange>, JobError> {
-    if total == 0 {
-        return Ok(vec![]);
-    }
     let parts = i64::try_from(total / EVENTS_PER_RANGE + 1).unwrap_or(1);
     Ok(scan::ranges(connection, selection, position, parts).await?)
 }

@@ -1,8 +1,7 @@
 //! Folding one aggregate, and the states that are stored on the way.
 
 use identity_domain::Kind;
-use identity_log::{DecisionState, ReadModelFailure, Recorded};
-use serde::de::Error as _;
+use identity_log::{DecisionState, Recorded};
 
 use super::model::{BYTES_PER_EVENT, RowsOfAggregate, StateRow, is_due};
 
@@ -15,8 +14,6 @@ pub struct FoldedStates<R> {
     pub(super) sequence: i64,
     last_stored: i64,
     to_store: Vec<StateRow>,
-    /// Why a state could not be written as JSON.
-    failure: Option<String>,
 }
 
 impl<R: RowsOfAggregate> FoldedStates<R> {
@@ -28,7 +25,6 @@ impl<R: RowsOfAggregate> FoldedStates<R> {
             sequence: 0,
             last_stored: 0,
             to_store: vec![],
-            failure: None,
         }
     }
 
@@ -41,7 +37,6 @@ impl<R: RowsOfAggregate> FoldedStates<R> {
             sequence: row.sequence,
             last_stored: row.sequence,
             to_store: vec![],
-            failure: None,
         })
     }
 
@@ -52,7 +47,12 @@ impl<R: RowsOfAggregate> FoldedStates<R> {
         if is_due(self.sequence - self.last_stored) {
             match self.row(recorded) {
                 Ok(row) => self.store_if_paid_for(row),
-                Err(error) => self.failure = Some(error.to_string()),
+                // Readers fold from an earlier state.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    id = recorded.aggregate_id,
+                    "a state cannot be stored"
+                ),
             }
         }
     }
@@ -79,10 +79,7 @@ impl<R: RowsOfAggregate> FoldedStates<R> {
     }
 
     /// The states that are to be stored.
-    pub(super) fn to_store(&self) -> Result<&[StateRow], ReadModelFailure> {
-        match &self.failure {
-            None => Ok(&self.to_store),
-            Some(why) => Err(serde_json::Error::custom(why).into()),
-        }
+    pub(super) fn to_store(&self) -> &[StateRow] {
+        &self.to_store
     }
 }

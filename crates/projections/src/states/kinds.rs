@@ -11,7 +11,7 @@ use crate::projection::Projection as _;
 use crate::vault_access::VaultAccess;
 use crate::visibility::VisibilityRows;
 
-/// States of identities, with what the past is answered from.
+/// States of identities. They also have the rows from which questions about the past are answered.
 #[derive(Debug)]
 pub struct IdentityStates;
 

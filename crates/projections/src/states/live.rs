@@ -13,7 +13,7 @@ use super::model::{EVENTS_BETWEEN_STATES, StateRow, States, is_due};
 use super::stored;
 use crate::columns;
 
-/// The live fold. A batch in which no aggregate reaches an event after which a state may be stored costs nothing. Otherwise the aggregate is
+/// The live fold. A batch in which no aggregate reaches an event after which a state may be stored costs a copy of its events. Otherwise the aggregate is
 /// folded from its last stored state on.
 ///
 /// It keeps the events and the states of the last batch, since that batch may not be committed yet.
@@ -91,7 +91,9 @@ impl<K: States> StatesFold<K> {
         events: &[&Recorded],
     ) -> Result<Vec<StateRow>, ReadModelFailure> {
         let Some(first) = events.first() else { return Ok(vec![]) };
-        let mut folded = self.last_state(connection, &first.aggregate_id).await?;
+        let Some(mut folded) = self.last_state(connection, &first.aggregate_id).await? else {
+            return Ok(vec![]);
+        };
         let mut earlier = Some(Life {
             organization_id: &first.organization_id,
             kind: K::KIND,
@@ -112,23 +114,25 @@ impl<K: States> StatesFold<K> {
             }
         }
         match events.last() {
-            Some(last) if last.sequence == folded.sequence => Ok(folded.to_store()?.to_vec()),
+            Some(last) if last.sequence == folded.sequence => Ok(folded.to_store().to_vec()),
             _ => Err(ReadModelFailure::NotCommittedYet(first.aggregate_id.clone())),
         }
     }
 
+    /// The aggregate as it was last stored; `None` if what is stored cannot be read. Then no further state is stored until the
+    /// table is rebuilt.
     async fn last_state(
         &self,
         connection: &mut PgConnection,
         id: &str,
-    ) -> Result<FoldedStates<K::Rows>, ReadModelFailure> {
+    ) -> Result<Option<FoldedStates<K::Rows>>, ReadModelFailure> {
         let row = match self.stored.get(id) {
             Some(row) => Some(row.clone()),
             None => stored::last::<K>(connection, id).await?,
         };
         Ok(match row {
-            Some(row) => FoldedStates::after(&row, K::VERSION)?,
-            None => FoldedStates::before_first(K::KIND, K::VERSION),
+            Some(row) => stored::readable(K::NAME, id, row.sequence, FoldedStates::after(&row, K::VERSION)),
+            None => Some(FoldedStates::before_first(K::KIND, K::VERSION)),
         })
     }
 }

@@ -37,7 +37,7 @@ impl<K: States> Projection for K {
     const INDEXES: &'static [Index] = K::INDEXES;
 
     fn copy(_id: &str, folded: &Self::Row, writer: &mut CopyWriter) -> Result<(), ReadModelFailure> {
-        folded.to_store()?.iter().for_each(|row| row.copy(writer));
+        folded.to_store().iter().for_each(|row| row.copy(writer));
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::model::{EVENTS_BETWEEN_STATES, RowsOfAggregate as _, StateRow, States
 use crate::columns::{TableRow as _, names};
 use crate::registry;
 
-/// Whether there is a table, where the search path says. There is none after a part of a backup was restored.
+/// Whether the table is in one of the schemas of the search path. There is none after a part of a backup was restored.
 pub(super) async fn is_there<K: States>(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select to_regclass($1) is not null").bind(K::NAME).fetch_one(connection).await
 }
@@ -87,7 +87,7 @@ impl ForDecisions {
 }
 
 /// A stored state, if it can be read. Otherwise readers fold from the first event.
-fn readable<T>(table: &str, id: &str, sequence: i64, read: serde_json::Result<T>) -> Option<T> {
+pub(super) fn readable<T>(table: &str, id: &str, sequence: i64, read: serde_json::Result<T>) -> Option<T> {
     if let Err(error) = &read {
         tracing::warn!(error = error as &dyn Error, table, id, sequence, "a stored state cannot be read");
     }

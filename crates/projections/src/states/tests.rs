@@ -51,7 +51,7 @@ fn folded(events: impl IntoIterator<Item = Recorded>) -> FoldedStates<IdentityRo
 }
 
 fn stored(folded: &FoldedStates<IdentityRows>) -> Vec<i64> {
-    folded.to_store().unwrap().iter().map(|row| row.sequence).collect()
+    folded.to_store().iter().map(|row| row.sequence).collect()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_small_state_is_stored_after_every_256_events() {
 fn a_large_state_is_stored_after_so_many_events_as_pay_for_it() {
     let life = [birth()].into_iter().chain((2..=4_000).map(granted)).chain((4_001..=12_000).map(described));
     let folded = folded(life);
-    let rows = folded.to_store().unwrap();
+    let rows = folded.to_store();
     let size = |row: &StateRow| i64::try_from(row.decision.len() + row.rows.as_ref().unwrap().len()).unwrap();
     let mut last = 0;
     for row in rows {
@@ -88,12 +88,12 @@ fn a_fold_that_goes_on_from_a_stored_state_stores_the_same() {
         [birth()].into_iter().chain(grants).chain((151..=1_100).map(described)).collect();
     let whole = folded(life.iter().cloned());
     let version = <IdentityStates as States>::VERSION;
-    for row in whole.to_store().unwrap() {
+    for row in whole.to_store() {
         let mut resumed: FoldedStates<IdentityRows> = FoldedStates::after(row, version).unwrap();
         life.iter().filter(|event| event.sequence > row.sequence).for_each(|event| resumed.evolve(event));
         let later: Vec<&StateRow> =
-            whole.to_store().unwrap().iter().filter(|later| later.sequence > row.sequence).collect();
-        assert_eq!(resumed.to_store().unwrap().iter().collect::<Vec<_>>(), later);
+            whole.to_store().iter().filter(|later| later.sequence > row.sequence).collect();
+        assert_eq!(resumed.to_store().iter().collect::<Vec<_>>(), later);
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn verify(flags: &RestoreFlags, installation: &Installation) -> anyho
     accept(&verified?, flags, installation)
 }
 
-/// The verifier key that the checkpoints of the backup must be signed with, if they must.
+/// The key that must have signed the checkpoints of the backup; `None` if any key may have signed them.
 fn key(flags: &RestoreFlags, installation: &Installation) -> anyhow::Result<Option<String>> {
     if flags.other_signing_key { Ok(None) } else { signing_key(installation).map(Some) }
 }

@@ -29,7 +29,7 @@ const KNOWN: [&str; 18] = [
 ];
 
 /// What every statement of this software presumes, whatever a role or a database is given as default: how texts are quoted, and that
-/// nobody gives up a lock that is free in a moment.
+/// no statement fails because it waited for a lock. A pooler may drop it.
 const PRESUMED: [Setting<'static>; 3] =
     [("standard_conforming_strings", "on"), ("quote_all_identifiers", "off"), ("lock_timeout", "0")];
 

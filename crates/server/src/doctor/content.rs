@@ -9,12 +9,16 @@ use super::Finding;
 use crate::backup::mark;
 use crate::{migrations, roles};
 
-/// The triggers that protect the history and what was signed of it, with their tables.
-const GUARDS: [(&str, &str); 3] = [
-    ("events", "events_are_immutable"),
-    ("checkpoints", "checkpoints_keep_signatures"),
-    ("signing_key_introductions", "introductions_keep_notes"),
+/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for each row,
+/// 2 before, 8 delete, 16 update, 32 truncate).
+const GUARDS: [(&str, &str, &str, i16); 3] = [
+    ("events", "events_are_immutable", "refuse_change_of_history", 2 + 8 + 16 + 32),
+    ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature", 1 + 2 + 16),
+    ("signing_key_introductions", CONDITIONAL, "keep_replaced_introduction", 1 + 2 + 16),
 ];
+
+/// The only one of them with a condition.
+const CONDITIONAL: &str = "introductions_keep_notes";
 
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
@@ -125,19 +129,21 @@ async fn missing_tables(
     Ok((!missing.is_empty()).then(|| Finding::bad(text())))
 }
 
-/// Whether the guards are there, and their functions do what a migration has made them do.
+/// Whether the guards are there, are called when they should be, and have functions as a migration has made them.
 pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let query = "select tgname::text, prosrc
-                 from unnest($1::text[], $2::text[]) as wanted (guarded, guard)
-                 join pg_trigger on tgrelid = to_regclass(format('public.%I', guarded)) and tgname = guard
-                 join pg_proc on pg_proc.oid = tgfoid
-                 where tgenabled in ('O', 'A')";
-    let (tables, guards): (Vec<&str>, Vec<&str>) = GUARDS.into_iter().unzip();
-    let found: Vec<(String, String)> =
-        sqlx::query_as(query).bind(&tables).bind(&guards).fetch_all(connection).await?;
-    let at_work =
-        |guard: &&str| found.iter().any(|(name, body)| name == guard && migrations::any_contains(body));
-    let off: Vec<&str> = guards.into_iter().filter(|guard| !at_work(guard)).collect();
+    let query = "select prosrc
+                 from pg_trigger join pg_proc on pg_proc.oid = tgfoid
+                 where tgrelid = to_regclass(format('public.%I', $1::text)) and tgname = $2 and tgenabled in ('O', 'A')
+                   and proname = $3 and pronamespace = 'public'::regnamespace and tgtype = $4
+                   and (tgqual is null or tgname = $5)";
+    let mut off = vec![];
+    for (table, guard, function, called) in GUARDS {
+        let look = sqlx::query_scalar(query).bind(table).bind(guard).bind(function).bind(called);
+        let body: Option<String> = look.bind(CONDITIONAL).fetch_optional(&mut *connection).await?;
+        if !body.is_some_and(|body| migrations::any_contains(&format!("$${body}$$"))) {
+            off.push(guard);
+        }
+    }
     if off.is_empty() {
         return Ok(Finding::good("the history is protected"));
     }

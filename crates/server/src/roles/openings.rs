@@ -71,13 +71,23 @@ pub async fn open(connection: &mut PgConnection, role: &str) -> Result<Vec<Strin
     .await
 }
 
-/// The statements without which everybody may put functions in the place of those of Postgres, and those that drop such functions. Up to
+/// The statements without which everybody may put functions in the place of those of Postgres, and those that drop such functions. If the
+/// owner of the tables could make none without the right of everybody, it is granted one of its own. Up to
 /// Postgres 14 everybody may make functions in `public`, and a database that was upgraded from such a version stays like that.
 pub async fn to_everybody(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "select format('grant create on schema %1$I to %2$I; revoke create on schema %1$I from public cascade', nspname, current_user)
-         from pg_namespace, aclexplode(nspacl)
-         where nspname = any($1) and privilege_type = 'CREATE' and grantee = 0
+        "with ours as (
+             select oid, rolname, rolsuper from pg_roles
+             where oid = coalesce((select relowner from pg_class where oid = to_regclass('public._sqlx_migrations')),
+                                  (select oid from pg_roles where rolname = current_user)))
+         select format('%srevoke create on schema %I from public cascade',
+                       case when rolsuper or exists (select from aclexplode(nspacl) as named
+                                                     where named.privilege_type = 'CREATE' and named.grantee <> 0
+                                                       and pg_has_role(ours.oid, named.grantee, 'USAGE'))
+                            then '' else format('grant create on schema %I to %I; ', nspname, rolname) end,
+                       nspname)
+         from ours, pg_namespace, aclexplode(nspacl) as right_of
+         where nspname = any($1) and right_of.privilege_type = 'CREATE' and right_of.grantee = 0
          union all
          select format('drop routine %s', made.oid::regprocedure)
          from pg_proc as made join pg_roles on pg_roles.oid = proowner

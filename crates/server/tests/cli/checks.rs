@@ -25,7 +25,7 @@ struct Case {
 /// Tables and functions in `public` may hide those of Postgres.
 const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 21] = [
     Case {
         check: "schema",
         refuses: true,
@@ -92,6 +92,15 @@ const CASES: [Case; 20] = [
         breaks: "create table bodies as select prosrc from pg_proc where proname = 'refuse_change_of_history';
                  update pg_proc set prosrc = 'begin return null; end' where proname = 'refuse_change_of_history'",
         heals: "update pg_proc set prosrc = bodies.prosrc from bodies where proname = 'refuse_change_of_history'; drop table bodies",
+    },
+    Case {
+        check: "triggers",
+        refuses: false,
+        breaks: "drop trigger events_are_immutable on events;
+                 create trigger events_are_immutable before delete on events for each statement execute function refuse_change_of_history()",
+        heals: "drop trigger events_are_immutable on events;
+                create trigger events_are_immutable before update or delete or truncate on events
+                for each statement execute function refuse_change_of_history()",
     },
     // Where an owner is known it closes the schema before it serves.
     Case {
@@ -191,6 +200,11 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         // Postgres may print a warning about a collation first.
         assert_eq!(found.stderr.lines().last(), Some("error: 1 of 29 checks failed"));
         assert_eq!(found.status.code(), Some(1));
+        assert!(
+            !found.stdout.contains("to identityd_service"),
+            "the role that serves gets no right: {}",
+            found.stdout
+        );
         if refuses {
             let started =
                 run_to_end(place.command(&["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "off"));
