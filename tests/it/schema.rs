@@ -2,9 +2,10 @@
 
 use identityd::backup::format::TYPES;
 use identityd::backup::tables::{TABLES, kept};
+use identityd::doctor::tables;
 use serde_json::json;
 
-use crate::harness::{Caller, Database, World, text};
+use crate::harness::{Caller, Database, World, text, wait};
 
 /// All tables of the service.
 const OURS: &str = "
@@ -34,6 +35,16 @@ fn no_text_of_ours_depends_on_the_collation_of_the_database() {
          where indrelid in (select class.oid from {OURS}) and used not in (0, 'pg_catalog.\"C\"'::regcollation)"
     );
     assert_eq!(database.text(&indexes), "", "indexes in an order that can change");
+}
+
+#[test]
+fn the_doctor_knows_every_index_and_constraint() {
+    let database = Database::create();
+    let present = wait(async {
+        let mut connection = database.pool().acquire().await.unwrap();
+        tables::present(&mut connection).await.unwrap().join("\n")
+    });
+    assert_eq!(present, tables::EXPECTED.trim_end(), "see crates/server/src/doctor/tables.txt");
 }
 
 // A table that nobody lists would be missing in every backup.

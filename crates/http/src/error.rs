@@ -237,6 +237,7 @@ impl ApiError {
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
+            NotReady::Unwritable(_) => "Events cannot be written: `identityd doctor` says more",
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identity_log::primary::{self, Primary, Role};
+use identity_log::{AppendError, Log};
 use identity_projections::tables;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
@@ -53,9 +54,12 @@ pub(crate) enum NotReady {
     /// The database answers, but requests would fail. The text says why.
     #[error("{0}")]
     Unusable(String),
+    /// Events cannot be written.
+    #[error("events cannot be written")]
+    Unwritable(#[source] AppendError),
 }
 
-/// Asks the database whether it answers, takes writes, commits them, and has all tables. One query at a time: all probes that arrive
+/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time: all probes that arrive
 /// while it runs are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
@@ -70,7 +74,7 @@ struct Probed {
 
 impl Probe {
     /// Asks the database. The answer is of a moment after this call.
-    pub(crate) async fn ask(&self, pool: &PgPool, primary: &Primary) -> Result<(), NotReady> {
+    pub(crate) async fn ask(&self, pool: &PgPool, primary: &Primary, log: &Log) -> Result<(), NotReady> {
         let called = Instant::now();
         let mut last = self.0.lock().await;
         if let Some(Probed { outcome, .. }) = last.as_ref().filter(|probed| probed.asked >= called) {
@@ -81,6 +85,7 @@ impl Probe {
         let committed = committed.filter(|moment| moment.elapsed() < COMMIT_INTERVAL);
         let probe = async {
             look(pool).await?;
+            must_write(pool, log).await?;
             must_commit(pool, primary, committed.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
@@ -104,6 +109,12 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
         primary::commit_nothing(pool).await.map_err(|error| NotReady::Database(Arc::new(error)))?;
     }
     Ok(())
+}
+
+/// Checks that events can be written.
+async fn must_write(pool: &PgPool, log: &Log) -> Result<(), NotReady> {
+    let mut connection = pool.acquire().await.map_err(|error| NotReady::Database(Arc::new(error)))?;
+    log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
 }
 
 async fn look(pool: &PgPool) -> Result<(), NotReady> {

@@ -38,6 +38,13 @@ pub enum AppendError {
     Failed(#[source] Arc<BatchError>),
 }
 
+impl AppendError {
+    /// The error of a command of a batch of which nothing was written.
+    pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
+        if error.is_outage() { Self::Unavailable(error) } else { Self::Failed(error) }
+    }
+}
+
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {

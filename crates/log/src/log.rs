@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -14,12 +14,14 @@ use crate::read_model::ReadModel;
 use crate::settings::Settings;
 use crate::write::committer::Committer;
 use crate::write::queue::{Job, MAX_QUEUED_COMMANDS};
+use crate::write::trial::Trial;
 
 /// Appends commands to the log. Cheap to clone; the [`Committer`] stops when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Log {
     process: Uuid,
     queue: mpsc::Sender<Job>,
+    trial: Arc<Trial>,
 }
 
 impl Log {
@@ -31,7 +33,10 @@ impl Log {
     ) -> (Self, Committer) {
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let process = ids::mint();
-        (Self { process, queue }, Committer::new(process, options, jobs, read_models, settings))
+        let trial = Trial::new(process, read_models.clone(), settings.clone());
+        let committer =
+            Committer::new(process, options, jobs, read_models, settings, trial.last_commit().clone());
+        (Self { process, queue, trial: Arc::new(trial) }, committer)
     }
 
     /// The id under which this process can be the sole one ([`crate::sole`]). Each log has its own.
@@ -49,6 +54,12 @@ impl Log {
         let stopped = || AppendError::Unavailable(Arc::new(BatchError::Stopped));
         self.queue.send(Job { append, reply }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| AppendError::OutcomeUnknown(Arc::new(BatchError::Stopped)))?
+    }
+
+    /// Whether events can be written: this process has committed some within the last 10 s, and has not failed since, or can write
+    /// some now and roll back. The connection is left as it was.
+    pub async fn try_write(&self, connection: &mut PgConnection) -> Result<(), AppendError> {
+        self.trial.try_write(connection).await
     }
 }
 

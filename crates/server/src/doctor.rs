@@ -8,6 +8,8 @@ pub(crate) mod pooler;
 mod proof;
 mod server;
 pub mod serving;
+pub mod tables;
+mod trial;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
@@ -60,7 +62,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 22] = [
+static RULES: [Rule; 23] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -73,6 +75,7 @@ static RULES: [Rule; 22] = [
     rule!("read_models", content::read_models),
     rule!("read_model_rows", content::read_model_rows),
     rule!("triggers", content::triggers),
+    rule!("tables", tables::tables),
     rule!("role", content::role),
     rule!("schemas", content::schemas, before_writes),
     rule!("settings", server::settings),
@@ -129,7 +132,8 @@ pub async fn examine(
     checks.push(Check::of("connections", server::connections(&mut connection, settings).await));
     checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     drop(connection);
-    let has_passed = |name| checks.iter().any(|check: &Check| check.name == name && check.passed);
+    let passed: Vec<&str> = checks.iter().filter(|check| check.passed).map(|check| check.name).collect();
+    let has_passed = |name| passed.contains(&name);
     let is_whole = has_passed("log");
     let is_readable = is_whole && has_passed("read_models") && has_passed("read_model_rows");
     let signatures = if is_whole {
@@ -144,6 +148,12 @@ pub async fn examine(
         Ok(proof::not_asked("`log`, `read_models` or `read_model_rows`"))
     };
     checks.push(Check::of("readers", readers));
+    let writes = if is_readable && has_passed("writable") {
+        trial::writes(pool, signing).await
+    } else {
+        Ok(proof::not_asked("`log`, `read_models`, `read_model_rows` or `writable`"))
+    };
+    checks.push(Check::of("writes", writes));
     checks.push(pooler);
     Ok(checks)
 }

@@ -4,4 +4,5 @@ mod clients;
 mod connections;
 mod limits;
 mod metrics;
+mod readiness;
 pub(super) mod shares;

@@ -266,7 +266,8 @@ impl App {
     /// Whether the database answers, takes writes and has the tables of this software. For the readiness probe, which
     /// has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
-        self.0.probe.ask(&self.0.parts.own_pool, self.primary()).await
+        let Parts { own_pool, primary, log, .. } = &self.0.parts;
+        self.0.probe.ask(own_pool, primary, log).await
     }
 }
 

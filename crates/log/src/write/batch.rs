@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::head::DraftedOn;
 use super::idempotency;
 use super::number_pool;
-use super::queue::{Job, Outcome, mark_as_sent};
+use super::queue::{Job, Outcome, appends, mark_as_sent};
 use crate::append::Append;
 use crate::error::BatchError;
 
@@ -71,7 +71,7 @@ impl Batch {
                 return Written::Invalid(connection, draft.into_drafted_on(), jobs);
             }
             Err(failure) => {
-                deps.metrics.failed();
+                deps.failed();
                 if failure.is_outcome_unknown() {
                     deps.tell(|observer| observer.outcome_unknown());
                     return Written::Unconfirmed(jobs, failure.error);
@@ -80,7 +80,7 @@ impl Batch {
                 return Written::Refused(jobs, failure.error);
             }
         }
-        deps.metrics.committed(&draft.outcomes, begun.elapsed());
+        deps.has_committed(&draft.outcomes, begun.elapsed());
         if !draft.events.is_empty() {
             deps.committed.send_replace(());
         }
@@ -104,30 +104,34 @@ impl Batch {
 
     async fn write_under_lock(&mut self, deps: &Deps) -> Result<(), NotWritten> {
         let limit = deps.settings.database_timeout;
-        let written = within(limit, self.write_uncommitted()).await;
+        let Self { connection, draft, jobs, .. } = self;
+        let written = within(limit, write_uncommitted(connection, draft, &appends(jobs))).await;
         written.map_err(|error| NotWritten { error, is_commit_sent: false })?;
-        let connection = &mut self.connection;
         let commit = async { Ok(connection.execute("commit").await.map(drop)?) };
         let committed = within(limit, commit).await;
         committed.map_err(|error| NotWritten { error, is_commit_sent: true })
     }
+}
 
-    async fn write_uncommitted(&mut self) -> Result<(), BatchError> {
-        let Self { connection, draft, jobs, .. } = self;
-        if !draft.events.is_empty() {
-            let writes = std::mem::take(&mut draft.writes);
-            if !writes.execute_under_lock(connection).await? {
-                return Err(BatchError::Moved);
-            }
+/// Writes a draft in the transaction that has `log_head` locked.
+pub(super) async fn write_uncommitted(
+    connection: &mut PgConnection,
+    draft: &mut Draft,
+    appends: &[&Append],
+) -> Result<(), BatchError> {
+    if !draft.events.is_empty() {
+        let writes = std::mem::take(&mut draft.writes);
+        if !writes.execute_under_lock(connection).await? {
+            return Err(BatchError::Moved);
         }
-        if !draft.numbers.is_empty() {
-            number_pool::change(connection, &draft.numbers).await?;
-        }
-        for (job, outcome) in jobs.iter().zip(&mut draft.outcomes) {
-            keep_answer(connection, &job.append, outcome).await?;
-        }
-        Ok(())
     }
+    if !draft.numbers.is_empty() {
+        number_pool::change(connection, &draft.numbers).await?;
+    }
+    for (append, outcome) in appends.iter().zip(&mut draft.outcomes) {
+        keep_answer(connection, append, outcome).await?;
+    }
+    Ok(())
 }
 
 /// Composes and stores the answer to a write with an idempotency key. A refused command leaves no record.

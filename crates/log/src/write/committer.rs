@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::connection::Connector;
-use super::deps::Deps;
+use super::deps::{Deps, LastCommit};
 use super::metrics::Metrics;
 use super::notifier::Notifier;
 use super::pipeline::Pipeline;
@@ -37,10 +37,11 @@ impl Committer {
         jobs: mpsc::Receiver<Job>,
         read_models: Vec<Arc<dyn ReadModel>>,
         settings: Settings,
+        last_commit: LastCommit,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
         let (committed, news) = watch::channel(());
-        let deps = Deps { process, read_models, settings, observers, metrics, committed };
+        let deps = Deps { process, read_models, settings, observers, metrics, last_commit, committed };
         Self { connector: Connector::new(options), jobs, deps, news }
     }
 

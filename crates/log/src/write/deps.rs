@@ -1,11 +1,13 @@
 //! What drafting and writing a batch need besides a connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::metrics::Metrics;
+use super::queue::Outcome;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
 
@@ -17,11 +19,41 @@ pub(super) struct Deps {
     pub(super) settings: Settings,
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) metrics: Metrics,
+    pub(super) last_commit: LastCommit,
     /// Tells the notifier of a commit.
     pub(super) committed: watch::Sender<()>,
 }
 
+/// When this process has last committed events; `None` if it has not, or a batch has failed since. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastCommit(Arc<Mutex<Option<Instant>>>);
+
+impl LastCommit {
+    fn set(&self, moment: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = moment;
+    }
+
+    pub(super) fn is_within(&self, limit: Duration) -> bool {
+        let moment = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moment.is_some_and(|moment| moment.elapsed() < limit)
+    }
+}
+
 impl Deps {
+    /// Notes and counts a batch that was committed.
+    pub(super) fn has_committed(&self, outcomes: &[Outcome], duration: Duration) {
+        self.metrics.committed(outcomes, duration);
+        if outcomes.iter().flatten().any(|committed| !committed.events.is_empty()) {
+            self.last_commit.set(Some(Instant::now()));
+        }
+    }
+
+    /// Notes and counts a batch that failed.
+    pub(super) fn failed(&self) {
+        self.metrics.failed();
+        self.last_commit.set(None);
+    }
+
     pub(super) fn tell(&self, of: impl Fn(&dyn Observer)) {
         self.observers.iter().for_each(|observer| of(&**observer));
     }

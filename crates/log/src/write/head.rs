@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use identity_domain::Event;
 use identity_proof::SealKey;
+use sqlx::postgres::PgRow;
 use sqlx::{Executor, PgConnection, Row};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -48,10 +49,9 @@ impl DraftedOn {
     }
 }
 
-/// Begins a transaction and locks the one row of `log_head`. The clock is read while the lock is held, so the previous holder
-/// of the lock read an earlier time.
+/// Locks the one row of `log_head`, in a transaction. The clock is read while the lock is held, so the previous holder of the lock
+/// read an earlier time.
 const LOCK: &str = "
-    begin;
     with head as materialized (select * from log_head for update)
     select position, generation, sealing_key, sole_process, sole_term, sole_recalled,
            (extract(epoch from nullif(recorded_at, '-infinity')) * 1000000)::bigint as recorded_at,
@@ -90,8 +90,9 @@ impl LogHead {
         seal_key: &SealKey,
         process: Uuid,
     ) -> Result<Self, BatchError> {
+        let begin_and_lock = format!("begin; {LOCK}");
         let head = loop {
-            let head = connection.fetch_one(LOCK).await?;
+            let head = connection.fetch_one(begin_and_lock.as_str()).await?;
             match sole::holder(&head)?.filter(|holder| holder.process != process) {
                 Some(other) => {
                     connection.execute("rollback").await?;
@@ -100,6 +101,19 @@ impl LogHead {
                 None => break head,
             }
         };
+        Self::of_row(&head, seal_key)
+    }
+
+    /// Locks the row in a transaction that has begun and will be rolled back. The sole process keeps its place, since nobody will
+    /// see what is written.
+    pub(super) async fn lock_for_trial(
+        connection: &mut PgConnection,
+        seal_key: &SealKey,
+    ) -> Result<Self, BatchError> {
+        Self::of_row(&connection.fetch_one(LOCK).await?, seal_key)
+    }
+
+    fn of_row(head: &PgRow, seal_key: &SealKey) -> Result<Self, BatchError> {
         let present: Option<String> = head.try_get("sealing_key")?;
         if present.is_some_and(|present| present != seal_key.name()) {
             return Err(BatchError::KeyReplaced);

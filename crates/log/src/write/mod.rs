@@ -110,3 +110,4 @@ pub(crate) mod recent;
 mod record;
 pub(crate) mod statement;
 mod subscriptions;
+pub(crate) mod trial;

@@ -174,7 +174,7 @@ impl Pipeline {
     }
 
     fn not_begun(&self, jobs: Vec<Job>, error: BatchError) -> (Vec<Job>, BatchError) {
-        self.deps.metrics.failed();
+        self.deps.failed();
         (jobs, error)
     }
 

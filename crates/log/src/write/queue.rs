@@ -49,8 +49,7 @@ pub(super) fn mark_as_sent(jobs: &[Job]) -> bool {
 
 /// Tells all callers that nothing was written.
 pub(super) fn refuse(jobs: Vec<Job>, error: BatchError) {
-    let outage = error.is_outage();
-    answer_all(jobs, error, if outage { AppendError::Unavailable } else { AppendError::Failed });
+    answer_all(jobs, error, AppendError::nothing_written);
 }
 
 /// Answers all callers with the same error.

@@ -20,6 +20,11 @@ const GUARDS: [(&str, &str, &str, i16); 3] = [
 /// The only one of them with a condition.
 const CONDITIONAL: &str = "introductions_keep_notes";
 
+/// The names of all of them.
+pub(super) fn guards() -> Vec<&'static str> {
+    GUARDS.iter().map(|(_, guard, ..)| *guard).collect()
+}
+
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
 

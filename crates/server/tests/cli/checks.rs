@@ -25,7 +25,7 @@ struct Case {
 /// Tables and functions in `public` may hide those of Postgres.
 const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 27] = [
     Case {
         check: "schema",
         refuses: true,
@@ -101,6 +101,44 @@ const CASES: [Case; 21] = [
         heals: "drop trigger events_are_immutable on events;
                 create trigger events_are_immutable before update or delete or truncate on events
                 for each statement execute function refuse_change_of_history()",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "alter table events drop constraint events_aggregate_key",
+        heals: "alter table events add constraint events_aggregate_key unique (aggregate_type, aggregate_id, sequence)",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "drop index read_model.visibility_viewer",
+        heals: "create index visibility_viewer on read_model.visibility (viewer_id, target_id) where viewer_id is not null",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "create function swallow() returns trigger language plpgsql as 'begin return null; end';
+                 create trigger swallowing before insert on name_claims for each row execute function swallow()",
+        heals: "drop function swallow() cascade",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "alter table read_model.identities enable row level security;
+                 create policy all_of_them on read_model.identities using (true)",
+        heals: "drop policy all_of_them on read_model.identities; alter table read_model.identities disable row level security",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "create rule twice as on delete to events do also select 1",
+        heals: "drop rule twice on events",
+    },
+    Case {
+        check: "writes",
+        refuses: false,
+        breaks: "alter table events add constraint nothing_more check (position < 0) not valid",
+        heals: "alter table events drop constraint nothing_more",
     },
     // Where an owner is known it closes the schema before it serves.
     Case {
@@ -198,7 +236,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 29 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 31 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         assert!(
             !found.stdout.contains("to identityd_service"),

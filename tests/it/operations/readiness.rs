@@ -1,0 +1,100 @@
+//! A database that answers and takes no events: the readiness probe says so, and says when it is over.
+
+use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use crate::harness::{World, wait};
+
+/// Ways to break every write, and to mend it. The statements of the service itself stay as they are.
+const FAULTS: [(&str, &str); 7] = [
+    (
+        "alter table organization_heads drop constraint organization_heads_pkey",
+        "alter table organization_heads add primary key (organization_id)",
+    ),
+    (
+        "create rule no_heads as on insert to organization_heads do instead nothing",
+        "drop rule no_heads on organization_heads",
+    ),
+    (
+        "alter table events add constraint nothing_more check (position < 0) not valid",
+        "alter table events drop constraint nothing_more",
+    ),
+    (
+        "alter table name_claims rename column name to label",
+        "alter table name_claims rename column label to name",
+    ),
+    (
+        "alter table idempotency_records rename to kept_answers",
+        "alter table kept_answers rename to idempotency_records",
+    ),
+    ("alter table ciphertexts rename to contents", "alter table contents rename to ciphertexts"),
+    (
+        "alter table read_model.vault_secrets add constraint no_more check (false) not valid",
+        "alter table read_model.vault_secrets drop constraint no_more",
+    ),
+];
+
+fn readiness(world: &World) -> u16 {
+    world.stranger().raw("GET", "/readyz", b"").status
+}
+
+#[test]
+fn a_database_that_takes_no_events_is_not_ready() {
+    let world = World::new();
+    assert_eq!(readiness(&world), 200);
+    for (breaks, heals) in FAULTS {
+        world.database().execute(breaks);
+        let answer = world.stranger().raw("GET", "/readyz", b"").must_be(503);
+        assert!(answer.detail().to_string().contains("Events cannot be written"), "{breaks}: {answer}");
+        world.database().execute(heals);
+        assert_eq!(readiness(&world), 200, "{heals}");
+    }
+    world.admin().create("alpha");
+}
+
+#[test]
+fn who_keeps_the_head_of_the_log_locked_is_noticed() {
+    let world = World::new();
+    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
+    wait(elsewhere.execute("begin; select from log_head for update")).unwrap();
+    assert_eq!(readiness(&world), 503);
+    wait(elsewhere.close()).unwrap();
+    assert_eq!(readiness(&world), 200);
+}
+
+// A process that has just committed needs no trial, unless a write has failed since.
+#[test]
+fn a_write_that_fails_is_noticed_at_once() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    world.database().execute("alter table name_claims rename to claims");
+    assert_eq!(readiness(&world), 200, "alpha was committed a moment ago");
+    admin.post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
+    assert_eq!(readiness(&world), 503);
+    world.database().execute("alter table claims rename to name_claims");
+    assert_eq!(readiness(&world), 200);
+    admin.create("bravo");
+}
+
+#[test]
+fn a_trial_leaves_nothing_behind() {
+    let world = World::new();
+    let counts = || {
+        let tables = world.database().text(
+            "select string_agg(format('select %L || count(*) as line from %I.%I', relname || ' ', nspname, relname), ' union all ')
+             from pg_class join pg_namespace as namespace on namespace.oid = relnamespace
+             where relkind = 'r' and nspname in ('public', 'read_model') and relname not in ('checkpoints', 'merkle_tiles')",
+        );
+        world
+            .database()
+            .text(&format!("select string_agg(line, ', ' order by line) from ({tables}) as lines"))
+    };
+    let (before, position) = (counts(), world.database().text("select log_head::text from log_head"));
+    for _ in 0..3 {
+        assert_eq!(readiness(&world), 200);
+    }
+    assert_eq!(counts(), before);
+    assert_eq!(world.database().text("select log_head::text from log_head"), position);
+    world.admin().create("alpha");
+}
