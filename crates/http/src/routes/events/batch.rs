@@ -57,7 +57,7 @@ impl Reading {
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Option<Batch>, Interruption> {
-        let batch = read(self.caller.pool(), &mut self.query, &mut self.place, write).await?;
+        let batch = read(self.caller.pool_of_pieces(), &mut self.query, &mut self.place, write).await?;
         if batch.is_some() {
             self.check_key().await?;
         }
@@ -75,7 +75,7 @@ impl Reading {
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Bytes, Interruption> {
         let (mut query, mut place) = (self.query.clone(), self.place);
-        let pool = self.caller.pool();
+        let pool = self.caller.pool_of_pieces();
         let reading = async {
             let batch = read(pool, &mut query, &mut place, write).await?;
             let text = batch.map(|batch| batch.text.into()).unwrap_or_default();

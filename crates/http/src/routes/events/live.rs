@@ -146,7 +146,7 @@ impl Following {
     /// Fails if the history is not the one any more that the client has read.
     async fn must_be_unchanged(&self) -> Result<(), Interruption> {
         let Reading { caller, query, place } = &self.reading;
-        let is_unchanged = place.is_in(caller.pool(), &query.organization_id).await?;
+        let is_unchanged = place.is_in(caller.pool_of_pieces(), &query.organization_id).await?;
         if is_unchanged { Ok(()) } else { Err(Interruption::HistoryChanged) }
     }
 
@@ -156,7 +156,7 @@ impl Following {
         if self.reading.query.after >= self.reading.query.upto {
             return Ok(Bytes::new());
         }
-        let _turn = self.share.turns.take().await;
+        let _turn = self.share.turn().await;
         if self.is_up_to_date {
             return self.reading.next_shared(write_event).await;
         }

@@ -58,7 +58,7 @@ impl Export {
             return Ok(None);
         }
         loop {
-            let turn = self.share.turns.take().await;
+            let turn = self.share.turn().await;
             let batch = self.reading.next(write_line).await?;
             drop(turn);
             if let Some(batch) = batch {
@@ -67,8 +67,14 @@ impl Export {
                 return Ok(Some(batch.text));
             }
             match self.tied_to.take() {
-                Some(tied) => return Ok(Some(self.last_line(tied).await?)),
-                None => self.sign().await?,
+                Some(tied) => {
+                    let _turn = self.share.turn().await;
+                    return Ok(Some(self.last_line(tied).await?));
+                }
+                None => {
+                    let _turn = self.share.turn().await;
+                    self.sign().await?;
+                }
             }
         }
     }
@@ -77,10 +83,10 @@ impl Export {
     /// more events may have to be written.
     async fn sign(&mut self) -> Result<(), Interruption> {
         let Reading { caller, query, .. } = &mut self.reading;
-        let tied = match caller.signer().sign(&query.organization_id).await {
+        let tied = match caller.signer_of_pieces().sign(&query.organization_id).await {
             Ok(signed) => Tied { signed, refusal: None },
             Err(SignError::Refused(refusal)) => {
-                let signed = proof::last(caller.pool(), &query.organization_id).await?;
+                let signed = proof::last(caller.pool_of_pieces(), &query.organization_id).await?;
                 Tied { signed, refusal: Some(refusal) }
             }
             Err(error) => return Err(error.into()),
@@ -102,7 +108,7 @@ impl Export {
         let Reading { caller, query, .. } = &self.reading;
         let is_part_of_refused = refusal.is_some() && self.trailer.until.is_some();
         if let Some(signed) = signed.filter(|_| !is_part_of_refused) {
-            let mut connection = caller.pool().acquire().await?;
+            let mut connection = caller.pool_of_pieces().acquire().await?;
             proof::tie(&mut self.trailer, &mut connection, &query.organization_id, &signed).await?;
         }
         self.trailer.refused = refusal.map(|refusal| refusal.to_string());
