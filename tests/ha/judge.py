@@ -86,7 +86,7 @@ def wrong_errors(fault, record, began, whole):
     if fault.errors == ERRORS:
         failed = [request for request in failed if request.ended < began or request.began > whole]
     if fault.errors == ONCE:
-        failed = [request for request in failed if request.repeatable and request.attempt > 1]
+        failed = [request for request in failed if request.sent_again or request.attempt > 1]
     return [f"{request.what} got {request.status} at attempt {request.attempt}: {request.text[:200]!r}"
             for request in failed[:3]]
 
