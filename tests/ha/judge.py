@@ -75,7 +75,10 @@ def query(statement):
 
 def follower_differs(follower, events):
     """Whether the follower's copy is the history, once it has come to its end."""
-    wait_for("the follower at the end of the history", lambda: len(follower.copy) >= len(events), 30)
+    try:
+        wait_for("the follower at the end of the history", lambda: len(follower.copy) >= len(events), 30)
+    except TimeoutError as error:
+        return [str(error)]
     history = {event["organization_sequence"]: digest(event) for event in events}
     return [] if follower.copy == history else ["the follower's copy is not the history"]
 
