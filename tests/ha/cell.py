@@ -59,7 +59,8 @@ class Cell:
             node.ask_to_end()
         for process in [*self.services, self.haproxy, *self.nodes, *self.etcd]:
             process.stop()
-        network.remove()
+        if network.is_made():
+            network.remove()
 
     def create_organization(self):
         """The admin key of a new organization."""

@@ -6,6 +6,7 @@ told. This takes root and a kernel with namespaces; `is_made` says whether the c
 listens on loopback, and the fault that needs them is left out."""
 
 import os
+import shutil
 import subprocess
 
 from process import account
@@ -36,6 +37,8 @@ def make():
     global made
     if os.getuid() != 0:
         return "only root makes networks"
+    if not shutil.which("ip"):
+        return "there is no program `ip` (iproute2)"
     remove()
     try:
         ip("link", "add", BRIDGE, "type", "bridge")
