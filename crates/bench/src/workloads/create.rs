@@ -25,9 +25,9 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     for &connections in scale.connections {
         take(arena, results, ("create", connections), (scale.rounds, scale.turn), &contestants).await?;
     }
-    results.promise("create", 64, "ours", "stock", 5.0);
-    results.promise("create", 64, "ours", "floor", 0.8);
-    results.promise("create", 1, "ours", "stock", 1.0);
+    results.promise("create", 64, "ours", "stock", 5.8);
+    results.promise("create", 64, "ours", "floor", 1.1);
+    results.promise("create", 1, "ours", "stock", 1.6);
     stock.stop().await?;
     ours.stop().await
 }

@@ -34,8 +34,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
             take(arena, results, (workload, connections), (scale.rounds, scale.turn / 2), &contestants)
                 .await?;
         }
-        results.promise(workload, 32, "ours", "stock", 3.0);
-        results.promise(workload, 32, "ours", "memory", 0.6);
+        results.promise(workload, 32, "ours", "stock", 4.1);
+        results.promise(workload, 32, "ours", "memory", 0.67);
     }
     stock.stop().await?;
     memory.stop().await?;

@@ -1,20 +1,22 @@
-//! A victim beside a hostile key: gets of one organization while a key of another does its worst, in one way after the
-//! other. The victim's 95th percentile stays within five times its quiet value, and it is refused nothing.
+//! A victim beside a hostile key: gets, pages and changes of one organization while a key of another does its worst, in one way after
+//! the other. The victim's 95th percentiles stay within five times their quiet values, and it is refused nothing.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use identityd::operator::{NewOrganization, Operator};
+use rand::Rng as _;
+use rand::rngs::StdRng;
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::arena::Arena;
-use crate::load::{self, Load};
+use crate::load::{self, Load, Requests};
 use crate::ours::Ours;
-use crate::requests::{Choice, Gets};
+use crate::requests;
 use crate::results::{Bound, Results, milliseconds};
 use crate::scale::Scale;
 
@@ -39,17 +41,36 @@ enum Way {
     Silence,
     /// Guesses keys.
     Guesses,
+    /// Asks for large pages and reads nothing of them.
+    Pages,
+    /// Searches all identities for what none has.
+    Searches,
+    /// Searches history for what is not in it.
+    Filters,
+    /// Asks for the first state of an identity.
+    Past,
 }
 
 impl Way {
-    const ALL: [Self; 6] =
-        [Self::Heads, Self::Changes, Self::Lists, Self::Followers, Self::Silence, Self::Guesses];
+    const ALL: [Self; 10] = [
+        Self::Heads,
+        Self::Changes,
+        Self::Lists,
+        Self::Followers,
+        Self::Silence,
+        Self::Guesses,
+        Self::Pages,
+        Self::Searches,
+        Self::Filters,
+        Self::Past,
+    ];
 
     const fn connections(self) -> usize {
         match self {
             Self::Heads | Self::Followers | Self::Silence => 1_000,
-            Self::Lists => 60,
-            Self::Changes | Self::Guesses => 48,
+            Self::Lists | Self::Pages => 60,
+            Self::Searches => 200,
+            Self::Changes | Self::Guesses | Self::Filters | Self::Past => 48,
         }
     }
 
@@ -66,6 +87,10 @@ impl Way {
             Self::Lists => ("GET /api/v1/identities", "\r\n".to_owned(), key),
             Self::Followers => ("GET /api/v1/events", "accept: text/event-stream\r\n\r\n".to_owned(), key),
             Self::Silence => return String::new(),
+            Self::Pages => ("GET /api/v1/identities?limit=1000", "\r\n".to_owned(), key),
+            Self::Searches => ("GET /api/v1/identities?q=zzzzzz&limit=1", "\r\n".to_owned(), key),
+            Self::Filters => ("GET /api/v1/events?event_type=identity.deleted", "\r\n".to_owned(), key),
+            Self::Past => ("GET /api/v1/identities/agent-0?as_of=sequence:1", "\r\n".to_owned(), key),
             Self::Guesses => ("GET /api/v1/identities", "\r\n".to_owned(), "ApiKey_guess"),
         };
         let mut request = String::new();
@@ -76,7 +101,7 @@ impl Way {
 
     /// Whether an answer is read and the request sent again.
     const fn repeats(self) -> bool {
-        matches!(self, Self::Changes | Self::Guesses)
+        matches!(self, Self::Changes | Self::Guesses | Self::Searches | Self::Filters | Self::Past)
     }
 }
 
@@ -87,24 +112,65 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let NewOrganization { organization_id, api_key } = operator.create_organization("victim").await?;
     ours.seed_of(&organization_id, "victim", VICTIM_IDENTITIES).await?;
     let victim = api_key.expose_secret();
-    let quiet = percentile_95(&ours, victim, scale).await?;
+    let mut quiet = Vec::new();
+    for what in VictimRequest::ALL {
+        quiet.push(percentile_95(&ours, victim, what, scale).await?);
+    }
     for way in Way::ALL {
         let hostile = attack(ours.server.address, way, &ours.key).await;
-        let beside = percentile_95(&ours, victim, scale).await?;
+        for (what, quiet) in VictimRequest::ALL.into_iter().zip(&quiet) {
+            let beside = percentile_95(&ours, victim, what, scale).await?;
+            let claim =
+                format!("{way:?}: the victim's 95th percentile of {what:?}, by its quiet {quiet:.2} ms");
+            results.judge(claim, beside / quiet, Bound::AtMost(5.0));
+        }
         drop(hostile);
-        let claim = format!("{way:?}: the victim's 95th percentile, by its quiet {quiet:.2} ms");
-        results.judge(claim, beside / quiet, Bound::AtMost(5.0));
     }
     ours.stop().await
 }
 
-/// The 95th percentile of the victim's gets in milliseconds. Fails if the victim is refused.
-async fn percentile_95(ours: &Ours, key: &str, scale: Scale) -> anyhow::Result<f64> {
-    let choice = Choice::uniform(VICTIM_IDENTITIES)?;
-    let gets = Gets { key: key.to_owned(), prefix: "victim".to_owned(), choice };
+/// What the victim asks for.
+#[derive(Debug, Clone, Copy)]
+enum VictimRequest {
+    /// One identity.
+    Gets,
+    /// A page of twenty.
+    Pages,
+    /// A change of one identity.
+    Changes,
+}
+
+impl VictimRequest {
+    const ALL: [Self; 3] = [Self::Gets, Self::Pages, Self::Changes];
+}
+
+/// The requests of the victim.
+struct Victim {
+    key: String,
+    what: VictimRequest,
+}
+
+impl Requests for Victim {
+    fn write(&self, _connection: usize, random: &mut StdRng, request: &mut Vec<u8>) -> bool {
+        let one = format!("/victim-{}", random.random_range(0..VICTIM_IDENTITIES));
+        match self.what {
+            VictimRequest::Gets => requests::write(request, "GET", &one, &self.key, ""),
+            VictimRequest::Pages => requests::write(request, "GET", "?limit=20", &self.key, ""),
+            VictimRequest::Changes => {
+                let body = format!(r#"{{"description":"{}"}}"#, random.random::<u32>());
+                requests::write(request, "PATCH", &one, &self.key, &body);
+            }
+        }
+        true
+    }
+}
+
+/// The 95th percentile of what the victim asks for, in milliseconds. Fails if the victim is refused.
+async fn percentile_95(ours: &Ours, key: &str, what: VictimRequest, scale: Scale) -> anyhow::Result<f64> {
+    let victim = Victim { key: key.to_owned(), what };
     let load = Load { address: ours.server.address, connections: VICTIM_CONNECTIONS, time: scale.turn };
-    let measured = load::run(load, Arc::new(gets)).await?;
-    anyhow::ensure!(measured.refused == 0, "the victim was refused {} times", measured.refused);
+    let measured = load::run(load, Arc::new(victim)).await?;
+    anyhow::ensure!(measured.refused == 0, "the victim was refused {} times ({what:?})", measured.refused);
     Ok(milliseconds(&measured.latencies, 95))
 }
 

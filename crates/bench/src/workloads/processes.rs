@@ -60,7 +60,7 @@ async fn gets(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -
         beside.stop().await?;
     }
     let claim = "gets while another process writes, by those of a process alone".to_owned();
-    results.judge(claim, ratio(&asking, &alone), Bound::AtLeast(0.4));
+    results.judge(claim, ratio(&asking, &alone), Bound::AtLeast(0.5));
     add(results, "get by processes", READERS, [("alone", alone), ("asking", asking)]);
     Ok(())
 }

@@ -49,8 +49,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     }
     let rate =
         results.find("rebuild", 1, "ours").map_or(0.0, |series| series.median(|round| round.per_second));
-    results.judge("events a second of a rebuild".to_owned(), rate, Bound::AtLeast(200_000.0));
-    results.promise("rebuild", 1, "ours", "stock", 30.0);
+    results.judge("events a second of a rebuild".to_owned(), rate, Bound::AtLeast(250_000.0));
+    results.promise("rebuild", 1, "ours", "stock", 140.0);
     beside_traffic(&ours, scale, results).await?;
     ours.stop().await
 }

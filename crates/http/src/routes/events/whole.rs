@@ -66,15 +66,10 @@ impl Export {
                 self.trailer.add(u64::from(batch.count), place(batch.first), place(batch.last));
                 return Ok(Some(batch.text));
             }
+            let _turn = self.share.turn().await;
             match self.tied_to.take() {
-                Some(tied) => {
-                    let _turn = self.share.turn().await;
-                    return Ok(Some(self.last_line(tied).await?));
-                }
-                None => {
-                    let _turn = self.share.turn().await;
-                    self.sign().await?;
-                }
+                Some(tied) => return Ok(Some(self.last_line(tied).await?)),
+                None => self.sign().await?,
             }
         }
     }
