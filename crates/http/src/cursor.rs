@@ -15,7 +15,7 @@ use identity_log::ReadError;
 use identity_log::history::{self, Entry, LeafStart};
 use identity_projections::identities::listing::Place;
 use sha2::{Digest as _, Sha256};
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,21 +55,24 @@ impl HistoryPlace {
         Ok(found == Some(self.leaf_start))
     }
 
-    /// The place after the event `sequence` of the history that has this place; `None` if there is no such event, or the history is
-    /// another one by now.
+    /// The place after the event `sequence` of the history that has this place. This place if there is no such event, as in a damaged
+    /// log; `None` if the history is another one by now.
     pub(crate) async fn advanced(
         self,
-        executor: impl PgExecutor<'_>,
+        connection: &mut PgConnection,
         organization_id: &str,
         sequence: i64,
     ) -> Result<Option<Self>, ReadError> {
         let leaf_start = if self == Self::default() {
-            history::leaf_start_of(executor, organization_id, sequence).await?
+            history::leaf_start_of(&mut *connection, organization_id, sequence).await?
         } else {
             let known = (self.sequence, self.leaf_start);
-            history::leaf_start_if_continued(executor, organization_id, known, sequence).await?
+            history::leaf_start_if_continued(&mut *connection, organization_id, known, sequence).await?
         };
-        Ok(leaf_start.map(|leaf_start| Self { sequence, leaf_start }))
+        match leaf_start {
+            Some(leaf_start) => Ok(Some(Self { sequence, leaf_start })),
+            None => Ok(self.is_in(connection, organization_id).await?.then_some(self)),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
 pub use self::daily::DailySettings;
-pub use self::shares::{Share, Shares};
+pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};
 
 /// The limits of a process, as they are set.
@@ -58,15 +58,6 @@ pub struct Settings {
     pub bodies_of_address: usize,
     /// Quotas of a day.
     pub daily: DailySettings,
-}
-
-/// How many requests or streams a key, and all keys of an organization together, have at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OfHolders {
-    /// A key.
-    pub key: usize,
-    /// An organization.
-    pub organization: usize,
 }
 
 /// The limits of a process, and what is used of them.

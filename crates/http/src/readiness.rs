@@ -33,8 +33,8 @@ impl Display for Preparation {
     }
 }
 
-/// How often the probe makes the database commit something at most.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the probe makes the database write and commit something at most.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the database may take to answer the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,8 +68,8 @@ pub(crate) struct Probe(Mutex<Option<Probed>>);
 struct Probed {
     asked: Instant,
     outcome: Result<(), NotReady>,
-    /// When the database was last asked to commit something, and did.
-    committed: Option<Instant>,
+    /// When the database was last asked to write and commit something, and did.
+    tried: Option<Instant>,
 }
 
 impl Probe {
@@ -81,20 +81,22 @@ impl Probe {
             return outcome.clone();
         }
         let asked = Instant::now();
-        let committed = last.as_ref().and_then(|probed| probed.committed);
-        let committed = committed.filter(|moment| moment.elapsed() < COMMIT_INTERVAL);
+        let tried = last.as_ref().and_then(|probed| probed.tried);
+        let tried = tried.filter(|moment| moment.elapsed() < TRIAL_INTERVAL);
         let probe = async {
             look(pool).await?;
-            must_write(pool, log).await?;
-            must_commit(pool, primary, committed.is_none()).await
+            if tried.is_none() {
+                must_write(pool, log).await?;
+            }
+            must_commit(pool, primary, tried.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
         if outcome.is_ok() {
             // Requests are answered from now on.
             primary.responded(asked);
         }
-        let committed = committed.or(outcome.is_ok().then_some(asked));
-        *last = Some(Probed { asked, outcome: outcome.clone(), committed });
+        let tried = tried.or(outcome.is_ok().then_some(asked));
+        *last = Some(Probed { asked, outcome: outcome.clone(), tried });
         outcome
     }
 }

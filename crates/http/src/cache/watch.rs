@@ -77,6 +77,8 @@ impl Watch {
     /// Waits until it is time for another look: after events that were not applied, a recall, a question, or 250 ms. Fails
     /// if the sender of `head` is dropped.
     async fn next(&mut self, last: Instant, recalls: u64) -> Result<(), watch::error::RecvError> {
+        // What was told last may be news for ever, as after a restore: the position is then ahead of the log.
+        self.head.has_changed()?;
         // Without a connection a database that refuses connections would be flooded with attempts.
         if self.connected.is_none() {
             tokio::time::sleep(READ_INTERVAL).await;

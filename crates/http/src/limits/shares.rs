@@ -5,6 +5,15 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How many of something a key, and all keys of an organization together, have at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OfHolders {
+    /// A key.
+    pub key: usize,
+    /// An organization.
+    pub organization: usize,
+}
+
 /// How many each holder has at present. Clones share their counts.
 #[derive(Debug)]
 pub struct Shares<K> {

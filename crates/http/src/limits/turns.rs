@@ -10,7 +10,7 @@ use identity_projections::api_keys::Row as KeyRow;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::OfHolders;
+use super::shares::OfHolders;
 
 /// The turns of all keys and organizations.
 #[derive(Debug)]
@@ -112,8 +112,7 @@ mod tests {
     use time::OffsetDateTime;
     use uuid::Uuid;
 
-    use super::Turns;
-    use crate::limits::OfHolders;
+    use super::{OfHolders, Turns};
 
     fn key(id: u128, organization_id: &str) -> KeyRow {
         KeyRow {

@@ -3,7 +3,7 @@
 use identityd::settings::WireLayer;
 
 use super::{locked, refused_for_now};
-use crate::harness::{Caller, World, eventually};
+use crate::harness::{Caller, Line, World, eventually};
 
 /// Eight requests at the same time, of which a key has two and an organization four.
 fn eight() -> World {
@@ -15,7 +15,7 @@ fn in_flight(world: &World) -> Option<f64> {
 }
 
 /// A write that waits while the log is locked.
-fn write(caller: &Caller, handle: &str) -> crate::harness::Line {
+fn write(caller: &Caller, handle: &str) -> Line {
     let body = format!("{{\"display_name\":\"{handle}\"}}");
     let mut line = caller.connect();
     let head = caller.head("PATCH", &format!("/api/v1/identities/{handle}"), body.len());
@@ -28,11 +28,17 @@ fn bodies_from_one_address_are_bounded_whoever_sends_them() {
     let layer = WireLayer { max_bodies_per_address: Some(1), ..WireLayer::default() };
     let world = World::with_wire(layer);
     let (one, other) = (world.admin(), world.other_admin());
-    let mut waiting = one.connect();
-    waiting.send(one.head("POST", "/api/v1/identities/", 100));
-    eventually("the head has arrived", || in_flight(&world) == Some(1.0));
-    let mut refused = other.connect();
-    refused.send(other.head("POST", "/api/v1/identities/", 100));
+    let awaited = |caller: &Caller| {
+        let mut line = caller.connect();
+        line.send(caller.head("POST", "/api/v1/identities/", 100));
+        line
+    };
+    // The first four of each key do not count against the address.
+    let mut lines: Vec<Line> = (0..5).map(|_| awaited(&one)).collect();
+    eventually("the heads have arrived", || in_flight(&world) == Some(5.0));
+    lines.extend((0..4).map(|_| awaited(&other)));
+    eventually("the heads have arrived", || in_flight(&world) == Some(9.0));
+    let refused = awaited(&other);
     let answer = refused.until_closed();
     assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("share_used_up"), "{answer}");
     // The body arrives together with the head, so it takes no share of bodies.

@@ -102,7 +102,7 @@ async fn read(
     query.limit = Some(MAX_BATCH_EVENTS);
     let mut connection = pool.acquire().await?;
     if place.sequence < query.upto {
-        let advanced = place.advanced(&mut *connection, &query.organization_id, query.upto).await?;
+        let advanced = place.advanced(&mut connection, &query.organization_id, query.upto).await?;
         *place = advanced.ok_or(Interruption::HistoryChanged)?;
     }
     let mut history = History::begin(&mut connection, query);

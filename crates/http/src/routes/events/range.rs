@@ -165,12 +165,8 @@ impl EventRange {
             wanted.only(holders);
         }
         let head = history::head(pool, organization_id).await?;
-        let place = if head == 0 && wanted.after == HistoryPlace::default() {
-            HistoryPlace::default()
-        } else {
-            let place = wanted.after.advanced(pool, organization_id, head).await?;
-            place.ok_or_else(ApiError::history_changed)?
-        };
+        let place = wanted.after.advanced(&mut *pool.acquire().await?, organization_id, head).await?;
+        let place = place.ok_or_else(ApiError::history_changed)?;
         let mut query = Query::range(organization_id, wanted.after.sequence, head);
         if let Some(since) = wanted.since {
             let before = history::sequence_at(pool, organization_id, since - Duration::NANOSECOND).await?;
