@@ -223,8 +223,8 @@ impl ApiError {
 
     /// The service stopped waiting for a write that had been sent to Postgres. It may have been carried out.
     pub fn outcome_unknown(cause: &(dyn Error + 'static)) -> Self {
-        let detail = "The service did not learn whether the write was carried out: look before you send it again, or \
-                      send it with the same Idempotency-Key";
+        let detail = "The write may have been carried out. Read the resource before you repeat it, or repeat it with the \
+                      same Idempotency-Key";
         Self::new(Code::OutcomeUnknown, detail).retry_after(1).because(chain(cause))
     }
 

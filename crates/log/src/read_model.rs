@@ -54,8 +54,8 @@ pub trait Fold: Send {
     ) -> Result<(), ReadModelError>;
 }
 
-/// A part of this process that is told of every batch of this process. There is one batch at a time: of each it is told first that it is
-/// sent, and then what became of it.
+/// Is notified of every batch of this process: `sending` first, then exactly one of `committed`, `not_written` and
+/// `outcome_unknown`. Batches do not overlap.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// These events are sent to Postgres. From now on others may see them before this process knows that they are committed.
     fn sending(&self, events: &[Recorded]);

@@ -50,7 +50,7 @@ fn a_trailer_that_says_nonsense_is_named() {
     let fault = verify(&export().replace(r#""count":3"#, r#""count":3,"count":3"#)).unwrap_err();
     assert_eq!(fault.what, "this trailer cannot be read");
     let fault = verify(&export().replace(r#""count":3"#, r#""count":2"#)).unwrap_err();
-    assert_eq!((fault.line, fault.what.as_str()), (Some(4), "the trailer speaks of 2 events, there are 3"));
+    assert_eq!((fault.line, fault.what.as_str()), (Some(4), "the trailer says 2 events, the file has 3"));
 }
 
 #[test]

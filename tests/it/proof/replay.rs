@@ -112,7 +112,7 @@ fn a_file_that_was_cut_off_is_not_replayed() {
     let cut = lines[..lines.len() - 1].join("\n");
     assert!(refused(file(cut), "bravo").contains("without a trailer"));
     let fewer = [&lines[..3], &lines[4..]].concat().join("\n");
-    assert!(refused(file(fewer), "bravo").starts_with("the trailer speaks of"));
+    assert!(refused(file(fewer), "bravo").starts_with("the trailer says"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl History {
             organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;
         let after = trailer.after.unwrap_or_else(|| trailer.first.unwrap_or(1).saturating_sub(1));
         if after.max(signed.size) > MAX_LEAVES {
-            return Err(Fault::file("the trailer speaks of more events than there can be"));
+            return Err(Fault::file("the trailer says more events than there can be"));
         }
         let before = hashes(&trailer.before).filter(|_| !trailer.filtered);
         let mut history = Self {
@@ -183,7 +183,7 @@ impl History {
     pub fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
         let last = self.first.map(|_| self.last);
         if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
-            let what = format!("the trailer speaks of {} events, there are {}", trailer.count, self.lines);
+            let what = format!("the trailer says {} events, the file has {}", trailer.count, self.lines);
             return Err(self.end(None, what));
         }
         let mut unproved = vec![];

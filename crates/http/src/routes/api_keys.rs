@@ -217,7 +217,7 @@ pub(crate) async fn list_api_keys(
     unless_same(&headers, answer(StatusCode::OK, &shown.collect::<Vec<_>>())?).await
 }
 
-/// Get the API key that asks
+/// Get the caller's API key
 #[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
     responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {

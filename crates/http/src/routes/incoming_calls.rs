@@ -25,7 +25,7 @@ use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id};
 use crate::precondition::expected_version;
 
-/// Get what happens to incoming calls
+/// Get the incoming-call action
 ///
 /// The identity must have a phone number. An agent may ask only for its own.
 #[utoipa::path(get, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",

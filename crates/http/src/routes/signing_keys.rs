@@ -21,7 +21,7 @@ use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source};
 
-/// Get whether an identity has a signing key
+/// Get the status of an identity's signing key
 ///
 /// The key itself is never shown again.
 #[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/signing-key", tag = "Signing keys",
@@ -53,7 +53,7 @@ pub(crate) async fn create_signing_key(
     create(&caller, found.id, expected).await
 }
 
-/// Get whether there is a signing key
+/// Get the status of the signing key
 ///
 /// For older clients. An agent is told of its identity; an admin whether any identity has one, and when the newest was created.
 #[utoipa::path(get, path = "/api/v1/signing-keys", tag = "Signing keys",

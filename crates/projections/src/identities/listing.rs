@@ -106,7 +106,7 @@ pub async fn next(
     let mut rows = query.build_query_as::<Listed>().fetch(pool);
     let (mut page, mut bytes) = (vec![], 0);
     while let Some(Listed { found, created_at }) = rows.try_next().await? {
-        let listed = Listed { found: found.shown_to(viewer)?, created_at };
+        let listed = Listed { found: found.redacted_for(viewer)?, created_at };
         let Listed { found: IdentityBody { document, access, .. }, .. } = &listed;
         bytes += document.len() + access.len();
         page.push(listed);

@@ -75,9 +75,9 @@ impl Reader {
                 ensure!(end.sha256 == sha256, "the lines of the backup are not those that were written");
                 ensure!(
                     end.sections == u64::try_from(self.rows.len())? && self.rows == self.head.rows,
-                    "the backup has not the sections and rows that its head speaks of"
+                    "the sections or row counts of the backup differ from its head"
                 );
-                ensure!(self.input.fill_buf()?.is_empty(), "there is something behind the end of the backup");
+                ensure!(self.input.fill_buf()?.is_empty(), "the file goes on after the end of the backup");
                 Ok(Next::End(end))
             }
             Line::Backup(_) | Line::SectionEnd(_) => bail!("the lines of the backup are out of order"),

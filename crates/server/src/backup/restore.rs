@@ -44,7 +44,7 @@ impl Restoring {
         let mut connection = options.clone().disable_statement_logging().connect().await?;
         roles::standing(&mut connection).await?.refuse_without_ownership()?;
         connection.execute(SETTINGS).await?;
-        let is_alone = key_lock::take_alone(&mut connection).await?;
+        let is_alone = key_lock::lock_exclusively(&mut connection).await?;
         ensure!(is_alone, "a service is running on this database: stop every process of it first");
         connection.execute("set lock_timeout = '10s'").await?;
         Ok(Self { connection })

@@ -17,7 +17,7 @@ use super::{Arguments, Installation, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Issue a key and print it, which happens only this once
+    /// Issue a key and print it once
     Issue(IssueFlags),
     /// List the keys of an organization, the oldest first
     List {
@@ -25,7 +25,7 @@ pub(super) enum Command {
         #[arg(long)]
         org: String,
     },
-    /// Give a key a new text and print it, which happens only this once; the old text is valid until the overlap ends
+    /// Give a key a new secret and print the key once; the old secret stays valid until the overlap ends
     Rotate(RotateFlags),
     /// Revoke a key
     Revoke {

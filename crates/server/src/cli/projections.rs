@@ -234,7 +234,7 @@ async fn verify_all(
         different += verified.differences.len();
     }
     if different > 0 {
-        bail!("{different} rows depart from the log");
+        bail!("{different} rows differ from the log: run `identityd projections rebuild NAME`");
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<
     let progress = migrations::progress(connection).await?;
     if progress.is_complete() && !migrations::is_up_to_date(connection).await? {
         return Ok(Finding::bad(
-            "all are applied, but it is not written down how this version makes read models: run `identityd migrate`",
+            "all are applied, but `read_model_shapes` lacks the statements of this version: run `identityd migrate`",
         ));
     }
     let text = if progress.is_complete() {
@@ -180,7 +180,7 @@ pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Findin
 pub(super) async fn schemas(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let statements = roles::openings::to_everybody(connection).await?;
     Ok(if statements.is_empty() {
-        Finding::good("not everybody may make functions that the service would call")
+        Finding::good("only trusted roles may create functions in public")
     } else {
         Finding::bad(format!(
             "any role of this database may make functions that the service would call in place of those of Postgres, or has made \

@@ -46,7 +46,12 @@ impl Filters {
     /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
     pub(super) fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
         let place = |cursor: &str| {
-            let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
+            let complaint = || {
+                Complaint::new(
+                    "value_error",
+                    "Input should be a cursor from a page of this list, with the same filters",
+                )
+            };
             open(cursor).ok_or_else(complaint)
         };
         Self {
