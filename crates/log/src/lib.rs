@@ -16,7 +16,7 @@
 //! - [`sole`]: which process may answer from its cache without asking for new events.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`session`]: the settings of our sessions on Postgres.
-//! - [`stock`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
+//! - [`second_reader`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
 //!
 //! # Invariants, as absences
 //! - There is no position without an event, and no event without a position: 1, 2, 3 … in commit order.
@@ -35,11 +35,11 @@ pub mod primary;
 pub mod proof;
 pub mod read;
 mod read_model;
+pub mod second_reader;
 pub mod session;
 mod settings;
 pub mod signing_keys;
 pub mod sole;
-pub mod stock;
 pub mod webhook_tokens;
 mod write;
 

@@ -17,7 +17,7 @@ pub type Setting<'a> = (&'a str, &'a str);
 /// long as executing it.
 ///
 /// **Time limits and isolation.** These override defaults of a role or database, which could abort an export.
-pub const READING: [Setting<'static>; 7] = [
+pub const READER_SETTINGS: [Setting<'static>; 7] = [
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),

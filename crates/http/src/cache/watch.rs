@@ -190,7 +190,7 @@ impl Watch {
 
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        session::set(&mut connection, &session::READING).await?;
+        session::set(&mut connection, &session::READER_SETTINGS).await?;
         Ok(connection)
     }
 

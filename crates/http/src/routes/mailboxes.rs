@@ -29,8 +29,11 @@ pub(crate) async fn list_mailboxes(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let form =
-        owned::Form { before: "[", behind: "]", write: |row| serde_json::to_string(&FullMailbox::from(row)) };
+    let form = owned::ListShape {
+        before: "[",
+        behind: "]",
+        write: |row| serde_json::to_string(&FullMailbox::from(row)),
+    };
     unless_known(&caller, &headers, async || owned::list(&caller, form).await).await
 }
 
@@ -85,7 +88,7 @@ pub(crate) async fn update_mailbox(
             filter_mode_change_notice(committed, Channel::Mail);
         Ok(FullMailbox::from(owner))
     };
-    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(id), body };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::format::{BLOCK_BYTES, End, FORMAT, Head, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd};
+use super::format::{
+    BLOCK_BYTES, BackupHead, End, FORMAT, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd,
+};
 use super::writer::hex;
 
 /// The longest line. The head of a backup grows with the number of migrations, no line grows with the number of rows.
@@ -26,7 +28,7 @@ pub(super) struct Reader {
     lines: Sha256,
     /// The sections that were read, with their numbers of rows.
     rows: BTreeMap<String, u64>,
-    head: Head,
+    head: BackupHead,
 }
 
 /// What comes next in a backup.
@@ -62,7 +64,7 @@ impl Reader {
     }
 
     /// What its head says.
-    pub(super) fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &BackupHead {
         &self.head
     }
 

@@ -7,7 +7,7 @@ use identity_log::{copy, session};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::format::{Head, Section};
+use super::format::{BackupHead, Section};
 use super::indexes::PutAside;
 use super::mark;
 use super::tables::{self, Fate, Table};
@@ -99,7 +99,7 @@ impl Restoring {
         accept(&verified)?;
         mark::set(&mut *transaction, &verified.sha256).await?;
         indexes.make(&mut transaction).await.context("cannot make the indexes")?;
-        transaction.execute(AFTERWARDS).await.context("cannot prepare the restored tables")?;
+        transaction.execute(RESET_AND_ANALYZE).await.context("cannot prepare the restored tables")?;
         transaction.commit().await?;
         Ok(verified)
     }
@@ -123,14 +123,14 @@ impl Restoring {
 
 /// The next introduction gets the number behind the last one. Of empty read models nothing may be known: the service rebuilds them.
 /// The planner knows the tables as they are now.
-const AFTERWARDS: &str = "
+const RESET_AND_ANALYZE: &str = "
     select setval(pg_get_serial_sequence('signing_key_introductions', 'number'), max(number))
     from signing_key_introductions having max(number) is not null;
     delete from read_models;
     analyze;";
 
 /// Migrates an empty database as far as the backup was, since rows fit into the shape that they were taken from.
-async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &Head) -> anyhow::Result<()> {
+async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &BackupHead) -> anyhow::Result<()> {
     let software = &head.software;
     ensure!(
         head.migrations.iter().all(|version| migrations::knows(*version)),

@@ -205,5 +205,9 @@ pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result
 
 pub(super) async fn restore(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let is_under_way = mark::find(connection).await?.is_some();
-    Ok(if is_under_way { Finding::bad(mark::WORDS) } else { Finding::good("no restore is under way") })
+    Ok(if is_under_way {
+        Finding::bad(mark::UNFINISHED_RESTORE)
+    } else {
+        Finding::good("no restore is under way")
+    })
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use identity_projections::rebuild::{self, SCHEMAS};
 use sqlx::{Executor as _, PgConnection, PgPool};
 
-use crate::backup::tables::{ALL, TABLES};
+use crate::backup::tables::{ALL_RIGHTS, TABLES};
 
 /// Functions that do for the role what it may not do itself, and all functions of ours that it calls.
 const FUNCTIONS: [&str; 5] =
@@ -186,7 +186,7 @@ fn rights_on(kind: &str, name: &str) -> &'static [&'static str] {
         "schema" => &["USAGE"],
         "public" => TABLES.iter().find(|table| table.name == name).map_or(&[], |table| table.rights),
         // The tables of read models, whose rows follow from the log.
-        _ => ALL,
+        _ => ALL_RIGHTS,
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use identityd::audit::replay::{self, Part, Presence, Replay, Step};
+use identityd::audit::replay::{self, Presence, Replay, ReplayRange, ReplayedEvent};
 use identityd::database::IfMissing;
 use identityd::operator::Operator;
 
@@ -51,7 +51,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let ReplayFlags { file, org, identity, since, until, from_first_event } = flags;
     let [since, until] = [since, until].map(|text| text.as_deref().map(moment).transpose());
-    let part = Part { since: since?, until: until?, from_first_event: *from_first_event };
+    let part = ReplayRange { since: since?, until: until?, from_first_event: *from_first_event };
     if let (Some(file), Some(identity)) = (file, identity) {
         return show(&replay::file(file, identity, part)?, output);
     }
@@ -90,7 +90,7 @@ fn moment(text: &str) -> anyhow::Result<OffsetDateTime> {
 }
 
 /// An event in one line, then the identity after it with what has changed marked.
-fn lines(step: &Step) -> Vec<String> {
+fn lines(step: &ReplayedEvent) -> Vec<String> {
     let event = &step.event;
     let head = format!(
         "{} {} {} by {}",
