@@ -9,7 +9,7 @@ use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
 
 use super::{filter_mode_change_notice, owned};
-use crate::caller::{AppSettings, Caller, Segments};
+use crate::caller::{AdminAfterLookup, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
@@ -66,18 +66,18 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
 
 /// Change the filter mode or the signature of a mailbox
 ///
-/// For admins: an agent is answered 403 for its own mailbox, and 404 for any other.
+/// An agent is answered 403 for its own mailbox, and 404 for any other.
 #[utoipa::path(patch, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
     responses((status = 200, description = "The mailbox", body = FullMailbox)),
     extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn update_mailbox(
-    caller: Caller,
+    caller: AdminAfterLookup,
     Segments(address): Segments<String>,
     IfMatch(headers): IfMatch,
     body: Sent<UpdateForm>,
 ) -> Result<Response, ApiError> {
-    let owner = find(&caller, &address).await?;
-    caller.admins_only("Changing a mailbox")?;
+    let owner = find(caller.looking(), &address).await?;
+    let caller = caller.admin("Changing a mailbox")?;
     let UpdateForm { mail_filter_mode, signature } = body.read(caller.settings())?;
     let update = Update { mail_filter_mode, signature, ..Update::default() };
     let expected = expected_version(&headers, &owner)?;

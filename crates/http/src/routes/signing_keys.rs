@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::json as answer;
 use super::webhooks::SHOWN_BEFORE;
-use crate::caller::{Caller, Segments};
+use crate::caller::{Agent, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::unless_current;
 use crate::error::ApiError;
@@ -76,9 +76,8 @@ pub(crate) async fn get_any_signing_key(caller: Caller) -> Result<Response, ApiE
 /// For older clients. An admin's key is bound to no identity, so it is answered 409. No body is read.
 #[utoipa::path(post, path = "/api/v1/signing-keys", tag = "Signing keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedSigningKey)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::SigningKeyOfNobody]))))]
-pub(crate) async fn create_own_signing_key(caller: Caller) -> Result<Response, ApiError> {
-    let identity = caller.key.identity_id.ok_or_else(ApiError::signing_key_of_nobody)?;
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
+pub(crate) async fn create_own_signing_key(Agent(caller, identity): Agent) -> Result<Response, ApiError> {
     create(&caller, identity, None).await
 }
 

@@ -136,11 +136,11 @@ async fn rotate(flags: &RotateFlags, installation: &Installation, output: Output
     let lines = [
         format!("key id {key_id}"),
         format!("key    {key}"),
-        format!("the old text is valid until {}", until.as_deref().unwrap_or("now")),
+        format!("the old secret is valid until {}", until.as_deref().unwrap_or("now")),
     ];
     let json = json!({ "key_id": key_id, "api_key": key, "previous_valid_until": until });
     output.print_lines(&json, &lines).with_context(|| {
-        format!("the key {key_id} was rotated, but the new text could not be shown; rotate it again")
+        format!("the key {key_id} was rotated, but the new secret could not be shown; rotate it again")
     })
 }
 
