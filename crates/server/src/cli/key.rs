@@ -148,8 +148,11 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     let keys = as_operator(installation, async |operator| operator.list_keys(org).await).await?;
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
-    let mut table =
-        Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "LAST USED", "STATE"]);
+    let mut table = Table::new(
+        "API keys",
+        &["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "LAST USED", "STATE"],
+        &[0],
+    );
     for key in &keys {
         table.add(as_row(key));
     }

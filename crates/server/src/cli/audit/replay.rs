@@ -26,12 +26,13 @@ pub(crate) struct ReplayFlags {
     #[arg(long)]
     org: Option<String>,
 
-    /// Id of the identity, or any handle that it ever had. Without it, all aggregates of the organization are replayed, and compared
-    /// with what cqrs-es and postgres-es load and with the read models
+    /// Id of the identity, or any handle that it ever had. Without it, all aggregates of the organization are replayed, and
+    /// compared with what cqrs-es and postgres-es load and with the read models
     #[arg(long, value_name = "HANDLE|ID", required_unless_present = "org")]
     identity: Option<String>,
 
-    /// Only what happened from this moment on, in RFC 3339. A long history in the database is then read from the last stored state before it
+    /// Only what happened from this moment on, in RFC 3339. A long history in the database is then read from the last stored
+    /// state before it
     #[arg(long, value_name = "TIME", requires = "identity")]
     since: Option<String>,
 
