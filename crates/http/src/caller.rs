@@ -1,8 +1,8 @@
 //! The caller of a request. A handler reaches the log and the database only through its caller, so no handler can
 //! forget to check the key.
 //!
-//! The key is found, checked for its end, and counted by `caller/app.rs`; `api_key.rs` takes its text apart and compares the secret.
-//! `caller/writes.rs` sends commands.
+//! The key is found, checked for its end, and counted by `caller/app.rs`; `api_key.rs` takes its text apart and compares the
+//! secret. `caller/writes.rs` sends commands.
 
 mod app;
 pub(crate) mod writes;

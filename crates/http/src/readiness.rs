@@ -59,8 +59,8 @@ pub(crate) enum NotReady {
     Unwritable(#[source] AppendError),
 }
 
-/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time: all probes that arrive
-/// while it runs are answered by the next one.
+/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time:
+/// all probes that arrive while it runs are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
 

@@ -7,9 +7,9 @@
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
 //! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities;
 //!   [`webhook_tokens`]: those of webhook subscriptions.
-//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`life`]: one aggregate; [`past`]: an earlier
-//!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
-//!   [`feeds`]: news of single organizations.
+//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`life`]: one aggregate;
+//!   [`past`]: an earlier moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by
+//!   LISTEN; [`feeds`]: news of single organizations.
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
 //! - [`primary`]: whether the database answers, and whether it is still the primary.

@@ -18,8 +18,8 @@ pub trait ReadModel: Send + Sync {
     /// A fold that has read nothing yet.
     fn begin(&self) -> Box<dyn Fold>;
 
-    /// The last states of these aggregates that this read model has stored: at most one of each. An aggregate without one is read from its
-    /// first event, so a read model may have stored none.
+    /// The last states of these aggregates that this read model has stored: at most one of each. An aggregate without one is read
+    /// from its first event, so a read model may have stored none.
     async fn last_states(
         &self,
         _connection: &mut PgConnection,

@@ -1,6 +1,6 @@
 //! The second reader of history: the repository of postgres-es reads the table `events`, which has all columns that it needs, and
-//! the aggregates of cqrs-es apply what was read. Our own reader has in common with it the types of the events, their upcasters, and the
-//! rules by which an aggregate evolves. It has no query in common with it, and does not decode rows in the same way.
+//! the aggregates of cqrs-es apply what was read. Our own reader has in common with it the types of the events, their upcasters,
+//! and the rules by which an aggregate evolves. It has no query in common with it, and does not decode rows in the same way.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.

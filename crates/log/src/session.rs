@@ -1,8 +1,8 @@
 //! The settings of our sessions on Postgres.
 //!
-//! A connection begins with them, by the startup parameter `options`: otherwise a time limit that a role has as default could end its
-//! first statement. A pooler such as `PgBouncer` does not pass that parameter on, so they are set once more when the connection is
-//! open.
+//! A connection begins with them, by the startup parameter `options`: otherwise a time limit that a role has as default could end
+//! its first statement. A pooler such as `PgBouncer` does not pass that parameter on, so they are set once more when the
+//! connection is open.
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;

@@ -7,10 +7,10 @@
 //!   not answer from its cache about the aggregates that the batch changes ([`Observer::sending`](crate::Observer::sending)).
 //! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
 //!
-//! A process takes the place while it is free ([`Sole::claim_or_resign`]). One that wants to commit, and finds another one there, recalls
-//! it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
-//! has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for that long,
-//! so it does not trust its cache any more. (The time in which a whole machine is suspended does not count: see
+//! A process takes the place while it is free ([`Sole::claim_or_resign`]). One that wants to commit, and finds another one there,
+//! recalls it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it
+//! hangs or has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for
+//! that long, so it does not trust its cache any more. (The time in which a whole machine is suspended does not count: see
 //! docs/operations.md.)
 //!
 //! Both rules hold at any moment, since a batch is written only while `log_head` is locked, and only if no other process is

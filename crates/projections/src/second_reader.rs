@@ -1,5 +1,5 @@
-//! The comparison of two readers. postgres-es and cqrs-es load aggregates from the log ([`identity_log::second_reader`]), our own reader
-//! folds the same events, and the rows of the live read models are those that our folds make of these events.
+//! The comparison of two readers. postgres-es and cqrs-es load aggregates from the log ([`identity_log::second_reader`]), our own
+//! reader folds the same events, and the rows of the live read models are those that our folds make of these events.
 //!
 //! At most a page of aggregates is compared at a time, in one snapshot, and their events are not collected. So a comparison needs
 //! little memory, writes can go on, and a read model can be rebuilt meanwhile.

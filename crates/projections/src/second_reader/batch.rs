@@ -92,8 +92,8 @@ impl Readers<'_> {
         }
     }
 
-    /// Compares an event of our reader with the one of the second reader. Returns false if this or an earlier event of the aggregate
-    /// differs.
+    /// Compares an event of our reader with the one of the second reader. Returns false if this or an earlier event of the
+    /// aggregate differs.
     async fn take(&mut self, event: &Recorded) -> Result<bool, JobError> {
         self.found.events += 1;
         self.turn_to(&event.aggregate_id).await?;

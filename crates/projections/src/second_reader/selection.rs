@@ -1,5 +1,5 @@
-//! Which aggregates are compared. Also what a comparison of aggregates cannot find: places of the log without an event, and rows whose
-//! aggregate has no event.
+//! Which aggregates are compared. Also what a comparison of aggregates cannot find: places of the log without an event, and rows
+//! whose aggregate has no event.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,8 +21,8 @@ const MAX_NAMED: i64 = 10_001;
 /// An aggregate with more events than that is left out of a sample.
 pub const MAX_SAMPLED_EVENTS: i64 = 1_000;
 
-/// A sample chooses at most so many positions for each aggregate that it wants. In a log with few aggregates, most positions belong to
-/// aggregates that it already has.
+/// A sample chooses at most so many positions for each aggregate that it wants. In a log with few aggregates, most positions
+/// belong to aggregates that it already has.
 const DRAWS_PER_AGGREGATE: i64 = 10;
 
 /// An aggregate, with the place of its first event in the history of its organization.
@@ -33,8 +33,8 @@ pub(super) struct Born {
     pub(super) organization_sequence: i64,
 }
 
-/// The next ids of aggregates of a type that have events up to a position. One look-up in the index for each, so an aggregate with many
-/// events costs no more.
+/// The next ids of aggregates of a type that have events up to a position. One look-up in the index for each, so an aggregate
+/// with many events costs no more.
 pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str, upto: i64) -> Result<Vec<String>, JobError> {
     let ids = sqlx::query_scalar(
         r#"with recursive page (id, place) as (

@@ -67,8 +67,8 @@ pub struct ReplayRange {
     pub since: Option<OffsetDateTime>,
     /// Only what happened until this moment.
     pub until: Option<OffsetDateTime>,
-    /// Whether the database is read from the first event on also if the part begins later. Otherwise the part begins with the last stored
-    /// state before it, so that few events are read, and that state is trusted.
+    /// Whether the database is read from the first event on also if the part begins later. Otherwise the part begins with the
+    /// last stored state before it, so that few events are read, and that state is trusted.
     pub from_first_event: bool,
 }
 
@@ -129,7 +129,8 @@ pub async fn database(
     Ok(Replay { steps: steps(rows, dense(events, sequence + 1)?, part)?, doubt: None })
 }
 
-/// The last stored state of an identity before a moment, and the sequence of its last event; before its first event, if there is none.
+/// The last stored state of an identity before a moment, and the sequence of its last event; before its first event, if there is
+/// none.
 async fn state_before(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -226,8 +227,8 @@ struct ShownIdentity<'a> {
     vault_secret_ids: Vec<&'a Uuid>,
 }
 
-/// The document as the API answers it, with further state that the API answers at other paths. Access rows of deleted viewers stay, since no
-/// event of this identity tells of their deletion.
+/// The document as the API answers it, with further state that the API answers at other paths. Access rows of deleted viewers
+/// stay, since no event of this identity tells of their deletion.
 fn shown(rows: &IdentityRows) -> anyhow::Result<Option<Value>> {
     let Some(Row { document, tunnel_metadata, .. }) = &rows.row else { return Ok(None) };
     let access = rows.access.iter().flat_map(oldest_first);

@@ -1,5 +1,5 @@
-//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that is
-//! written with it stays until read models and proofs are ready, too.
+//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that
+//! is written with it stays until read models and proofs are ready, too.
 
 use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::key_lock;
@@ -26,8 +26,8 @@ const SETTINGS: &str = "
     set default_statistics_target = 30;
     set client_connection_check_interval = '500ms';";
 
-/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them. Nothing of a
-/// restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
+/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them.
+/// Nothing of a restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
 pub fn without_waiting(options: &PgConnectOptions) -> PgConnectOptions {
     session::beginning_with(options.clone(), &[("synchronous_commit", "off")])
 }
@@ -197,8 +197,8 @@ async fn write_section(
     Ok(())
 }
 
-/// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled back,
-/// that file is gone with all its rows.
+/// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled
+/// back, that file is gone with all its rows.
 async fn make_room(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
     let statements = format!(
         "alter table {table} disable trigger user; truncate {table}; alter table {table} enable trigger user"

@@ -1,5 +1,5 @@
-//! Which tables are in a backup, and why the others are not; and what the role that serves may do to each. A test compares this list
-//! with a migrated database.
+//! Which tables are in a backup, and why the others are not; and what the role that serves may do to each. A test compares this
+//! list with a migrated database.
 
 /// A table of the schema `public`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use super::Finding;
 use crate::backup::mark;
 use crate::{migrations, roles};
 
-/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for each row,
-/// 2 before, 8 delete, 16 update, 32 truncate).
+/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for
+/// each row, 2 before, 8 delete, 16 update, 32 truncate).
 const GUARDS: [(&str, &str, &str, i16); 3] = [
     ("events", "events_are_immutable", "refuse_change_of_history", 2 + 8 + 16 + 32),
     ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature", 1 + 2 + 16),
