@@ -1,4 +1,5 @@
-//! Every way a request can fail, and what the client is told. Contract, section 0.5.
+//! Every way a request can fail, and what the client is told. Contract, section 0.5. `problem.rs` writes the two forms of a body.
+//! The seconds of `Retry-After` are set where an error is made; for limits they are computed in `limits/buckets.rs`.
 
 mod conversions;
 pub(crate) mod detail;
@@ -238,6 +239,7 @@ impl ApiError {
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
             NotReady::Unwritable(_) => "Events cannot be written: `identityd doctor` says more",
+            NotReady::NoCommitter => "This process cannot write any more: restart it",
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }

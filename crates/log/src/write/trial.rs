@@ -164,7 +164,7 @@ fn ciphertext() -> CiphertextChange {
 fn subscribe(identity_id: Uuid) -> SubscriptionCommand {
     let owner = Owner { kind: OwnerKind::Identity, id: identity_id };
     let settings = SubscriptionSettings {
-        url: "https://trial.invalid".to_owned(),
+        url: TRIAL.to_owned(),
         event_types: vec![],
         context_config: None,
         has_auth_token: false,
