@@ -8,8 +8,8 @@
 //! - [`api_key`]: keys and their secrets: made, taken apart, compared; `clock`: the time by which keys expire;
 //!   `key_uses`: when keys were last used.
 //! - [`cursor`]: places in history and in lists, as clients get them.
-//! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once. `form/reader`: readers of
-//!   single values, which know their schemas.
+//! - `body`: the bytes of a body, and their limit; [`form`], `parameters`: reading bodies and queries; all faults of one are
+//!   reported at once. `form/reader`: readers of single values, which know their schemas.
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: the codes; `problem`: the two
 //!   forms of an error.
 //! - [`client`]: the address of the client; [`limits`]: how much a key, an organization or an address may use;
@@ -39,6 +39,7 @@
 mod accept;
 pub mod api_key;
 pub mod around;
+mod body;
 pub mod cache;
 pub mod caller;
 pub mod client;

@@ -135,7 +135,7 @@ fn served(operations: Vec<DescribedOperation>) -> Router<App> {
     })
 }
 
-/// Everything that is answered.
+/// Everything that is answered: 404 for other paths, and 405 for other methods of a path.
 pub fn router(app: App) -> Router {
     let of_the_service = served(of_the_service()).route("/docs/{file}", get(docs::asset));
     served(of_identities())

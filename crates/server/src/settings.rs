@@ -3,8 +3,9 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. No database URL is ever printed, since
 //! it may contain a password.
 //!
-//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and
-//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`.
+//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and `WATCHDOG_USEC`
+//! in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`. Libraries read further ones: sqlx the
+//! variables `PG…`, for what a database URL leaves out, and the exporter of traces `OTEL_…`.
 
 mod postgres;
 mod quotas;
