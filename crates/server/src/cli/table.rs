@@ -17,7 +17,7 @@ const PADDING: u16 = 2;
 /// Rows under headings, aligned to the width of the terminal.
 #[derive(Debug)]
 pub(crate) struct Table {
-    table: comfy_table::Table,
+    inner: comfy_table::Table,
     /// What the rows are.
     rows: &'static str,
     /// For each column the least width to which it is fitted.
@@ -58,14 +58,14 @@ impl Table {
             let cell = Cell::new(heading);
             if has_colors { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
-        Self { table, rows, least_widths: vec![ENOUGH_WIDTH; headings.len()], copied, has_colors }
+        Self { inner: table, rows, least_widths: vec![ENOUGH_WIDTH; headings.len()], copied, has_colors }
     }
 
     pub(super) fn add(&mut self, cells: impl IntoIterator<Item = Toned>) {
         let cells: Vec<Toned> =
             cells.into_iter().map(|(text, tone)| (escape::text(&text).to_string(), tone)).collect();
         let has_colors = self.has_colors;
-        self.table.add_row(cells.iter().map(|(text, tone)| {
+        self.inner.add_row(cells.iter().map(|(text, tone)| {
             let cell = Cell::new(text);
             match tone.color().filter(|_| has_colors) {
                 Some(color) => cell.fg(color),
@@ -84,20 +84,20 @@ impl Table {
         let longest = text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
         let longest = u16::try_from(longest).unwrap_or(u16::MAX);
         if let Some(least) = self.least_widths.get_mut(column)
-            && let Some(column) = self.table.column_mut(column)
+            && let Some(column) = self.inner.column_mut(column)
         {
             *least = (*least).max(longest);
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*least + PADDING)));
         }
         let needed = self.least_widths.iter().fold(0, |sum: u16, width| sum.saturating_add(width + PADDING));
-        if self.table.width().is_some_and(|width| width < needed) {
-            self.table.set_content_arrangement(ContentArrangement::Disabled);
+        if self.inner.width().is_some_and(|width| width < needed) {
+            self.inner.set_content_arrangement(ContentArrangement::Disabled);
         }
     }
 
     /// The lines of the table, or one that says that it has no row. Its cells are escaped, so they can be printed as they are.
     pub(super) fn text(&self) -> String {
-        if self.table.is_empty() { format!("no {}", self.rows) } else { self.table.trim_fmt() }
+        if self.inner.is_empty() { format!("no {}", self.rows) } else { self.inner.trim_fmt() }
     }
 }
 
