@@ -7,6 +7,7 @@ import signal
 import urllib.request
 from glob import glob
 
+import network
 import place
 from node import Node
 from place import FOLDER, IDENTITYD, NODES, PATRONI, SHIPPED, address, port, settings, write
@@ -20,6 +21,7 @@ class Cell:
 
     def __init__(self):
         place.make_folders()
+        self.no_networks = network.make()
         self.keys = key_files()
         self.etcd = [etcd(number) for number in NODES]
         self.nodes = [node(number) for number in NODES]
@@ -57,6 +59,8 @@ class Cell:
             node.ask_to_end()
         for process in [*self.services, self.haproxy, *self.nodes, *self.etcd]:
             process.stop()
+        if network.is_made():
+            network.remove()
 
     def create_organization(self):
         """The admin key of a new organization."""
@@ -104,6 +108,10 @@ def log(name):
     return FOLDER / "log" / f"{name}.log"
 
 
+def entrance(number):
+    return network.enter(number) if network.is_made() else None
+
+
 def etcd(number):
     client, peer = f"http://{address('etcd', number)}", f"http://{address('etcd_peer', number)}"
     peers = ",".join(f"n{other}=http://{address('etcd_peer', other)}" for other in NODES)
@@ -111,7 +119,7 @@ def etcd(number):
         "etcd.env", ETCD_NAME=f"n{number}", ETCD_LISTEN_PEER_URLS=peer, ETCD_INITIAL_ADVERTISE_PEER_URLS=peer,
         ETCD_LISTEN_CLIENT_URLS=client, ETCD_ADVERTISE_CLIENT_URLS=client, ETCD_INITIAL_CLUSTER=peers,
         ETCD_DATA_DIR=str(FOLDER / "data" / f"etcd{number}"))
-    return Process(f"etcd{number}", ["etcd"], changes, log(f"etcd{number}"))
+    return Process(f"etcd{number}", ["etcd"], changes, log(f"etcd{number}"), entrance(number))
 
 
 def node(number):
@@ -125,7 +133,7 @@ def node(number):
         PATRONI_POSTGRESQL_BIN_DIR=postgres_programs(), PATRONI_POSTGRESQL_PGPASS=str(FOLDER / f"pgpass{number}"),
         PATRONI_SUPERUSER_PASSWORD=PASSWORD, PATRONI_REPLICATION_PASSWORD=PASSWORD, PATRONI_RESTAPI_PASSWORD=PASSWORD,
         IDENTITYD_DATABASE_PASSWORD=PASSWORD, IDENTITYD_OWNER_PASSWORD=PASSWORD)
-    return Node(f"n{number}", [PATRONI / "patroni", patroni_file()], changes, log(f"n{number}"))
+    return Node(f"n{number}", [PATRONI / "patroni", patroni_file()], changes, log(f"n{number}"), entrance(number))
 
 
 def patroni_file():

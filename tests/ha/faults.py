@@ -5,6 +5,7 @@ import time
 from collections import namedtuple
 
 import cell as cells
+import network
 from place import PATRONI
 from process import run
 
@@ -12,9 +13,18 @@ from process import run
 AWAY_SECONDS = 30
 SILENT_SECONDS = 45
 ETCD_SECONDS = 30
+APART_SECONDS = 30
 
-# Whether clients may see errors: while the fault lasts, at the first attempt of a request alone, or not at all.
+# Whether clients may see errors: while the fault lasts; at the first attempt of a request alone, if the balancer does not send that
+# again by itself; or not at all.
 ERRORS, ONCE, NONE = "until it is over", "at the first attempt", "none"
+
+# The target where the leader of etcd may go together with the primary: it takes up to 2 seconds to choose another one, which prolongs
+# the lease, and candidates wait 2 seconds for an answer of the old primary.
+WITH_ETCD = 27
+
+# The name of the fault that takes networks, see `network`.
+CUT_OFF = "primary-cut-off"
 
 # `seconds` is the longest time for which no write may be acknowledged; None: there is no such target.
 Fault = namedtuple("Fault", "name title inject seconds errors")
@@ -40,6 +50,25 @@ def kill_primary(cell):
 def silence_primary(cell):
     """The primary does nothing and closes nothing, like a machine that is paused, and then goes on."""
     silence_for_a_while(cell.primary(), SILENT_SECONDS)
+
+
+def kill_machine(cell):
+    """The machine of the primary dies: its etcd, its Patroni with Postgres, and an identityd."""
+    number = cell.nodes.index(cell.primary())
+    machine = [cell.etcd[number], cell.nodes[number], cell.services[number % len(cell.services)]]
+    for process in machine:
+        process.kill()
+    time.sleep(AWAY_SECONDS)
+    for process in machine:
+        process.start()
+
+
+def cut_off_primary(cell):
+    """The machine of the primary reaches no other node, and none reaches it. HAProxy, and so clients, still reach all three."""
+    number = cell.nodes.index(cell.primary()) + 1
+    network.cut_off(number)
+    time.sleep(APART_SECONDS)
+    network.connect_again(number)
 
 
 def abandon_primary(cell):
@@ -87,6 +116,8 @@ FAULTS = [
     Fault("switchover", "planned switchover", switch_over, 5, ERRORS),
     Fault("primary-killed", "primary killed", kill_primary, 25, ERRORS),
     Fault("primary-silent", f"primary silent for {SILENT_SECONDS} s", silence_primary, 25, ERRORS),
+    Fault("machine-killed", "machine of the primary killed: etcd, Postgres, identityd", kill_machine, WITH_ETCD, ERRORS),
+    Fault(CUT_OFF, f"primary cut off from the other nodes for {APART_SECONDS} s", cut_off_primary, WITH_ETCD, ERRORS),
     Fault("primary-abandoned", "Patroni of the primary killed, Postgres not", abandon_primary, 25, ERRORS),
     Fault("standby-killed", "synchronous standby killed", kill_synchronous_standby, 6, NONE),
     Fault("standby-silent", "synchronous standby silent for 20 s", silence_synchronous_standby, 6, NONE),

@@ -75,7 +75,10 @@ def query(statement):
 
 def follower_differs(follower, events):
     """Whether the follower's copy is the history, once it has come to its end."""
-    wait_for("the follower at the end of the history", lambda: len(follower.copy) >= len(events), 30)
+    try:
+        wait_for("the follower at the end of the history", lambda: len(follower.copy) >= len(events), 30)
+    except TimeoutError as error:
+        return [str(error)]
     history = {event["organization_sequence"]: digest(event) for event in events}
     return [] if follower.copy == history else ["the follower's copy is not the history"]
 
@@ -86,7 +89,7 @@ def wrong_errors(fault, record, began, whole):
     if fault.errors == ERRORS:
         failed = [request for request in failed if request.ended < began or request.began > whole]
     if fault.errors == ONCE:
-        failed = [request for request in failed if request.repeatable and request.attempt > 1]
+        failed = [request for request in failed if request.sent_again or request.attempt > 1]
     return [f"{request.what} got {request.status} at attempt {request.attempt}: {request.text[:200]!r}"
             for request in failed[:3]]
 

@@ -40,10 +40,13 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         self.ends.set()
+        if error:
+            return
+        deadline = time.monotonic() + 60
         for thread in self.threads:
-            thread.join(timeout=60)
+            thread.join(timeout=max(0, deadline - time.monotonic()))
             if thread.is_alive():
                 self.record.fail("a client got no final answer within 60 seconds after the fault")
 
@@ -66,27 +69,29 @@ class Load:
         if method == "POST":
             body["agent_handle"] = handle
         headers = {"Idempotency-Key": f"{handle}-{description}"} if has_keys else {}
-        repeatable = has_keys or method != "POST"
         for attempt in itertools.count(1):
-            status, text = self.attempt(client, method, path, body, headers, repeatable, attempt)
-            if status in UNAVAILABLE:
+            status, text = self.attempt(client, method, path, body, headers, attempt)
+            if status in UNAVAILABLE or b"idempotency_in_progress" in text:
                 time.sleep(PAUSE_BEFORE_RETRY)
                 continue
             time.sleep(PAUSE_BETWEEN_REQUESTS)
             if status in (200, 201):
                 self.record.acknowledge(handle, body["description"])
                 return True
-            return self.refused(method, path, status, text, repeatable, attempt)
+            return self.refused(method, path, status, text, has_keys, attempt)
 
-    def attempt(self, client, method, path, body, headers, repeatable, attempt):
+    def attempt(self, client, method, path, body, headers, attempt):
+        """One request. The balancer sends it again by itself if it is a read, or has an Idempotency-Key."""
         began = time.monotonic()
         status, text = client.send(method, path, body, headers)
-        self.record.request(began, method, status, repeatable, attempt, text if status >= 400 or status == 0 else b"")
+        what = f"{method} with a key" if headers else method
+        sent_again = method == "GET" or bool(headers)
+        self.record.request(began, what, status, sent_again, attempt, text if status >= 400 or status == 0 else b"")
         return status, text
 
-    def refused(self, method, path, status, text, repeatable, attempt):
+    def refused(self, method, path, status, text, has_keys, attempt):
         """A refusal is a failure, but for a create without a key that was carried out before its connection broke."""
-        made_before = status == 409 and not repeatable and attempt > 1
+        made_before = status == 409 and method == "POST" and not has_keys and attempt > 1
         if not made_before:
             self.record.fail(f"{method} {path}, attempt {attempt}: {status} {text[:200]!r}")
         return made_before
@@ -104,16 +109,20 @@ class Load:
             self.read_one(client, self.record.handles[random.randrange(first, known)])
 
     def read_one(self, client, handle):
-        began = time.monotonic()
-        expected = self.record.expected(handle, began)
-        status, text = client.send("GET", f"/api/v1/identities/{quote(handle)}")
-        self.record.request(began, "GET", status, True, 1, text if status != 200 else b"")
-        if status == 200:
-            found = json.loads(text)["description"]
-        elif status == 404:
-            found = None
-        else:
+        """Sends a read until it is answered. What it has to show is what was acknowledged before its last attempt."""
+        for attempt in itertools.count(1):
+            began = time.monotonic()
+            expected = self.record.expected(handle, began)
+            status, text = self.attempt(client, "GET", f"/api/v1/identities/{quote(handle)}", None, {}, attempt)
+            if status not in UNAVAILABLE:
+                return self.compare(began, handle, expected, status, text)
+            time.sleep(PAUSE_BEFORE_RETRY)
+
+    def compare(self, began, handle, expected, status, text):
+        if status not in (200, 404):
+            self.record.fail(f"GET {handle}: {status} {text[:200]!r}")
             return
+        found = json.loads(text)["description"] if status == 200 else None
         if expected and (found is None or rank(found) < rank(expected)):
             self.record.stale.append(Stale(began, handle, expected, found))
 

@@ -11,8 +11,8 @@ from process import Process, children, send
 class Node(Process):
     """Patroni with its Postgres, which are killed and frozen together, as a machine is."""
 
-    def __init__(self, name, arguments, changes, log):
-        super().__init__(name, arguments, changes, log)
+    def __init__(self, name, arguments, changes, log, entrance=None):
+        super().__init__(name, arguments, changes, log, entrance)
         self.rest = f"http://{changes['PATRONI_RESTAPI_CONNECT_ADDRESS']}"
         self.pid_file = f"{changes['PATRONI_POSTGRESQL_DATA_DIR']}/postmaster.pid"
 

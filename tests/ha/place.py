@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+import network
+from network import FIRST_PORT, NODES
 from process import hand_over
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -12,16 +14,15 @@ FOLDER = ROOT / "target" / "ha"
 PATRONI = ROOT / "target" / "patroni-4.1.5" / "bin"
 IDENTITYD = Path(os.environ.get("IDENTITYD", ROOT / "target" / "debug" / "identityd")).resolve()
 
-# Below the range from which the system gives out ports by itself.
-FIRST_PORT = int(os.environ.get("HA_FIRST_PORT", "24100"))
-
-NODES = (1, 2, 3)
+# What runs on the machine of a node, as opposed to that of an identityd.
+ON_NODES = ("etcd", "etcd_peer", "postgres", "patroni")
 
 
 def address(kind, number=0):
     """The address of one server of the cell."""
     kinds = ["api", "database", "identityd", "etcd", "etcd_peer", "postgres", "patroni"]
-    return f"127.0.0.1:{FIRST_PORT + 10 * kinds.index(kind) + 2 * number}"
+    host = network.host(number) if kind in ON_NODES else "127.0.0.1"
+    return f"{host}:{FIRST_PORT + 10 * kinds.index(kind) + 2 * number}"
 
 
 def port(kind, number=0):

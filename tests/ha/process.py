@@ -45,8 +45,10 @@ def run(arguments, changes, timeout=60):
 class Process:
     """A program that runs until it is stopped, with its log in a file."""
 
-    def __init__(self, name, arguments, changes, log):
+    def __init__(self, name, arguments, changes, log, entrance=None):
         self.name = name
+        # A command that switches to the network of a node and to the account, and then runs the program in its place.
+        self.entrance = entrance
         self.arguments = [str(argument) for argument in arguments]
         self.changes = changes
         self.log = log
@@ -54,9 +56,10 @@ class Process:
 
     def start(self):
         with open(self.log, "ab") as log:
+            user = {} if self.entrance else as_account()
             self.running = subprocess.Popen(
-                self.arguments, env=environment(self.changes), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd="/", start_new_session=True, **as_account())
+                [*(self.entrance or []), *self.arguments], env=environment(self.changes), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, cwd="/", start_new_session=True, **user)
 
     def pids(self):
         return [self.running.pid] if self.is_running() else []

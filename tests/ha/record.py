@@ -4,9 +4,9 @@ import threading
 import time
 from collections import namedtuple
 
-# One request: when it began and ended, what was asked, the status (0: the connection broke), whether it may be repeated
-# safely, which attempt it was, and what the answer said if it was an error.
-Request = namedtuple("Request", "began ended what status repeatable attempt text")
+# One request: when it began and ended, what was asked, the status (0: the connection broke), whether the balancer sends it again by
+# itself, which attempt it was, and what the answer said if it was an error.
+Request = namedtuple("Request", "began ended what status sent_again attempt text")
 
 # A read that did not show what was acknowledged before.
 Stale = namedtuple("Stale", "moment handle expected found")
@@ -28,8 +28,8 @@ class Record:
         self.failures = []
         self.acknowledged = []
 
-    def request(self, began, what, status, repeatable, attempt, text):
-        self.requests.append(Request(began, time.monotonic(), what, status, repeatable, attempt, text))
+    def request(self, began, what, status, sent_again, attempt, text):
+        self.requests.append(Request(began, time.monotonic(), what, status, sent_again, attempt, text))
 
     def acknowledge(self, handle, description):
         """Remembers a write that was answered with success."""

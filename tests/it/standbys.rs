@@ -42,6 +42,45 @@ fn nothing_is_read_from_a_primary_that_no_standby_confirms() {
     assert_eq!(admin.get("/identities").ok().as_array().unwrap().len(), 2);
 }
 
+/// Postgres reports success, too, when an operator cancels the wait for a standby.
+#[test]
+fn a_commit_whose_wait_for_a_standby_was_cancelled_is_not_acknowledged() {
+    let postgres = PostgresLayer { database_timeout_seconds: Some(3), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let admin = world.admin();
+    commits_wait_for(&world, "nobody");
+    thread::scope(|scope| {
+        let created = scope.spawn(|| admin.post("/identities", &json!({"agent_handle": "alpha"})));
+        let wait =
+            "from pg_stat_activity where application_name = 'identityd committer' and wait_event = 'SyncRep'
+                                                and query_start < clock_timestamp() - interval '300 ms'";
+        eventually("the commit waits for a standby", || {
+            world.database().number(&format!("select count(*) {wait}")) == 1
+        });
+        world.database().text(&format!("select bool_and(pg_cancel_backend(pid))::text {wait}"));
+        assert_eq!(created.join().unwrap().must_be(503).json()["code"], "outcome_unknown");
+    });
+    commits_wait_for(&world, "");
+}
+
+/// Where the record that changes nothing may not be written, a commit confirms all the same, or does not.
+#[test]
+fn a_server_that_reserves_its_functions_is_no_confirmed_primary() {
+    let postgres = PostgresLayer { max_unconfirmed_seconds: Some(1), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let admin = world.admin();
+    world
+        .database()
+        .execute("revoke execute on function pg_logical_emit_message(boolean, text, text) from public");
+    admin.create("alpha");
+    world.stranger().raw("GET", "/readyz", b"").must_be(200);
+    commits_wait_for(&world, "nobody");
+    eventually("a read is refused", || admin.get("/identities/alpha").status == 503);
+    world.stranger().raw("GET", "/readyz", b"").must_be(503);
+    commits_wait_for(&world, "");
+    eventually("reads are answered again", || admin.get("/identities/alpha").status == 200);
+}
+
 #[test]
 fn what_is_kept_in_memory_is_not_trusted_without_a_confirmation() {
     let postgres = PostgresLayer { max_unconfirmed_seconds: Some(3_600), ..PostgresLayer::default() };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
 use identity_log::Fate;
 use tracing::Span;
 
@@ -32,7 +34,8 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
         Ok(Err(silent)) => out_of_time(&context.fate, &silent).into_response(),
         Err(elapsed) => out_of_time(&context.fate, &elapsed).into_response(),
     };
-    context.share.give_back();
+    context.turn.give_back().await;
+    let response = hold_until_sent(&app, &context, response);
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
         Some(error) => problem::render(error, response, &context.request_id, form),
@@ -48,6 +51,36 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     line.status = response.status().as_u16();
     line.error = error;
     response
+}
+
+/// A body of more bytes keeps the share of its request until it is sent.
+const SMALL_ANSWER: u64 = 16 * 1024;
+
+/// A body of more bytes has a share of its own until it is sent. Lists that are larger are written piece by piece, and have a
+/// share of streams.
+const LARGE_ANSWER: u64 = 256 * 1024;
+
+/// Lets an answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of them.
+fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response {
+    let request = context.share.take();
+    let size = response.body().size_hint().exact().unwrap_or(0);
+    if size <= SMALL_ANSWER {
+        return response;
+    }
+    let holder = context.holder.get().filter(|_| size > LARGE_ANSWER);
+    let large = holder.map(|holder| app.take_large_answer(&holder.key)).transpose();
+    match large {
+        Ok(large) => response.map(|body| keeping((request, large), body)),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// A body that keeps something until it is sent, or its client is gone.
+fn keeping(kept: impl Send + 'static, body: Body) -> Body {
+    Body::new(body.map_err(move |error| {
+        let _kept = &kept;
+        error
+    }))
 }
 
 /// The answer to a request that took too long, or whose database does not answer. Its command is abandoned, unless it
@@ -127,7 +160,7 @@ impl Line {
             (&*self.context.request_id, self.method.as_str(), self.route.as_str());
         let holder = self.context.holder.get();
         let (organization_id, key_id) =
-            holder.map_or(("-", "-"), |holder| (&*holder.organization_id, &*holder.key_id));
+            holder.map_or(("-", "-"), |holder| (&*holder.key.organization_id, &*holder.key_id));
         let client = self.context.client.map(|client| client.to_string());
         let client = client.as_deref();
         let status = self.status;

@@ -32,6 +32,7 @@ use crate::api_key::Presented;
 use crate::cache::{NameRef, Ticket};
 use crate::context::Context;
 use crate::cursor::Seal;
+use crate::database::Database;
 use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::followers::Followers;
@@ -58,6 +59,7 @@ pub struct Caller {
     fate: Fate,
     /// Takes the shares of this request.
     admission: Admission,
+    database: Database,
     /// When the request arrived. Its answer takes everything into account that was committed before.
     arrived: Instant,
     /// The invalidation counter of the cache when the request began. Everything that the request reads is read later.
@@ -105,9 +107,21 @@ impl FromRequestParts<App> for Holder {
             admission.enter()?;
         }
         parts.extensions.insert(admission.clone());
-        let Context { request_id, arrived, fate, .. } = context;
+        let Context { request_id, arrived, fate, turn, .. } = context;
+        let database = Database::new(&app.0.parts.pool, app.0.limits.turns(), &key, turn);
         let app = app.clone();
-        Ok(Self(Caller { app, key, presented, request_id, idempotency, fate, admission, arrived, began }))
+        Ok(Self(Caller {
+            app,
+            key,
+            presented,
+            request_id,
+            idempotency,
+            fate,
+            admission,
+            database,
+            arrived,
+            began,
+        }))
     }
 }
 
@@ -135,7 +149,7 @@ impl Holder {
 
     /// When the key was last used. Uses are stored with a delay, see `key_uses`.
     pub async fn last_used_at(&self) -> Result<Option<OffsetDateTime>, ApiError> {
-        Ok(key_uses::last(self.0.pool(), self.0.key.id).await?)
+        Ok(key_uses::last(self.0.pool().await, self.0.key.id).await?)
     }
 
     /// Refuses auditors, who only read, and not everything.
@@ -229,9 +243,14 @@ impl Caller {
         self.key.identity_id.map_or(Viewer::Admin, Viewer::Agent)
     }
 
-    /// The database, for queries of read models.
-    pub fn pool(&self) -> &PgPool {
-        &self.app.0.parts.pool
+    /// The database, once it is the turn of this request.
+    pub async fn pool(&self) -> &PgPool {
+        self.database.pool().await
+    }
+
+    /// The database, for pieces of a long answer, which wait for turns of their own.
+    pub(crate) fn pool_of_pieces(&self) -> &PgPool {
+        self.database.pool_of_pieces()
     }
 
     /// Whether the database answers, and is still the primary.
@@ -239,8 +258,14 @@ impl Caller {
         self.app.primary()
     }
 
-    /// The signer of the log.
-    pub fn signer(&self) -> &Signer {
+    /// The signer of the log, once it is the turn of this request on the database.
+    pub async fn signer(&self) -> &Signer {
+        self.database.pool().await;
+        &self.app.0.parts.signer
+    }
+
+    /// The signer, for what takes its turns by itself: the end of a long answer.
+    pub(crate) fn signer_of_pieces(&self) -> &Signer {
         &self.app.0.parts.signer
     }
 

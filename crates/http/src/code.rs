@@ -71,7 +71,7 @@ codes! {
     SigningKeyOfNobody = "signing_key_of_nobody", CONFLICT, "an admin's key is bound to no identity: create the signing key at `/api/v1/identities/{agent_handle}/signing-key`";
     IdempotencyKeyReused = "idempotency_key_reused", CONFLICT, "the `Idempotency-Key` was used for another request";
     IdempotencyInProgress = "idempotency_in_progress", CONFLICT, "a request with this `Idempotency-Key` is being answered; try again after `Retry-After` seconds";
-    HistoryChanged = "history_changed", CONFLICT, "a backup was restored since the cursor was made, and the history is another one; read it again from the beginning";
+    HistoryChanged = "history_changed", CONFLICT, "the history is not the one that the cursor was made for: a backup was restored, or a failover lost events; read it again from the beginning";
     ApiKeyEnded = "api_key_ended", CONFLICT, "the API key was revoked, or has expired, or its identity is deleted; issue another";
     VaultSecretExists = "vault_secret_exists", CONFLICT, "the id of the new vault secret is in use; choose another";
     VaultExists = "vault_exists", CONFLICT, "the vault of the organization is initialized already";

@@ -40,13 +40,13 @@ async fn admins_list(
     headers: &HeaderMap,
     list: impl AsyncFnOnce() -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
-    let tag = history_tag(caller.pool(), caller.organization_id()).await?;
+    let tag = history_tag(caller.pool().await, caller.organization_id()).await?;
     if is_known(headers, &tag) {
         return Ok(not_modified(&tag));
     }
     let list = list().await?;
     let is_exact =
-        is_complete(list.body()) && history_tag(caller.pool(), caller.organization_id()).await? == tag;
+        is_complete(list.body()) && history_tag(caller.pool().await, caller.organization_id()).await? == tag;
     Ok(tagged(list, &if is_exact { tag } else { format!("W/{tag}") }))
 }
 

@@ -12,6 +12,7 @@ use identity_projections::api_keys::Row as KeyRow;
 
 use crate::api_key::public_id;
 use crate::client::ClientAddress;
+use crate::database::TurnSlot;
 use crate::error::ApiError;
 use crate::limits::{RequestShare, Standing};
 
@@ -35,11 +36,13 @@ pub struct Context {
     pub(crate) awaits_body: bool,
     /// Its share of the requests that are being answered.
     pub(crate) share: ShareSlot,
+    /// Its turn on the database.
+    pub(crate) turn: TurnSlot,
     /// The key of the request, once it is known to be valid.
     pub(crate) holder: Arc<OnceLock<Holder>>,
 }
 
-/// The share of a request, once it has one. It is given back when the answer begins, even if the slot still exists.
+/// The share of a request, once it has one. It is given back when the answer is sent, even if the slot still exists.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
 
@@ -53,17 +56,18 @@ impl ShareSlot {
         Ok(())
     }
 
-    /// Gives the share back, if there is one.
-    pub(crate) fn give_back(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Takes the share out, if there is one. It is given back when it is dropped.
+    pub(crate) fn take(&self) -> Option<RequestShare> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// A key, for the log line.
+/// The key of a request.
 #[derive(Debug)]
 pub(crate) struct Holder {
+    pub(crate) key: Arc<KeyRow>,
+    /// Its id, for the log line.
     pub(crate) key_id: String,
-    pub(crate) organization_id: String,
 }
 
 impl Context {
@@ -79,22 +83,22 @@ impl Context {
             fate: Fate::default(),
             awaits_body: has_body(request),
             share: ShareSlot::default(),
+            turn: TurnSlot::default(),
             holder: Arc::default(),
         }
     }
 
     /// Notes the key of the request. Only the first call counts: a request has one key.
-    pub(crate) fn identify(&self, key: &KeyRow) {
-        self.holder.get_or_init(|| Holder {
-            key_id: public_id(key.id),
-            organization_id: key.organization_id.clone(),
-        });
+    pub(crate) fn identify(&self, key: &Arc<KeyRow>) {
+        self.holder.get_or_init(|| Holder { key: Arc::clone(key), key_id: public_id(key.id) });
     }
 }
 
-/// Whether a body is still to be read. The body of other methods has no meaning and is never read.
+/// Whether a body is still to be read. The body of other methods has no meaning; that of a DELETE is read for the fingerprint of
+/// its `Idempotency-Key`.
 fn has_body(request: &Request) -> bool {
-    let may_have_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let may_have_body =
+        matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
     may_have_body && !request.body().is_end_stream()
 }
 

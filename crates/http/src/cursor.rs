@@ -3,7 +3,7 @@
 //! A cursor of history has 44 hexadecimal digits: the shard of the log (always 0 today), the `organization_sequence`,
 //! the first bytes of the leaf hash of that event, and a checksum over these and the organization's id. The checksum is
 //! for mistakes: a cursor that was mangled, or is another organization's, would silently skip events. The leaf hash
-//! shows whether a backup was restored since, and the history is another one.
+//! shows whether the history is another one by now: a backup was restored, or a failover has lost events.
 //!
 //! A cursor of a list is authenticated by `Seal`, with a key of the installation, together with the organization and
 //! the filters of the list.
@@ -15,7 +15,7 @@ use identity_log::ReadError;
 use identity_log::history::{self, Entry, LeafStart};
 use identity_projections::identities::listing::ListPlace;
 use sha2::{Digest as _, Sha256};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ const CODE_LENGTH: usize = 16;
 const SHARD: u16 = 0;
 
 /// A place in an organization's history: after an event. The default is the beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct HistoryPlace {
     /// The organization sequence of the event.
     pub sequence: i64,
@@ -43,12 +43,33 @@ impl HistoryPlace {
     }
 
     /// Whether the history has this event, or the place is the beginning.
-    pub(crate) async fn is_in(self, pool: &PgPool, organization_id: &str) -> Result<bool, ReadError> {
+    pub(crate) async fn is_in(
+        self,
+        executor: impl PgExecutor<'_>,
+        organization_id: &str,
+    ) -> Result<bool, ReadError> {
         if self == Self::default() {
             return Ok(true);
         }
-        let found = history::leaf_start_of(pool, organization_id, self.sequence).await?;
+        let found = history::leaf_start_of(executor, organization_id, self.sequence).await?;
         Ok(found == Some(self.leaf_start))
+    }
+
+    /// The place after the event `sequence` of the history that has this place; `None` if there is no such event, or the history is
+    /// another one by now.
+    pub(crate) async fn advanced(
+        self,
+        executor: impl PgExecutor<'_>,
+        organization_id: &str,
+        sequence: i64,
+    ) -> Result<Option<Self>, ReadError> {
+        let leaf_start = if self == Self::default() {
+            history::leaf_start_of(executor, organization_id, sequence).await?
+        } else {
+            let known = (self.sequence, self.leaf_start);
+            history::leaf_start_if_continued(executor, organization_id, known, sequence).await?
+        };
+        Ok(leaf_start.map(|leaf_start| Self { sequence, leaf_start }))
     }
 }
 

@@ -10,20 +10,23 @@ use identity_log::history::Query;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
+use crate::cursor::HistoryPlace;
+
 /// How many pieces of history are cached, for followers that wake a little later than others.
 const MAX_PIECES: usize = 64;
 
-/// Events as they are sent, and the sequence up to which they were read.
+/// Events as they are sent, the sequence up to which they were read, and the end of their history then.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) text: Bytes,
     pub(crate) after: i64,
+    pub(crate) place: HistoryPlace,
 }
 
 /// The followers of a process.
 pub(crate) struct Followers {
     feeds: Feeds,
-    pieces: Cache<(u64, Query), Arc<Piece>>,
+    pieces: Cache<(HistoryPlace, Query), Arc<Piece>>,
 }
 
 impl fmt::Debug for Followers {
@@ -42,14 +45,15 @@ impl Followers {
         self.feeds.follow(organization_id)
     }
 
-    /// The result of a query: from the cache, from another follower that is reading it at present, or read now. Events
-    /// never change, so a cached piece stays valid unless a backup was restored; `set_backs` counts that.
+    /// The result of a query of the history that has this place: from the cache, from another follower that is reading it at present,
+    /// or read now. Events never change, so a cached piece stays valid.
     pub(crate) async fn read<E>(
         &self,
+        place: HistoryPlace,
         query: &Query,
         read: impl Future<Output = Result<Piece, E>>,
     ) -> Result<Arc<Piece>, E> {
-        let key = (self.feeds.set_backs(), query.clone());
+        let key = (place, query.clone());
         self.pieces.get_or_insert_async(&key, async { read.await.map(Arc::new) }).await
     }
 }

@@ -13,7 +13,7 @@
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: the codes; `problem`: the two
 //!   forms of an error.
 //! - [`client`]: the address of the client; [`limits`]: how much a key, an organization or an address may use;
-//!   `followers`: what live streams of history share.
+//!   `followers`: what live streams of history share; `database`: the connections that one key uses.
 //! - [`cache`]: keys and identities in memory; `cache/packed`: their compression.
 //! - `headers`: headers in more than one line, and those that handlers read; `accept`: the media types that a client
 //!   accepts.
@@ -48,6 +48,7 @@ pub mod code;
 mod conditional;
 pub mod context;
 pub mod cursor;
+mod database;
 pub mod error;
 pub mod fault;
 mod followers;

@@ -5,7 +5,7 @@
 //! - `shares`: requests, streams and bodies at the same time. A request takes its share of requests only when its body has
 //!   arrived. Until then it has a share of bodies, so a client that sends headers without bodies takes nothing from the
 //!   requests that are answered.
-//! - `turns`: a key reads one piece of its streams at a time.
+//! - `turns`: connections to the database at the same time. What exceeds them waits.
 //! - `daily`: what is used up in a day. The limits of single identities are checked with the command, in the log.
 //!
 //! If requests a minute are limited, answers have the fields `RateLimit-Policy` and `RateLimit` of
@@ -20,6 +20,7 @@ mod turns;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use identity_domain::Command;
 use identity_projections::api_keys::Row as KeyRow;
@@ -28,13 +29,13 @@ use uuid::Uuid;
 use self::buckets::Limit;
 use self::daily::{Daily, UsedUp};
 use self::refused_keys::RefusedKeys;
-use self::turns::{Turns, TurnsOfKey};
 use crate::client::network;
 use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
 pub use self::daily::DailySettings;
 pub use self::shares::{Share, Shares};
+pub(crate) use self::turns::{Turn, Turns};
 
 /// The limits of a process, as they are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,8 @@ pub struct Settings {
     pub requests_of: OfHolders,
     /// Streams at the same time of a key, and of an organization.
     pub streams_of: OfHolders,
+    /// Connections to the database at the same time of a key, and of an organization.
+    pub connections_of: OfHolders,
     /// Bodies that are awaited at the same time from one address.
     pub bodies_of_address: usize,
     /// Quotas of a day.
@@ -74,8 +77,11 @@ pub(crate) struct Limits {
     requests: Shares<()>,
     requests_of: HolderShares,
     streams_of: HolderShares,
-    turns: Turns,
+    turns: Arc<Turns>,
+    large_answers_of: HolderShares,
     bodies: Shares<IpAddr>,
+    /// The first bodies of each key, which do not count against its address.
+    first_bodies: Shares<Uuid>,
     bodies_of: HolderShares,
     daily: Daily,
     /// Attempts to open a vault, by API key.
@@ -105,16 +111,31 @@ pub(crate) struct RequestShare {
 /// An answer that is written piece by piece. Each piece waits for its turn among the pieces of the same key.
 #[derive(Debug)]
 pub(crate) struct StreamShare {
-    pub(crate) turns: TurnsOfKey,
+    turns: Arc<Turns>,
+    key: Arc<KeyRow>,
     _of: HolderShare,
+}
+
+impl StreamShare {
+    /// Waits for the turn of the next piece.
+    pub(crate) async fn turn(&self) -> Turn {
+        self.turns.take_for_piece(&self.key).await
+    }
 }
 
 /// A body that is awaited.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
+    _first: Option<Share<Uuid>>,
     _address: Option<Share<IpAddr>>,
     _of: HolderShare,
 }
+
+/// How many large answers are being sent at the same time. Each is in memory as a whole, of up to 8 MiB.
+const LARGE_ANSWERS: OfHolders = OfHolders { key: 16, organization: 32 };
+
+/// How many bodies each key may await whatever others at its address do: clients behind one proxy or NAT have the same address.
+const FIRST_BODIES: usize = 4;
 
 impl HolderShares {
     fn new(most: OfHolders) -> Self {
@@ -143,8 +164,10 @@ impl Limits {
             requests: Shares::new(settings.requests),
             requests_of: HolderShares::new(settings.requests_of),
             streams_of: HolderShares::new(settings.streams_of),
-            turns: Turns::default(),
+            turns: Arc::new(Turns::new(settings.connections_of)),
+            large_answers_of: HolderShares::new(LARGE_ANSWERS),
             bodies: Shares::new(settings.bodies_of_address),
+            first_bodies: Shares::new(FIRST_BODIES),
             bodies_of: HolderShares::new(settings.requests_of),
             daily: Daily::new(settings.daily),
             vault_attempts: settings.refused_keys.and_then(|quota| Limit::new("vault", quota)),
@@ -196,15 +219,28 @@ impl Limits {
     /// Takes the share of a body that has not arrived yet.
     pub(crate) fn body(&self, key: &KeyRow, address: Option<IpAddr>) -> Result<BodyShare, ApiError> {
         let of = self.bodies_of.take(key)?;
+        if let Some(first) = self.first_bodies.take(&key.id) {
+            return Ok(BodyShare { _first: Some(first), _address: None, _of: of });
+        }
         let address = address.map(|address| self.bodies.take(&network(address)));
         let address = address.map(|share| share.ok_or_else(ApiError::share_used_up)).transpose()?;
-        Ok(BodyShare { _address: address, _of: of })
+        Ok(BodyShare { _first: None, _address: address, _of: of })
     }
 
     /// Takes the share of an answer that is written piece by piece.
-    pub(crate) fn stream(&self, key: &KeyRow) -> Result<StreamShare, ApiError> {
+    pub(crate) fn stream(&self, key: &Arc<KeyRow>) -> Result<StreamShare, ApiError> {
         let of = self.streams_of.take(key)?;
-        Ok(StreamShare { turns: self.turns.of(key.id), _of: of })
+        Ok(StreamShare { turns: Arc::clone(&self.turns), key: Arc::clone(key), _of: of })
+    }
+
+    /// The turns on the database.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// Takes the share of a large answer, until it is sent.
+    pub(crate) fn large_answer(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
+        self.large_answers_of.take(key)
     }
 
     /// Counts a write with an `Idempotency-Key` that asks for no command.

@@ -109,7 +109,9 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
         return Err(NotReady::Unconfirmed);
     }
     if is_due && primary.role() == Role::Alone {
-        primary::commit_nothing(pool).await.map_err(|error| NotReady::Database(Arc::new(error)))?;
+        let database = |error| NotReady::Database(Arc::new(error));
+        let mut connection = pool.acquire().await.map_err(database)?;
+        primary::commit_nothing(&mut connection).await.map_err(database)?;
     }
     Ok(())
 }

@@ -13,9 +13,10 @@ use identity_projections::past;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::pool::MaybePoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
+use crate::database::Database;
 use crate::error::ApiError;
 use crate::revision::{Revision, tagged};
 
@@ -157,8 +158,8 @@ impl IntoResponse for Answer {
 pub(crate) enum Source<'a> {
     /// The transaction of the write.
     Transaction(&'a mut PgConnection),
-    /// Any connection, after the transaction. It is taken from the pool when it is needed.
-    Pool(&'a PgPool),
+    /// Any connection, after the transaction. It is taken when it is needed.
+    Database(&'a Database),
 }
 
 impl Source<'_> {
@@ -166,7 +167,9 @@ impl Source<'_> {
     pub(crate) async fn connect(&mut self) -> Result<MaybePoolConnection<'_, Postgres>, sqlx::Error> {
         match self {
             Self::Transaction(connection) => Ok(MaybePoolConnection::Connection(&mut **connection)),
-            Self::Pool(pool) => Ok(MaybePoolConnection::PoolConnection(pool.acquire().await?)),
+            Self::Database(database) => {
+                Ok(MaybePoolConnection::PoolConnection(database.pool().await.acquire().await?))
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::PgExecutor;
+use sqlx::PgConnection;
 use tokio::sync::watch;
 
 /// How the database takes part in replication.
@@ -154,9 +154,13 @@ impl Primary {
         *self.0.role.borrow()
     }
 
-    /// Whether what is read may be out of date: nothing has confirmed for too long that this is the primary.
+    /// Whether what is read may be out of date: this is a standby, or nothing has confirmed for too long that this is the primary.
     pub fn may_be_stale(&self) -> bool {
-        self.role() != Role::Alone && self.age(&self.0.confirmed) > self.0.max_unconfirmed
+        match self.role() {
+            Role::Alone => false,
+            Role::Synchronous => self.age(&self.0.confirmed) > self.0.max_unconfirmed,
+            Role::Standby => true,
+        }
     }
 
     /// Whether a connection that was opened at this moment leads to a database that has not answered since.
@@ -208,12 +212,30 @@ async fn becomes<T>(sender: &watch::Sender<T>, is_wanted: impl Fn(&T) -> bool) {
 }
 
 /// Commits a record that changes nothing, so that the WAL has to be written, and a standby has to have it where commits wait for
-/// one. Unlike a row that is updated again and again, it leaves no dead rows. A server that does not let us is not asked.
-pub async fn commit_nothing(executor: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
-    match sqlx::query("select pg_logical_emit_message(true, 'identityd', '')").execute(executor).await {
-        Err(sqlx::Error::Database(error)) if is_not_offered(error.code().as_deref()) => Ok(()),
+/// one. Unlike a row that is updated again and again, it leaves no dead rows. A server that does not let us is made to write the WAL by
+/// a lock on a row that nobody else locks for long.
+pub async fn commit_nothing(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let record = sqlx::query("select pg_logical_emit_message(true, 'identityd', '')");
+    match record.execute(&mut *connection).await {
+        Err(sqlx::Error::Database(error)) if is_not_offered(error.code().as_deref()) => {
+            let lock = sqlx::query("select from read_models order by name limit 1 for key share");
+            lock.execute(connection).await.map(drop)
+        }
         outcome => outcome.map(drop),
     }
+}
+
+/// A commit that took longer than this may have been reported without being confirmed: where commits wait for a standby, Postgres ends
+/// that wait with success and a warning if an operator cancels it.
+const MAX_SURE_COMMIT_TIME: Duration = Duration::from_millis(250);
+
+/// Confirms a commit that began at this moment and was reported as successful: if it took long, by one more commit over the same
+/// connection, which waits for the standby again. If this fails, the first commit may be lost in a failover.
+pub(crate) async fn confirm_if_slow(
+    connection: &mut PgConnection,
+    began: Instant,
+) -> Result<(), sqlx::Error> {
+    if began.elapsed() > MAX_SURE_COMMIT_TIME { commit_nothing(connection).await } else { Ok(()) }
 }
 
 /// Whether the function is missing, or reserved to others.
@@ -268,5 +290,8 @@ mod tests {
         assert!(primary.may_be_stale());
         assert!(primary.known_current(later, Role::Synchronous) < Some(later));
         assert_eq!(primary.known_current(later, Role::Standby), None);
+        let primary = Primary::new(Duration::ZERO, Duration::from_hours(1));
+        primary.answered(Instant::now(), Role::Standby);
+        assert!(primary.may_be_stale(), "a standby is behind its primary whatever was confirmed");
     }
 }

@@ -351,12 +351,22 @@ fn retention(settings: &ServiceSettings) -> Retention {
     Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
 }
 
+/// Of the connections for clients, a key uses a quarter at the same time at most, and an organization half of them.
+fn connections_of(connections: u32) -> limits::OfHolders {
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+    limits::OfHolders { key: connections / 4, organization: connections / 2 }
+}
+
 fn app_settings(settings: &ServiceSettings) -> AppSettings {
     AppSettings {
         mail_domain: settings.mail_domain.clone(),
         tunnel_zone: settings.tunnel_zone.clone(),
         longest_description: settings.description_limit,
-        limits: limits::Settings { daily: settings.quotas.daily, ..settings.wire.limits },
+        limits: limits::Settings {
+            daily: settings.quotas.daily,
+            connections_of: connections_of(settings.postgres.connections),
+            ..settings.wire.limits
+        },
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
         webhook_policy: settings.webhooks.policy.clone(),

@@ -4,19 +4,23 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use identityd_tests::skip;
+
 use crate::harness::World;
 
-/// The Python interpreter with this release, if it is installed.
+/// The Python interpreter with this release. `None` if it is not installed, which is said.
 pub(crate) fn interpreter(release: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = root.join("target/published-clients").join(format!("python-{release}"));
-    folder.join("installed").exists().then(|| folder.join("bin/python"))
+    if !folder.join("installed").exists() {
+        skip(&format!("inkbox {release} is not installed here: .ci/published-clients installs it"));
+        return None;
+    }
+    Some(folder.join("bin/python"))
 }
 
 fn hold_session(release: &str) {
-    let Some(interpreter) = interpreter(release) else {
-        return skip(release);
-    };
+    let Some(interpreter) = interpreter(release) else { return };
     let world = World::new();
     world.admin().register_secret("mail relay");
     let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/clients/session.py");
@@ -27,13 +31,6 @@ fn hold_session(release: &str) {
     let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "inkbox {release}: {said}{failed}");
     assert!(said.contains("steps"), "inkbox {release} did not come to the end: {said}");
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-pub(crate) fn skip(release: &str) {
-    eprintln!(
-        "skipped: inkbox {release} is not installed here, and .ci/published-clients could not install it"
-    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use identityd_tests::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,10 +26,9 @@ pub(crate) struct Page {
 
 impl Page {
     /// An empty page; `None` without a Chromium. `.ci/tools` installs it if it can.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(crate) fn open() -> Option<Self> {
         let Some(program) = chromium() else {
-            eprintln!("skipped: no chromium here, and .ci/tools could not install one");
+            skip("there is no Chromium here: .ci/tools installs it");
             return None;
         };
         let profile = TempDir::new().unwrap();

@@ -1,11 +1,12 @@
 //! What a hostile key can take from others. The tests count requests and statements, and do not measure time.
 
-use identityd::settings::WireLayer;
+use identityd::settings::{PostgresLayer, WireLayer};
 use serde_json::{Map, Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::estate::{Estate, Target, Who};
 use super::walk::{self, Operation, STREAM};
-use crate::harness::{Caller, Line, World, eventually, text};
+use crate::harness::{Caller, Line, World, eventually, text, wait};
 
 /// No error is as long as this, whatever was sent.
 const LONGEST_ERROR: usize = 64 * 1024;
@@ -70,6 +71,55 @@ fn bodies_that_are_held_back_cost_nobody_anything() {
         hold_bodies_back(&world, &estate, operation);
     }
 }
+
+/// The connections of requests that wait for a lock.
+fn waiting(world: &World) -> i64 {
+    world.database().number(
+        "select count(*) from pg_stat_activity
+         where datname = current_database() and application_name = 'identityd' and wait_event_type = 'Lock'",
+    )
+}
+
+/// Of 8 connections a key uses 2 and an organization 4, however many of its requests need one. The others wait for each other.
+#[test]
+fn requests_that_keep_the_database_busy_leave_others_their_connections() {
+    let postgres = PostgresLayer { database_connections: Some(8), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    let estate = Estate::new(&world);
+    let (hostile, victim) = (estate.caller(Who::Admin), estate.caller(Who::OtherAdmin));
+    let mut kept_waiting = 0;
+    for operation in &walk::reads(&world) {
+        victim.raw("GET", "/api/whoami", b"").must_be(200);
+        let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
+        wait(elsewhere.execute(BUSY)).unwrap();
+        let target = operation.request(&estate.target.names, false).target;
+        let lines: Vec<Line> = (0..12)
+            .map(|_| {
+                let mut line = hostile.connect();
+                line.send(hostile.head("GET", &target, 0));
+                line
+            })
+            .collect();
+        eventually("every request is answered or waits", || {
+            is_about(in_flight(&world), 0.0) || is_about(in_flight(&world), 12.0)
+        });
+        kept_waiting += i32::from(waiting(&world) > 0);
+        // One more looks up what all requests together ask for.
+        assert!(waiting(&world) <= 3, "{}: {} connections", operation.id, waiting(&world));
+        // It reads the last use of the key, which nobody has locked.
+        let served = victim.raw("GET", "/api/whoami", b"");
+        assert_eq!(served.status, 200, "{}", operation.id);
+        wait(elsewhere.close()).unwrap();
+        drop(lines);
+        eventually("the requests are over", || is_about(in_flight(&world), 0.0));
+    }
+    assert!(kept_waiting > 10, "only {kept_waiting} operations read what is locked");
+}
+
+/// Locks what most operations read, but not what the cache needs to be current.
+const BUSY: &str = "begin; lock table webhook_deliveries, webhook_log_endpoints, checkpoints, read_model.identities, \
+                    read_model.visibility, read_model.vault_secrets, read_model.vault_access, read_model.webhook_subscriptions, \
+                    ciphertexts in access exclusive mode";
 
 #[test]
 fn a_key_that_has_all_its_streams_leaves_others_theirs() {

@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
-use crate::limits::{self, BodyShare, Limits};
+use crate::limits::{self, BodyShare, HolderShare, Limits};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
@@ -188,6 +188,11 @@ impl App {
         // `set` cannot fail: it was checked above, and one request is authenticated by one task.
         let _: Result<(), _> = context.standing.set(standing);
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
+    }
+
+    /// Takes the share of an answer that is large and in memory as a whole.
+    pub(crate) fn take_large_answer(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
+        self.0.limits.large_answer(key)
     }
 
     /// Counts an attempt to open the vault.

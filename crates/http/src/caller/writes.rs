@@ -91,13 +91,15 @@ impl Caller {
             answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
         });
         let append = Append { repeatable, expected_version, ..self.append(write) };
+        // Meanwhile this request uses no connection of the readers.
+        self.database.give_back().await;
         let committed = self.app.0.parts.log.append(append).await;
         let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
         let answer = match &committed.kept {
             Some(Kept { status, body, entity_tag }) => {
                 Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
             }
-            None => reply.compose(Source::Pool(self.pool()), &committed).await?,
+            None => reply.compose(Source::Database(&self.database), &committed).await?,
         };
         if let Some(NewBody { handle, found }) = answer.shown() {
             let name = NameRef { organization_id: self.organization_id(), handle };
@@ -189,7 +191,7 @@ impl Caller {
         if !headers.contains_key(header::IF_MATCH) {
             return Ok(None);
         }
-        match read::version(self.pool(), self.organization_id(), kind, &id.to_string()).await? {
+        match read::version(self.pool().await, self.organization_id(), kind, &id.to_string()).await? {
             None => Ok(None),
             Some((version, changed_at)) => {
                 expected_version(headers, Revision { id, version, changed_at: Some(changed_at) })

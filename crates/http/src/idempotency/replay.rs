@@ -49,7 +49,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
     // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
-    if let Some(record) = scoped.find(caller.pool()).await? {
+    if let Some(record) = scoped.find(caller.pool().await).await? {
         app.must_be_confirmed()?;
         return replay(record, fingerprint);
     }
@@ -60,7 +60,7 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         return Ok(response);
     }
     // Another process has carried out a request with the same key since the record was looked up.
-    let record = scoped.find(caller.pool()).await?;
+    let record = scoped.find(caller.pool().await).await?;
     replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
 }
 

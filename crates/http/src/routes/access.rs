@@ -36,7 +36,7 @@ pub(crate) async fn list_access(
 ) -> Result<Response, ApiError> {
     let target = caller.find(&handle).await?;
     unless_known(&caller, &headers, async || {
-        let rows = visibility::list(caller.pool(), target.id).await?;
+        let rows = visibility::list(caller.pool().await, target.id).await?;
         Ok(json_text(StatusCode::OK, format!("[{}]", rows.join(","))))
     })
     .await

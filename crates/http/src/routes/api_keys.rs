@@ -78,7 +78,7 @@ pub(crate) async fn rotate_api_key(
 /// may not change the expiry of its own. The previous secret may not rotate the key: somebody who had stolen it could
 /// lock the owner out.
 async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Result<(), ApiError> {
-    let key = api_keys::find(caller.pool(), id).await?;
+    let key = api_keys::find(caller.pool().await, id).await?;
     let key = key.filter(|key| key.organization_id == caller.organization_id());
     let key = key.ok_or_else(ApiError::api_key_not_found)?;
     if key.scope == KeyScope::Admin && key.id != caller.key.id {
@@ -90,7 +90,7 @@ async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Resu
     if key.id == caller.key.id && !caller.presents_latest_secret_of(&key) {
         return Err(ApiError::forbidden("An API key may not be rotated with its previous secret"));
     }
-    let is_active = !api_keys::find_active(caller.pool(), &[id]).await?.is_empty();
+    let is_active = !api_keys::find_active(caller.pool().await, &[id]).await?.is_empty();
     if is_active { Ok(()) } else { Err(ApiError::api_key_ended()) }
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn list_api_keys(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let keys = api_keys::list(caller.pool(), caller.organization_id()).await?;
+    let keys = api_keys::list(caller.pool().await, caller.organization_id()).await?;
     let now = clock::now();
     let shown = keys
         .iter()

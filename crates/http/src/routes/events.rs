@@ -75,10 +75,10 @@ async fn answer(
     wanted: EventRequest,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let range = EventRange::resolve(wanted, caller.pool(), caller.organization_id());
+    let range = EventRange::resolve(wanted, caller.pool().await, caller.organization_id());
     let response = match representation {
-        Representation::Page => page::json(range.await?, caller.pool()).await?,
-        Representation::CloudEvents => page::cloud_events(range.await?, caller.pool()).await?,
+        Representation::Page => page::json(range.await?, caller.pool().await).await?,
+        Representation::CloudEvents => page::cloud_events(range.await?, caller.pool().await).await?,
         // A stream takes its share before the first query, so a client with too many streams costs no query.
         Representation::Lines => {
             let share = caller.stream()?;

@@ -59,7 +59,9 @@ pub(crate) async fn create_identity(
 async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, ApiError> {
     for id in caller.unconfirmed_creates(body) {
         let Subject { organization_id, viewer, id } = caller.subject(id);
-        if let Some(found) = identities::find_by_id(caller.pool(), &organization_id, &viewer, id).await? {
+        if let Some(found) =
+            identities::find_by_id(caller.pool().await, &organization_id, &viewer, id).await?
+        {
             return Ok(Some(Answer::found(StatusCode::CREATED, &found.body).into_response()));
         }
     }

@@ -80,7 +80,7 @@ async fn find(
     if own.is_some_and(|own| own != id) {
         return Err(ApiError::identity_not_found());
     }
-    let owner = identities::row(caller.pool(), caller.organization_id(), id).await?;
+    let owner = identities::row(caller.pool().await, caller.organization_id(), id).await?;
     let mut owner = owner.ok_or_else(ApiError::identity_not_found)?;
     let phone = owner.document.phone_number.take().ok_or_else(ApiError::phone_number_not_found)?;
     Ok((owner, phone))

@@ -47,6 +47,9 @@ pub(crate) enum Interruption {
     /// What was read may be out of date: no standby confirms commits.
     #[error("no standby confirms commits: this may not be the primary any more")]
     Unconfirmed,
+    /// The history is another one by now.
+    #[error("the history is another one by now: a backup was restored, or a failover has lost events")]
+    HistoryChanged,
     /// The key that opened the stream was revoked, or has expired.
     #[error("the key of a stream was revoked or has expired")]
     KeyEnded,
@@ -99,6 +102,7 @@ impl From<Interruption> for ApiError {
             Interruption::Past(error) => error.into(),
             Interruption::Silent(silent) => Self::unavailable(&silent),
             unconfirmed @ Interruption::Unconfirmed => Self::unavailable(&unconfirmed),
+            Interruption::HistoryChanged => Self::history_changed(),
             Interruption::KeyEnded => Self::unauthorized(),
         }
     }

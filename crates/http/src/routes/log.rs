@@ -34,9 +34,9 @@ pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Respo
 #[utoipa::path(get, path = "/api/v1/log/key", tag = "History",
     responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")))]
 pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
-    let last = proof::last(caller.pool(), caller.organization_id()).await?;
+    let last = proof::last(caller.pool().await, caller.organization_id()).await?;
     let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
-    Ok(text(format!("{}\n", caller.signer().key().verifier_key(&origin))))
+    Ok(text(format!("{}\n", caller.signer().await.key().verifier_key(&origin))))
 }
 
 /// Prove that an event is in the log
@@ -56,7 +56,7 @@ pub(crate) async fn prove_inclusion(
         return Err(ApiError::not_signed());
     }
     let index = sequence - 1;
-    let mut connection = caller.pool().acquire().await?;
+    let mut connection = caller.pool().await.acquire().await?;
     let organization_id = caller.organization_id();
     let leaf = proof::leaf(&mut connection, organization_id, signed.epoch, index).await?;
     let mut answers = Vec::with_capacity(2);
@@ -110,7 +110,7 @@ pub(crate) async fn prove_consistency(
     if from > to || to > signed.checkpoint.size {
         return Err(ApiError::not_signed());
     }
-    let mut connection = caller.pool().acquire().await?;
+    let mut connection = caller.pool().await.acquire().await?;
     let question = Question::Consistency { from, to };
     let hashes = proof::answer(&mut connection, caller.organization_id(), signed.epoch, question).await?;
     json(StatusCode::OK, &ConsistencyProof { from, to, hashes: in_base64(&hashes) })
@@ -128,7 +128,7 @@ pub(crate) struct ConsistencyProof {
 }
 
 async fn signed(caller: &Caller) -> Result<Signed, ApiError> {
-    caller.signer().last(caller.organization_id()).await?.ok_or_else(ApiError::not_signed)
+    caller.signer().await.last(caller.organization_id()).await?.ok_or_else(ApiError::not_signed)
 }
 
 fn text(body: String) -> Response {

@@ -116,7 +116,7 @@ pub(crate) async fn list_log_endpoints(
     Historian(caller): Historian,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let endpoints = log_endpoints::list(caller.pool(), caller.organization_id()).await?;
+    let endpoints = log_endpoints::list(caller.pool().await, caller.organization_id()).await?;
     let log_endpoints = endpoints.into_iter().map(LogEndpointBody::from).collect();
     // The cursor of an endpoint moves without an event, so the history does not tell whether the list has changed.
     unless_same(&headers, answer(StatusCode::OK, &LogEndpoints { log_endpoints })?).await
@@ -136,7 +136,7 @@ pub(crate) async fn create_log_endpoint(
     must_be_reachable(&caller, &new.url).await?;
     caller.begin_write_outside_log()?;
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
-    let mut transaction = caller.pool().begin().await?;
+    let mut transaction = caller.pool().await.begin().await?;
     let created =
         log_endpoints::create(&mut transaction, caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
@@ -197,7 +197,7 @@ pub(crate) async fn delete_log_endpoint(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
     caller.begin_write_outside_log()?;
-    let mut transaction = caller.pool().begin().await?;
+    let mut transaction = caller.pool().await.begin().await?;
     // A repetition that comes meanwhile waits here, and then finds the answer.
     let done = Answer::nothing();
     caller.keep_answer(&mut *transaction, &done).await?;
@@ -222,7 +222,7 @@ pub(crate) async fn replay_log_endpoint(
     let id = uuid_segment("endpoint_id", &id)?;
     let ReplayForm { after } = body.read(caller.settings())?;
     caller.begin_write_outside_log()?;
-    let mut transaction = caller.pool().begin().await?;
+    let mut transaction = caller.pool().await.begin().await?;
     let replayed = log_endpoints::replay(&mut *transaction, caller.organization_id(), id, after).await?;
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
     let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;

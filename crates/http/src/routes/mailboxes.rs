@@ -60,7 +60,8 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
     let address =
         if address.contains('@') { address } else { format!("{address}@{}", caller.settings().mail_domain) };
     let part = Part::Mailbox(&address);
-    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
+    let owner =
+        identities::owner_of(caller.pool().await, caller.organization_id(), &caller.viewer(), part).await?;
     owner.ok_or_else(ApiError::mailbox_not_found)
 }
 

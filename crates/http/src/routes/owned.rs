@@ -37,7 +37,7 @@ struct List {
 pub(super) async fn list(caller: &Caller, shape: ListShape) -> Result<Response, ApiError> {
     let list = List {
         key: caller.key_check(),
-        pool: caller.pool().clone(),
+        pool: caller.pool().await.clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
         shape,

@@ -68,7 +68,7 @@ pub(crate) async fn get(
     let as_of = AsOf::read(&mut parameters);
     parameters.finish()?;
     let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
-    let (pool, organization_id) = (caller.pool(), caller.organization_id());
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
     let found: Option<IdentityBody> = match as_of {
         Some(AsOf::Moment(moment)) => {
             let upto = position(&caller, moment).await?;
@@ -90,8 +90,8 @@ pub(crate) async fn list(
     let as_of = moment_of_list(&mut parameters);
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
-    let lived = Lived::find(caller.pool(), caller.organization_id(), upto).await?;
-    let (key, pool) = (caller.key_check(), caller.pool().clone());
+    let lived = Lived::find(caller.pool().await, caller.organization_id(), upto).await?;
+    let (key, pool) = (caller.key_check(), caller.pool().await.clone());
     pieces::whole(List { key, pool, lived, place: 0, count: usize::MAX }, &caller).await
 }
 
@@ -140,10 +140,10 @@ fn read_as_of(text: &str) -> Result<AsOf, Complaint> {
 /// How far the organization's history reached at a moment. Refuses a moment that has not passed yet, and one before the
 /// first event of the organization.
 async fn position(caller: &Caller, moment: OffsetDateTime) -> Result<i64, ApiError> {
-    if !log::is_settled(caller.pool(), moment).await? {
+    if !log::is_settled(caller.pool().await, moment).await? {
         return Err(ApiError::moment_to_come());
     }
-    match history::sequence_at(caller.pool(), caller.organization_id(), moment).await? {
+    match history::sequence_at(caller.pool().await, caller.organization_id(), moment).await? {
         0 => Err(ApiError::before_history()),
         sequence => Ok(sequence),
     }

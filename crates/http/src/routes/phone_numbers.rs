@@ -32,7 +32,8 @@ pub(crate) async fn list_phone_numbers(
 ) -> Result<Response, ApiError> {
     unless_known(&caller, &headers, async || {
         let numbers =
-            identities::phone_numbers(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
+            identities::phone_numbers(caller.pool().await, caller.organization_id(), &caller.viewer())
+                .await?;
         Ok(json_text(StatusCode::OK, format!("[{}]", numbers.join(","))))
     })
     .await
@@ -103,7 +104,7 @@ pub(crate) async fn get_phone_number(
 async fn find(caller: &Caller, id: Uuid) -> Result<(Row, PhoneNumber), ApiError> {
     let part = Part::PhoneNumber(id);
     let mut owner =
-        identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
+        identities::owner_of(caller.pool().await, caller.organization_id(), &caller.viewer(), part).await?;
     let phone = owner.as_mut().and_then(|owner| owner.document.phone_number.take());
     owner.zip(phone).ok_or_else(ApiError::phone_number_not_found)
 }

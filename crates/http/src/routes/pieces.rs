@@ -45,7 +45,7 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
     let rest = stream::try_unfold(Some((list, share)), async |rest| {
         let Some((mut list, share)) = rest else { return Ok(None) };
         let mut piece = String::new();
-        let turn = share.turns.take().await;
+        let turn = share.turn().await;
         let is_last = list.piece(PIECE_ROWS, &mut piece).await?;
         drop(turn);
         Ok::<_, Interruption>(Some((Bytes::from(piece), (!is_last).then_some((list, share)))))

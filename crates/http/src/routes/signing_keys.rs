@@ -60,7 +60,7 @@ pub(crate) async fn create_signing_key(
     responses((status = 200, description = "Whether there is one, and since when", body = SigningKeyStatus)),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn get_any_signing_key(caller: Caller) -> Result<Response, ApiError> {
-    let (pool, organization_id) = (caller.pool(), caller.organization_id());
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
     let status = if let Some(identity) = caller.key.identity_id {
         let row = identities::row(pool, organization_id, identity).await?;
         SigningKeyStatus::of(&row.ok_or_else(ApiError::identity_not_found)?.document)

@@ -57,7 +57,8 @@ pub(crate) async fn get_tunnel(
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
     let part = Part::Tunnel(id);
-    let owner = identities::owner_of(caller.pool(), caller.organization_id(), &caller.viewer(), part).await?;
+    let owner =
+        identities::owner_of(caller.pool().await, caller.organization_id(), &caller.viewer(), part).await?;
     owner.ok_or_else(ApiError::tunnel_not_found)
 }
 

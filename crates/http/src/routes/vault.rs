@@ -65,7 +65,8 @@ impl ReadQuery for SecretQuery {
 }
 
 async fn secrets(caller: &Caller, wanted: Option<SecretType>) -> Result<Response, ApiError> {
-    let mut secrets = vault_secrets::list(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
+    let mut secrets =
+        vault_secrets::list(caller.pool().await, caller.organization_id(), &caller.viewer()).await?;
     secrets
         .retain(|secret| wanted.is_none_or(|wanted| secret.secret_type == vault_secrets::type_name(wanted)));
     let rules = Rules::load(caller, &secrets).await?;
@@ -79,7 +80,7 @@ impl Rules {
     async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
         let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
         let mut rules: HashMap<Uuid, Vec<VaultAccessRule>> = HashMap::new();
-        for rule in &vault_access::list(caller.pool(), &caller.viewer(), &ids).await? {
+        for rule in &vault_access::list(caller.pool().await, &caller.viewer(), &ids).await? {
             rules.entry(rule.vault_secret_id).or_default().push(rule.into());
         }
         Ok(Self(rules))
@@ -100,7 +101,8 @@ impl Contents {
     async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
         let ids: Vec<String> = secrets.iter().map(|secret| secret.id.to_string()).collect();
         let kind = Kind::VaultSecret;
-        let rows = ciphertexts::of_aggregates(caller.pool(), caller.organization_id(), kind, &ids).await?;
+        let rows =
+            ciphertexts::of_aggregates(caller.pool().await, caller.organization_id(), kind, &ids).await?;
         let text = |ciphertext| {
             String::from_utf8(ciphertext).map_err(|_| ApiError::internal("content is not base64".to_owned()))
         };
@@ -198,7 +200,8 @@ impl Reply for Registered {
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
-    let found = vault_secrets::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
+    let found =
+        vault_secrets::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::vault_secret_not_found)
 }
 
@@ -286,7 +289,7 @@ pub(crate) async fn list_access_rules(
 ) -> Result<Response, ApiError> {
     let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
     unless_known(&caller, &headers, async || {
-        let rules = vault_access::list(caller.pool(), &caller.viewer(), &[secret.id]).await?;
+        let rules = vault_access::list(caller.pool().await, &caller.viewer(), &[secret.id]).await?;
         answer(StatusCode::OK, &rules.iter().map(VaultAccessRule::from).collect::<Vec<_>>())
     })
     .await
@@ -341,7 +344,7 @@ async fn expected_of_identity(
     if !headers.contains_key(header::IF_MATCH) {
         return Ok(None);
     }
-    let present = identities::row(caller.pool(), caller.organization_id(), identity).await?;
+    let present = identities::row(caller.pool().await, caller.organization_id(), identity).await?;
     present.map_or(Ok(None), |present| expected_version(headers, &present))
 }
 

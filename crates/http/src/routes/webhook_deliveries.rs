@@ -111,7 +111,8 @@ pub(crate) async fn list_webhook_deliveries(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let filter = query.read()?;
-    let listed = deliveries::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
+    let listed =
+        deliveries::list(caller.pool().await, caller.organization_id(), &caller.viewer(), &filter).await?;
     let deliveries = listed.into_iter().map(WebhookDelivery::of).collect();
     // A delivery is not an event, so the history does not tell whether the list has changed.
     unless_same(&headers, answer(StatusCode::OK, &WebhookDeliveries { deliveries })?).await
@@ -159,11 +160,11 @@ pub(crate) async fn replay_webhook_delivery(
     let delivery = caller.webhooks().replay(&delivery).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
-    caller.keep_answer(caller.pool(), &done).await?;
+    caller.keep_answer(caller.pool().await, &done).await?;
     Ok(done.into_response())
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Repeatable, ApiError> {
-    let found = deliveries::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
+    let found = deliveries::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::webhook_delivery_not_found)
 }

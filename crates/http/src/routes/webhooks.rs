@@ -59,7 +59,8 @@ pub(crate) async fn list_webhook_subscriptions(
     let filter = query.read()?;
     unless_known(&caller, &headers, async || {
         let rows =
-            subscriptions::list(caller.pool(), caller.organization_id(), &caller.viewer(), &filter).await?;
+            subscriptions::list(caller.pool().await, caller.organization_id(), &caller.viewer(), &filter)
+                .await?;
         let subscriptions = rows.iter().map(WebhookSubscription::of).collect::<Result<_, _>>()?;
         answer(StatusCode::OK, &WebhookSubscriptions { subscriptions })
     })
@@ -122,7 +123,8 @@ pub(crate) async fn get_webhook_subscription(
 
 async fn find(caller: &Caller, id: &str) -> Result<Row, ApiError> {
     let id = uuid_segment("subscription_id", id)?;
-    let found = subscriptions::find(caller.pool(), caller.organization_id(), &caller.viewer(), id).await?;
+    let found =
+        subscriptions::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::webhook_subscription_not_found)
 }
 
@@ -161,7 +163,7 @@ pub(crate) async fn create_webhook_subscription(
 
 /// The identity of an owner that the caller may write to. Whatever belongs to another identity does not exist for an agent.
 async fn identity_of(caller: &Caller, owner: Owner) -> Result<Uuid, ApiError> {
-    let (pool, organization) = (caller.pool(), caller.organization_id());
+    let (pool, organization) = (caller.pool().await, caller.organization_id());
     let (part, missing): (_, fn() -> ApiError) = match owner.kind {
         OwnerKind::Mailbox => (Part::MailboxId(owner.id), ApiError::mailbox_not_found),
         OwnerKind::PhoneNumber => (Part::PhoneNumber(owner.id), ApiError::phone_number_not_found),

@@ -53,7 +53,9 @@ impl Confirming {
             Some(connection) => connection,
             None => self.connect().await?,
         };
+        let began = Instant::now();
         super::commit_nothing(&mut connection).await?;
+        super::confirm_if_slow(&mut connection, began).await?;
         self.connection = Some(connection);
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! they have.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,6 @@ type Heads = Option<HashMap<String, watch::Sender<i64>>>;
 pub struct Feeds {
     heads: Arc<Mutex<Heads>>,
     wanted: Arc<Notify>,
-    set_backs: Arc<AtomicU64>,
 }
 
 /// The task that wakes the followers of [`Feeds`]. Run it with [`Feeding::run`].
@@ -40,11 +38,7 @@ pub struct Feeding {
 impl Feeds {
     /// Feeds of a log, and the task that feeds them whenever `head` changes.
     pub fn new(pool: PgPool, head: watch::Receiver<Head>) -> (Self, Feeding) {
-        let feeds = Self {
-            heads: Arc::new(Mutex::new(Some(HashMap::new()))),
-            wanted: Arc::default(),
-            set_backs: Arc::default(),
-        };
+        let feeds = Self { heads: Arc::new(Mutex::new(Some(HashMap::new()))), wanted: Arc::default() };
         (feeds.clone(), Feeding { feeds, pool, head })
     }
 
@@ -62,11 +56,6 @@ impl Feeds {
         receiver
     }
 
-    /// How often a history was found to be shorter than before: a backup was restored.
-    pub fn set_backs(&self) -> u64 {
-        self.set_backs.load(Ordering::Acquire)
-    }
-
     /// The organizations that are followed. Forgets those without followers.
     fn followed(&self) -> Vec<String> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,13 +68,7 @@ impl Feeds {
         let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         for (organization_id, sequence) in known {
             if let Some(sender) = heads.as_ref().and_then(|heads| heads.get(&organization_id)) {
-                sender.send_if_modified(|told| {
-                    let before = std::mem::replace(told, sequence);
-                    if sequence < before {
-                        self.set_backs.fetch_add(1, Ordering::Release);
-                    }
-                    sequence != before
-                });
+                sender.send_if_modified(|told| std::mem::replace(told, sequence) != sequence);
             }
         }
     }
@@ -157,7 +140,7 @@ mod tests {
         assert!(busy.has_changed().unwrap() && !silent.has_changed().unwrap());
         assert_eq!(*busy.borrow_and_update(), 7);
         feeds.tell(vec![("busy".to_owned(), 5)]);
-        assert_eq!((*busy.borrow(), feeds.set_backs()), (5, 1));
+        assert_eq!(*busy.borrow(), 5, "a backup was restored");
         drop(busy);
         assert_eq!(feeds.followed(), ["silent"], "nobody asks for what nobody follows");
         feeds.close();

@@ -119,6 +119,29 @@ pub async fn leaf_start_of(
     bytes.as_deref().map(leaf_start).transpose()
 }
 
+/// How the leaf hash of the event `upto` begins, if the event `known` is in the same history; `None` if either is missing. Both are
+/// looked up in one snapshot.
+pub async fn leaf_start_if_continued(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    (known, leaf_start_of_known): (i64, LeafStart),
+    upto: i64,
+) -> Result<Option<LeafStart>, ReadError> {
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(
+        "select substring(last.leaf_hash for 6)
+         from events as last join events as known on known.organization_id = last.organization_id
+         where last.organization_id = $1 and last.organization_sequence = $2
+           and known.organization_sequence = $3 and substring(known.leaf_hash for 6) = $4",
+    )
+    .bind(organization_id)
+    .bind(upto)
+    .bind(known)
+    .bind(leaf_start_of_known)
+    .fetch_optional(executor)
+    .await?;
+    bytes.as_deref().map(leaf_start).transpose()
+}
+
 /// The `organization_sequence` of an organization's last event; 0 when there is none.
 pub async fn head(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<i64, ReadError> {
     let sequence: Option<i64> =

@@ -14,6 +14,7 @@ use super::number_pool;
 use super::queue::{Job, Outcome, appends, mark_as_sent};
 use crate::append::Append;
 use crate::error::BatchError;
+use crate::primary;
 
 /// A draft that is to be written, and the connection that writes it.
 pub(super) struct Batch {
@@ -42,15 +43,28 @@ pub(super) enum Written {
 /// Why a batch was not confirmed.
 struct NotWritten {
     error: BatchError,
-    /// Whether the commit was sent to Postgres.
-    is_commit_sent: bool,
+    step: Step,
+}
+
+/// A step of writing a batch.
+enum Step {
+    /// Before the commit was sent.
+    Write,
+    /// After it was sent.
+    Commit,
+    /// After Postgres has reported success.
+    Confirm,
 }
 
 impl NotWritten {
-    /// Whether the batch may be committed. Where Postgres itself reports an error, it has rolled the transaction back. (A commit
-    /// that waited for a standby in vain is reported as a warning.) Every other error says nothing about the commit.
+    /// Whether the batch may be committed. Where Postgres itself reports an error to a commit, it has rolled the transaction
+    /// back. Every other error says nothing about the commit.
     fn is_outcome_unknown(&self) -> bool {
-        self.is_commit_sent && !matches!(self.error, BatchError::Database(sqlx::Error::Database(_)))
+        match self.step {
+            Step::Write => false,
+            Step::Commit => !matches!(self.error, BatchError::Database(sqlx::Error::Database(_))),
+            Step::Confirm => true,
+        }
     }
 }
 
@@ -96,20 +110,32 @@ impl Batch {
         if !mark_as_sent(&self.jobs) {
             return Ok(false);
         }
-        let writes = std::mem::take(&mut self.draft.writes);
+        let (writes, began) = (std::mem::take(&mut self.draft.writes), Instant::now());
         let statement = async { Ok(writes.execute_if_valid(&mut self.connection).await?) };
         let written = within(deps.settings.database_timeout, statement).await;
-        written.map_err(|error| NotWritten { error, is_commit_sent: true })
+        let is_written = written.map_err(|error| NotWritten { error, step: Step::Commit })?;
+        if is_written {
+            self.confirm(began, deps).await?;
+        }
+        Ok(is_written)
     }
 
     async fn write_under_lock(&mut self, deps: &Deps) -> Result<(), NotWritten> {
         let limit = deps.settings.database_timeout;
         let Self { connection, draft, jobs, .. } = self;
         let written = within(limit, write_uncommitted(connection, draft, &appends(jobs))).await;
-        written.map_err(|error| NotWritten { error, is_commit_sent: false })?;
+        written.map_err(|error| NotWritten { error, step: Step::Write })?;
+        let began = Instant::now();
         let commit = async { Ok(connection.execute("commit").await.map(drop)?) };
         let committed = within(limit, commit).await;
-        committed.map_err(|error| NotWritten { error, is_commit_sent: true })
+        committed.map_err(|error| NotWritten { error, step: Step::Commit })?;
+        self.confirm(began, deps).await
+    }
+
+    async fn confirm(&mut self, began: Instant, deps: &Deps) -> Result<(), NotWritten> {
+        let confirmed = async { Ok(primary::confirm_if_slow(&mut self.connection, began).await?) };
+        let confirmed = within(deps.settings.database_timeout, confirmed).await;
+        confirmed.map_err(|error| NotWritten { error, step: Step::Confirm })
     }
 }
 

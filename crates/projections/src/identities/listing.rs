@@ -145,6 +145,26 @@ fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, afte
     }
 }
 
+/// SQL for [`owners`]. The condition on the viewer is its own, so that the one identity of an agent is found by its id.
+macro_rules! owners_where {
+    ($condition:literal) => {
+        concat!(
+            "select ",
+            whole_row!(),
+            " from read_model.identities
+              where organization_id = $1
+                and ",
+            $condition,
+            " and ($3::timestamptz is null or (created_at, id) < ($3, $4))
+              order by created_at desc, id desc
+              limit $5",
+        )
+    };
+}
+
+const OWN: &str = owners_where!("id = $2");
+const OF_ALL: &str = owners_where!("$2::uuid is null");
+
 /// The next identities whose parts this viewer may see, newest first: at most `limit`, after the place `after`, and no more
 /// once their documents have `max_bytes`. Also returns whether these are the last.
 pub async fn owners(
@@ -155,22 +175,14 @@ pub async fn owners(
     limit: u32,
     max_bytes: usize,
 ) -> Result<(Vec<Row>, bool), ReadModelFailure> {
-    let mut rows = sqlx::query(concat!(
-        "select ",
-        whole_row!(),
-        " from read_model.identities
-         where organization_id = $1
-           and ($2::uuid is null or id = $2)
-           and ($3::timestamptz is null or (created_at, id) < ($3, $4))
-         order by created_at desc, id desc
-         limit $5",
-    ))
-    .bind(organization_id)
-    .bind(viewer.agent_id())
-    .bind(after.map(|place| place.created_at))
-    .bind(after.map(|place| place.id))
-    .bind(i64::from(limit))
-    .fetch(pool);
+    let statement = if viewer.agent_id().is_some() { OWN } else { OF_ALL };
+    let mut rows = sqlx::query(statement)
+        .bind(organization_id)
+        .bind(viewer.agent_id())
+        .bind(after.map(|place| place.created_at))
+        .bind(after.map(|place| place.id))
+        .bind(i64::from(limit))
+        .fetch(pool);
     let (mut owners, mut bytes) = (vec![], 0);
     while let Some(row) = rows.try_next().await? {
         bytes += row.try_get::<&str, _>("document")?.len() + row.try_get::<&str, _>("tunnel_metadata")?.len();

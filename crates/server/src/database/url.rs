@@ -1,6 +1,6 @@
 //! A database URL and what can be read out of it without showing it.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use identity_log::session::{self, Setting};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,6 +28,9 @@ const KNOWN: [&str; 18] = [
     "user",
 ];
 
+/// Which server libpq asks for. sqlx does not know this parameter.
+const SERVER_WANTED: &str = "target_session_attrs";
+
 /// What every statement of this software presumes, whatever a role or a database is given as default: how texts are quoted, and that
 /// no statement fails because it waited for a lock. A pooler may drop it.
 const PRESUMED: [Setting<'static>; 3] =
@@ -35,39 +38,64 @@ const PRESUMED: [Setting<'static>; 3] =
 
 /// How to connect. A parameter that nobody knows is left out, and named in the log without its value.
 pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    check_server(url.expose_secret())?;
     let (url, unknown) = known_part(url.expose_secret());
     for name in unknown {
         tracing::warn!(name, "a parameter of the database URL is unknown and was left out");
     }
-    ensure!(
-        !names_several_hosts(&url),
-        "the database URL names several hosts, of which only one could be used: give the address of a proxy such as HAProxy \
-         that leads to the primary"
-    );
     let options: PgConnectOptions = url.parse().context("the database URL is not valid")?;
     Ok(session::beginning_with(options, &PRESUMED))
 }
 
-/// Whether the part of the URL between user and database has a comma, as libpq allows it.
+/// Refuses what only libpq can do: to choose among several hosts, and to look for a standby.
+fn check_server(url: &str) -> anyhow::Result<()> {
+    ensure!(
+        !names_several_hosts(url),
+        "the database URL names several hosts, of which only one could be used: give the address of a proxy such as HAProxy \
+         that leads to the primary"
+    );
+    match value(url, SERVER_WANTED).as_deref() {
+        None | Some("any" | "primary" | "read-write") => Ok(()),
+        Some(_) => bail!(
+            "{SERVER_WANTED} of the database URL must be primary, read-write or any, or be left out: identityd works with \
+             the primary alone"
+        ),
+    }
+}
+
+/// Whether the host has a comma, as libpq allows it: between user and database, or in the parameters `host` and `hostaddr`.
 fn names_several_hosts(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
-    authority.rsplit('@').next().unwrap_or_default().contains(',')
+    let host = decoded(authority.rsplit('@').next().unwrap_or_default());
+    [Some(host), value(url, "host"), value(url, "hostaddr")]
+        .into_iter()
+        .flatten()
+        .any(|host| host.contains(','))
 }
 
-/// The URL with the parameters that are known, and the names of the others.
+/// The value of a parameter of the URL. If it is given several times, the last one counts.
+fn value(url: &str, wanted: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let mut from_the_end = query.rsplit('&').filter_map(|parameter| parameter.split_once('='));
+    from_the_end.find(|(name, _)| decoded(name) == wanted).map(|(_, value)| decoded(value))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// The URL with the parameters that are known, and the names of the others but [`SERVER_WANTED`], which was looked at before.
 fn known_part(url: &str) -> (String, Vec<String>) {
     let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), vec![]) };
-    let name = |parameter: &str| {
-        let name = parameter.split('=').next().unwrap_or_default();
-        percent_decode_str(name).decode_utf8_lossy().into_owned()
-    };
+    let name = |parameter: &str| decoded(parameter.split('=').next().unwrap_or_default());
     let is_known = |parameter: &&str| {
         let name = name(parameter);
         KNOWN.contains(&name.as_str()) || name.starts_with("options[")
     };
     let (known, unknown): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_known);
-    let unknown = unknown.into_iter().filter(|parameter| !parameter.is_empty()).map(name).collect();
+    let unknown = unknown.into_iter().filter(|parameter| !parameter.is_empty()).map(name);
+    let unknown = unknown.filter(|name| name != SERVER_WANTED).collect();
     (format!("{address}?{}", known.join("&")), unknown)
 }
 
@@ -80,11 +108,31 @@ mod tests {
         for url in ["postgres://u:p,w@one/d", "postgres://one/a,b", "postgres://one:5432/d?options[a]=b,c"] {
             options(&url.into()).unwrap();
         }
-        for url in
-            ["postgres://one,two/d", "postgres://u:p@one:5432,two:5432/d?target_session_attrs=read-write"]
-        {
+        for url in [
+            "postgres://one,two/d",
+            "postgres://one%2Ctwo/d",
+            "postgres://u:p@one:5432,two:5432/d?target_session_attrs=read-write",
+            "postgres:///d?host=one,two",
+            "postgres://one/d?sslmode=disable&host=one%2Ctwo&port=5432,5433",
+            "postgres:///d?hostaddr=10.0.0.1,10.0.0.2",
+        ] {
             let error = options(&url.into()).unwrap_err().to_string();
             assert!(error.contains("several hosts") && error.contains("HAProxy"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_standby_is_not_asked_for() {
+        for wanted in ["any", "primary", "read-write", "read%2Dwrite"] {
+            let url = format!("postgres://one/d?target_session_attrs={wanted}");
+            options(&url.as_str().into()).unwrap();
+            // It is not dropped with a warning: it asks for what is done anyway.
+            assert_eq!(known_part(&url), ("postgres://one/d?".to_owned(), vec![]));
+        }
+        for wanted in ["standby", "read-only", "prefer-standby", "primray"] {
+            let url = format!("postgres://one/d?target_session_attrs={wanted}");
+            let error = options(&url.as_str().into()).unwrap_err().to_string();
+            assert!(error.contains("target_session_attrs") && error.contains("read-write"), "{error}");
         }
     }
 

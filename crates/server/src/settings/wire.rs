@@ -258,6 +258,8 @@ fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
                 DEFAULT_MAX_STREAMS_PER_ORGANIZATION,
             )?,
         },
+        // It follows from the connections that there are.
+        connections_of: OfHolders::default(),
         bodies_of_address: checked(
             "max_bodies_per_address",
             layer.max_bodies_per_address,

@@ -1,14 +1,17 @@
 //! Clients that ask for long answers and do not read them.
 
 use identityd::settings::WireLayer;
+use secrecy::ExposeSecret as _;
 
 use super::refused_for_now;
 use crate::harness::{Caller, Line, World, eventually};
 
 /// A key has one stream, and a client must read within a second.
 fn impatient() -> World {
-    let layer =
-        WireLayer { max_streams_per_key: Some(1), write_timeout_seconds: Some(1), ..WireLayer::default() };
+    bulky(WireLayer { max_streams_per_key: Some(1), write_timeout_seconds: Some(1), ..WireLayer::default() })
+}
+
+fn bulky(layer: WireLayer) -> World {
     let world = World::with_wire(layer);
     // More than the socket buffers take. The documents are written as they are stored.
     world.database().execute(&format!(
@@ -20,6 +23,31 @@ fn impatient() -> World {
         world.organization_id()
     ));
     world
+}
+
+/// A page is in memory as a whole until it is sent.
+#[test]
+fn large_pages_that_nobody_reads_are_few() {
+    let world = bulky(WireLayer::default());
+    let admin = world.admin();
+    let other = world.holder_of(world.another_admin(world.organization_id()).api_key.expose_secret());
+    let target = "/api/v1/identities?limit=400";
+    let mut lines: Vec<Line> = (0..20)
+        .map(|_| {
+            let mut line = admin.connect();
+            line.send(admin.head("GET", target, 0));
+            line
+        })
+        .collect();
+    let statuses: Vec<Vec<u8>> = lines.iter_mut().map(|line| line.receive(12)).collect();
+    let count = |status: &[u8]| statuses.iter().filter(|answer| answer.as_slice() == status).count();
+    assert_eq!((count(b"HTTP/1.1 200"), count(b"HTTP/1.1 429")), (16, 4));
+    let status =
+        |caller: &Caller, path: &str| caller.call(reqwest::Method::GET, path).open().unwrap().status();
+    assert_eq!(status(&admin, "/identities?limit=2"), 200);
+    assert_eq!(status(&other, "/identities?limit=400"), 200);
+    drop(lines);
+    eventually("the shares are free again", || status(&admin, "/identities?limit=400") == 200);
 }
 
 fn is_free(caller: &Caller) -> bool {

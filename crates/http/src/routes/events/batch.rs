@@ -10,6 +10,7 @@ use identity_proof::Hash;
 use sqlx::{PgConnection, PgPool};
 
 use crate::caller::Caller;
+use crate::cursor::HistoryPlace;
 use crate::followers::Piece;
 use crate::routes::interruption::Interruption;
 
@@ -34,6 +35,8 @@ const LEAF_LENGTH: usize = 44;
 pub(super) struct Reading {
     pub(super) caller: Caller,
     pub(super) query: Query,
+    /// A place in the history that is read. If it is missing, the history is another one by now.
+    pub(super) place: HistoryPlace,
 }
 
 /// Some events as text, one after another.
@@ -54,7 +57,7 @@ impl Reading {
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Option<Batch>, Interruption> {
-        let batch = read(self.caller.pool(), &mut self.query, write).await?;
+        let batch = read(self.caller.pool_of_pieces(), &mut self.query, &mut self.place, write).await?;
         if batch.is_some() {
             self.check_key().await?;
         }
@@ -71,23 +74,26 @@ impl Reading {
         &mut self,
         write: fn(&Entry<'_>, &mut Vec<u8>),
     ) -> Result<Bytes, Interruption> {
-        let mut query = self.query.clone();
-        let pool = self.caller.pool();
+        let (mut query, mut place) = (self.query.clone(), self.place);
+        let pool = self.caller.pool_of_pieces();
         let reading = async {
-            let batch = read(pool, &mut query, write).await?;
+            let batch = read(pool, &mut query, &mut place, write).await?;
             let text = batch.map(|batch| batch.text.into()).unwrap_or_default();
-            Ok::<_, Interruption>(Piece { text, after: query.after })
+            Ok::<_, Interruption>(Piece { text, after: query.after, place })
         };
-        let piece = self.caller.followers().read(&self.query, reading).await?;
-        self.query.after = piece.after;
+        let piece = self.caller.followers().read(self.place, &self.query, reading).await?;
+        (self.query.after, self.place) = (piece.after, piece.place);
         self.check_key().await?;
         Ok(piece.text.clone())
     }
 }
 
+/// The next batch. It is of the history that has the place: the place is not before the end of the range, and it is still there
+/// after the batch was read.
 async fn read(
     pool: &PgPool,
     query: &mut Query,
+    place: &mut HistoryPlace,
     write: fn(&Entry<'_>, &mut Vec<u8>),
 ) -> Result<Option<Batch>, Interruption> {
     if query.after >= query.upto {
@@ -95,6 +101,10 @@ async fn read(
     }
     query.limit = Some(MAX_BATCH_EVENTS);
     let mut connection = pool.acquire().await?;
+    if place.sequence < query.upto {
+        let advanced = place.advanced(&mut *connection, &query.organization_id, query.upto).await?;
+        *place = advanced.ok_or(Interruption::HistoryChanged)?;
+    }
     let mut history = History::begin(&mut connection, query);
     let mut batch = Batch::default();
     let mut exhausted = true;
@@ -114,6 +124,9 @@ async fn read(
         }
     }
     drop(history);
+    if !place.is_in(&mut *connection, &query.organization_id).await? {
+        return Err(Interruption::HistoryChanged);
+    }
     query.after = if exhausted { query.upto } else { batch.last };
     batch.seal(&mut connection, &query.organization_id).await?;
     Ok((batch.count > 0).then_some(batch))

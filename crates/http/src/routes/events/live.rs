@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
-use identity_log::history::{self, Entry};
+use identity_log::history::Entry;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -64,7 +64,7 @@ pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> R
     let news = News { sequence, silent_until: Instant::now() };
     let primary = caller.primary().clone();
     let (heartbeat, upto) = (caller.settings().heartbeat, range.query.upto);
-    let reading = Reading { caller, query: range.query };
+    let reading = Reading { caller, query: range.query, place: range.place };
     let following = Following {
         reading,
         upto,
@@ -101,43 +101,53 @@ impl Following {
             return Ok(None);
         }
         loop {
-            if self.news.have_ended() {
-                return Ok(None);
-            }
-            if self.has_become_shorter().await? {
-                self.ended = true;
-                return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
-            }
-            let text = self.read().await?;
-            if !text.is_empty() {
-                return Ok(Some(text));
-            }
-            let wake = if self.reading.query.after < self.upto && !self.news.is_silence_over() {
-                Wake::News
-            } else {
-                self.is_up_to_date = true;
-                self.news.wait().await
+            let next = match self.follow().await {
+                Err(Interruption::HistoryChanged) => {
+                    self.ended = true;
+                    return Ok(Some(Bytes::from_static(HISTORY_CHANGED)));
+                }
+                next => next?,
             };
-            match wake {
-                Wake::News => {}
-                Wake::Silence => return Ok(Some(Bytes::from_static(HEARTBEAT))),
-                Wake::End => return Ok(None),
+            match next {
+                Next::Events(text) => return Ok(Some(text)),
+                Next::Wake(Wake::News) => {}
+                Next::Wake(Wake::Silence) => return Ok(Some(Bytes::from_static(HEARTBEAT))),
+                Next::Wake(Wake::End) => return Ok(None),
             }
         }
     }
 
-    /// Updates `upto`, and returns whether the history has become shorter. The news may be older than the client's own
-    /// query, so if they tell of a smaller sequence the log itself is queried.
-    async fn has_become_shorter(&mut self) -> Result<bool, Interruption> {
-        match self.news.sequence() {
-            0 => return Ok(false),
-            told if told >= self.upto => self.upto = told,
-            _ => {
-                let Reading { caller, query } = &self.reading;
-                return Ok(history::head(caller.pool(), &query.organization_id).await? < self.upto);
-            }
+    /// Reads the next events, or waits for some if there are none.
+    async fn follow(&mut self) -> Result<Next, Interruption> {
+        if self.news.have_ended() {
+            return Ok(Next::Wake(Wake::End));
         }
-        Ok(false)
+        let told = self.news.sequence();
+        if told < self.upto && told > 0 {
+            // The news may be older than what the client has read.
+            self.must_be_unchanged().await?;
+        }
+        self.upto = self.upto.max(told);
+        let text = self.read().await?;
+        if !text.is_empty() {
+            return Ok(Next::Events(text));
+        }
+        if self.reading.query.after < self.upto && !self.news.is_silence_over() {
+            return Ok(Next::Wake(Wake::News));
+        }
+        self.is_up_to_date = true;
+        let wake = self.news.wait().await;
+        if wake == Wake::Silence {
+            self.must_be_unchanged().await?;
+        }
+        Ok(Next::Wake(wake))
+    }
+
+    /// Fails if the history is not the one any more that the client has read.
+    async fn must_be_unchanged(&self) -> Result<(), Interruption> {
+        let Reading { caller, query, place } = &self.reading;
+        let is_unchanged = place.is_in(caller.pool_of_pieces(), &query.organization_id).await?;
+        if is_unchanged { Ok(()) } else { Err(Interruption::HistoryChanged) }
     }
 
     /// The events that the next query finds; empty if it finds none.
@@ -146,7 +156,7 @@ impl Following {
         if self.reading.query.after >= self.reading.query.upto {
             return Ok(Bytes::new());
         }
-        let _turn = self.share.turns.take().await;
+        let _turn = self.share.turn().await;
         if self.is_up_to_date {
             return self.reading.next_shared(write_event).await;
         }
@@ -171,6 +181,15 @@ struct News {
     sequence: watch::Receiver<i64>,
     /// When the next heartbeat is due, or the key has to be checked.
     silent_until: Instant,
+}
+
+/// What comes next in a stream.
+#[derive(Debug)]
+enum Next {
+    /// Events.
+    Events(Bytes),
+    /// None, and this is why waiting for some has ended.
+    Wake(Wake),
 }
 
 /// Why waiting for news ended.

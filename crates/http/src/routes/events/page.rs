@@ -2,7 +2,6 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use identity_log::ReadError;
 use identity_log::history::{Entry, History};
 use identity_log::recorded::write_timestamp;
 use sqlx::PgPool;
@@ -46,11 +45,11 @@ fn write_envelope(entry: &Entry<'_>, body: &mut Vec<u8>) {
 
 /// Writes the events of the page with commas between them. Returns the cursor after the last one, if there are more.
 async fn write(
-    EventRange { mut query, limit, .. }: EventRange,
+    EventRange { mut query, place, limit, .. }: EventRange,
     pool: &PgPool,
     body: &mut Vec<u8>,
     write_one: fn(&Entry<'_>, &mut Vec<u8>),
-) -> Result<Option<String>, ReadError> {
+) -> Result<Option<String>, ApiError> {
     // One event more is read, to know whether there is a next page.
     query.limit = Some(limit + 1);
     let mut connection = pool.acquire().await?;
@@ -66,6 +65,10 @@ async fn write(
         }
         write_one(&entry, body);
         (count, last) = (count + 1, HistoryPlace::behind(&entry));
+    }
+    drop(history);
+    if !place.is_in(&mut *connection, &query.organization_id).await? {
+        return Err(ApiError::history_changed());
     }
     Ok(more.then(|| cursor::encode(&query.organization_id, last)))
 }

@@ -142,6 +142,8 @@ fn read_handle(text: &str) -> Result<Handle, Complaint> {
 pub(super) struct EventRange {
     /// The query. Its limit is set when it is run.
     pub(super) query: Query,
+    /// The end of the history when the range was resolved.
+    pub(super) place: HistoryPlace,
     /// How many events a page has.
     pub(super) limit: u32,
     /// Whether the client said where the range ends.
@@ -162,10 +164,13 @@ impl EventRange {
             }
             wanted.only(holders);
         }
-        if !wanted.after.is_in(pool, organization_id).await? {
-            return Err(ApiError::history_changed());
-        }
         let head = history::head(pool, organization_id).await?;
+        let place = if head == 0 && wanted.after == HistoryPlace::default() {
+            HistoryPlace::default()
+        } else {
+            let place = wanted.after.advanced(pool, organization_id, head).await?;
+            place.ok_or_else(ApiError::history_changed)?
+        };
         let mut query = Query::range(organization_id, wanted.after.sequence, head);
         if let Some(since) = wanted.since {
             let before = history::sequence_at(pool, organization_id, since - Duration::NANOSECOND).await?;
@@ -177,6 +182,6 @@ impl EventRange {
         query.aggregate_ids = wanted.aggregate_ids;
         query.event_types = wanted.event_types;
         query.leaf_hashes = wanted.leaf_hashes;
-        Ok(Self { query, limit: wanted.limit, is_bounded: wanted.until.is_some() })
+        Ok(Self { query, place, limit: wanted.limit, is_bounded: wanted.until.is_some() })
     }
 }

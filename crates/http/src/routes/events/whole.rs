@@ -37,13 +37,14 @@ struct Tied {
 
 /// Streams the range, up to the checkpoint that is signed at its end. Later events are not part of it.
 pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Response {
-    let EventRange { query, is_bounded, .. } = range;
+    let EventRange { query, place, is_bounded, .. } = range;
     let primary = caller.primary().clone();
     let sequence = |sequence: i64| u64::try_from(sequence).unwrap_or_default();
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));
     let trailer = Trailer { filtered: !query.is_whole(), ..Trailer::of_range(sequence(query.after), until) };
-    let export = Export { reading: Reading { caller, query }, trailer, tied_to: None, ended: false, share };
+    let export =
+        Export { reading: Reading { caller, query, place }, trailer, tied_to: None, ended: false, share };
     let chunks = stream::try_unfold(export, |mut export| async move {
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
@@ -57,7 +58,7 @@ impl Export {
             return Ok(None);
         }
         loop {
-            let turn = self.share.turns.take().await;
+            let turn = self.share.turn().await;
             let batch = self.reading.next(write_line).await?;
             drop(turn);
             if let Some(batch) = batch {
@@ -66,8 +67,14 @@ impl Export {
                 return Ok(Some(batch.text));
             }
             match self.tied_to.take() {
-                Some(tied) => return Ok(Some(self.last_line(tied).await?)),
-                None => self.sign().await?,
+                Some(tied) => {
+                    let _turn = self.share.turn().await;
+                    return Ok(Some(self.last_line(tied).await?));
+                }
+                None => {
+                    let _turn = self.share.turn().await;
+                    self.sign().await?;
+                }
             }
         }
     }
@@ -75,11 +82,11 @@ impl Export {
     /// Signs the log as it is now. If the request has no end, the range is extended to the end of the checkpoint, so
     /// more events may have to be written.
     async fn sign(&mut self) -> Result<(), Interruption> {
-        let Reading { caller, query } = &mut self.reading;
-        let tied = match caller.signer().sign(&query.organization_id).await {
+        let Reading { caller, query, .. } = &mut self.reading;
+        let tied = match caller.signer_of_pieces().sign(&query.organization_id).await {
             Ok(signed) => Tied { signed, refusal: None },
             Err(SignError::Refused(refusal)) => {
-                let signed = proof::last(caller.pool(), &query.organization_id).await?;
+                let signed = proof::last(caller.pool_of_pieces(), &query.organization_id).await?;
                 Tied { signed, refusal: Some(refusal) }
             }
             Err(error) => return Err(error.into()),
@@ -98,10 +105,10 @@ impl Export {
     /// end.
     async fn last_line(&mut self, Tied { signed, refusal }: Tied) -> Result<Vec<u8>, Interruption> {
         self.ended = true;
-        let Reading { caller, query } = &self.reading;
+        let Reading { caller, query, .. } = &self.reading;
         let is_part_of_refused = refusal.is_some() && self.trailer.until.is_some();
         if let Some(signed) = signed.filter(|_| !is_part_of_refused) {
-            let mut connection = caller.pool().acquire().await?;
+            let mut connection = caller.pool_of_pieces().acquire().await?;
             proof::tie(&mut self.trailer, &mut connection, &query.organization_id, &signed).await?;
         }
         self.trailer.refused = refusal.map(|refusal| refusal.to_string());

@@ -124,7 +124,7 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
     let Request { filters: Filters { filter, limit, after }, given } = request;
     let mut list = List {
         key: caller.key_check(),
-        pool: caller.pool().clone(),
+        pool: caller.pool().await.clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
         filter,

@@ -76,7 +76,7 @@ impl KeptKey {
 pub(super) async fn load(caller: &Caller) -> Result<Vec<StoredKey>, ApiError> {
     let organization_id = caller.organization_id();
     let vault = [ids::of_vault(organization_id).to_string()];
-    let rows = ciphertexts::of_aggregates(caller.pool(), organization_id, Kind::Vault, &vault).await?;
+    let rows = ciphertexts::of_aggregates(caller.pool().await, organization_id, Kind::Vault, &vault).await?;
     let mut keys = rows.iter().map(StoredKey::read).collect::<Result<Vec<StoredKey>, ApiError>>()?;
     keys.sort_by_key(|key| (key.kept.key_type, key.created_at));
     if keys.is_empty() { Err(ApiError::vault_not_initialized()) } else { Ok(keys) }

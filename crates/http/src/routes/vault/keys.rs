@@ -31,7 +31,7 @@ use crate::routes::json as answer;
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn get_vault(caller: Caller) -> Result<Response, ApiError> {
     let keys = kept::load(&caller).await?;
-    let (pool, organization_id) = (caller.pool(), caller.organization_id());
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
     let id = ids::of_vault(organization_id);
     let lifetime = read::lifetime(pool, organization_id, Kind::Vault, &id.to_string()).await?;
     let (created_at, updated_at) = lifetime.ok_or_else(ApiError::vault_not_initialized)?;
@@ -132,7 +132,8 @@ pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Res
         let nothing = UnlockedVault { wrapped_org_encryption_key: None, encrypted_secrets: vec![] };
         return answer(StatusCode::OK, &nothing);
     };
-    let secrets = vault_secrets::list(caller.pool(), caller.organization_id(), &caller.viewer()).await?;
+    let secrets =
+        vault_secrets::list(caller.pool().await, caller.organization_id(), &caller.viewer()).await?;
     let contents = Contents::load(&caller, &secrets).await?;
     let details = secrets.iter().map(|secret| contents.detail(secret));
     let body = UnlockedVault {

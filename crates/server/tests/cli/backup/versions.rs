@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use identityd_tests::skip;
+
 use crate::backup::estate::{Answer, Estate, error, successor_of, text};
 use crate::backup::read_everything;
 use crate::backup::refusals::change_an_event;
@@ -28,7 +30,9 @@ impl Both {
         let installed = root.join(format!("target/second-postgres-{SECOND}"));
         let own = own_version();
         if !installed.join("installed").exists() || own == SECOND {
-            skip();
+            skip(&format!(
+                "Postgres {SECOND} and another version are needed: .ci/second-postgres installs it"
+            ));
             return None;
         }
         // The account of the server may not be able to reach the clone.
@@ -85,13 +89,6 @@ impl Both {
 fn own_version() -> String {
     let place = Place::served();
     fs::read_to_string(place.postgres().join("cluster/PG_VERSION")).unwrap().trim().to_owned()
-}
-
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn skip() {
-    eprintln!(
-        "skipped: .ci/second-postgres could not install Postgres {SECOND}, or there is no other version here"
-    );
 }
 
 /// A stopped service with what clients read of it, and its signed history.

@@ -1,0 +1,55 @@
+//! The database, as the requests of one key use it. A request waits for the turn of its key and organization before it takes a
+//! connection, and keeps the turn until it is answered.
+
+use std::sync::Arc;
+
+use identity_projections::api_keys::Row as KeyRow;
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+
+use crate::limits::{Turn, Turns};
+
+/// The database for one request.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pool: PgPool,
+    turns: Arc<Turns>,
+    key: Arc<KeyRow>,
+    turn: TurnSlot,
+}
+
+/// The turn of a request, once it has one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TurnSlot(Arc<Mutex<Option<Turn>>>);
+
+impl TurnSlot {
+    /// Ends the turn, if there is one.
+    pub(crate) async fn give_back(&self) {
+        drop(self.0.lock().await.take());
+    }
+}
+
+impl Database {
+    pub(crate) fn new(pool: &PgPool, turns: &Arc<Turns>, key: &Arc<KeyRow>, turn: TurnSlot) -> Self {
+        Self { pool: pool.clone(), turns: Arc::clone(turns), key: Arc::clone(key), turn }
+    }
+
+    /// The connections, once it is the turn of this request.
+    pub(crate) async fn pool(&self) -> &PgPool {
+        let mut turn = self.turn.0.lock().await;
+        if turn.is_none() {
+            *turn = Some(self.turns.take(&self.key).await);
+        }
+        &self.pool
+    }
+
+    /// The connections, for what takes its turns by itself: pieces of a long answer.
+    pub(crate) fn pool_of_pieces(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Ends the turn. The next use of the database waits for another one.
+    pub(crate) async fn give_back(&self) {
+        self.turn.give_back().await;
+    }
+}
