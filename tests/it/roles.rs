@@ -1,5 +1,5 @@
-//! The role that serves: what it must not be able to do, whatever statement it sends, and that everything the service does is within
-//! its rights. Every other test runs the service under this role, too.
+//! The role that serves: what it must not be able to do, whatever statement it sends, and that everything the service does is
+//! within its rights. Every other test runs the service under this role, too.
 
 use std::sync::atomic::AtomicU64;
 

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-/// Says that a test is left out on this machine, and why. In CI this is a failure, unless `CI_MAY_SKIP` is set: `.ci/skip` is the same
-/// for scripts.
+/// Says that a test is left out on this machine, and why. In CI this is a failure, unless `CI_MAY_SKIP` is set: `.ci/skip` is the
+/// same for scripts.
 ///
 /// # Panics
 ///

@@ -4,8 +4,8 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread;
 
-/// The results of `work` for all items, in the order of the items. Each core gets the same number of items, the last one perhaps fewer.
-/// If `work` panics, so does the caller.
+/// The results of `work` for all items, in the order of the items. Each core gets the same number of items, the last one perhaps
+/// fewer. If `work` panics, so does the caller.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let share = items.len().div_ceil(cores).max(1);

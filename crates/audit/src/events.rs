@@ -21,7 +21,7 @@ pub fn read(path: &Path, mut take: impl FnMut(Envelope)) -> anyhow::Result<Trail
             take(line::envelope(line).map_err(fault)?);
         }
     }
-    ensure!(trailer.count == number, "the trailer speaks of {} events, there are {number}", trailer.count);
+    ensure!(trailer.count == number, "the trailer says {} events, the file has {number}", trailer.count);
     Ok(trailer)
 }
 

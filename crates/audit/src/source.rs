@@ -96,11 +96,16 @@ fn tail(file: &mut File, length: u64) -> std::io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// The fault of a file that does not end with a trailer: the line where it ends, or where it should have.
+/// The fault of a file that does not end with a trailer: the line where it ends, or where it should have. A file whose first line
+/// is not the beginning of an object is no export.
 fn unended(mut file: File) -> Result<Fault, Fault> {
     let unreadable = |error: std::io::Error| Fault::file(format!("cannot read on: {error}"));
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut reader = BufReader::new(file);
+    if reader.fill_buf().map_err(unreadable)?.first().is_some_and(|byte| *byte != b'{') {
+        let what = "this is not JSON: the file is not an export".to_owned();
+        return Ok(Fault { line: Some(1), sequence: None, what });
+    }
     let (mut line, mut number) = (Vec::new(), 1);
     while LineLimit(number).read(&mut reader, &mut line)? > 0 && line.ends_with(b"\n") {
         if line.starts_with(TRAILER_START) {

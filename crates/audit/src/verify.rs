@@ -10,7 +10,7 @@ pub mod history;
 
 use std::path::Path;
 
-use identity_proof::checkpoint::rename_key;
+use identity_proof::checkpoint::{check_verifier_key, rename_key};
 use identity_proof::trailer::Trailer;
 use identity_proof::{Checkpoint, NoteError, checkpoint, introduction};
 
@@ -26,6 +26,7 @@ pub fn file(
     previous: Option<&str>,
     progress: impl FnMut(u64),
 ) -> Result<Report, Fault> {
+    check_verifier_key(verifier_key).map_err(|error| Fault::file(error.to_string()))?;
     let (source, trailer) = Source::open(path)?;
     let Some(note) = &trailer.checkpoint else {
         let refused =

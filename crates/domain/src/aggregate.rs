@@ -15,8 +15,8 @@ use crate::vault::{self, Vault, VaultError};
 use crate::vault_secret::{self, VaultSecret, VaultSecretError};
 use crate::webhook_subscription::{self, WebhookSubscription, WebhookSubscriptionError};
 
-/// Makes, from a table of aggregates, each of them an aggregate of cqrs-es, and the enums of all. A row has the wire name, the type, the
-/// module with its `Command` and `Event`, and the error.
+/// Makes, from a table of aggregates, each of them an aggregate of cqrs-es, and the enums of all. A row has the wire name, the
+/// type, the module with its `Command` and `Event`, and the error.
 macro_rules! aggregates {
     ($($name:literal $kind:ident: $module:ident, $error:ident;)+) => {
         $(

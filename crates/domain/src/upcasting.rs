@@ -1,7 +1,7 @@
 //! Events that were stored in an older shape, made to events of the present shape.
 //!
-//! Every reader that decodes events calls [`upcast`]: live writes, scans, history, rebuilds, replays of exports, and the second reader.
-//! Exports and answers keep the stored shape, since that is what was hashed and signed.
+//! Every reader that decodes events calls [`upcast`]: live writes, scans, history, rebuilds, replays of exports, and the second
+//! reader. Exports and answers keep the stored shape, since that is what was hashed and signed.
 //!
 //! A new shape of an event gets an upcaster in `UPCASTERS` and an example in `events/`. The old example stays.
 

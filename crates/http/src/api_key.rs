@@ -1,4 +1,4 @@
-//! The text of a key: `ApiKey_<uuid>.<secret>`. Contract, section 0.1.
+//! An API key as clients send it: `ApiKey_<uuid>.<secret>`. Contract, section 0.1.
 //!
 //! The secret is 256 random bits and their CRC-32 in base 62, which are 49 characters. With the checksum a mistyped or
 //! truncated key is refused without a query. It adds no protection; the 256 bits do that.
@@ -80,7 +80,7 @@ pub struct Presented {
 }
 
 impl Presented {
-    /// Parses the text of a key; `None` if it is malformed.
+    /// Parses a key; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.split_once('.')?;
         let id = parse_public_id(id)?;

@@ -56,8 +56,8 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
 /// A body of more bytes keeps the share of its request until it is sent.
 const SMALL_ANSWER: u64 = 16 * 1024;
 
-/// A body of more bytes has a share of its own until it is sent. Lists that are larger are written piece by piece, and have a share of
-/// streams.
+/// A body of more bytes has a share of its own until it is sent. Lists that are larger are written piece by piece, and have a
+/// share of streams.
 const LARGE_ANSWER: u64 = 256 * 1024;
 
 /// Lets an answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of them.

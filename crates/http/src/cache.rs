@@ -5,8 +5,8 @@
 //! arrive while it is asked share the next question. While the log cannot be read, the cache answers nothing.
 //!
 //! # Invariants
-//! - What a batch of this process changes is removed when the batch is sent, and nothing is stored of it until the outcome is known: others
-//!   can see a commit before this process knows of it.
+//! - What a batch of this process changes is removed when the batch is sent, and nothing is stored of it until the outcome is
+//!   known: others can see a commit before this process knows of it.
 //! - An entry is stored only if nothing invalidated it since its query began. A `Ticket` is the number of invalidations
 //!   so far, taken before the query.
 //! - An entry depends on the events of its own aggregate only, with two exceptions, both on the deletion of another
@@ -47,7 +47,8 @@ const MAX_IDENTITY_BYTES: u64 = 56 * 1024 * 1024;
 /// The size of a cached identity without its texts, in bytes: its entries in two maps.
 const ENTRY_OVERHEAD: usize = 300;
 
-/// How many invalidations are remembered: two for an event of this process, one for an event of another. The result of a query that began before the oldest of them is not cached.
+/// How many invalidations are remembered: two for an event of this process, one for an event of another. The result of a query
+/// that began before the oldest of them is not cached.
 const MAX_RECENT_INVALIDATIONS: usize = 4096;
 
 /// The cache. Cheap to clone; clones share their entries.

@@ -1,5 +1,8 @@
 //! The caller of a request. A handler reaches the log and the database only through its caller, so no handler can
 //! forget to check the key.
+//!
+//! The key is found, checked for its end, and counted by `caller/app.rs`; `api_key.rs` takes its text apart and compares the
+//! secret. `caller/writes.rs` sends commands.
 
 mod app;
 pub(crate) mod writes;
@@ -66,6 +69,15 @@ pub struct Caller {
 /// A caller with an admin key.
 #[derive(Debug)]
 pub struct Admin(pub Caller);
+
+/// A caller of an operation that only admins succeed with, and that finds its target before it refuses an agent: 404 for what the
+/// agent does not see, 403 for the rest ([`AdminAfterLookup::admin`]).
+#[derive(Debug)]
+pub struct AdminAfterLookup(Caller);
+
+/// A caller with an agent key, and the identity of the key.
+#[derive(Debug)]
+pub struct Agent(pub Caller, pub Uuid);
 
 /// A caller who may read history: with an admin or an auditor key.
 #[derive(Debug)]
@@ -140,11 +152,13 @@ impl Holder {
         Ok(key_uses::last(self.0.pool().await, self.0.key.id).await?)
     }
 
-    /// Refuses auditors, who may read history only.
+    /// Refuses auditors, who only read, and not everything.
     pub fn caller(self) -> Result<Caller, ApiError> {
         match self.0.key.scope {
             KeyScope::Admin | KeyScope::Agent => Ok(self.0),
-            KeyScope::Auditor => Err(ApiError::forbidden("An auditor-scoped API key may only read history")),
+            KeyScope::Auditor => Err(ApiError::forbidden(
+                "An auditor-scoped API key may only read history, webhook subscriptions and log endpoints",
+            )),
         }
     }
 
@@ -174,6 +188,37 @@ impl FromRequestParts<App> for Admin {
         } else {
             Err(ApiError::forbidden("This endpoint requires an admin-scoped API key"))
         }
+    }
+}
+
+impl FromRequestParts<App> for AdminAfterLookup {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
+        <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await.map(Self)
+    }
+}
+
+impl AdminAfterLookup {
+    /// The caller, who looks for the target.
+    pub(crate) fn looking(&self) -> &Caller {
+        &self.0
+    }
+
+    /// The caller, if it is an admin. `what` names the action in the error text.
+    pub(crate) fn admin(self, what: &str) -> Result<Caller, ApiError> {
+        self.0.admins_only(what).map(|()| self.0)
+    }
+}
+
+impl FromRequestParts<App> for Agent {
+    type Rejection = ApiError;
+
+    /// Refuses an admin, whose key is bound to no identity.
+    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        let identity = caller.key.identity_id.ok_or_else(ApiError::signing_key_of_nobody)?;
+        Ok(Self(caller, identity))
     }
 }
 

@@ -33,9 +33,8 @@ pub(crate) async fn unless_known(
     }
 }
 
-/// A list for an admin. It follows from the history of the organization, so the tag names the end of that history. The list
-/// is read after the tag. If history has grown since, or the list is read while it is sent, the bytes may be of a later
-/// state, and the tag is weak.
+/// A list for an admin. Its tag names the last event of the organization's history. The list is read after the tag. If there are
+/// newer events by then, or the list is read while it is sent, its bytes may be of a later state, and the tag is weak.
 async fn admins_list(
     caller: &Caller,
     headers: &HeaderMap,

@@ -94,8 +94,8 @@ impl Context {
     }
 }
 
-/// Whether a body is still to be read. The body of other methods has no meaning; that of a DELETE is read for the fingerprint of its
-/// `Idempotency-Key`.
+/// Whether a body is still to be read. The body of other methods has no meaning; that of a DELETE is read for the fingerprint of
+/// its `Idempotency-Key`.
 fn has_body(request: &Request) -> bool {
     let may_have_body =
         matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);

@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use identity_log::ReadError;
 use identity_log::history::{self, Entry, LeafStart};
-use identity_projections::identities::listing::Place;
+use identity_projections::identities::listing::ListPlace;
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgExecutor};
 use subtle::ConstantTimeEq as _;
@@ -126,7 +126,7 @@ impl Seal {
 
     /// The cursor after a place in the list that `list` describes: the creation in microseconds, the id, and the first
     /// 16 bytes of the authentication code, in base64.
-    pub(crate) fn close(&self, list: &[&str], place: Place) -> String {
+    pub(crate) fn close(&self, list: &[&str], place: ListPlace) -> String {
         let mut bytes = microseconds(place.created_at).to_be_bytes().to_vec();
         bytes.extend(place.id.as_bytes());
         let code = self.code(list, &bytes);
@@ -135,7 +135,7 @@ impl Seal {
     }
 
     /// The place in a cursor of exactly this list.
-    pub(crate) fn open(&self, list: &[&str], cursor: &str) -> Option<Place> {
+    pub(crate) fn open(&self, list: &[&str], cursor: &str) -> Option<ListPlace> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (place, code) = bytes.split_at_checked(PLACE_LENGTH)?;
         if !bool::from(self.code(list, place).as_slice().ct_eq(code)) {
@@ -144,7 +144,7 @@ impl Seal {
         let (created_at, id) = place.split_at_checked(8)?;
         let nanoseconds = i128::from(i64::from_be_bytes(created_at.try_into().ok()?)) * 1000;
         let created_at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
-        Some(Place { created_at, id: Uuid::from_slice(id).ok()? })
+        Some(ListPlace { created_at, id: Uuid::from_slice(id).ok()? })
     }
 
     fn code(&self, list: &[&str], place: &[u8]) -> Vec<u8> {
@@ -166,7 +166,7 @@ fn microseconds(moment: OffsetDateTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use hmac::{Hmac, Mac as _};
-    use identity_projections::identities::listing::Place;
+    use identity_projections::identities::listing::ListPlace;
     use time::OffsetDateTime;
     use uuid::Uuid;
 
@@ -203,7 +203,7 @@ mod tests {
     fn a_sealed_cursor_opens_only_what_it_was_made_for() {
         let seal = Seal::new(Hmac::new_from_slice(b"key").unwrap());
         let created_at = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_000).unwrap();
-        let place = Place { created_at, id: Uuid::from_u128(7) };
+        let place = ListPlace { created_at, id: Uuid::from_u128(7) };
         let cursor = seal.close(&["org_a", "active"], place);
         assert_eq!(seal.open(&["org_a", "active"], &cursor), Some(place));
         for other in [&["org_b", "active"][..], &["org_a"], &["org_aa", "ctive"], &["org_a", "active", ""]] {

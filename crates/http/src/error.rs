@@ -1,4 +1,5 @@
-//! Every way a request can fail, and what the client is told. Contract, section 0.5.
+//! Every way a request can fail, and what the client is told. Contract, section 0.5. `problem.rs` writes the two forms of a body.
+//! The seconds of `Retry-After` are set where an error is made; for limits they are computed in `limits/buckets.rs`.
 
 mod conversions;
 pub(crate) mod detail;
@@ -223,8 +224,8 @@ impl ApiError {
 
     /// The service stopped waiting for a write that had been sent to Postgres. It may have been carried out.
     pub fn outcome_unknown(cause: &(dyn Error + 'static)) -> Self {
-        let detail = "The service did not learn whether the write was carried out: look before you send it again, or \
-                      send it with the same Idempotency-Key";
+        let detail = "The write may have been carried out. Read the resource before you repeat it, or repeat it with the \
+                      same Idempotency-Key";
         Self::new(Code::OutcomeUnknown, detail).retry_after(1).because(chain(cause))
     }
 
@@ -238,6 +239,7 @@ impl ApiError {
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
             NotReady::Unwritable(_) => "Events cannot be written: `identityd doctor` says more",
+            NotReady::NoCommitter => "This process cannot write any more: restart it",
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))
     }

@@ -1,15 +1,15 @@
 //! The HTTP API: routes, bodies, authentication, errors. It translates, and has no rules of its own.
 //!
 //! # Code map
-//! - [`router()`]: the whole route table on one screen.
+//! - [`router()`]: the whole route table, one line for each operation.
 //! - [`caller`]: who makes a request. Handlers reach the log and the database only through it, so none can forget to
 //!   check the key. `caller/app`: the state that all requests share.
 //! - [`readiness`]: whether requests are answered yet.
-//! - [`api_key`]: the text of a key: made, taken apart, compared; `clock`: the time by which keys expire;
+//! - [`api_key`]: keys and their secrets: made, taken apart, compared; `clock`: the time by which keys expire;
 //!   `key_uses`: when keys were last used.
 //! - [`cursor`]: places in history and in lists, as clients get them.
-//! - [`form`], `parameters`: reading bodies and queries; all faults of one are reported at once. `form/reader`: readers of
-//!   single values, which know their schemas.
+//! - `body`: the bytes of a body, and their limit; [`form`], `parameters`: reading bodies and queries; all faults of one are
+//!   reported at once. `form/reader`: readers of single values, which know their schemas.
 //! - [`error`]: every way a request can fail, and what the client is told; [`code`]: the codes; `problem`: the two
 //!   forms of an error.
 //! - [`client`]: the address of the client; [`limits`]: how much a key, an organization or an address may use;
@@ -31,7 +31,7 @@
 //! - No handler reaches the database without a caller, except the readiness probe.
 //! - No cookie is set and nothing is redirected: published clients follow redirects or not, depending on the language.
 //!
-//! # How to add an endpoint
+//! # How to add an operation
 //! Its handler in the file of its resource, taking [`caller::Caller`], [`caller::Admin`] or another key first, with
 //! `#[utoipa::path]` above it; its line in `router.rs`; a new error in [`error`] and [`code`]. `CONTRIBUTING.md` walks through
 //! one.
@@ -39,6 +39,7 @@
 mod accept;
 pub mod api_key;
 pub mod around;
+mod body;
 pub mod cache;
 pub mod caller;
 pub mod client;

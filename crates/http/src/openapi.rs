@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, from the endpoints of the router. The attribute above a handler has its path, texts,
+//! The OpenAPI 3.1 document, from the operations of the router. The attribute above a handler has its path, texts,
 //! answers and errors. `about` describes what its extractors read. What follows from both (headers, general errors,
 //! examples) is added here.
 
@@ -33,16 +33,16 @@ use crate::problem::{KnownError, Problem};
 struct Frame;
 
 /// A handler with the descriptions from its signature and its attribute.
-pub(crate) type Endpoint = (About, UtoipaMethodRouter<App>);
+pub(crate) type DescribedOperation = (About, UtoipaMethodRouter<App>);
 
 /// Collections that published clients write with a slash at the end. They are answered with and without it, since some
 /// clients do not follow redirects. Contract, section 0.2.
 pub(crate) const TWINS: [&str; 2] = ["/api/v1/identities", "/api/v1/tunnels"];
 
-/// The document of these endpoints as compact JSON.
-pub(crate) fn written(endpoints: Vec<Endpoint>) -> String {
+/// The document of these operations as compact JSON.
+pub(crate) fn written(operations: Vec<DescribedOperation>) -> String {
     // Text and numbers can always be encoded.
-    serde_json::to_string(&Ordered(&complete(endpoints))).unwrap_or_default()
+    serde_json::to_string(&Ordered(&complete(operations))).unwrap_or_default()
 }
 
 /// JSON whose objects are sorted by name, except that `application/json` comes first: clients that take the first of
@@ -66,15 +66,15 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-fn complete(endpoints: Vec<Endpoint>) -> Value {
+fn complete(operations: Vec<DescribedOperation>) -> Value {
     let mut document = to_value(&Frame::openapi());
     let mut schemas = document.pointer_mut("/components/schemas").map(Value::take).unwrap_or_default();
-    for (_, (derived, ..)) in &endpoints {
+    for (_, (derived, ..)) in &operations {
         insert(&mut schemas, derived.iter().map(|(name, schema)| (name.clone(), to_value(schema))).collect());
     }
     flatten(&mut schemas);
     let (mut paths, mut failures) = (Map::new(), Map::new());
-    for (about, (_, served, _)) in endpoints {
+    for (about, (_, served, _)) in operations {
         if let Some((name, schema)) = &about.body {
             insert(&mut schemas, json!({ *name: schema }));
         }

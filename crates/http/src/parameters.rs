@@ -120,7 +120,7 @@ impl Parameters {
         self.pairs.iter().chain(&self.broken).any(|(known, _)| known == name)
     }
 
-    /// Drops all parameters but these. Older endpoints took no query, so unknown parameters are ignored there.
+    /// Drops all parameters but these. Older operations took no query, so unknown parameters are ignored there.
     pub(crate) fn keep(&mut self, names: &[&str]) {
         self.pairs.retain(|(known, _)| names.contains(&known.as_str()));
         self.broken.retain(|(known, _)| names.contains(&known.as_str()));

@@ -23,15 +23,15 @@ pub(crate) enum ErrorForm {
     Problem,
 }
 
-const KNOWN: &str = "application/json";
-const PROBLEM: &str = "application/problem+json";
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
 
 impl ErrorForm {
     /// The form that the client accepts: RFC 9457 if it names `application/problem+json` and gives no greater weight to
     /// `application/json`. A client that gives both the same weight accepts JSON for answers that are no errors.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
-        match accept::weight_of_range(headers, PROBLEM) {
-            Some(weight) if weight > 0.0 && weight >= accept::weight(headers, KNOWN) => Self::Problem,
+        match accept::weight_of_range(headers, PROBLEM_JSON) {
+            Some(weight) if weight > 0.0 && weight >= accept::weight(headers, JSON) => Self::Problem,
             _ => Self::Known,
         }
     }
@@ -87,8 +87,8 @@ pub(crate) fn render(error: &ApiError, response: Response, request_id: &str, for
         request_id,
     };
     let (body, content_type) = match form {
-        ErrorForm::Known => (serde_json::to_string(&KnownError { detail: error.detail(), common }), KNOWN),
-        ErrorForm::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM),
+        ErrorForm::Known => (serde_json::to_string(&KnownError { detail: error.detail(), common }), JSON),
+        ErrorForm::Problem => (serde_json::to_string(&problem(error.detail(), common)), PROBLEM_JSON),
     };
     let (mut parts, _) = response.into_parts();
     parts.status = status;

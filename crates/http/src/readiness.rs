@@ -57,10 +57,13 @@ pub(crate) enum NotReady {
     /// Events cannot be written.
     #[error("events cannot be written")]
     Unwritable(#[source] AppendError),
+    /// The committer of this process has ended, which only a defect can cause.
+    #[error("the committer of this process has ended")]
+    NoCommitter,
 }
 
-/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time: all probes that arrive
-/// while it runs are answered by the next one.
+/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time:
+/// all probes that arrive while it runs are answered by the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Probe(Mutex<Option<Probed>>);
 
@@ -117,6 +120,9 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
 
 /// Checks that events can be written.
 async fn must_write(pool: &PgPool, log: &Log) -> Result<(), NotReady> {
+    if !log.has_committer() {
+        return Err(NotReady::NoCommitter);
+    }
     let mut connection = pool.acquire().await.map_err(|error| NotReady::Database(Arc::new(error)))?;
     log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::caller::App;
 use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
-use crate::openapi::{self, Endpoint, TWINS};
+use crate::openapi::{self, DescribedOperation, TWINS};
 use crate::routes::{
     access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log,
     log_endpoints, mailboxes, phone_numbers, signing_keys, tunnels, vault, webhook_deliveries, webhooks,
@@ -23,20 +23,20 @@ use crate::routes::{
 use crate::{around, idempotency};
 
 /// Each handler, with what its signature and its attribute say of it.
-macro_rules! endpoints {
+macro_rules! operations {
     ($($handler:path,)*) => {
         vec![$((About::of(&$handler), routes!($handler))),*]
     };
 }
 
 /// Everything that is in the OpenAPI document.
-fn endpoints() -> Vec<Endpoint> {
+fn operations() -> Vec<DescribedOperation> {
     of_identities().into_iter().chain(of_organizations()).chain(of_the_service()).collect()
 }
 
 /// Identities and what belongs to them.
-fn of_identities() -> Vec<Endpoint> {
-    endpoints![
+fn of_identities() -> Vec<DescribedOperation> {
+    operations![
         identities::list_identities,
         identities::create_identity,
         identities::get_identity,
@@ -71,8 +71,8 @@ fn of_identities() -> Vec<Endpoint> {
 }
 
 /// Keys, the vault and the history of an organization.
-fn of_organizations() -> Vec<Endpoint> {
-    endpoints![
+fn of_organizations() -> Vec<DescribedOperation> {
+    operations![
         api_keys::list_api_keys,
         api_keys::create_api_key,
         api_keys::get_own_api_key,
@@ -115,19 +115,19 @@ fn of_organizations() -> Vec<Endpoint> {
 }
 
 /// The documentation of the service.
-fn of_the_service() -> Vec<Endpoint> {
-    endpoints![health::healthz, health::readyz, docs::openapi, docs::page,]
+fn of_the_service() -> Vec<DescribedOperation> {
+    operations![health::healthz, health::readyz, docs::openapi, docs::page,]
 }
 
 /// The OpenAPI document as compact JSON.
 pub fn document() -> &'static str {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(endpoints()));
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(operations()));
     &DOCUMENT
 }
 
-/// Endpoints at their paths, and at the second spelling where a path has two.
-fn served(endpoints: Vec<Endpoint>) -> Router<App> {
-    endpoints.into_iter().fold(Router::new(), |router, (_, (_, paths, methods))| {
+/// The operations at their paths, and at the second spelling where a path has two.
+fn served(operations: Vec<DescribedOperation>) -> Router<App> {
+    operations.into_iter().fold(Router::new(), |router, (_, (_, paths, methods))| {
         let paths = paths.paths.into_keys();
         let twins = |path: &String| TWINS.contains(&path.as_str()).then(|| format!("{path}/"));
         let spellings = paths.flat_map(|path| [twins(&path), Some(path)].into_iter().flatten());
@@ -135,7 +135,7 @@ fn served(endpoints: Vec<Endpoint>) -> Router<App> {
     })
 }
 
-/// Everything that is answered.
+/// Everything that is answered: 404 for other paths, and 405 for other methods of a path.
 pub fn router(app: App) -> Router {
     let of_the_service = served(of_the_service()).route("/docs/{file}", get(docs::asset));
     served(of_identities())

@@ -1,5 +1,5 @@
-//! Creates that were answered 503 although they may have been carried out. A client that sends such a create again is answered
-//! with what it made, and not with 409 for its own handle. Contract, section 2.
+//! Creates that were answered 503 although they may have been carried out. If a client repeats such a create within a minute, it
+//! gets the identity that it created, not 409 for its own handle. Contract, section 2.
 //!
 //! Each process remembers its own answers only, for a minute. With an `Idempotency-Key` a create can also be sent again
 //! later and to another process.
@@ -19,25 +19,25 @@ const RETENTION: Duration = Duration::from_mins(1);
 /// time.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// How many creates with the same key and body are remembered: as many as a client sends in a minute that waits between them.
+/// How many creates with the same key and body are remembered. A client that pauses between attempts sends fewer in a minute.
 const MAX_ATTEMPTS: usize = 16;
 
 /// The creates of one process that may have been carried out. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<Sender, Made>>>);
+pub(crate) struct UnconfirmedCreates(Arc<Mutex<HashMap<CreateRequest, UnknownCreates>>>);
 
-/// The key and the digest of the body that it sent.
-type Sender = (Uuid, [u8; 32]);
+/// The key that sent the create, and the digest of the body.
+type CreateRequest = (Uuid, [u8; 32]);
 
 /// The ids of the identities, and since when their outcome is unknown.
 #[derive(Debug)]
-struct Made {
+struct UnknownCreates {
     /// At most one of them was carried out, since all have the same handle.
     ids: Vec<Uuid>,
     since: Instant,
 }
 
-impl Made {
+impl UnknownCreates {
     fn is_recent(&self) -> bool {
         self.since.elapsed() < RETENTION
     }
@@ -52,29 +52,30 @@ impl UnconfirmedCreates {
     /// The ids of identities of earlier creates with this key and this body whose outcome is unknown.
     pub(crate) fn find(&self, key_id: Uuid, body: &[u8]) -> Vec<Uuid> {
         let known = self.known();
-        let made = known.get(&(key_id, Sha256::digest(body).into()));
-        made.filter(|made| made.is_recent()).map(|made| made.ids.clone()).unwrap_or_default()
+        let creates = known.get(&(key_id, Sha256::digest(body).into()));
+        creates.filter(|creates| creates.is_recent()).map(|creates| creates.ids.clone()).unwrap_or_default()
     }
 
-    fn remember(&self, sender: Sender, id: Uuid) {
+    fn remember(&self, request: CreateRequest, id: Uuid) {
         let mut known = self.known();
         if known.len() >= MAX_REMEMBERED {
-            known.retain(|_, made| made.is_recent());
+            known.retain(|_, creates| creates.is_recent());
         }
-        if known.len() >= MAX_REMEMBERED && !known.contains_key(&sender) {
+        if known.len() >= MAX_REMEMBERED && !known.contains_key(&request) {
             return;
         }
-        let made = known.entry(sender).or_insert_with(|| Made { ids: vec![], since: Instant::now() });
-        if !made.is_recent() {
-            made.ids.clear();
+        let creates =
+            known.entry(request).or_insert_with(|| UnknownCreates { ids: vec![], since: Instant::now() });
+        if !creates.is_recent() {
+            creates.ids.clear();
         }
-        made.since = Instant::now();
-        if made.ids.len() < MAX_ATTEMPTS {
-            made.ids.push(id);
+        creates.since = Instant::now();
+        if creates.ids.len() < MAX_ATTEMPTS {
+            creates.ids.push(id);
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Sender, Made>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<CreateRequest, UnknownCreates>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! Routes of the hosted API that this service does not serve. They are answered 404 with a sentence that says so, so
-//! that a client's author does not look for a spelling mistake. Contract, D20.
+//! that a client's author does not look for a spelling mistake. Contract, D20. A path that is served with other methods is answered
+//! 405 by `router.rs`; the router of axum adds `Allow`.
 
 /// Prefixes of paths, segment by segment, each with the reason why it is not served. `*` stands for any one segment.
 /// Routes that are served are matched before.

@@ -112,7 +112,7 @@ impl BatchError {
     }
 }
 
-/// The classes of `SQLSTATE` that tell of a state of Postgres and not of a statement.
+/// `SQLSTATE` classes that mean that Postgres is unavailable, and not that the statement is wrong.
 const OUTAGE_CLASSES: [&str; 8] = [
     "08", // the connection is broken
     "28", // the role may not log in
@@ -124,11 +124,18 @@ const OUTAGE_CLASSES: [&str; 8] = [
     "58", // its machine fails: an input or output error, a missing file
 ];
 
-/// Single states: it accepts no writes at present, we were idle in a transaction for too long, a column got another type
-/// since the plan was made, a schema is missing, a privilege was taken away, a table is missing, an object is in use, a
-/// lock was not to be had, a snapshot is gone.
-const OUTAGE_STATES: [&str; 9] =
-    ["25006", "25P03", "0A000", "3F000", "42501", "42P01", "55006", "55P03", "72000"];
+/// Single `SQLSTATE`s of other classes that mean the same.
+const OUTAGE_STATES: [&str; 9] = [
+    "25006", // the server accepts no writes at present
+    "25P03", // the session was idle in a transaction for too long
+    "0A000", // a column got another type since the plan was made
+    "3F000", // a schema is missing
+    "42501", // a privilege was taken away
+    "42P01", // a table is missing
+    "55006", // an object is in use
+    "55P03", // a lock was not granted in time
+    "72000", // a snapshot is too old
+];
 
 /// Whether another attempt can succeed at once, or one command alone may have caused the error: the transaction was ended
 /// for another one, a plan is out of date, one command needs a table that is missing, or a limit is reached, which may be

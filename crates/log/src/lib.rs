@@ -7,16 +7,16 @@
 //! - [`read_model`](ReadModel): the port through which a batch updates read models.
 //! - [`ciphertexts`]: encrypted content of aggregates, which is no event; [`signing_keys`]: those of identities;
 //!   [`webhook_tokens`]: those of webhook subscriptions.
-//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`life`]: one aggregate; [`past`]: an earlier
-//!   moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by LISTEN;
-//!   [`feeds`]: news of single organizations.
+//! - `read`: reading the log. [`read`]: pages by position; [`history`]: one organization in order; [`life`]: one aggregate;
+//!   [`past`]: an earlier moment; [`scan`] with [`copy`] and [`count`]: all events of one aggregate type; [`follow`]: news by
+//!   LISTEN; [`feeds`]: news of single organizations.
 //! - `event`: one event. [`recorded`]: its place in the log; [`envelope`]: what is hashed; [`codec`]: its decoding;
 //!   [`ids`]: the only place that mints ids.
 //! - [`primary`]: whether the database answers, and whether it is still the primary.
 //! - [`sole`]: which process may answer from its cache without asking for new events.
 //! - [`proof`]: the Merkle tree over the log of each organization, and the task that signs it.
 //! - [`session`]: the settings of our sessions on Postgres.
-//! - [`stock`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
+//! - [`second_reader`]: a second reader of history, by cqrs-es and postgres-es, and its comparison with ours.
 //!
 //! # Invariants, as absences
 //! - There is no position without an event, and no event without a position: 1, 2, 3 … in commit order.
@@ -35,11 +35,11 @@ pub mod primary;
 pub mod proof;
 pub mod read;
 mod read_model;
+pub mod second_reader;
 pub mod session;
 mod settings;
 pub mod signing_keys;
 pub mod sole;
-pub mod stock;
 pub mod webhook_tokens;
 mod write;
 

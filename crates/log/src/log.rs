@@ -47,13 +47,18 @@ impl Log {
     /// Appends the events of a command. Returns after COMMIT. If it fails, nothing was written and nothing will be,
     /// unless the error is [`AppendError::OutcomeUnknown`].
     ///
-    /// A caller that drops this future gets no answer. Its command is not carried out, unless its batch is already on
-    /// the way to Postgres.
+    /// A caller that drops this future gets no answer. Its command is not carried out if its batch is not drafted yet. A caller
+    /// that must know abandons it ([`Fate::abandon`](crate::Fate::abandon)), which counts until the batch is sent.
     pub async fn append(&self, append: Append) -> Result<Committed, AppendError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || AppendError::Unavailable(Arc::new(BatchError::Stopped));
         self.queue.send(Job { append, reply }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| AppendError::OutcomeUnknown(Arc::new(BatchError::Stopped)))?
+    }
+
+    /// Whether the committer of this log runs, or is to be run yet. One that has ended by a defect is not started again.
+    pub fn has_committer(&self) -> bool {
+        !self.queue.is_closed()
     }
 
     /// Whether events can be written: this process has committed some within the last 10 s, and has not failed since, or can write

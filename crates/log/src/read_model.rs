@@ -18,8 +18,8 @@ pub trait ReadModel: Send + Sync {
     /// A fold that has read nothing yet.
     fn begin(&self) -> Box<dyn Fold>;
 
-    /// The last states of these aggregates that this read model has stored: at most one of each. An aggregate without one is read from its
-    /// first event, so a read model may have stored none.
+    /// The last states of these aggregates that this read model has stored: at most one of each. An aggregate without one is read
+    /// from its first event, so a read model may have stored none.
     async fn last_states(
         &self,
         _connection: &mut PgConnection,
@@ -54,8 +54,8 @@ pub trait Fold: Send {
     ) -> Result<(), ReadModelError>;
 }
 
-/// A part of this process that is told of every batch of this process. There is one batch at a time: of each it is told first that it is
-/// sent, and then what became of it.
+/// Is notified of every batch of this process: `sending` first, then exactly one of `committed`, `not_written` and
+/// `outcome_unknown`. Batches do not overlap.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// These events are sent to Postgres. From now on others may see them before this process knows that they are committed.
     fn sending(&self, events: &[Recorded]);

@@ -1,8 +1,8 @@
 //! The settings of our sessions on Postgres.
 //!
-//! A connection begins with them, by the startup parameter `options`: otherwise a time limit that a role has as default could end its
-//! first statement. A pooler such as `PgBouncer` does not pass that parameter on, so they are set once more when the connection is
-//! open.
+//! A connection begins with them, by the startup parameter `options`: otherwise a time limit that a role has as default could end
+//! its first statement. A pooler such as `PgBouncer` does not pass that parameter on, so they are set once more when the
+//! connection is open.
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
@@ -12,12 +12,12 @@ pub type Setting<'a> = (&'a str, &'a str);
 
 /// The settings of sessions that read for clients.
 ///
-/// **Plans.** What is asked for is asked for by a key or in the order of an index. A plan that was made while a table was nearly
-/// empty would read all of it, and goes on to do so while it grows. The plan is made once: for a single identity it takes three
-/// times as long as to carry it out.
+/// **Plans.** Queries find rows by key or read them in index order. A plan that was made while a table was nearly empty would read
+/// the whole table, also after it has grown. Each plan is made once: planning the query for a single identity takes three times as
+/// long as executing it.
 ///
-/// **The rest.** What a role or a database is given as default is meant for people, and would break exports.
-pub const READING: [Setting<'static>; 7] = [
+/// **Time limits and isolation.** These override defaults of a role or database, which could abort an export.
+pub const READER_SETTINGS: [Setting<'static>; 7] = [
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),

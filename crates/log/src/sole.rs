@@ -1,16 +1,16 @@
 //! Which process may answer from its cache without asking the database for new events.
 //!
-//! A client that was answered by one process reads its write from every other one at once. Either of two rules is in force:
+//! Once one process has answered a write, every other process shows that write. One of two rules is always in force:
 //!
 //! - `log_head.sole_process` names a process. No other process commits, so the sole process knows of every event before
-//!   anybody can see it, and answers from its cache without a question. What a batch changes it does not answer from its cache from the
-//!   moment in which the batch is sent ([`Observer::sending`](crate::Observer::sending)).
+//!   anybody can see it, and answers from its cache without a question. From the moment a batch is sent, the sole process does
+//!   not answer from its cache about the aggregates that the batch changes ([`Observer::sending`](crate::Observer::sending)).
 //! - It names none. Every process may commit, and before it answers from its cache it asks the database for new events.
 //!
-//! A process takes the place while it is free ([`Sole::claim_or_resign`]). One that wants to commit, and finds another one there, recalls
-//! it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it hangs or
-//! has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for that long,
-//! so it does not trust its cache any more. (The time in which a whole machine is suspended does not count: see
+//! A process takes the place while it is free ([`Sole::claim_or_resign`]). One that wants to commit, and finds another one there,
+//! recalls it (`take_place`): the sole process gives its place up as soon as it looks at the log. If it does not, because it
+//! hangs or has died, its place is taken away from it after [`MAX_TRUST_TIME`] and a margin. It has not looked at the log for
+//! that long, so it does not trust its cache any more. (The time in which a whole machine is suspended does not count: see
 //! docs/operations.md.)
 //!
 //! Both rules hold at any moment, since a batch is written only while `log_head` is locked, and only if no other process is
@@ -33,8 +33,8 @@ pub(crate) const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
 /// How often a process that has recalled another one looks whether the place is free.
 const RECALL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long the place stays free after another process has wanted to commit. Each claim after that costs the next commit of
-/// another process the time of a recall.
+/// How long a process waits before it claims the place after a recall, after an attempt, or after it saw another process there.
+/// Each claim makes the next commit of another process wait for a recall.
 const CLAIM_DELAY: Duration = Duration::from_secs(10);
 
 /// The notification that wakes the sole process. It names no position.
@@ -119,8 +119,8 @@ impl Sole {
         self.update(connection, resign).await
     }
 
-    /// Nobody looks at the log meanwhile, so it does not wait for a standby, nor for whoever has `log_head` locked for long. What a
-    /// failover loses of it is claimed or given up again.
+    /// The watch cannot read the log while this runs. So it commits locally (`synchronous_commit = local`) and waits at most 100 ms
+    /// for `log_head`. If a failover loses the update, the process claims or resigns again.
     async fn update(&self, connection: &mut PgConnection, update: &str) -> Result<(), sqlx::Error> {
         let mut transaction = connection.begin().await?;
         transaction.execute("set local synchronous_commit = local; set local lock_timeout = '100ms'").await?;
@@ -164,7 +164,7 @@ pub(crate) async fn take_place(connection: &mut PgConnection, holder: Holder) ->
         }
         tokio::time::sleep(RECALL_INTERVAL).await;
     }
-    tracing::warn!(process = %holder.process, "a process that answered alone does not answer any more");
+    tracing::warn!(process = %holder.process, "the sole process did not answer its recall within 1.2 s: its place is taken away");
     let take = "update log_head set sole_process = null, sole_recalled = false
                 where sole_process = $1 and sole_term = $2";
     sqlx::query(take).bind(holder.process).bind(holder.term).execute(connection).await.map(drop)

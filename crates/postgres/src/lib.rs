@@ -5,10 +5,11 @@
 //! to release that lock stops the server. The kernel releases the locks of a process that dies, so a killed service
 //! leaves nothing to clean up: the server runs on, the next process attaches to it, and stops it at its end.
 //!
-//! This crate needs no other one of ours. It knows the names of the service's database, of its roles, and of the commands that its errors
-//! advise.
+//! This crate needs no other one of ours. It knows the names of the service's database, of its roles, and of the commands that
+//! its errors advise.
 //!
-//! [`PrivatePostgres`] is one use of it; [`upgrade`] moves the data to another major version; [`stop`] tells work that waits to give up.
+//! [`PrivatePostgres`] is one use of it; [`upgrade`] moves the data to another major version; [`stop`] tells work that waits to
+//! give up.
 //!
 //! Starting and stopping happen only under the exclusive starter lock. Everything here blocks: call it from
 //! `tokio::task::spawn_blocking`.

@@ -42,7 +42,7 @@ pub(crate) struct Server {
 }
 
 /// The state of the server.
-enum State {
+enum ServerState {
     Absent,
     StartingOrStopping,
     Ready,
@@ -65,8 +65,8 @@ impl Server {
     /// Returns once the server answers, and says whether it had to be started. The caller holds the starter lock.
     pub(crate) fn ensure_running(&self, starter: &File, stop: &Stop) -> anyhow::Result<bool> {
         match self.settled(stop)? {
-            State::Ready => Ok(false),
-            State::Absent | State::StartingOrStopping => self.start(starter, stop).map(|()| true),
+            ServerState::Ready => Ok(false),
+            ServerState::Absent | ServerState::StartingOrStopping => self.start(starter, stop).map(|()| true),
         }
     }
 
@@ -74,7 +74,7 @@ impl Server {
     /// long, the server ends at once: what was committed is safe, and the next start recovers it. The caller holds the
     /// starter lock.
     pub(crate) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
-        if let State::Absent = self.state() {
+        if let ServerState::Absent = self.state() {
             return Ok(());
         }
         let gives_up = || stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT);
@@ -139,15 +139,15 @@ impl Server {
     }
 
     /// Waits for a server that is on its way up or down.
-    fn settled(&self, stop: &Stop) -> anyhow::Result<State> {
+    fn settled(&self, stop: &Stop) -> anyhow::Result<ServerState> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match self.state() {
-                State::StartingOrStopping if stop.is_told() => {
+                ServerState::StartingOrStopping if stop.is_told() => {
                     bail!("told to stop while Postgres was starting")
                 }
-                State::StartingOrStopping if Instant::now() < deadline => sleep(LOOK_AGAIN),
-                State::StartingOrStopping => {
+                ServerState::StartingOrStopping if Instant::now() < deadline => sleep(LOOK_AGAIN),
+                ServerState::StartingOrStopping => {
                     bail!("Postgres is neither up nor down, see {}", self.log().display())
                 }
                 settled => return Ok(settled),
@@ -156,15 +156,15 @@ impl Server {
     }
 
     /// Asks the socket whether there is a server. The process id in the lock file may belong to another program by now.
-    fn state(&self) -> State {
+    fn state(&self) -> ServerState {
         if UnixStream::connect(self.socket.file()).is_err() {
-            return State::Absent;
+            return ServerState::Absent;
         }
         // `pg_ctl --wait` reads this line, too.
         let pid_file = self.home.account.read(&self.pid_file()).unwrap_or_default();
         match pid_file.lines().nth(7).map(str::trim) {
-            Some("ready") => State::Ready,
-            _ => State::StartingOrStopping,
+            Some("ready") => ServerState::Ready,
+            _ => ServerState::StartingOrStopping,
         }
     }
 

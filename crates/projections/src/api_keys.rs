@@ -224,7 +224,7 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>
 
 /// A key as the admins of its organization see it.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Listed {
+pub struct ListedKey {
     /// Its row.
     #[sqlx(flatten)]
     pub row: Row,
@@ -234,7 +234,7 @@ pub struct Listed {
     pub last_used_at: Option<OffsetDateTime>,
 }
 
-impl Listed {
+impl ListedKey {
     /// Whether it opens nothing any more: it was revoked, it has expired, or its identity is deleted.
     pub fn is_ended(&self, now: Moment) -> bool {
         let is_orphaned = self.row.identity_id.is_some() && self.identity_handle.is_none();
@@ -244,7 +244,10 @@ impl Listed {
 }
 
 /// All keys of an organization, newest first.
-pub async fn list(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<Vec<ListedKey>, sqlx::Error> {
     let columns = columns::names(Row::COLUMNS);
     sqlx::query_as(&format!(
         "select {columns},

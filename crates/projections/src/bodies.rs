@@ -121,7 +121,7 @@ pub struct TunnelList {
 /// Everything about an API key but its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ApiKey<'a> {
-    /// Its id, which is the beginning of its text.
+    /// Its id, with which the whole key begins.
     #[schema(example = "ApiKey_67e166e4-7b0c-4a57-9a57-0d7c4d3b1a11")]
     pub id: String,
     /// Its organization.
@@ -143,12 +143,12 @@ pub struct ApiKey<'a> {
     /// What it is for.
     #[schema(required)]
     pub description: Option<&'a str>,
-    /// Whether it still opens anything.
+    /// Whether it is valid.
     pub status: KeyStatus,
-    /// The last four characters of its text.
+    /// The last four characters of its secret.
     #[schema(example = "x7Qz")]
     pub last4: &'a str,
-    /// The beginning of its text.
+    /// The beginning of its id.
     #[schema(example = "ApiKey_67e166e4")]
     pub display_prefix: String,
     /// When it was last used, true to the minute.
@@ -157,7 +157,7 @@ pub struct ApiKey<'a> {
     /// When it expires, if it does.
     #[schema(required, format = DateTime)]
     pub expires_at: Option<String>,
-    /// Until when the text that it had before its last rotation opens anything.
+    /// Until when the secret that it had before its last rotation is valid.
     #[schema(required, format = DateTime)]
     pub previous_valid_until: Option<String>,
     /// When it was revoked.
@@ -179,19 +179,19 @@ pub enum CreatorType {
     Human,
 }
 
-/// Whether an API key still opens anything. One that has expired, or whose identity is gone, does not.
+/// Status of an API key.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyStatus {
-    /// It does.
+    /// Valid.
     Active,
-    /// It does not.
+    /// Revoked or expired, or its identity was deleted.
     Revoked,
 }
 
 impl<'a> ApiKey<'a> {
-    /// A key that has expired, or whose identity is gone, is as revoked as one that was ended by itself: published clients know no
-    /// other status.
+    /// A key that has expired, or whose identity was deleted, has the status `revoked`: published clients know no other status of a
+    /// key that is not valid.
     pub fn of(
         row: &'a api_keys::Row,
         id: String,
@@ -220,20 +220,20 @@ impl<'a> ApiKey<'a> {
     }
 }
 
-/// A new API key, or one with a new text.
+/// A new API key, or one with a new secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedApiKey<'a> {
-    /// The key's text, shown this once; null when the request is repeated under its `Idempotency-Key`.
+    /// The whole key, id and secret, which is shown once; null if the request is repeated with its `Idempotency-Key`.
     #[schema(required)]
     pub api_key: Option<String>,
     /// Everything else about it.
     pub record: ApiKey<'a>,
-    /// Why the text is not shown again.
+    /// Why the key is not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<&'static str>,
 }
 
-/// The key that asks, and its organization.
+/// The caller's API key, and its organization.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Whoami<'a> {
     /// Always `api_key`.
@@ -277,34 +277,34 @@ pub struct Whoami<'a> {
 }
 
 // The text of an event is written by `identity_log::history::Entry::write_envelope`.
-/// Something that happened.
+/// An event of the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Event {
-    /// Whose history it belongs to.
+    /// Organization.
     pub organization_id: String,
-    /// Its place there: 1, 2, 3 …
+    /// Position in the organization's history: 1, 2, 3 …
     #[schema(minimum = 1)]
     pub organization_sequence: i64,
-    /// The type of what it happened to.
+    /// Type of the aggregate.
     #[schema(example = "identity")]
     pub aggregate_type: String,
-    /// What it happened to.
+    /// Id of the aggregate.
     pub aggregate_id: String,
-    /// Its place there: 1, 2, 3 …
+    /// Version of the aggregate after the event: 1, 2, 3 …
     #[schema(minimum = 1)]
     pub sequence: i64,
-    /// What happened.
+    /// Type of the event.
     #[schema(example = "identity.created")]
     pub event_type: String,
-    /// The version of its shape.
+    /// Version of the payload's shape.
     #[schema(example = "1")]
     pub event_version: String,
-    /// When.
+    /// Time at which it was recorded.
     #[schema(format = DateTime)]
     pub recorded_at: String,
-    /// What exactly.
+    /// Payload.
     pub payload: BTreeMap<String, serde_json::Value>,
-    /// Who did it, in which request, with which software.
+    /// The actor, the request and the software that wrote the event.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -329,15 +329,15 @@ pub struct CloudEvent {
     pub id: String,
     /// `/organizations/` and the organization's id.
     pub source: String,
-    /// What happened.
+    /// Type of the event.
     #[schema(example = "identity.created")]
     pub r#type: String,
-    /// What it happened to: type and id.
+    /// Type and id of the aggregate.
     pub subject: String,
     /// Always `application/json`.
     #[schema(example = "application/json")]
     pub datacontenttype: String,
-    /// When.
+    /// Time at which the event was recorded.
     #[schema(format = DateTime)]
     pub time: String,
     /// The event.

@@ -19,19 +19,19 @@ const MAX_LOOKUPS_PER_QUERY: usize = 256;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Something that can be looked up.
-pub trait Wanted: Sized + Send + Sync + 'static {
+pub trait Lookup: Sized + Send + Sync + 'static {
     /// The result of a lookup.
-    type Found: Clone + Send + Sync + 'static;
+    type Output: Clone + Send + Sync + 'static;
 
     /// The result of each lookup, in order.
     fn find(
         pool: &PgPool,
         wanted: &[Self],
-    ) -> impl Future<Output = Result<Vec<Option<Self::Found>>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<Self::Output>>, sqlx::Error>> + Send;
 }
 
-impl Wanted for IdentityQuery {
-    type Found = IdentityBody;
+impl Lookup for IdentityQuery {
+    type Output = IdentityBody;
 
     async fn find(pool: &PgPool, wanted: &[Self]) -> Result<Vec<Option<IdentityBody>>, sqlx::Error> {
         identities::find(pool, wanted).await
@@ -42,8 +42,8 @@ impl Wanted for IdentityQuery {
 #[derive(Debug, Clone, Copy)]
 pub struct KeyId(pub Uuid);
 
-impl Wanted for KeyId {
-    type Found = Arc<api_keys::Row>;
+impl Lookup for KeyId {
+    type Output = Arc<api_keys::Row>;
 
     async fn find(pool: &PgPool, wanted: &[Self]) -> Result<Vec<Option<Arc<api_keys::Row>>>, sqlx::Error> {
         let ids: Vec<Uuid> = wanted.iter().map(|KeyId(id)| *id).collect();
@@ -55,11 +55,11 @@ impl Wanted for KeyId {
 
 /// Looks things up. Cheap to clone.
 #[derive(Debug)]
-pub struct Finder<W: Wanted> {
-    lookups: mpsc::Sender<Lookup<W>>,
+pub struct Finder<W: Lookup> {
+    lookups: mpsc::Sender<PendingLookup<W>>,
 }
 
-impl<W: Wanted> Clone for Finder<W> {
+impl<W: Lookup> Clone for Finder<W> {
     fn clone(&self) -> Self {
         Self { lookups: self.lookups.clone() }
     }
@@ -67,8 +67,8 @@ impl<W: Wanted> Clone for Finder<W> {
 
 /// The task that runs the queries of a [`Finder`]. Run it with [`Finding::run`].
 #[derive(Debug)]
-pub struct Finding<W: Wanted> {
-    lookups: mpsc::Receiver<Lookup<W>>,
+pub struct Finding<W: Lookup> {
+    lookups: mpsc::Receiver<PendingLookup<W>>,
     pool: PgPool,
 }
 
@@ -87,12 +87,12 @@ pub enum FindError {
 }
 
 #[derive(Debug)]
-struct Lookup<W: Wanted> {
+struct PendingLookup<W: Lookup> {
     wanted: W,
-    reply: oneshot::Sender<Result<Option<W::Found>, FindError>>,
+    reply: oneshot::Sender<Result<Option<W::Output>, FindError>>,
 }
 
-impl<W: Wanted> Finder<W> {
+impl<W: Lookup> Finder<W> {
     /// A finder in this database, and its task, which ends when the last clone of the finder is dropped.
     pub fn new(pool: PgPool) -> (Self, Finding<W>) {
         let (sender, lookups) = mpsc::channel(MAX_LOOKUPS_PER_QUERY);
@@ -100,15 +100,15 @@ impl<W: Wanted> Finder<W> {
     }
 
     /// Looks something up. The result is of a moment after this call.
-    pub async fn find(&self, wanted: W) -> Result<Option<W::Found>, FindError> {
+    pub async fn find(&self, wanted: W) -> Result<Option<W::Output>, FindError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.lookups.send(Lookup { wanted, reply }).await;
+        let sent = self.lookups.send(PendingLookup { wanted, reply }).await;
         sent.map_err(|_| FindError::Stopped)?;
         answer.await.map_err(|_| FindError::Stopped)?
     }
 }
 
-impl<W: Wanted> Finding<W> {
+impl<W: Lookup> Finding<W> {
     /// Answers lookups until every clone of the [`Finder`] is dropped.
     pub async fn run(mut self) {
         let mut lookups = Vec::with_capacity(MAX_LOOKUPS_PER_QUERY);
@@ -117,10 +117,10 @@ impl<W: Wanted> Finding<W> {
         }
     }
 
-    async fn answer(&self, lookups: &mut Vec<Lookup<W>>) {
+    async fn answer(&self, lookups: &mut Vec<PendingLookup<W>>) {
         lookups.retain(|lookup| !lookup.reply.is_closed());
         let (wanted, replies): (Vec<_>, Vec<_>) =
-            lookups.drain(..).map(|Lookup { wanted, reply }| (wanted, reply)).unzip();
+            lookups.drain(..).map(|PendingLookup { wanted, reply }| (wanted, reply)).unzip();
         if wanted.is_empty() {
             return;
         }

@@ -67,8 +67,8 @@ impl Former {
     }
 }
 
-/// Visits an identity as it was before each of these events of it, which are in order. One statement reads the history, up to the last of
-/// the events and without events that change nothing of the extent. A long history is read from the last stored state on.
+/// Visits an identity as it was before each of these events of it, which are in order. One statement reads the history, up to the
+/// last of the events and without events that change nothing of the extent. A long history is read from the last stored state on.
 pub async fn visit(
     connection: &mut PgConnection,
     events: &[&Recorded],

@@ -6,7 +6,7 @@ use identity_log::{ReadError, ReadModelError, ReadModelFailure};
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// Another job has the lock of this read model.
-    #[error("{0} is at work on this read model")]
+    #[error("{0} works on this read model: try again when it has ended")]
     Held(String),
     /// The job was told to stop.
     #[error("interrupted")]
@@ -30,7 +30,7 @@ pub enum JobError {
     #[error(transparent)]
     CatchUp(#[from] ReadModelError),
     /// The job read another number of events than the log has.
-    #[error("{read} events were read where the log has {total}")]
+    #[error("{read} events were read, the log has {total}")]
     Events {
         /// Events that were read.
         read: u64,
@@ -38,7 +38,7 @@ pub enum JobError {
         total: u64,
     },
     /// Postgres stored another number of rows than the job sent.
-    #[error("{written} rows were taken where {expected} were sent")]
+    #[error("{expected} rows were sent, Postgres stored {written}")]
     Rows {
         /// Rows that Postgres counted.
         written: u64,
@@ -46,7 +46,7 @@ pub enum JobError {
         expected: u64,
     },
     /// The table does not contain the rows that were written.
-    #[error("the table holds {found} rows that are not the {written} that were written")]
+    #[error("the table does not have the rows that were written ({found} found, {written} written)")]
     Contents {
         /// Rows that were written.
         written: u64,
@@ -66,6 +66,6 @@ pub enum JobError {
     )]
     Busy,
     /// A worker panicked or was cancelled.
-    #[error("a worker did not come to its end")]
+    #[error("a worker panicked or was cancelled")]
     Worker(#[from] tokio::task::JoinError),
 }

@@ -54,24 +54,24 @@ use std::sync::Arc;
 use identity_log::ReadModel;
 
 pub use change::Change;
-pub use projection::{Live, Projection};
+pub use projection::{LiveProjection, Projection};
 pub use table::Table;
 
 /// Every read model, as jobs use it.
 pub fn tables() -> Vec<Arc<dyn Table>> {
     vec![
-        Arc::new(Live::<identities::Identities>::new()),
-        Arc::new(Live::<visibility::VisibilityRows>::new()),
-        Arc::new(Live::<vault_access::VaultAccess>::new()),
-        Arc::new(Live::<api_keys::ApiKeys>::new()),
-        Arc::new(Live::<organizations::Organizations>::new()),
-        Arc::new(Live::<vault_secrets::VaultSecrets>::new()),
-        Arc::new(Live::<webhook_subscriptions::WebhookSubscriptions>::new()),
-        Arc::new(Live::<states::IdentityStates>::new()),
-        Arc::new(Live::<states::ApiKeyStates>::new()),
-        Arc::new(Live::<states::VaultStates>::new()),
-        Arc::new(Live::<states::VaultSecretStates>::new()),
-        Arc::new(Live::<states::WebhookSubscriptionStates>::new()),
+        Arc::new(LiveProjection::<identities::Identities>::new()),
+        Arc::new(LiveProjection::<visibility::VisibilityRows>::new()),
+        Arc::new(LiveProjection::<vault_access::VaultAccess>::new()),
+        Arc::new(LiveProjection::<api_keys::ApiKeys>::new()),
+        Arc::new(LiveProjection::<organizations::Organizations>::new()),
+        Arc::new(LiveProjection::<vault_secrets::VaultSecrets>::new()),
+        Arc::new(LiveProjection::<webhook_subscriptions::WebhookSubscriptions>::new()),
+        Arc::new(LiveProjection::<states::IdentityStates>::new()),
+        Arc::new(LiveProjection::<states::ApiKeyStates>::new()),
+        Arc::new(LiveProjection::<states::VaultStates>::new()),
+        Arc::new(LiveProjection::<states::VaultSecretStates>::new()),
+        Arc::new(LiveProjection::<states::WebhookSubscriptionStates>::new()),
     ]
 }
 

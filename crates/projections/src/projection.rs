@@ -76,23 +76,23 @@ pub trait LoadedModel: Projection {
 
 /// A [`Projection`] as the log sees it.
 #[derive(Debug)]
-pub struct Live<P>(PhantomData<fn() -> P>);
+pub struct LiveProjection<P>(PhantomData<fn() -> P>);
 
-impl<P> Live<P> {
+impl<P> LiveProjection<P> {
     /// The projection as a read model of the log.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<P> Default for Live<P> {
+impl<P> Default for LiveProjection<P> {
     fn default() -> Self {
         Self::new()
     }
 }
 
 #[async_trait]
-impl<P: Projection> ReadModel for Live<P> {
+impl<P: Projection> ReadModel for LiveProjection<P> {
     fn name(&self) -> &'static str {
         P::NAME
     }

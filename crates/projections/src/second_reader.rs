@@ -1,5 +1,5 @@
-//! The comparison of two readers. postgres-es and cqrs-es load aggregates from the log ([`identity_log::stock`]), our own reader
-//! folds the same events, and the rows of the live read models are those that our folds make of these events.
+//! The comparison of two readers. postgres-es and cqrs-es load aggregates from the log ([`identity_log::second_reader`]), our own
+//! reader folds the same events, and the rows of the live read models are those that our folds make of these events.
 //!
 //! At most a page of aggregates is compared at a time, in one snapshot, and their events are not collected. So a comparison needs
 //! little memory, writes can go on, and a read model can be rebuilt meanwhile.
@@ -10,7 +10,7 @@ mod live;
 mod selection;
 
 use identity_domain::Kind;
-use identity_log::count::Place;
+use identity_log::count::Numbering;
 use identity_log::{history, read};
 use sqlx::PgPool;
 
@@ -27,8 +27,8 @@ pub async fn compare_all(pool: &PgPool) -> Result<Comparison, JobError> {
     let tables = LiveTables::find(pool).await?;
     let mut found = tables.begin();
     let upto = read::head(pool).await?;
-    found.extend(selection::gaps(pool, Place::Log, upto).await?);
-    found.extend(selection::unknown_aggregates(pool, Place::Log).await?);
+    found.extend(selection::gaps(pool, Numbering::Log, upto).await?);
+    found.extend(selection::unknown_aggregates(pool, Numbering::Log).await?);
     for kind in Kind::ALL {
         let mut after = String::new();
         while !found.is_cut_off {
@@ -39,7 +39,7 @@ pub async fn compare_all(pool: &PgPool) -> Result<Comparison, JobError> {
         }
     }
     if !found.is_cut_off {
-        found.extend(selection::rows_without_events(pool, &tables, Place::Log).await?);
+        found.extend(selection::rows_without_events(pool, &tables, Numbering::Log).await?);
     }
     Ok(found)
 }
@@ -49,7 +49,7 @@ pub async fn compare_organization(pool: &PgPool, organization_id: &str) -> Resul
     let tables = LiveTables::find(pool).await?;
     let mut found = tables.begin();
     let upto = history::head(pool, organization_id).await?;
-    let place = Place::History(organization_id);
+    let place = Numbering::History(organization_id);
     found.extend(selection::gaps(pool, place, upto).await?);
     found.extend(selection::unknown_aggregates(pool, place).await?);
     let mut after = 0;

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 
 use crate::columns::{Column, Shape, names};
 use crate::job_error::JobError;
-use crate::projection::{Live, Projection};
+use crate::projection::{LiveProjection, Projection};
 use builder::Builder;
 use check::Check;
 use contents::read_rows;
@@ -119,7 +119,7 @@ impl dyn Table + '_ {
 }
 
 #[async_trait]
-impl<P: Projection> Table for Live<P> {
+impl<P: Projection> Table for LiveProjection<P> {
     fn version(&self) -> i32 {
         P::VERSION
     }

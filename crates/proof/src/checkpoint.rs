@@ -62,6 +62,11 @@ pub fn parse_origin(name: &str) -> Option<(&str, u64)> {
     }
 }
 
+/// Fails if a text is no verifier key.
+pub fn check_verifier_key(text: &str) -> Result<(), NoteError> {
+    StandardVerifier::new(text.trim()).map(drop).map_err(|_| NoteError::VerifierKey)
+}
+
 /// The same verifier key under the name of another history, such as an earlier epoch.
 pub fn rename_key(verifier_key: &str, origin: &str) -> Result<String, NoteError> {
     // A name has no plus, but base64 may have one. Everything after the second plus is the key.

@@ -6,8 +6,8 @@
 //!   written; `fields`: a row by the names of its columns.
 //! - [`take`]: from the database to a file.
 //! - [`verify`]: from the file alone to a verdict; `checkpoints`, `histories`: its parts.
-//! - [`restore`]: from a file into an empty database; `verifying`: verifies the file while its rows are written; `indexes`: how many rows are written fast; [`mark`]: a restore that is not
-//!   finished; [`proofs`]: how the restored logs go on being signed.
+//! - [`restore`]: from a file into an empty database; `verifying`: verifies the file while its rows are written; `indexes`: how
+//!   many rows are written fast; [`mark`]: a restore that is not finished; [`proofs`]: how the restored logs go on being signed.
 
 mod checkpoints;
 mod fields;

@@ -105,10 +105,10 @@ enum Command {
     /// Identities: list, show
     #[command(subcommand)]
     Identity(identity::Command),
-    /// Who may see an identity
+    /// Access to identities: list, grant, grant to everyone, revoke
     #[command(subcommand)]
     Access(access::Command),
-    /// Webhook subscriptions: list, disable, what was sent
+    /// Webhook subscriptions: list, disable, list deliveries, retry
     #[command(subcommand)]
     Webhooks(webhooks::Command),
     /// The pool of phone numbers
@@ -120,7 +120,7 @@ enum Command {
     /// History for auditors: export it, verify it without this service
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Write everything that cannot be derived to a file, beside a running service
+    /// Back up the database to a file; the service may run meanwhile
     Backup(backup::BackupFlags),
     /// Write a backup into an empty database or a new data directory
     Restore(restore::RestoreFlags),

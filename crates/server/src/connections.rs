@@ -31,7 +31,7 @@ use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use self::bodies::{Home, LentBody, PacedBody};
-use self::places::{Occupant, Place, Places};
+use self::places::{Occupant, Places, TakenPlace};
 use self::wire::{Lingers, Wire};
 use crate::edge::Edge;
 use crate::tls::Tls;
@@ -92,7 +92,7 @@ struct ConnectionConfig {
 struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
-    place: Place,
+    place: TakenPlace,
     stop: watch::Receiver<bool>,
 }
 
@@ -133,7 +133,7 @@ impl Server {
     }
 
     /// The next connection, as soon as there is room for it; nothing when it is time to stop.
-    async fn next(&self, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr, Place)> {
+    async fn next(&self, stop: &mut watch::Receiver<bool>) -> Option<(TcpStream, SocketAddr, TakenPlace)> {
         let accepted = async {
             loop {
                 let (stream, peer) = accept(&self.listener).await;
@@ -150,7 +150,7 @@ impl Server {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: Place, stop: watch::Receiver<bool>) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: TakenPlace, stop: watch::Receiver<bool>) {
         let connection = Connection { stream, peer, place, stop };
         let (config, tls) = (Arc::clone(&self.config), self.tls.clone());
         tokio::spawn(async move {

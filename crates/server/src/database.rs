@@ -202,8 +202,8 @@ pub fn refuse_missing(data_dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings a database up to date, unless it is one that cannot be served. The owner does so if there is one; it is not asked if nothing
-/// is to be done.
+/// Brings a database up to date, unless it is one that cannot be served. The owner does so if there is one; it is not asked if
+/// nothing is to be done.
 pub async fn migrate(pool: &PgPool, owner_url: Option<&SecretString>) -> anyhow::Result<()> {
     if let Some(url) = owner_url
         && !serves_already(pool).await
@@ -272,8 +272,8 @@ pub async fn prepare(
     fictional_numbers::load_into_empty_pool(pool).await
 }
 
-/// Connects to a private Postgres as the role that serves, which is made if an earlier version made the data directory, or if this is
-/// the first start.
+/// Connects to a private Postgres as the role that serves, which is made if an earlier version made the data directory, or if
+/// this is the first start.
 async fn connect_to_private(urls: &Urls) -> anyhow::Result<PgPool> {
     let no_such_role = "28000";
     match connect(&urls.service).await {

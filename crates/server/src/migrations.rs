@@ -51,7 +51,7 @@ pub async fn run_if_begun(pool: &PgPool) -> anyhow::Result<()> {
     let context = "cannot migrate the database";
     let mut connection = pool.acquire().await.context(context)?;
     roles::refuse_without_rights(&mut connection).await.context(context)?;
-    ensure!(mark::find(&mut connection).await?.is_none(), mark::WORDS);
+    ensure!(mark::find(&mut connection).await?.is_none(), mark::UNFINISHED_RESTORE);
     let progress = progress(&mut connection).await?;
     drop(connection);
     ensure!(

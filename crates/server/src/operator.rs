@@ -287,9 +287,9 @@ fn check_name(what: &str, name: &str) -> anyhow::Result<()> {
     }
 }
 
-impl From<api_keys::Listed> for Key {
-    fn from(listed: api_keys::Listed) -> Self {
-        let api_keys::Listed { row, identity_handle, last_used_at } = listed;
+impl From<api_keys::ListedKey> for Key {
+    fn from(listed: api_keys::ListedKey) -> Self {
+        let api_keys::ListedKey { row, identity_handle, last_used_at } = listed;
         Self {
             id: public_id(row.id),
             label: row.label,

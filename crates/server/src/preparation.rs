@@ -20,8 +20,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log says how far a rebuild is.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Only tables are looked at
-/// whose `is_needed()` equals `needed`.
+/// The first read model whose table is missing, or of an older version than this software's, or of no known one. Only tables are
+/// looked at whose `is_needed()` equals `needed`.
 pub(crate) async fn outdated(pool: &PgPool, needed: bool) -> Result<Option<Arc<dyn Table>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let tables = tables();
@@ -45,10 +45,10 @@ fn preparation(table: &dyn Table, phase: String, done: u64, total: u64) -> Prepa
     Preparation { read_model: table.name(), phase, done, total }
 }
 
-/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds that requests wait for, and their end; it has
-/// the first announcement already. Read models without which requests can be answered are rebuilt last, while requests are answered. If another
-/// process rebuilds a read model, this waits. A rebuild that fails is tried again; if Postgres had too few connections, with half as many
-/// workers.
+/// Rebuilds read models until none is outdated, or until `stop`. `told` announces the rebuilds that requests wait for, and their
+/// end; it has the first announcement already. Read models without which requests can be answered are rebuilt last, while
+/// requests are answered. If another process rebuilds a read model, this waits. A rebuild that fails is tried again; if Postgres
+/// had too few connections, with half as many workers.
 pub(crate) async fn run(
     pool: PgPool,
     primary: Primary,

@@ -80,8 +80,8 @@ pub async fn refuse_without_rights(connection: &mut PgConnection) -> anyhow::Res
     Ok(standing)
 }
 
-/// The role of `service`, which `owner` is to give its rights. Fails if the two do not belong together, or if the role could have the
-/// owner carry out what it likes.
+/// The role of `service`, which `owner` is to give its rights. Fails if the two do not belong together, or if the role could have
+/// the owner carry out what it likes.
 pub async fn role_to_serve(service: &PgPool, owner: &PgPool) -> anyhow::Result<String> {
     let mut owner = owner.acquire().await.context("cannot connect as the owner")?;
     let mut owner = begin(&mut owner).await.context("cannot begin as the owner")?;

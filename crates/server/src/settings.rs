@@ -3,8 +3,9 @@
 //! Flags and environment are one layer, merged by clap; the file is the other. No database URL is ever printed, since
 //! it may contain a password.
 //!
-//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and
-//! `WATCHDOG_USEC` in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`.
+//! The variables that are not settings are read where they are used: `RUST_LOG` in `logging`, `NOTIFY_SOCKET` and `WATCHDOG_USEC`
+//! in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`. Libraries read further ones: sqlx the
+//! variables `PG…`, for what a database URL leaves out, and the exporter of traces `OTEL_…`.
 
 mod postgres;
 mod quotas;
@@ -55,8 +56,8 @@ pub struct DatabaseFlags {
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub database_url: Option<SecretString>,
 
-    /// The same database as a role that owns it, if the one of the database URL does not: the owner migrates, restores, and grants the
-    /// other role what it needs [default: none]
+    /// URL of the same database for the role that owns the tables, if the role of --database-url does not; used to migrate, to
+    /// restore and to grant rights [default: none]
     #[arg(long, global = true, env = "IDENTITYD_OWNER_URL", hide_env_values = true, value_name = "URL")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub owner_url: Option<SecretString>,
@@ -70,7 +71,7 @@ pub struct SigningFlags {
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY_FILE", value_name = "FILE")]
     pub signing_key_file: Option<PathBuf>,
 
-    /// The key itself, best given in the environment: a flag can be read by everybody on this machine
+    /// The signing key, 32 bytes in base64. Use the environment variable: other users of this machine can see flags
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub signing_key: Option<SecretString>,
@@ -79,7 +80,7 @@ pub struct SigningFlags {
 /// The secrets key, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct SecretsFlags {
-    /// File with the key under which signing keys of identities are sealed, 32 bytes in base64, which nobody else can read
+    /// File with the key under which signing keys and tokens of webhooks are sealed, 32 bytes in base64, which nobody else can read
     /// [default: secrets.key in the data directory, made on first start]
     #[arg(long, global = true, env = "IDENTITYD_SECRETS_KEY_FILE", value_name = "FILE")]
     pub secrets_key_file: Option<PathBuf>,

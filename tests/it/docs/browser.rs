@@ -69,8 +69,8 @@ impl Page {
         evaluated["result"]["value"].clone()
     }
 
-    /// Waits until the value of an expression is neither null nor false, and returns it. Fails after a minute. It looks by a timer: in
-    /// a page that is not in front there are no frames.
+    /// Waits until the value of an expression is neither null nor false, and returns it. Fails after a minute. It looks by a
+    /// timer: in a page that is not in front there are no frames.
     pub(crate) fn becomes(&mut self, expression: &str) -> Value {
         self.evaluate(&format!(
             "new Promise((resolve, reject) => {{

@@ -6,4 +6,5 @@ mod imports;
 mod invariants;
 mod links;
 mod page;
+mod prefix;
 mod repository;

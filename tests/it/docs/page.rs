@@ -3,12 +3,17 @@
 use serde_json::json;
 
 use super::browser::Page;
+use super::prefix;
 use crate::harness::World;
 
 /// Opens the page and waits until it is complete. `place` is the fragment of its address.
 fn open(world: &World, place: &str) -> Option<Page> {
+    open_at(&format!("{}/docs{place}", world.base_url()))
+}
+
+fn open_at(url: &str) -> Option<Page> {
     let mut page = Page::open()?;
-    page.navigate(&format!("{}/docs{place}", world.base_url()));
+    page.navigate(url);
     page.becomes("document.querySelector('.opblock') !== null");
     Some(page)
 }
@@ -99,6 +104,20 @@ fn an_operation_is_tried_out_with_a_key_that_is_entered_once() {
     assert!(missing.contains("\"code\": \"identity_not_found\""), "{missing}");
     assert_eq!(world.admin().handles(), ["harbor-desk"]);
     assert_eq!(page.evaluate("violations"), json!([]));
+}
+
+#[test]
+fn behind_a_path_prefix_requests_go_below_the_prefix() {
+    let world = World::new();
+    let address = prefix::serve("/agents", world.base_url());
+    let Some(mut page) = open_at(&format!("{address}/docs#/Identities/create_identity")) else { return };
+    authorize(&mut page, world.admin_key());
+    unfold(&mut page, "create_identity");
+    assert_eq!(send(&mut page, "create_identity"), "201");
+    let created = answer(&mut page, "create_identity");
+    assert!(created.contains(&format!("{address}/api/v1/identities")), "{created}");
+    assert_eq!(world.admin().handles(), ["harbor-desk"]);
+    must_be_clean(&mut page);
 }
 
 #[test]

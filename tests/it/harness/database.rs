@@ -88,8 +88,8 @@ impl Database {
         wait(sqlx::query(statement).execute(&self.pool)).expect(statement);
     }
 
-    /// Appends so many events to the log that change nothing, to the aggregate of the last event. They have no seal of their own, and
-    /// no read model was told of them.
+    /// Appends so many events to the log that change nothing, to the aggregate of the last event. They have no seal of their own,
+    /// and no read model was told of them.
     pub(crate) fn lengthen_last_life(&self, events: u32) {
         self.execute(&format!(
             r#"with made as (

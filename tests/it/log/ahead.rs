@@ -181,8 +181,10 @@ fn no_event_is_older_than_a_past_that_was_settled_before_it() {
         stuck.drafts_another(pool).await;
         let drafted: OffsetDateTime =
             sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await.unwrap();
-        let long_ago = "select clock_timestamp() > $1 + interval '60 milliseconds'";
-        while !sqlx::query_scalar::<_, bool>(long_ago).bind(drafted).fetch_one(pool).await.unwrap() {}
+        let microseconds = drafted.unix_timestamp_nanos() / 1000;
+        let drafted_text = format!("'epoch'::timestamptz + interval '{microseconds} microseconds'");
+        let long_ago = format!("select clock_timestamp() > {drafted_text} + interval '60 milliseconds'");
+        becomes_true(pool, &long_ago).await;
         let mut barrier = stuck.barrier;
         let asked = past::is_settled(pool, drafted);
         let (settled, _) = futures::join!(asked, barrier.execute("rollback"));

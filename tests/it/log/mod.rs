@@ -10,7 +10,7 @@ mod outages;
 mod processes;
 mod refusals;
 mod seals;
-mod stock;
+mod second_reader;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command, Handle, Kind, Rejection, State, vault_secret};
-use identity_log::stock::StockReader;
+use identity_log::second_reader::SecondReader;
 use identity_log::{
     Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
     connect_options, ids, read,
@@ -126,7 +126,7 @@ async fn queue<const N: usize>(log: Log, appends: [Append; N]) -> impl Future<Ou
 
 /// State and version of an aggregate, loaded by postgres-es.
 fn loaded(history: &History, kind: Kind, id: &str, upto: i64) -> (State, usize) {
-    let mut reader = StockReader::new(history.database.pool(), kind, id, upto);
+    let mut reader = SecondReader::new(history.database.pool(), kind, id, upto);
     let mut version = 0;
     while let Some(event) = wait(reader.next(i64::try_from(version).unwrap() + 1)).unwrap() {
         version += 1;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
+use identity_log::{Fold, ReadModel};
 use sqlx::PgPool;
 use tokio::sync::watch;
 
@@ -47,6 +49,39 @@ fn after_its_connection_was_cut_the_committer_goes_on() {
         };
         futures::join!(work, committer.run());
     });
+}
+
+/// A read model with a defect.
+struct Defective;
+
+#[async_trait]
+impl ReadModel for Defective {
+    fn name(&self) -> &'static str {
+        "defective"
+    }
+
+    fn begin(&self) -> Box<dyn Fold> {
+        panic!("a defect of a read model");
+    }
+}
+
+#[test]
+fn a_committer_that_panics_writes_nothing_and_takes_no_further_command() {
+    let history = History::new();
+    let seal_key = SigningKey::from_seed(&[7; 32]).seal_key();
+    let settings = Settings::new(Duration::from_hours(1), seal_key);
+    let options = connect_options(history.database.pool());
+    let (log, committer) = Log::open(options, vec![Arc::new(Defective)], settings);
+    wait(async {
+        let committing = tokio::spawn(committer.run());
+        let lost = log.append(create(ids::mint(), "harbor-desk")).await;
+        assert!(matches!(lost, Err(AppendError::OutcomeUnknown(_))), "{lost:?}");
+        assert!(committing.await.unwrap_err().is_panic());
+        let later = log.append(create(ids::mint(), "night-desk")).await;
+        assert!(matches!(later, Err(AppendError::Unavailable(_))), "{later:?}");
+        assert!(!log.has_committer());
+    });
+    assert_eq!(history.head(), 0);
 }
 
 /// How many commands were acknowledged, and whether the tasks may stop.

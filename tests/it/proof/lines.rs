@@ -50,14 +50,17 @@ fn a_trailer_that_says_nonsense_is_named() {
     let fault = verify(&export().replace(r#""count":3"#, r#""count":3,"count":3"#)).unwrap_err();
     assert_eq!(fault.what, "this trailer cannot be read");
     let fault = verify(&export().replace(r#""count":3"#, r#""count":2"#)).unwrap_err();
-    assert_eq!((fault.line, fault.what.as_str()), (Some(4), "the trailer speaks of 2 events, there are 3"));
+    assert_eq!((fault.line, fault.what.as_str()), (Some(4), "the trailer says 2 events, the file has 3"));
 }
 
 #[test]
 fn an_empty_file_was_cut_off() {
     let fault = verify("").unwrap_err();
     assert_eq!(fault.to_string(), "line 1: the file ends here without a trailer: it was cut off");
-    assert_eq!(verify("\n").unwrap_err().line, Some(2));
+    let fault = verify(export().trim_end().trim_end_matches(|character| character != '\n')).unwrap_err();
+    assert_eq!(fault.to_string(), "line 4: the file ends here without a trailer: it was cut off");
+    let fault = verify("\n").unwrap_err();
+    assert_eq!(fault.to_string(), "line 1: this is not JSON: the file is not an export");
 }
 
 /// A member, and a second one with the same name.

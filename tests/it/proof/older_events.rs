@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use identity_projections::rebuild::{self, Settings};
 use identity_projections::{second_reader, tables};
 use identity_proof::{Hash, SigningKey, leaf};
-use identityd::audit::replay::{self, Part};
+use identityd::audit::replay::{self, ReplayRange};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 
@@ -108,9 +108,10 @@ fn an_older_event_is_exported_as_it_was_signed() {
     let exported = export(&world);
     let report = verify(&exported, &verifier_key(&world), None).unwrap();
     assert_eq!((report.proved, report.unproved.len()), (report.events, 0));
-    let replayed = replay::file(exported.path(), "alpha", Part::default()).unwrap();
+    let replayed = replay::file(exported.path(), "alpha", ReplayRange::default()).unwrap();
     assert_eq!(replayed.steps[1].event.payload, payload);
     assert_eq!(modes(replayed.steps[1].state.as_ref().unwrap()), ["whitelist"; 3]);
-    let online = replay::database(world.database().pool(), world.organization_id(), "alpha", Part::default());
+    let online =
+        replay::database(world.database().pool(), world.organization_id(), "alpha", ReplayRange::default());
     assert_eq!(wait(online).unwrap().steps, replayed.steps);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use identity_projections::states::{Upto, last_identity_rows};
-use identityd::audit::replay::{self, Part, Step};
+use identityd::audit::replay::{self, ReplayRange, ReplayedEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -136,20 +136,20 @@ fn the_past_is_read_from_the_last_stored_state_on() {
 #[test]
 fn a_replay_of_a_part_begins_with_the_last_stored_state() {
     let world = of_one_long_life();
-    let replayed = |part: Part| -> anyhow::Result<Vec<Step>> {
+    let replayed = |part: ReplayRange| -> anyhow::Result<Vec<ReplayedEvent>> {
         let replaying = replay::database(world.database().pool(), world.organization_id(), "crowd-1", part);
         wait(replaying).map(|replay| replay.steps)
     };
-    let all = replayed(Part::default()).unwrap();
+    let all = replayed(ReplayRange::default()).unwrap();
     let (first, last) = (LAST_STORED + 10, LAST - 10);
-    let part = Part {
+    let part = ReplayRange {
         since: Some(moment_of(&world, first)),
         until: Some(moment_of(&world, last)),
         from_first_event: false,
     };
     let expected = &all[usize::try_from(first - 1).unwrap()..usize::try_from(last).unwrap()];
     assert_eq!(replayed(part).unwrap(), expected);
-    let whole = Part { from_first_event: true, ..part };
+    let whole = ReplayRange { from_first_event: true, ..part };
     assert_eq!(replayed(whole).unwrap(), expected);
     spoil(&world, 2, LAST_STORED);
     assert_eq!(replayed(part).unwrap(), expected);

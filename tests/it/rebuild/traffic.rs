@@ -37,8 +37,8 @@ fn read(admin: &Caller) {
     admin.get("/phone/numbers").ok();
 }
 
-/// Asserts that the table was made of all events that it folds, up to its position. Those of short histories are not read for stored states,
-/// unless they are appended while the table is built.
+/// Asserts that the table was made of all events that it folds, up to its position. Those of short histories are not read for
+/// stored states, unless they are appended while the table is built.
 #[track_caller]
 fn is_complete(world: &World, name: &str, report: &Report) {
     assert!(report.pause.is_some(), "{name}");

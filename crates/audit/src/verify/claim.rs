@@ -8,7 +8,7 @@ use crate::report::Fault;
 
 /// A signed size and root, and whether the tree over the events has that root at that size.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct RootClaim {
     pub(super) checkpoint: Checkpoint,
     pub(super) is_held: bool,
 }
@@ -16,7 +16,7 @@ pub(super) struct Claim {
 /// The root of the claim differs from that of the first events, whose number is given.
 pub(super) struct Contradiction(u64);
 
-impl Claim {
+impl RootClaim {
     pub(super) fn new(checkpoint: Checkpoint) -> Self {
         Self { checkpoint, is_held: false }
     }

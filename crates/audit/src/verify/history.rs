@@ -6,7 +6,7 @@ use identity_proof::trailer::Trailer;
 use identity_proof::tree::MAX_LEAVES;
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 
-use super::claim::Claim;
+use super::claim::RootClaim;
 use crate::cores::on_all_cores;
 use crate::line::{self, Outline, Read};
 use crate::report::{Fault, Report};
@@ -15,11 +15,11 @@ use crate::source::{self, Source};
 /// A history whose events are being compared.
 pub struct History {
     organization_id: String,
-    signed: Claim,
-    previous: Option<Claim>,
+    signed: RootClaim,
+    previous: Option<RootClaim>,
     /// Further checkpoints of the same epoch, the smaller ones first. Those whose size the events have reached were
     /// compared and removed.
-    others: VecDeque<Claim>,
+    others: VecDeque<RootClaim>,
     after: u64,
     /// Organization sequence of the last event, or of the one that the range begins after.
     last: u64,
@@ -43,13 +43,13 @@ impl History {
             organization_id.ok_or_else(|| Fault::file("the checkpoint is not of an organization"))?;
         let after = trailer.after.unwrap_or_else(|| trailer.first.unwrap_or(1).saturating_sub(1));
         if after.max(signed.size) > MAX_LEAVES {
-            return Err(Fault::file("the trailer speaks of more events than there can be"));
+            return Err(Fault::file("the trailer says more events than there can be"));
         }
         let before = hashes(&trailer.before).filter(|_| !trailer.filtered);
         let mut history = Self {
             organization_id,
-            signed: Claim::new(signed),
-            previous: previous.map(Claim::new),
+            signed: RootClaim::new(signed),
+            previous: previous.map(RootClaim::new),
             others: VecDeque::new(),
             after,
             last: after,
@@ -69,7 +69,7 @@ impl History {
     /// Compares the events with these checkpoints as well. They are of the same epoch, the smaller ones come first, and
     /// none is smaller than the number of events taken so far.
     pub fn compare_with(&mut self, checkpoints: impl IntoIterator<Item = Checkpoint>) {
-        self.others.extend(checkpoints.into_iter().map(Claim::new));
+        self.others.extend(checkpoints.into_iter().map(RootClaim::new));
     }
 
     /// Compares the two checkpoints with each other.
@@ -183,7 +183,7 @@ impl History {
     pub fn finish(mut self, trailer: Trailer) -> Result<Report, Fault> {
         let last = self.first.map(|_| self.last);
         if (trailer.count, trailer.first, trailer.last) != (self.lines, self.first, last) {
-            let what = format!("the trailer speaks of {} events, there are {}", trailer.count, self.lines);
+            let what = format!("the trailer says {} events, the file has {}", trailer.count, self.lines);
             return Err(self.end(None, what));
         }
         let mut unproved = vec![];

@@ -61,7 +61,7 @@ fn program(peer: &str) -> Option<PathBuf> {
 
 /// The output of a peer.
 #[derive(Debug, Deserialize)]
-struct Told {
+struct PeerOutput {
     appended: u32,
     seconds: f64,
     latencies_us: Latencies,
@@ -85,7 +85,7 @@ async fn ask(arena: &Arena, peer: &str, program: &PathBuf, time: Duration) -> an
     let output = command.output().await.with_context(|| format!("cannot run {}", program.display()))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{peer} failed: {complaint}");
-    let told: Told =
+    let told: PeerOutput =
         serde_json::from_slice(&output.stdout).with_context(|| format!("what does {peer} say?"))?;
     Ok(Round {
         per_second: f64::from(told.appended) / told.seconds,

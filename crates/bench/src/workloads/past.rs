@@ -1,5 +1,5 @@
-//! One identity with a long history: as it was at an earlier moment, and the first write to it by a process that has not met it before.
-//! The events are written into the log in bulk, and the read models are rebuilt from it.
+//! One identity with a long history: as it was at an earlier moment, and the first write to it by a process that has not met it
+//! before. The events are written into the log in bulk, and the read models are rebuilt from it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,8 +93,8 @@ async fn as_of(
     Ok(())
 }
 
-/// The first write of a process, which has to learn the state of the identity. It is later than other writes, since the process has to
-/// connect, too.
+/// The first write of a process, which has to learn the state of the identity. It is later than other writes, since the process
+/// has to connect, too.
 async fn first_write(ours: &Ours, results: &mut Results, number: usize, events: usize) -> anyhow::Result<()> {
     let path = format!("/identities/{}", handle(number));
     let body = r#"{"description":"met for the first time"}"#;
@@ -112,8 +112,8 @@ fn handle(number: usize) -> String {
     format!("long-{number}")
 }
 
-/// Creates an identity and writes its other events in several statements. Their seals are computed here, since Postgres does not have the
-/// key.
+/// Creates an identity and writes its other events in several statements. Their seals are computed here, since Postgres does not
+/// have the key.
 async fn grow(ours: &Ours, number: usize, events: usize) -> anyhow::Result<()> {
     let seeded = ours.seeding(async |seeder| seeder.create_from("long", number, 1).await).await?;
     let id = seeded.ids.first().context("no identity was created")?.to_string();

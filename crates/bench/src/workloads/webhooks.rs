@@ -47,8 +47,9 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     queue::run(arena, scale, results, &receiver).await
 }
 
-/// From the commit to the receiver, beside two endpoints that work and beside a dead and a slow one: there are as many events in both. A
-/// round has two turns of each, in an order (AB BA) in which neither comes later in the mean: tables grow, and are vacuumed every minute.
+/// From the commit to the receiver, beside two endpoints that work and beside a dead and a slow one: there are as many events in
+/// both. A round has two turns of each, in an order (AB BA) in which neither comes later in the mean: tables grow, and are
+/// vacuumed every minute.
 async fn delays(
     arena: &Arena,
     scale: Scale,

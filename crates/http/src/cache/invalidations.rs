@@ -27,7 +27,7 @@ pub(super) struct Invalidations {
     pub(super) is_outcome_unknown: bool,
 }
 
-/// What the batch changes that was sent, and of which nothing is known yet.
+/// The changes of the batch that was sent and whose outcome is not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Keys and identities.

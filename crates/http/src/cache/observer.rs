@@ -17,7 +17,7 @@ impl Cache {
 
 impl Observer for Cache {
     fn sending(&self, events: &[Recorded]) {
-        // Nobody has an aggregate in memory that the events create.
+        // A new aggregate (sequence 1) cannot be in the cache yet.
         let changes: Vec<Change> =
             events.iter().filter(|event| event.sequence > 1).filter_map(change).collect();
         let sent = Sent::of(&changes);

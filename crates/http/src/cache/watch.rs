@@ -100,8 +100,8 @@ impl Watch {
         }
     }
 
-    /// Becomes the sole process, or ceases to be it, as the last look says. A connection over which that takes too long is not
-    /// used again: meanwhile nobody looks at the log.
+    /// Becomes the sole process, or ceases to be it, as the last look says. The log is not read while this runs. So it has a time
+    /// limit, after which the connection is dropped.
     async fn claim_or_resign(&mut self) {
         let Some((connection, Some(state))) = &mut self.connected else { return };
         if state.role == Role::Standby {
@@ -133,7 +133,7 @@ impl Watch {
         if let Ok(Err(error)) = tokio::time::timeout(LOOK_TIMEOUT, self.sole.resign(connection)).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "other processes wait for a second before they commit"
+                "cannot give up the place of the sole process: other processes wait 1.2 s before their next commit"
             );
         }
     }
@@ -192,7 +192,7 @@ impl Watch {
 
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
-        session::set(&mut connection, &session::READING).await?;
+        session::set(&mut connection, &session::READER_SETTINGS).await?;
         Ok(connection)
     }
 

@@ -184,7 +184,7 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::ForwardingTargetUnclear(field) => Self::invalid_field(
                 field,
-                "Calls are forwarded to one target: forwarding_target_type says of which kind, and only that target is given",
+                "Send exactly one forwarding target, of the kind that forwarding_target_type names",
             ),
             IdentityError::PhoneFilterWithoutPhone => {
                 Self::invalid_field("phone_filter_mode", "The identity has no phone number")
@@ -273,7 +273,8 @@ impl From<WebhookSubscriptionError> for ApiError {
             WebhookSubscriptionError::NotFound => return Self::webhook_subscription_not_found(),
             WebhookSubscriptionError::AlreadyCreated => return id_in_use(),
             WebhookSubscriptionError::TokenOfOtherOrigin => {
-                let sentence = "give it again, or null: the address is of another host";
+                let sentence =
+                    "must be sent again, or be null, since the new url has another scheme, host or port";
                 return Self::invalid_field("auth_token", sentence);
             }
             WebhookSubscriptionError::TooMany(SubscriptionLimit::Owner) => {

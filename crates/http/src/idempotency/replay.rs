@@ -10,10 +10,10 @@ use identity_log::idempotency::Record;
 use sha2::{Digest, Sha256};
 
 use super::{Idempotency, ScopedKey};
+use crate::body::Body;
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
 use crate::fault::Fault;
-use crate::form::Body;
 use crate::headers;
 use crate::reply::Answer;
 

@@ -24,7 +24,7 @@ pub struct DailySettings {
     pub numbers_of_organization: u32,
     /// Vault secrets that an organization registers.
     pub secrets_of_organization: u32,
-    /// Keys that are issued with one key.
+    /// Keys that are issued or rotated with one key.
     pub keys_of_key: u32,
     /// Identities that are opened to everybody with one key.
     pub openings_of_key: u32,
@@ -87,7 +87,7 @@ impl Daily {
             ),
             numbers: Quota::new("phone numbers of this organization", settings.numbers_of_organization),
             secrets: Quota::new("vault secrets of this organization", settings.secrets_of_organization),
-            keys: Quota::new("API keys issued with this API key", settings.keys_of_key),
+            keys: Quota::new("API keys issued or rotated with this API key", settings.keys_of_key),
             openings: Quota::new("identities opened with this API key", settings.openings_of_key),
             grants: Quota::new("changes of access with this API key", settings.grants_of_key),
             repeatable_writes: Quota::new(

@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::caller::{Admin, App, AppSettings, Caller, Historian, Holder, Segments};
+use crate::caller::{Admin, AdminAfterLookup, Agent, App, AppSettings, Caller, Historian, Holder, Segments};
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
 use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
@@ -105,6 +105,11 @@ describe! {
     Holder, |about| { about.needs_key("any API key", &["admin", "agent", "auditor"]) }
     Caller, |about| { about.needs_one_of("an admin's or an agent's API key", &["admin", "agent"]) }
     Admin, |about| { about.needs_one_of("an admin's API key", &["admin"]) }
+    AdminAfterLookup, |about| { about.needs_one_of("an admin's API key", &["admin"]) }
+    Agent, |about| {
+        about.needs_one_of("an agent's API key", &["agent"]);
+        about.codes.push(Code::SigningKeyOfNobody);
+    }
     Historian, |about| { about.needs_one_of("an admin's or an auditor's API key", &["admin", "auditor"]) }
     State<App>, |_about| {}
     Extension<Document>, |_about| {}

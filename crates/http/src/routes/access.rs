@@ -64,7 +64,7 @@ pub(crate) async fn grant_access(
         None => IdentityCommand::OpenVisibility { access_id },
     };
     let id = target.id;
-    let reply = Granted { target: caller.subject(id), before: target };
+    let reply = AccessReply { target: caller.subject(id), before: target };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
@@ -85,12 +85,12 @@ impl ReadForm for GrantForm {
 }
 
 /// Answers with the new row, or with the wildcard row that is there already.
-struct Granted {
+struct AccessReply {
     target: Subject,
     before: Arc<IdentityBody>,
 }
 
-impl Reply for Granted {
+impl Reply for AccessReply {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let granted = committed.events.first().map(|event| {
             let before = &self.before.access;

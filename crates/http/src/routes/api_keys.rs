@@ -52,10 +52,11 @@ pub(crate) async fn create_api_key(Admin(caller): Admin, body: Sent<NewKey>) -> 
 
 /// Rotate an API key
 ///
-/// The key gets a new text, which is valid at once. The text that it had stays valid until the overlap ends; an older one ends at once.
+/// The key gets a new secret, which is valid at once. The secret that it had stays valid until the overlap ends; an older one ends
+/// at once.
 /// Rotating another admin key is answered 403, and so is `expires_at` for the key that asks.
 #[utoipa::path(post, path = "/api/v1/api-keys/{api_key_id}/rotate", tag = "API keys",
-    responses((status = 200, description = "The key, whose new text is shown this once", body = CreatedApiKey<'static>)),
+    responses((status = 200, description = "The key, whose new secret is shown this once", body = CreatedApiKey<'static>)),
     extensions(("x-errors" = json!([Code::ApiKeyNotFound, Code::ApiKeyEnded]))))]
 pub(crate) async fn rotate_api_key(
     Admin(caller): Admin,
@@ -149,7 +150,7 @@ impl ReadForm for NewKey {
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
         let label = form.required("label", "What it is called", filled_text(255));
         let description = form.lenient("description", "What it is for", text(1000));
-        let about = "`agent` if absent. `auditor` reads history, and nothing else. `admin` is answered 403: only the \
+        let about = "`agent` if absent. `auditor` reads history, webhook subscriptions and log endpoints, and changes nothing. `admin` is answered 403: only the \
             operator issues admin keys";
         let scope = form.lenient("scope", about, choice());
         let about = "The identity that an agent's key acts as; 403 without one";
@@ -162,7 +163,7 @@ impl ReadForm for NewKey {
     }
 }
 
-/// How long the previous text of a key stays valid after a rotation by default.
+/// How long the previous secret of a key stays valid after a rotation by default.
 const DEFAULT_OVERLAP: Duration = Duration::from_hours(24);
 
 /// Body of `POST /api-keys/{api_key_id}/rotate`. Contract, section 9.
@@ -177,7 +178,7 @@ impl ReadForm for Rotation {
     const EXAMPLE: &'static str = r#"{ "overlap_seconds": 3600 }"#;
 
     fn read(form: &mut Form, _: &AppSettings) -> Option<Self> {
-        let about = "Seconds for which the previous text of the key stays valid; 86400 if absent";
+        let about = "Seconds for which the previous secret of the key stays valid; 86400 if absent";
         let overlap = form.lenient("overlap_seconds", about, whole_number(MAX_OVERLAP.as_secs()));
         let about =
             "When the key expires from now on: in the future, and within ten years; unchanged if absent";
@@ -217,7 +218,7 @@ pub(crate) async fn list_api_keys(
     unless_same(&headers, answer(StatusCode::OK, &shown.collect::<Vec<_>>())?).await
 }
 
-/// Get the API key that asks
+/// Get the caller's API key
 #[utoipa::path(get, path = "/api/v1/api-keys/self", tag = "API keys",
     responses((status = 200, description = "The key", body = ApiKey<'static>)))]
 pub(crate) async fn get_own_api_key(holder: Holder) -> Result<Response, ApiError> {

@@ -5,7 +5,7 @@ use axum::response::Response;
 use identity_projections::bodies::{Card, Directory, DirectoryEntry};
 use identity_projections::document::IdentityDocument;
 use identity_projections::identities::IdentityBody;
-use identity_projections::identities::listing::{self, Filter, Place};
+use identity_projections::identities::listing::{self, Filter, ListPlace};
 
 use super::json as answer;
 use super::pieces::PAGE_BYTES;
@@ -58,14 +58,19 @@ impl DescribeQuery for DirectoryQuery {
 struct DirectoryRequest {
     filter: Filter,
     limit: u32,
-    after: Option<Place>,
+    after: Option<ListPlace>,
 }
 
 impl DirectoryRequest {
     /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
-    fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
+    fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<ListPlace>) -> Self {
         let place = |cursor: &str| {
-            let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
+            let complaint = || {
+                Complaint::new(
+                    "value_error",
+                    "Input should be a cursor from a page of this list, with the same filters",
+                )
+            };
             open(cursor).ok_or_else(complaint)
         };
         let about = "Only those whose handle or display name contains this, in any case";

@@ -13,7 +13,7 @@ use identity_projections::identities::{self, Identity, IdentityBody};
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
-use crate::caller::{Admin, Caller, Holder, Segments};
+use crate::caller::{Admin, AdminAfterLookup, Caller, Holder, Segments};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
@@ -196,12 +196,12 @@ impl Reply for Updated {
     responses((status = 204, description = "Done")),
     extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
 pub(crate) async fn delete_identity(
-    caller: Caller,
+    caller: AdminAfterLookup,
     Segments(handle): Segments<String>,
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
-    let found = caller.find(&handle).await?;
-    caller.admins_only("Deleting an identity")?;
+    let found = caller.looking().find(&handle).await?;
+    let caller = caller.admin("Deleting an identity")?;
     let expected = expected_version(&headers, &*found)?;
     caller.write(found.id, Command::Identity(IdentityCommand::Delete), expected, Done).await
 }

@@ -36,19 +36,19 @@ pub(crate) async fn list_imessage_numbers(
     extensions(("x-errors" = json!([Code::ImessageInventoryPending]))))]
 pub(crate) async fn claim_imessage_number(
     Admin(caller): Admin,
-    body: Sent<Claim>,
+    body: Sent<NumberClaim>,
 ) -> Result<Response, ApiError> {
-    let Claim { number_type } = body.read(caller.settings())?;
+    let NumberClaim { number_type } = body.read(caller.settings())?;
     Err(ApiError::imessage_inventory_pending(number_type.as_str()))
 }
 
 /// Body of `POST /imessage/numbers`.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct NumberClaim {
     number_type: ImessageNumberType,
 }
 
-impl ReadForm for Claim {
+impl ReadForm for NumberClaim {
     const NAME: &'static str = "ClaimImessageNumber";
     const EXAMPLE: &'static str = "{}";
 

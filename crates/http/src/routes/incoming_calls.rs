@@ -25,7 +25,7 @@ use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id};
 use crate::precondition::expected_version;
 
-/// Get what happens to incoming calls
+/// Get the incoming-call action
 ///
 /// The identity must have a phone number. An agent may ask only for its own.
 #[utoipa::path(get, path = "/api/v1/phone/incoming-call-action", tag = "Phone numbers",
@@ -62,7 +62,7 @@ pub(crate) async fn set_incoming_call_action(
     let body = |owner: Row, _: &Committed| {
         owner.document.phone_number.map(of).ok_or_else(ApiError::phone_number_not_found)
     };
-    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(owner_id), body };
     let command = IdentityCommand::ChangePhone(PhoneChange { phone_number_id: phone.id, ..change });
     caller.write(owner_id, Command::Identity(command), expected, reply).await
 }

@@ -9,7 +9,7 @@ use identity_projections::bodies::FullMailbox;
 use identity_projections::identities::{self, Part, Row};
 
 use super::{filter_mode_change_notice, owned};
-use crate::caller::{AppSettings, Caller, Segments};
+use crate::caller::{AdminAfterLookup, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
@@ -29,8 +29,11 @@ pub(crate) async fn list_mailboxes(
     caller: Caller,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let form =
-        owned::Form { before: "[", behind: "]", write: |row| serde_json::to_string(&FullMailbox::from(row)) };
+    let form = owned::ListShape {
+        before: "[",
+        behind: "]",
+        write: |row| serde_json::to_string(&FullMailbox::from(row)),
+    };
     unless_known(&caller, &headers, async || owned::list(&caller, form).await).await
 }
 
@@ -64,18 +67,18 @@ async fn find(caller: &Caller, address: &str) -> Result<Row, ApiError> {
 
 /// Change the filter mode or the signature of a mailbox
 ///
-/// For admins: an agent is answered 403 for its own mailbox, and 404 for any other.
+/// An agent is answered 403 for its own mailbox, and 404 for any other.
 #[utoipa::path(patch, path = "/api/v1/mail/mailboxes/{email_address}", tag = "Mailboxes",
     responses((status = 200, description = "The mailbox", body = FullMailbox)),
     extensions(("x-errors" = json!([Code::MailboxNotFound]))))]
 pub(crate) async fn update_mailbox(
-    caller: Caller,
+    caller: AdminAfterLookup,
     Segments(address): Segments<String>,
     IfMatch(headers): IfMatch,
     body: Sent<UpdateForm>,
 ) -> Result<Response, ApiError> {
-    let owner = find(&caller, &address).await?;
-    caller.admins_only("Changing a mailbox")?;
+    let owner = find(caller.looking(), &address).await?;
+    let caller = caller.admin("Changing a mailbox")?;
     let UpdateForm { mail_filter_mode, signature } = body.read(caller.settings())?;
     let update = Update { mail_filter_mode, signature, ..Update::default() };
     let expected = expected_version(&headers, &owner)?;
@@ -86,7 +89,7 @@ pub(crate) async fn update_mailbox(
             filter_mode_change_notice(committed, Channel::Mail);
         Ok(FullMailbox::from(owner))
     };
-    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(id), body };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 

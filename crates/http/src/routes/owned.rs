@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_log::Committed;
-use identity_projections::identities::listing::{self, Place};
+use identity_projections::identities::listing::{self, ListPlace};
 use identity_projections::identities::{Row, Viewer};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -17,7 +17,7 @@ use crate::reply::{Answer, Reply, Source, Subject};
 
 /// How a list is written: the text before and after its entries, and the entry of each identity.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form {
+pub(super) struct ListShape {
     pub(super) before: &'static str,
     pub(super) behind: &'static str,
     pub(super) write: fn(Row) -> Result<String, serde_json::Error>,
@@ -29,18 +29,18 @@ struct List {
     pool: PgPool,
     organization_id: String,
     viewer: Viewer,
-    form: Form,
-    after: Option<Place>,
+    shape: ListShape,
+    after: Option<ListPlace>,
 }
 
 /// Answers with the whole list.
-pub(super) async fn list(caller: &Caller, form: Form) -> Result<Response, ApiError> {
+pub(super) async fn list(caller: &Caller, shape: ListShape) -> Result<Response, ApiError> {
     let list = List {
         key: caller.key_check(),
         pool: caller.pool().await.clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
-        form,
+        shape,
         after: None,
     };
     pieces::whole(list, caller).await
@@ -48,29 +48,29 @@ pub(super) async fn list(caller: &Caller, form: Form) -> Result<Response, ApiErr
 
 impl Pieces for List {
     async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
-        let Self { key, pool, organization_id, viewer, form, after } = self;
+        let Self { key, pool, organization_id, viewer, shape, after } = self;
         let (rows, is_last) =
             listing::owners(pool, organization_id, viewer, *after, limit, pieces::PIECE_BYTES).await?;
         Interruption::unless_valid(key).await?;
-        body.push_str(if after.is_none() { form.before } else { "" });
+        body.push_str(if after.is_none() { shape.before } else { "" });
         for row in rows {
             body.push_str(if after.is_none() { "" } else { "," });
-            *after = Some(Place { created_at: row.created_at, id: row.document.id });
-            body.push_str(&(form.write)(row)?);
+            *after = Some(ListPlace { created_at: row.created_at, id: row.document.id });
+            body.push_str(&(shape.write)(row)?);
         }
-        body.push_str(if is_last { form.behind } else { "" });
+        body.push_str(if is_last { shape.behind } else { "" });
         Ok(is_last)
     }
 }
 
 /// Answers with what belongs to an identity. `body` makes the body from the identity's row after the write.
-pub(super) struct Part<B> {
+pub(super) struct PartReply<B> {
     pub(super) status: StatusCode,
     pub(super) owner: Subject,
     pub(super) body: fn(Row, &Committed) -> Result<B, ApiError>,
 }
 
-impl<B: Serialize + 'static> Reply for Part<B> {
+impl<B: Serialize + 'static> Reply for PartReply<B> {
     async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let owner = self.owner.row(source, committed).await?;
         Answer::json(self.status, &(self.body)(owner, committed)?)

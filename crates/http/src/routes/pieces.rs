@@ -13,10 +13,10 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 
 /// How many rows are read before an answer begins. They are few, so that it begins soon.
-const FIRST_PIECE: u32 = 64;
+const FIRST_PIECE_ROWS: u32 = 64;
 
 /// How many rows are read at a time after that.
-const PIECE: u32 = 512;
+const PIECE_ROWS: u32 = 512;
 
 /// The size in bytes after which a piece takes no further row.
 pub(crate) const PIECE_BYTES: usize = 256 * 1024;
@@ -38,7 +38,7 @@ pub(crate) trait Pieces: Send + 'static {
 /// shares of streams.
 pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Response, ApiError> {
     let mut first = String::new();
-    if list.piece(FIRST_PIECE, &mut first).await? {
+    if list.piece(FIRST_PIECE_ROWS, &mut first).await? {
         return Ok(json_text(StatusCode::OK, first));
     }
     let share = caller.stream()?;
@@ -46,7 +46,7 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
         let Some((mut list, share)) = rest else { return Ok(None) };
         let mut piece = String::new();
         let turn = share.turn().await;
-        let is_last = list.piece(PIECE, &mut piece).await?;
+        let is_last = list.piece(PIECE_ROWS, &mut piece).await?;
         drop(turn);
         Ok::<_, Interruption>(Some((Bytes::from(piece), (!is_last).then_some((list, share)))))
     });

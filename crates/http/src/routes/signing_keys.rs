@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::json as answer;
 use super::webhooks::SHOWN_BEFORE;
-use crate::caller::{Caller, Segments};
+use crate::caller::{Agent, Caller, Segments};
 use crate::code::Code;
 use crate::conditional::unless_current;
 use crate::error::ApiError;
@@ -21,7 +21,7 @@ use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Reply, Source};
 
-/// Get whether an identity has a signing key
+/// Get the status of an identity's signing key
 ///
 /// The key itself is never shown again.
 #[utoipa::path(get, path = "/api/v1/identities/{agent_handle}/signing-key", tag = "Signing keys",
@@ -53,7 +53,7 @@ pub(crate) async fn create_signing_key(
     create(&caller, found.id, expected).await
 }
 
-/// Get whether there is a signing key
+/// Get the status of the signing key
 ///
 /// For older clients. An agent is told of its identity; an admin whether any identity has one, and when the newest was created.
 #[utoipa::path(get, path = "/api/v1/signing-keys", tag = "Signing keys",
@@ -76,9 +76,8 @@ pub(crate) async fn get_any_signing_key(caller: Caller) -> Result<Response, ApiE
 /// For older clients. An admin's key is bound to no identity, so it is answered 409. No body is read.
 #[utoipa::path(post, path = "/api/v1/signing-keys", tag = "Signing keys",
     responses((status = 201, description = "The key, whose text is shown this once", body = CreatedSigningKey)),
-    extensions(("x-errors" = json!([Code::IdentityNotFound, Code::SigningKeyOfNobody]))))]
-pub(crate) async fn create_own_signing_key(caller: Caller) -> Result<Response, ApiError> {
-    let identity = caller.key.identity_id.ok_or_else(ApiError::signing_key_of_nobody)?;
+    extensions(("x-errors" = json!([Code::IdentityNotFound]))))]
+pub(crate) async fn create_own_signing_key(Agent(caller, identity): Agent) -> Result<Response, ApiError> {
     create(&caller, identity, None).await
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn list_tunnels(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let write = |row| serde_json::to_string(&FullTunnel::of(row)?);
-    let form = owned::Form { before: "{\"tunnels\":[", behind: "]}", write };
+    let form = owned::ListShape { before: "{\"tunnels\":[", behind: "]}", write };
     unless_known(&caller, &headers, async || owned::list(&caller, form).await).await
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn update_tunnel(
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
     let owner_id = owner.document.id;
     let body = |owner, _: &Committed| Ok(FullTunnel::of(owner)?);
-    let reply = owned::Part { status: StatusCode::OK, owner: caller.subject(owner_id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(owner_id), body };
     caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 

@@ -310,7 +310,12 @@ pub(crate) async fn grant_secret_access(
     let expected = expected_of_identity(&caller, &headers, identity).await?;
     let command = IdentityCommand::GrantVaultAccess { vault_secret_id: secret.id };
     caller
-        .write(identity, Command::Identity(command), expected, Granted { secret: secret.id, identity })
+        .write(
+            identity,
+            Command::Identity(command),
+            expected,
+            AccessRuleReply { secret: secret.id, identity },
+        )
         .await
 }
 
@@ -344,12 +349,12 @@ async fn expected_of_identity(
 }
 
 /// Answers with the rule.
-struct Granted {
+struct AccessRuleReply {
     secret: Uuid,
     identity: Uuid,
 }
 
-impl Reply for Granted {
+impl Reply for AccessRuleReply {
     async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
         let rule = vault_access::granted(&committed.events, self.secret, self.identity);
         let rule = rule.ok_or_else(ApiError::vault_secret_not_found)?;

@@ -22,7 +22,7 @@ pub async fn is_replaced(executor: impl PgExecutor<'_>, key: &SigningKey) -> Res
     Ok(note.is_some_and(|note| successor(&note, &key.introduced_name()).is_ok()))
 }
 
-/// The key to which introductions lead from this one, as they name it; this one, if it was not replaced.
+/// The newest successor of this key, by its name in the introductions; the key itself if it has none.
 pub(super) async fn latest(executor: impl PgExecutor<'_>, key: &SigningKey) -> Result<String, sqlx::Error> {
     let (own, notes) = (key.introduced_name(), all(executor).await?);
     let latest = successors(&own, notes.iter().map(String::as_str)).pop();

@@ -1,5 +1,4 @@
-//! The lock that says that a process writes and signs with the signing key. Every service has it shared, for as long as it runs;
-//! whoever replaces the key needs it alone.
+//! An advisory lock on the signing key. Each service holds it shared while it runs; replacing the key needs it exclusively.
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
@@ -22,11 +21,11 @@ pub async fn listener(pool: &PgPool) -> Result<Option<PgListener>, sqlx::Error> 
 /// How long to wait for the connections of a service that has just stopped, in a setting of Postgres.
 const LOCK_TIMEOUT: &str = "3s";
 
-/// What Postgres answers when a lock could not be had in time.
+/// The `SQLSTATE` of a lock that was not granted in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// Takes the lock alone, until the connection ends. Returns whether nobody else has it.
-pub async fn take_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+/// Takes the lock exclusively, until the connection ends. Returns false if somebody else still has it after 3 s.
+pub async fn lock_exclusively(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     limit_waiting(connection, LOCK_TIMEOUT).await?;
     let taken = sqlx::query("select pg_advisory_lock(hashtextextended('identityd signing key', 0))")
         .execute(&mut *connection)

@@ -1,8 +1,8 @@
 //! The replacement of the signing key. Every log is signed to its end with the old key, its last checkpoint is signed with the new
 //! key as well, and the old key introduces the new one.
 //!
-//! Nothing of this hinders the old key until the note of introduction is stored, which is last, while nobody can write: a
-//! rotation that was cut off is begun again, or left alone.
+//! The old key stays in use until the introduction is stored. That is the last step, and no process can write during it. An
+//! interrupted rotation can be repeated or abandoned.
 
 use identity_proof::{NoteError, SigningKey};
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -57,7 +57,7 @@ impl<'a> Rotation<'a> {
     /// Begins to replace the key of this signer.
     pub async fn begin(pool: &PgPool, signer: &'a Signer) -> Result<Self, RotationError> {
         let mut connection = pool.acquire().await?.detach();
-        if !key_lock::take_alone(&mut connection).await? {
+        if !key_lock::lock_exclusively(&mut connection).await? {
             return Err(RotationError::InUse);
         }
         let is_replaced = introductions::is_replaced(&mut connection, signer.key()).await?;
@@ -107,8 +107,8 @@ impl<'a> Rotation<'a> {
         Ok(organizations.len())
     }
 
-    /// Stores the introduction, unless an event was written meanwhile that is not signed. From the commit on, nothing is written
-    /// with the old key: whoever writes looks at `log_head.sealing_key`, and the other generation makes all drafts invalid.
+    /// Stores the introduction, unless an event was written meanwhile that is not signed. After the commit no process writes with
+    /// the old key: `LogHead::lock` checks `log_head.sealing_key`, and the new generation invalidates every draft.
     async fn introduce(&mut self, next: &SigningKey, note: &str) -> Result<bool, RotationError> {
         let mut transaction = self.connection.begin().await?;
         sqlx::query("select from log_head for update").execute(&mut *transaction).await?;

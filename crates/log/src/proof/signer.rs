@@ -138,8 +138,8 @@ impl Signer {
         log_failed_round(&primary.unless_silent(self.sign_all()).await);
     }
 
-    /// Begins the memory of this host where nothing was signed yet. Whichever host of a new installation signs first, the others
-    /// have been there before. If this fails, the first log to be signed tries it again.
+    /// Creates the memory of this host if no log was signed yet. Hosts that did so before the first checkpoint may sign later,
+    /// whichever host signs first. If this fails, it is tried again when the first log is signed.
     pub async fn begin(&self) {
         match self.accepted().await {
             Ok(_) | Err(SignError::Refused(_)) => {}

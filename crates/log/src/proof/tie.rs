@@ -10,9 +10,9 @@ use super::introductions;
 use super::signed::Signed;
 use super::stored::{answer, node};
 
-/// Writes the last checkpoint into the trailer of an export, with what a verifier needs to compute the root of the checkpoint from the
-/// events of the export. An export with a filter gets no proof, since events are missing. An export without `until` gets no consistency
-/// proof, since it contains all events up to the checkpoint.
+/// Writes the last checkpoint into the trailer of an export, with what a verifier needs to compute the root of the checkpoint
+/// from the events of the export. An export with a filter gets no proof, since events are missing. An export without `until` gets
+/// no consistency proof, since it contains all events up to the checkpoint.
 pub async fn tie(
     trailer: &mut Trailer,
     connection: &mut PgConnection,

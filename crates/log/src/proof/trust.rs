@@ -1,11 +1,12 @@
-//! The word of an operator for a host that has signed nothing yet.
+//! `audit trust`: an operator confirms, for a host that has signed nothing yet, that the checkpoints in the database are the last
+//! ones.
 
 use super::error::SignError;
 use super::signer::Signer;
 
 impl Signer {
-    /// Takes the checkpoints in the database for the last ones, if this host has signed nothing yet, and remembers them. Returns
-    /// how many logs there are.
+    /// Accepts the checkpoints in the database as the last ones, if this host has signed nothing yet, and remembers them. Returns
+    /// the number of logs.
     pub async fn trust(&self) -> Result<u64, SignError> {
         self.clone().trusting_checkpoints(true).accepted().await?;
         let logs: Vec<String> =

@@ -76,20 +76,20 @@ async fn of_long_aggregates(
 
 /// The first position without an event.
 async fn first_missing(connection: &mut PgConnection, upto: i64) -> Result<i64, ReadError> {
-    let gaps = gaps(connection, Place::Log, upto, 1).await?;
+    let gaps = gaps(connection, Numbering::Log, upto, 1).await?;
     Ok(gaps.first().map_or(upto + 1, |(first, _)| *first))
 }
 
 /// Where the places of events are counted without gaps.
 #[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
+pub enum Numbering<'a> {
     /// In the log: `position`.
     Log,
     /// In the history of the organization with this id: `organization_sequence`.
     History(&'a str),
 }
 
-impl<'a> Place<'a> {
+impl<'a> Numbering<'a> {
     /// The column with the place of an event.
     pub const fn column(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl<'a> Place<'a> {
 /// The places up to `upto` that have no event, as ranges: the first `limit` of them.
 pub async fn gaps(
     executor: impl PgExecutor<'_>,
-    place: Place<'_>,
+    place: Numbering<'_>,
     upto: i64,
     limit: i64,
 ) -> Result<Vec<(i64, i64)>, ReadError> {

@@ -1,5 +1,5 @@
-//! The events of one aggregate, page by page. Unlike a [`History`](super::history::History) of it, a page reads no event before its first
-//! one, and few after its last one, however many there are.
+//! The events of one aggregate, page by page. Unlike a [`History`](super::history::History) of it, a page reads no event before
+//! its first one, and few after its last one, however many there are.
 
 use identity_domain::Kind;
 use sqlx::PgConnection;

@@ -99,8 +99,8 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Divides the aggregates of a type into at most `parts` ranges with about the same number of events up to a position. Of these events
-/// the selected ones are read.
+/// Divides the aggregates of a type into at most `parts` ranges with about the same number of events up to a position. Of these
+/// events the selected ones are read.
 pub async fn ranges(
     connection: &mut PgConnection,
     selection: Selection,
@@ -195,8 +195,8 @@ fn events_of_all_aggregates(selection: Selection, upto: i64, condition: &str) ->
     )
 }
 
-/// Looks up the long aggregates first, by their event with the sequence `min_events`. No sort follows, which could be larger than memory: the
-/// loop over the aggregates keeps the order, and whoever folds the events checks it.
+/// Looks up the long aggregates first, by their event with the sequence `min_events`. No sort follows, which could be larger than
+/// memory: the loop over the aggregates keeps the order, and whoever folds the events checks it.
 pub(super) fn events_of_long_aggregates(selection: Selection, upto: i64, condition: &str) -> String {
     let Selection { kind, min_events, .. } = selection;
     let kind = literal(kind.as_str());

@@ -16,8 +16,9 @@ use crate::read_model::ReadModel;
 /// How many states of aggregates are kept from one batch to the next at most.
 const MAX_CACHED_AGGREGATES: usize = 20_000;
 
-/// How many events of an aggregate are read at a time. Before more are read, a stored state of it is looked up. Nearly all aggregates have
-/// fewer, and are loaded with one query. Without a limit, Postgres could read the whole log for an aggregate that has most of its events.
+/// How many events of an aggregate are read at a time. Before more are read, a stored state of it is looked up. Nearly all
+/// aggregates have fewer, and are loaded with one query. Without a limit, Postgres could read the whole log for an aggregate that
+/// has most of its events.
 const EVENTS_PER_QUERY: i64 = 256;
 
 /// The state of an aggregate up to `sequence`.
@@ -57,11 +58,11 @@ impl Aggregates {
         self.0.get(key)
     }
 
-    /// Loads the aggregates that are not current. An entry that was looked up after the last write of another process is current and is not
-    /// read again.
+    /// Loads the aggregates that are not current. An entry that was looked up after the last write of another process is current
+    /// and is not read again.
     ///
-    /// However many events an aggregate has, few are read: the first ones, and those after its last stored state. If no state is stored, all
-    /// are read.
+    /// However many events an aggregate has, few are read: the first ones, and those after its last stored state. If no state is
+    /// stored, all are read.
     pub(super) async fn load(
         &mut self,
         connection: &mut PgConnection,

@@ -57,8 +57,8 @@ enum Step {
 }
 
 impl NotWritten {
-    /// Whether the batch may be committed. Where Postgres itself reports an error to a commit, it has rolled the transaction back. Every
-    /// other error says nothing about the commit.
+    /// Whether the batch may be committed. Where Postgres itself reports an error to a commit, it has rolled the transaction
+    /// back. Every other error says nothing about the commit.
     fn is_outcome_unknown(&self) -> bool {
         match self.step {
             Step::Write => false,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::recent::RecentUse;
 use crate::event::recorded::Recorded;
 
-/// What is known of an aggregate when a command to it is decided: its state, and how often it used what is limited. Folded from the events
-/// of the aggregate. A read model can store it as JSON.
+/// What is known of an aggregate when a command to it is decided: its state, and how often it used what is limited. Folded from
+/// the events of the aggregate. A read model can store it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionState {
     pub(super) state: State,

@@ -104,7 +104,7 @@ pub(super) async fn draft(
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
 }
 
-/// Phone numbers that were released by this moment have rested for long enough: as long as names are held.
+/// Phone numbers released at or before this moment are free again: the database time minus `name_hold`.
 fn rested_since(head: &LogHead, deps: &Deps) -> OffsetDateTime {
     let hold = Duration::try_from(deps.settings.name_hold).unwrap_or(Duration::MAX);
     head.clock().checked_sub(hold).unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -15,7 +15,7 @@ use crate::event::recorded::Recorded;
 
 /// A name with its present holder, or with its last holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claim {
+pub(super) struct NameClaim {
     pub(super) name: String,
     pub(super) organization_id: String,
     pub(super) identity_id: Uuid,
@@ -25,7 +25,7 @@ pub(super) struct Claim {
     pub(super) mail_released_at: Option<OffsetDateTime>,
 }
 
-impl Claim {
+impl NameClaim {
     /// When the holder gave it up altogether, as its handle and as its mail address; `None` if it is in use.
     fn given_up_at(&self) -> Option<OffsetDateTime> {
         Some(self.handle_released_at?.max(self.mail_released_at?))
@@ -38,7 +38,7 @@ pub(super) struct Claims(HashMap<String, CachedClaim>);
 
 #[derive(Debug)]
 struct CachedClaim {
-    claim: Claim,
+    claim: NameClaim,
     /// Whether the table has a row of this name.
     is_stored: bool,
     is_changed: bool,
@@ -57,7 +57,7 @@ pub(super) struct Held {
 /// A claim that the events of a batch have changed.
 #[derive(Debug)]
 pub(super) struct ChangedClaim {
-    pub(super) claim: Claim,
+    pub(super) claim: NameClaim,
     /// Whether the table has a row of this name already.
     pub(super) is_stored: bool,
 }
@@ -91,7 +91,7 @@ impl Claims {
         now: OffsetDateTime,
     ) -> Option<Namespace> {
         let cached = self.0.get(name)?;
-        let Claim { identity_id, handle_released_at, mail_released_at, .. } = &cached.claim;
+        let NameClaim { identity_id, handle_released_at, mail_released_at, .. } = &cached.claim;
         let is_crowded_out = most > 0 && self.given_up_later(cached) >= i64::from(most);
         let is_held = |released_at: &Option<OffsetDateTime>| {
             let Some(released) = released_at else { return true };
@@ -142,11 +142,11 @@ impl Claims {
     }
 
     /// Changes the claim of the event's identity on a name. It replaces the claim that another identity gave up.
-    fn change(&mut self, recorded: &Recorded, name: &str, change: impl FnOnce(&mut Claim)) {
+    fn change(&mut self, recorded: &Recorded, name: &str, change: impl FnOnce(&mut NameClaim)) {
         let Ok(identity_id) = recorded.aggregate_id.parse() else {
             return;
         };
-        let fresh = || Claim {
+        let fresh = || NameClaim {
             name: name.to_owned(),
             organization_id: recorded.organization_id.clone(),
             identity_id,
@@ -201,7 +201,7 @@ async fn find(
     connection: &mut PgConnection,
     names: &[String],
     loaded: &[&str],
-) -> Result<Vec<(Claim, i64)>, sqlx::Error> {
+) -> Result<Vec<(NameClaim, i64)>, sqlx::Error> {
     let rows = sqlx::query(
         "select claim.*,
                 (select count(*)
@@ -229,8 +229,8 @@ async fn find(
     rows.iter().map(|row| Ok((claim(row)?, row.try_get("given_up_later")?))).collect()
 }
 
-fn claim(row: &sqlx::postgres::PgRow) -> Result<Claim, sqlx::Error> {
-    Ok(Claim {
+fn claim(row: &sqlx::postgres::PgRow) -> Result<NameClaim, sqlx::Error> {
+    Ok(NameClaim {
         name: row.try_get("name")?,
         organization_id: row.try_get("organization_id")?,
         identity_id: row.try_get("identity_id")?,

@@ -16,10 +16,10 @@ use super::connection::{Connector, IdleConnection, within};
 use crate::error::BatchError;
 use crate::session::{self, Setting};
 
-/// How long a notification may take. After as long followers look by themselves.
+/// The time limit of a notification. Without one the cache reads the log every 250 ms, and followers once a second.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// The settings of the session. What is not waited for any more ends in Postgres, too.
+/// The settings of the session. The time limits make Postgres end a notification that this task has given up.
 const SETTINGS: [Setting<'static>; 4] = [
     ("application_name", "identityd notifier"),
     ("statement_timeout", "1s"),
@@ -27,11 +27,11 @@ const SETTINGS: [Setting<'static>; 4] = [
     ("synchronous_commit", "off"),
 ];
 
-/// The position is that of the server which tells of it. Its log may have another end than this process has seen, if it took the place
-/// of another server.
+/// Sends the position that this server has. It can differ from the last one of this process, if the server has taken the place of
+/// another one.
 const NOTIFY: &str = "select pg_notify('identityd_log', position::text) from public.log_head";
 
-/// How long nobody is told after a failure.
+/// The pause after a failed notification.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The channel on which followers listen.

@@ -22,8 +22,8 @@ pub(super) struct NumberChange {
     pub(super) released_at: Option<OffsetDateTime>,
 }
 
-/// Free numbers for these wishes. A number that was released at `rested_since` or before is free again. Each state that is wished
-/// for gets as many numbers as there are wishes, if it has as many: so every wish can get its own.
+/// Free numbers for these wishes: for each state that is asked for, as many numbers as there are wishes, if the pool has them. So
+/// every wish can get a number of its own. A number released at `rested_since` or before is free.
 pub(super) async fn offers(
     connection: &mut PgConnection,
     wishes: &[NumberWish],

@@ -9,7 +9,7 @@ use crate::document::IdentityDocument;
 /// A page of the directory.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Directory {
-    /// Those whom the key may see.
+    /// The identities that the key may see.
     pub items: Vec<DirectoryEntry>,
     /// Where the next page begins, for `cursor`; null on the last page.
     #[schema(required)]
@@ -19,10 +19,10 @@ pub struct Directory {
 /// An identity of the directory.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DirectoryEntry {
-    /// Where its card is, on this service, for a key that may see it.
+    /// The path of its card on this service, for a key that may see it.
     #[schema(example = "/api/v1/identities/harbor-desk/a2a/card")]
     pub card_url: String,
-    /// What it says of itself.
+    /// Its card.
     pub card: Card,
     /// Always `organization`: nothing is public.
     pub visibility: DirectoryVisibility,
@@ -36,7 +36,7 @@ pub enum DirectoryVisibility {
     Organization,
 }
 
-/// What an identity says of itself.
+/// The card of an identity.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Card {
     /// Its display name, or its handle if it has none.

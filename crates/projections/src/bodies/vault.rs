@@ -25,7 +25,7 @@ pub struct Vault<'a> {
     pub updated_at: String,
     /// How many keys open it.
     pub key_count: usize,
-    /// How many secrets the key that asks may use.
+    /// How many secrets the caller's API key may use.
     pub secret_count: i64,
     /// How many of its keys are recovery keys.
     pub recovery_key_count: usize,

@@ -31,7 +31,7 @@ pub struct Filter {
 
 /// The place of an identity in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
-pub struct Place {
+pub struct ListPlace {
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// Its id, which sorts identities of the same moment.
@@ -40,7 +40,7 @@ pub struct Place {
 
 /// An identity of a list.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Listed {
+pub struct ListedIdentity {
     /// The identity.
     #[sqlx(flatten)]
     pub found: IdentityBody,
@@ -48,10 +48,10 @@ pub struct Listed {
     pub created_at: OffsetDateTime,
 }
 
-impl Listed {
+impl ListedIdentity {
     /// Its place in the list.
-    pub fn place(&self) -> Place {
-        Place { created_at: self.created_at, id: self.found.id }
+    pub fn place(&self) -> ListPlace {
+        ListPlace { created_at: self.created_at, id: self.found.id }
     }
 }
 
@@ -71,10 +71,10 @@ pub async fn next(
     organization_id: &str,
     viewer: &Viewer,
     filter: &Filter,
-    after: Option<Place>,
+    after: Option<ListPlace>,
     limit: u32,
     max_bytes: usize,
-) -> Result<(Vec<Listed>, bool), sqlx::Error> {
+) -> Result<(Vec<ListedIdentity>, bool), sqlx::Error> {
     // `seen!` refers to the first two parameters by number.
     let mut first = PgArguments::default();
     first.add(organization_id).map_err(sqlx::Error::Encode)?;
@@ -103,11 +103,11 @@ pub async fn next(
          ) as grants on target_id = id
          order by created_at desc, id desc",
     );
-    let mut rows = query.build_query_as::<Listed>().fetch(pool);
+    let mut rows = query.build_query_as::<ListedIdentity>().fetch(pool);
     let (mut page, mut bytes) = (vec![], 0);
-    while let Some(Listed { found, created_at }) = rows.try_next().await? {
-        let listed = Listed { found: found.shown_to(viewer)?, created_at };
-        let Listed { found: IdentityBody { document, access, .. }, .. } = &listed;
+    while let Some(ListedIdentity { found, created_at }) = rows.try_next().await? {
+        let listed = ListedIdentity { found: found.redacted_for(viewer)?, created_at };
+        let ListedIdentity { found: IdentityBody { document, access, .. }, .. } = &listed;
         bytes += document.len() + access.len();
         page.push(listed);
         if bytes >= max_bytes {
@@ -120,7 +120,7 @@ pub async fn next(
 
 /// Adds the conditions of the filter. A condition that is not asked for is left out, so that Postgres plans each
 /// combination separately.
-fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, after: Option<Place>) {
+fn restrict<'a>(query: &mut QueryBuilder<'a, Postgres>, filter: &'a Filter, after: Option<ListPlace>) {
     if let Some(place) = after {
         query.push(" and (created_at, id) < (").push_bind(place.created_at).push(", ");
         query.push_bind(place.id).push(")");
@@ -171,7 +171,7 @@ pub async fn owners(
     pool: &PgPool,
     organization_id: &str,
     viewer: &Viewer,
-    after: Option<Place>,
+    after: Option<ListPlace>,
     limit: u32,
     max_bytes: usize,
 ) -> Result<(Vec<Row>, bool), ReadModelFailure> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::document::IdentityDocument;
 use crate::visibility::AccessDocument;
 
-/// Who reads: an organization is read.
+/// The viewer for whom a query is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewer {
     /// An admin, who sees every identity and every access row.
@@ -57,9 +57,8 @@ pub struct IdentityBody {
 }
 
 impl IdentityBody {
-    /// The identity as this viewer is shown it: where somebody else's calls go is a part of the phone number, and
-    /// visibility does not extend to parts.
-    pub(super) fn shown_to(self, viewer: &Viewer) -> Result<Self, sqlx::Error> {
+    /// Removes the call addresses if the viewer is an agent and this is another identity (contract, section 1.3).
+    pub(super) fn redacted_for(self, viewer: &Viewer) -> Result<Self, sqlx::Error> {
         let is_anothers = viewer.agent_id().is_some_and(|agent| agent != self.id);
         // A quotation mark within a text is escaped, so this is the member.
         if !is_anothers || self.document.contains("\"phone_number\":null") {
@@ -196,7 +195,7 @@ pub async fn find(
         let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).ok();
         let asked = place.and_then(|place| Some((found.get_mut(place)?, &queries.get(place)?.viewer)));
         if let Some((found, viewer)) = asked {
-            *found = Some(IdentityBody::from_row(row)?.shown_to(viewer)?);
+            *found = Some(IdentityBody::from_row(row)?.redacted_for(viewer)?);
         }
     }
     Ok(found)
@@ -225,7 +224,7 @@ pub async fn find_by_id(
         .bind(id)
         .fetch_optional(executor)
         .await?;
-    present.map(|present| Ok(Present { body: present.body.shown_to(viewer)?, ..present })).transpose()
+    present.map(|present| Ok(Present { body: present.body.redacted_for(viewer)?, ..present })).transpose()
 }
 
 /// An agent that looks at an identity.
@@ -262,7 +261,7 @@ pub async fn seen_by<'a>(
         let place: i64 = sqlx::Row::try_get(row, "place")?;
         let sight = usize::try_from(place - 1).ok().and_then(|place| sights.get(place));
         let Some(sight) = sight else { continue };
-        seen.insert(*sight, IdentityBody::from_row(row)?.shown_to(&Viewer::Agent(sight.viewer))?);
+        seen.insert(*sight, IdentityBody::from_row(row)?.redacted_for(&Viewer::Agent(sight.viewer))?);
     }
     Ok(seen)
 }

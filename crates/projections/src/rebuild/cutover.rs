@@ -206,8 +206,8 @@ const SHORT_TIME_LIMITS: &str = "
     set local statement_timeout = '200ms';
     set local idle_in_transaction_session_timeout = '1s';";
 
-/// Whether the attempt failed because a time limit was reached, because too many events were left, or because the owner granted rights
-/// on the tables meanwhile.
+/// Whether the attempt failed because a time limit was reached, because too many events were left, or because the owner granted
+/// rights on the tables meanwhile.
 fn may_be_tried_again(error: &JobError, attempt: u32) -> bool {
     let (lock_timeout, statement_timeout) = ("55P03", "57014");
     let chain = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
@@ -220,8 +220,8 @@ fn may_be_tried_again(error: &JobError, attempt: u32) -> bool {
         })
 }
 
-/// Whether a statement failed since another session has moved a table at the same time, or changed the rights on it: `tuple concurrently
-/// updated`, no such table, or a deadlock.
+/// Whether a statement failed since another session has moved a table at the same time, or changed the rights on it:
+/// `tuple concurrently updated`, no such table, or a deadlock.
 pub fn is_of_another_job(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| ["XX000", "42P01", "40P01"].contains(&code.as_ref()))

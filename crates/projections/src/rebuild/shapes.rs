@@ -1,7 +1,7 @@
 //! The statements that make the tables of read models, as the owner of the database has written them down.
 //!
-//! A job may run under a role that owns nothing. It calls functions of the database, which carry out the statements for the version of
-//! a fold with the rights of the owner (migration 0076).
+//! A job may run under a role that owns nothing. It calls functions of the database, which carry out the statements for the
+//! version of a fold with the rights of the owner (migration 0076).
 
 use sqlx::PgConnection;
 

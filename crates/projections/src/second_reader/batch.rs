@@ -5,7 +5,7 @@ use std::error::Error;
 
 use identity_domain::{Kind, State};
 use identity_log::scan::{AggregateSet, Scan};
-use identity_log::stock::{Loaded, StockReader};
+use identity_log::second_reader::{Loaded, SecondReader};
 use identity_log::{ReadError, Recorded, read};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -63,7 +63,7 @@ struct Present {
     id: String,
     sequence: i64,
     state: State,
-    second: StockReader,
+    second: SecondReader,
 }
 
 impl Readers<'_> {
@@ -92,8 +92,8 @@ impl Readers<'_> {
         }
     }
 
-    /// Compares an event of our reader with the one of the second reader. Returns false if this or an earlier event of the aggregate
-    /// differs.
+    /// Compares an event of our reader with the one of the second reader. Returns false if this or an earlier event of the
+    /// aggregate differs.
     async fn take(&mut self, event: &Recorded) -> Result<bool, JobError> {
         self.found.events += 1;
         self.turn_to(&event.aggregate_id).await?;
@@ -115,7 +115,7 @@ impl Readers<'_> {
         }
         self.end().await?;
         let AggregateSet { kind, upto, .. } = self.set;
-        let second = StockReader::new(self.pool, *kind, id, *upto);
+        let second = SecondReader::new(self.pool, *kind, id, *upto);
         self.present = Some(Present { id: id.to_owned(), sequence: 0, state: State::initial(*kind), second });
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Which aggregates are compared. Also what a comparison of aggregates cannot find: places of the log without an event, and rows whose
-//! aggregate has no event.
+//! Which aggregates are compared. Also what a comparison of aggregates cannot find: places of the log without an event, and rows
+//! whose aggregate has no event.
 
 use std::collections::{BTreeMap, HashSet};
 
 use identity_domain::Kind;
-use identity_log::count::{self, Place};
+use identity_log::count::{self, Numbering};
 use sqlx::{FromRow, PgPool};
 
 use super::difference::{Comparison, Difference, LeftOut};
@@ -21,8 +21,8 @@ const MAX_NAMED: i64 = 10_001;
 /// An aggregate with more events than that is left out of a sample.
 pub const MAX_SAMPLED_EVENTS: i64 = 1_000;
 
-/// A sample chooses at most so many positions for each aggregate that it wants. In a log with few aggregates, most positions belong to
-/// aggregates that it already has.
+/// A sample chooses at most so many positions for each aggregate that it wants. In a log with few aggregates, most positions
+/// belong to aggregates that it already has.
 const DRAWS_PER_AGGREGATE: i64 = 10;
 
 /// An aggregate, with the place of its first event in the history of its organization.
@@ -33,8 +33,8 @@ pub(super) struct Born {
     pub(super) organization_sequence: i64,
 }
 
-/// The next ids of aggregates of a type that have events up to a position. One look-up in the index for each, so an aggregate with many
-/// events costs no more.
+/// The next ids of aggregates of a type that have events up to a position. One look-up in the index for each, so an aggregate
+/// with many events costs no more.
 pub(super) async fn page(pool: &PgPool, kind: Kind, after: &str, upto: i64) -> Result<Vec<String>, JobError> {
     let ids = sqlx::query_scalar(
         r#"with recursive page (id, place) as (
@@ -97,7 +97,11 @@ pub(super) fn by_kind(aggregates: Vec<Born>) -> BTreeMap<Kind, Vec<String>> {
 }
 
 /// The places up to `upto` that have no event.
-pub(super) async fn gaps(pool: &PgPool, place: Place<'_>, upto: i64) -> Result<Vec<Difference>, JobError> {
+pub(super) async fn gaps(
+    pool: &PgPool,
+    place: Numbering<'_>,
+    upto: i64,
+) -> Result<Vec<Difference>, JobError> {
     let missing = |(first, last): (i64, i64)| Difference {
         what: place.column(),
         id: if first == last { first.to_string() } else { format!("{first} to {last}") },
@@ -107,12 +111,15 @@ pub(super) async fn gaps(pool: &PgPool, place: Place<'_>, upto: i64) -> Result<V
 }
 
 /// The condition as SQL, whose third parameter is the id of the organization.
-fn condition(place: Place<'_>) -> &'static str {
+fn condition(place: Numbering<'_>) -> &'static str {
     if place.organization_id().is_none() { "$3::text is null" } else { "organization_id = $3" }
 }
 
 /// The events whose aggregate type this software does not know.
-pub(super) async fn unknown_aggregates(pool: &PgPool, place: Place<'_>) -> Result<Vec<Difference>, JobError> {
+pub(super) async fn unknown_aggregates(
+    pool: &PgPool,
+    place: Numbering<'_>,
+) -> Result<Vec<Difference>, JobError> {
     let query = format!(
         "select position, aggregate_type from events
          where {} and aggregate_type <> all($1)
@@ -137,7 +144,7 @@ fn unknown(position: i64, aggregate_type: &str) -> Difference {
 pub(super) async fn rows_without_events(
     pool: &PgPool,
     tables: &LiveTables,
-    place: Place<'_>,
+    place: Numbering<'_>,
 ) -> Result<Vec<Difference>, JobError> {
     let mut found = vec![];
     for table in tables.all() {
@@ -148,7 +155,11 @@ pub(super) async fn rows_without_events(
     Ok(found)
 }
 
-async fn rows_of(pool: &PgPool, table: &dyn Table, place: Place<'_>) -> Result<Vec<Difference>, JobError> {
+async fn rows_of(
+    pool: &PgPool,
+    table: &dyn Table,
+    place: Numbering<'_>,
+) -> Result<Vec<Difference>, JobError> {
     let (name, kind, key) = (table.name(), table.selection().kind, table.id_column());
     let condition = condition(place);
     let query = format!(

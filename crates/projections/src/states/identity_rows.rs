@@ -34,8 +34,8 @@ impl RowsOfAggregate for IdentityRows {
     fn encode(&self) -> Result<Option<String>, serde_json::Error> {
         let access = self.access.iter().flat_map(Rows::values);
         let secrets = self.secrets.iter().flatten();
-        let form = Form {
-            row: self.row.clone().map(RowForm::from),
+        let form = RowsJson {
+            row: self.row.clone().map(RowJson::from),
             access: access.map(|row| (row.access_id, row.viewer_id, microseconds(row.created_at))).collect(),
             secrets: secrets
                 .map(|(secret, rule)| (*secret, rule.access_id, microseconds(rule.created_at)))
@@ -46,7 +46,7 @@ impl RowsOfAggregate for IdentityRows {
 
     fn decode(organization_id: &str, text: Option<&str>) -> Result<Self, serde_json::Error> {
         let text = text.ok_or_else(|| serde_json::Error::custom("no rows are stored"))?;
-        let Form { row, access, secrets } = serde_json::from_str(text)?;
+        let RowsJson { row, access, secrets } = serde_json::from_str(text)?;
         let access = access.into_iter().map(|(access_id, viewer_id, created_at)| {
             let (organization_id, created_at) = (organization_id.to_owned(), moment(created_at)?);
             Ok((viewer_id, AccessRow { access_id, viewer_id, organization_id, created_at }))
@@ -68,8 +68,8 @@ impl RowsOfAggregate for IdentityRows {
 
 /// The rows in JSON. Moments are microseconds since 1970.
 #[derive(Serialize, Deserialize)]
-struct Form {
-    row: Option<RowForm>,
+struct RowsJson {
+    row: Option<RowJson>,
     /// Id, viewer, and when it was created.
     access: Vec<(Uuid, Option<Uuid>, i64)>,
     /// Secret, id of the rule, and when it was created.
@@ -77,7 +77,7 @@ struct Form {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RowForm {
+struct RowJson {
     document: Box<IdentityDocument>,
     tunnel_metadata: String,
     created_at: i64,
@@ -86,7 +86,7 @@ struct RowForm {
     access_version: i64,
 }
 
-impl From<Row> for RowForm {
+impl From<Row> for RowJson {
     fn from(row: Row) -> Self {
         let Row { document, tunnel_metadata, created_at, version, changed_at, access_version } = row;
         let (created_at, changed_at) = (microseconds(created_at), changed_at.map(microseconds));
@@ -94,11 +94,11 @@ impl From<Row> for RowForm {
     }
 }
 
-impl TryFrom<RowForm> for Row {
+impl TryFrom<RowJson> for Row {
     type Error = serde_json::Error;
 
-    fn try_from(form: RowForm) -> Result<Self, serde_json::Error> {
-        let RowForm { document, tunnel_metadata, created_at, version, changed_at, access_version } = form;
+    fn try_from(form: RowJson) -> Result<Self, serde_json::Error> {
+        let RowJson { document, tunnel_metadata, created_at, version, changed_at, access_version } = form;
         let (created_at, changed_at) = (moment(created_at)?, changed_at.map(moment).transpose()?);
         Ok(Self { document, tunnel_metadata, created_at, version, changed_at, access_version })
     }

@@ -13,8 +13,8 @@ use super::model::{EVENTS_BETWEEN_STATES, StateRow, States, is_due};
 use super::stored;
 use crate::columns;
 
-/// The live fold. A batch in which no aggregate reaches an event after which a state may be stored costs a copy of its events. Otherwise the aggregate is
-/// folded from its last stored state on.
+/// The live fold. If no aggregate of a batch reaches an event after which a state may be stored, the events are only copied.
+/// Otherwise the aggregate is folded from its last stored state on.
 ///
 /// It keeps the events and the states of the last batch, since that batch may not be committed yet.
 pub(super) struct StatesFold<K> {

@@ -9,8 +9,8 @@ use crate::columns::{Index, table_row};
 /// How many events of an aggregate there are between two stored states at least.
 pub const EVENTS_BETWEEN_STATES: i64 = 256;
 
-/// How many events there are between two stored states at most. If a state is still too large after as many, no later one of the aggregate is
-/// stored. A live write may have to fold as many events.
+/// How many events there are between two stored states at most. If a state is still too large after that many, no later one of the
+/// aggregate is stored. A live write may have to fold that many events.
 const MAX_EVENTS_BETWEEN_STATES: i64 = 64 * EVENTS_BETWEEN_STATES;
 
 /// How many bytes of a stored state one event pays for.

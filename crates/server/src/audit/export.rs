@@ -14,7 +14,7 @@ use identity_proof::tile::WIDTH;
 use identity_proof::trailer::Trailer;
 use sqlx::{PgConnection, PgPool};
 
-use super::form::Form;
+use super::form::ExportWriter;
 
 /// A range of events.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +32,7 @@ pub async fn run(
     organization_id: &str,
     range: &Range,
     refusal: Option<&Refusal>,
-    output: &mut impl Form,
+    output: &mut impl ExportWriter,
     mut progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Trailer> {
     let mut connections = (pool.acquire().await?, pool.acquire().await?);

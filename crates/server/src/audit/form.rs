@@ -22,7 +22,7 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// An export that is being written.
-pub trait Form {
+pub trait ExportWriter {
     /// Writes an event and the leaf hash that was signed for it.
     fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()>;
 
@@ -34,7 +34,7 @@ pub trait Form {
 #[derive(Debug)]
 pub struct Lines<W>(pub W);
 
-impl<W: Write> Form for Lines<W> {
+impl<W: Write> ExportWriter for Lines<W> {
     fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()> {
         Ok(self.0.write_all(&line::write(envelope, signed)?)?)
     }
@@ -59,7 +59,7 @@ impl<W: Write> Table<W> {
     }
 }
 
-impl<W: Write> Form for Table<W> {
+impl<W: Write> ExportWriter for Table<W> {
     fn event(&mut self, envelope: &Envelope, signed: Option<&Hash>) -> anyhow::Result<()> {
         self.0.write_record([
             &envelope.organization_id,

@@ -28,14 +28,14 @@ use super::export::envelope;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
     /// Its events, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ReplayedEvent>,
     /// Why events of the identity may be missing, if they may.
     pub doubt: Option<String>,
 }
 
 /// An event, and the identity after it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Step {
+pub struct ReplayedEvent {
     /// The event.
     pub event: Envelope,
     /// Who caused it.
@@ -62,19 +62,19 @@ pub enum Presence {
 
 /// Which part of a life is shown. A moment belongs to the part.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Part {
+pub struct ReplayRange {
     /// Only what happened from this moment on.
     pub since: Option<OffsetDateTime>,
     /// Only what happened until this moment.
     pub until: Option<OffsetDateTime>,
-    /// Whether the database is read from the first event on also if the part begins later. Otherwise the part begins with the last stored
-    /// state before it, so that few events are read, and that state is trusted.
+    /// Whether the database is read from the first event on also if the part begins later. Otherwise the part begins with the
+    /// last stored state before it, so that few events are read, and that state is trusted.
     pub from_first_event: bool,
 }
 
 /// Replays an identity, given by its id or by any handle that it ever had, from an export. It does not check
 /// signatures: [`verify`](identity_audit::verify) does.
-pub fn file(path: &Path, identity: &str, part: Part) -> anyhow::Result<Replay> {
+pub fn file(path: &Path, identity: &str, part: ReplayRange) -> anyhow::Result<Replay> {
     let mut ids = BTreeSet::new();
     let wanted = IdentityName::parse(identity)?;
     let trailer = events::read(path, |event| ids.extend(wanted.id_of(&event)))?;
@@ -96,7 +96,7 @@ pub async fn database(
     pool: &PgPool,
     organization_id: &str,
     identity: &str,
-    part: Part,
+    part: ReplayRange,
 ) -> anyhow::Result<Replay> {
     let id = find(pool, organization_id, identity).await?;
     let mut connection = pool.acquire().await?;
@@ -129,7 +129,8 @@ pub async fn database(
     Ok(Replay { steps: steps(rows, dense(events, sequence + 1)?, part)?, doubt: None })
 }
 
-/// The last stored state of an identity before a moment, and the sequence of its last event; before its first event, if there is none.
+/// The last stored state of an identity before a moment, and the sequence of its last event; before its first event, if there is
+/// none.
 async fn state_before(
     connection: &mut PgConnection,
     organization_id: &str,
@@ -217,7 +218,7 @@ fn dense(events: Vec<Envelope>, first: i64) -> anyhow::Result<Vec<Envelope>> {
 
 /// The state of an identity as it is shown.
 #[derive(Debug, Serialize)]
-struct State<'a> {
+struct ShownIdentity<'a> {
     #[serde(flatten)]
     document: &'a IdentityDocument,
     access: Vec<Value>,
@@ -226,20 +227,24 @@ struct State<'a> {
     vault_secret_ids: Vec<&'a Uuid>,
 }
 
-/// The document as the API answers it, with further state that the API answers at other paths. Access rows of deleted viewers stay, since no
-/// event of this identity tells of their deletion.
+/// The document as the API answers it, with further state that the API answers at other paths. Access rows of deleted viewers
+/// stay, since no event of this identity tells of their deletion.
 fn shown(rows: &IdentityRows) -> anyhow::Result<Option<Value>> {
     let Some(Row { document, tunnel_metadata, .. }) = &rows.row else { return Ok(None) };
     let access = rows.access.iter().flat_map(oldest_first);
     let access = access.map(|row| Ok(serde_json::from_str(&row.document(document.id)?)?));
     let access: Vec<Value> = access.collect::<anyhow::Result<_>>()?;
     let vault_secret_ids = rows.secrets.iter().flat_map(Rules::keys).collect();
-    let state = State { document, access, tunnel_metadata, vault_secret_ids };
+    let state = ShownIdentity { document, access, tunnel_metadata, vault_secret_ids };
     Ok(Some(serde_json::to_value(state)?))
 }
 
 /// The steps of a part. `rows` is the identity before the first event.
-fn steps(mut rows: IdentityRows, events: Vec<Envelope>, part: Part) -> anyhow::Result<Vec<Step>> {
+fn steps(
+    mut rows: IdentityRows,
+    events: Vec<Envelope>,
+    part: ReplayRange,
+) -> anyhow::Result<Vec<ReplayedEvent>> {
     let mut before = None;
     let mut steps = Vec::new();
     for event in events {
@@ -263,7 +268,7 @@ fn steps(mut rows: IdentityRows, events: Vec<Envelope>, part: Part) -> anyhow::R
             fields.keys().chain(fields_before.keys()).filter(differs).cloned().collect();
         let actor = event.metadata.get("actor").and_then(Value::as_str).unwrap_or("unknown").to_owned();
         let presence = presence(&recorded, state.is_some());
-        steps.push(Step { event, actor, presence, state, changed: changed.into_iter().collect() });
+        steps.push(ReplayedEvent { event, actor, presence, state, changed: changed.into_iter().collect() });
         before = Some(fields);
     }
     Ok(steps)

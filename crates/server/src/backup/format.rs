@@ -38,7 +38,7 @@ pub const TYPES: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
-    Backup(Head),
+    Backup(BackupHead),
     Section(Section),
     SectionEnd(SectionEnd),
     BackupEnd(End),
@@ -47,7 +47,7 @@ pub(super) enum Line {
 /// The first line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct BackupHead {
     /// The version of the format.
     pub format: u32,
     /// The version of identityd that wrote it.
@@ -97,7 +97,7 @@ pub struct End {
     pub sha256: String,
 }
 
-impl Head {
+impl BackupHead {
     /// How many rows all sections have together. The numbers may be those of a crafted file.
     pub(super) fn all_rows(&self) -> u64 {
         self.rows.values().copied().fold(0, u64::saturating_add)

@@ -3,7 +3,7 @@
 use sqlx::{Executor as _, PgConnection, PgExecutor};
 
 /// What everybody says who meets the mark.
-pub const WORDS: &str =
+pub const UNFINISHED_RESTORE: &str =
     "a restore into this database is not finished: run the same `identityd restore` again, which finishes it";
 
 /// Which backup is being restored, if the mark is there: the hash in its last line.

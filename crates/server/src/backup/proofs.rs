@@ -47,8 +47,8 @@ pub async fn go_on(
         return Ok(Continuation::New { epoch });
     }
     let mut refusal = refusal(signer.check(id).await)?;
-    // The memory beside the key has events that the backup does not have: they are lost, which the operator did not deny. The events
-    // that are there and were not signed are checked all the same, since the new epoch signs them.
+    // The memory beside the key has events that the backup does not have: they are lost, which the operator did not deny. The
+    // events that are there and were not signed are checked all the same, since the new epoch signs them.
     if word == Word::PerhapsLost && matches!(refusal, Some(Refusal::Smaller { .. })) {
         refusal = self::refusal(signer.check_seals(id, size).await)?;
     }

@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::format::{BLOCK_BYTES, End, FORMAT, Head, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd};
+use super::format::{
+    BLOCK_BYTES, BackupHead, End, FORMAT, Line, MAX_BLOCK_BYTES, START, Section, SectionEnd,
+};
 use super::writer::hex;
 
 /// The longest line. The head of a backup grows with the number of migrations, no line grows with the number of rows.
@@ -26,7 +28,7 @@ pub(super) struct Reader {
     lines: Sha256,
     /// The sections that were read, with their numbers of rows.
     rows: BTreeMap<String, u64>,
-    head: Head,
+    head: BackupHead,
 }
 
 /// What comes next in a backup.
@@ -62,7 +64,7 @@ impl Reader {
     }
 
     /// What its head says.
-    pub(super) fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &BackupHead {
         &self.head
     }
 
@@ -75,9 +77,9 @@ impl Reader {
                 ensure!(end.sha256 == sha256, "the lines of the backup are not those that were written");
                 ensure!(
                     end.sections == u64::try_from(self.rows.len())? && self.rows == self.head.rows,
-                    "the backup has not the sections and rows that its head speaks of"
+                    "the sections or row counts of the backup differ from its head"
                 );
-                ensure!(self.input.fill_buf()?.is_empty(), "there is something behind the end of the backup");
+                ensure!(self.input.fill_buf()?.is_empty(), "the file goes on after the end of the backup");
                 Ok(Next::End(end))
             }
             Line::Backup(_) | Line::SectionEnd(_) => bail!("the lines of the backup are out of order"),

@@ -1,5 +1,5 @@
-//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that is
-//! written with it stays until read models and proofs are ready, too.
+//! Writes a backup into an empty database, in one transaction that is committed when all of the backup is verified. The mark that
+//! is written with it stays until read models and proofs are ready, too.
 
 use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::key_lock;
@@ -7,7 +7,7 @@ use identity_log::{copy, session};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::format::{Head, Section};
+use super::format::{BackupHead, Section};
 use super::indexes::PutAside;
 use super::mark;
 use super::tables::{self, Fate, Table};
@@ -26,8 +26,8 @@ const SETTINGS: &str = "
     set default_statistics_target = 30;
     set client_connection_check_interval = '500ms';";
 
-/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them. Nothing of a
-/// restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
+/// The same options for connections whose commits do not wait for the disk: migrations and rebuilds have hundreds of them.
+/// Nothing of a restore counts before its last commit, which waits for all of them ([`Restoring::finish`]).
 pub fn without_waiting(options: &PgConnectOptions) -> PgConnectOptions {
     session::beginning_with(options.clone(), &[("synchronous_commit", "off")])
 }
@@ -44,7 +44,7 @@ impl Restoring {
         let mut connection = options.clone().disable_statement_logging().connect().await?;
         roles::standing(&mut connection).await?.refuse_without_ownership()?;
         connection.execute(SETTINGS).await?;
-        let is_alone = key_lock::take_alone(&mut connection).await?;
+        let is_alone = key_lock::lock_exclusively(&mut connection).await?;
         ensure!(is_alone, "a service is running on this database: stop every process of it first");
         connection.execute("set lock_timeout = '10s'").await?;
         Ok(Self { connection })
@@ -99,7 +99,7 @@ impl Restoring {
         accept(&verified)?;
         mark::set(&mut *transaction, &verified.sha256).await?;
         indexes.make(&mut transaction).await.context("cannot make the indexes")?;
-        transaction.execute(AFTERWARDS).await.context("cannot prepare the restored tables")?;
+        transaction.execute(RESET_AND_ANALYZE).await.context("cannot prepare the restored tables")?;
         transaction.commit().await?;
         Ok(verified)
     }
@@ -123,14 +123,14 @@ impl Restoring {
 
 /// The next introduction gets the number behind the last one. Of empty read models nothing may be known: the service rebuilds them.
 /// The planner knows the tables as they are now.
-const AFTERWARDS: &str = "
+const RESET_AND_ANALYZE: &str = "
     select setval(pg_get_serial_sequence('signing_key_introductions', 'number'), max(number))
     from signing_key_introductions having max(number) is not null;
     delete from read_models;
     analyze;";
 
 /// Migrates an empty database as far as the backup was, since rows fit into the shape that they were taken from.
-async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &Head) -> anyhow::Result<()> {
+async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &BackupHead) -> anyhow::Result<()> {
     let software = &head.software;
     ensure!(
         head.migrations.iter().all(|version| migrations::knows(*version)),
@@ -197,8 +197,8 @@ async fn write_section(
     Ok(())
 }
 
-/// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled back,
-/// that file is gone with all its rows.
+/// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled
+/// back, that file is gone with all its rows.
 async fn make_room(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
     let statements = format!(
         "alter table {table} disable trigger user; truncate {table}; alter table {table} enable trigger user"

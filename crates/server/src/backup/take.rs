@@ -12,7 +12,7 @@ use identity_log::recorded::timestamp;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::format::{End, FORMAT, Head, Section, TYPES};
+use super::format::{BackupHead, End, FORMAT, Section, TYPES};
 use super::mark;
 use super::tables::{self, Table};
 use super::unfinished::Unfinished;
@@ -32,7 +32,7 @@ pub async fn run(
     options: &PgConnectOptions,
     path: &Path,
     progress: impl FnMut(u64, u64),
-) -> anyhow::Result<(Head, End)> {
+) -> anyhow::Result<(BackupHead, End)> {
     let unfinished = Unfinished::create(path)?;
     let mut snapshot = Snapshot::begin(options).await?;
     let head = snapshot.head().await?;
@@ -64,11 +64,11 @@ impl Snapshot {
         begin_with_locks(&mut connection).await.context("cannot begin a snapshot")?;
         // A migration may have come before the locks.
         refuse_other_shape(&mut connection).await?;
-        ensure!(mark::find(&mut connection).await?.is_none(), mark::WORDS);
+        ensure!(mark::find(&mut connection).await?.is_none(), mark::UNFINISHED_RESTORE);
         Ok(Self(connection))
     }
 
-    async fn head(&mut self) -> anyhow::Result<Head> {
+    async fn head(&mut self) -> anyhow::Result<BackupHead> {
         let (now, migrations, organizations, events): (time::OffsetDateTime, Vec<i64>, i64, i64) =
             sqlx::query_as(
                 "select now(), (select array_agg(version order by version) from _sqlx_migrations),
@@ -82,7 +82,7 @@ impl Snapshot {
                 sqlx::query_scalar(&format!("select count(*) from {name}")).fetch_one(&mut self.0).await?;
             rows.insert(name.to_owned(), u64::try_from(count)?);
         }
-        Ok(Head {
+        Ok(BackupHead {
             format: FORMAT,
             software: env!("CARGO_PKG_VERSION").to_owned(),
             taken_at: timestamp(now),

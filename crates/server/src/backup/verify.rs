@@ -9,21 +9,21 @@ use identity_proof::introduction::successors;
 
 use super::checkpoints::{Checkpoints, Keys};
 use super::fields::{Fields, count_rows, rows_of};
-use super::format::{Head, Section, TYPES};
+use super::format::{BackupHead, Section, TYPES};
 use super::histories::Histories;
 pub use super::histories::Organization;
 use super::reader::{Next, Reader};
 use super::tables;
 
 /// The tables without which there is no log.
-const NEEDED: [&str; 5] =
+const LOG_TABLES: [&str; 5] =
     ["log_head", "organization_heads", "signing_key_introductions", "checkpoints", "events"];
 
 /// What is known of a backup whose bytes are those that were written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
     /// What its head says.
-    pub head: Head,
+    pub head: BackupHead,
     /// The hash in its last line, which stands for the whole file.
     pub sha256: String,
     /// What was found out about each organization.
@@ -65,7 +65,7 @@ struct Verification {
 
 /// A part of a backup whose bytes are those that were written, as far as it was read.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum BackupPart {
     /// The rows of a table follow.
     Section(Section),
     /// Whole rows, and how many.
@@ -80,7 +80,7 @@ pub fn file(path: &Path, key: Option<&str>, mut progress: impl FnMut(u64, u64)) 
     let reader = open(path)?;
     let (mut done, total) = (0, reader.head().all_rows());
     read(reader, key, |part| {
-        if let Part::Rows(_, rows) = part {
+        if let BackupPart::Rows(_, rows) = part {
             done += rows;
             progress(done, total);
         }
@@ -96,7 +96,7 @@ pub fn check_head(path: &Path) -> anyhow::Result<()> {
 /// Opens a backup, and reads its head.
 pub(super) fn open(path: &Path) -> anyhow::Result<Reader> {
     let reader = Reader::open(path)?;
-    for table in NEEDED {
+    for table in LOG_TABLES {
         ensure!(reader.head().rows.contains_key(table), "the backup has no {table}");
     }
     Ok(reader)
@@ -106,7 +106,7 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Reader> {
 pub(super) fn read(
     mut reader: Reader,
     key: Option<&str>,
-    mut take: impl FnMut(Part) -> anyhow::Result<()>,
+    mut take: impl FnMut(BackupPart) -> anyhow::Result<()>,
 ) -> anyhow::Result<Verified> {
     let head = reader.head().clone();
     let mut verification = Verification {
@@ -124,15 +124,15 @@ pub(super) fn read(
         let place = place(&section)?;
         ensure!(last.is_none_or(|last| last < place), "the sections of the backup are out of order");
         last = Some(place);
-        take(Part::Section(section.clone()))?;
+        take(BackupPart::Section(section.clone()))?;
         let (mut all, mut blocks) = (0, reader.rows());
         while let Some(block) = blocks.next_block()? {
             let rows = verification.read(&section, &block)?;
             all += rows;
-            take(Part::Rows(block, rows))?;
+            take(BackupPart::Rows(block, rows))?;
         }
         blocks.finish(&section, all)?;
-        take(Part::SectionEnd)?;
+        take(BackupPart::SectionEnd)?;
     };
     verification.finish(head, end.sha256, key.is_some())
 }
@@ -171,7 +171,12 @@ impl Verification {
         Ok(count)
     }
 
-    fn finish(self, head: Head, sha256: String, are_signatures_checked: bool) -> anyhow::Result<Verified> {
+    fn finish(
+        self,
+        head: BackupHead,
+        sha256: String,
+        are_signatures_checked: bool,
+    ) -> anyhow::Result<Verified> {
         let events = self.histories.position();
         ensure!(
             events == self.position && events == head.events,

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::format::Section;
 use super::reader::Reader;
-use super::verify::{self, Part, Verified};
+use super::verify::{self, BackupPart, Verified};
 
 /// How many parts, of which each has about 1 MiB, wait until they are written.
 const MAX_WAITING_PARTS: usize = 4;
@@ -31,7 +31,7 @@ fn threads() -> usize {
 
 /// A verification that is under way. If it is dropped, the threads end.
 pub(super) struct Verifying {
-    parts: mpsc::Receiver<Part>,
+    parts: mpsc::Receiver<BackupPart>,
     verification: JoinHandle<anyhow::Result<Verified>>,
     /// How many rows were handed over.
     pub(super) rows: u64,
@@ -55,8 +55,8 @@ impl Verifying {
     /// The next table; `None` at the end of the backup.
     pub(super) async fn next_section(&mut self) -> anyhow::Result<Option<Section>> {
         match self.parts.recv().await {
-            Some(Part::Section(section)) => Ok(Some(section)),
-            Some(Part::Rows(..) | Part::SectionEnd) => bail!("rows of the backup were left over"),
+            Some(BackupPart::Section(section)) => Ok(Some(section)),
+            Some(BackupPart::Rows(..) | BackupPart::SectionEnd) => bail!("rows of the backup were left over"),
             None => Ok(None),
         }
     }
@@ -64,12 +64,12 @@ impl Verifying {
     /// The next rows of the table; `None` at their end. Fails if the verification does.
     pub(super) async fn next_rows(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         match self.parts.recv().await {
-            Some(Part::Rows(block, rows)) => {
+            Some(BackupPart::Rows(block, rows)) => {
                 self.rows += rows;
                 Ok(Some(block))
             }
-            Some(Part::SectionEnd) => Ok(None),
-            Some(Part::Section(_)) => bail!("the rows of a table of the backup have no end"),
+            Some(BackupPart::SectionEnd) => Ok(None),
+            Some(BackupPart::Section(_)) => bail!("the rows of a table of the backup have no end"),
             None => self.fail().await,
         }
     }
@@ -77,7 +77,7 @@ impl Verifying {
     /// Verifies the rest without writing it. `progress` hears how many rows are read, and how many there are.
     pub(super) async fn skip(mut self, mut progress: impl FnMut(u64, u64)) -> anyhow::Result<Verified> {
         while let Some(part) = self.parts.recv().await {
-            if let Part::Rows(_, rows) = part {
+            if let BackupPart::Rows(_, rows) = part {
                 self.rows += rows;
                 progress(self.rows, self.all_rows);
             }

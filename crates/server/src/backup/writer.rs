@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use super::format::{BLOCK_BYTES, End, Head, Line, MAX_BLOCK_BYTES, Section, SectionEnd};
+use super::format::{BLOCK_BYTES, BackupHead, End, Line, MAX_BLOCK_BYTES, Section, SectionEnd};
 
 /// A backup that is being written.
 pub(super) struct Writer<W> {
@@ -23,7 +23,7 @@ pub(super) struct Rows<'a, W> {
 }
 
 impl<W: Write> Writer<W> {
-    pub(super) fn begin(output: W, head: Head) -> io::Result<Self> {
+    pub(super) fn begin(output: W, head: BackupHead) -> io::Result<Self> {
         let mut writer = Self { output, lines: Sha256::new(), sections: 0 };
         writer.line(&Line::Backup(head))?;
         Ok(writer)

@@ -51,7 +51,7 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 async fn list(target: &Target, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let Target { handle, org } = target;
     let rows = as_operator(installation, async |operator| operator.list_access(org, handle).await).await?;
-    let mut table = Table::new(&["VIEWER", "SINCE", "ACCESS"]);
+    let mut table = Table::new("viewers", &["VIEWER", "SINCE", "ACCESS"], &[0, 2]);
     let mut lines = Vec::with_capacity(rows.len());
     for row in &rows {
         let viewer = row.viewer.clone().unwrap_or_else(|| "everyone".to_owned());

@@ -33,7 +33,8 @@ pub(super) async fn list(
     let listed = listing.await?;
     let json = listed.iter().map(as_json).collect();
     let lines: Vec<_> = listed.iter().map(as_line).collect();
-    let mut table = Table::new(&["DELIVERY", "EVENT", "TYPE", "SENT", "TOOK", "ANSWER"]);
+    let mut table =
+        Table::new("deliveries", &["DELIVERY", "EVENT", "TYPE", "SENT", "TOOK", "ANSWER"], &[0, 1]);
     for delivery in &listed {
         table.add(as_row(delivery));
     }

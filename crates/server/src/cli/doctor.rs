@@ -33,7 +33,7 @@ fn print(checks: &[Check], json: &Value, output: Output) -> anyhow::Result<()> {
     if output.json || !is_terminal() {
         return output.print_lines(json, &checks.iter().map(as_line).collect::<Vec<_>>());
     }
-    let mut table = Table::new(&["CHECK", "", "FINDING"]);
+    let mut table = Table::new("checks", &["CHECK", "", "FINDING"], &[0]);
     for check in checks {
         let verdict = if check.passed { ("ok", Tone::Good) } else { ("FAILED", Tone::Bad) };
         table.add([plain(check.name), (verdict.0.to_owned(), verdict.1), plain(&check.finding)]);

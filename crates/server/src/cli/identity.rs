@@ -38,7 +38,8 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 
 async fn list(org: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let rows = as_operator(installation, async |operator| operator.list_identities(org).await).await?;
-    let mut table = Table::new(&["HANDLE", "NAME", "STATUS", "MAIL", "PHONE", "CREATED", "ID"]);
+    let mut table =
+        Table::new("identities", &["HANDLE", "NAME", "STATUS", "MAIL", "PHONE", "CREATED", "ID"], &[0, 6]);
     for row in &rows {
         let [id, handle, name, status, mail, phone, _] = fields(row);
         let status = if status == "active" { (status, Tone::Good) } else { (status, Tone::Past) };

@@ -17,7 +17,7 @@ use super::{Arguments, Installation, as_operator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Issue a key and print it, which happens only this once
+    /// Issue a key and print it once
     Issue(IssueFlags),
     /// List the keys of an organization, the oldest first
     List {
@@ -25,7 +25,7 @@ pub(super) enum Command {
         #[arg(long)]
         org: String,
     },
-    /// Give a key a new text and print it, which happens only this once; the old text is valid until the overlap ends
+    /// Give a key a new secret and print the key once; the old secret stays valid until the overlap ends
     Rotate(RotateFlags),
     /// Revoke a key
     Revoke {
@@ -136,11 +136,11 @@ async fn rotate(flags: &RotateFlags, installation: &Installation, output: Output
     let lines = [
         format!("key id {key_id}"),
         format!("key    {key}"),
-        format!("the old text is valid until {}", until.as_deref().unwrap_or("now")),
+        format!("the old secret is valid until {}", until.as_deref().unwrap_or("now")),
     ];
     let json = json!({ "key_id": key_id, "api_key": key, "previous_valid_until": until });
     output.print_lines(&json, &lines).with_context(|| {
-        format!("the key {key_id} was rotated, but the new text could not be shown; rotate it again")
+        format!("the key {key_id} was rotated, but the new secret could not be shown; rotate it again")
     })
 }
 
@@ -148,8 +148,11 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     let keys = as_operator(installation, async |operator| operator.list_keys(org).await).await?;
     let json = keys.iter().map(as_json).collect();
     let lines: Vec<_> = keys.iter().map(as_line).collect();
-    let mut table =
-        Table::new(&["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "LAST USED", "STATE"]);
+    let mut table = Table::new(
+        "API keys",
+        &["KEY", "LABEL", "MAY ACT AS", "ENDS WITH", "ISSUED", "EXPIRES", "LAST USED", "STATE"],
+        &[0],
+    );
     for key in &keys {
         table.add(as_row(key));
     }

@@ -56,7 +56,7 @@ async fn list(installation: &Installation, output: Output) -> anyhow::Result<()>
         as_operator(installation, async |operator| operator.list_organizations().await).await?;
     let json = organizations.iter().map(as_json).collect();
     let lines: Vec<_> = organizations.iter().map(as_line).collect();
-    let mut table = Table::new(&["ORGANIZATION", "NAME", "CREATED"]);
+    let mut table = Table::new("organizations", &["ORGANIZATION", "NAME", "CREATED"], &[0]);
     for Organization { id, name, created_at } in &organizations {
         table.add([plain(id), plain(name), plain(ago(*created_at))]);
     }

@@ -9,8 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::table::Table;
 
-/// Prints a list: an array, or one line each with the fields divided by tabs; on a terminal, a table. Nothing is printed for an empty
-/// list.
+/// Prints a list: an array, or one line each with the fields divided by tabs; on a terminal, a table, which says if it is empty.
 pub(super) fn print_list(
     output: Output,
     json: Vec<Value>,
@@ -29,9 +28,9 @@ pub(super) fn print_list(
     })
 }
 
-/// Prints a table, unless it is empty.
+/// Prints a table.
 pub(super) fn print_table(table: &Table) -> anyhow::Result<()> {
-    table.text().map_or(Ok(()), |text| write_line(&text))
+    write_line(&table.text())
 }
 
 /// A time as the API writes it too.

@@ -98,7 +98,10 @@ async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow
     database.migrate().await?;
     let options = database::options(&database.urls().service)?;
     let mut alone = PgConnection::connect_with(&options).await?;
-    ensure!(key_lock::take_alone(&mut alone).await?, "a service is running on this database: stop it first");
+    ensure!(
+        key_lock::lock_exclusively(&mut alone).await?,
+        "a service is running on this database: stop it first"
+    );
     let size = "select pg_database_size(current_database())";
     let bytes: i64 = sqlx::query_scalar(size).fetch_one(&mut alone).await?;
     upgrade.check_space(u64::try_from(bytes)?)?;

@@ -29,7 +29,7 @@ use progress::Reporter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every read model: version, rows, position, last job, and the version that a rollback leads to
+    /// Show every read model: version, rows, when it was built and verified, last job, and the version that a rollback leads to
     Status,
     /// Rebuild read models from the log and make them live, while the service runs
     Rebuild {
@@ -234,7 +234,7 @@ async fn verify_all(
         different += verified.differences.len();
     }
     if different > 0 {
-        bail!("{different} rows depart from the log");
+        bail!("{different} rows differ from the log: run `identityd projections rebuild NAME`");
     }
     Ok(())
 }

@@ -1,17 +1,29 @@
 //! Tables for people at a terminal.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Width};
 use identity_terminal::escape;
 use time::{Duration, OffsetDateTime};
 
 /// The least width of a terminal, in columns, to which a table is fitted. On a narrower one its lines are not wrapped.
 const LEAST_WIDTH: u16 = 40;
 
+/// The width in columns that is enough for a column whose words may be broken.
+const ENOUGH_WIDTH: u16 = 7;
+
+/// The space beside the text of each column.
+const PADDING: u16 = 2;
+
 /// Rows under headings, aligned to the width of the terminal.
 #[derive(Debug)]
 pub(crate) struct Table {
-    table: comfy_table::Table,
+    inner: comfy_table::Table,
+    /// What the rows are.
+    rows: &'static str,
+    /// For each column the least width to which it is fitted.
+    least_widths: Vec<u16>,
+    /// The columns with ids and names that are copied: no line break divides one.
+    copied: &'static [usize],
     has_colors: bool,
 }
 
@@ -32,7 +44,9 @@ pub(super) enum Tone {
 pub(super) type Toned = (String, Tone);
 
 impl Table {
-    pub(super) fn new(headings: &[&str]) -> Self {
+    /// A table of these `rows`, which are named in the plural. An id or a name in a `copied` column is never divided, so that it
+    /// can be copied.
+    pub(super) fn new(rows: &'static str, headings: &[&str], copied: &'static [usize]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_preset(NOTHING);
         // A terminal that does not know its width reports 0.
@@ -44,23 +58,46 @@ impl Table {
             let cell = Cell::new(heading);
             if has_colors { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
-        Self { table, has_colors }
+        Self { inner: table, rows, least_widths: vec![ENOUGH_WIDTH; headings.len()], copied, has_colors }
     }
 
     pub(super) fn add(&mut self, cells: impl IntoIterator<Item = Toned>) {
+        let cells: Vec<Toned> =
+            cells.into_iter().map(|(text, tone)| (escape::text(&text).to_string(), tone)).collect();
         let has_colors = self.has_colors;
-        self.table.add_row(cells.into_iter().map(|(text, tone)| {
-            let cell = Cell::new(escape::text(&text));
+        self.inner.add_row(cells.iter().map(|(text, tone)| {
+            let cell = Cell::new(text);
             match tone.color().filter(|_| has_colors) {
                 Some(color) => cell.fg(color),
                 None => cell,
             }
         }));
+        for &column in self.copied {
+            if let Some((text, _)) = cells.get(column) {
+                self.keep_words(column, text);
+            }
+        }
     }
 
-    /// The lines of the table. Its cells are escaped, so they can be printed as they are; none if it has no row.
-    pub(super) fn text(&self) -> Option<String> {
-        (!self.table.is_empty()).then(|| self.table.trim_fmt())
+    /// Keeps the words of a cell undivided. If a terminal is too narrow for that, no line of the table is fitted to it.
+    fn keep_words(&mut self, column: usize, text: &str) {
+        let longest = text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+        let longest = u16::try_from(longest).unwrap_or(u16::MAX);
+        if let Some(least) = self.least_widths.get_mut(column)
+            && let Some(column) = self.inner.column_mut(column)
+        {
+            *least = (*least).max(longest);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*least + PADDING)));
+        }
+        let needed = self.least_widths.iter().fold(0, |sum: u16, width| sum.saturating_add(width + PADDING));
+        if self.inner.width().is_some_and(|width| width < needed) {
+            self.inner.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+
+    /// The lines of the table, or one that says that it has no row. Its cells are escaped, so they can be printed as they are.
+    pub(super) fn text(&self) -> String {
+        if self.inner.is_empty() { format!("no {}", self.rows) } else { self.inner.trim_fmt() }
     }
 }
 

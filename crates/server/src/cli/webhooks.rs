@@ -45,7 +45,11 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     let rows = as_operator(installation, async |operator| operator.list_webhooks(org).await).await?;
     let json = rows.iter().map(as_json).collect();
     let lines: Vec<_> = rows.iter().map(as_line).collect();
-    let mut table = Table::new(&["SUBSCRIPTION", "OWNER", "URL", "EVENTS", "CREATED", "STATE"]);
+    let mut table = Table::new(
+        "webhook subscriptions",
+        &["SUBSCRIPTION", "OWNER", "URL", "EVENTS", "CREATED", "STATE"],
+        &[0, 1],
+    );
     for row in &rows {
         table.add(as_row(row));
     }

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// How long a connection must be idle before it is cut off. Before that the end of its last answer may still be on its
 /// way.
-const GRACE: Duration = Duration::from_secs(1);
+const MIN_IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// How often room is looked for while no connection is idle.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ pub(super) struct Occupant {
     address: IpAddr,
     activity: Mutex<Activity>,
     share: Mutex<Option<Share<IpAddr>>>,
-    told: watch::Sender<Told>,
+    told: watch::Sender<Instruction>,
 }
 
 /// The answers of a connection that are being sent.
@@ -61,7 +61,7 @@ struct UsedUp;
 
 /// What a connection was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Instruction {
     Nothing,
     /// To end as soon as it is idle: its place is wanted.
     MakeRoom,
@@ -71,7 +71,7 @@ enum Told {
 
 /// A place that is taken, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TakenPlace {
     id: u64,
     places: Places,
     pub(super) occupant: Arc<Occupant>,
@@ -92,24 +92,24 @@ impl Places {
 
     /// A place for a connection from this address, as soon as there is one; nothing if the address has as many as it may
     /// and none of them is idle.
-    pub(super) async fn take(&self, peer: IpAddr) -> Option<Place> {
+    pub(super) async fn take(&self, peer: IpAddr) -> Option<TakenPlace> {
         let share = self.share(peer).ok()?;
         let permit = self.permit().await?;
         Some(self.occupy(peer, share, permit))
     }
 
     /// The same without waiting.
-    pub(super) fn try_take(&self, peer: IpAddr) -> Option<Place> {
+    pub(super) fn try_take(&self, peer: IpAddr) -> Option<TakenPlace> {
         let share = self.share(peer).ok()?;
         let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
         Some(self.occupy(peer, share, permit))
     }
 
-    fn occupy(&self, peer: IpAddr, share: Option<Share<IpAddr>>, permit: OwnedSemaphorePermit) -> Place {
+    fn occupy(&self, peer: IpAddr, share: Option<Share<IpAddr>>, permit: OwnedSemaphorePermit) -> TakenPlace {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let occupant = Arc::new(Occupant::new(network(peer), share));
         self.open().insert(id, Arc::clone(&occupant));
-        Place { id, places: self.clone(), occupant, _permit: permit }
+        TakenPlace { id, places: self.clone(), occupant, _permit: permit }
     }
 
     /// A share of the address; an error if it has no more. Trusted proxies need none: they forward requests of many
@@ -152,9 +152,9 @@ impl Places {
     /// Ends connections whose clients have read nothing for `timeout`. It runs until it is dropped.
     pub(super) async fn end_stalled(self, timeout: Duration) -> std::convert::Infallible {
         loop {
-            tokio::time::sleep((timeout / 8).min(GRACE)).await;
+            tokio::time::sleep((timeout / 8).min(MIN_IDLE_TIME)).await;
             for occupant in self.open().values().filter(|occupant| occupant.has_stalled(timeout)) {
-                occupant.told.send_replace(Told::End);
+                occupant.told.send_replace(Instruction::End);
             }
         }
     }
@@ -170,7 +170,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for TakenPlace {
     fn drop(&mut self) {
         self.places.open().remove(&self.id);
     }
@@ -184,7 +184,7 @@ impl Occupant {
             address,
             activity: Mutex::new(activity),
             share: Mutex::new(share),
-            told: watch::Sender::new(Told::Nothing),
+            told: watch::Sender::new(Instruction::Nothing),
         }
     }
 
@@ -197,12 +197,12 @@ impl Occupant {
     }
 
     fn is_told(&self) -> bool {
-        *self.told.borrow() != Told::Nothing
+        *self.told.borrow() != Instruction::Nothing
     }
 
     /// Tells the connection to end. Its share can be taken at once.
     fn make_room(&self) {
-        self.told.send_replace(Told::MakeRoom);
+        self.told.send_replace(Instruction::MakeRoom);
         drop(self.share.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -231,16 +231,16 @@ impl Occupant {
     /// Returns when somebody tells the connection to end.
     pub(super) async fn told_to_end(&self) {
         // The sender is a field of `self`, so this cannot fail.
-        let _: Result<_, _> = self.told.subscribe().wait_for(|told| *told != Told::Nothing).await;
+        let _: Result<_, _> = self.told.subscribe().wait_for(|told| *told != Instruction::Nothing).await;
     }
 
     /// Returns when the connection was told to end, and nothing is lost if it ends.
     pub(super) async fn may_be_cut_off(&self) {
         self.told_to_end().await;
-        while *self.told.borrow() != Told::End {
+        while *self.told.borrow() != Instruction::End {
             let idle = self.idle_since().map(|since| since.elapsed());
             match idle {
-                Some(idle) if idle >= GRACE => return,
+                Some(idle) if idle >= MIN_IDLE_TIME => return,
                 _ => tokio::time::sleep(RETRY_INTERVAL).await,
             }
         }

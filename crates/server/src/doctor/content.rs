@@ -9,8 +9,8 @@ use super::Finding;
 use crate::backup::mark;
 use crate::{migrations, roles};
 
-/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for each row,
-/// 2 before, 8 delete, 16 update, 32 truncate).
+/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for
+/// each row, 2 before, 8 delete, 16 update, 32 truncate).
 const GUARDS: [(&str, &str, &str, i16); 3] = [
     ("events", "events_are_immutable", "refuse_change_of_history", 2 + 8 + 16 + 32),
     ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature", 1 + 2 + 16),
@@ -39,7 +39,7 @@ pub(super) async fn migrations(connection: &mut PgConnection) -> anyhow::Result<
     let progress = migrations::progress(connection).await?;
     if progress.is_complete() && !migrations::is_up_to_date(connection).await? {
         return Ok(Finding::bad(
-            "all are applied, but it is not written down how this version makes read models: run `identityd migrate`",
+            "all are applied, but `read_model_shapes` lacks the statements of this version: run `identityd migrate`",
         ));
     }
     let text = if progress.is_complete() {
@@ -180,7 +180,7 @@ pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Findin
 pub(super) async fn schemas(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let statements = roles::openings::to_everybody(connection).await?;
     Ok(if statements.is_empty() {
-        Finding::good("not everybody may make functions that the service would call")
+        Finding::good("only trusted roles may create functions in public")
     } else {
         Finding::bad(format!(
             "any role of this database may make functions that the service would call in place of those of Postgres, or has made \
@@ -205,5 +205,9 @@ pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result
 
 pub(super) async fn restore(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let is_under_way = mark::find(connection).await?.is_some();
-    Ok(if is_under_way { Finding::bad(mark::WORDS) } else { Finding::good("no restore is under way") })
+    Ok(if is_under_way {
+        Finding::bad(mark::UNFINISHED_RESTORE)
+    } else {
+        Finding::good("no restore is under way")
+    })
 }

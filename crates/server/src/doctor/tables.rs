@@ -8,7 +8,8 @@ use super::{Finding, content};
 /// What the migrations make: a line for each index and constraint, as [`present`] finds it. A test compares the two.
 pub const EXPECTED: &str = include_str!("tables.txt");
 
-/// Indexes without their names, which a rebuild may change, and constraints, of all live tables. Those that are not valid do not count.
+/// Indexes without their names, which a rebuild may change, and constraints, of all live tables. Those that are not valid do not
+/// count.
 const PRESENT: &str = "
     with ours as (
         select class.oid, format('%s.%s', nspname, relname) as name

@@ -1,5 +1,5 @@
-//! What would let the role that serves put functions in the place of those that the owner calls. A statement of the owner that calls such
-//! a function carries it out with the rights of the owner.
+//! What would let the role that serves put functions in the place of those that the owner calls. A statement of the owner that
+//! calls such a function carries it out with the rights of the owner.
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Executor as _, PgConnection};
@@ -23,8 +23,8 @@ pub async fn close(owner: &mut PgConnection, role: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The statements that close our schemas, as far as the owner may send them. Up to Postgres 14 everybody may make tables and functions in
-/// `public`, and a database that was upgraded from such a version stays like that.
+/// The statements that close our schemas, as far as the owner may send them. Up to Postgres 14 everybody may make tables and
+/// functions in `public`, and a database that was upgraded from such a version stays like that.
 async fn revocable(owner: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "select distinct format(
@@ -40,8 +40,8 @@ async fn revocable(owner: &mut PgConnection, role: &str) -> Result<Vec<String>, 
     .await
 }
 
-/// The statements without which a role may make functions in our schemas: by a right of its own, of a role that it is a member of, or of
-/// everybody, or as a superuser.
+/// The statements without which a role may make functions in our schemas: by a right of its own, of a role that it is a member
+/// of, or of everybody, or as a superuser.
 pub async fn open(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "with role as (select oid, rolsuper from pg_roles where rolname = $2),
@@ -71,8 +71,8 @@ pub async fn open(connection: &mut PgConnection, role: &str) -> Result<Vec<Strin
     .await
 }
 
-/// The statements without which everybody may put functions in the place of those of Postgres, and those that drop such functions. If the
-/// owner of the tables could make none without the right of everybody, it is granted one of its own. Up to
+/// The statements without which everybody may put functions in the place of those of Postgres, and those that drop such
+/// functions. If the owner of the tables could make none without the right of everybody, it is granted one of its own. Up to
 /// Postgres 14 everybody may make functions in `public`, and a database that was upgraded from such a version stays like that.
 pub async fn to_everybody(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
@@ -103,8 +103,8 @@ pub async fn to_everybody(connection: &mut PgConnection) -> Result<Vec<String>, 
     .await
 }
 
-/// The statements without which a role may write what the owner carries out when a read model is rebuilt. What it has written already
-/// has to go, too: the next migration writes the table anew.
+/// The statements without which a role may write what the owner carries out when a read model is rebuilt. What it has written
+/// already has to go, too: the next migration writes the table anew.
 pub async fn of_shapes(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
     let mut statements: Vec<String> = sqlx::query_scalar(
         "with role as (select oid from pg_roles where rolname = $1 and not rolsuper),
@@ -133,8 +133,8 @@ pub async fn of_shapes(connection: &mut PgConnection, role: &str) -> Result<Vec<
     Ok(statements)
 }
 
-/// The statements that drop what somebody else has put into `public`: functions, operators, and types that are not the rows of a table.
-/// A superuser needs no such way, and what belongs to an extension is not ours to judge.
+/// The statements that drop what somebody else has put into `public`: functions, operators, and types that are not the rows of a
+/// table. A superuser needs no such way, and what belongs to an extension is not ours to judge.
 async fn foreign(owner: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "with found as (

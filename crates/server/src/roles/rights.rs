@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use identity_projections::rebuild::{self, SCHEMAS};
 use sqlx::{Executor as _, PgConnection, PgPool};
 
-use crate::backup::tables::{ALL, TABLES};
+use crate::backup::tables::{ALL_RIGHTS, TABLES};
 
 /// Functions that do for the role what it may not do itself, and all functions of ours that it calls.
 const FUNCTIONS: [&str; 5] =
@@ -23,7 +23,8 @@ const MAX_ATTEMPTS: u32 = 20;
 /// By how much the delay grows with each attempt.
 const RETRY_DELAY_STEP: Duration = Duration::from_millis(50);
 
-/// Grants what a role needs, and takes away what was granted to it directly beyond that. Nothing is written if nothing is to be done.
+/// Grants what a role needs, and takes away what was granted to it directly beyond that. Nothing is written if nothing is to be
+/// done.
 pub async fn grant(owner: &PgPool, role: &str) -> anyhow::Result<()> {
     let mut connection = owner.acquire().await.context("cannot connect as the owner")?;
     grant_with(&mut connection, role).await.with_context(|| format!("cannot grant rights to {role}"))
@@ -82,7 +83,8 @@ async fn statements(connection: &mut PgConnection, role: &str) -> Result<Vec<Str
     Ok(revoke.chain(grant).chain(future).collect())
 }
 
-/// A change of rights. A cut-over takes the same lock of a table before it moves the table, so the two do not change its row at once.
+/// A change of rights. A cut-over takes the same lock of a table before it moves the table, so the two do not change its row at
+/// once.
 fn change(object: &str, statement: &str) -> String {
     if object.starts_with("table read_model") {
         format!("lock {object} in share update exclusive mode; {statement}")
@@ -186,7 +188,7 @@ fn rights_on(kind: &str, name: &str) -> &'static [&'static str] {
         "schema" => &["USAGE"],
         "public" => TABLES.iter().find(|table| table.name == name).map_or(&[], |table| table.rights),
         // The tables of read models, whose rows follow from the log.
-        _ => ALL,
+        _ => ALL_RIGHTS,
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn lazy_pool(
             let is_fresh = meta.idle_for < MAX_UNCHECKED_IDLE_TIME;
             Box::pin(async move { Ok(!is_lost && (is_fresh || connection.ping().await.is_ok())) })
         })
-        .after_connect(|connection, _| Box::pin(session::set(connection, &session::READING)))
+        .after_connect(|connection, _| Box::pin(session::set(connection, &session::READER_SETTINGS)))
         .after_release(move |connection, _| {
             let primary = primary.clone();
             // A request that was cancelled may leave a statement that still runs. The connection is free when the
@@ -46,5 +46,5 @@ pub(super) fn lazy_pool(
 pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let options = database::options(database_url)?;
     let options = options.application_name("identityd").disable_statement_logging();
-    Ok(session::beginning_with(options, &session::READING))
+    Ok(session::beginning_with(options, &session::READER_SETTINGS))
 }

@@ -51,7 +51,7 @@ pub struct QuotaLayer {
     #[arg(long, env = "IDENTITYD_ORGANIZATION_WEBHOOKS", value_name = "NUMBER")]
     pub organization_webhooks: Option<u32>,
 
-    /// Keys that are issued with one key a day [default: 1000]
+    /// Keys that are issued or rotated with one key a day [default: 1000]
     #[arg(long, env = "IDENTITYD_KEY_KEYS_PER_DAY", value_name = "NUMBER")]
     pub key_keys_per_day: Option<u32>,
 

@@ -276,16 +276,18 @@ fn with_little_memory(arguments: &[&str]) -> Finished {
 
 #[test]
 fn a_file_without_lines_takes_little_memory() {
+    use std::os::unix::fs::FileExt as _;
+
     let scene = Scene::new();
     let (export, key) = (scene.export("export", &[]), scene.verifier_key());
     let trailer = fs::read_to_string(&export).unwrap().lines().last().unwrap().to_owned();
     let sparse = scene.place.file("sparse", "");
     let written = fs::File::options().write(true).open(&sparse).unwrap();
     written.set_len(12 << 30).unwrap();
+    written.write_all_at(b"{", 0).unwrap();
     let path = sparse.to_str().unwrap();
     let longest = "line 1: this line is longer than 32 MiB, which no event is";
     for ending in [String::new(), format!("\n{trailer}\n")] {
-        use std::os::unix::fs::FileExt as _;
         written.write_all_at(ending.as_bytes(), 12 << 30).unwrap();
         assert_eq!(with_little_memory(&["audit", "verify", path, "--key", &key]).error(), longest);
         let replay = ["audit", "replay", path, "--identity", "harbor-desk"];

@@ -116,7 +116,7 @@ fn a_difference_makes_a_verification_fail() {
     let mut scene = Scene::new();
     wait(scene.database.execute("delete from read_model.identities where agent_handle = 'crowd-7'")).unwrap();
     let verified = scene.run(&["verify", "identities"]);
-    assert_eq!(verified.error(), "1 rows depart from the log");
+    assert_eq!(verified.error(), "1 rows differ from the log: run `identityd projections rebuild NAME`");
     assert!(verified.stdout.contains("  missing "), "{}", verified.stdout);
     scene.finish();
 }

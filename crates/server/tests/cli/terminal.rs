@@ -116,13 +116,38 @@ fn people_get_tables_with_headings_and_colours_only_if_they_want_them() {
     assert!(scene.service.stop().success());
 }
 
-/// Runs a command on a pseudo-terminal, and returns what it prints, without the carriage returns that the terminal
-/// adds.
+#[test]
+fn a_table_keeps_ids_undivided_and_says_that_it_is_empty() {
+    let scene = Scene::new();
+    let org = scene.organization.as_str();
+    let issue =
+        ["key", "issue", "--org", org, "--label", "a label of many words that wants much room", "--json"];
+    let issued = scene.place.run(&issue).succeeded().json();
+    let id = issued["key_id"].as_str().unwrap();
+    for width in [60, 110, 200] {
+        let keys = on_terminal_of(width, &scene.place, &["key", "list", "--org", org], "NO_COLOR=1");
+        assert!(keys.lines().any(|line| line.trim_start().starts_with(id)), "{width}: {keys}");
+        let longest = keys.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(width < 110 || longest <= width, "{width}: {keys}");
+    }
+    let none = on_terminal(&scene.place, &["webhooks", "list", "--org", org], "NO_COLOR=1");
+    assert_eq!(none.trim(), "no webhook subscriptions");
+    let none = scene.place.run(&["webhooks", "list", "--org", org]).succeeded();
+    assert_eq!(none.stdout, "", "programs read lines");
+    assert!(scene.service.stop().success());
+}
+
 fn on_terminal(place: &Place, arguments: &[&str], environment: &str) -> String {
+    on_terminal_of(200, place, arguments, environment)
+}
+
+/// Runs a command on a pseudo-terminal of this width, and returns what it prints, without the carriage returns that the
+/// terminal adds.
+fn on_terminal_of(width: usize, place: &Place, arguments: &[&str], environment: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
     let line = format!(
-        "stty cols 200; {environment} {} {} --data-dir {}",
+        "stty cols {width}; {environment} {} {} --data-dir {}",
         env!("CARGO_BIN_EXE_identityd"),
         words.join(" "),
         quoted(place.data_dir().to_str().unwrap())

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use form_urlencoded::Serializer;
 use identity_projections::identities::Viewer;
-use identity_projections::identities::listing::{self, Filter, Listed, Place};
+use identity_projections::identities::listing::{self, Filter, ListPlace, ListedIdentity};
 use sqlx::PgPool;
 
 use super::ListQuery;
@@ -39,14 +39,19 @@ pub(super) struct Request {
 pub(super) struct Filters {
     filter: Filter,
     limit: Option<u32>,
-    after: Option<Place>,
+    after: Option<ListPlace>,
 }
 
 impl Filters {
     /// Reads the parameters; `open` returns the place of a cursor, if the cursor is of this list.
-    pub(super) fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<Place>) -> Self {
+    pub(super) fn read(parameters: &mut Parameters, open: impl Fn(&str) -> Option<ListPlace>) -> Self {
         let place = |cursor: &str| {
-            let complaint = || Complaint::new("value_error", "Input should be a cursor of this very list");
+            let complaint = || {
+                Complaint::new(
+                    "value_error",
+                    "Input should be a cursor from a page of this list, with the same filters",
+                )
+            };
             open(cursor).ok_or_else(complaint)
         };
         Self {
@@ -138,7 +143,7 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
 }
 
 /// The link to the next page: the same list, after this place.
-fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: Place) -> String {
+fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: ListPlace) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in FILTERS.into_iter().zip(given) {
         query.extend_pairs(value.iter().map(|value| (name, value)));
@@ -163,17 +168,17 @@ struct List {
     organization_id: String,
     viewer: Viewer,
     filter: Filter,
-    after: Option<Place>,
+    after: Option<ListPlace>,
 }
 
 impl List {
-    async fn next(&self, limit: u32, max_bytes: usize) -> Result<(Vec<Listed>, bool), sqlx::Error> {
+    async fn next(&self, limit: u32, max_bytes: usize) -> Result<(Vec<ListedIdentity>, bool), sqlx::Error> {
         let Self { pool, organization_id, viewer, filter, after, .. } = self;
         listing::next(pool, organization_id, viewer, filter, *after, limit, max_bytes).await
     }
 
     /// Writes the next identities, and remembers the place of the last one.
-    fn write(&mut self, listed: &[Listed], body: &mut String) {
+    fn write(&mut self, listed: &[ListedIdentity], body: &mut String) {
         for listed in listed {
             if self.after.is_some() && body.is_empty() || body.len() > 1 {
                 body.push(',');

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use identityd::audit::replay::{self, Part, Presence, Replay, Step};
+use identityd::audit::replay::{self, Presence, Replay, ReplayRange, ReplayedEvent};
 use identityd::database::IfMissing;
 use identityd::operator::Operator;
 
@@ -26,12 +26,13 @@ pub(crate) struct ReplayFlags {
     #[arg(long)]
     org: Option<String>,
 
-    /// Id of the identity, or any handle that it ever had. Without it, all aggregates of the organization are replayed, and compared
-    /// with what cqrs-es and postgres-es load and with the read models
+    /// Id of the identity, or any handle that it ever had. Without it, all aggregates of the organization are replayed, and
+    /// compared with what cqrs-es and postgres-es load and with the read models
     #[arg(long, value_name = "HANDLE|ID", required_unless_present = "org")]
     identity: Option<String>,
 
-    /// Only what happened from this moment on, in RFC 3339. A long history in the database is then read from the last stored state before it
+    /// Only what happened from this moment on, in RFC 3339. A long history in the database is then read from the last stored
+    /// state before it
     #[arg(long, value_name = "TIME", requires = "identity")]
     since: Option<String>,
 
@@ -51,7 +52,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let ReplayFlags { file, org, identity, since, until, from_first_event } = flags;
     let [since, until] = [since, until].map(|text| text.as_deref().map(moment).transpose());
-    let part = Part { since: since?, until: until?, from_first_event: *from_first_event };
+    let part = ReplayRange { since: since?, until: until?, from_first_event: *from_first_event };
     if let (Some(file), Some(identity)) = (file, identity) {
         return show(&replay::file(file, identity, part)?, output);
     }
@@ -90,7 +91,7 @@ fn moment(text: &str) -> anyhow::Result<OffsetDateTime> {
 }
 
 /// An event in one line, then the identity after it with what has changed marked.
-fn lines(step: &Step) -> Vec<String> {
+fn lines(step: &ReplayedEvent) -> Vec<String> {
     let event = &step.event;
     let head = format!(
         "{} {} {} by {}",

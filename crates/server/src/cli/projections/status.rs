@@ -16,8 +16,11 @@ pub(super) async fn show(options: &PgConnectOptions, output: Output) -> anyhow::
     let entries = registry::list(&mut connection).await?;
     let mut json = Vec::new();
     let mut lines = Vec::new();
-    let mut table =
-        Rows::new(&["READ MODEL", "VERSION", "ROWS", "BUILT", "ROLLBACK", "VERIFIED", "LAST JOB"]);
+    let mut table = Rows::new(
+        "read models",
+        &["READ MODEL", "VERSION", "ROWS", "BUILT", "ROLLBACK", "VERIFIED", "LAST JOB"],
+        &[0],
+    );
     for model in &tables {
         let Some(entry) = entries.iter().find(|entry| entry.name == model.name()) else {
             continue;

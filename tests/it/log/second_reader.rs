@@ -67,7 +67,7 @@ fn lived(history: &History, secret: Uuid) -> [Uuid; 2] {
 }
 
 #[test]
-fn the_stock_repository_loads_what_our_own_reads_tell() {
+fn the_second_reader_loads_what_our_own_reads_tell() {
     let history = History::new();
     let [secret, key, revoked] = [ids::mint(), ids::mint_random(), ids::mint_random()];
     let organization = Command::Organization(organization::Command::Create { name: "Harbor".to_owned() });

@@ -1,6 +1,6 @@
 //! The second reader of history: the repository of postgres-es reads the table `events`, which has all columns that it needs, and
-//! the aggregates of cqrs-es apply what was read. Our own reader has in common with it the types of the events, their upcasters, and the
-//! rules by which an aggregate evolves. It has no query in common with it, and does not decode rows in the same way.
+//! the aggregates of cqrs-es apply what was read. Our own reader has in common with it the types of the events, their upcasters,
+//! and the rules by which an aggregate evolves. It has no query in common with it, and does not decode rows in the same way.
 //!
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.
@@ -22,7 +22,7 @@ use crate::error::ReadError;
 const EVENTS_PER_PAGE: usize = 500;
 
 /// Loads one aggregate, event by event.
-pub struct StockReader {
+pub struct SecondReader {
     pool: PgPool,
     aggregate_id: String,
     /// The last position that is read: others may append events meanwhile.
@@ -33,10 +33,10 @@ pub struct StockReader {
     loading: Box<dyn Loading>,
 }
 
-impl std::fmt::Debug for StockReader {
+impl std::fmt::Debug for SecondReader {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { aggregate_id, upto, read, .. } = self;
-        let mut shown = formatter.debug_struct("StockReader");
+        let mut shown = formatter.debug_struct("SecondReader");
         shown.field("aggregate_id", aggregate_id).field("upto", upto).field("read", read);
         shown.finish_non_exhaustive()
     }
@@ -51,7 +51,7 @@ pub struct Loaded {
     pub event: Result<Event, String>,
 }
 
-impl StockReader {
+impl SecondReader {
     /// A reader that has read nothing yet of an aggregate, whose events it reads up to the position `upto`.
     pub fn new(pool: &PgPool, kind: Kind, aggregate_id: &str, upto: i64) -> Self {
         Self {
