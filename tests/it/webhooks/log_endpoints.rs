@@ -218,7 +218,13 @@ impl Copy {
     fn apply_one(&mut self, event: &Value, admin: &Caller) {
         let (id, payload) = (text(&event["aggregate_id"]), &event["payload"]);
         match event["event_type"].as_str().unwrap() {
-            "identity.deleted" => drop(self.identities.remove(&id)),
+            "identity.deleted" => {
+                self.identities.remove(&id);
+                for other in self.identities.values_mut() {
+                    let access = other["access"].as_array_mut().unwrap();
+                    access.retain(|row| row["viewer_identity_id"] != id);
+                }
+            }
             "identity.created" | "identity.renamed" => {
                 self.handles.insert(id.clone(), text(&payload["agent_handle"]));
                 self.read(&id, admin);
@@ -227,6 +233,7 @@ impl Copy {
         }
     }
 
+    /// Reads an identity by its last handle that is known. Another identity can have this handle by now.
     fn read(&mut self, id: &str, admin: &Caller) {
         let answer = admin.try_identity(&self.handles[id]);
         if answer.status == 200 && answer.json()["id"] == id {
@@ -241,7 +248,7 @@ fn a_subscriber_keeps_a_copy_of_the_identities_through_restarts_of_both_sides() 
     let first = Receiver::reacting(|number, _| Reaction::Status(if number % 3 == 1 { 500 } else { 200 }));
     let mut copy = Copy::default();
     let endpoint = send_history(&world.admin(), &first, 0);
-    let work = |world: &World, name: &str| {
+    let begin = |world: &World, name: &str| {
         let admin = world.admin();
         let [kept, gone, renamed] = ["kept", "gone", "renamed"].map(|kind| format!("{name}-{kind}"));
         for handle in [&kept, &gone, &renamed] {
@@ -250,13 +257,18 @@ fn a_subscriber_keeps_a_copy_of_the_identities_through_restarts_of_both_sides() 
         admin.change(&renamed, &json!({ "agent_handle": format!("{renamed}-twice") })).ok();
         admin.grant(&kept, &text(&admin.identity(&gone)["id"])).created();
         admin.provision(&kept);
-        admin.remove(&gone);
-        admin.change(&kept, &json!({ "description": name })).ok();
     };
-    work(&world, "one");
+    // It saw another identity, which has no event of its own about that. Its handle is that of another one afterwards.
+    let end = |world: &World, name: &str| {
+        let (admin, gone) = (world.admin(), format!("{name}-gone"));
+        admin.remove(&gone);
+        admin.create(&gone);
+    };
+    begin(&world, "one");
     first.wait_for(5);
+    end(&world, "one");
     let world = world.restarted();
-    work(&world, "two");
+    begin(&world, "two");
     let admin = world.admin();
     eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
     copy.apply(&first.received(), &admin);
@@ -266,7 +278,11 @@ fn a_subscriber_keeps_a_copy_of_the_identities_through_restarts_of_both_sides() 
     copy.applied = noted;
     admin.delete(&path_of_endpoint(&endpoint)).no_content();
     let endpoint = send_history(&admin, &second, noted);
-    work(&world, "three");
+    end(&world, "two");
+    begin(&world, "three");
+    eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
+    copy.apply(&second.received(), &admin);
+    end(&world, "three");
     eventually("everything is delivered", || delivered_upto(&admin, &endpoint) == world.events());
     copy.apply(&second.received(), &admin);
     let mut expected: Vec<Value> = admin.identities();
