@@ -1,6 +1,7 @@
 //! Histories that are sent to an address in order.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -113,6 +114,28 @@ fn what_nobody_wants_is_passed_before_what_fails() {
     assert_eq!(sequence(&receiver.received()[0]), passed + 1);
     let upto = delivered_upto(&admin, &endpoint);
     assert!((20_000..=passed).contains(&upto), "{upto}");
+}
+
+#[test]
+fn an_endpoint_that_answers_slowly_gives_up_its_turn() {
+    let world = World::with_webhooks(settings());
+    let (answers, asked) = std::sync::mpsc::channel::<()>();
+    let asked = Mutex::new(asked);
+    let receiver = Receiver::reacting(move |_, _| match asked.lock().unwrap().recv() {
+        Ok(()) => Reaction::Status(200),
+        Err(_) => Reaction::Silence,
+    });
+    let admin = world.admin();
+    admin.create("alpha");
+    send_history(&admin, &receiver, 0);
+    receiver.wait_for(1);
+    let due = || world.database().text("select due_at::text from webhook_log_endpoints");
+    let begun = due();
+    let is_late = "select count(*) from webhook_log_endpoints where due_at < now() - interval '2 seconds'";
+    eventually("its turn is over", || world.database().number(is_late) == 1);
+    answers.send(()).unwrap();
+    receiver.wait_for(2);
+    assert_ne!(due(), begun);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bad_input;
+mod crowded;
 mod deliveries;
 mod ends;
 mod hidden;

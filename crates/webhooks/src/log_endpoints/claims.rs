@@ -27,18 +27,42 @@ pub(super) struct Claim {
     pub(super) now: OffsetDateTime,
 }
 
-/// Claims endpoints whose cursor is behind the history of their organization.
-pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Claim>, sqlx::Error> {
+/// What may be claimed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Capacity {
+    /// The number of endpoints.
+    pub(super) endpoints: i64,
+    /// How many endpoints of one organization may be claimed in all processes, with these.
+    pub(super) share: i64,
+    /// For how long they are claimed.
+    pub(super) lease: Duration,
+}
+
+/// Claims endpoints whose cursor is behind the history of their organization: first for organizations that have the fewest claimed, and
+/// of an organization first those that have waited for longest.
+pub(super) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     sqlx::query_as(
-        "with due as materialized (
-             select endpoint.id, head.sequence as head
+        "with behind as (
+             select endpoint.id, head.sequence as head, endpoint.due_at,
+                    (select count(*) from webhook_log_endpoints as claimed
+                     where claimed.organization_id = endpoint.organization_id and claimed.lease_until > now())
+                    + row_number() over (partition by endpoint.organization_id order by endpoint.due_at) as upto
              from webhook_log_endpoints as endpoint
              join organization_heads as head on head.organization_id = endpoint.organization_id
              where endpoint.disabled_reason is null
                and endpoint.sequence < head.sequence
                and endpoint.due_at <= now()
                and (endpoint.lease_until is null or endpoint.lease_until <= now())
-             order by endpoint.due_at
+         ), due as materialized (
+             select behind.id, behind.head
+             from behind
+             join webhook_log_endpoints as endpoint on endpoint.id = behind.id
+             where behind.upto <= $3
+               and endpoint.disabled_reason is null
+               and endpoint.sequence < behind.head
+               and endpoint.due_at <= now()
+               and (endpoint.lease_until is null or endpoint.lease_until <= now())
+             order by behind.upto, behind.due_at
              limit $1
              for update of endpoint skip locked
          ), fast as (
@@ -51,8 +75,9 @@ pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<
          returning row.id, organization_id, url, event_types, signing_key, sequence, head, attempts, failing_since,
                    lease_until, now() as now",
     )
-    .bind(limit)
-    .bind(lease.as_secs_f64())
+    .bind(capacity.endpoints)
+    .bind(capacity.lease.as_secs_f64())
+    .bind(capacity.share)
     .fetch_all(pool)
     .await
 }

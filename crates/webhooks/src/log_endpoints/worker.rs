@@ -1,7 +1,7 @@
 //! Sends histories.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use identity_log::follow::Head;
 use identity_log::signing_keys::SigningKeyError;
@@ -9,7 +9,8 @@ use identity_log::{ReadError, ids};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::claims::{self, Claim};
+use super::MAX_LOG_ENDPOINTS;
+use super::claims::{self, Capacity, Claim};
 use super::history::{self, Event};
 use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
@@ -19,6 +20,16 @@ use crate::signature::Signed;
 
 /// To how many endpoints this process sends at the same time.
 const MAX_ENDPOINTS: usize = 256;
+
+/// Beyond how many an organization gets [`SMALL_SHARE`] of them instead of all that it may have. The room that is left is for
+/// organizations to which less is sent.
+const MAX_ENDPOINTS_OF_LARGE_SHARES: usize = 192;
+
+/// To how many endpoints of one organization all processes send at the same time, while this process has little room left.
+const SMALL_SHARE: i64 = 4;
+
+/// After how long a step ends, at the next event. An endpoint that answers slowly would otherwise have its place for ten minutes.
+const MAX_STEP: Duration = Duration::from_secs(1);
 
 /// After how long without news endpoints are looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -85,13 +96,23 @@ impl LogSender {
         serving: &mut JoinSet<()>,
         stopped: &watch::Receiver<()>,
     ) -> Result<(), sqlx::Error> {
-        let free = MAX_ENDPOINTS.saturating_sub(serving.len());
-        if free == 0 {
-            return Ok(());
-        }
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        for claim in claims::claim(&self.delivering.pool, limit, self.delivering.lease()).await? {
-            serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
+        for (limit, share) in
+            [(MAX_ENDPOINTS_OF_LARGE_SHARES, MAX_LOG_ENDPOINTS), (MAX_ENDPOINTS, SMALL_SHARE)]
+        {
+            let free = limit.saturating_sub(serving.len());
+            if free == 0 {
+                continue;
+            }
+            let endpoints = i64::try_from(free).unwrap_or(i64::MAX);
+            let capacity = Capacity { endpoints, share, lease: self.delivering.lease() };
+            let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
+            let is_all = claimed.len() < free;
+            for claim in claimed {
+                serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
+            }
+            if is_all {
+                break;
+            }
         }
         Ok(())
     }
@@ -104,12 +125,13 @@ async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<
     }
 }
 
-/// Sends the events of one step, one after the other, until one fails. Then it is the turn of another endpoint.
+/// Sends the events of one step, one after the other, until one fails or [`MAX_STEP`] is over. Then it is the turn of another endpoint.
 async fn serve(
     delivering: &Delivering,
     mut claim: Claim,
     mut stopped: watch::Receiver<()>,
 ) -> Result<(), ServeError> {
+    let since = Instant::now();
     let step = history::next(&delivering.pool, &claim).await?;
     for event in step.events {
         let attempt = tokio::select! {
@@ -128,6 +150,9 @@ async fn serve(
         }
         if !advance(delivering, &mut claim, event.sequence, &attempt).await? {
             return Ok(());
+        }
+        if since.elapsed() >= MAX_STEP {
+            return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
         }
     }
     Ok(claims::release(&delivering.pool, &claim, step.upto).await?)

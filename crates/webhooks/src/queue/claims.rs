@@ -16,7 +16,11 @@ const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 
 /// How many deliveries to all endpoints of one organization are on their way at the same time, in all processes. It is a quarter of
 /// what one process sends, so that an organization whose endpoints are slow leaves room for others.
-const SHARE: i64 = 256;
+pub(crate) const SHARE: i64 = 256;
+
+/// How many, while this process has little room left. Organizations that have more on their way wait then, so that those that have
+/// few do not wait for them.
+pub(crate) const SMALL_SHARE: i64 = 16;
 
 /// How many, of those to endpoints to which everything fails. They are counted apart from the others.
 const SHARE_OF_FAILING: i64 = 64;
@@ -48,6 +52,8 @@ pub(crate) struct Claim {
 pub(crate) struct Capacity {
     /// The number of rows.
     pub(crate) rows: i64,
+    /// How many rows of one organization may be on their way with these, of those to endpoints that work.
+    pub(crate) share: i64,
     /// Whether rows for endpoints to which everything fails may be among them.
     pub(crate) failing: bool,
     /// For how long they are claimed.
@@ -118,7 +124,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 /// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
 /// come last:
 /// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
-/// - an organization gets as many as it may have on their way ([`SHARE`]), and first for those of its endpoints that have the fewest;
+/// - an organization gets as many as it may have on their way (`capacity.share`), and first for those of its endpoints that have the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.
@@ -126,8 +132,8 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
     sqlx::query_as(&format!("{CLAIM}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)
-        .bind(SHARE)
-        .bind(SHARE_OF_FAILING)
+        .bind(capacity.share)
+        .bind(capacity.share.min(SHARE_OF_FAILING))
         .bind(capacity.failing)
         .bind(capacity.rows)
         .bind(capacity.lease.as_secs_f64())
