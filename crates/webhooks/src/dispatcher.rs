@@ -173,6 +173,7 @@ impl Dispatcher {
                 share,
                 failing: work.tasks.len() < MAX_FAILING_IN_FLIGHT,
                 lease: self.delivering.lease(),
+                longest_pause: self.delivering.schedule.longest_pause(),
             };
             let since = Instant::now();
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;

@@ -5,6 +5,7 @@ mod bad_input;
 mod crowded;
 mod deliveries;
 mod ends;
+mod failing;
 mod hidden;
 mod limits;
 mod log_endpoints;

@@ -104,7 +104,8 @@ impl LogSender {
                 continue;
             }
             let endpoints = i64::try_from(free).unwrap_or(i64::MAX);
-            let capacity = Capacity { endpoints, share, lease: self.delivering.lease() };
+            let (lease, longest_pause) = (self.delivering.lease(), self.delivering.schedule.longest_pause());
+            let capacity = Capacity { endpoints, share, lease, longest_pause };
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
             let is_all = claimed.len() < free;
             for claim in claimed {

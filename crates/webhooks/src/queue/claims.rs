@@ -40,6 +40,8 @@ pub(crate) struct Claim {
     pub(crate) attempts: i32,
     pub(crate) lease_until: OffsetDateTime,
     pub(crate) url: String,
+    /// When the first of the failures began that the endpoint has had since its last success; `None` if it has had none, or if nothing
+    /// was sent to it for so long that the time begins anew.
     pub(crate) failing_since: Option<OffsetDateTime>,
     #[sqlx(flatten)]
     pub(crate) sealed: Sealed,
@@ -58,6 +60,8 @@ pub(crate) struct Capacity {
     pub(crate) failing: bool,
     /// For how long they are claimed.
     pub(crate) lease: Duration,
+    /// After how long without an attempt an endpoint is no longer known to be failing.
+    pub(crate) longest_pause: Duration,
 }
 
 /// SQL of [`claim`]. The columns of [`Sealed`] come behind it.
@@ -99,7 +103,11 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              where $5 or not is_failing
              order by is_failing, upto, chance
          ), chosen as materialized (
-             select due.id, ready.url, ready.failing_since
+             select due.id, ready.url,
+                    case when ready.is_failing
+                              and exists (select from webhook_deliveries
+                                          where endpoint_id = ready.id and created_at > now() - make_interval(secs => $8))
+                         then ready.failing_since end as failing_since
              from ready
              cross join lateral (
                  select id
@@ -137,6 +145,7 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
         .bind(capacity.failing)
         .bind(capacity.rows)
         .bind(capacity.lease.as_secs_f64())
+        .bind(capacity.longest_pause.as_secs_f64())
         .fetch_all(pool)
         .await
 }
