@@ -83,7 +83,7 @@ codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has sent more requests than it may; come again after `Retry-After`";
-    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies at the same time as it may; come again after `Retry-After`";
+    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many requests, streams or bodies at the same time as it may, or the webhook subscription or its organization as many replays; come again after `Retry-After`";
     QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "a daily quota of an identity, a key or an organization is used up; `detail` says which; come again after `Retry-After`";
     TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";

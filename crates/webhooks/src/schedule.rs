@@ -123,6 +123,12 @@ impl Schedule {
         self.next(outcome, &Attempted { attempts: attempted.attempts.min(last), ..*attempted })
     }
 
+    /// How long the attempts at a delivery take at most, unless the receiver asks for longer waits: all delays at their longest, and as
+    /// many attempts with this time limit.
+    pub fn longest_delivery(&self, timeout: Duration) -> Duration {
+        self.delays.iter().map(|delay| timeout + delay.mul_f64(1.0 + JITTER)).sum::<Duration>() + timeout
+    }
+
     /// After how long without an attempt an endpoint is no longer known to be failing: it may have worked in between.
     pub fn longest_pause(&self) -> Duration {
         self.give_up_after / PAUSES

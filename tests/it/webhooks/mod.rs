@@ -11,8 +11,10 @@ mod limits;
 mod log_endpoints;
 mod published;
 mod receiver;
+mod replays;
 mod shares;
 mod subscriptions;
+mod waiting;
 
 use identityd::operator::Operator;
 use serde_json::{Value, json};

@@ -87,6 +87,36 @@ fn bad_settings_are_named_before_anything_is_started() {
 }
 
 #[test]
+fn settings_of_webhooks_that_do_not_fit_are_named_before_anything_is_started() {
+    let place = Place::new();
+    let empty = place.file("empty.pem", "no certificate");
+    let missing = place.path("missing.pem");
+    for (flag, value, expected) in [
+        (
+            "--webhook-retention-days",
+            "1",
+            "webhook_retention_days is shorter than the attempts of webhook_retry_delays can take: set at least 3 days, or \
+             shorter delays"
+                .to_owned(),
+        ),
+        (
+            "--webhook-ca-file",
+            missing.to_str().unwrap(),
+            format!("webhook_ca_file {} cannot be read: ", missing.display()),
+        ),
+        (
+            "--webhook-ca-file",
+            empty.to_str().unwrap(),
+            format!("webhook_ca_file {} has no certificate in PEM", empty.display()),
+        ),
+    ] {
+        let finished = place.run(&["serve", flag, value]);
+        assert!(finished.error().starts_with(&expected), "{}", finished.stderr);
+    }
+    assert!(!place.data_dir().exists());
+}
+
+#[test]
 fn a_mistake_in_the_command_line_is_exit_code_two() {
     for arguments in [
         &[][..],

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use identity_log::follow::Head;
-use identity_log::signing_keys::SigningKeyError;
 use identity_log::{ReadError, ids};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -12,11 +11,10 @@ use tokio::task::JoinSet;
 use super::MAX_LOG_ENDPOINTS;
 use super::claims::{self, Capacity, Claim};
 use super::history::{self, Event};
-use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
-use crate::delivering::{Delivering, UNSENT_DELAY};
+use crate::credentials::{Credentials, CredentialsError};
+use crate::delivering::{Delivering, Target, UNSENT_DELAY, Unsent};
 use crate::schedule::{Attempted, Next};
-use crate::signature::Signed;
 
 /// To how many endpoints this process sends at the same time.
 const MAX_ENDPOINTS: usize = 256;
@@ -54,10 +52,6 @@ enum ServeError {
     Read(#[from] ReadError),
     #[error("database error")]
     Database(#[from] sqlx::Error),
-    #[error("its signing key cannot be opened")]
-    Key(#[from] SigningKeyError),
-    #[error("this is no value of a header")]
-    Header(#[from] hyper::header::InvalidHeaderValue),
 }
 
 impl LogSender {
@@ -136,14 +130,18 @@ async fn serve(
     let step = history::next(&delivering.pool, &claim).await?;
     for event in step.events {
         let attempt = tokio::select! {
-            attempt = attempt(delivering, &claim, &event) => attempt?,
+            attempt = attempt(delivering, &claim, &event) => attempt,
             _ = stopped.changed() => {
                 return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
             }
         };
-        if attempt.is_postponed {
-            return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
-        }
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                note_unsent(&claim, &error);
+                return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
+            }
+        };
         let next = next(delivering, &mut claim, &attempt);
         note(&claim, &event, &attempt, next);
         if next != Next::Done {
@@ -172,15 +170,11 @@ async fn advance(
     Ok(true)
 }
 
-/// Signs an event and sends it. What this service cannot sign is no failure of the receiver.
-async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Result<Attempt, ServeError> {
-    let key = delivering.secrets_key.open(claim.id, &claim.signing_key)?;
-    let body = event.envelope.as_bytes();
-    let id = ids::mint().to_string();
-    let signed = Signed { request_id: &id, event_id: &event.id, moment: claim.now, body };
-    let headers = signed.headers(&key)?;
-    let sending = delivering.sender.send(&claim.url, headers, body.to_vec().into());
-    Ok(counted_for(&claim.organization_id, sending).await)
+async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Result<Attempt, Unsent> {
+    let key = delivering.secrets_key.open(claim.id, &claim.signing_key).map_err(CredentialsError::from)?;
+    let credentials = Credentials { key, token: None };
+    let target = Target { url: &claim.url, organization_id: &claim.organization_id, credentials };
+    delivering.send(target, ids::mint(), &event.id, &event.envelope, claim.now).await
 }
 
 fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
@@ -195,20 +189,26 @@ fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
     delivering.schedule.next_in_order(attempt.outcome(), &attempted)
 }
 
-/// A line of the log for each attempt that failed, without bodies, secrets, and the path of the URL. Successes are too many.
+/// A line of the log for each attempt, without bodies, secrets, and the path of the URL, which can be a secret, too.
 fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
-    if next == Next::Done {
-        tracing::debug!(endpoint = %claim.id, sequence = event.sequence, "sent an event to a log endpoint");
-        return;
-    }
-    tracing::warn!(
+    tracing::info!(
         endpoint = %claim.id,
         sequence = event.sequence,
         host = host_of(&claim.url),
+        attempt = claim.attempts,
         status = attempt.status,
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "a log endpoint did not take an event"
+        "sent an event to a log endpoint"
+    );
+}
+
+/// The service could not do its part. The receiver was not asked: nothing counts as a failure of it.
+fn note_unsent(claim: &Claim, error: &Unsent) {
+    tracing::warn!(
+        error = error as &dyn Error,
+        endpoint = %claim.id,
+        "cannot send to a log endpoint at present, trying again later"
     );
 }
