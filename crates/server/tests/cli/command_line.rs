@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
-use crate::harness::{Finished, Place, Serving, bare, eventually, run, signal};
+use crate::harness::{Finished, Place, Serving, bare, eventually, run, run_to_end, signal};
 
 /// A port that is taken until the listener is dropped.
 fn taken() -> (TcpListener, SocketAddr) {
@@ -110,7 +110,7 @@ fn settings_of_webhooks_that_do_not_fit_are_named_before_anything_is_started() {
             format!("webhook_ca_file {} has no certificate in PEM", empty.display()),
         ),
     ] {
-        let finished = place.run(&["serve", flag, value]);
+        let finished = run_to_end(&mut place.command(&["serve", flag, value]));
         assert!(finished.error().starts_with(&expected), "{}", finished.stderr);
     }
     assert!(!place.data_dir().exists());
