@@ -38,7 +38,7 @@ use crate::fault::Fault;
 use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
-use crate::limits::StreamShare;
+use crate::limits::{ReplayShare, StreamShare};
 
 pub(crate) use app::{Admission, KeyCheck};
 pub use app::{App, AppSettings, Parts};
@@ -277,6 +277,11 @@ impl Caller {
     /// Counts an attempt to open the vault. A wrong hash costs as much as the right one.
     pub(crate) fn charge_vault_attempt(&self) -> Result<(), ApiError> {
         self.app.charge_vault_attempt(self.key.id)
+    }
+
+    /// The share of a delivery to a webhook subscription that is sent again.
+    pub(crate) fn replay(&self, subscription: Uuid) -> Result<ReplayShare, ApiError> {
+        self.app.0.limits.replay(&self.key, subscription)
     }
 
     /// Checks addresses of webhooks, and sends deliveries again.

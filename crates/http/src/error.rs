@@ -275,6 +275,12 @@ impl ApiError {
         Self::new(Code::ShareUsedUp, detail).retry_after(1)
     }
 
+    /// As many deliveries to the webhook subscription, or of its organization, are being sent again as may be.
+    pub(crate) fn too_many_replays() -> Self {
+        let detail = "Too many replays to the subscription or of the organization at the same time, please retry later";
+        Self::new(Code::ShareUsedUp, detail).retry_after(1)
+    }
+
     /// A daily quota is used up.
     pub fn quota_used_up(of_what: &str, seconds: u32) -> Self {
         let detail = format!("The daily quota of {of_what} is used up, please retry later");

@@ -37,6 +37,12 @@ pub use self::daily::DailySettings;
 pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};
 
+/// How many replays of deliveries to one webhook subscription are on their way at the same time.
+const MAX_REPLAYS: usize = 8;
+
+/// How many of deliveries to all subscriptions of one organization.
+const MAX_REPLAYS_OF_ORGANIZATION: usize = 64;
+
 /// The limits of a process, as they are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Settings {
@@ -74,6 +80,8 @@ pub(crate) struct Limits {
     /// The first bodies of each key, which do not count against its address.
     first_bodies: Shares<Uuid>,
     bodies_of: HolderShares,
+    replays: Shares<Uuid>,
+    replays_of: Shares<String>,
     daily: Daily,
     /// Attempts to open a vault, by API key.
     vault_attempts: Option<Limit<Uuid>>,
@@ -112,6 +120,13 @@ impl StreamShare {
     pub(crate) async fn turn(&self) -> Turn {
         self.turns.take_for_piece(&self.key).await
     }
+}
+
+/// A delivery of a webhook that is sent again.
+#[derive(Debug)]
+pub(crate) struct ReplayShare {
+    _subscription: Share<Uuid>,
+    _organization: Share<String>,
 }
 
 /// A body that is awaited.
@@ -160,6 +175,8 @@ impl Limits {
             bodies: Shares::new(settings.bodies_of_address),
             first_bodies: Shares::new(FIRST_BODIES),
             bodies_of: HolderShares::new(settings.requests_of),
+            replays: Shares::new(MAX_REPLAYS),
+            replays_of: Shares::new(MAX_REPLAYS_OF_ORGANIZATION),
             daily: Daily::new(settings.daily),
             vault_attempts: settings.refused_keys.and_then(|quota| Limit::new("vault", quota)),
         }
@@ -216,6 +233,13 @@ impl Limits {
         let address = address.map(|address| self.bodies.take(&network(address)));
         let address = address.map(|share| share.ok_or_else(ApiError::share_used_up)).transpose()?;
         Ok(BodyShare { _first: None, _address: address, _of: of })
+    }
+
+    /// Takes the share of a delivery to a webhook subscription that is sent again.
+    pub(crate) fn replay(&self, key: &KeyRow, subscription: Uuid) -> Result<ReplayShare, ApiError> {
+        let taken = self.replays.take(&subscription).zip(self.replays_of.take(&key.organization_id));
+        let (of_subscription, of_organization) = taken.ok_or_else(ApiError::too_many_replays)?;
+        Ok(ReplayShare { _subscription: of_subscription, _organization: of_organization })
     }
 
     /// Takes the share of an answer that is written piece by piece.

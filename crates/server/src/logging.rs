@@ -14,7 +14,7 @@ use identityd::traces::Traces;
 use time::OffsetDateTime;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -67,7 +67,11 @@ pub(crate) fn start(
         reason = "the method itself is of one lifetime alone"
     )]
     let only_events = filter_fn(|metadata| metadata.is_event());
-    let log = log.with_filter(filter.and(only_events));
+    // The filter is asked for every event, also for one that is always written. Otherwise an event is lost if its thread was asked
+    // before whether something is written (`log_enabled!`, as sqlx asks for each notice of Postgres), and that was not: the filter
+    // of a layer keeps its last answer for the next event of the thread.
+    let asked_each_time = dynamic_filter_fn(|_, _| true);
+    let log = log.with_filter(filter.and(only_events).and(asked_each_time));
     let registry = tracing_subscriber::registry().with(log);
     // A layer that is none would be interested in spans, so without traces there is no second layer, and no span is made.
     let started = match traces {

@@ -207,6 +207,8 @@ impl Seen {
         let help = "Webhooks that wait to be sent, up to 10000";
         gauge(registry, "webhooks_waiting", help, self.webhooks.rows);
         gauge(registry, "webhooks_oldest_seconds", "How long the oldest of them has waited", oldest);
+        let help = "Log endpoints that have not got all events and are not disabled, up to 10000";
+        gauge(registry, "log_endpoints_behind", help, self.webhooks.log_endpoints);
         let read_models = ReadModels::default();
         for table in tables() {
             if let Some(entry) = self.read_models.iter().find(|entry| entry.name == table.name()) {

@@ -28,6 +28,10 @@ pub(crate) async fn run(pool: PgPool, primary: Primary, retention: Retention) ->
         let prune = async {
             told("answers to old idempotency keys", idempotency::prune(&pool, retention.idempotency).await);
             told("old deliveries of webhooks", deliveries::prune(&pool, retention.webhooks).await);
+            told(
+                "webhooks that have waited to be sent for too long",
+                deliveries::prune_waiting(&pool, retention.webhooks).await,
+            );
         };
         if let Err(silent) = primary.unless_silent(prune).await {
             tracing::warn!(error = &silent as &dyn Error, "old rows are not deleted yet");

@@ -101,7 +101,13 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Url, Refusal> {
     match url.host().ok_or(Refusal::NoUrl)? {
         Host::Ipv4(address) => policy.check_address(&url, address.into())?,
         Host::Ipv6(address) => policy.check_address(&url, address.into())?,
-        Host::Domain(name) if is_local(name) => policy.check_address(&url, Ipv4Addr::LOCALHOST.into())?,
+        Host::Domain(name) if is_this_machine(name) => {
+            policy.check_address(&url, Ipv4Addr::LOCALHOST.into())?;
+        }
+        // Where private networks may be reached, such a name may lead to one.
+        Host::Domain(name) if policy.networks.is_empty() && is_within(name, &PRIVATE_DOMAINS) => {
+            return Err(Refusal::Internal(name.to_owned()));
+        }
         Host::Domain(_) => policy.check_port(&url)?,
     }
     // Hosts with characters such as quotation marks are URLs for browsers and cannot be asked over HTTP.
@@ -109,10 +115,21 @@ pub fn check_url(text: &str, policy: &Policy) -> Result<Url, Refusal> {
     Ok(url)
 }
 
-/// Whether a name is that of this machine, wherever it is resolved. RFC 6761, section 6.3.
-fn is_local(name: &str) -> bool {
+/// Names of this machine, wherever they are resolved: RFC 6761, section 6.3, and what is in the hosts files of systems.
+const OWN_DOMAINS: [&str; 4] = ["localhost", "localdomain", "ip6-localhost", "ip6-loopback"];
+
+/// Domains of private networks: RFC 6762, and the one that ICANN has reserved for them.
+const PRIVATE_DOMAINS: [&str; 2] = ["local", "internal"];
+
+fn is_this_machine(name: &str) -> bool {
+    is_within(name, &OWN_DOMAINS)
+}
+
+/// Whether a name is one of these domains, or below one.
+fn is_within(name: &str, domains: &[&str]) -> bool {
     let name = name.trim_end_matches('.');
-    name == "localhost" || name.ends_with(".localhost")
+    let is_below = |rest: &str| rest.is_empty() || rest.ends_with('.');
+    domains.iter().any(|domain| name.strip_suffix(domain).is_some_and(is_below))
 }
 
 impl Policy {
@@ -127,7 +144,8 @@ impl Policy {
             Host::Domain(name) => {
                 let is_secure = url.scheme() == "https";
                 let addresses = resolve(name, resolver).await;
-                addresses.map_err(|refusal| if is_secure { refusal } else { Refusal::Scheme })?
+                let is_kept = |refusal: &Refusal| is_secure || matches!(refusal, Refusal::Busy(_));
+                addresses.map_err(|refusal| if is_kept(&refusal) { refusal } else { Refusal::Scheme })?
             }
         };
         let checked = addresses.iter().try_for_each(|address| self.check_address(&url, *address));

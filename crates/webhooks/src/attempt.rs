@@ -14,12 +14,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::Url;
+use webpki_roots::TLS_SERVER_ROOTS;
 
 use crate::address::{Policy, Refusal, Resolver};
 use crate::connector::GuardedConnector;
@@ -103,16 +105,21 @@ impl Attempt {
 }
 
 impl Sender {
-    /// A sender that trusts the certificate authorities that browsers trust.
-    pub fn new(policy: Policy, resolver: Arc<dyn Resolver>, timeout: Duration) -> Result<Self, SenderError> {
+    /// A sender that trusts the certificate authorities that browsers trust, and these.
+    pub fn new(
+        policy: Policy,
+        resolver: Arc<dyn Resolver>,
+        timeout: Duration,
+        authorities: &[CertificateDer<'static>],
+    ) -> Result<Self, SenderError> {
+        let mut roots = RootCertStore { roots: TLS_SERVER_ROOTS.to_vec() };
+        for authority in authorities {
+            roots.add(authority.clone())?;
+        }
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_webpki_roots()
+            .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self::with_tls(policy, resolver, timeout, tls))
-    }
-
-    fn with_tls(policy: Policy, resolver: Arc<dyn Resolver>, timeout: Duration, tls: ClientConfig) -> Self {
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -120,7 +127,7 @@ impl Sender {
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(connector.wrap_connector(GuardedConnector::new(policy, resolver)));
-        Self { client, timeout }
+        Ok(Self { client, timeout })
     }
 
     /// Sends a body once. `headers` are those of the signature, and what the receiver wants besides.

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::Webhooks;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, host_of};
 use crate::credentials::Sealed;
 use crate::delivering::{Target, Unsent};
 use crate::queue::records::COLUMNS;
@@ -118,6 +118,13 @@ pub struct Repeatable {
     now: OffsetDateTime,
 }
 
+impl Repeatable {
+    /// The subscription to which it was sent.
+    pub const fn subscription_id(&self) -> Uuid {
+        self.delivery.endpoint_id
+    }
+}
+
 /// The delivery with this id, if this viewer may see it.
 pub async fn find(
     executor: impl PgExecutor<'_>,
@@ -168,6 +175,7 @@ impl Webhooks {
         let attempt = self.attempt(repeatable, url, id).await;
         let attempt = attempt.map_err(|error| ReplayError::Unsent(error.into()))?;
         self.delivering.metrics.count(attempt.outcome());
+        note(delivery, url, &attempt);
         let replayed = replayed(delivery, id, url, &attempt, *now);
         if insert(&self.delivering.pool, &replayed, delivery.id).await? {
             return Ok(replayed);
@@ -183,6 +191,20 @@ impl Webhooks {
         let target = Target { url, organization_id: &delivery.organization_id, credentials };
         self.delivering.send(target, id, &delivery.event_id, &delivery.payload, *now).await
     }
+}
+
+/// A line of the log, without bodies, secrets, and the path of the URL, which can be a secret, too.
+fn note(delivery: &Delivery, url: &str, attempt: &Attempt) {
+    tracing::info!(
+        subscription = %delivery.endpoint_id,
+        event = delivery.event_id,
+        host = host_of(url),
+        status = attempt.status,
+        error = attempt.error,
+        milliseconds = attempt.stored_duration(),
+        outcome = attempt.outcome().as_str(),
+        "sent a webhook again"
+    );
 }
 
 async fn is_there(pool: &PgPool, id: Uuid) -> Result<bool, sqlx::Error> {
@@ -239,26 +261,31 @@ async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<bo
     Ok(inserted.rows_affected() > 0)
 }
 
-/// Deletes deliveries that are older than `retention`, and what could not be sent for so long. Returns how many.
+/// Deletes deliveries that are older than `retention`. Returns how many.
 pub async fn prune(pool: &PgPool, retention: Duration) -> Result<u64, sqlx::Error> {
+    prune_table(pool, "webhook_deliveries", retention).await
+}
+
+/// Deletes what has waited to be sent for longer than `retention`. Returns how many deliveries.
+pub async fn prune_waiting(pool: &PgPool, retention: Duration) -> Result<u64, sqlx::Error> {
+    prune_table(pool, "webhook_queue", retention).await
+}
+
+async fn prune_table(pool: &PgPool, table: &str, retention: Duration) -> Result<u64, sqlx::Error> {
+    let statement = format!(
+        "delete from {table}
+         where id in (select id from {table} where created_at < now() - make_interval(secs => $1)
+                      order by created_at limit $2)"
+    );
     let mut pruned = 0;
-    for table in ["webhook_deliveries", "webhook_queue"] {
-        let statement = format!(
-            "delete from {table}
-             where id in (select id from {table} where created_at < now() - make_interval(secs => $1)
-                          order by created_at limit $2)"
-        );
-        loop {
-            let done =
-                sqlx::query(&statement).bind(retention.as_secs_f64()).bind(PRUNED_AT_A_TIME).execute(pool);
-            let rows = done.await?.rows_affected();
-            pruned += rows;
-            if i64::try_from(rows).unwrap_or(i64::MAX) < PRUNED_AT_A_TIME {
-                break;
-            }
+    loop {
+        let done = sqlx::query(&statement).bind(retention.as_secs_f64()).bind(PRUNED_AT_A_TIME).execute(pool);
+        let rows = done.await?.rows_affected();
+        pruned += rows;
+        if i64::try_from(rows).unwrap_or(i64::MAX) < PRUNED_AT_A_TIME {
+            return Ok(pruned);
         }
     }
-    Ok(pruned)
 }
 
 /// Makes everything due at once that waits for another attempt at a subscription. Returns how many deliveries.

@@ -99,3 +99,74 @@ pub(crate) struct Target<'a> {
     pub(crate) organization_id: &'a str,
     pub(crate) credentials: Credentials,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use identity_log::signing_keys::{SecretsKey, SigningKey};
+    use secrecy::ExposeSecret as _;
+    use sqlx::postgres::PgPoolOptions;
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::{Delivering, Target, Unsent};
+    use crate::address::{Policy, Resolver, SystemResolver, Turn, counted_for};
+    use crate::attempt::{Attempt, Sender};
+    use crate::credentials::Credentials;
+    use crate::metrics::Metrics;
+    use crate::schedule::Schedule;
+
+    /// Gives turns as the resolver of the system does. No name has an address.
+    #[derive(Debug)]
+    struct Nameless(SystemResolver);
+
+    #[async_trait]
+    impl Resolver for Nameless {
+        async fn turn(&self) -> Option<Turn> {
+            self.0.turn().await
+        }
+
+        async fn addresses(&self, _: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
+            Ok(vec![])
+        }
+    }
+
+    /// Nothing is asked of its database.
+    fn delivering(resolver: Arc<dyn Resolver>) -> Delivering {
+        let timeout = Duration::from_secs(30);
+        Delivering {
+            pool: PgPoolOptions::new().connect_lazy("postgres://nowhere.example/none").unwrap(),
+            sender: Sender::new(Policy::default(), resolver, timeout, &[]).unwrap(),
+            secrets_key: SecretsKey::parse(SecretsKey::generate().unwrap().expose_secret()).unwrap(),
+            schedule: Arc::new(Schedule::default()),
+            metrics: Metrics::default(),
+            timeout,
+        }
+    }
+
+    async fn send(delivering: &Delivering, organization_id: &str) -> Result<Attempt, Unsent> {
+        let credentials = Credentials { key: SigningKey::generate().unwrap(), token: None };
+        let target = Target { url: "https://some.example/in", organization_id, credentials };
+        delivering.send(target, Uuid::nil(), "evt_1", "{}", OffsetDateTime::UNIX_EPOCH).await
+    }
+
+    #[tokio::test]
+    async fn an_organization_whose_names_wait_is_not_sent_to_and_others_are() {
+        let resolver = Arc::new(Nameless(SystemResolver::with_max_wait(Duration::from_millis(1))));
+        let mut turns = vec![];
+        while let Some(turn) = counted_for("acme", resolver.turn()).await {
+            turns.push(turn);
+        }
+        let delivering = delivering(resolver);
+        assert!(matches!(send(&delivering, "acme").await, Err(Unsent::Busy)));
+        let error = send(&delivering, "other").await.unwrap().error.unwrap();
+        assert!(error.ends_with("some.example has no address"), "{error}");
+        turns.clear();
+        assert!(send(&delivering, "acme").await.is_ok());
+    }
+}

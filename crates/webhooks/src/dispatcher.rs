@@ -18,14 +18,18 @@ use uuid::Uuid;
 use crate::attempt::{Attempt, host_of};
 use crate::delivering::{Delivering, UNSENT_DELAY, Unsent};
 use crate::disabling::disable;
-use crate::queue::claims::{self, Capacity, Claim};
+use crate::queue::claims::{self, Capacity, Claim, SHARE, SMALL_SHARE};
 use crate::queue::records::{self, Ended};
 use crate::schedule::{Attempted, Next, Outcome, Reason};
 
 /// How many deliveries of this process are on their way at the same time.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Of those, how many may be for endpoints to which everything fails.
+/// Beyond how many an organization gets [`SMALL_SHARE`] instead of [`SHARE`]. The room that is left is for organizations that have
+/// fewer than that on their way.
+const MAX_IN_FLIGHT_OF_LARGE_SHARES: usize = 768;
+
+/// How many of all may be for endpoints to which everything fails.
 const MAX_FAILING_IN_FLIGHT: usize = 512;
 
 /// How many rows are claimed at a time.
@@ -163,14 +167,13 @@ impl Dispatcher {
     async fn begin(&self, work: &mut Work) -> Result<Duration, sqlx::Error> {
         let mut claimed_in = Duration::ZERO;
         loop {
-            let rows = (MAX_IN_FLIGHT - work.tasks.len().min(MAX_IN_FLIGHT)).min(MAX_CLAIMED);
-            if rows == 0 {
-                return Ok(claimed_in);
-            }
+            let Some((rows, share)) = free_rows(work.tasks.len()) else { return Ok(claimed_in) };
             let capacity = Capacity {
                 rows: i64::try_from(rows).unwrap_or(i64::MAX),
+                share,
                 failing: work.tasks.len() < MAX_FAILING_IN_FLIGHT,
                 lease: self.delivering.lease(),
+                longest_pause: self.delivering.schedule.longest_pause(),
             };
             let since = Instant::now();
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
@@ -185,6 +188,17 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// How many rows may be claimed while so many are on their way, and the share of an organization; `None` if no more may be.
+fn free_rows(in_flight: usize) -> Option<(usize, i64)> {
+    let (limit, share) = if in_flight < MAX_IN_FLIGHT_OF_LARGE_SHARES {
+        (MAX_IN_FLIGHT_OF_LARGE_SHARES, SHARE)
+    } else {
+        (MAX_IN_FLIGHT, SMALL_SHARE)
+    };
+    let rows = limit.saturating_sub(in_flight).min(MAX_CLAIMED);
+    (rows > 0).then_some((rows, share))
 }
 
 /// Writes what became of attempts. If Postgres refuses that, each is written by itself, so that one cannot keep the others from it.

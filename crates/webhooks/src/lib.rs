@@ -33,6 +33,7 @@ use identity_log::follow::Head;
 use identity_log::signing_keys::SecretsKey;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::address::{Policy, Refusal, Resolver, SystemResolver, counted_for};
 use crate::attempt::Sender;
@@ -58,6 +59,10 @@ pub struct Settings {
     pub retention: Duration,
     /// How many deliveries may wait.
     pub waiting: WaitingLimits,
+    /// What resolves the names to which something is sent.
+    pub resolver: Arc<dyn Resolver>,
+    /// Certificate authorities that are trusted besides those that browsers trust.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// What the parts of webhooks share, and what requests need of them. Cheap to clone.
@@ -78,10 +83,10 @@ impl Webhooks {
         settings: &Settings,
         metrics: Metrics,
     ) -> Result<Self, attempt::SenderError> {
-        // What is sent does not wait for what is saved: each has a resolver of its own.
-        let [resolver, of_sender]: [Arc<dyn Resolver>; 2] =
-            [Arc::new(SystemResolver::default()), Arc::new(SystemResolver::default())];
-        let sender = Sender::new(settings.policy.clone(), of_sender, settings.timeout)?;
+        // What is saved does not wait for what is sent: it has a resolver of its own.
+        let resolver = Arc::new(SystemResolver::default());
+        let Settings { policy, resolver: of_sender, timeout, authorities, .. } = settings;
+        let sender = Sender::new(policy.clone(), Arc::clone(of_sender), *timeout, authorities)?;
         let (schedule, timeout) = (Arc::new(settings.schedule.clone()), settings.timeout);
         let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout };
         let policy = Arc::new(settings.policy.clone());

@@ -145,6 +145,39 @@ pub async fn replay(
     .await
 }
 
+/// The log endpoint with this id, of whichever organization. For the operator.
+pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<LogEndpoint>, sqlx::Error> {
+    sqlx::query_as(&format!("select {COLUMNS} from webhook_log_endpoints where id = $1"))
+        .bind(id)
+        .fetch_optional(executor)
+        .await
+}
+
+/// Sends nothing to a log endpoint until a client asks for a replay. One that is disabled already stays as it is. An event that is on its
+/// way is given up: what becomes of it moves no cursor, since its lease is gone.
+pub async fn disable(executor: impl PgExecutor<'_>, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update webhook_log_endpoints set disabled_reason = 'operator', lease_until = null
+         where id = $1 and disabled_reason is null",
+    )
+    .bind(id)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Makes the event due at once that waits for another attempt at a log endpoint. Returns how many events.
+pub async fn retry(executor: impl PgExecutor<'_>, id: Uuid) -> Result<u64, sqlx::Error> {
+    let retried = sqlx::query(
+        "update webhook_log_endpoints set due_at = now()
+         where id = $1 and due_at > now() and lease_until is null and disabled_reason is null",
+    )
+    .bind(id)
+    .execute(executor)
+    .await?;
+    Ok(retried.rows_affected())
+}
+
 /// All sealed signing keys, each with its endpoint. For the doctor.
 pub async fn all_sealed(executor: impl PgExecutor<'_>) -> Result<Vec<(Uuid, Vec<u8>)>, sqlx::Error> {
     sqlx::query_as("select id, signing_key from webhook_log_endpoints order by id").fetch_all(executor).await

@@ -20,6 +20,9 @@ pub const DEFAULT_RETRY_DELAYS: [Duration; 9] = [
 /// For how long every attempt must have failed before an endpoint is disabled.
 pub const DEFAULT_GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
 
+/// How many of the longest pauses between two attempts make up the time after which an endpoint is disabled.
+const PAUSES: u32 = 2;
+
 /// The longest wait that a receiver can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
@@ -118,6 +121,17 @@ impl Schedule {
     pub fn next_in_order(&self, outcome: Outcome, attempted: &Attempted) -> Next {
         let last = u32::try_from(self.delays.len()).unwrap_or(u32::MAX);
         self.next(outcome, &Attempted { attempts: attempted.attempts.min(last), ..*attempted })
+    }
+
+    /// How long the attempts at a delivery take at most, unless the receiver asks for longer waits: all delays at their longest, and as
+    /// many attempts with this time limit.
+    pub fn longest_delivery(&self, timeout: Duration) -> Duration {
+        self.delays.iter().map(|delay| timeout + delay.mul_f64(1.0 + JITTER)).sum::<Duration>() + timeout
+    }
+
+    /// After how long without an attempt an endpoint is no longer known to be failing: it may have worked in between.
+    pub fn longest_pause(&self) -> Duration {
+        self.give_up_after / PAUSES
     }
 
     /// When a delivery is due again after an attempt that ended at `now`; `None` if it is not. The history deletes what waits for an

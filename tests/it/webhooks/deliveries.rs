@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use identity_webhooks::address::Policy;
+use identity_webhooks::address::{Policy, SystemResolver};
 use identity_webhooks::schedule::Schedule;
 use identity_webhooks::{Settings, WaitingLimits};
 use reqwest::Method;
@@ -25,6 +25,8 @@ pub(super) fn settings() -> Settings {
         timeout: Duration::from_secs(30),
         retention: Duration::from_hours(24),
         waiting: WaitingLimits::default(),
+        resolver: Arc::new(SystemResolver::default()),
+        authorities: vec![],
     }
 }
 

@@ -245,3 +245,25 @@ fn an_identity_with_hundreds_of_viewers_is_told_to_them_and_to_nobody_else() {
     let told = deliveries(&bravo, "").into_iter().filter(|one| one["event_type"] == "identity.updated");
     assert_eq!(told.count(), 2, "its own key, and alpha");
 }
+
+/// The state of an identity is stored after 256 events, and who saw it is read from there on.
+#[test]
+fn who_saw_an_identity_with_a_long_history_is_told_of_its_end() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let (admin, [_, bravo, charlie]) = (world.admin(), world.agents(["alpha", "bravo", "charlie"]));
+    admin.grant("alpha", &bravo.id).created();
+    for number in 0..300 {
+        admin.change("alpha", &json!({ "description": number.to_string() })).ok();
+    }
+    assert!(world.database().number("select count(*) from read_model.identity_states") > 0);
+    for viewer in [&bravo, &charlie] {
+        listen(viewer, &viewer.id, &receiver, &["identity.deleted"]);
+    }
+    fanned_out(&world);
+    admin.remove("alpha");
+    sent(&world);
+    let told = |agent: &Caller| -> Vec<String> {
+        deliveries(agent, "").iter().map(|one| text(&one["event_type"])).collect()
+    };
+    assert_eq!((told(&bravo), told(&charlie)), (vec!["identity.deleted".to_owned()], vec![]));
+}

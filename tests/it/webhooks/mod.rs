@@ -2,15 +2,19 @@
 
 mod addresses;
 mod bad_input;
+mod crowded;
 mod deliveries;
 mod ends;
+mod failing;
 mod hidden;
 mod limits;
 mod log_endpoints;
 mod published;
 mod receiver;
+mod replays;
 mod shares;
 mod subscriptions;
+mod waiting;
 
 use identityd::operator::Operator;
 use serde_json::{Value, json};

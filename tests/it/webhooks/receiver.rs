@@ -57,7 +57,14 @@ impl Receiver {
 
     /// A receiver that is asked how to react, with the number of the request and the request.
     pub(super) fn reacting(react: impl Fn(usize, &Received) -> Reaction + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), react)
+    }
+
+    /// The same at an address that the test has chosen.
+    pub(super) fn at(
+        listener: TcpListener,
+        react: impl Fn(usize, &Received) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (requests, react) = (Requests::default(), Arc::new(react));
         let seen = Arc::clone(&requests);

@@ -156,6 +156,7 @@ pub(crate) async fn replay_webhook_delivery(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
+    let _share = caller.replay(delivery.subscription_id())?;
     caller.begin_write_outside_log()?;
     let delivery = caller.webhooks().replay(&delivery).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });

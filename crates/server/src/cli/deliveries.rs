@@ -2,6 +2,7 @@
 
 use clap::Args;
 use identity_webhooks::deliveries::{self, Delivery};
+use identity_webhooks::log_endpoints;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -42,14 +43,11 @@ pub(super) async fn list(
 }
 
 /// Makes everything due that waits for another attempt.
-pub(super) async fn retry(
-    subscription: Uuid,
-    installation: &Installation,
-    output: Output,
-) -> anyhow::Result<()> {
+pub(super) async fn retry(id: Uuid, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let retrying = with_database(&installation.database, IfMissing::Refuse, async |database| {
         database.migrate_if_begun().await?;
-        Ok(deliveries::retry(database.pool(), subscription).await?)
+        let retried = deliveries::retry(database.pool(), id).await?;
+        Ok(retried + log_endpoints::retry(database.pool(), id).await?)
     });
     let retried = retrying.await?;
     output.print(&json!({ "retried": retried }), &format!("{retried} deliveries are sent again now"))

@@ -1,10 +1,11 @@
-//! The work of operators on webhook subscriptions.
+//! The work of operators on webhook subscriptions and log endpoints.
 
 use anyhow::Context as _;
 use identity_domain::Command;
 use identity_domain::webhook_subscription::{Command as SubscriptionCommand, DisableReason};
 use identity_projections::identities::Viewer;
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
+use identity_webhooks::log_endpoints::{self, LogEndpoint};
 use uuid::Uuid;
 
 use super::{Operator, append};
@@ -20,13 +21,29 @@ impl Operator {
         Ok(rows)
     }
 
-    /// Sends nothing to a webhook subscription until a client changes it. One that is disabled already stays as it is.
-    pub async fn disable_webhook(&self, subscription_id: &str) -> anyhow::Result<()> {
-        let id: Option<Uuid> = subscription_id.parse().ok();
-        let id = id.with_context(|| format!("{subscription_id} is not the id of a webhook subscription"))?;
+    /// All log endpoints of an organization, given by its id or name, the oldest first.
+    pub async fn list_log_endpoints(&self, organization: &str) -> anyhow::Result<Vec<LogEndpoint>> {
+        let organization_id = self.find_organization(organization).await?;
+        log_endpoints::list(&self.pool, &organization_id).await.context("cannot list log endpoints")
+    }
+
+    /// Sends nothing to a webhook subscription or log endpoint until a client changes it, or asks for a replay. One that is disabled
+    /// already stays as it is.
+    pub async fn disable_webhook(&self, webhook_id: &str) -> anyhow::Result<()> {
+        let id: Option<Uuid> = webhook_id.parse().ok();
+        let id = id.with_context(|| {
+            format!("{webhook_id} is not the id of a webhook subscription or log endpoint")
+        })?;
+        let endpoint =
+            log_endpoints::find(&self.pool, id).await.context("cannot look the log endpoint up")?;
+        if endpoint.is_some() {
+            let disabling = log_endpoints::disable(&self.pool, id).await;
+            return disabling.context("cannot disable the log endpoint");
+        }
         let found = subscriptions::row(&self.pool, id).await;
         let found = found.context("cannot look the webhook subscription up")?;
-        let row = found.with_context(|| format!("there is no webhook subscription {subscription_id}"))?;
+        let row = found
+            .with_context(|| format!("there is no webhook subscription or log endpoint {webhook_id}"))?;
         let disable = SubscriptionCommand::Disable { reason: DisableReason::Operator, url: None };
         let command = Command::WebhookSubscription(disable);
         let disabling = append(&row.organization_id, &id.to_string(), command);

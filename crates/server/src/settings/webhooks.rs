@@ -1,15 +1,19 @@
 //! Settings of webhooks: where they may be sent, when they are repeated, how long they are kept.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use identity_webhooks::address::Policy;
+use identity_webhooks::address::{Policy, SystemResolver};
 use identity_webhooks::attempt::DEFAULT_TIMEOUT;
 use identity_webhooks::schedule::Schedule;
 use identity_webhooks::{Settings, WaitingLimits};
 use ipnet::IpNet;
 use serde::Deserialize;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 
@@ -36,6 +40,10 @@ pub struct WebhookLayer {
     #[arg(long, env = "IDENTITYD_WEBHOOK_PORTS", value_name = "PORT", value_delimiter = ',')]
     pub webhook_ports: Option<Vec<u16>>,
 
+    /// File with certificates of authorities, in PEM, that receivers of webhooks may have besides public ones [default: none]
+    #[arg(long, env = "IDENTITYD_WEBHOOK_CA_FILE", value_name = "FILE")]
+    pub webhook_ca_file: Option<PathBuf>,
+
     /// Seconds until a webhook is sent again after its first failure, its second, and so on [default:
     /// 5,30,120,600,3600,10800,21600,43200,86400]
     #[arg(long, env = "IDENTITYD_WEBHOOK_RETRY_DELAYS", value_name = "SECONDS", value_delimiter = ',')]
@@ -53,6 +61,7 @@ impl WebhookLayer {
         Self {
             webhook_allow_networks: self.webhook_allow_networks.or(below.webhook_allow_networks),
             webhook_ports: self.webhook_ports.or(below.webhook_ports),
+            webhook_ca_file: self.webhook_ca_file.or(below.webhook_ca_file),
             webhook_retry_delays: self.webhook_retry_delays.or(below.webhook_retry_delays),
             webhook_retention_days: self.webhook_retention_days.or(below.webhook_retention_days),
         }
@@ -65,16 +74,21 @@ impl WebhookLayer {
             (1..=MAX_RETENTION_DAYS).contains(&days),
             "webhook_retention_days is {days}, possible is 1 to {MAX_RETENTION_DAYS}"
         );
+        let schedule = schedule(self.webhook_retry_delays)?;
+        let retention = Duration::from_hours(u64::from(days) * HOURS_OF_A_DAY);
+        check_retention(retention, &schedule)?;
         Ok(Settings {
             policy: Policy {
                 ports: self.webhook_ports.unwrap_or_default(),
                 networks: self.webhook_allow_networks.unwrap_or_default(),
                 allows_loopback: false,
             },
-            schedule: schedule(self.webhook_retry_delays)?,
+            schedule,
             timeout: DEFAULT_TIMEOUT,
-            retention: Duration::from_hours(u64::from(days) * HOURS_OF_A_DAY),
+            retention,
             waiting: WaitingLimits::default(),
+            resolver: Arc::new(SystemResolver::default()),
+            authorities: self.webhook_ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -88,4 +102,24 @@ fn schedule(delays: Option<Vec<u64>>) -> anyhow::Result<Schedule> {
         "webhook_retry_delays has a delay that is not in 1 to {MAX_RETRY_DELAY}"
     );
     Ok(Schedule { delays: delays.into_iter().map(Duration::from_secs).collect(), ..Schedule::default() })
+}
+
+/// What waits for longer than the retention is deleted. That must not happen before the last attempt.
+fn check_retention(retention: Duration, schedule: &Schedule) -> anyhow::Result<()> {
+    let longest = schedule.longest_delivery(DEFAULT_TIMEOUT);
+    let days = longest.as_secs().div_ceil(HOURS_OF_A_DAY * 60 * 60);
+    ensure!(
+        longest <= retention,
+        "webhook_retention_days is shorter than the attempts of webhook_retry_delays can take: set at least {days} days, or \
+         shorter delays"
+    );
+    Ok(())
+}
+
+fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let shown = file.display();
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.with_context(|| format!("webhook_ca_file {shown} cannot be read"))?;
+    ensure!(!found.is_empty(), "webhook_ca_file {shown} has no certificate in PEM");
+    Ok(found)
 }

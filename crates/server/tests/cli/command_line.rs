@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
-use crate::harness::{Finished, Place, Serving, bare, eventually, run, signal};
+use crate::harness::{Finished, Place, Serving, bare, eventually, run, run_to_end, signal};
 
 /// A port that is taken until the listener is dropped.
 fn taken() -> (TcpListener, SocketAddr) {
@@ -83,6 +83,36 @@ fn bad_settings_are_named_before_anything_is_started() {
     let finished = run(place.command(&["serve"]).env("IDENTITYD_TUNNEL_ZONE", "Not A Domain"));
     assert_contains(&finished, "tunnel_zone is \"Not A Domain\"");
     assert_contains(&run(place.command(&["migrate"]).env("RUST_LOG", "a=b=c")), "RUST_LOG is not valid");
+    assert!(!place.data_dir().exists());
+}
+
+#[test]
+fn settings_of_webhooks_that_do_not_fit_are_named_before_anything_is_started() {
+    let place = Place::new();
+    let empty = place.file("empty.pem", "no certificate");
+    let missing = place.path("missing.pem");
+    for (flag, value, expected) in [
+        (
+            "--webhook-retention-days",
+            "1",
+            "webhook_retention_days is shorter than the attempts of webhook_retry_delays can take: set at least 3 days, or \
+             shorter delays"
+                .to_owned(),
+        ),
+        (
+            "--webhook-ca-file",
+            missing.to_str().unwrap(),
+            format!("webhook_ca_file {} cannot be read: ", missing.display()),
+        ),
+        (
+            "--webhook-ca-file",
+            empty.to_str().unwrap(),
+            format!("webhook_ca_file {} has no certificate in PEM", empty.display()),
+        ),
+    ] {
+        let finished = run_to_end(&mut place.command(&["serve", flag, value]));
+        assert!(finished.error().starts_with(&expected), "{}", finished.stderr);
+    }
     assert!(!place.data_dir().exists());
 }
 

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 36] = [
+const SETTINGS: [&str; 37] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -46,6 +46,7 @@ const SETTINGS: [&str; 36] = [
     "IDENTITYD_TRUSTED_PROXIES",
     "IDENTITYD_TUNNEL_ZONE",
     "IDENTITYD_WEBHOOK_ALLOW_NETWORKS",
+    "IDENTITYD_WEBHOOK_CA_FILE",
     "IDENTITYD_WEBHOOK_PORTS",
     "IDENTITYD_WEBHOOK_RETENTION_DAYS",
     "IDENTITYD_WEBHOOK_RETRY_DELAYS",

@@ -70,7 +70,9 @@ fn a_key_expires_and_gets_a_new_text_at_the_command_line() {
 #[test]
 fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     let place = Place::served();
-    let service = place.serve();
+    // What fails is not sent again by itself.
+    let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0", "--webhook-retry-delays", "3600"]);
+    let service = Serving::start(serve.stderr(Stdio::null()));
     let key = json(&place, &["org", "create", "acme"])["api_key"].as_str().unwrap().to_owned();
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let send = |method: reqwest::Method, path: &str, body: &Value| -> Value {
@@ -92,7 +94,9 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
         delivery["error_detail"].as_str().unwrap().contains("alpha.example has no address"),
         "{delivery}"
     );
-    assert!(json(&place, &["webhooks", "retry", id])["retried"].is_number());
+    eventually("what failed waits", || json(&place, &["webhooks", "retry", id])["retried"] == 1);
+    eventually("it was sent again", || delivered().as_array().unwrap().len() == 2);
+    assert_eq!(delivered()[0]["event_id"], delivery["event_id"]);
     assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
     let listed = json(&place, &["webhooks", "list", "--org", "acme"]);
     assert_eq!(
@@ -108,7 +112,41 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     assert_eq!(changed["disabled_reason"], Value::Null);
     assert_eq!(json(&place, &["webhooks", "list", "--org", "acme"])[0]["status"], "active");
     let unknown = place.run(&["webhooks", "disable", "x"]);
-    assert_eq!(unknown.error(), "x is not the id of a webhook subscription");
+    assert_eq!(unknown.error(), "x is not the id of a webhook subscription or log endpoint");
+    assert!(service.stop().success());
+}
+
+#[test]
+fn an_operator_sees_log_endpoints_and_disables_one() {
+    let place = Place::served();
+    // What fails is not sent again by itself.
+    let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0", "--webhook-retry-delays", "3600"]);
+    let service = Serving::start(serve.stderr(Stdio::null()));
+    let key = json(&place, &["org", "create", "acme"])["api_key"].as_str().unwrap().to_owned();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/api/v1/webhooks/log-endpoints", service.base());
+    let send = |request: reqwest::blocking::RequestBuilder| -> Value {
+        let answer = request.header("X-API-Key", &key).send().unwrap();
+        serde_json::from_str(&answer.text().unwrap()).unwrap()
+    };
+    let created = send(client.post(&url).json(&json!({ "url": "https://alpha.example/", "after": 0 })));
+    let id = created["id"].as_str().unwrap();
+    let listed = || json(&place, &["webhooks", "list", "--org", "acme"])[0].clone();
+    // Nobody has this name.
+    eventually("the first attempt has failed", || listed()["failing_since"].is_string());
+    assert_eq!(
+        (&listed()["id"], &listed()["kind"], &listed()["status"]),
+        (&created["id"], &"log_endpoint".into(), &"active".into())
+    );
+    let attempted = listed()["last_attempt_at"].clone();
+    assert_eq!(json(&place, &["webhooks", "retry", id])["retried"], 1);
+    eventually("it was sent again", || listed()["last_attempt_at"] != attempted);
+    assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
+    assert_eq!(listed()["disabled_reason"], "operator");
+    let shown = send(client.get(&url));
+    assert_eq!(shown["log_endpoints"][0]["disabled_reason"], "operator");
+    let line = place.run(&["webhooks", "list", "--org", "acme"]).succeeded().stdout;
+    assert!(line.contains("log endpoint") && line.contains("disabled: operator"), "{line}");
     assert!(service.stop().success());
 }
 
@@ -126,4 +164,16 @@ fn the_demo_is_prepared_once() {
     let second = demo().printed_until("another admin key");
     assert!(!second.contains("ApiKey_"), "{second}");
     assert_eq!(json(&place, &["org", "list"]).as_array().unwrap().len(), 1);
+}
+
+/// At its first start the service waits for a Postgres that tells notices.
+#[test]
+fn the_first_start_of_a_demo_says_where_webhooks_may_be_sent() {
+    let place = Place::new();
+    let log = place.path("log");
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--demo"]);
+    let service = Serving::start(command.stderr(std::fs::File::create(&log).unwrap()));
+    assert!(service.stop().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("webhooks may be sent to addresses of this machine"), "{log}");
 }

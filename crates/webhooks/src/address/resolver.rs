@@ -74,7 +74,7 @@ impl Default for SystemResolver {
 }
 
 impl SystemResolver {
-    fn with_max_wait(max_wait: Duration) -> Self {
+    pub(crate) fn with_max_wait(max_wait: Duration) -> Self {
         Self { all: Arc::new(Semaphore::new(MAX_RESOLUTIONS)), shares: Mutex::default(), max_wait }
     }
 

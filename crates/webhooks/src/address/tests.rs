@@ -103,9 +103,26 @@ fn every_spelling_of_an_address_is_the_address() {
         "localhost",
         "LOCALHOST.",
         "a.localhost",
+        "localdomain",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
     ] {
         let text = format!("https://{host}/");
         assert!(matches!(refusal(&text), Some(Refusal::Address { .. })), "{text}: {:?}", refusal(&text));
+    }
+}
+
+#[test]
+fn names_of_private_networks_are_refused_unless_networks_are_allowed() {
+    let allowing = Policy { networks: vec!["10.0.0.0/8".parse().unwrap()], ..Policy::default() };
+    for host in ["printer.local", "metadata.google.internal", "a.internal.", "internal", "LOCAL"] {
+        let text = format!("https://{host}/");
+        assert!(matches!(refusal(&text), Some(Refusal::Internal(_))), "{text}: {:?}", refusal(&text));
+        assert!(check_url(&text, &allowing).is_ok(), "{text}");
+    }
+    for host in ["mylocal.example", "notlocal", "localhost.example", "internal.example"] {
+        assert_eq!(refusal(&format!("https://{host}/")), None, "{host}");
     }
 }
 

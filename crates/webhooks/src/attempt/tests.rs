@@ -9,11 +9,11 @@ use bytes::Bytes;
 use hyper::header::HeaderMap;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Attempt, MAX_ANSWER_BYTES, Sender, request};
 use crate::address::{Policy, Resolver, SystemResolver, Turn};
@@ -25,6 +25,10 @@ const PATIENT: Duration = Duration::from_secs(30);
 
 fn demo() -> Policy {
     Policy { allows_loopback: true, ..Policy::default() }
+}
+
+fn sender(policy: Policy, resolver: Arc<dyn Resolver>, timeout: Duration) -> Sender {
+    Sender::new(policy, resolver, timeout, &[]).unwrap()
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -60,7 +64,7 @@ async fn answering(first: &'static str, then: &'static [u8]) -> SocketAddr {
 }
 
 async fn attempt_within(timeout: Duration, first: &'static str, then: &'static [u8]) -> Attempt {
-    let sender = Sender::new(demo(), Arc::new(SystemResolver::default()), timeout).unwrap();
+    let sender = sender(demo(), Arc::new(SystemResolver::default()), timeout);
     let url = format!("http://{}/in", answering(first, then).await);
     sender.send(&url, HeaderMap::new(), Bytes::from_static(b"{}")).await
 }
@@ -166,7 +170,7 @@ async fn a_name_that_turns_private_after_it_was_checked_is_refused() {
     let policy = Policy::default();
     let url = "https://turning.example/in";
     assert!(policy.reach(url, &*resolver).await.is_ok(), "when it is saved");
-    let sender = Sender::new(policy, resolver, PATIENT).unwrap();
+    let sender = sender(policy, resolver, PATIENT);
     let attempt = sender.send(url, HeaderMap::new(), Bytes::new()).await;
     let error = attempt.error.unwrap();
     assert!(error.ends_with("turning.example leads to an address that is not public"), "{error}");
@@ -175,8 +179,8 @@ async fn a_name_that_turns_private_after_it_was_checked_is_refused() {
 #[tokio::test]
 async fn tls_and_host_name_the_host_while_the_connection_goes_to_the_address_that_was_checked() {
     let (listener, address) = listener().await;
-    let (server, client) = tls("inside.example");
-    let resolver = changing(&["127.0.0.1"]);
+    let (server, authority) = tls("inside.example");
+    let resolver = changing(&["127.0.0.1", "127.0.0.1"]);
     let policy = Policy {
         ports: vec![address.port()],
         networks: vec!["127.0.0.0/8".parse().unwrap()],
@@ -190,7 +194,7 @@ async fn tls_and_host_name_the_host_while_the_connection_goes_to_the_address_tha
         answer(&mut stream).await;
         (server_name, request)
     });
-    let sending = Sender::with_tls(policy, resolver, PATIENT, client);
+    let sending = Sender::new(policy, resolver, PATIENT, &[authority]).unwrap();
     let url = format!("https://inside.example:{}/in?a=1", address.port());
     let attempt = sending.send(&url, HeaderMap::new(), Bytes::from_static(b"{}")).await;
     assert_eq!(attempt.outcome(), Outcome::Delivered, "{attempt:?}");
@@ -205,18 +209,14 @@ async fn answer(stream: &mut (impl AsyncWrite + Unpin)) {
     stream.flush().await.unwrap();
 }
 
-fn tls(name: &str) -> (Arc<ServerConfig>, ClientConfig) {
+fn tls(name: &str) -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let provider = Arc::new(ring::default_provider());
-    let server =
-        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let server =
         server.unwrap().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    (Arc::new(server), client.with_root_certificates(roots).with_no_client_auth())
+    (Arc::new(server), cert.der().clone())
 }
 
 /// A resolver that has no turn for anybody.
@@ -237,9 +237,46 @@ impl Resolver for Full {
 #[tokio::test]
 async fn a_name_that_only_waited_is_no_attempt() {
     let attempt_at = async |resolver: Arc<dyn Resolver>| {
-        let sender = Sender::new(Policy::default(), resolver, PATIENT).unwrap();
+        let sender = sender(Policy::default(), resolver, PATIENT);
         sender.send("https://waiting.example/in", HeaderMap::new(), Bytes::new()).await
     };
     assert!(attempt_at(Arc::new(Full)).await.is_postponed);
     assert!(!attempt_at(changing(&[])).await.is_postponed);
+}
+
+/// Says of every name that it has these addresses.
+#[derive(Debug)]
+struct Fixed(Vec<IpAddr>);
+
+#[async_trait]
+impl Resolver for Fixed {
+    async fn addresses(&self, _name: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A listener whose queue is full: Linux drops what else would connect to it.
+async fn deaf(port: u16) -> (TcpListener, Vec<TcpStream>, IpAddr) {
+    let ip = IpAddr::from([127, 0, 0, 7]);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(ip, port)).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut queued = vec![];
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(100), TcpStream::connect((ip, port))).await
+    {
+        queued.push(connected.unwrap());
+    }
+    (listener, queued, ip)
+}
+
+#[tokio::test]
+async fn an_address_that_drops_packets_leaves_time_for_the_next_one() {
+    let good = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b"").await;
+    let (_listener, _queued, dropping) = deaf(good.port()).await;
+    let resolver = Fixed(vec![dropping, good.ip()]);
+    let sender = sender(demo(), Arc::new(resolver), Duration::from_secs(10));
+    let url = format!("http://several.example:{}/in", good.port());
+    let attempt = sender.send(&url, HeaderMap::new(), Bytes::from_static(b"{}")).await;
+    assert_eq!(attempt.outcome(), Outcome::Delivered, "{attempt:?}");
 }

@@ -21,24 +21,51 @@ pub(super) struct Claim {
     /// The end of the history when the endpoint was claimed.
     pub(super) head: i64,
     pub(super) attempts: i32,
+    /// `None` also if nothing was sent to it for so long that the time begins anew.
     pub(super) failing_since: Option<OffsetDateTime>,
     pub(super) lease_until: OffsetDateTime,
     /// The clock of the database.
     pub(super) now: OffsetDateTime,
 }
 
-/// Claims endpoints whose cursor is behind the history of their organization.
-pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Claim>, sqlx::Error> {
+/// What may be claimed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Capacity {
+    /// The number of endpoints.
+    pub(super) endpoints: i64,
+    /// How many endpoints of one organization may be claimed in all processes, with these.
+    pub(super) share: i64,
+    /// For how long they are claimed.
+    pub(super) lease: Duration,
+    /// After how long without an attempt an endpoint is no longer known to be failing.
+    pub(super) longest_pause: Duration,
+}
+
+/// Claims endpoints whose cursor is behind the history of their organization: first for organizations that have the fewest claimed, and
+/// of an organization first those that have waited for longest.
+pub(super) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     sqlx::query_as(
-        "with due as materialized (
-             select endpoint.id, head.sequence as head
+        "with behind as (
+             select endpoint.id, head.sequence as head, endpoint.due_at,
+                    (select count(*) from webhook_log_endpoints as claimed
+                     where claimed.organization_id = endpoint.organization_id and claimed.lease_until > now())
+                    + row_number() over (partition by endpoint.organization_id order by endpoint.due_at) as upto
              from webhook_log_endpoints as endpoint
              join organization_heads as head on head.organization_id = endpoint.organization_id
              where endpoint.disabled_reason is null
                and endpoint.sequence < head.sequence
                and endpoint.due_at <= now()
                and (endpoint.lease_until is null or endpoint.lease_until <= now())
-             order by endpoint.due_at
+         ), due as materialized (
+             select behind.id, behind.head
+             from behind
+             join webhook_log_endpoints as endpoint on endpoint.id = behind.id
+             where behind.upto <= $3
+               and endpoint.disabled_reason is null
+               and endpoint.sequence < behind.head
+               and endpoint.due_at <= now()
+               and (endpoint.lease_until is null or endpoint.lease_until <= now())
+             order by behind.upto, behind.due_at
              limit $1
              for update of endpoint skip locked
          ), fast as (
@@ -48,11 +75,14 @@ pub(super) async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<
          set lease_until = clock_timestamp() + make_interval(secs => $2)
          from due, fast
          where row.id = due.id
-         returning row.id, organization_id, url, event_types, signing_key, sequence, head, attempts, failing_since,
+         returning row.id, organization_id, url, event_types, signing_key, sequence, head, attempts,
+                   case when last_attempt_at > now() - make_interval(secs => $4) then failing_since end as failing_since,
                    lease_until, now() as now",
     )
-    .bind(limit)
-    .bind(lease.as_secs_f64())
+    .bind(capacity.endpoints)
+    .bind(capacity.lease.as_secs_f64())
+    .bind(capacity.share)
+    .bind(capacity.longest_pause.as_secs_f64())
     .fetch_all(pool)
     .await
 }
@@ -97,7 +127,7 @@ pub(super) async fn fail(
     let reason = if let Next::Disable(reason) = next { Some(Reason::as_str(reason)) } else { None };
     sqlx::query(
         "update webhook_log_endpoints
-         set attempts = $3, failing_since = coalesce(failing_since, $4), last_attempt_at = $4, last_status = $5,
+         set attempts = $3, failing_since = coalesce($9, $4), last_attempt_at = $4, last_status = $5,
              last_error = $6, due_at = $7, disabled_reason = $8, lease_until = null
          where id = $1 and lease_until = $2",
     )
@@ -109,6 +139,7 @@ pub(super) async fn fail(
     .bind(attempt.error.as_deref())
     .bind(due_at)
     .bind(reason)
+    .bind(claim.failing_since)
     .execute(pool)
     .await?;
     Ok(())

@@ -1,24 +1,33 @@
 //! Sends histories.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use identity_log::follow::Head;
-use identity_log::signing_keys::SigningKeyError;
 use identity_log::{ReadError, ids};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::claims::{self, Claim};
+use super::MAX_LOG_ENDPOINTS;
+use super::claims::{self, Capacity, Claim};
 use super::history::{self, Event};
-use crate::address::counted_for;
 use crate::attempt::{Attempt, host_of};
-use crate::delivering::{Delivering, UNSENT_DELAY};
+use crate::credentials::{Credentials, CredentialsError};
+use crate::delivering::{Delivering, Target, UNSENT_DELAY, Unsent};
 use crate::schedule::{Attempted, Next};
-use crate::signature::Signed;
 
 /// To how many endpoints this process sends at the same time.
 const MAX_ENDPOINTS: usize = 256;
+
+/// Beyond how many an organization gets [`SMALL_SHARE`] of them instead of all that it may have. The room that is left is for
+/// organizations to which less is sent.
+const MAX_ENDPOINTS_OF_LARGE_SHARES: usize = 192;
+
+/// To how many endpoints of one organization all processes send at the same time, while this process has little room left.
+const SMALL_SHARE: i64 = 4;
+
+/// After how long a step ends, at the next event. An endpoint that answers slowly would otherwise have its place for ten minutes.
+const MAX_STEP: Duration = Duration::from_secs(1);
 
 /// After how long without news endpoints are looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -43,10 +52,6 @@ enum ServeError {
     Read(#[from] ReadError),
     #[error("database error")]
     Database(#[from] sqlx::Error),
-    #[error("its signing key cannot be opened")]
-    Key(#[from] SigningKeyError),
-    #[error("this is no value of a header")]
-    Header(#[from] hyper::header::InvalidHeaderValue),
 }
 
 impl LogSender {
@@ -85,13 +90,24 @@ impl LogSender {
         serving: &mut JoinSet<()>,
         stopped: &watch::Receiver<()>,
     ) -> Result<(), sqlx::Error> {
-        let free = MAX_ENDPOINTS.saturating_sub(serving.len());
-        if free == 0 {
-            return Ok(());
-        }
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        for claim in claims::claim(&self.delivering.pool, limit, self.delivering.lease()).await? {
-            serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
+        for (limit, share) in
+            [(MAX_ENDPOINTS_OF_LARGE_SHARES, MAX_LOG_ENDPOINTS), (MAX_ENDPOINTS, SMALL_SHARE)]
+        {
+            let free = limit.saturating_sub(serving.len());
+            if free == 0 {
+                continue;
+            }
+            let endpoints = i64::try_from(free).unwrap_or(i64::MAX);
+            let (lease, longest_pause) = (self.delivering.lease(), self.delivering.schedule.longest_pause());
+            let capacity = Capacity { endpoints, share, lease, longest_pause };
+            let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
+            let is_all = claimed.len() < free;
+            for claim in claimed {
+                serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
+            }
+            if is_all {
+                break;
+            }
         }
         Ok(())
     }
@@ -104,23 +120,28 @@ async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<
     }
 }
 
-/// Sends the events of one step, one after the other, until one fails. Then it is the turn of another endpoint.
+/// Sends the events of one step, one after the other, until one fails or [`MAX_STEP`] is over. Then it is the turn of another endpoint.
 async fn serve(
     delivering: &Delivering,
     mut claim: Claim,
     mut stopped: watch::Receiver<()>,
 ) -> Result<(), ServeError> {
+    let since = Instant::now();
     let step = history::next(&delivering.pool, &claim).await?;
     for event in step.events {
         let attempt = tokio::select! {
-            attempt = attempt(delivering, &claim, &event) => attempt?,
+            attempt = attempt(delivering, &claim, &event) => attempt,
             _ = stopped.changed() => {
                 return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
             }
         };
-        if attempt.is_postponed {
-            return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
-        }
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                note_unsent(&claim, &error);
+                return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
+            }
+        };
         let next = next(delivering, &mut claim, &attempt);
         note(&claim, &event, &attempt, next);
         if next != Next::Done {
@@ -128,6 +149,9 @@ async fn serve(
         }
         if !advance(delivering, &mut claim, event.sequence, &attempt).await? {
             return Ok(());
+        }
+        if since.elapsed() >= MAX_STEP {
+            return Ok(claims::release(&delivering.pool, &claim, claim.sequence).await?);
         }
     }
     Ok(claims::release(&delivering.pool, &claim, step.upto).await?)
@@ -146,15 +170,11 @@ async fn advance(
     Ok(true)
 }
 
-/// Signs an event and sends it. What this service cannot sign is no failure of the receiver.
-async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Result<Attempt, ServeError> {
-    let key = delivering.secrets_key.open(claim.id, &claim.signing_key)?;
-    let body = event.envelope.as_bytes();
-    let id = ids::mint().to_string();
-    let signed = Signed { request_id: &id, event_id: &event.id, moment: claim.now, body };
-    let headers = signed.headers(&key)?;
-    let sending = delivering.sender.send(&claim.url, headers, body.to_vec().into());
-    Ok(counted_for(&claim.organization_id, sending).await)
+async fn attempt(delivering: &Delivering, claim: &Claim, event: &Event) -> Result<Attempt, Unsent> {
+    let key = delivering.secrets_key.open(claim.id, &claim.signing_key).map_err(CredentialsError::from)?;
+    let credentials = Credentials { key, token: None };
+    let target = Target { url: &claim.url, organization_id: &claim.organization_id, credentials };
+    delivering.send(target, ids::mint(), &event.id, &event.envelope, claim.now).await
 }
 
 fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
@@ -169,20 +189,26 @@ fn next(delivering: &Delivering, claim: &mut Claim, attempt: &Attempt) -> Next {
     delivering.schedule.next_in_order(attempt.outcome(), &attempted)
 }
 
-/// A line of the log for each attempt that failed, without bodies, secrets, and the path of the URL. Successes are too many.
+/// A line of the log for each attempt, without bodies, secrets, and the path of the URL, which can be a secret, too.
 fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
-    if next == Next::Done {
-        tracing::debug!(endpoint = %claim.id, sequence = event.sequence, "sent an event to a log endpoint");
-        return;
-    }
-    tracing::warn!(
+    tracing::info!(
         endpoint = %claim.id,
         sequence = event.sequence,
         host = host_of(&claim.url),
+        attempt = claim.attempts,
         status = attempt.status,
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "a log endpoint did not take an event"
+        "sent an event to a log endpoint"
+    );
+}
+
+/// The service could not do its part. The receiver was not asked: nothing counts as a failure of it.
+fn note_unsent(claim: &Claim, error: &Unsent) {
+    tracing::warn!(
+        error = error as &dyn Error,
+        endpoint = %claim.id,
+        "cannot send to a log endpoint at present, trying again later"
     );
 }

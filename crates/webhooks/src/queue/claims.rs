@@ -16,7 +16,11 @@ const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 
 /// How many deliveries to all endpoints of one organization are on their way at the same time, in all processes. It is a quarter of
 /// what one process sends, so that an organization whose endpoints are slow leaves room for others.
-const SHARE: i64 = 256;
+pub(crate) const SHARE: i64 = 256;
+
+/// How many, while this process has little room left. Organizations that have more on their way wait then, so that those that have
+/// few do not wait for them.
+pub(crate) const SMALL_SHARE: i64 = 16;
 
 /// How many, of those to endpoints to which everything fails. They are counted apart from the others.
 const SHARE_OF_FAILING: i64 = 64;
@@ -36,6 +40,8 @@ pub(crate) struct Claim {
     pub(crate) attempts: i32,
     pub(crate) lease_until: OffsetDateTime,
     pub(crate) url: String,
+    /// When the first of the failures began that the endpoint has had since its last success; `None` if it has had none, or if nothing
+    /// was sent to it for so long that the time begins anew.
     pub(crate) failing_since: Option<OffsetDateTime>,
     #[sqlx(flatten)]
     pub(crate) sealed: Sealed,
@@ -48,10 +54,14 @@ pub(crate) struct Claim {
 pub(crate) struct Capacity {
     /// The number of rows.
     pub(crate) rows: i64,
+    /// How many rows of one organization may be on their way with these, of those to endpoints that work.
+    pub(crate) share: i64,
     /// Whether rows for endpoints to which everything fails may be among them.
     pub(crate) failing: bool,
     /// For how long they are claimed.
     pub(crate) lease: Duration,
+    /// After how long without an attempt an endpoint is no longer known to be failing.
+    pub(crate) longest_pause: Duration,
 }
 
 /// SQL of [`claim`]. The columns of [`Sealed`] come behind it.
@@ -93,7 +103,11 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              where $5 or not is_failing
              order by is_failing, upto, chance
          ), chosen as materialized (
-             select due.id, ready.url, ready.failing_since
+             select due.id, ready.url,
+                    case when ready.is_failing
+                              and exists (select from webhook_deliveries
+                                          where endpoint_id = ready.id and created_at > now() - make_interval(secs => $8))
+                         then ready.failing_since end as failing_since
              from ready
              cross join lateral (
                  select id
@@ -118,7 +132,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 /// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
 /// come last:
 /// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
-/// - an organization gets as many as it may have on their way ([`SHARE`]), and first for those of its endpoints that have the fewest;
+/// - an organization gets as many as it may have on their way (`capacity.share`), and first for those of its endpoints that have the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.
@@ -126,11 +140,12 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
     sqlx::query_as(&format!("{CLAIM}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)
-        .bind(SHARE)
-        .bind(SHARE_OF_FAILING)
+        .bind(capacity.share)
+        .bind(capacity.share.min(SHARE_OF_FAILING))
         .bind(capacity.failing)
         .bind(capacity.rows)
         .bind(capacity.lease.as_secs_f64())
+        .bind(capacity.longest_pause.as_secs_f64())
         .fetch_all(pool)
         .await
 }

@@ -82,8 +82,8 @@ const RECORD: &str = "with fast as (
      ), attempted as (
          select *
          from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::boolean[], $6::boolean[], $7::uuid[],
-                     $8::text[], $9::smallint[], $10::text[], $11::text[], $12::integer[])
-              as attempted (row_id, lease, due, moment, is_done, is_disabling, attempt_id, url, status, body, error, duration)
+                     $8::text[], $9::smallint[], $10::text[], $11::text[], $12::integer[], $13::boolean[])
+              as attempted (row_id, lease, due, moment, is_done, is_disabling, attempt_id, url, status, body, error, duration, is_first)
      ), row as materialized (
          select queued.*, attempted.*
          from attempted, fast
@@ -99,25 +99,25 @@ const RECORD: &str = "with fast as (
      ), done as (
          delete from webhook_queue where ctid = any(array(select place from row where due is null))
      ), endpoint as materialized (
-         select distinct on (endpoint_id) endpoint_id, url, min(moment) over same as moment, bool_or(is_done) over same as is_working
+         select distinct on (endpoint_id) endpoint_id, url, min(moment) over same as moment, bool_or(is_done) over same as is_working,
+                                                 bool_and(is_first) over same as is_first
          from row
          window same as (partition by endpoint_id, url)
          order by endpoint_id, row.moment desc
      ), locked as materialized (
-         select known.endpoint_id
+         select known.endpoint_id, known.url
          from endpoint
          cross join lateral (
-             select endpoint_id from webhook_endpoints where endpoint_id = endpoint.endpoint_id for update
+             select endpoint_id, url from webhook_endpoints where endpoint_id = endpoint.endpoint_id for update
          ) as known
      ), failing as (
          insert into webhook_endpoints as known (endpoint_id, failing_since, url)
-         select endpoint_id, moment, url
+         select endpoint_id, moment, endpoint.url
          from endpoint left join locked using (endpoint_id)
-         where not is_working
+         where not is_working and (is_first or locked.url is distinct from endpoint.url)
          order by endpoint_id
          on conflict (endpoint_id) do update
          set failing_since = excluded.failing_since, url = excluded.url
-         where known.url <> excluded.url
      ), working as (
          delete from webhook_endpoints as known
          where endpoint_id = any(array(select endpoint_id from locked join endpoint using (endpoint_id) where is_working))
@@ -136,6 +136,7 @@ const RECORD: &str = "with fast as (
 ///   not wait for rows of the queue that are locked. It can wait for a row of `webhook_endpoints` that another process writes, or a
 ///   step of the fan-out. It locks those in the order of their ids.
 /// - A row that is due again is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
+/// - An endpoint fails since the first of these attempts, if it was not known to be failing when they were claimed.
 /// - An endpoint works if one of the attempts at its address succeeded. If it was given another address meanwhile, the attempts at the
 ///   address of the last one count.
 pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uuid>, sqlx::Error> {
@@ -155,6 +156,7 @@ pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uui
         .bind(all(ended, |one| one.attempt.body.as_deref()))
         .bind(all(ended, |one| one.attempt.error.as_deref()))
         .bind(all(ended, |one| one.attempt.stored_duration()))
+        .bind(all(ended, |one| one.claim.failing_since.is_none()))
         .fetch_all(pool)
         .await?;
     Ok(recorded.into_iter().collect())

@@ -1,0 +1,140 @@
+//! What waits to be sent: for a name that is not resolved yet, for a receiver that is not there, and not for ever.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use identity_webhooks::Settings;
+use identity_webhooks::address::{Resolver, Turn};
+use identity_webhooks::schedule::Schedule;
+use serde_json::{Value, json};
+
+use super::deliveries::{deliveries, eventually_delivered, listen, sent, settings};
+use super::receiver::{Reaction, Receiver};
+use super::subscribe;
+use crate::harness::{World, eventually, text};
+
+/// What fails is not sent again while a test runs.
+fn patient() -> Settings {
+    Settings {
+        schedule: Schedule { delays: vec![Duration::from_hours(1)], ..Schedule::default() },
+        ..settings()
+    }
+}
+
+/// Has no turn for anybody while it is full. Every name is this machine.
+#[derive(Debug)]
+struct Names {
+    are_full: AtomicBool,
+}
+
+#[async_trait]
+impl Resolver for Names {
+    async fn turn(&self) -> Option<Turn> {
+        (!self.are_full.load(Ordering::SeqCst)).then(Turn::default)
+    }
+
+    async fn addresses(&self, _: &str, _: Turn) -> io::Result<Vec<IpAddr>> {
+        Ok(vec![Ipv4Addr::LOCALHOST.into()])
+    }
+}
+
+const ALL_DUE: [&str; 2] =
+    ["update webhook_queue set due_at = now()", "update webhook_log_endpoints set due_at = now()"];
+
+/// Makes everything due.
+fn become_due(world: &World) {
+    for statement in ALL_DUE {
+        world.database().execute(statement);
+    }
+}
+
+fn endpoint(world: &World) -> Value {
+    world.admin().get("/webhooks/log-endpoints").ok()["log_endpoints"][0].clone()
+}
+
+#[test]
+fn what_waits_for_its_name_to_be_resolved_is_no_failure_and_is_sent_later() {
+    let names = Arc::new(Names { are_full: AtomicBool::new(true) });
+    let resolver: Arc<dyn Resolver> = Arc::<Names>::clone(&names);
+    let (world, receiver) = (World::with_webhooks(Settings { resolver, ..settings() }), Receiver::new());
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let url = receiver.url().replace("127.0.0.1", "localhost");
+    let body = json!({ "agent_identity_id": alpha.id, "url": url, "event_types": ["identity.updated"] });
+    subscribe(&alpha, &body);
+    admin.post("/webhooks/log-endpoints", &json!({ "url": url, "after": 0 })).created();
+    let waits = "due_at > now() + interval '10 seconds' and lease_until is null and attempts = 0";
+    for table in ["webhook_queue", "webhook_log_endpoints"] {
+        let count = format!("select count(*) from {table} where {waits}");
+        eventually(&format!("{table} has a row that waits"), || world.database().number(&count) == 1);
+    }
+    assert_eq!(deliveries(&alpha, ""), Vec::<Value>::new());
+    let shown = endpoint(&world);
+    assert_eq!((&shown["failing_since"], &shown["last_attempt_at"]), (&Value::Null, &Value::Null));
+    names.are_full.store(false, Ordering::SeqCst);
+    become_due(&world);
+    sent(&world);
+    eventually("the history is delivered", || endpoint(&world)["delivered_upto"] == world.events());
+    assert_eq!(eventually_delivered(&alpha, 1)[0]["response_status"], 200);
+}
+
+#[test]
+fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
+    let world = World::with_webhooks(patient());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let (admin, alpha) = (world.admin(), world.agent("alpha"));
+    let url = format!("http://{address}/in");
+    let body = json!({ "agent_identity_id": alpha.id, "url": url, "event_types": ["identity.updated"] });
+    subscribe(&alpha, &body);
+    admin.post("/webhooks/log-endpoints", &json!({ "url": url, "after": 0 })).created();
+    let refused = eventually_delivered(&alpha, 1).swap_remove(0);
+    assert_eq!(refused["response_status"], Value::Null);
+    let reason = text(&refused["error_detail"]);
+    assert!(reason.contains("refused"), "{reason}");
+    eventually("the log endpoint has failed", || endpoint(&world)["failing_since"].is_string());
+    assert!(text(&endpoint(&world)["last_error"]).contains("refused"));
+    world.stranger().metrics().has("identityd_log_endpoints_behind", 1.0);
+    let receiver = Receiver::at(TcpListener::bind(address).unwrap(), |_, _| Reaction::Status(200));
+    become_due(&world);
+    sent(&world);
+    eventually("the history is delivered", || endpoint(&world)["delivered_upto"] == world.events());
+    assert_eq!(endpoint(&world)["failing_since"], Value::Null);
+    let both = eventually_delivered(&alpha, 2);
+    assert_eq!((&both[0]["event_id"], &both[0]["response_status"]), (&refused["event_id"], &json!(200)));
+    let arrived = receiver.received();
+    assert_eq!(arrived.iter().filter(|one| one.json()["data"].is_object()).count(), 1);
+    world.stranger().metrics().has("identityd_log_endpoints_behind", 0.0);
+}
+
+#[test]
+fn what_waits_for_longer_than_deliveries_are_kept_is_deleted_and_nothing_else() {
+    let world = World::with_webhooks(Settings { retention: Duration::from_hours(24), ..patient() });
+    let failing = Receiver::reacting(|_, _| Reaction::Status(500));
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    for agent in [&alpha, &bravo] {
+        listen(agent, &agent.id, &failing, &["identity.updated"]);
+        eventually_delivered(agent, 1);
+    }
+    for table in ["webhook_queue", "webhook_deliveries"] {
+        for (agent, hours) in [(&alpha, 25), (&bravo, 23)] {
+            world.database().execute(&format!(
+                "update {table} set created_at = now() - interval '{hours} hours' where identity_id = '{}'",
+                agent.id
+            ));
+        }
+    }
+    let world = world.restarted();
+    for table in ["webhook_queue", "webhook_deliveries"] {
+        let count = |agent: &str| {
+            let rows = format!("select count(*) from {table} where identity_id = '{agent}'");
+            world.database().number(&rows)
+        };
+        eventually(&format!("what is old in {table} is deleted"), || count(&alpha.id) == 0);
+        assert_eq!(count(&bravo.id), 1, "{table}");
+    }
+}
