@@ -191,6 +191,8 @@ impl Ours {
 const WITHOUT_QUOTAS: [&str; 6] = [
     "--organization-identities-per-day=0",
     "--organization-secrets-per-day=0",
+    "--organization-changes-per-day=0",
+    "--agent-changes-per-day=0",
     "--key-keys-per-day=0",
     "--key-openings-per-day=0",
     "--key-grants-per-day=0",
