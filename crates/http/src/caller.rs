@@ -2,6 +2,7 @@
 //! forget to check the key.
 
 mod app;
+pub(crate) mod outside_log;
 pub(crate) mod writes;
 
 use std::sync::Arc;
