@@ -97,7 +97,7 @@ plain_errors! {
     /// The connection broke, or was too slow, while the body was read.
     body_unreadable = BodyUnreadable, "Request body could not be read";
     /// RFC 9112, section 3.2.
-    host_required = HostRequired, "HTTP/1.1 requires exactly one Host header";
+    host_required = HostRequired, "HTTP/1.1 requires exactly one valid Host header";
     /// The client took too long to send the body.
     body_too_slow = BodyTooSlow, "Request body took too long to arrive";
 }
