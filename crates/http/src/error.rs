@@ -237,6 +237,9 @@ impl ApiError {
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
+            NotReady::Unwritable(error) if error.is_clock_jump() => {
+                "The clock of the database has jumped ahead, so events cannot be written"
+            }
             NotReady::Unwritable(_) => "Events cannot be written: `identityd doctor` says more",
         };
         Self::new(Code::NotReady, detail).retry_after(1).because(chain(cause))

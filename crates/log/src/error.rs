@@ -43,6 +43,11 @@ impl AppendError {
     pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
         if error.is_outage() { Self::Unavailable(error) } else { Self::Failed(error) }
     }
+
+    /// Whether nothing was written because the clock of the database has jumped ahead.
+    pub fn is_clock_jump(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if matches!(**error, BatchError::ClockJumped(_)))
+    }
 }
 
 /// Why a batch was not committed.
