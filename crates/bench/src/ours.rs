@@ -188,7 +188,7 @@ impl Ours {
 }
 
 /// The workloads do in seconds what organizations do in days.
-const WITHOUT_QUOTAS: [&str; 6] = [
+const WITHOUT_QUOTAS: [&str; 8] = [
     "--organization-identities-per-day=0",
     "--organization-secrets-per-day=0",
     "--organization-changes-per-day=0",
