@@ -4,14 +4,19 @@ use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read as _};
 use std::path::Path;
 
-/// The text of a file that has at most this many bytes.
-pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(max_bytes.saturating_add(1)).read_to_string(&mut text)?;
-    if text.len() as u64 > max_bytes {
+/// The content of a file that has at most this many bytes.
+pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
         return Err(too_large(format!("the file is larger than {max_bytes} bytes")));
     }
-    Ok(text)
+    Ok(content)
+}
+
+/// The same for a file of text.
+pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
+    String::from_utf8(read(path, max_bytes)?).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
 /// The next line, without its end; `None` at the end of the input.
