@@ -46,7 +46,7 @@ fn no_secret_is_made_where_nobody_would_see_it() {
         &["org", "create", "lost"],
         &["org", "create", "lost", "--json"],
     ] {
-        for nowhere in [">&-", ">/dev/null", "1</dev/zero"] {
+        for nowhere in [">&-", ">/dev/null", ">/dev/full", "1</dev/zero"] {
             let script = format!(r#"exec "$0" "$@" {nowhere}"#);
             let lost = run(&mut through_shell(&place.command(command), &script));
             assert!(lost.error().contains("nothing was made"), "{command:?} {nowhere}: {}", lost.stderr);
