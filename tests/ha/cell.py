@@ -31,7 +31,12 @@ class Cell:
     def service(self, number):
         changes = service_settings(number, self.keys)
         data = FOLDER / "data" / f"identityd{number}"
-        limits = ["--organization-identities-per-day=0", "--key-idempotency-keys-per-day=0"]
+        limits = [
+            "--organization-identities-per-day=0",
+            "--organization-changes-per-day=0",
+            "--agent-changes-per-day=0",
+            "--key-idempotency-keys-per-day=0",
+        ]
         arguments = [IDENTITYD, "serve", "--data-dir", data, *limits]
         return Process(f"identityd{number}", arguments, changes, log(f"identityd{number}"))
 

@@ -71,7 +71,10 @@ fn a_handle_is_taken_for_the_whole_service() {
 fn some_handles_nobody_may_have() {
     let world = World::new();
     let admin = world.admin();
-    for reserved in ["api", "www", "mail", "admin", "support", "ad-min", "w-w-w", "identityd", "a2a"] {
+    let words = ["api", "www", "mail", "admin", "support", "ad-min", "w-w-w", "identityd", "a2a"];
+    let looked_for = ["openpgpkey", "ua-auto-config", "msoid", "lyncdiscover", "undisclosed-recipients"];
+    let numbered = ["mx1", "mx-20", "ns007", "mta9", "smtp-3", "imap4", "pop3", "mail12", "www-2", "dns53"];
+    for reserved in [&words[..], &looked_for, &numbered].concat() {
         let attempt =
             || Wish::default().create(admin.client(), reserved).expect_err("the handle is reserved");
         let error = world.stores_nothing(attempt);
@@ -80,7 +83,9 @@ fn some_handles_nobody_may_have() {
                 .is_some_and(|typed| typed.blocking_namespace.is_some())
         );
     }
-    admin.create("admin-of-something");
+    for free in ["admin-of-something", "mx1-desk", "4-mail", "news-desk-1"] {
+        admin.create(free);
+    }
 }
 
 // Decision D2, with the default hold.

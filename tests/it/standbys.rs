@@ -18,13 +18,29 @@ fn commits_wait_for(world: &World, standby: &str) {
     world.database().execute("select pg_reload_conf()");
 }
 
+/// Commits wait for a standby that does not exist, until this is dropped: a service could not stop meanwhile.
+struct Waiting<'a>(&'a World);
+
+impl<'a> Waiting<'a> {
+    fn begin(world: &'a World) -> Self {
+        commits_wait_for(world, "nobody");
+        Self(world)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        commits_wait_for(self.0, "");
+    }
+}
+
 #[test]
 fn nothing_is_read_from_a_primary_that_no_standby_confirms() {
     let postgres = PostgresLayer { max_unconfirmed_seconds: Some(1), ..PostgresLayer::default() };
     let world = World::with_server_of_its_own(&postgres);
     let (admin, stranger) = (world.admin(), world.stranger());
     admin.create("alpha");
-    commits_wait_for(&world, "nobody");
+    let waiting = Waiting::begin(&world);
     thread::scope(|scope| {
         let created = scope.spawn(|| admin.post("/identities", &json!({"agent_handle": "beta"})));
         for path in ["/identities", "/identities/alpha", "/events", "/api-keys"] {
@@ -34,7 +50,7 @@ fn nothing_is_read_from_a_primary_that_no_standby_confirms() {
         let not_ready = stranger.raw("GET", "/readyz", b"").must_be(503);
         assert!(not_ready.detail().as_str().unwrap().contains("standby"), "{:?}", not_ready.detail());
         stranger.raw("GET", "/healthz", b"").must_be(200);
-        commits_wait_for(&world, "");
+        drop(waiting);
         created.join().unwrap().created();
     });
     eventually("reads are answered again", || admin.get("/identities/alpha").status == 200);
@@ -45,10 +61,9 @@ fn nothing_is_read_from_a_primary_that_no_standby_confirms() {
 /// Postgres reports success, too, when an operator cancels the wait for a standby.
 #[test]
 fn a_commit_whose_wait_for_a_standby_was_cancelled_is_not_acknowledged() {
-    let postgres = PostgresLayer { database_timeout_seconds: Some(3), ..PostgresLayer::default() };
-    let world = World::with_server_of_its_own(&postgres);
+    let world = World::with_server_of_its_own(&PostgresLayer::default());
     let admin = world.admin();
-    commits_wait_for(&world, "nobody");
+    let waiting = Waiting::begin(&world);
     thread::scope(|scope| {
         let created = scope.spawn(|| admin.post("/identities", &json!({"agent_handle": "alpha"})));
         let wait =
@@ -60,7 +75,7 @@ fn a_commit_whose_wait_for_a_standby_was_cancelled_is_not_acknowledged() {
         world.database().text(&format!("select bool_and(pg_cancel_backend(pid))::text {wait}"));
         assert_eq!(created.join().unwrap().must_be(503).json()["code"], "outcome_unknown");
     });
-    commits_wait_for(&world, "");
+    drop(waiting);
 }
 
 /// Where the record that changes nothing may not be written, a commit confirms all the same, or does not.
@@ -74,10 +89,10 @@ fn a_server_that_reserves_its_functions_is_no_confirmed_primary() {
         .execute("revoke execute on function pg_logical_emit_message(boolean, text, text) from public");
     admin.create("alpha");
     world.stranger().raw("GET", "/readyz", b"").must_be(200);
-    commits_wait_for(&world, "nobody");
+    let waiting = Waiting::begin(&world);
     eventually("a read is refused", || admin.get("/identities/alpha").status == 503);
     world.stranger().raw("GET", "/readyz", b"").must_be(503);
-    commits_wait_for(&world, "");
+    drop(waiting);
     eventually("reads are answered again", || admin.get("/identities/alpha").status == 200);
 }
 
@@ -88,13 +103,13 @@ fn what_is_kept_in_memory_is_not_trusted_without_a_confirmation() {
     let admin = world.admin();
     admin.create("alpha");
     let hits = || admin.metrics().value(HITS);
-    commits_wait_for(&world, "nobody");
+    let waiting = Waiting::begin(&world);
     eventually("every read is answered from the database", || {
         let before = hits();
         admin.get("/identities/alpha").ok();
         hits() == before
     });
-    commits_wait_for(&world, "");
+    drop(waiting);
     eventually("reads are answered from memory again", || {
         let before = hits();
         admin.get("/identities/alpha").ok();
@@ -107,10 +122,10 @@ fn a_create_that_was_carried_out_after_all_is_answered_when_it_is_sent_again() {
     let postgres = PostgresLayer { database_timeout_seconds: Some(2), ..PostgresLayer::default() };
     let world = World::with_server_of_its_own(&postgres);
     let (admin, body) = (world.admin(), json!({"agent_handle": "alpha", "description": "the first"}));
-    commits_wait_for(&world, "nobody");
+    let waiting = Waiting::begin(&world);
     let unknown = admin.post("/identities", &body).must_be(503);
     assert_eq!(unknown.json()["code"], "outcome_unknown");
-    commits_wait_for(&world, "");
+    drop(waiting);
     eventually("the identity is there", || admin.get("/identities/alpha").status == 200);
     let events = world.events();
     let made = admin.post("/identities", &body).created();

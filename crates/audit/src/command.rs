@@ -1,12 +1,10 @@
 //! The command that verifies an export.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::Args;
-use identity_terminal::Output;
+use identity_terminal::{Output, input};
 use serde_json::json;
 
 use crate::report::Report;
@@ -99,10 +97,5 @@ fn words(report: &Report) -> Vec<String> {
 
 /// The text of a checkpoint, which is a few lines.
 fn read(path: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_CHECKPOINT_BYTES + 1).read_to_string(&mut text));
-    read.with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(text.len() as u64 <= MAX_CHECKPOINT_BYTES, "{} is too long for a checkpoint", path.display());
-    Ok(text)
+    input::read_text(path, MAX_CHECKPOINT_BYTES).with_context(|| format!("cannot read {}", path.display()))
 }

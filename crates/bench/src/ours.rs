@@ -188,9 +188,11 @@ impl Ours {
 }
 
 /// The workloads do in seconds what organizations do in days.
-const WITHOUT_QUOTAS: [&str; 6] = [
+const WITHOUT_QUOTAS: [&str; 8] = [
     "--organization-identities-per-day=0",
     "--organization-secrets-per-day=0",
+    "--organization-changes-per-day=0",
+    "--agent-changes-per-day=0",
     "--key-keys-per-day=0",
     "--key-openings-per-day=0",
     "--key-grants-per-day=0",

@@ -50,8 +50,14 @@ impl Handle {
     /// itself. Hyphens are ignored, so `sup-port` is reserved like `support`.
     pub(crate) fn is_reserved(&self) -> bool {
         let bare: String = self.0.chars().filter(|&character| character != '-').collect();
-        RESERVED.iter().any(|group| group.contains(&bare.as_str()))
+        RESERVED.iter().any(|group| group.contains(&bare.as_str())) || is_numbered_host(&bare)
     }
+}
+
+/// Whether this is the name of one of several hosts of mail, of names or of the web, such as `mx2` and `ns10`.
+fn is_numbered_host(bare: &str) -> bool {
+    let kind = bare.trim_end_matches(|character: char| character.is_ascii_digit());
+    kind.len() < bare.len() && NUMBERED_HOSTS.contains(&kind)
 }
 
 fn is_well_formed(text: &str) -> bool {
@@ -87,7 +93,8 @@ impl fmt::Display for Handle {
 
 /// The reserved names, without hyphens, each group with where its names come from. As the name of an agent, a mail address or
 /// a host they would mislead people or machines: whoever has `mta-sts` owns the mail policy of a domain whose mail and
-/// tunnels have the same name. A name of fewer than three characters is no handle, so `mx` and `ns` need no line.
+/// tunnels have the same name. A name of fewer than three characters is no handle, so `mx` and `ns` need no line. Hosts that installations
+/// number are in [`NUMBERED_HOSTS`].
 ///
 /// The rule applies to new names only. An identity that already has such a name keeps it.
 const RESERVED: &[&[&str]] = &[
@@ -125,6 +132,7 @@ const RESERVED: &[&[&str]] = &[
         "null",
         "returnpath",
         "subscribe",
+        "undisclosedrecipients",
         "unsubscribe",
     ],
     // Names that publish the mail policy of a domain: RFC 8461 (mta-sts), 8460 (smtp-tls), 7489 (dmarc), 6376
@@ -145,42 +153,52 @@ const RESERVED: &[&[&str]] = &[
         "sieve",
         "webdav",
     ],
+    // Names by which machines look for services of their domain, or for what a domain has published: Exchange, Lync and device management;
+    // RFC 7929 (openpgpkey) and 8162 (smimecert); labels of RFC 8552 without their `_`.
+    &[
+        "atproto",
+        "dnslink",
+        "enterpriseenrollment",
+        "enterpriseregistration",
+        "lyncdiscover",
+        "lyncdiscoverinternal",
+        "msoid",
+        "openpgpkey",
+        "sipexternal",
+        "sipexternaltls",
+        "sipfederationtls",
+        "sipinternal",
+        "sipinternaltls",
+        "smimecert",
+        "tcp",
+        "uaautoconfig",
+        "udp",
+        "xmppclient",
+        "xmppserver",
+    ],
     // Hosts of mail and of its transport, as installations name them. RFC 5321 calls for a postmaster at each.
     &[
         "email",
         "emailer",
         "imap",
-        "imap4",
         "imaps",
         "lists",
         "listserv",
         "mail",
-        "mail1",
-        "mail2",
         "mailbox",
         "mailboxes",
         "mailhost",
         "mailin",
         "mailman",
         "mailout",
+        "mailrelay",
         "majordomo",
         "mta",
-        "mta1",
-        "mta2",
-        "mx0",
-        "mx1",
-        "mx2",
-        "mx3",
-        "mx4",
         "outlook",
         "pop",
-        "pop2",
-        "pop3",
         "pop3s",
         "relay",
         "smtp",
-        "smtp1",
-        "smtp2",
         "smtps",
         "submission",
         "submissions",
@@ -190,21 +208,11 @@ const RESERVED: &[&[&str]] = &[
     &[
         "dhcp",
         "dns",
-        "dns0",
-        "dns1",
-        "dns2",
         "kdc",
         "kerberos",
         "ldap",
         "ldaps",
         "nameserver",
-        "ns0",
-        "ns1",
-        "ns2",
-        "ns3",
-        "ns4",
-        "ns5",
-        "ns6",
         "ntp",
         "ntp1",
         "ntp2",
@@ -344,13 +352,14 @@ const RESERVED: &[&[&str]] = &[
         "vpn",
         "web",
         "whm",
-        "www1",
-        "www2",
         "xmpp",
     ],
     // People and roles whose name would mislead.
     &["contact", "dpo", "official", "operator", "owner", "privacy", "system"],
 ];
+
+/// Followed by any digits these are reserved, too.
+const NUMBERED_HOSTS: [&str; 9] = ["dns", "imap", "mail", "mta", "mx", "ns", "pop", "smtp", "www"];
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! secret. `caller/writes.rs` sends commands.
 
 mod app;
+pub(crate) mod outside_log;
 pub(crate) mod writes;
 
 use std::sync::Arc;

@@ -39,8 +39,8 @@ macro_rules! codes {
 }
 
 codes! {
-    BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke while the body was read";
-    HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one";
+    BodyUnreadable = "body_unreadable", BAD_REQUEST, "the connection broke while the body was read, or a chunk of it is malformed";
+    HostRequired = "host_required", BAD_REQUEST, "a request of HTTP/1.1 has no `Host`, or more than one, or `Host` is no host";
     Unauthorized = "unauthorized", UNAUTHORIZED, "the key is missing or not valid; the answer does not say which";
     Forbidden = "forbidden", FORBIDDEN, "the key is valid, but may not do this; `detail` says who may";
     NotFound = "not_found", NOT_FOUND, "nothing is served at this path";

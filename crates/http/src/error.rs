@@ -98,7 +98,7 @@ plain_errors! {
     /// The connection broke, or was too slow, while the body was read.
     body_unreadable = BodyUnreadable, "Request body could not be read";
     /// RFC 9112, section 3.2.
-    host_required = HostRequired, "HTTP/1.1 requires exactly one Host header";
+    host_required = HostRequired, "HTTP/1.1 requires exactly one valid Host header";
     /// The client took too long to send the body.
     body_too_slow = BodyTooSlow, "Request body took too long to arrive";
 }
@@ -238,6 +238,9 @@ impl ApiError {
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
+            NotReady::Unwritable(error) if error.is_clock_jump() => {
+                "The clock of the database has jumped ahead, so events cannot be written"
+            }
             NotReady::Unwritable(_) => "Events cannot be written: `identityd doctor` says more",
             NotReady::NoCommitter => "This process cannot write any more: restart it",
         };

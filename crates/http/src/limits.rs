@@ -260,15 +260,22 @@ impl Limits {
 
     /// Counts a write with an `Idempotency-Key` that asks for no command.
     pub(crate) fn repeatable(&self, key: &KeyRow) -> Result<(), ApiError> {
-        let taken = self.daily.take_repeatable(key);
-        taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
+        allowed(self.daily.take_repeatable(key))
+    }
+
+    /// Counts a change that asks for no command.
+    pub(crate) fn change(&self, key: &KeyRow) -> Result<(), ApiError> {
+        allowed(self.daily.take_change(key))
     }
 
     /// Counts a command against the quotas of a day.
     pub(crate) fn daily(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), ApiError> {
-        let taken = self.daily.take(key, command, is_repeatable);
-        taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
+        allowed(self.daily.take(key, command, is_repeatable))
     }
+}
+
+fn allowed(taken: Result<(), UsedUp>) -> Result<(), ApiError> {
+    taken.map_err(|UsedUp { of_what, seconds }| ApiError::quota_used_up(of_what, seconds))
 }
 
 #[cfg(test)]

@@ -34,8 +34,7 @@ impl Log {
         let (queue, jobs) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let process = ids::mint();
         let trial = Trial::new(process, read_models.clone(), settings.clone());
-        let committer =
-            Committer::new(process, options, jobs, read_models, settings, trial.last_commit().clone());
+        let committer = Committer::new(process, options, jobs, read_models, settings, &trial);
         (Self { process, queue, trial: Arc::new(trial) }, committer)
     }
 
@@ -65,6 +64,11 @@ impl Log {
     /// some now and roll back. The connection is left as it was.
     pub async fn try_write(&self, connection: &mut PgConnection) -> Result<(), AppendError> {
         self.trial.try_write(connection).await
+    }
+
+    /// Whether the clock of the database had jumped ahead when it was last read, so that nothing is written.
+    pub fn clock_has_jumped(&self) -> bool {
+        self.trial.clock_guard().has_jumped()
     }
 }
 

@@ -216,6 +216,37 @@ pub async fn find_active(executor: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<
     .await
 }
 
+/// A key that may act, and the moment by the clock of the database.
+#[derive(Debug, Clone, FromRow)]
+pub struct Acting {
+    /// Its row.
+    #[sqlx(flatten)]
+    pub row: Row,
+    /// The moment.
+    pub now: OffsetDateTime,
+}
+
+/// The key with this id if it is not revoked and its identity, if it is bound to one, is live. Neither changes before the transaction
+/// of the `executor` ends. Nothing is waited for: if the key or the identity is being changed, the lock is not to be had.
+///
+/// A revocation waits for the lock, and with it the committer. So a transaction that does nothing more for a second is ended.
+pub async fn hold_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Acting>, sqlx::Error> {
+    let columns = columns::names(Row::COLUMNS);
+    sqlx::query_as(&format!(
+        "select {columns}, clock_timestamp() as now,
+                set_config('idle_in_transaction_session_timeout', '1000', true)
+         from read_model.api_keys
+         where id = $1
+           and revoked_at is null
+           and (identity_id is null
+                or exists (select from read_model.identities where identities.id = identity_id for key share nowait))
+         for share of api_keys nowait"
+    ))
+    .bind(id)
+    .fetch_optional(executor)
+    .await
+}
+
 /// The key with this id, revoked or not.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Row>, sqlx::Error> {
     let query = format!("select {} from read_model.api_keys where id = $1", columns::names(Row::COLUMNS));

@@ -55,6 +55,10 @@ pub struct Row {
     pub access_version: i64,
 }
 
+/// The columns of the index of phone numbers.
+const NUMBER_INDEX: &str =
+    r#"(substring(document, '"number":"([+][0-9]+)"')) where phone_number_id is not null"#;
+
 impl Projection for Identities {
     const NAME: &'static str = "identities";
     const VERSION: i32 = 7;
@@ -85,6 +89,8 @@ impl Projection for Identities {
         Index::unique("identities_tunnel", "(tunnel_id)"),
         Index::of("identities_mailbox", "(mailbox_id)"),
         Index::unique("identities_phone_number", "(phone_number_id) where phone_number_id is not null"),
+        // A number is never given to two. What the client wrote does not match: in a string the quotes are escaped.
+        Index::unique("identities_number", NUMBER_INDEX),
         Index::of("identities_newest", "(organization_id, created_at desc, id desc)"),
     ];
 

@@ -12,6 +12,7 @@
 //! - [`past`]: identities at an earlier moment, by the same folds.
 //! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
 //!   verification of every read model.
+//! - [`claims`]: tables that are no read models and decide who has a name: compared with the read models, and made again.
 //! - [`second_reader`]: the comparison of our reader and the read models with what postgres-es and cqrs-es load.
 //!
 //! # Invariants, as absences
@@ -28,6 +29,7 @@
 pub mod api_keys;
 pub mod bodies;
 pub mod change;
+pub mod claims;
 pub mod columns;
 pub mod document;
 pub mod finder;

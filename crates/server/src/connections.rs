@@ -4,6 +4,7 @@
 //! stops, a connection ends its present request and is closed.
 
 mod bodies;
+mod host;
 mod places;
 mod wire;
 
@@ -303,7 +304,7 @@ impl ConnectionConfig {
     }
 
     /// Answers a request. On HTTP/1.1 a connection is closed after an answer that came before the body was read, and the
-    /// answer says so.
+    /// answer says so. On HTTP/2 the rest of the body is read and dropped.
     async fn answer(
         &self,
         request: hyper::Request<Incoming>,
@@ -312,7 +313,7 @@ impl ConnectionConfig {
     ) -> Response {
         let is_http1 = request.version() < Version::HTTP_2;
         let awaits_continue = request.headers().contains_key(header::EXPECT);
-        if lacks_host(&request) {
+        if !host::is_named(&request) {
             return last_answer(around::host_required(request.headers()), lingers);
         }
         let span = traces::span(request.method(), request.headers());
@@ -321,7 +322,9 @@ impl ConnectionConfig {
         let router = self.edge.router(request.headers_mut());
         let answered = router.oneshot(request).instrument(span).await;
         let response = answered.unwrap_or_else(|never: Infallible| match never {});
-        if is_http1 && !home.is_read(awaits_continue).await {
+        if !is_http1 {
+            home.discard();
+        } else if !home.is_read(awaits_continue).await {
             return last_answer(response, lingers);
         }
         response
@@ -347,9 +350,4 @@ fn last_answer(mut response: Response, lingers: &Lingers) -> Response {
     lingers.set();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// RFC 9112, section 3.2: a request of HTTP/1.1 has one `Host`.
-fn lacks_host(request: &hyper::Request<Incoming>) -> bool {
-    request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1
 }

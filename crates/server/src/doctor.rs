@@ -62,7 +62,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 23] = [
+static RULES: [Rule; 24] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -74,6 +74,7 @@ static RULES: [Rule; 23] = [
     rule!("log", content::log),
     rule!("read_models", content::read_models),
     rule!("read_model_rows", content::read_model_rows),
+    rule!("claims", content::claims),
     rule!("triggers", content::triggers),
     rule!("tables", tables::tables),
     rule!("role", content::role),

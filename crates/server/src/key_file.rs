@@ -6,11 +6,15 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use identity_terminal::input;
 use secrecy::{ExposeSecret as _, SecretString};
+
+/// The largest file, in bytes. A key is one line.
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// The text of a key file, if there is one. A file that is open to other users is an error.
 pub(crate) fn read(file: &Path) -> anyhow::Result<Option<SecretString>> {
-    match fs::read_to_string(file) {
+    match input::read_text(file, MAX_BYTES) {
         Ok(text) => {
             check_private(file)?;
             Ok(Some(text.into()))

@@ -2,6 +2,7 @@
 //! The database is asked at each scrape, so a rebuild in another process is visible here, too.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use crate::tls::Tls;
@@ -10,8 +11,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use identity_http::around;
 use identity_http::cache::Cache;
+use identity_http::{App, around};
 use identity_log::proof::signer::Signer;
 use identity_projections::rebuild;
 use identity_projections::registry::{self, Entry};
@@ -23,7 +24,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use sqlx::PgPool;
+use sqlx::{FromRow, PgPool};
 use tokio::sync::Mutex;
 
 /// The prefix of every name.
@@ -81,7 +82,7 @@ impl Metrics {
     }
 
     /// All of it as text.
-    async fn show(&self) -> Result<String, std::fmt::Error> {
+    async fn show(&self, app: &App) -> Result<String, std::fmt::Error> {
         let mut present = Registry::with_prefix(PREFIX);
         register_pool(&mut present, &self.pool);
         register_signer(&mut present, &self.signer);
@@ -92,7 +93,14 @@ impl Metrics {
                 ("tls_certificate_expires_timestamp_seconds", "When the TLS certificate expires");
             gauge(&mut present, name, help, expires_at.unix_timestamp());
         }
-        let seen = tokio::time::timeout(DATABASE_TIMEOUT, self.look()).await;
+        let (is_ready, seen) = tokio::join!(
+            tokio::time::timeout(DATABASE_TIMEOUT, app.is_ready()),
+            tokio::time::timeout(DATABASE_TIMEOUT, self.look())
+        );
+        let ready = "Whether requests are answered, as `/readyz` tells";
+        gauge(&mut present, "ready", ready, is_ready.unwrap_or(false).into());
+        let jumped = "Whether nothing is written because the clock of the database has jumped ahead";
+        gauge(&mut present, "clock_jumped", jumped, app.clock_has_jumped().into());
         // A request that needs the database logs why it cannot be reached.
         let seen = seen.ok().and_then(Result::ok);
         gauge(&mut present, "database_up", "Whether the database answers", i64::from(seen.is_some()));
@@ -126,15 +134,16 @@ impl FreeNumbers {
 }
 
 /// The route on which it is shown. It needs no key, and shows no name and no id.
-pub(crate) fn router(metrics: Arc<Metrics>) -> Router {
+pub(crate) fn router(metrics: Metrics, app: App) -> Router {
     Router::new()
         .route("/metrics", get(show))
         .method_not_allowed_fallback(async |headers: HeaderMap| around::method_not_allowed(&headers))
-        .with_state(metrics)
+        .with_state(Arc::new((metrics, app)))
 }
 
-async fn show(State(metrics): State<Arc<Metrics>>) -> Response {
-    match metrics.show().await {
+async fn show(State(state): State<Arc<(Metrics, App)>>) -> Response {
+    let (metrics, app) = &*state;
+    match metrics.show(app).await {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         // Writing to a string does not fail.
         Err(std::fmt::Error) => axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -184,6 +193,7 @@ fn register_signer(registry: &mut Registry, signer: &Signer) {
 /// Facts from the database.
 struct Seen {
     head: i64,
+    server: Server,
     free_numbers: i64,
     read_models: Vec<Entry>,
     webhooks: Waiting,
@@ -193,15 +203,17 @@ impl Metrics {
     async fn look(&self) -> Result<Seen, sqlx::Error> {
         let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
+        let server = Server::look(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
         let webhooks = identity_webhooks::metrics::waiting(pool).await?;
-        Ok(Seen { head, free_numbers, read_models: registry::list(pool).await?, webhooks })
+        Ok(Seen { head, server, free_numbers, read_models: registry::list(pool).await?, webhooks })
     }
 }
 
 impl Seen {
     fn register(&self, registry: &mut Registry) {
         gauge(registry, "log_head_position", "The position of the last event", self.head);
+        self.server.register(registry);
         gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);
         let oldest = i64::try_from(self.webhooks.oldest.as_secs()).unwrap_or(i64::MAX);
         let help = "Webhooks that wait to be sent, up to 10000";
@@ -216,6 +228,38 @@ impl Seen {
             }
         }
         read_models.register(registry);
+    }
+}
+
+/// What the server says of itself.
+#[derive(FromRow)]
+struct Server {
+    is_read_only: bool,
+    notification_queue: f64,
+    transaction_age: i64,
+}
+
+impl Server {
+    async fn look(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        sqlx::query_as(
+            "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as is_read_only,
+                    pg_notification_queue_usage() as notification_queue,
+                    greatest(age(datfrozenxid), mxid_age(datminmxid))::bigint as transaction_age
+             from pg_database where datname = current_database()",
+        )
+        .fetch_one(pool)
+        .await
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let read_only = "Whether the database takes no writes";
+        gauge(registry, "database_read_only", read_only, self.is_read_only.into());
+        let age = "How many transactions ago the oldest id of the database was given out";
+        gauge(registry, "database_transaction_id_age", age, self.transaction_age);
+        let usage = Gauge::<f64, AtomicU64>::default();
+        usage.set(self.notification_queue);
+        let help = "How full the queue of notifications of the database server is, from 0 to 1";
+        registry.register("database_notification_queue_ratio", help, usage);
     }
 }
 

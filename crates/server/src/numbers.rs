@@ -5,9 +5,14 @@
 //! wrong file was given.
 
 use std::collections::{HashMap, HashSet};
+use std::io::BufRead;
 
 use anyhow::{Context as _, bail, ensure};
+use identity_terminal::input;
 use sqlx::PgPool;
+
+/// The longest line of a file, in bytes.
+const MAX_LINE_BYTES: u64 = 4096;
 
 /// A phone number and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +30,17 @@ pub struct NumberFile {
 }
 
 impl NumberFile {
-    /// Reads the text of a file: one number and one state a line, divided by white space; blank lines and what follows
+    /// Reads a file line by line: one number and one state a line, divided by white space; blank lines and what follows
     /// a `#` are left out.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
+    pub fn read(mut file: impl BufRead) -> anyhow::Result<Self> {
         let mut entries = Vec::new();
         let mut lines_by_number = HashMap::new();
-        for (line, text) in (1..).zip(text.lines()) {
-            let Some(entry) = parse_line(text).with_context(|| format!("line {line}"))? else { continue };
+        for line in 1.. {
+            let context = || format!("line {line}");
+            let Some(text) = input::read_line(&mut file, MAX_LINE_BYTES).with_context(context)? else {
+                break;
+            };
+            let Some(entry) = parse_line(&text).with_context(context)? else { continue };
             if let Some(first) = lines_by_number.insert(entry.number.clone(), line) {
                 bail!("line {line}: {} stands on line {first} already", entry.number);
             }

@@ -163,7 +163,7 @@ impl Service {
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
             sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
             signing: Signing::start(signer, head, primary.clone()),
-            servers: listeners.serve(identity_http::router(app), metrics, wire, tls.as_ref(), &stopped),
+            servers: listeners.serve(app, metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
+use identity_terminal::input;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -30,6 +31,9 @@ pub use postgres::{PostgresLayer, PostgresSettings};
 pub use quotas::{QuotaLayer, QuotaSettings};
 pub use webhooks::WebhookLayer;
 pub use wire::{HeaderName, WireLayer, WireSettings};
+
+/// The largest file of settings, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = ".identityd";
@@ -166,8 +170,8 @@ impl SettingsFile {
     /// Reads the file. Without a path, no setting is set.
     pub fn read(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = input::read_text(path, MAX_FILE_BYTES)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("cannot use the settings in {}", path.display()))
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use identity_terminal::input;
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -13,6 +14,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
+
+/// The largest file, in bytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Where certificate and key are, both in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +93,9 @@ fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
         let certificate = settings.certificate.display();
         tracing::error!(%certificate, expires_at = ?expires_at, "the TLS certificate has expired");
     }
-    let key = PrivateKeyDer::from_pem_file(&settings.key)
-        .with_context(|| format!("cannot read a private key from {}", settings.key.display()))?;
+    let context = || format!("cannot read a private key from {}", settings.key.display());
+    let key = input::read(&settings.key, MAX_FILE_BYTES).with_context(context)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).with_context(context)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
@@ -100,6 +105,7 @@ fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    certificates.with_context(|| format!("cannot read certificates from {}", path.display()))
+    let context = || format!("cannot read certificates from {}", path.display());
+    let text = input::read(path, MAX_FILE_BYTES).with_context(context)?;
+    CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().with_context(context)
 }

@@ -2,9 +2,12 @@
 //!
 //! All text passes through [`escape`], since names, labels and files are written by others.
 
+use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::escape;
@@ -36,6 +39,22 @@ impl Output {
 /// Whether standard output is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Fails if what is printed would be lost. A command that prints a secret, which happens only once, asks before it makes the secret.
+///
+/// A program of Rust that begins with a closed standard output gets the null device in its place, and writing to a descriptor that is not
+/// open for writing is no error. So both are looked at here.
+pub fn must_reach_somebody() -> anyhow::Result<()> {
+    let lost = "standard output is closed, so the secret would be lost; nothing was made";
+    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned().context(lost)?);
+    let metadata = output.metadata().context(lost)?;
+    let is_null = fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == metadata.rdev());
+    ensure!(
+        !is_null,
+        "standard output is closed or the null device, so the secret would be lost; nothing was made"
+    );
+    output.write(&[]).map(drop).context("cannot write to standard output; nothing was made")
 }
 
 /// Writes text that was escaped, and the end of the line, with one call.

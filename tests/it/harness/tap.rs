@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read as _, Result, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,12 @@ struct Connections {
     hanging: AtomicUsize,
     /// Whether the answers to batches are kept back that are written from now on.
     holds_batches: AtomicBool,
+    /// Whether the clock of the database seems to be years ahead.
+    clock_is_ahead: AtomicBool,
 }
+
+/// How statements read the clock, and what reads one that is ahead. Both have the same length, as the length of a message is sent first.
+const CLOCKS: [&str; 2] = ["clock_timestamp()", "now()+'9 years'  "];
 
 /// A part of the statement that writes and commits a batch.
 const BATCH: &str = "for update skip locked";
@@ -69,6 +74,11 @@ impl Tap {
     /// Carries again what is sent over new connections. The present ones hang for ever: another machine answers now.
     pub(crate) fn carry_new_connections(&self) {
         self.connections.hanging.store(self.connections.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Sets the clock of the database ahead, or right again, for statements that are sent from now on.
+    pub(crate) fn set_clock_ahead(&self, ahead: bool) {
+        self.connections.clock_is_ahead.store(ahead, Ordering::SeqCst);
     }
 
     /// Keeps back what Postgres answers to batches that are one statement, until the result is dropped.
@@ -128,7 +138,15 @@ fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, (
                     sends_batch.store(holds && statement.0.contains(BATCH), Ordering::SeqCst);
                     sent.lock().unwrap().push(statement);
                 };
-                carry(near, far, note, hangs)
+                let set_clock = |message: &mut [u8]| {
+                    if connections.clock_is_ahead.load(Ordering::SeqCst) {
+                        set_ahead(message);
+                    }
+                };
+                let end = UnixStream::from(OwnedFd::from(far.try_clone().unwrap()));
+                let carried = carry(near, far, note, hangs, set_clock);
+                // Postgres learns that the service has closed the connection, also while the other thread waits for Postgres.
+                end.shutdown(Shutdown::Both).and(carried)
             });
         }
     });
@@ -155,6 +173,7 @@ fn carry(
     mut far: File,
     note: impl Fn((String, Vec<u8>)),
     hangs: impl Fn() -> bool,
+    set_clock: impl Fn(&mut [u8]),
 ) -> Result<()> {
     let mut statements = HashMap::new();
     let mut is_opened = false;
@@ -174,10 +193,24 @@ fn carry(
         if let Some(statement) = statement(kind[0], &body, &mut statements) {
             note(statement);
         }
+        set_clock(&mut body);
         let kind_sent = if is_opened { &kind[..] } else { &[] };
         far.write_all(&[kind_sent, &length[..], &body].concat())?;
         // A request for TLS has no type byte either. It comes before the startup message, and is shorter.
         is_opened = is_opened || body.len() > length.len();
+    }
+}
+
+fn set_ahead(message: &mut [u8]) {
+    let [clock, ahead] = CLOCKS.map(str::as_bytes);
+    let starts: Vec<usize> = message
+        .windows(clock.len())
+        .enumerate()
+        .filter(|(_, part)| *part == clock)
+        .map(|(at, _)| at)
+        .collect();
+    for start in starts {
+        message[start..start + ahead.len()].copy_from_slice(ahead);
     }
 }
 

@@ -154,3 +154,78 @@ fn a_request_has_one_host() {
     old.send("GET /healthz HTTP/1.0\r\n\r\n");
     assert!(old.until_closed().starts_with("HTTP/1.0 200"));
 }
+
+// RFC 9112, section 3.2, and RFC 3986, section 3.2.
+#[test]
+fn what_is_no_host_is_refused() {
+    let world = World::new();
+    let asked = |host: &str| {
+        let mut line = world.stranger().connect();
+        line.send(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        line.until_closed()
+    };
+    for host in [
+        "a b/c",
+        "a/b",
+        "a b",
+        "user@one",
+        "one:80:80",
+        "one:x",
+        "one:-1",
+        "::1",
+        "[::1",
+        "[::1]80",
+        "[one]",
+        "[v1]",
+        "one?",
+        "one#",
+        "one%4",
+        "one%zz",
+        "a\\b",
+        "{one}",
+        "<one>",
+        "\"one\"",
+        "\u{e4}",
+    ] {
+        let answer = asked(host);
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("host_required"), "{host}: {answer}");
+    }
+    for host in [
+        "",
+        "one",
+        "one.example:8080",
+        "one:",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:8080",
+        "[v1.a:b]",
+        "a_b~c",
+        "%41",
+    ] {
+        let answer = asked(host);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+    }
+    let mut old = world.stranger().connect();
+    old.send("GET /healthz HTTP/1.0\r\nHost: a b\r\n\r\n");
+    assert!(old.until_closed().starts_with("HTTP/1.0 400"));
+}
+
+// RFC 9112, section 7.1.
+#[test]
+fn a_chunk_of_no_size_is_refused_and_the_connection_closed() {
+    let world = World::new();
+    let admin = world.admin();
+    for chunk in ["zz\r\n{}\r\n", "-1\r\n{}\r\n", "\r\n{}\r\n", "2\r\n{}x\r\n", "fffffffffffffffff\r\n{}\r\n"]
+    {
+        let mut line = admin.connect();
+        let head = admin.head_with("POST", "/api/v1/identities/", "Transfer-Encoding: chunked\r\n");
+        line.send(head.replace("Connection: close\r\n", "") + chunk + "0\r\n\r\n");
+        let answer = line.until_closed();
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("body_unreadable"),
+            "{chunk:?}: {answer}"
+        );
+        assert!(answer.to_lowercase().contains("connection: close"), "{chunk:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{chunk:?}: {answer}");
+    }
+}

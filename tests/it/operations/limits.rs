@@ -116,6 +116,8 @@ fn more_requests_at_once_than_may_be_are_told_to_come_again() {
     let layer = WireLayer { max_requests: Some(1), ..WireLayer::default() };
     let world = World::with_wire(layer);
     let (admin, other) = (world.admin(), world.other_admin());
+    // The probe of readiness makes no trial within ten seconds of a commit. A trial would need the lock.
+    admin.create("bravo");
     let elsewhere = locked(&world);
     let mut held_up = admin.connect();
     let body = r#"{"agent_handle":"alpha"}"#;

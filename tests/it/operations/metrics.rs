@@ -1,8 +1,9 @@
 //! `/metrics`, scraped as Prometheus does.
 
+use identityd::settings::PostgresLayer;
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{Database, World, eventually};
 
 #[test]
 fn requests_are_counted_by_route_and_status() {
@@ -81,6 +82,48 @@ fn a_database_that_is_away_leaves_the_numbers_of_the_process() {
     seen.has("identityd_database_up", 0.0);
     seen.has("identityd_commits_total", 1.0);
     assert_eq!(seen.value("identityd_log_head_position"), None);
+}
+
+/// A database server that takes no writes until this is dropped, also if the test fails.
+struct ReadOnly<'a>(&'a Database);
+
+impl<'a> ReadOnly<'a> {
+    fn make(database: &'a Database) -> Self {
+        let read_only = Self(database);
+        read_only.set("on");
+        read_only
+    }
+
+    fn set(&self, value: &str) {
+        self.0.execute(&format!("alter system set default_transaction_read_only = {value}"));
+        self.0.execute("select pg_reload_conf()");
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        self.set("off");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_ready_says_so_and_why() {
+    let world = World::with_server_of_its_own(&PostgresLayer::default());
+    let admin = world.admin();
+    let seen = admin.metrics();
+    seen.has("identityd_ready", 1.0);
+    seen.has("identityd_database_read_only", 0.0);
+    seen.has("identityd_clock_jumped", 0.0);
+    seen.has("identityd_database_notification_queue_ratio", 0.0);
+    assert!(seen.value("identityd_database_transaction_id_age").is_some_and(|age| age > 0.0));
+    let read_only = ReadOnly::make(world.database());
+    eventually("the service has noticed", || admin.metrics().value("identityd_ready") == Some(0.0));
+    let seen = admin.metrics();
+    seen.has("identityd_database_read_only", 1.0);
+    seen.has("identityd_database_up", 1.0);
+    world.stranger().raw("GET", "/readyz", b"").must_be(503);
+    drop(read_only);
+    eventually("the service has noticed", || admin.metrics().value("identityd_ready") == Some(1.0));
 }
 
 #[test]

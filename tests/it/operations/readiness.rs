@@ -1,5 +1,6 @@
 //! A database that answers and takes no events: the readiness probe says so, and says when it is over.
 
+use identityd::settings::WireLayer;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -96,11 +97,35 @@ fn a_trial_leaves_nothing_behind() {
             .database()
             .text(&format!("select string_agg(line, ', ' order by line) from ({tables}) as lines"))
     };
-    let (before, position) = (counts(), world.database().text("select log_head::text from log_head"));
+    // Which process is the sole one changes by itself.
+    let head =
+        || world.database().text("select concat_ws(' ', position, generation, recorded_at) from log_head");
+    let (before, position) = (counts(), head());
     for _ in 0..3 {
         becomes(&world, 200);
     }
     assert_eq!(counts(), before);
-    assert_eq!(world.database().text("select log_head::text from log_head"), position);
+    assert_eq!(head(), position);
     world.admin().create("alpha");
+}
+
+#[test]
+fn a_clock_that_has_jumped_ahead_is_noticed_until_it_is_right_again() {
+    let (tap, world) = World::tapped(WireLayer::default());
+    let admin = world.admin();
+    tap.set_clock_ahead(true);
+    admin.post("/identities/", &json!({ "agent_handle": "alpha" })).must_be(503);
+    // Nobody may send writes any more to a service that is not ready, so its probe has to look at the clock.
+    for _ in 0..2 {
+        let answer = world.stranger().raw("GET", "/readyz", b"").must_be(503);
+        assert!(answer.detail().to_string().contains("clock of the database has jumped ahead"), "{answer}");
+    }
+    let seen = admin.metrics();
+    seen.has("identityd_clock_jumped", 1.0);
+    seen.has("identityd_ready", 0.0);
+    seen.has("identityd_database_up", 1.0);
+    tap.set_clock_ahead(false);
+    becomes(&world, 200);
+    admin.metrics().has("identityd_clock_jumped", 0.0);
+    admin.create("alpha");
 }

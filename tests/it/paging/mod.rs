@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Caller, text};
 
-/// The path of the next page, from the `Link` header.
+/// The path of the next page, from the `Link` header. It is a reference relative to the address of the request, so it also holds where
+/// a proxy adds a prefix.
 fn next(answer: &Answer) -> Option<String> {
     let link = answer.headers.get("link")?;
     let (target, relation) = link.split_once(">; ").unwrap();
     assert_eq!(relation, "rel=\"next\"");
-    Some(target.strip_prefix('<').unwrap().to_owned())
+    let query = target.strip_prefix("<?").expect("the reference is only a query");
+    Some(format!("/identities?{query}"))
 }
 
 impl Caller {

@@ -268,6 +268,16 @@ impl App {
         self.0.parts.cache.keep_identity(began, name, viewer.agent_id(), found);
     }
 
+    /// Whether the service answers requests, as `GET /readyz` tells. For metrics.
+    pub async fn is_ready(&self) -> bool {
+        self.must_be_ready().is_ok() && self.probe().await.is_ok()
+    }
+
+    /// Whether nothing is written because the clock of the database has jumped ahead. For metrics.
+    pub fn clock_has_jumped(&self) -> bool {
+        self.0.parts.log.clock_has_jumped()
+    }
+
     /// Whether the database answers, takes writes and has the tables of this software. For the readiness probe, which
     /// has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {

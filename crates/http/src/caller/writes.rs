@@ -1,4 +1,4 @@
-//! The writes of a caller: commands to the log, and writes that are not in the log.
+//! The writes of a caller to the log.
 
 use std::sync::Arc;
 
@@ -6,9 +6,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Kind};
 use identity_log::ciphertexts::CiphertextChange;
-use identity_log::idempotency::{Kept, Repeatable, keep_outside};
+use identity_log::idempotency::{Kept, Repeatable};
 use identity_log::{Append, Metadata, read};
-use sqlx::{PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::Caller;
@@ -118,40 +117,6 @@ impl Caller {
     /// The ids of identities that earlier creates with the same key and body may have made: their outcome is unknown.
     pub(crate) fn unconfirmed_creates(&self, body: &[u8]) -> Vec<Uuid> {
         self.app.0.unconfirmed_creates.find(self.key.id, body)
-    }
-
-    /// Begins a write that is not in the log, before it changes anything. From then on a timeout is answered with
-    /// `outcome_unknown`.
-    pub(crate) fn begin_write_outside_log(&self) -> Result<(), ApiError> {
-        self.admission.enter()?;
-        if self.idempotency.is_some() {
-            self.app.0.limits.repeatable(&self.key)?;
-        }
-        self.fate.send();
-        Ok(())
-    }
-
-    /// Commits such a write. If Postgres does not confirm the commit, the outcome is unknown.
-    pub(crate) async fn commit_outside_log(transaction: Transaction<'_, Postgres>) -> Result<(), ApiError> {
-        transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
-    }
-
-    /// Stores the answer to a write that is not in the log, for repetitions of the request, if it has an
-    /// `Idempotency-Key`. If the write has a transaction, that is the `executor`.
-    pub(crate) async fn keep_answer(
-        &self,
-        executor: impl PgExecutor<'_>,
-        answer: &Answer,
-    ) -> Result<(), ApiError> {
-        let Some(Idempotency { key, fingerprint }) = &self.idempotency else { return Ok(()) };
-        let (organization, scope) = (self.organization_id(), self.actor().idempotency_scope());
-        let (request, told) =
-            ((key.as_str(), fingerprint.as_slice()), (answer.status().as_u16(), answer.body()));
-        if keep_outside(executor, organization, &scope, request, told).await? {
-            Ok(())
-        } else {
-            Err(ApiError::repetition())
-        }
     }
 
     /// The input of `Log::append` for a write.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use governor::RateLimiter;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_domain::{Command, api_key, vault_secret};
-use identity_projections::api_keys::Row as KeyRow;
+use identity_domain::{Command, api_key, vault, vault_secret, webhook_subscription};
+use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use uuid::Uuid;
 
 use super::buckets::{Buckets, quota, take};
@@ -30,6 +30,10 @@ pub struct DailySettings {
     pub openings_of_key: u32,
     /// Single grants and revocations of access with one key.
     pub grants_of_key: u32,
+    /// Other writes of an organization, except those that end something.
+    pub changes_of_organization: u32,
+    /// The same with one agent key.
+    pub changes_of_agent: u32,
     /// Writes with an `Idempotency-Key` with one key.
     pub repeatable_writes_of_key: u32,
 }
@@ -51,6 +55,8 @@ pub(super) struct Daily {
     keys: Quota<Uuid>,
     openings: Quota<Uuid>,
     grants: Quota<Uuid>,
+    changes: Quota<String>,
+    changes_of_agent: Quota<Uuid>,
     repeatable_writes: Quota<Uuid>,
 }
 
@@ -90,6 +96,8 @@ impl Daily {
             keys: Quota::new("API keys issued or rotated with this API key", settings.keys_of_key),
             openings: Quota::new("identities opened with this API key", settings.openings_of_key),
             grants: Quota::new("changes of access with this API key", settings.grants_of_key),
+            changes: Quota::new("changes of this organization", settings.changes_of_organization),
+            changes_of_agent: Quota::new("changes with this API key", settings.changes_of_agent),
             repeatable_writes: Quota::new(
                 "requests with an Idempotency-Key with this API key",
                 settings.repeatable_writes_of_key,
@@ -97,7 +105,8 @@ impl Daily {
         }
     }
 
-    /// Counts this command against its quota, whether it is accepted later or not.
+    /// Counts this command against its quota, whether it is accepted later or not. What has no quota of its own is a change. What ends
+    /// something is free: there is no more of it than there was before, and a key that somebody has stolen can be revoked at any time.
     pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
         if is_repeatable {
             self.take_repeatable(key)?;
@@ -110,12 +119,23 @@ impl Daily {
             Command::VaultSecret(vault_secret::Command::Register { .. }) => {
                 self.secrets.take(&key.organization_id)
             }
-            Command::ApiKey(_)
-            | Command::VaultSecret(_)
+            Command::ApiKey(api_key::Command::Revoke)
+            | Command::VaultSecret(vault_secret::Command::Delete)
+            | Command::Vault(vault::Command::DeleteKey { .. })
+            | Command::WebhookSubscription(webhook_subscription::Command::Delete(_)) => Ok(()),
+            Command::VaultSecret(_)
             | Command::Vault(_)
             | Command::Organization(_)
-            | Command::WebhookSubscription(_) => Ok(()),
+            | Command::WebhookSubscription(_) => self.take_change(key),
         }
+    }
+
+    /// Counts a write that has no other quota.
+    pub(super) fn take_change(&self, key: &KeyRow) -> Result<(), UsedUp> {
+        if key.scope == KeyScope::Agent {
+            self.changes_of_agent.take(&key.id)?;
+        }
+        self.changes.take(&key.organization_id)
     }
 
     /// Counts a write with an `Idempotency-Key`, whose answer is stored.
@@ -136,7 +156,8 @@ impl Daily {
             | IdentityCommand::RevokeVisibility { .. }
             | IdentityCommand::GrantVaultAccess { .. }
             | IdentityCommand::RevokeVaultAccess { .. } => self.grants.take(&key.id),
-            _ => Ok(()),
+            IdentityCommand::Delete | IdentityCommand::ReleasePhone { .. } => Ok(()),
+            _ => self.take_change(key),
         }
     }
 }

@@ -43,7 +43,7 @@ fn headers() -> Value {
     json!({
         "X-Request-Id": text("Names the request in the log and in history"),
         "ETag": text("The version, for `If-Match` and `If-None-Match`"),
-        "Link": text("The next page, with `rel=\"next\"` (RFC 8288); absent on the last"),
+        "Link": text("The next page, relative to the address of the request, with `rel=\"next\"` (RFC 8288); absent on the last"),
         "X-Next-Cursor": text("The cursor of the next page of CloudEvents"),
         "Retry-After": header("After how many seconds to send the request again", json!({ "type": "integer" })),
         "Idempotent-Replayed": header("Present when the answer is that of an earlier request", json!({ "const": "true" })),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::json as answer;
 use super::webhooks::SHOWN_BEFORE;
 use super::webhooks::address::{address, must_be_reachable};
-use crate::caller::{Admin, AppSettings, Caller, Historian, Segments, uuid_segment};
+use crate::caller::{Admin, AppSettings, Historian, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::unless_same;
 use crate::error::ApiError;
@@ -134,17 +134,16 @@ pub(crate) async fn create_log_endpoint(
 ) -> Result<Response, ApiError> {
     let LogEndpointForm(new) = body.read(caller.settings())?;
     must_be_reachable(&caller, &new.url).await?;
-    caller.begin_write_outside_log()?;
+    let mut write = caller.begin_outside_log().await?;
     let (organization, actor) = (caller.organization_id(), caller.actor().id());
-    let mut transaction = caller.pool().await.begin().await?;
     let created =
-        log_endpoints::create(&mut transaction, caller.secrets_key(), organization, &actor, &new).await?;
+        log_endpoints::create(write.connection(), caller.secrets_key(), organization, &actor, &new).await?;
     let (endpoint, key) = created.ok_or_else(ApiError::too_many_log_endpoints)?;
     let endpoint = LogEndpointBody::from(endpoint);
     // The answer that is stored for repetitions does not have the key, since the key is shown only once.
     let kept = CreatedLogEndpoint { endpoint, signing_key: None, message: Some(SHOWN_BEFORE) };
-    caller.keep_answer(&mut *transaction, &Answer::json(StatusCode::CREATED, &kept)?).await?;
-    Caller::commit_outside_log(transaction).await?;
+    write.keep_answer(&Answer::json(StatusCode::CREATED, &kept)?).await?;
+    write.commit().await?;
     let signing_key = Some(key.text().to_owned());
     answer(StatusCode::CREATED, &CreatedLogEndpoint { signing_key, message: None, ..kept })
 }
@@ -196,15 +195,14 @@ pub(crate) async fn delete_log_endpoint(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
-    caller.begin_write_outside_log()?;
-    let mut transaction = caller.pool().await.begin().await?;
+    let mut write = caller.begin_deletion_outside_log().await?;
     // A repetition that comes meanwhile waits here, and then finds the answer.
     let done = Answer::nothing();
-    caller.keep_answer(&mut *transaction, &done).await?;
-    if !log_endpoints::delete(&mut *transaction, caller.organization_id(), id).await? {
+    write.keep_answer(&done).await?;
+    if !log_endpoints::delete(write.connection(), caller.organization_id(), id).await? {
         return Err(ApiError::log_endpoint_not_found());
     }
-    Caller::commit_outside_log(transaction).await?;
+    write.commit().await?;
     Ok(done.into_response())
 }
 
@@ -221,13 +219,12 @@ pub(crate) async fn replay_log_endpoint(
 ) -> Result<Response, ApiError> {
     let id = uuid_segment("endpoint_id", &id)?;
     let ReplayForm { after } = body.read(caller.settings())?;
-    caller.begin_write_outside_log()?;
-    let mut transaction = caller.pool().await.begin().await?;
-    let replayed = log_endpoints::replay(&mut *transaction, caller.organization_id(), id, after).await?;
+    let mut write = caller.begin_outside_log().await?;
+    let replayed = log_endpoints::replay(write.connection(), caller.organization_id(), id, after).await?;
     let endpoint = replayed.ok_or_else(ApiError::log_endpoint_not_found)?;
     let done = Answer::json(StatusCode::OK, &LogEndpointBody::from(endpoint))?;
-    caller.keep_answer(&mut *transaction, &done).await?;
-    Caller::commit_outside_log(transaction).await?;
+    write.keep_answer(&done).await?;
+    write.commit().await?;
     Ok(done.into_response())
 }
 

@@ -155,17 +155,19 @@ pub(crate) async fn replay_webhook_delivery(
     caller: Caller,
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
-    let delivery = find(&caller, uuid_segment("delivery_id", &id)?).await?;
-    let _share = caller.replay(delivery.subscription_id())?;
-    caller.begin_write_outside_log()?;
-    let delivery = caller.webhooks().replay(&delivery).await?;
+    let found = find(&caller, uuid_segment("delivery_id", &id)?).await?;
+    caller.begin_irrevocably().await?;
+    let repeatable = found.ok_or_else(ApiError::webhook_delivery_not_found)?;
+    let _share = caller.replay(repeatable.subscription_id())?;
+    let delivery = caller.webhooks().replay(&repeatable).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
-    caller.keep_answer(caller.pool().await, &done).await?;
+    let mut write = caller.transaction_outside_log().await?;
+    write.keep_answer(&done).await?;
+    write.commit().await?;
     Ok(done.into_response())
 }
 
-async fn find(caller: &Caller, id: Uuid) -> Result<Repeatable, ApiError> {
-    let found = deliveries::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
-    found.ok_or_else(ApiError::webhook_delivery_not_found)
+async fn find(caller: &Caller, id: Uuid) -> Result<Option<Repeatable>, ApiError> {
+    Ok(deliveries::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?)
 }

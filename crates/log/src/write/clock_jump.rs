@@ -1,6 +1,7 @@
 //! A guard against a database clock that jumps ahead. The times of events never go back: if one event is dated two years
 //! ahead, all later events are dated two years ahead, too, and a query for the present (`as_of`) does not find them.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -16,9 +17,30 @@ struct Reading {
     since_boot: Duration,
 }
 
-/// What is known of the clock of the database.
+/// What is known of the clock of the database. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct ClockGuard(Arc<Mutex<Readings>>);
+
+impl ClockGuard {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Readings::new(limit))))
+    }
+
+    /// Checks a reading of the clock of the database, now.
+    pub(super) fn check(&self, database: OffsetDateTime) -> Result<(), BatchError> {
+        let reading = Reading { database, since_boot: since_boot() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).check_at(reading, machine_time())
+    }
+
+    /// Whether the last reading was not believed.
+    pub(crate) fn has_jumped(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).jumped.is_some()
+    }
+}
+
+/// The readings that matter.
 #[derive(Debug)]
-pub(super) struct ClockGuard {
+struct Readings {
     /// How far the clock may jump ahead, and how long a jump must last to be believed.
     limit: Duration,
     /// The last reading that was believed.
@@ -27,8 +49,8 @@ pub(super) struct ClockGuard {
     jumped: Option<Reading>,
 }
 
-impl ClockGuard {
-    pub(super) fn new(limit: Duration) -> Self {
+impl Readings {
+    fn new(limit: Duration) -> Self {
         Self { limit, believed: None, jumped: None }
     }
 
@@ -38,11 +60,6 @@ impl ClockGuard {
     /// - if since the last reading that was believed it has gained more than the limit on the time since boot. Once it
     ///   has gone on from there without another jump for as long as the limit, it is believed: the machine's clock
     ///   agrees with it, so somebody has corrected both.
-    pub(super) fn check(&mut self, database: OffsetDateTime) -> Result<(), BatchError> {
-        let reading = Reading { database, since_boot: since_boot() };
-        self.check_at(reading, machine_time())
-    }
-
     fn check_at(&mut self, reading: Reading, machine: OffsetDateTime) -> Result<(), BatchError> {
         let ahead_of_machine = positive(reading.database - machine);
         let ahead = self.believed.map_or(Duration::ZERO, |believed| reading.ahead_of(believed));
@@ -105,13 +122,13 @@ mod tests {
 
     /// A guard, and the seconds that have passed.
     struct Scene {
-        guard: ClockGuard,
+        guard: Readings,
         seconds: u64,
     }
 
     impl Scene {
         fn new() -> Self {
-            Self { guard: ClockGuard::new(LIMIT), seconds: 0 }
+            Self { guard: Readings::new(LIMIT), seconds: 0 }
         }
 
         /// Whether a reading is believed if the two clocks are so many seconds ahead.

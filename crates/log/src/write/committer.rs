@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::connection::Connector;
-use super::deps::{Deps, LastCommit};
+use super::deps::Deps;
 use super::metrics::Metrics;
 use super::notifier::Notifier;
 use super::pipeline::Pipeline;
 use super::queue::Job;
+use super::trial::Trial;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
 
@@ -37,11 +38,13 @@ impl Committer {
         jobs: mpsc::Receiver<Job>,
         read_models: Vec<Arc<dyn ReadModel>>,
         settings: Settings,
-        last_commit: LastCommit,
+        trial: &Trial,
     ) -> Self {
         let (observers, metrics) = (vec![], Metrics::default());
+        let (last_commit, clock_guard) = (trial.last_commit().clone(), trial.clock_guard().clone());
         let (committed, news) = watch::channel(());
-        let deps = Deps { process, read_models, settings, observers, metrics, last_commit, committed };
+        let deps =
+            Deps { process, read_models, settings, observers, metrics, last_commit, clock_guard, committed };
         Self { connector: Connector::new(options), jobs, deps, news }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::clock_jump::ClockGuard;
 use super::metrics::Metrics;
 use super::queue::Outcome;
 use crate::read_model::{Observer, ReadModel};
@@ -20,6 +21,7 @@ pub(super) struct Deps {
     pub(super) observers: Vec<Arc<dyn Observer>>,
     pub(super) metrics: Metrics,
     pub(super) last_commit: LastCommit,
+    pub(super) clock_guard: ClockGuard,
     /// Tells the notifier of a commit.
     pub(super) committed: watch::Sender<()>,
 }

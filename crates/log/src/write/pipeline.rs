@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::batch::{Batch, Written};
-use super::clock_jump::ClockGuard;
 use super::connection::{Connector, IdleConnection, within};
 use super::deps::Deps;
 use super::draft::{Draft, draft};
@@ -57,14 +56,12 @@ pub(super) struct Pipeline {
     /// The connection on which batches are drafted ahead.
     reader: Option<IdleConnection>,
     last_batch: Option<LastBatch>,
-    clock_jump: ClockGuard,
 }
 
 impl Pipeline {
     pub(super) fn new(connector: Connector, deps: Deps) -> Self {
         let deps = Arc::new(deps);
-        let clock_jump = ClockGuard::new(deps.settings.max_clock_jump);
-        Self { connector, deps, writing: None, writer: None, reader: None, last_batch: None, clock_jump }
+        Self { connector, deps, writing: None, writer: None, reader: None, last_batch: None }
     }
 
     /// Opens the writer connection, before readers take all connections that Postgres has. If that fails, the first batch
@@ -205,7 +202,7 @@ impl Pipeline {
         let mut connection = self.writer().await?;
         let begun = Instant::now();
         let found = LogHead::lock(&mut connection, &self.deps.settings.seal_key, self.deps.process).await?;
-        self.clock_jump.check(found.clock())?;
+        self.deps.clock_guard.check(found.clock())?;
         let nothing_abandoned = mark_as_sent(jobs);
         let (draft, last_batch) = match (earlier, self.last_batch.take()) {
             (Earlier::Ahead(draft), Some(last_batch)) if nothing_abandoned && draft.is_valid_at(&found) => {

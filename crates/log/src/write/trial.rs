@@ -2,7 +2,7 @@
 //!
 //! It writes an organization with one aggregate of every type, as the committer does under the lock, and rolls back. So it fails as
 //! every other write would: a disk is full, an index or a privilege is missing, somebody has put a rule on a table, or keeps
-//! `log_head` locked.
+//! `log_head` locked, or the clock of the database has jumped ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::batch::write_uncommitted;
+use super::clock_jump::ClockGuard;
 use super::deps::{Deps, LastCommit};
 use super::draft::draft;
 use super::head::LogHead;
@@ -60,6 +61,7 @@ impl Trial {
         Self(Deps {
             process,
             read_models,
+            clock_guard: ClockGuard::new(settings.max_clock_jump),
             settings,
             observers: vec![],
             metrics: Metrics::default(),
@@ -71,6 +73,11 @@ impl Trial {
     /// When the log of this trial has last committed.
     pub(crate) fn last_commit(&self) -> &LastCommit {
         &self.0.last_commit
+    }
+
+    /// What is known of the clock of the database, by trials and by commits.
+    pub(crate) fn clock_guard(&self) -> &ClockGuard {
+        &self.0.clock_guard
     }
 
     pub(crate) async fn try_write(&self, connection: &mut PgConnection) -> Result<(), AppendError> {
@@ -88,6 +95,7 @@ impl Trial {
         let mut transaction = connection.begin().await?;
         transaction.execute(SETTINGS).await?;
         let head = LogHead::lock_for_trial(&mut transaction, &self.0.settings.seal_key).await?;
+        self.0.clock_guard.check(head.clock())?;
         let appends = appends();
         let appends: Vec<&Append> = appends.iter().collect();
         let last_batch = LastBatch::resume(None, head);

@@ -10,7 +10,7 @@ use identityd::Service;
 use identityd::operator::{NewOrganization, Operator};
 
 use super::org;
-use super::output::Output;
+use super::output::{Output, must_reach_somebody};
 
 /// The name of the organization that is made if there is none.
 const NAME: &str = "demo";
@@ -22,6 +22,7 @@ pub(super) async fn introduce(operator: &Operator, service: &Service, output: Ou
     if let Some(first) = organizations.first() {
         return remind(&first.name, output);
     }
+    must_reach_somebody()?;
     let created = operator.create_organization(NAME).await?;
     show(&created, service, output)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use identityd::operator::{Key, NewKey, Purpose, RotatedKey};
 
 use super::expiry::{ExpiryFlags, duration};
-use super::output::{Output, print_list, timestamp};
+use super::output::{Output, must_reach_somebody, print_list, timestamp};
 use super::table::{Table, Tone, Toned, ago, is_past, plain};
 use super::{Arguments, Installation, as_operator};
 
@@ -110,6 +110,7 @@ async fn issue(flags: &IssueFlags, installation: &Installation, output: Output) 
     let IssueFlags { org, label, expiry, .. } = flags;
     let expires_at = expiry.moment();
     let purpose = flags.purpose().unwrap_or_else(|mistake| mistake.exit());
+    must_reach_somebody()?;
     let issuing = as_operator(installation, async |operator| {
         operator.issue_key_until(org, label, purpose, expires_at).await
     });
@@ -127,6 +128,7 @@ async fn issue(flags: &IssueFlags, installation: &Installation, output: Output) 
 
 async fn rotate(flags: &RotateFlags, installation: &Installation, output: Output) -> anyhow::Result<()> {
     let RotateFlags { key_id, overlap, expiry } = flags;
+    must_reach_somebody()?;
     let expires_at = expiry.moment();
     let rotating =
         as_operator(installation, async |operator| operator.rotate_key(key_id, *overlap, expires_at).await);

@@ -1,5 +1,7 @@
 //! `identityd numbers`.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -29,9 +31,9 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 }
 
 async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let context = || format!("cannot load {}", file.display());
-    let numbers = NumberFile::parse(&text).with_context(context)?;
+    let numbers = NumberFile::read(BufReader::new(opened)).with_context(context)?;
     let loading = with_database(database, IfMissing::Refuse, async |database| {
         database.migrate_if_begun().await?;
         numbers.load(database.pool()).await

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use identityd::database::IfMissing;
 use identityd::operator::{NewOrganization, Operator, Organization};
 
-use super::output::{Output, print_list, timestamp};
+use super::output::{Output, must_reach_somebody, print_list, timestamp};
 use super::table::{Table, ago, plain};
 use super::{Installation, as_operator, with_database};
 
@@ -31,6 +31,7 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 }
 
 async fn create(name: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    must_reach_somebody()?;
     let created = with_database(&installation.database, IfMissing::Create, async |open| {
         open.migrate().await?;
         Operator::new(open.pool().clone(), installation.signing.clone()).create_organization(name).await

@@ -2,7 +2,7 @@
 
 use identity_terminal::escape;
 use identity_terminal::output::write_line;
-pub(super) use identity_terminal::output::{Output, is_terminal, note};
+pub(super) use identity_terminal::output::{Output, is_terminal, must_reach_somebody, note};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -3,6 +3,7 @@
 mod progress;
 mod status;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 use identity_log::count::EventCounts;
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
-use identity_projections::{Table, second_reader, tables};
+use identity_projections::{Table, claims, second_reader, tables};
 use serde_json::json;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -68,6 +69,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", requires = "independent", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         sample: Option<u32>,
     },
+    /// Make claims on names, phone numbers and webhook subscriptions again that are missing or wrong, from the log
+    Claims,
     /// Make the retired table of a read model the live one again
     Rollback {
         /// Its name
@@ -140,6 +143,13 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             let tables = if all || names.is_empty() { tables() } else { named(&names)? };
             with_database(database, IfMissing::Refuse, async |database| {
                 verify_all(&tables, &open(database).await?, output).await
+            })
+            .await
+        }
+        Command::Claims => {
+            with_database(database, IfMissing::Refuse, async |database| {
+                database.migrate_if_begun().await?;
+                claim_again(database.pool(), output).await
             })
             .await
         }
@@ -246,6 +256,19 @@ async fn compare_readers(pool: &PgPool, sample: Option<u32>, output: Output) -> 
         None => second_reader::compare_all(pool).await,
     };
     comparison::print(&compared.context("the readers could not be compared")?, output)
+}
+
+/// All of them or none, while nobody writes to the log.
+async fn claim_again(pool: &PgPool, output: Output) -> anyhow::Result<()> {
+    let mut transaction = pool.begin().await?;
+    let made = claims::make_again(&mut transaction).await.context("no claim was made again")?;
+    transaction
+        .commit()
+        .await
+        .context("it is not known whether claims were made again: look with `doctor`")?;
+    let lines: Vec<String> =
+        made.iter().map(|(table, rows)| format!("{table}: {rows} rows made again")).collect();
+    output.print_lines(&json!(made.into_iter().collect::<BTreeMap<_, _>>()), &lines)
 }
 
 fn as_json(difference: &Difference) -> serde_json::Value {

@@ -1,5 +1,6 @@
-//! Bodies on their way through a connection: of a request, of which the unread rest is read if it is small; and of an
-//! answer, which is given out in small pieces, so that a client that reads nothing is noticed.
+//! Bodies on their way through a connection: of a request, whose unread rest is read up to a limit, since some clients lose an answer that
+//! comes before they have sent everything; and of an answer, which is given out in small pieces, so that a client that reads nothing is
+//! noticed.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower_http::timeout::DeadlineBody;
 
 use super::places::Answer;
+use super::wire::MAX_LINGERING_BYTES;
 
 /// How large a piece of an answer is at most, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -20,27 +22,41 @@ const PIECE_BYTES: usize = 64 * 1024;
 const MAX_SKIPPED_BYTES: usize = 64 * 1024;
 const SKIP_TIMEOUT: Duration = Duration::from_millis(10);
 
+/// How many bytes of an unread body are read after its answer on HTTP/2, as many as of a connection of HTTP/1.1 that is closed. The time
+/// limit is that of the whole body.
+const MAX_DISCARDED_BYTES: usize = MAX_LINGERING_BYTES;
+
 type Timed = Pin<Box<DeadlineBody<Incoming>>>;
 
 /// The body of a request. When it is dropped, its unread rest is put into its `Home`.
 pub(super) struct LentBody {
     body: Option<Timed>,
+    /// Whether it could not be read to its end.
+    is_broken: bool,
     home: Home,
 }
 
 /// The place of the body of a request after the handler has dropped it.
 #[derive(Clone, Default)]
-pub(super) struct Home(Arc<Mutex<Option<Timed>>>);
+pub(super) struct Home(Arc<Mutex<Rest>>);
+
+/// What is left of a body.
+#[derive(Default)]
+struct Rest {
+    body: Option<Timed>,
+    is_broken: bool,
+}
 
 impl LentBody {
     pub(super) fn new(body: Incoming, timeout: Duration, home: Home) -> Self {
-        Self { body: Some(Box::pin(DeadlineBody::new(timeout, body))), home }
+        Self { body: Some(Box::pin(DeadlineBody::new(timeout, body))), is_broken: false, home }
     }
 }
 
 impl Drop for LentBody {
     fn drop(&mut self) {
-        *self.home.0.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        let rest = Rest { body: self.body.take(), is_broken: self.is_broken };
+        *self.home.0.lock().unwrap_or_else(PoisonError::into_inner) = rest;
     }
 }
 
@@ -52,7 +68,10 @@ impl HttpBody for LentBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.body.as_mut().map_or(Poll::Ready(None), |body| body.as_mut().poll_frame(context))
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+        let frame = ready!(body.as_mut().poll_frame(context));
+        self.is_broken |= matches!(frame, Some(Err(_)));
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -65,21 +84,37 @@ impl HttpBody for LentBody {
 }
 
 impl Home {
-    /// Whether the whole body has been read. A small rest is read here. A client that waits for `100 Continue` is not
-    /// asked for its body.
+    /// Whether the whole body has been read, without a fault. A small rest is read here. A client that waits for
+    /// `100 Continue` is not asked for its body.
     pub(super) async fn is_read(&self, awaits_continue: bool) -> bool {
-        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return true };
-        !awaits_continue && tokio::time::timeout(SKIP_TIMEOUT, skip(&mut body)).await.unwrap_or(false)
+        let Rest { body, is_broken } = self.take();
+        let Some(mut body) = body.filter(|_| !is_broken) else { return !is_broken };
+        let skipped = skip(&mut body, MAX_SKIPPED_BYTES);
+        !awaits_continue && tokio::time::timeout(SKIP_TIMEOUT, skipped).await.unwrap_or(false)
+    }
+
+    /// Reads the rest of the body while the answer is sent. Otherwise HTTP/2 would reset the stream when the answer ends, and a client
+    /// that is still sending takes that for an error and drops the answer.
+    pub(super) fn discard(&self) {
+        if let Rest { body: Some(mut body), is_broken: false } = self.take() {
+            tokio::spawn(async move { skip(&mut body, MAX_DISCARDED_BYTES).await });
+        }
+    }
+
+    /// What is left, unless it is the end.
+    fn take(&self) -> Rest {
+        let rest = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Rest { body: rest.body.filter(|body| !body.is_end_stream()), ..rest }
     }
 }
 
-async fn skip(body: &mut Timed) -> bool {
+/// Reads a body to its end. `false` if it is longer, or breaks off.
+async fn skip(body: &mut Timed, max_bytes: usize) -> bool {
     let mut skipped = 0;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return false };
         skipped += frame.data_ref().map_or(0, Bytes::len);
-        if skipped > MAX_SKIPPED_BYTES {
+        if skipped > max_bytes {
             return false;
         }
     }

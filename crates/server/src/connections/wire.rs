@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// How many bytes of such a body are read before the connection is closed.
-const MAX_LINGERING_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const MAX_LINGERING_BYTES: usize = 32 * 1024 * 1024;
 
 /// How much is read at a time, in bytes.
 const SCRATCH_BYTES: usize = 16 * 1024;

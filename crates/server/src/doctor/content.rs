@@ -2,11 +2,12 @@
 
 use anyhow::Context as _;
 use identity_projections::rebuild::SCHEMAS;
-use identity_projections::tables;
+use identity_projections::{claims, tables};
 use sqlx::PgConnection;
 
 use super::Finding;
 use crate::backup::mark;
+use crate::backup::tables::TABLES;
 use crate::{migrations, roles};
 
 /// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for
@@ -28,8 +29,8 @@ pub(super) fn guards() -> Vec<&'static str> {
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
 
-/// The tables that cannot be rebuilt from others.
-const TABLES: [&str; 5] = ["events", "log_head", "organization_heads", "read_models", "api_key_uses"];
+/// What to do if claims and read models do not agree.
+const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events";
 
 /// What to do if a read model is missing.
 const REBUILD: &str =
@@ -60,7 +61,7 @@ pub(super) async fn free_numbers(connection: &mut PgConnection) -> anyhow::Resul
 /// Whether events can be appended. That is so even if events before the head are missing: such a log is served, and the
 /// signer refuses it.
 pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
+    if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
     }
     let query = "select exists (select from log_head
@@ -71,7 +72,7 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
 
 /// One statement, so that all numbers are of one moment while the service writes.
 pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    if let Some(missing) = missing_tables(connection, &TABLES, RESTORE).await? {
+    if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
     }
     let (head, last, organizations): (Option<i64>, i64, i64) = sqlx::query_as(
@@ -121,6 +122,24 @@ pub(super) async fn read_model_rows(connection: &mut PgConnection) -> anyhow::Re
     } else {
         Finding::good("read models have rows if the log has events")
     })
+}
+
+/// Names, numbers and webhook subscriptions are given out by tables that are no read models.
+pub(super) async fn claims(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let found = claims::compare(connection).await.context("cannot compare claims and read models")?;
+    if found.is_empty() {
+        return Ok(Finding::good(
+            "names, numbers and webhook subscriptions are claimed by those that have them",
+        ));
+    }
+    let texts = found.iter().map(|(table, disagreement)| {
+        let example = disagreement.example.as_deref().unwrap_or_default();
+        format!("{table} and the read models disagree on {} rows, such as {example}", disagreement.rows)
+    });
+    Ok(Finding::bad(format!(
+        "{}: what somebody has could be given to another: {CLAIM}",
+        texts.collect::<Vec<_>>().join("; ")
+    )))
 }
 
 async fn missing_tables(

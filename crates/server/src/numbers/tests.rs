@@ -1,12 +1,12 @@
 use super::NumberFile;
 
 fn parsed(text: &str) -> Vec<(usize, String, String)> {
-    let entries = NumberFile::parse(text).unwrap().entries.into_iter();
+    let entries = NumberFile::read(text.as_bytes()).unwrap().entries.into_iter();
     entries.map(|(line, entry)| (line, entry.number, entry.state)).collect()
 }
 
 fn rejected(text: &str) -> String {
-    format!("{:#}", NumberFile::parse(text).unwrap_err())
+    format!("{:#}", NumberFile::read(text.as_bytes()).unwrap_err())
 }
 
 #[test]

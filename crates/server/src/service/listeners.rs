@@ -1,10 +1,9 @@
 //! The listeners of the service: for the API, and for metrics.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use axum::Router;
+use identity_http::App;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -38,13 +37,13 @@ impl Listeners {
     /// Serves until the service stops, each listener in a task of its own.
     pub(super) fn serve(
         self,
-        api: Router,
+        app: App,
         metrics: Metrics,
         wire: &WireSettings,
         tls: Option<&Tls>,
         stop: &watch::Receiver<bool>,
     ) -> Vec<JoinHandle<()>> {
-        let metrics = metrics::router(Arc::new(metrics));
+        let (api, metrics) = (identity_http::router(app.clone()), metrics::router(metrics, app));
         let run = |listener, tls, edge| {
             let server = Server::new(listener, tls, edge, wire.connections.clone());
             tokio::spawn(server.run(stop.clone()))

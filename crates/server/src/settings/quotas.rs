@@ -9,6 +9,8 @@ use serde::Deserialize;
 const DEFAULT_ORGANIZATION_IDENTITIES_PER_DAY: u32 = 100_000;
 const DEFAULT_ORGANIZATION_NUMBERS_PER_DAY: u32 = 1_000;
 const DEFAULT_ORGANIZATION_SECRETS_PER_DAY: u32 = 10_000;
+const DEFAULT_ORGANIZATION_CHANGES_PER_DAY: u32 = 100_000;
+const DEFAULT_AGENT_CHANGES_PER_DAY: u32 = 20_000;
 const DEFAULT_KEY_KEYS_PER_DAY: u32 = 1_000;
 const DEFAULT_KEY_OPENINGS_PER_DAY: u32 = 1_000;
 const DEFAULT_KEY_GRANTS_PER_DAY: u32 = 100_000;
@@ -42,6 +44,14 @@ pub struct QuotaLayer {
     /// Vault secrets that one organization registers a day [default: 10000]
     #[arg(long, env = "IDENTITYD_ORGANIZATION_SECRETS_PER_DAY", value_name = "NUMBER")]
     pub organization_secrets_per_day: Option<u32>,
+
+    /// Other changes that one organization makes a day [default: 100000]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_CHANGES_PER_DAY", value_name = "NUMBER")]
+    pub organization_changes_per_day: Option<u32>,
+
+    /// Other changes that are made with one agent key a day [default: 20000]
+    #[arg(long, env = "IDENTITYD_AGENT_CHANGES_PER_DAY", value_name = "NUMBER")]
+    pub agent_changes_per_day: Option<u32>,
 
     /// Active webhook subscriptions of one mailbox, phone number or identity [default: 20]
     #[arg(long, env = "IDENTITYD_OWNER_WEBHOOKS", value_name = "NUMBER")]
@@ -99,6 +109,8 @@ impl QuotaLayer {
             organization_identities_per_day,
             organization_numbers_per_day,
             organization_secrets_per_day,
+            organization_changes_per_day,
+            agent_changes_per_day,
             owner_webhooks,
             organization_webhooks,
             key_keys_per_day,
@@ -139,6 +151,11 @@ impl QuotaSettings {
                 layer.organization_secrets_per_day,
                 DEFAULT_ORGANIZATION_SECRETS_PER_DAY,
             ),
+            changes_of_organization: or(
+                layer.organization_changes_per_day,
+                DEFAULT_ORGANIZATION_CHANGES_PER_DAY,
+            ),
+            changes_of_agent: or(layer.agent_changes_per_day, DEFAULT_AGENT_CHANGES_PER_DAY),
             keys_of_key: or(layer.key_keys_per_day, DEFAULT_KEY_KEYS_PER_DAY),
             openings_of_key: or(layer.key_openings_per_day, DEFAULT_KEY_OPENINGS_PER_DAY),
             grants_of_key: or(layer.key_grants_per_day, DEFAULT_KEY_GRANTS_PER_DAY),

@@ -26,7 +26,7 @@ struct Case {
 /// Tables and functions in `public` may hide those of Postgres.
 const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 29] = [
     Case {
         check: "schema",
         refuses: true,
@@ -56,6 +56,18 @@ const CASES: [Case; 27] = [
         refuses: false,
         breaks: "update organization_heads set sequence = sequence - 1",
         heals: "update organization_heads set sequence = sequence + 1",
+    },
+    Case {
+        check: "log",
+        refuses: true,
+        breaks: "alter table webhook_cursor rename to lost",
+        heals: "alter table lost rename to webhook_cursor",
+    },
+    Case {
+        check: "claims",
+        refuses: false,
+        breaks: "insert into name_claims (name, organization_id, identity_id) values ('lost', 'nobody', gen_random_uuid())",
+        heals: "delete from name_claims where name = 'lost'",
     },
     Case {
         check: "read_models",
@@ -237,7 +249,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 31 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 32 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         assert!(
             !found.stdout.contains("to identityd_service"),

@@ -319,6 +319,16 @@ pub(crate) fn identity_audit(arguments: &[&str]) -> Finished {
     run(Command::new(&*AUDITORS_PROGRAM).args(arguments))
 }
 
+/// The same command, started by a shell that does something first, or that redirects it.
+pub(crate) fn through_shell(command: &Command, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(command.get_program()).args(command.get_args());
+    for (name, _) in command.get_envs() {
+        shell.env_remove(name);
+    }
+    shell
+}
+
 pub(crate) fn run(command: &mut Command) -> Finished {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -9,6 +9,7 @@
 mod audit;
 mod backup;
 mod checks;
+mod claims;
 mod command_line;
 mod connections;
 mod harness;

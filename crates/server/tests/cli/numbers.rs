@@ -1,12 +1,13 @@
 //! The pool of phone numbers: valid and invalid files, and the numbers of the first start.
 
+use std::fs::File;
 use std::process::Stdio;
 use std::time::Instant;
 
 use identity_postgres::PrivatePostgres;
 use serde_json::json;
 
-use crate::harness::{DEADLINE, Finished, Place, eventually, signal};
+use crate::harness::{DEADLINE, Finished, Place, eventually, run, signal, through_shell};
 
 fn load(place: &Place, name: &str, content: &str) -> Finished {
     let file = place.file(name, content);
@@ -47,6 +48,30 @@ fn a_bad_file_is_refused_before_anything_is_started() {
     assert!(twice.error().contains("line 2: +12125550100 stands on line 1 already"), "{}", twice.stderr);
     let missing = place.run(&["numbers", "load", "/nonexistent"]);
     assert!(missing.error().starts_with("cannot read /nonexistent: No such file"), "{}", missing.stderr);
+    assert!(!place.data_dir().exists());
+}
+
+#[test]
+fn a_file_of_any_size_costs_little_memory() {
+    let place = Place::new();
+    let sparse = place.file("sparse", "");
+    File::options().write(true).open(&sparse).unwrap().set_len(3 << 30).unwrap();
+    let path = sparse.to_str().unwrap();
+    // 1 GiB of addresses is enough for the program and its threads.
+    let script = r#"ulimit -v 1048576 && exec "$0" "$@""#;
+    let with_little_memory = |arguments: &[&str]| run(&mut through_shell(&place.command(arguments), script));
+    let loaded = with_little_memory(&["numbers", "load", path]);
+    assert!(
+        loaded.error().ends_with("sparse: line 1: the line is longer than 4096 bytes"),
+        "{}",
+        loaded.stderr
+    );
+    let configured = with_little_memory(&["--config", path, "doctor"]);
+    assert!(
+        configured.error().ends_with("sparse: the file is larger than 1048576 bytes"),
+        "{}",
+        configured.stderr
+    );
     assert!(!place.data_dir().exists());
 }
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, Serving, eventually, run};
+use crate::harness::{Place, Serving, eventually, run, through_shell};
 
 fn json(place: &Place, arguments: &[&str]) -> Value {
     run(place.command(arguments).arg("--json")).succeeded().json()
@@ -32,6 +32,28 @@ fn what_operators_make_is_there_with_and_without_a_service() {
 
     let unknown = place.run(&["key", "list", "--org", "nobody"]);
     assert_eq!(unknown.error(), "there is no organization nobody");
+}
+
+#[test]
+fn no_secret_is_made_where_nobody_would_see_it() {
+    let place = Place::served();
+    let made = json(&place, &["org", "create", "acme"]);
+    let key = made["api_key"].as_str().unwrap().split('.').next().unwrap();
+    let before = place.run(&["key", "list", "--org", "acme"]).stdout;
+    for command in [
+        &["key", "issue", "--org", "acme", "--label", "lost"][..],
+        &["key", "rotate", key],
+        &["org", "create", "lost"],
+        &["org", "create", "lost", "--json"],
+    ] {
+        for nowhere in [">&-", ">/dev/null", ">/dev/full", "1</dev/zero"] {
+            let script = format!(r#"exec "$0" "$@" {nowhere}"#);
+            let lost = run(&mut through_shell(&place.command(command), &script));
+            assert!(lost.error().contains("nothing was made"), "{command:?} {nowhere}: {}", lost.stderr);
+        }
+    }
+    assert_eq!(place.run(&["key", "list", "--org", "acme"]).stdout, before);
+    assert_eq!(json(&place, &["org", "list"]).as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -297,8 +297,9 @@ fn as_root_a_home_that_somebody_else_links_to_is_refused() {
 #[test]
 fn a_key_that_could_not_be_shown_is_told_of() {
     let place = Place::served();
-    let full = || File::options().write(true).open("/dev/full").unwrap();
-    let lost = place.command(&["org", "create", "lost"]).stdout(full()).output().unwrap();
+    // Whoever reads is gone, which only writing can tell.
+    let closed = || std::io::pipe().unwrap().1;
+    let lost = place.command(&["org", "create", "lost"]).stdout(closed()).output().unwrap();
     let stderr = String::from_utf8(lost.stderr).unwrap();
     let listed = place.run(&["org", "list", "--json"]).succeeded().json();
     let organization = listed[0]["id"].as_str().unwrap();
@@ -310,7 +311,7 @@ fn a_key_that_could_not_be_shown_is_told_of() {
     assert_eq!(lost.status.code(), Some(1));
 
     let issue = ["key", "issue", "--org", "lost", "--label", "also lost"];
-    let lost = place.command(&issue).stdout(full()).output().unwrap();
+    let lost = place.command(&issue).stdout(closed()).output().unwrap();
     let keys = place.run(&["key", "list", "--org", "lost", "--json"]).succeeded().json();
     let key = keys[1]["id"].as_str().unwrap();
     let stderr = String::from_utf8(lost.stderr).unwrap();

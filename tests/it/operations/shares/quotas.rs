@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::refused_for_now;
-use crate::harness::{Answer, Caller, World};
+use crate::harness::{Answer, Caller, World, text};
 
 const DAY: u32 = 24 * 60 * 60;
 
@@ -146,6 +146,48 @@ fn organizations_and_keys_have_quotas_of_a_day() {
     // Another organization has its own quotas.
     victim.create("victim");
     victim.post("/vault/secrets", &json!({"name": "secret"})).created();
+}
+
+#[test]
+fn all_other_changes_have_a_quota_of_a_day_and_what_ends_something_is_free() {
+    let quotas = QuotaLayer {
+        organization_changes_per_day: Some(7),
+        agent_changes_per_day: Some(2),
+        ..QuotaLayer::default()
+    };
+    let world = World::with_quotas(&quotas);
+    let (admin, agent) = (world.admin(), world.agent("hostile"));
+    let describe = |caller: &Caller| caller.change("hostile", &json!({"description": uuid()}));
+    let subscription = json!({"agent_identity_id": agent.id, "url": "https://harbor.example/",
+                              "event_types": ["identity.updated"]});
+    let subscribe = |caller: &Caller| caller.post("/webhooks/subscriptions", &subscription);
+    let endpoint = || admin.post("/webhooks/log-endpoints", &json!({"url": "https://harbor.example/"}));
+    let subscribed = subscribe(&agent).created();
+    describe(&agent).ok();
+    world.stores_nothing(|| used_up(describe(&agent)));
+    world.stores_nothing(|| used_up(subscribe(&agent)));
+    // What the key of an agent may not do any more counts for nobody else.
+    let created = endpoint().created();
+    for _ in 0..4 {
+        describe(&admin).ok();
+    }
+    used_up(describe(&admin));
+    used_up(subscribe(&admin));
+    used_up(endpoint());
+    let path = format!("/webhooks/log-endpoints/{}", text(&created["id"]));
+    used_up(admin.post(&format!("{path}/replay"), &json!({"after": 0})));
+    used_up(admin.post("/identities/hostile/signing-key", &json!({})));
+    // Another organization has its own quota.
+    world.other_admin().create("victim");
+    world.other_admin().change("victim", &json!({"description": "changed"})).ok();
+    for ended in [
+        path,
+        format!("/webhooks/subscriptions/{}", text(&subscribed["id"])),
+        format!("/api-keys/{}", agent.key_id),
+        "/identities/hostile".to_owned(),
+    ] {
+        admin.delete(&ended).no_content();
+    }
 }
 
 fn uuid() -> String {

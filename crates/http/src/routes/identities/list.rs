@@ -142,7 +142,8 @@ pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response
     })
 }
 
-/// The link to the next page: the same list, after this place.
+/// The link to the next page: the same list, after this place. It is relative to the address that the client asked for (RFC 3986,
+/// section 4.2), which may have a prefix that only a proxy knows.
 fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: ListPlace) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in FILTERS.into_iter().zip(given) {
@@ -150,7 +151,7 @@ fn next(caller: &Caller, given: &[Option<String>], limit: u32, place: ListPlace)
     }
     query.append_pair("limit", &limit.to_string());
     query.append_pair("cursor", &caller.seal().close(&cursor_scope(caller, given), place));
-    format!("</api/v1/identities?{}>; rel=\"next\"", query.finish())
+    format!("<?{}>; rel=\"next\"", query.finish())
 }
 
 /// Adds a link (RFC 8288). It is percent-encoded, so it is always a valid header value.
