@@ -54,11 +54,7 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
     let listed: Vec<Listed<'_>> =
         subscriptions.iter().map(Listed::from).chain(endpoints.iter().map(Listed::from)).collect();
     let lines: Vec<_> = listed.iter().map(Listed::as_line).collect();
-    let mut table = Table::new(
-        "webhook subscriptions and log endpoints",
-        &["ID", "OWNER", "URL", "EVENTS", "CREATED", "STATE"],
-        &[0, 1],
-    );
+    let mut table = Table::new("webhooks", &["ID", "OWNER", "URL", "EVENTS", "CREATED", "STATE"], &[0, 1]);
     for one in &listed {
         table.add(one.as_row());
     }

@@ -63,7 +63,8 @@ fn check_server(url: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the host has a comma, as libpq allows it: between user and database, or in the parameters `host` and `hostaddr`.
+/// Whether the host has a comma, as libpq allows it: between user and database, or in the parameters `host` and `hostaddr`. The folder of a
+/// socket may have one in its name.
 fn names_several_hosts(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
@@ -71,7 +72,7 @@ fn names_several_hosts(url: &str) -> bool {
     [Some(host), value(url, "host"), value(url, "hostaddr")]
         .into_iter()
         .flatten()
-        .any(|host| host.contains(','))
+        .any(|host| host.contains(',') && !host.starts_with('/'))
 }
 
 /// The value of a parameter of the URL. If it is given several times, the last one counts.
@@ -119,6 +120,11 @@ mod tests {
             let error = options(&url.into()).unwrap_err().to_string();
             assert!(error.contains("several hosts") && error.contains("HAProxy"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_folder_of_a_socket_may_have_a_comma_in_its_name() {
+        options(&"postgres:///d?host=%2Fsrv%2Fa%2Cb".into()).unwrap();
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn a_table_keeps_ids_undivided_and_says_that_it_is_empty() {
         assert!(width < 110 || longest <= width, "{width}: {keys}");
     }
     let none = on_terminal(&scene.place, &["webhooks", "list", "--org", org], "NO_COLOR=1");
-    assert_eq!(none.trim(), "no webhook subscriptions");
+    assert_eq!(none.trim(), "no webhooks");
     let none = scene.place.run(&["webhooks", "list", "--org", org]).succeeded();
     assert_eq!(none.stdout, "", "programs read lines");
     assert!(scene.service.stop().success());
