@@ -72,7 +72,7 @@ pub struct Caller {
 pub struct Admin(pub Caller);
 
 /// A caller of an operation that only admins succeed with, and that finds its target before it refuses an agent: 404 for what the
-/// agent does not see, 403 for the rest ([`AdminAfterLookup::admin`]).
+/// agent does not see, 403 for the rest (`admin`).
 #[derive(Debug)]
 pub struct AdminAfterLookup(Caller);
 
