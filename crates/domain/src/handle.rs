@@ -91,9 +91,9 @@ impl fmt::Display for Handle {
     }
 }
 
-/// The reserved names, without hyphens, each group with where its names come from. As the name of an agent, a mail address or
-/// a host they would mislead people or machines: whoever has `mta-sts` owns the mail policy of a domain whose mail and
-/// tunnels have the same name. A name of fewer than three characters is no handle, so `mx` and `ns` need no line. Hosts that installations
+/// The reserved names, without hyphens, each group with where its names come from. As the name of an agent, a mail address or a
+/// host they would mislead people or machines: whoever has `mta-sts` owns the mail policy of a domain whose mail and tunnels have
+/// the same name. A name of fewer than three characters is no handle, so `mx` and `ns` need no line. Hosts that installations
 /// number are in [`NUMBERED_HOSTS`].
 ///
 /// The rule applies to new names only. An identity that already has such a name keeps it.
@@ -153,8 +153,8 @@ const RESERVED: &[&[&str]] = &[
         "sieve",
         "webdav",
     ],
-    // Names by which machines look for services of their domain, or for what a domain has published: Exchange, Lync and device management;
-    // RFC 7929 (openpgpkey) and 8162 (smimecert); labels of RFC 8552 without their `_`.
+    // Names by which machines look for services of their domain, or for what a domain has published: Exchange, Lync and device
+    // management; RFC 7929 (openpgpkey) and 8162 (smimecert); labels of RFC 8552 without their `_`.
     &[
         "atproto",
         "dnslink",

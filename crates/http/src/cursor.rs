@@ -55,8 +55,8 @@ impl HistoryPlace {
         Ok(found == Some(self.leaf_start))
     }
 
-    /// The place after the event `sequence` of the history that has this place. This place if there is no such event, as in a damaged
-    /// log; `None` if the history is another one by now.
+    /// The place after the event `sequence` of the history that has this place. This place if there is no such event, as in a
+    /// damaged log; `None` if the history is another one by now.
     pub(crate) async fn advanced(
         self,
         connection: &mut PgConnection,

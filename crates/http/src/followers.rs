@@ -45,8 +45,8 @@ impl Followers {
         self.feeds.follow(organization_id)
     }
 
-    /// The result of a query of the history that has this place: from the cache, from another follower that is reading it at present,
-    /// or read now. Events never change, so a cached piece stays valid.
+    /// The result of a query of the history that has this place: from the cache, from another follower that is reading it at
+    /// present, or read now. Events never change, so a cached piece stays valid.
     pub(crate) async fn read<E>(
         &self,
         place: HistoryPlace,

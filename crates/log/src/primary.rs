@@ -212,8 +212,8 @@ async fn becomes<T>(sender: &watch::Sender<T>, is_wanted: impl Fn(&T) -> bool) {
 }
 
 /// Commits a record that changes nothing, so that the WAL has to be written, and a standby has to have it where commits wait for
-/// one. Unlike a row that is updated again and again, it leaves no dead rows. A server that does not let us is made to write the WAL by
-/// a lock on a row that nobody else locks for long.
+/// one. Unlike a row that is updated again and again, it leaves no dead rows. A server that does not let us is made to write the
+/// WAL by a lock on a row that nobody else locks for long.
 pub async fn commit_nothing(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let record = sqlx::query("select pg_logical_emit_message(true, 'identityd', '')");
     match record.execute(&mut *connection).await {
@@ -225,8 +225,8 @@ pub async fn commit_nothing(connection: &mut PgConnection) -> Result<(), sqlx::E
     }
 }
 
-/// A commit that took longer than this may have been reported without being confirmed: where commits wait for a standby, Postgres ends
-/// that wait with success and a warning if an operator cancels it.
+/// A commit that took longer than this may have been reported without being confirmed: where commits wait for a standby, Postgres
+/// ends that wait with success and a warning if an operator cancels it.
 const MAX_SURE_COMMIT_TIME: Duration = Duration::from_millis(250);
 
 /// Confirms a commit that began at this moment and was reported as successful: if it took long, by one more commit over the same

@@ -226,8 +226,9 @@ pub struct Acting {
     pub now: OffsetDateTime,
 }
 
-/// The key with this id if it is not revoked and its identity, if it is bound to one, is live. Neither changes before the transaction
-/// of the `executor` ends. Nothing is waited for: if the key or the identity is being changed, the lock is not to be had.
+/// The key with this id if it is not revoked and its identity, if it is bound to one, is live. Neither changes before the
+/// transaction of the `executor` ends. Nothing is waited for: if the key or the identity is being changed, the lock is not to be
+/// had.
 ///
 /// A revocation waits for the lock, and with it the committer. So a transaction that does nothing more for a second is ended.
 pub async fn hold_active(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<Acting>, sqlx::Error> {

@@ -1,5 +1,5 @@
-//! What decides who has a name, a phone number or a webhook subscription: `name_claims`, `phone_number_pool`, `webhook_owners`. Only writers
-//! fold these tables, so they are compared with the read models, and what is missing is made again from the events.
+//! What decides who has a name, a phone number or a webhook subscription: `name_claims`, `phone_number_pool`, `webhook_owners`.
+//! Only writers fold these tables, so they are compared with the read models, and what is missing is made again from the events.
 
 use sqlx::{FromRow, PgConnection};
 
@@ -59,8 +59,8 @@ pub async fn compare(
     Ok(found)
 }
 
-/// The last holder of each name, and since when it does not use the name as its handle and as its mail address. A name that it never used as
-/// one of them counts as given up when it took the name. As in `log/write/names.rs`.
+/// The last holder of each name, and since when it does not use the name as its handle and as its mail address. A name that it
+/// never used as one of them counts as given up when it took the name. As in `log/write/names.rs`.
 const MAKE_NAMES: &str = "
     with touched as (
         select position, recorded_at, organization_id, aggregate_id::uuid as identity_id, name, is_handle, is_taken
@@ -131,8 +131,8 @@ const MAKE_OWNERS: &str = "
     where (present.organization_id, present.identity_id, present.owner_id, present.is_active)
           is distinct from (excluded.organization_id, excluded.identity_id, excluded.owner_id, excluded.is_active)";
 
-/// Makes claims again that are missing or wrong, in a transaction that keeps everybody from writing to the log. Returns how many. A number
-/// that rests after its release is not looked at.
+/// Makes claims again that are missing or wrong, in a transaction that keeps everybody from writing to the log. Returns how many.
+/// A number that rests after its release is not looked at.
 ///
 /// The generation moves, so no batch is written that was drafted on the claims of before.
 pub async fn make_again(connection: &mut PgConnection) -> Result<[(&'static str, u64); 3], sqlx::Error> {

@@ -41,10 +41,11 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Fails if what is printed would be lost. A command that prints a secret, which happens only once, asks before it makes the secret.
+/// Fails if what is printed would be lost. A command that prints a secret, which happens only once, asks before it makes the
+/// secret.
 ///
-/// A program of Rust that begins with a closed standard output gets the null device in its place, and writing to a descriptor that is not
-/// open for writing is no error. So both are looked at here.
+/// A program of Rust that begins with a closed standard output gets the null device in its place, and writing to a descriptor
+/// that is not open for writing is no error. So both are looked at here.
 pub fn must_reach_somebody() -> anyhow::Result<()> {
     let lost = "standard output is closed, so the secret would be lost; nothing was made";
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned().context(lost)?);

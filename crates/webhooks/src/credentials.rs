@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 /// Both as the database has them.
 ///
-/// They are read in one statement with the address of the subscription. A token is for the address for which it was set, and the two
-/// change together.
+/// They are read in one statement with the address of the subscription. A token is for the address for which it was set, and the
+/// two change together.
 #[derive(Clone, FromRow)]
 pub(crate) struct Sealed {
     sealed_key: Option<Vec<u8>>,

@@ -41,14 +41,14 @@ const MAX_RECORDED: usize = 256;
 /// After how long without news the queue is looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 
-/// How long news are gathered before the next rows are claimed. It is 15 ms even after a claim of 1 ms: otherwise a claim that takes 2 ms
-/// longer would delay every delivery by 8 ms.
+/// How long news are gathered before the next rows are claimed. It is 15 ms even after a claim of 1 ms: otherwise a claim that
+/// takes 2 ms longer would delay every delivery by 8 ms.
 const MIN_GATHERING_TIME: Duration = Duration::from_millis(15);
 const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 
-/// News are gathered for so many times as long as the last claim took, within these limits. A claim looks at every endpoint for which
-/// something waits, so many endpoints make claims slow. Because of this factor, claims that take 5 to 17 ms take up a quarter of the time.
-/// Shorter claims take up less, longer ones more.
+/// News are gathered for so many times as long as the last claim took, within these limits. A claim looks at every endpoint for
+/// which something waits, so many endpoints make claims slow. Because of this factor, claims that take 5 to 17 ms take up a
+/// quarter of the time. Shorter claims take up less, longer ones more.
 const GATHERED_CLAIMS: u32 = 3;
 
 /// The `SQLSTATE` of a transaction that Postgres ended since another one waited for it.
@@ -136,7 +136,8 @@ impl Dispatcher {
             work.finish(finished);
         }
         self.end(&mut work).await;
-        // `end` has begun to disable endpoints. That is given up: whoever claims these rows next sends them again, and disables the endpoints.
+        // `end` has begun to disable endpoints. That is given up: whoever claims these rows next sends them again, and disables
+        // the endpoints.
         work.tasks.shutdown().await;
         let rest: Vec<(Uuid, OffsetDateTime)> = work.claimed.into_iter().collect();
         if let Err(error) = claims::release(&self.delivering.pool, &rest).await {
@@ -163,7 +164,8 @@ impl Dispatcher {
         }
     }
 
-    /// Claims rows and begins to send them, until there are no more or enough are on their way. Returns how long the last claim took.
+    /// Claims rows and begins to send them, until there are no more or enough are on their way. Returns how long the last claim
+    /// took.
     async fn begin(&self, work: &mut Work) -> Result<Duration, sqlx::Error> {
         let mut claimed_in = Duration::ZERO;
         loop {

@@ -1,5 +1,6 @@
-//! Log endpoints: the history of an organization, sent to an address event by event and in order. One event is on its way at a time;
-//! the next one is sent when it was delivered. The cursor of an endpoint is the `organization_sequence` of the last event that was.
+//! Log endpoints: the history of an organization, sent to an address event by event and in order. One event is on its way at a
+//! time; the next one is sent when it was delivered. The cursor of an endpoint is the `organization_sequence` of the last event
+//! that was.
 
 mod claims;
 mod history;
@@ -153,8 +154,8 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<LogE
         .await
 }
 
-/// Sends nothing to a log endpoint until a client asks for a replay. One that is disabled already stays as it is. An event that is on its
-/// way is given up: what becomes of it moves no cursor, since its lease is gone.
+/// Sends nothing to a log endpoint until a client asks for a replay. One that is disabled already stays as it is. An event that
+/// is on its way is given up: what becomes of it moves no cursor, since its lease is gone.
 pub async fn disable(executor: impl PgExecutor<'_>, id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update webhook_log_endpoints set disabled_reason = 'operator', lease_until = null

@@ -13,8 +13,9 @@
 //! Every process sends. It claims rows with a lease: after a crash the lease ends, and another process claims the rows. A
 //! delivery can therefore be sent twice, with the same event id.
 //!
-//! So these transactions need not wait for the disk (`synchronous_commit = off`). If Postgres itself crashes, the last of them are lost as a
-//! whole and done again: rows of the queue that were written and even sent before the crash are then written and sent once more.
+//! So these transactions need not wait for the disk (`synchronous_commit = off`). If Postgres itself crashes, the last of them
+//! are lost as a whole and done again: rows of the queue that were written and even sent before the crash are then written and
+//! sent once more.
 
 pub(crate) mod audience;
 pub mod backlog;

@@ -123,8 +123,8 @@ impl Schedule {
         self.next(outcome, &Attempted { attempts: attempted.attempts.min(last), ..*attempted })
     }
 
-    /// How long the attempts at a delivery take at most, unless the receiver asks for longer waits: all delays at their longest, and as
-    /// many attempts with this time limit.
+    /// How long the attempts at a delivery take at most, unless the receiver asks for longer waits: all delays at their longest,
+    /// and as many attempts with this time limit.
     pub fn longest_delivery(&self, timeout: Duration) -> Duration {
         self.delays.iter().map(|delay| timeout + delay.mul_f64(1.0 + JITTER)).sum::<Duration>() + timeout
     }
@@ -134,9 +134,9 @@ impl Schedule {
         self.give_up_after / PAUSES
     }
 
-    /// When a delivery is due again after an attempt that ended at `now`; `None` if it is not. The history deletes what waits for an
-    /// endpoint that was disabled. If the endpoint is not disabled, since it has another address by now or the history could not be
-    /// written, the delivery is due after the first delay.
+    /// When a delivery is due again after an attempt that ended at `now`; `None` if it is not. The history deletes what waits for
+    /// an endpoint that was disabled. If the endpoint is not disabled, since it has another address by now or the history could
+    /// not be written, the delivery is due after the first delay.
     pub fn due_at(&self, next: Next, now: OffsetDateTime) -> Option<OffsetDateTime> {
         match next {
             Next::RetryAt(moment) => Some(moment),

@@ -28,7 +28,8 @@ struct Connections {
     clock_is_ahead: AtomicBool,
 }
 
-/// How statements read the clock, and what reads one that is ahead. Both have the same length, as the length of a message is sent first.
+/// How statements read the clock, and what reads one that is ahead. Both have the same length, as the length of a message is sent
+/// first.
 const CLOCKS: [&str; 2] = ["clock_timestamp()", "now()+'9 years'  "];
 
 /// A part of the statement that writes and commits a batch.

@@ -155,8 +155,8 @@ fn no_write_is_carried_out_for_a_key_that_ended_while_the_body_was_awaited() {
     });
 }
 
-/// What holds up a write that is not in the log after its key was checked: a lock on a table, and the beginning of the statement that
-/// waits for it. The lock holds up no write to the log.
+/// What holds up a write that is not in the log after its key was checked: a lock on a table, and the beginning of the statement
+/// that waits for it. The lock holds up no write to the log.
 fn obstacle(operation: &Operation) -> Option<(&'static str, &'static str)> {
     if operation.path.contains("/log-endpoints") {
         return Some(("idempotency_records in share mode", "insert into idempotency_records"));

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Caller, text};
 
-/// The path of the next page, from the `Link` header. It is a reference relative to the address of the request, so it also holds where
-/// a proxy adds a prefix.
+/// The path of the next page, from the `Link` header. It is a reference relative to the address of the request, so it also holds
+/// where a proxy adds a prefix.
 fn next(answer: &Answer) -> Option<String> {
     let link = answer.headers.get("link")?;
     let (target, relation) = link.split_once(">; ").unwrap();

@@ -1,5 +1,5 @@
-//! A victim beside a hostile key: gets, pages and changes of one organization while a key of another does its worst, in one way after
-//! the other. The victim's 95th percentiles stay within five times their quiet values, and it is refused nothing.
+//! A victim beside a hostile key: gets, pages and changes of one organization while a key of another does its worst, in one way
+//! after the other. The victim's 95th percentiles stay within five times their quiet values, and it is refused nothing.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

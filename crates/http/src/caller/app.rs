@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
 use crate::clock;
+use crate::code::Code;
 use crate::context::{Context, ShareSlot};
 use crate::cursor::Seal;
 use crate::error::ApiError;
@@ -31,6 +32,10 @@ use crate::limits::{self, BodyShare, HolderShare, Limits};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
+
+/// How long an invalid key waits for its answer once its address has sent as many as it may. Without a pause, who guesses over a
+/// few dozen connections would take most of a core.
+const GUESS_DELAY: Duration = Duration::from_millis(100);
 
 /// The state that all requests share. Only `caller` uses its fields.
 #[derive(Debug, Clone)]
@@ -176,7 +181,11 @@ impl App {
             return Ok((key, presented));
         }
         self.0.parts.metrics.refused_key();
-        Err(self.0.limits.refused(context.client))
+        let error = self.0.limits.refused(context.client);
+        if error.code() == Code::RateLimited {
+            tokio::time::sleep(GUESS_DELAY).await;
+        }
+        Err(error)
     }
 
     /// Takes the tokens that this request costs. A request may be authenticated more than once, and is charged once.

@@ -31,8 +31,8 @@ impl Caller {
         self.transaction_outside_log().await
     }
 
-    /// Begins what cannot be taken back, such as a request to somebody else, and comes before the transaction. Refuses a key that may
-    /// not act any more. What follows takes long, and needs no connection to the database.
+    /// Begins what cannot be taken back, such as a request to somebody else, and comes before the transaction. Refuses a key that
+    /// may not act any more. What follows takes long, and needs no connection to the database.
     pub(crate) async fn begin_irrevocably(&self) -> Result<(), ApiError> {
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.must_still_act(self.pool().await).await?;

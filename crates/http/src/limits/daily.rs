@@ -105,8 +105,9 @@ impl Daily {
         }
     }
 
-    /// Counts this command against its quota, whether it is accepted later or not. What has no quota of its own is a change. What ends
-    /// something is free: there is no more of it than there was before, and a key that somebody has stolen can be revoked at any time.
+    /// Counts this command against its quota, whether it is accepted later or not. What has no quota of its own is a change. What
+    /// ends something is free: there is no more of it than there was before, and a key that somebody has stolen can be revoked at
+    /// any time.
     pub(super) fn take(&self, key: &KeyRow, command: &Command, is_repeatable: bool) -> Result<(), UsedUp> {
         if is_repeatable {
             self.take_repeatable(key)?;

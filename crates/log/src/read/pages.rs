@@ -183,8 +183,8 @@ pub async fn lifetime(
     .await
 }
 
-/// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`, and of these the
-/// first `limit`.
+/// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`, and of
+/// these the first `limit`.
 pub(crate) async fn aggregates(
     connection: &mut PgConnection,
     kinds: &[&str],

@@ -97,6 +97,7 @@
 //! | The clock of the database has jumped ahead (`clock_jump.rs`), seen under the lock | Every caller of the batch gets `Unavailable`. |
 //! | Postgres is unavailable, or a time limit is reached, before the commit is sent | Every caller of the batch gets `Unavailable`. The next batch opens a new connection. |
 //! | The connection breaks, or our time limit is reached, after the commit is sent; for the one statement that is: after it is sent | Every caller of the batch gets `OutcomeUnknown`. |
+//! | COMMIT took longer than 250 ms | It is confirmed by one more commit: Postgres reports success, too, if somebody has cancelled the wait for a standby. If that fails: `OutcomeUnknown`. |
 //! | Postgres reports an error after the commit is sent | It has rolled back: `Unavailable`, or as in the next line. |
 //! | Postgres refuses a statement | Nothing is committed. Each command is tried alone under the lock. A command that fails alone gets `Failed`. |
 //! | The task that writes a batch panics | The observers are told `outcome_unknown`, and its callers get `OutcomeUnknown`. |

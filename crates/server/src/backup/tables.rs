@@ -61,7 +61,8 @@ pub const TABLES: [Table; 21] = [
     Table { name: "merkle_tiles", fate: Fate::Kept(None), rights: ALL_RIGHTS },
     // Signing keys of identities, vault keys, content of vault secrets, tokens of webhooks: nowhere else.
     Table { name: "ciphertexts", fate: Fate::Kept(None), rights: ALL_RIGHTS },
-    // Follows from the events, but only writers fold it. `identityd projections claims` makes it again, which reads all events of names.
+    // Follows from the events, but only writers fold it. `identityd projections claims` makes it again, which reads all events of
+    // names.
     Table { name: "name_claims", fate: Fate::Kept(None), rights: APPEND_AND_UPDATE },
     // The same.
     Table { name: "webhook_owners", fate: Fate::Kept(None), rights: ALL_RIGHTS },

@@ -1,6 +1,6 @@
-//! Bodies on their way through a connection: of a request, whose unread rest is read up to a limit, since some clients lose an answer that
-//! comes before they have sent everything; and of an answer, which is given out in small pieces, so that a client that reads nothing is
-//! noticed.
+//! Bodies on their way through a connection: of a request, whose unread rest is read up to a limit, since some clients lose an
+//! answer that comes before they have sent everything; and of an answer, which is given out in small pieces, so that a client
+//! that reads nothing is noticed.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +22,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 const MAX_SKIPPED_BYTES: usize = 64 * 1024;
 const SKIP_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// How many bytes of an unread body are read after its answer on HTTP/2, as many as of a connection of HTTP/1.1 that is closed. The time
-/// limit is that of the whole body.
+/// How many bytes of an unread body are read after its answer on HTTP/2, as many as of a connection of HTTP/1.1 that is closed.
+/// The time limit is that of the whole body.
 const MAX_DISCARDED_BYTES: usize = MAX_LINGERING_BYTES;
 
 type Timed = Pin<Box<DeadlineBody<Incoming>>>;
@@ -93,8 +93,8 @@ impl Home {
         !awaits_continue && tokio::time::timeout(SKIP_TIMEOUT, skipped).await.unwrap_or(false)
     }
 
-    /// Reads the rest of the body while the answer is sent. Otherwise HTTP/2 would reset the stream when the answer ends, and a client
-    /// that is still sending takes that for an error and drops the answer.
+    /// Reads the rest of the body while the answer is sent. Otherwise HTTP/2 would reset the stream when the answer ends, and a
+    /// client that is still sending takes that for an error and drops the answer.
     pub(super) fn discard(&self) {
         if let Rest { body: Some(mut body), is_broken: false } = self.take() {
             tokio::spawn(async move { skip(&mut body, MAX_DISCARDED_BYTES).await });

@@ -4,7 +4,8 @@ use std::net::Ipv6Addr;
 
 use axum::http::{HeaderValue, Request, Version, header};
 
-/// Whether the request names its host as it must: one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2), and whatever is named is valid.
+/// Whether the request names its host as it must: one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2), and whatever is named
+/// is valid.
 pub(super) fn is_named<B>(request: &Request<B>) -> bool {
     let hosts = request.headers().get_all(header::HOST);
     let is_counted = request.version() != Version::HTTP_11 || hosts.iter().count() == 1;

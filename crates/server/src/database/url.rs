@@ -31,8 +31,8 @@ const KNOWN: [&str; 18] = [
 /// Which server libpq asks for. sqlx does not know this parameter.
 const SERVER_WANTED: &str = "target_session_attrs";
 
-/// What every statement of this software presumes, whatever a role or a database is given as default: how texts are quoted, and that
-/// no statement fails because it waited for a lock. A pooler may drop it.
+/// What every statement of this software presumes, whatever a role or a database is given as default: how texts are quoted, and
+/// that no statement fails because it waited for a lock. A pooler may drop it.
 const PRESUMED: [Setting<'static>; 3] =
     [("standard_conforming_strings", "on"), ("quote_all_identifiers", "off"), ("lock_timeout", "0")];
 
@@ -63,8 +63,8 @@ fn check_server(url: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the host has a comma, as libpq allows it: between user and database, or in the parameters `host` and `hostaddr`. The folder of a
-/// socket may have one in its name.
+/// Whether the host has a comma, as libpq allows it: between user and database, or in the parameters `host` and `hostaddr`. The
+/// folder of a socket may have one in its name.
 fn names_several_hosts(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();

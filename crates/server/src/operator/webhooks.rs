@@ -27,8 +27,8 @@ impl Operator {
         log_endpoints::list(&self.pool, &organization_id).await.context("cannot list log endpoints")
     }
 
-    /// Sends nothing to a webhook subscription or log endpoint until a client changes it, or asks for a replay. One that is disabled
-    /// already stays as it is.
+    /// Sends nothing to a webhook subscription or log endpoint until a client changes it, or asks for a replay. One that is
+    /// disabled already stays as it is.
     pub async fn disable_webhook(&self, webhook_id: &str) -> anyhow::Result<()> {
         let id: Option<Uuid> = webhook_id.parse().ok();
         let id = id.with_context(|| {

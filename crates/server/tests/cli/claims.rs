@@ -1,5 +1,5 @@
-//! Rows by hand that say who has a name, a number or a webhook subscription: the doctor finds them, nothing is given to two, and one
-//! command makes them again.
+//! Rows by hand that say who has a name, a number or a webhook subscription: the doctor finds them, nothing is given to two, and
+//! one command makes them again.
 
 use identity_postgres::PrivatePostgres;
 use reqwest::Method;

@@ -1,7 +1,7 @@
 //! Which addresses a name has.
 //!
-//! The operating system resolves names, and each occupies a thread until it answers, which can be long after nobody waits for it any
-//! more. So an organization has a share of the threads: names that are slow delay others of the same organization only.
+//! The operating system resolves names, and each occupies a thread until it answers, which can be long after nobody waits for it
+//! any more. So an organization has a share of the threads: names that are slow delay others of the same organization only.
 
 use std::collections::HashMap;
 use std::fmt;

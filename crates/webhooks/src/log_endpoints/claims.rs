@@ -41,8 +41,8 @@ pub(super) struct Capacity {
     pub(super) longest_pause: Duration,
 }
 
-/// Claims endpoints whose cursor is behind the history of their organization: first for organizations that have the fewest claimed, and
-/// of an organization first those that have waited for longest.
+/// Claims endpoints whose cursor is behind the history of their organization: first for organizations that have the fewest
+/// claimed, and of an organization first those that have waited for longest.
 pub(super) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     sqlx::query_as(
         "with behind as (

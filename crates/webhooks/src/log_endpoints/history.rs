@@ -13,7 +13,8 @@ const MAX_EVENTS: u32 = 64;
 /// After how many bytes of envelopes a step ends.
 const MAX_BYTES: usize = 1 << 20;
 
-/// How many events a step looks at to find those of the types that an endpoint wants. It is less than is read in the time of a lease.
+/// How many events a step looks at to find those of the types that an endpoint wants. It is less than is read in the time of a
+/// lease.
 const MAX_LOOKED_AT: i64 = 10_000;
 
 /// An event, ready to be sent.

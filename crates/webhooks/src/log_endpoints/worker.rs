@@ -120,7 +120,8 @@ async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<
     }
 }
 
-/// Sends the events of one step, one after the other, until one fails or [`MAX_STEP`] is over. Then it is the turn of another endpoint.
+/// Sends the events of one step, one after the other, until one fails or [`MAX_STEP`] is over. Then it is the turn of another
+/// endpoint.
 async fn serve(
     delivering: &Delivering,
     mut claim: Claim,

@@ -1,7 +1,7 @@
 //! How many deliveries may wait, and what happens beyond that: a subscription is disabled, and what waits for it is deleted.
 //!
-//! Rows are counted each time that a tenth of a limit was queued. So a limit can be passed by a tenth, and by another tenth for each
-//! process that has read the log in the meantime.
+//! Rows are counted each time that a tenth of a limit was queued. So a limit can be passed by a tenth, and by another tenth for
+//! each process that has read the log in the meantime.
 
 use std::collections::HashMap;
 

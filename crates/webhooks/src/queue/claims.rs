@@ -40,8 +40,8 @@ pub(crate) struct Claim {
     pub(crate) attempts: i32,
     pub(crate) lease_until: OffsetDateTime,
     pub(crate) url: String,
-    /// When the first of the failures began that the endpoint has had since its last success; `None` if it has had none, or if nothing
-    /// was sent to it for so long that the time begins anew.
+    /// When the first of the failures began that the endpoint has had since its last success; `None` if it has had none, or if
+    /// nothing was sent to it for so long that the time begins anew.
     pub(crate) failing_since: Option<OffsetDateTime>,
     #[sqlx(flatten)]
     pub(crate) sealed: Sealed,
@@ -132,7 +132,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 /// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
 /// come last:
 /// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
-/// - an organization gets as many as it may have on their way (`capacity.share`), and first for those of its endpoints that have the fewest;
+/// - an organization gets as many as it may have on their way (`capacity.share`), and first for those of its endpoints that have
+///   the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.

@@ -85,8 +85,8 @@ impl FanOut {
         }
     }
 
-    /// Reads some events, and moves the cursor behind them. If they end so much that not all of it is deleted in this transaction, the
-    /// cursor stays, and the next step goes on with the same events.
+    /// Reads some events, and moves the cursor behind them. If they end so much that not all of it is deleted in this
+    /// transaction, the cursor stays, and the next step goes on with the same events.
     async fn step(&mut self, head: i64) -> Result<Step, QueueError> {
         let mut transaction = self.pool.begin().await?;
         let cursor: Option<i64> = sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! Who saw an identity until an event hid it. The access rows are gone or may have changed since, so they are folded from the history,
-//! once for each identity and step.
+//! Who saw an identity until an event hid it. The access rows are gone or may have changed since, so they are folded from the
+//! history, once for each identity and step.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,12 +1,13 @@
-//! Which subscribers may see an identity, as far as its access rows say. The rows of an identity are read once for all subscribers: most
-//! subscribers see few identities, so a lookup for each of them would mostly find nothing.
+//! Which subscribers may see an identity, as far as its access rows say. The rows of an identity are read once for all
+//! subscribers: most subscribers see few identities, so a lookup for each of them would mostly find nothing.
 
 use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// How many access rows of an identity are read. If it has more, every subscriber counts as one that may see it, and is looked up later.
+/// How many access rows of an identity are read. If it has more, every subscriber counts as one that may see it, and is looked up
+/// later.
 const MAX_ROWS: usize = 256;
 
 /// The viewers of identities. A viewer that is listed may still not see the identity: the viewer or the identity may be paused.

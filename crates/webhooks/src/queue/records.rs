@@ -132,13 +132,13 @@ const RECORD: &str = "with fast as (
 
 /// Writes what became of attempts. Returns the ids of the attempts that were written.
 ///
-/// - If a lease has ended and another process has the row, or the row was deleted or is being deleted, nothing of it is written. It does
-///   not wait for rows of the queue that are locked. It can wait for a row of `webhook_endpoints` that another process writes, or a
-///   step of the fan-out. It locks those in the order of their ids.
+/// - If a lease has ended and another process has the row, or the row was deleted or is being deleted, nothing of it is written.
+///   It does not wait for rows of the queue that are locked. It can wait for a row of `webhook_endpoints` that another process
+///   writes, or a step of the fan-out. It locks those in the order of their ids.
 /// - A row that is due again is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
 /// - An endpoint fails since the first of these attempts, if it was not known to be failing when they were claimed.
-/// - An endpoint works if one of the attempts at its address succeeded. If it was given another address meanwhile, the attempts at the
-///   address of the last one count.
+/// - An endpoint works if one of the attempts at its address succeeded. If it was given another address meanwhile, the attempts
+///   at the address of the last one count.
 pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uuid>, sqlx::Error> {
     fn all<'a, T>(ended: &'a [Ended], value: impl Fn(&'a Ended) -> T) -> Vec<T> {
         ended.iter().map(value).collect()

@@ -109,8 +109,8 @@ async fn deliverable<'a>(
     Ok(told.into_iter().map(with_subscriptions).collect())
 }
 
-/// The rows of one event. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if it
-/// is active, since an identity that is paused sees no other one.
+/// The rows of one event. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if
+/// it is active, since an identity that is paused sees no other one.
 async fn rows_of(
     connection: &mut PgConnection,
     told: &Told<'_>,

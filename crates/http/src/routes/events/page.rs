@@ -26,7 +26,8 @@ pub(super) async fn json(range: EventRange, pool: &PgPool) -> Result<Response, A
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// Answers with an array of [`CloudEvent`](identity_projections::bodies::CloudEvent)s; the cursor of the next page, if there is one, is in the header `X-Next-Cursor`.
+/// Answers with an array of [`CloudEvent`](identity_projections::bodies::CloudEvent)s; the cursor of the next page, if there is
+/// one, is in the header `X-Next-Cursor`.
 pub(super) async fn cloud_events(range: EventRange, pool: &PgPool) -> Result<Response, ApiError> {
     let mut body = b"[".to_vec();
     let next = write(range, pool, &mut body, write_cloud_event).await?;
