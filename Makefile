@@ -31,7 +31,7 @@ test-openapi:
 	@./.ci/test-openapi
 	@./.ci/generated-clients
 
-# Whole machines fail: about nine minutes, and it is ended after HA_MINUTES (10). It measures times, so it wants a machine that does
+# Whole machines fail: about nine minutes, and it is ended after HA_MINUTES (20). It measures times, so it wants a machine that does
 # little else.
 test-ha:
 	@./.ci/tools ha

@@ -66,7 +66,7 @@ def arguments():
     parser.add_argument("--only", action="append", choices=names, help="this fault alone; may be given several times")
     parser.add_argument("--report-times", action="store_true",
                         help="times that are missed, and errors after the fault, are reported and are no failure")
-    parser.add_argument("--minutes", type=int, default=10,
+    parser.add_argument("--minutes", type=int, default=20,
                         help="after this time the cell ends, and the test has failed (10); more are needed with --times")
     parser.add_argument("--times", type=int, default=1, help="how often each fault is tried")
     return parser.parse_args()

@@ -78,7 +78,7 @@ pub struct SubscriptionNeed {
     pub identity_id: Uuid,
     /// The id of its owner.
     pub owner_id: Uuid,
-    /// Whether the command creates a subscription, and not only makes one active again.
+    /// True if the command creates a subscription, false if it makes one active again.
     pub is_new: bool,
 }
 

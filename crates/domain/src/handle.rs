@@ -205,20 +205,7 @@ const RESERVED: &[&[&str]] = &[
         "webmail",
     ],
     // Hosts of names and addresses: RFC 1912, 1034 and installations. A cache or client asks them by these names.
-    &[
-        "dhcp",
-        "dns",
-        "kdc",
-        "kerberos",
-        "ldap",
-        "ldaps",
-        "nameserver",
-        "ntp",
-        "ntp1",
-        "ntp2",
-        "radius",
-        "resolver",
-    ],
+    &["dhcp", "dns", "kdc", "kerberos", "ldap", "ldaps", "nameserver", "ntp", "radius", "resolver"],
     // RFC 6761, 6762, 8375, 7686 and 2606: special names that are no hosts of anybody.
     &[
         "broadcasthost",
@@ -358,8 +345,8 @@ const RESERVED: &[&[&str]] = &[
     &["contact", "dpo", "official", "operator", "owner", "privacy", "system"],
 ];
 
-/// Followed by any digits these are reserved, too.
-const NUMBERED_HOSTS: [&str; 9] = ["dns", "imap", "mail", "mta", "mx", "ns", "pop", "smtp", "www"];
+/// Names that are reserved with any number behind them, such as `mx2`.
+const NUMBERED_HOSTS: [&str; 10] = ["dns", "imap", "mail", "mta", "mx", "ns", "ntp", "pop", "smtp", "www"];
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,7 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
         Err(elapsed) => out_of_time(&context.fate, &elapsed).into_response(),
     };
     context.turn.give_back().await;
+    context.share.give_back();
     let response = hold_until_sent(&app, &context, response);
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
@@ -53,25 +54,19 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
-/// A body of more bytes keeps the share of its request until it is sent.
-const SMALL_ANSWER: u64 = 16 * 1024;
-
-/// A body of more bytes has a share of its own until it is sent. Lists that are larger are written piece by piece, and have a
-/// share of streams.
+/// A body of more bytes has a share until it is sent. Lists that are larger are written piece by piece, and have a share of
+/// streams. The server takes no more than this of a body before its client reads it.
 const LARGE_ANSWER: u64 = 256 * 1024;
 
-/// Lets an answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of them.
+/// Lets a large answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of
+/// them. The answer to a write that was carried out is never withheld.
 fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response {
-    let request = context.share.take();
     let size = response.body().size_hint().exact().unwrap_or(0);
-    if size <= SMALL_ANSWER {
-        return response;
-    }
-    let holder = context.holder.get().filter(|_| size > LARGE_ANSWER);
-    let large = holder.map(|holder| app.take_large_answer(&holder.key)).transpose();
-    match large {
-        Ok(large) => response.map(|body| keeping((request, large), body)),
-        Err(error) => error.into_response(),
+    let Some(holder) = context.holder.get().filter(|_| size > LARGE_ANSWER) else { return response };
+    match app.take_large_answer(&holder.key) {
+        Ok(share) => response.map(|body| keeping(share, body)),
+        Err(error) if context.fate.abandon() => error.into_response(),
+        Err(_) => response,
     }
 }
 

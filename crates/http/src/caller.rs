@@ -249,6 +249,11 @@ impl Caller {
         self.database.pool().await
     }
 
+    /// Ends the turn on the database, before something that takes long and needs no connection.
+    pub(crate) async fn give_back_turn(&self) {
+        self.database.give_back().await;
+    }
+
     /// The database, for pieces of a long answer, which wait for turns of their own.
     pub(crate) fn pool_of_pieces(&self) -> &PgPool {
         self.database.pool_of_pieces()

@@ -14,6 +14,7 @@ use crate::api_key::public_id;
 use crate::client::ClientAddress;
 use crate::database::TurnSlot;
 use crate::error::ApiError;
+use crate::headers::IDEMPOTENCY_KEY;
 use crate::limits::{RequestShare, Standing};
 
 /// The header of the id of a request.
@@ -42,7 +43,7 @@ pub struct Context {
     pub(crate) holder: Arc<OnceLock<Holder>>,
 }
 
-/// The share of a request, once it has one. It is given back when the answer is sent, even if the slot still exists.
+/// The share of a request, once it has one. It is given back when the answer begins, even if the slot still exists.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
 
@@ -56,9 +57,9 @@ impl ShareSlot {
         Ok(())
     }
 
-    /// Takes the share out, if there is one. It is given back when it is dropped.
-    pub(crate) fn take(&self) -> Option<RequestShare> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Gives the share back, if there is one.
+    pub(crate) fn give_back(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -97,8 +98,11 @@ impl Context {
 /// Whether a body is still to be read. The body of other methods has no meaning; that of a DELETE is read for the fingerprint of
 /// its `Idempotency-Key`.
 fn has_body(request: &Request) -> bool {
-    let may_have_body =
-        matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE);
+    let may_have_body = match *request.method() {
+        Method::POST | Method::PUT | Method::PATCH => true,
+        Method::DELETE => request.headers().contains_key(IDEMPOTENCY_KEY),
+        _ => false,
+    };
     may_have_body && !request.body().is_end_stream()
 }
 

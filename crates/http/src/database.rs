@@ -1,5 +1,5 @@
-//! The database, as the requests of one key use it. A request waits for the turn of its key and organization before it takes a
-//! connection, and keeps the turn until it is answered.
+//! The database, as one request uses it. Before a request takes a connection, it waits for a turn: a key, and an organization, have
+//! only so many at the same time (`limits/turns.rs`). The request keeps its turn until it is answered, or gives it back before.
 
 use std::sync::Arc;
 

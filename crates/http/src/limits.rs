@@ -37,10 +37,16 @@ pub use self::daily::DailySettings;
 pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};
 
+/// How many large answers are being sent at the same time. Each is in memory as a whole, of up to 8 MiB.
+const LARGE_ANSWERS: OfHolders = OfHolders { key: 16, organization: 32 };
+
+/// How many bodies each key may await whatever others at its address do: clients behind one proxy or NAT have the same address.
+const FIRST_BODIES: usize = 4;
+
 /// How many replays of deliveries to one webhook subscription are on their way at the same time.
 const MAX_REPLAYS: usize = 8;
 
-/// How many of deliveries to all subscriptions of one organization.
+/// How many replays of deliveries to all subscriptions of one organization are on their way at the same time.
 const MAX_REPLAYS_OF_ORGANIZATION: usize = 64;
 
 /// The limits of a process, as they are set.
@@ -136,12 +142,6 @@ pub(crate) struct BodyShare {
     _address: Option<Share<IpAddr>>,
     _of: HolderShare,
 }
-
-/// How many large answers are being sent at the same time. Each is in memory as a whole, of up to 8 MiB.
-const LARGE_ANSWERS: OfHolders = OfHolders { key: 16, organization: 32 };
-
-/// How many bodies each key may await whatever others at its address do: clients behind one proxy or NAT have the same address.
-const FIRST_BODIES: usize = 4;
 
 impl HolderShares {
     fn new(most: OfHolders) -> Self {

@@ -231,10 +231,7 @@ const MAX_SURE_COMMIT_TIME: Duration = Duration::from_millis(250);
 
 /// Confirms a commit that began at this moment and was reported as successful: if it took long, by one more commit over the same
 /// connection, which waits for the standby again. If this fails, the first commit may be lost in a failover.
-pub(crate) async fn confirm_if_slow(
-    connection: &mut PgConnection,
-    began: Instant,
-) -> Result<(), sqlx::Error> {
+pub async fn confirm_if_slow(connection: &mut PgConnection, began: Instant) -> Result<(), sqlx::Error> {
     if began.elapsed() > MAX_SURE_COMMIT_TIME { commit_nothing(connection).await } else { Ok(()) }
 }
 

@@ -18,8 +18,9 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, Row as _};
 use uuid::Uuid;
 
 use crate::write::notifier::CHANNEL;
@@ -57,7 +58,7 @@ pub struct Sole {
     process: Uuid,
     /// Until when it leaves the place free.
     free_until: Instant,
-    /// Whether it may have found, at its start, the place of a process that has died.
+    /// Whether it has claimed or resigned once. Until then it takes the place of another process, which may have died.
     has_started: bool,
 }
 
@@ -144,13 +145,8 @@ pub(crate) async fn take_place(connection: &mut PgConnection, holder: Holder) ->
                       returning position
                   )
                   select pg_notify($3, $4) from recalled";
-    sqlx::query(recall)
-        .bind(holder.process)
-        .bind(holder.term)
-        .bind(CHANNEL)
-        .bind(RECALL)
-        .execute(&mut *connection)
-        .await?;
+    let recall = sqlx::query(recall).bind(holder.process).bind(holder.term).bind(CHANNEL).bind(RECALL);
+    commit_locally(connection, recall).await?;
     let recalled = Instant::now();
     while recalled.elapsed() < MAX_RECALL_TIME {
         let in_place = "select exists (select from log_head where sole_process = $1 and sole_term = $2)";
@@ -167,5 +163,16 @@ pub(crate) async fn take_place(connection: &mut PgConnection, holder: Holder) ->
     tracing::warn!(process = %holder.process, "the sole process did not answer its recall within 1.2 s: its place is taken away");
     let take = "update log_head set sole_process = null, sole_recalled = false
                 where sole_process = $1 and sole_term = $2";
-    sqlx::query(take).bind(holder.process).bind(holder.term).execute(connection).await.map(drop)
+    commit_locally(connection, sqlx::query(take).bind(holder.process).bind(holder.term)).await
+}
+
+/// Whoever waits for the place must not wait for a standby, too. What a failover loses of the change is made again.
+async fn commit_locally(
+    connection: &mut PgConnection,
+    change: Query<'_, Postgres, PgArguments>,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    transaction.execute("set local synchronous_commit = local").await?;
+    change.execute(&mut *transaction).await?;
+    transaction.commit().await
 }

@@ -38,6 +38,10 @@ use crate::edge::Edge;
 use crate::tls::Tls;
 use crate::traces;
 
+/// How many bytes of an answer are taken from its body before the client reads them, and of a request before they are parsed. A
+/// body that is larger exists until its client reads it, and so does its share (`http/around.rs`).
+const MAX_BUFFERED_BYTES: usize = 128 * 1024;
+
 /// The largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -264,6 +268,7 @@ impl ConnectionConfig {
             .timer(TokioTimer::new())
             .header_read_timeout(settings.client_timeout)
             .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_BUFFERED_BYTES)
             .max_headers(MAX_HEADER_LINES);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
@@ -313,7 +318,7 @@ impl ConnectionConfig {
     ) -> Response {
         let is_http1 = request.version() < Version::HTTP_2;
         let awaits_continue = request.headers().contains_key(header::EXPECT);
-        if !host::is_named(&request) {
+        if !host::has_valid_host(&request) {
             return last_answer(around::host_required(request.headers()), lingers);
         }
         let span = traces::span(request.method(), request.headers());

@@ -67,9 +67,9 @@ pub(crate) fn start(
         reason = "the method itself is of one lifetime alone"
     )]
     let only_events = filter_fn(|metadata| metadata.is_event());
-    // The filter is asked for every event, also for one that is always written. Otherwise an event is lost if its thread was asked
-    // before whether something is written (`log_enabled!`, as sqlx asks for each notice of Postgres), and that was not: the filter
-    // of a layer keeps its last answer for the next event of the thread.
+    // `log_enabled!`, which sqlx calls for each notice of Postgres, stores the answer of the filter for this thread. If the
+    // answer was no and the filter is not asked again, the next event of the thread is lost. A dynamic filter is asked for every
+    // event.
     let asked_each_time = dynamic_filter_fn(|_, _| true);
     let log = log.with_filter(filter.and(only_events).and(asked_each_time));
     let registry = tracing_subscriber::registry().with(log);

@@ -104,7 +104,8 @@ fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
     Ok(Loaded { config: Arc::new(config), expires_at })
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a file in PEM.
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let context = || format!("cannot read certificates from {}", path.display());
     let text = input::read(path, MAX_FILE_BYTES).with_context(context)?;
     CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().with_context(context)

@@ -41,8 +41,8 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Fails if what is printed would be lost. A command that prints a secret, which happens only once, asks before it makes the
-/// secret.
+/// Fails if standard output cannot be written, is closed, or is the null device. A command calls this before it makes a secret
+/// that it prints only once.
 ///
 /// A program of Rust that begins with a closed standard output gets the null device in its place, and writing to a descriptor
 /// that is not open for writing is no error. So both are looked at here.

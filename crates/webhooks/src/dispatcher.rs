@@ -25,8 +25,8 @@ use crate::schedule::{Attempted, Next, Outcome, Reason};
 /// How many deliveries of this process are on their way at the same time.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Beyond how many an organization gets [`SMALL_SHARE`] instead of [`SHARE`]. The room that is left is for organizations that have
-/// fewer than that on their way.
+/// While at least this many deliveries are on their way, an organization may have only [`SMALL_SHARE`] of them, and not
+/// [`SHARE`]. The remaining room is for organizations that have fewer.
 const MAX_IN_FLIGHT_OF_LARGE_SHARES: usize = 768;
 
 /// How many of all may be for endpoints to which everything fails.

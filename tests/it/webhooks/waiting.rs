@@ -1,7 +1,7 @@
 //! What waits to be sent: for a name that is not resolved yet, for a receiver that is not there, and not for ever.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use identity_webhooks::Settings;
 use identity_webhooks::address::{Resolver, Turn};
 use identity_webhooks::schedule::Schedule;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use super::deliveries::{deliveries, eventually_delivered, listen, sent, settings};
 use super::receiver::{Reaction, Receiver};
 use super::subscribe;
-use crate::harness::{World, eventually, text};
+use crate::harness::{World, eventually, text, wait};
 
 /// What fails is not sent again while a test runs.
 fn patient() -> Settings {
@@ -84,9 +85,10 @@ fn what_waits_for_its_name_to_be_resolved_is_no_failure_and_is_sent_later() {
 #[test]
 fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
     let world = World::with_webhooks(patient());
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    // It is bound and does not listen: nobody else gets the port, and connections are refused.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let (admin, alpha) = (world.admin(), world.agent("alpha"));
     let url = format!("http://{address}/in");
     let body = json!({ "agent_identity_id": alpha.id, "url": url, "event_types": ["identity.updated"] });
@@ -99,7 +101,9 @@ fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
     eventually("the log endpoint has failed", || endpoint(&world)["failing_since"].is_string());
     assert!(text(&endpoint(&world)["last_error"]).contains("refused"));
     world.stranger().metrics().has("identityd_log_endpoints_behind", 1.0);
-    let receiver = Receiver::at(TcpListener::bind(address).unwrap(), |_, _| Reaction::Status(200));
+    let listener = wait(async { socket.listen(128).unwrap().into_std().unwrap() });
+    listener.set_nonblocking(false).unwrap();
+    let receiver = Receiver::at(listener, |_, _| Reaction::Status(200));
     become_due(&world);
     sent(&world);
     eventually("the history is delivered", || endpoint(&world)["delivered_upto"] == world.events());

@@ -77,7 +77,7 @@ impl Watch {
     /// Waits until it is time for another look: after events that were not applied, a recall, a question, or 250 ms. Fails
     /// if the sender of `head` is dropped.
     async fn next(&mut self, last: Instant, recalls: u64) -> Result<(), watch::error::RecvError> {
-        // What was told last may be news for ever, as after a restore: the position is then ahead of the log.
+        // After a restore the last position is ahead of the log: the wait below would return at once each time, and never fail.
         self.head.has_changed()?;
         // Without a connection a database that refuses connections would be flooded with attempts.
         if self.connected.is_none() {
@@ -130,7 +130,9 @@ impl Watch {
     async fn end(&mut self) {
         self.cache.trust(None);
         let Some((connection, _)) = &mut self.connected else { return };
-        if let Ok(Err(error)) = tokio::time::timeout(LOOK_TIMEOUT, self.sole.resign(connection)).await {
+        let resigned = tokio::time::timeout(LOOK_TIMEOUT, self.sole.resign(connection)).await;
+        let late = |_elapsed| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        if let Err(error) = resigned.unwrap_or_else(late) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "cannot give up the place of the sole process: other processes wait 1.2 s before their next commit"

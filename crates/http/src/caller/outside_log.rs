@@ -1,8 +1,11 @@
 //! The writes of a caller that are not in the log. The log decides whether a key may still act when it writes; these writes ask for
 //! that before they are committed.
 
+use std::time::Instant;
+
 use identity_domain::Moment;
 use identity_log::idempotency::keep_outside;
+use identity_log::primary;
 use identity_projections::api_keys;
 use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
 
@@ -25,7 +28,7 @@ impl Caller {
         self.transaction_outside_log().await
     }
 
-    /// The same for one that deletes something, which is no change of the quotas of a day.
+    /// Begins a write outside the log that deletes something. It counts against no quota of a day.
     pub(crate) async fn begin_deletion_outside_log(&self) -> Result<WriteOutsideLog<'_>, ApiError> {
         self.enter_outside_log(|| Ok(()))?;
         self.transaction_outside_log().await
@@ -36,11 +39,11 @@ impl Caller {
     pub(crate) async fn begin_irrevocably(&self) -> Result<(), ApiError> {
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.must_still_act(self.pool().await).await?;
-        self.database.give_back().await;
+        self.give_back_turn().await;
         Ok(())
     }
 
-    /// The transaction that comes after it.
+    /// Begins the transaction in which the answer to what cannot be taken back is stored.
     pub(crate) async fn transaction_outside_log(&self) -> Result<WriteOutsideLog<'_>, ApiError> {
         Ok(WriteOutsideLog { caller: self, transaction: self.pool().await.begin().await? })
     }
@@ -87,6 +90,12 @@ impl WriteOutsideLog<'_> {
     /// Commits the write if the key may still act. If Postgres does not confirm the commit, the outcome is unknown.
     pub(crate) async fn commit(mut self) -> Result<(), ApiError> {
         self.caller.must_still_act(&mut *self.transaction).await?;
-        self.transaction.commit().await.map_err(|error| ApiError::outcome_unknown(&error))
+        let began = Instant::now();
+        let confirmed = async {
+            self.transaction.commit().await?;
+            // A later commit over any connection is confirmed only when this one is.
+            primary::confirm_if_slow(&mut *self.caller.pool().await.acquire().await?, began).await
+        };
+        confirmed.await.map_err(|error| ApiError::outcome_unknown(&error))
     }
 }

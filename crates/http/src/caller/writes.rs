@@ -91,7 +91,7 @@ impl Caller {
         });
         let append = Append { repeatable, expected_version, ..self.append(write) };
         // Meanwhile this request uses no connection of the readers.
-        self.database.give_back().await;
+        self.give_back_turn().await;
         let committed = self.app.0.parts.log.append(append).await;
         let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
         let answer = match &committed.kept {

@@ -14,10 +14,9 @@ use crate::body::Body;
 use crate::caller::{App, Caller};
 use crate::error::ApiError;
 use crate::fault::Fault;
-use crate::headers;
+use crate::headers::{self, IDEMPOTENCY_KEY};
 use crate::reply::Answer;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The longest key, in characters.

@@ -1,7 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
+use uuid::Uuid;
+
 use super::refused_keys::MAX_REMEMBERED;
+use super::turns::tests::key;
 use super::{Limits, Settings, Standing};
 use crate::code::Code;
 
@@ -60,4 +63,16 @@ fn without_settings_nobody_is_bound() {
     for _ in 0..1_000 {
         assert_eq!(limits.refused(Some(address("192.0.2.1"))).code(), Code::Unauthorized);
     }
+}
+
+#[test]
+fn the_keys_of_an_organization_have_a_limit_together() {
+    let limits = limits(3);
+    let of_one = |id: u128| key(id, "one");
+    let answers: Vec<_> = (0..40).map(|id| limits.large_answer(&of_one(id / 8))).collect();
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 32);
+    assert!(limits.large_answer(&key(100, "other")).is_ok());
+    let replays: Vec<_> = (0..80).map(|id| limits.replay(&of_one(id / 8), Uuid::from_u128(id / 8))).collect();
+    assert_eq!(replays.iter().filter(|replay| replay.is_ok()).count(), 64);
+    assert!(limits.replay(&key(100, "other"), Uuid::from_u128(100)).is_ok());
 }

@@ -1,6 +1,5 @@
-//! How many connections to the database a key, and an organization, use at the same time. What exceeds that waits for its turn
-//! among the requests of the same key and organization, and so not in front of everybody else's. Of the pieces of its long answers
-//! a key reads one at a time.
+//! Limits how many connections to the database a key, and an organization, use at the same time. A further request waits in the
+//! queue of its key or organization, so it does not delay others. A key reads one piece of its long answers at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -31,8 +30,11 @@ pub(crate) struct Turn {
 impl Turns {
     /// So many turns at the same time, and at least one.
     pub(super) fn new(most: OfHolders) -> Self {
-        let [keys, pieces] = [most.key, 1].map(Queues::new);
-        Self { keys, organizations: Queues::new(most.organization), pieces }
+        Self {
+            keys: Queues::new(most.key),
+            organizations: Queues::new(most.organization),
+            pieces: Queues::new(1),
+        }
     }
 
     /// Waits for the turn of a request of this key.
@@ -56,23 +58,29 @@ impl Turns {
 /// The queues of all holders that use one at present. A queue gives turns in the order in which they are asked for.
 #[derive(Debug, Clone)]
 struct Queues<K> {
-    queues: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
+    queues: Arc<Mutex<HashMap<K, Used>>>,
     most: usize,
 }
 
-/// A turn of one holder. The permit is given back before the queue is looked at.
+/// The queue of a holder, and by how many it is used.
+#[derive(Debug)]
+struct Used {
+    turns: Arc<Semaphore>,
+    users: usize,
+}
+
+/// A turn of one holder. The permit is given back before the queue is left.
 #[derive(Debug)]
 struct Taken<K: Hash + Eq> {
     _permit: Option<OwnedSemaphorePermit>,
-    _queue: Queue<K>,
+    _place: Place<K>,
 }
 
-/// The queue of one holder.
+/// A place in the queue of one holder. A queue that nobody uses any more is forgotten.
 #[derive(Debug)]
-struct Queue<K: Hash + Eq> {
+struct Place<K: Hash + Eq> {
     all: Queues<K>,
     holder: K,
-    turns: Arc<Semaphore>,
 }
 
 impl<K: Hash + Eq + Clone> Queues<K> {
@@ -81,32 +89,34 @@ impl<K: Hash + Eq + Clone> Queues<K> {
     }
 
     async fn take(&self, holder: &K) -> Taken<K> {
-        let queue = self.of(holder);
+        let (turns, place) = self.join(holder);
         // It never fails, since nothing closes the semaphore.
-        let permit = Arc::clone(&queue.turns).acquire_owned().await.ok();
-        Taken { _permit: permit, _queue: queue }
+        Taken { _permit: turns.acquire_owned().await.ok(), _place: place }
     }
 
-    fn of(&self, holder: &K) -> Queue<K> {
+    fn join(&self, holder: &K) -> (Arc<Semaphore>, Place<K>) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = queues.entry(holder.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.most)));
-        Queue { turns: Arc::clone(turns), all: self.clone(), holder: holder.clone() }
+        let new = || Used { turns: Arc::new(Semaphore::new(self.most)), users: 0 };
+        let queue = queues.entry(holder.clone()).or_insert_with(new);
+        queue.users += 1;
+        (Arc::clone(&queue.turns), Place { all: self.clone(), holder: holder.clone() })
     }
 }
 
-/// A queue that nobody uses any more is forgotten.
-impl<K: Hash + Eq> Drop for Queue<K> {
+impl<K: Hash + Eq> Drop for Place<K> {
     fn drop(&mut self) {
         let mut queues = self.all.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        // One is in the map, and one here.
-        if Arc::strong_count(&self.turns) == 2 {
-            queues.remove(&self.holder);
+        if let Some(queue) = queues.get_mut(&self.holder) {
+            queue.users -= 1;
+            if queue.users == 0 {
+                queues.remove(&self.holder);
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use futures::FutureExt as _;
     use identity_projections::api_keys::{KeyScope, Row as KeyRow};
     use time::OffsetDateTime;
@@ -114,7 +124,7 @@ mod tests {
 
     use super::{OfHolders, Turns};
 
-    fn key(id: u128, organization_id: &str) -> KeyRow {
+    pub(in crate::limits) fn key(id: u128, organization_id: &str) -> KeyRow {
         KeyRow {
             id: Uuid::from_u128(id),
             organization_id: organization_id.to_owned(),

@@ -263,6 +263,7 @@ impl Pipeline {
             // Its callers get `OutcomeUnknown`, since the task dropped their reply channels.
             Err(panicked) => {
                 self.last_batch = None;
+                self.deps.failed();
                 self.deps.tell(|observer| observer.outcome_unknown());
                 self.deps.committed.send_replace(());
                 tracing::error!(

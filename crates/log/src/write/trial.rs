@@ -39,8 +39,7 @@ use crate::settings::Settings;
 /// How long a commit shows that events can be written. A busy process makes no trials.
 const COMMIT_COUNTS_FOR: Duration = Duration::from_secs(10);
 
-/// Tables are found as the committer finds them. `log_head` is not waited for as long as a write would wait. If this process hangs
-/// in a trial, Postgres ends it.
+/// Uses the committer's search path. Waits at most 2 s for `log_head`. If this process hangs, Postgres ends the trial after 4 s.
 const SETTINGS: &str = "set local search_path = read_model, public; set local lock_timeout = '2s'; \
                         set local statement_timeout = '4s'; set local idle_in_transaction_session_timeout = '4s'";
 

@@ -88,7 +88,10 @@ impl Home {
     /// `100 Continue` is not asked for its body.
     pub(super) async fn is_read(&self, awaits_continue: bool) -> bool {
         let Rest { body, is_broken } = self.take();
-        let Some(mut body) = body.filter(|_| !is_broken) else { return !is_broken };
+        if is_broken {
+            return false;
+        }
+        let Some(mut body) = body else { return true };
         let skipped = skip(&mut body, MAX_SKIPPED_BYTES);
         !awaits_continue && tokio::time::timeout(SKIP_TIMEOUT, skipped).await.unwrap_or(false)
     }

@@ -6,10 +6,10 @@ use axum::http::{HeaderValue, Request, Version, header};
 
 /// Whether the request names its host as it must: one of HTTP/1.1 has one `Host` (RFC 9112, section 3.2), and whatever is named
 /// is valid.
-pub(super) fn is_named<B>(request: &Request<B>) -> bool {
+pub(super) fn has_valid_host<B>(request: &Request<B>) -> bool {
     let hosts = request.headers().get_all(header::HOST);
-    let is_counted = request.version() != Version::HTTP_11 || hosts.iter().count() == 1;
-    is_counted && hosts.iter().all(is_valid)
+    let has_right_number = request.version() != Version::HTTP_11 || hosts.iter().count() == 1;
+    has_right_number && hosts.iter().all(is_valid)
 }
 
 /// RFC 9110, section 7.2: a host and perhaps a port. The host is empty if the target of the request has none.

@@ -21,16 +21,16 @@ const GUARDS: [(&str, &str, &str, i16); 3] = [
 /// The only one of them with a condition.
 const CONDITIONAL: &str = "introductions_keep_notes";
 
-/// The names of all of them.
-pub(super) fn guards() -> Vec<&'static str> {
-    GUARDS.iter().map(|(_, guard, ..)| *guard).collect()
+/// The tables of all of them, and their names.
+pub(super) fn guards() -> (Vec<&'static str>, Vec<&'static str>) {
+    GUARDS.iter().map(|(table, guard, ..)| (*table, *guard)).unzip()
 }
 
 /// What to do if a part of the database is missing.
-const RESTORE: &str = "run `identityd migrate` on a new database; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
+const RESTORE: &str = "run `identityd migrate` on a new database, or if the check `migrations` names pending ones; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
 
 /// What to do if claims and read models do not agree.
-const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events";
+const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events. Rows of names that no event has are left: delete them as the owner of the tables";
 
 /// What to do if a read model is missing.
 const REBUILD: &str =
@@ -137,7 +137,7 @@ pub(super) async fn claims(connection: &mut PgConnection) -> anyhow::Result<Find
         format!("{table} and the read models disagree on {} rows, such as {example}", disagreement.rows)
     });
     Ok(Finding::bad(format!(
-        "{}: what somebody has could be given to another: {CLAIM}",
+        "{}: what somebody has could be given to another, or what nobody has to nobody: {CLAIM}",
         texts.collect::<Vec<_>>().join("; ")
     )))
 }

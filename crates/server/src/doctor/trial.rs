@@ -45,7 +45,8 @@ async fn holders(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         from pg_stat_activity
         where pid <> pg_backend_pid()
           and pid in (select pid from pg_locks
-                      where relation = 'public.log_head'::regclass and granted
+                      where database = (select oid from pg_database where datname = current_database())
+                        and relation = 'public.log_head'::regclass and granted
                         and mode in ('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
         order by xact_start nulls last";
     sqlx::query_scalar(query).fetch_all(connection).await.context("cannot look up who has log_head locked")

@@ -103,8 +103,9 @@ pub async fn to_everybody(connection: &mut PgConnection) -> Result<Vec<String>, 
     .await
 }
 
-/// The statements without which a role may write what the owner carries out when a read model is rebuilt. What it has written
-/// already has to go, too: the next migration writes the table anew.
+/// The statements that keep a role from writing into `read_model_shapes`, whose statements the owner carries out when a read
+/// model is rebuilt. The last one empties the table, since the role may have written into it before; the next migration fills it
+/// again.
 pub async fn of_shapes(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
     let mut statements: Vec<String> = sqlx::query_scalar(
         "with role as (select oid from pg_roles where rolname = $1 and not rolsuper),

@@ -13,7 +13,8 @@ use identity_webhooks::{Settings, WaitingLimits};
 use ipnet::IpNet;
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+
+use crate::tls::certificates;
 
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 
@@ -104,7 +105,8 @@ fn schedule(delays: Option<Vec<u64>>) -> anyhow::Result<Schedule> {
     Ok(Schedule { delays: delays.into_iter().map(Duration::from_secs).collect(), ..Schedule::default() })
 }
 
-/// What waits for longer than the retention is deleted. That must not happen before the last attempt.
+/// What waits for longer than the retention is deleted. That must not happen before the last attempt, unless the receiver asked
+/// for longer waits.
 fn check_retention(retention: Duration, schedule: &Schedule) -> anyhow::Result<()> {
     let longest = schedule.longest_delivery(DEFAULT_TIMEOUT);
     let days = longest.as_secs().div_ceil(HOURS_OF_A_DAY * 60 * 60);
@@ -118,8 +120,7 @@ fn check_retention(retention: Duration, schedule: &Schedule) -> anyhow::Result<(
 
 fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = read.with_context(|| format!("webhook_ca_file {shown} cannot be read"))?;
+    let found = certificates(file).with_context(|| format!("webhook_ca_file {shown} cannot be read"))?;
     ensure!(!found.is_empty(), "webhook_ca_file {shown} has no certificate in PEM");
     Ok(found)
 }

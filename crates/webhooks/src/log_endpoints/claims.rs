@@ -61,6 +61,7 @@ pub(super) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
              from behind
              join webhook_log_endpoints as endpoint on endpoint.id = behind.id
              where behind.upto <= $3
+               -- Again, on the row that is locked: it may have changed since `behind` was read.
                and endpoint.disabled_reason is null
                and endpoint.sequence < behind.head
                and endpoint.due_at <= now()

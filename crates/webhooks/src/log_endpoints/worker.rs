@@ -19,8 +19,8 @@ use crate::schedule::{Attempted, Next};
 /// To how many endpoints this process sends at the same time.
 const MAX_ENDPOINTS: usize = 256;
 
-/// Beyond how many an organization gets [`SMALL_SHARE`] of them instead of all that it may have. The room that is left is for
-/// organizations to which less is sent.
+/// While at least this many endpoints are served, an organization may have only [`SMALL_SHARE`] of them, and not as many as it
+/// has. The remaining room is for organizations that have fewer.
 const MAX_ENDPOINTS_OF_LARGE_SHARES: usize = 192;
 
 /// To how many endpoints of one organization all processes send at the same time, while this process has little room left.

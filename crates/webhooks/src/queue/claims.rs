@@ -18,8 +18,7 @@ const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 /// what one process sends, so that an organization whose endpoints are slow leaves room for others.
 pub(crate) const SHARE: i64 = 256;
 
-/// How many, while this process has little room left. Organizations that have more on their way wait then, so that those that have
-/// few do not wait for them.
+/// The same limit while this process has little room left. An organization with more deliveries on their way waits then.
 pub(crate) const SMALL_SHARE: i64 = 16;
 
 /// How many, of those to endpoints to which everything fails. They are counted apart from the others.

@@ -146,6 +146,7 @@ impl Following {
     /// Fails if the history is not the one any more that the client has read.
     async fn must_be_unchanged(&self) -> Result<(), Interruption> {
         let Reading { caller, query, place } = &self.reading;
+        let _turn = self.share.turn().await;
         let is_unchanged = place.is_in(caller.pool_of_pieces(), &query.organization_id).await?;
         if is_unchanged { Ok(()) } else { Err(Interruption::HistoryChanged) }
     }

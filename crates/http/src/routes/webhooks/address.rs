@@ -22,6 +22,7 @@ pub(in crate::routes) fn address(policy: &Policy) -> impl Reader<Value, String> 
 /// Refuses a URL whose host has an IP address that is not public. A host that has no IP address at present may be
 /// saved, since it is looked up again before everything that is sent.
 pub(in crate::routes) async fn must_be_reachable(caller: &Caller, url: &str) -> Result<(), ApiError> {
+    caller.give_back_turn().await;
     match caller.webhooks().check(caller.organization_id(), url).await {
         Ok(()) | Err(Refusal::Unknown(_) | Refusal::Unresolved(_) | Refusal::Busy(_)) => Ok(()),
         Err(refusal) => Err(ApiError::invalid(vec![Fault::value("url", &refusal.to_string())])),
