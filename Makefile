@@ -1,7 +1,7 @@
 # The only entry point: `make run` and `make test` need Rust, and install what else is missing on Debian.
 
 .DEFAULT_GOAL := help
-HA_MINUTES ?= 10
+HA_MINUTES ?= 20
 .PHONY: help run test test-openapi test-ha check bench bench-smoke peers fmt clippy clippy-bare doc deny advisories tools deb test-deb
 
 help:

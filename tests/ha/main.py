@@ -6,6 +6,7 @@ apart from what must never happen, and with `--report-times` is no failure: CI h
 Nothing waits for ever: each wait fails when its time is over, and `--minutes` ends everything."""
 
 import argparse
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +39,10 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         cell.stop()
     print(table(verdicts))
-    sys.exit(1 if any(has_failed(verdict, options.report_times) for _, verdict in verdicts) else 0)
+    if any(has_failed(verdict, options.report_times) for _, verdict in verdicts):
+        sys.exit(1)
+    # Gigabytes, which only somebody who looks for a fault needs.
+    shutil.rmtree(FOLDER / "data")
 
 
 def end_in_order(minutes):
@@ -67,7 +71,7 @@ def arguments():
     parser.add_argument("--report-times", action="store_true",
                         help="times that are missed, and errors after the fault, are reported and are no failure")
     parser.add_argument("--minutes", type=int, default=20,
-                        help="after this time the cell ends, and the test has failed (10); more are needed with --times")
+                        help="after this time the cell ends, and the test has failed; more are needed with --times")
     parser.add_argument("--times", type=int, default=1, help="how often each fault is tried")
     return parser.parse_args()
 

@@ -44,6 +44,13 @@ impl Arena {
         spawn_blocking(|| self.postgres.close()).await?
     }
 
+    /// Stops the Postgres, and removes its data, which take tens of gigabytes.
+    pub(crate) async fn clear(self) -> anyhow::Result<()> {
+        let data_dir = self.file("data");
+        self.close().await?;
+        Ok(fs::remove_dir_all(data_dir)?)
+    }
+
     /// A file of this run.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -93,9 +93,11 @@ async fn main() -> anyhow::Result<()> {
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let scale = if arguments.smoke { Scale::SMOKE } else { Scale::FULL };
     let arena = Arena::open(&arguments.folder).await?;
-    let outcome = Box::pin(measure_in(&arena, arguments, scale)).await;
-    let closed = arena.close().await;
-    outcome.and(closed)
+    match Box::pin(measure_in(&arena, arguments, scale)).await {
+        Ok(()) => arena.clear().await,
+        // The data may show why.
+        Err(error) => arena.close().await.and(Err(error)),
+    }
 }
 
 async fn measure_in(arena: &Arena, arguments: &Arguments, scale: Scale) -> anyhow::Result<()> {
