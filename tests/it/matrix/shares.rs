@@ -170,6 +170,9 @@ fn no_error_is_longer_than_it_needs_to_be() {
 /// The statement that looks up the last sequences of all followed histories.
 const ASKING: &str = "from organization_heads where organization_id = any";
 
+/// How many statements the signer may need for an organization when it reviews all of them, which it does once a minute.
+const REVIEW: usize = 20;
+
 /// The last event of the silent organization.
 const LAST_WORD: &str = "the-last-word";
 
@@ -215,7 +218,8 @@ fn a_thousand_followers_of_a_silent_organization_cost_no_statement_when_another_
     for _ in 0..writes {
         victim.create(&format!("victim-{}", walk::next()));
     }
-    assert_eq!(about_the_silent(), before, "statements for {} followers", followers.len());
+    let statements = about_the_silent() - before;
+    assert!(statements <= REVIEW, "{statements} statements for {} followers", followers.len());
     let asked = questions() - asked;
     assert!(asked <= 2 * writes, "{asked} questions for {writes} writes");
 }
