@@ -193,7 +193,7 @@ fn register_signer(registry: &mut Registry, signer: &Signer) {
 /// Facts from the database.
 struct Seen {
     head: i64,
-    server: Server,
+    server: DatabaseServer,
     free_numbers: i64,
     read_models: Vec<Entry>,
     webhooks: Waiting,
@@ -203,7 +203,7 @@ impl Metrics {
     async fn look(&self) -> Result<Seen, sqlx::Error> {
         let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
-        let server = Server::look(pool).await?;
+        let server = DatabaseServer::look(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
         let webhooks = identity_webhooks::metrics::waiting(pool).await?;
         Ok(Seen { head, server, free_numbers, read_models: registry::list(pool).await?, webhooks })
@@ -231,15 +231,15 @@ impl Seen {
     }
 }
 
-/// What the server says of itself.
+/// What the server of the database says of itself.
 #[derive(FromRow)]
-struct Server {
+struct DatabaseServer {
     is_read_only: bool,
     notification_queue: f64,
     transaction_age: i64,
 }
 
-impl Server {
+impl DatabaseServer {
     async fn look(pool: &PgPool) -> Result<Self, sqlx::Error> {
         sqlx::query_as(
             "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean as is_read_only,

@@ -1,4 +1,4 @@
-//! Files that people write for a command. A file of any size costs little memory: what is too large is an error.
+//! Files that people write for a command. Too large a file is an error, before it is in memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read as _};

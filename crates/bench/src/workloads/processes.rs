@@ -28,13 +28,13 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(10);
 const READ: usize = 1_000;
 
 /// All requests come from one address, and every fifth read is one with a key that was revoked.
-const FLAGS: &[&str] = &["--refused-keys-per-minute=0"];
+const WITHOUT_LIMIT_OF_REFUSED_KEYS: &[&str] = &["--refused-keys-per-minute=0"];
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
-    let ours = Ours::start_with(arena, "ours", FLAGS).await?;
+    let ours = Ours::start_with(arena, "ours", WITHOUT_LIMIT_OF_REFUSED_KEYS).await?;
     ours.seed("agent", READ).await?;
     gets(arena, &ours, scale, results).await?;
-    let beside = ours::serve_with(arena, "ours", FLAGS).await?;
+    let beside = ours::serve_with(arena, "ours", WITHOUT_LIMIT_OF_REFUSED_KEYS).await?;
     creates(&ours, &beside, scale, results).await?;
     stale(&ours, &beside, scale, results).await?;
     beside.stop().await?;
@@ -53,7 +53,7 @@ async fn gets(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -
     for _ in 0..scale.rounds {
         becomes_sole(ours).await?;
         alone.push(read().await?);
-        let beside = ours::serve_with(arena, "ours", FLAGS).await?;
+        let beside = ours::serve_with(arena, "ours", WITHOUT_LIMIT_OF_REFUSED_KEYS).await?;
         let write = Load { address: beside.address, connections: 1, time: scale.turn };
         let (read, _written) = tokio::try_join!(read(), load::run(write, Arc::clone(&writes)))?;
         asking.push(read);

@@ -23,7 +23,7 @@ use crate::seed::Seeded;
 use self::receiver::Receiver;
 
 /// Lets webhooks reach the receiver, which is on this machine and has no certificate.
-const FLAGS: &[&str] = &["--demo"];
+const DEMO: &[&str] = &["--demo"];
 
 /// Changes of identities whose endpoints work: 500 a second.
 const CHANGES: Pace = Pace { connections: 25, interval: Duration::from_millis(50) };
@@ -56,7 +56,7 @@ async fn delays(
     results: &mut Results,
     receiver: &Receiver,
 ) -> anyhow::Result<()> {
-    let ours = Ours::start_with(arena, "ours", FLAGS).await?;
+    let ours = Ours::start_with(arena, "ours", DEMO).await?;
     let working = ours.seed("working", WORKING).await?;
     let good = ours.seed("good", 2).await?;
     let bad = ours.seed("bad", 2).await?;

@@ -15,11 +15,11 @@ use crate::{migrations, roles};
 const GUARDS: [(&str, &str, &str, i16); 3] = [
     ("events", "events_are_immutable", "refuse_change_of_history", 2 + 8 + 16 + 32),
     ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature", 1 + 2 + 16),
-    ("signing_key_introductions", CONDITIONAL, "keep_replaced_introduction", 1 + 2 + 16),
+    ("signing_key_introductions", GUARD_WITH_CONDITION, "keep_replaced_introduction", 1 + 2 + 16),
 ];
 
-/// The only one of them with a condition.
-const CONDITIONAL: &str = "introductions_keep_notes";
+/// The only guard with a condition (`when`).
+const GUARD_WITH_CONDITION: &str = "introductions_keep_notes";
 
 /// The tables of all of them, and their names.
 pub(super) fn guards() -> (Vec<&'static str>, Vec<&'static str>) {
@@ -163,7 +163,7 @@ pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Fi
     let mut off = vec![];
     for (table, guard, function, called) in GUARDS {
         let look = sqlx::query_scalar(query).bind(table).bind(guard).bind(function).bind(called);
-        let body: Option<String> = look.bind(CONDITIONAL).fetch_optional(&mut *connection).await?;
+        let body: Option<String> = look.bind(GUARD_WITH_CONDITION).fetch_optional(&mut *connection).await?;
         if !body.is_some_and(|body| migrations::any_contains(&format!("$${body}$$"))) {
             off.push(guard);
         }

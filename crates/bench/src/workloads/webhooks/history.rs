@@ -9,7 +9,7 @@ use crate::ours::{Ours, ask};
 use crate::results::{Bound, Results, Round, Series};
 use crate::scale::Scale;
 
-use super::FLAGS;
+use super::DEMO;
 use super::receiver::Receiver;
 
 /// A failure is sent again after a second, the shortest delay that there is, and not after five.
@@ -24,7 +24,7 @@ pub(super) async fn run(
     results: &mut Results,
     receiver: &Receiver,
 ) -> anyhow::Result<()> {
-    let ours = Ours::start_with(arena, "history_sent", &[FLAGS, &[RETRY_DELAYS]].concat()).await?;
+    let ours = Ours::start_with(arena, "history_sent", &[DEMO, &[RETRY_DELAYS]].concat()).await?;
     ours.seed("agent", scale.sent).await?;
     let events = ours.events().await?;
     let body = format!(r#"{{"url":"{}","after":0}}"#, receiver.url("history"));

@@ -10,7 +10,7 @@ use crate::results::{Bound, Results, Round, Series, median};
 use crate::scale::Scale;
 
 use super::receiver::Receiver;
-use super::{FLAGS, subscribe};
+use super::{DEMO, subscribe};
 
 /// How many subscriptions the queue is for. Each has as many deliveries as may wait for one.
 const SUBSCRIPTIONS: usize = 10;
@@ -58,7 +58,7 @@ impl Side {
         queued: usize,
         receiver: &Receiver,
     ) -> anyhow::Result<Self> {
-        let ours = Ours::start_with(arena, name, FLAGS).await?;
+        let ours = Ours::start_with(arena, name, DEMO).await?;
         let identities = ours.seed("subscribed", SUBSCRIPTIONS).await?;
         subscribe(&ours, &identities, |_| receiver.url("dead")).await?;
         let key = ours.key.clone();
@@ -81,7 +81,7 @@ impl Side {
 
     /// Starts the service, creates identities for the time of a turn, and stops it.
     async fn turn(&mut self, arena: &Arena, scale: Scale, round: usize) -> anyhow::Result<()> {
-        let server = crate::ours::serve_with(arena, self.name, FLAGS).await?;
+        let server = crate::ours::serve_with(arena, self.name, DEMO).await?;
         let creates = Arc::new(Creates::new(&self.key, &format!("born-{round}")));
         let load = Load { address: server.address, connections: CONNECTIONS, time: scale.turn * LONGER };
         self.rounds.push(Round::of(&load::run(load, creates).await?));
