@@ -1,6 +1,8 @@
 //! Rotation: a key gets a new text, the old text stays valid until the overlap ends, and everything else of the key
 //! stays.
 
+use std::thread;
+
 use identityd::operator::{Operator, Purpose};
 use reqwest::Method;
 use secrecy::ExposeSecret as _;
@@ -165,6 +167,20 @@ fn a_key_is_not_rotated_with_its_previous_secret() {
     assert_eq!(world.events(), before);
     assert!(opens(&world, &new));
     try_rotate(&world.holder_of(&new), &id, &json!({})).ok();
+}
+
+#[test]
+fn of_rotations_with_one_secret_at_the_same_time_one_is_carried_out() {
+    let world = World::new();
+    let (id, secret) =
+        (world.admin_key().split_once('.').unwrap().0.to_owned(), world.admin_key().to_owned());
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let rotate = || try_rotate(&world.holder_of(&secret), &id, &json!({})).status;
+        let rotations: Vec<_> = (0..12).map(|_| scope.spawn(rotate)).collect();
+        rotations.into_iter().map(|rotation| rotation.join().unwrap()).collect()
+    });
+    let count = |status| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!((count(200), count(403)), (1, 11), "{statuses:?}");
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub struct Rotate {
     pub secret_sha256: String,
     /// The last four characters of the new secret.
     pub last4: String,
+    /// SHA-256 of the secret with which the key rotates itself; `None` if somebody else rotates it.
+    pub by: Option<String>,
     /// How long the secret that was the present one until now stays valid.
     pub overlap: Duration,
     /// When the key expires from now on; `None` leaves that as it is.
@@ -218,6 +220,9 @@ pub enum ApiKeyError {
     /// The overlap of a rotation is longer than 30 days.
     #[error("the previous secret of a key is valid for at most 30 days")]
     OverlapTooLong,
+    /// The key would rotate itself with a secret that is not its present one. Somebody who had stolen it could lock the owner out.
+    #[error("a key cannot be rotated with its previous secret")]
+    NotThePresentSecret,
 }
 
 impl Decider for ApiKey {
@@ -283,10 +288,13 @@ fn issued(issue: &Issue, facts: &Facts) -> Result<Vec<Event>, ApiKeyError> {
 
 /// The previous secret outlives neither the key as it was nor the key as it is from now on.
 fn rotated(secrets: &Secrets, rotate: &Rotate, facts: &Facts) -> Result<Vec<Event>, ApiKeyError> {
-    let Rotate { secret_sha256, last4, overlap, expires_at } = rotate;
+    let Rotate { secret_sha256, last4, by, overlap, expires_at } = rotate;
     let before = secrets.lifetime;
     if before.remaining(Secret::Present, facts.now).is_none() {
         return Err(ApiKeyError::Ended);
+    }
+    if by.as_ref().is_some_and(|by| *by != secrets.present) {
+        return Err(ApiKeyError::NotThePresentSecret);
     }
     check_expiry(*expires_at, facts.now)?;
     if *overlap > MAX_OVERLAP {

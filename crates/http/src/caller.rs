@@ -335,9 +335,9 @@ impl Caller {
         self.app.0.limits.stream(&self.key)
     }
 
-    /// Whether the caller presented the latest secret of this key, and not the one before it.
-    pub(crate) fn presents_latest_secret_of(&self, key: &KeyRow) -> bool {
-        self.presented.matches(&key.secret_sha256)
+    /// SHA-256 of the secret that the caller presented, in hexadecimal.
+    pub(crate) fn secret_sha256(&self) -> String {
+        self.presented.sha256()
     }
 
     /// The identity with this handle, if the caller may see it. Text that is not a valid handle is answered like a

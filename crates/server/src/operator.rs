@@ -188,7 +188,8 @@ impl Operator {
             bail!("the key {key_id} was revoked, or its identity is deleted; issue another");
         }
         let secret = Secret::generate()?;
-        let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
+        let (secret_sha256, last4) = (secret.sha256(), secret.last4());
+        let rotate = Rotate { secret_sha256, last4, by: None, overlap, expires_at };
         let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
         let rotation = append(&key.organization_id, &key.id.to_string(), command);
         let committed = self.appending(async |log| Ok(log.append(rotation).await?)).await?;

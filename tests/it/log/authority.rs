@@ -25,7 +25,7 @@ fn issue(key: Uuid, scope: Scope) -> Append {
 /// Gives a key the secret with this digest.
 fn rotate(key: Uuid, secret_sha256: &str, overlap: Duration) -> Append {
     let (secret_sha256, last4) = (secret_sha256.to_owned(), String::new());
-    let rotate = Rotate { secret_sha256, last4, overlap, expires_at: None };
+    let rotate = Rotate { secret_sha256, last4, by: None, overlap, expires_at: None };
     ask(&key, Command::ApiKey(KeyCommand::Rotate(Box::new(rotate))))
 }
 

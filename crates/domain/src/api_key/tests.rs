@@ -34,7 +34,7 @@ fn facts_at(seconds: u64) -> Facts {
 
 fn rotating(secret: &str, overlap: Duration, expires_at: Option<Moment>) -> Command {
     let (secret_sha256, last4) = (secret.to_owned(), "k9Zq".to_owned());
-    Command::Rotate(Box::new(Rotate { secret_sha256, last4, overlap, expires_at }))
+    Command::Rotate(Box::new(Rotate { secret_sha256, last4, by: None, overlap, expires_at }))
 }
 
 fn rotated(secret: &str, expires_at: Option<Moment>, previous_valid_until: Moment) -> Event {
@@ -182,4 +182,16 @@ fn revoking_ends_both_secrets() {
         [&issue(Scope::Admin).secret_sha256, "second"].map(|secret| key.is_valid_for(secret, at(0))),
         [false; 2]
     );
+}
+
+#[test]
+fn a_key_rotates_itself_with_its_present_secret_only() {
+    let by = |secret: &str| {
+        let Command::Rotate(rotate) = rotating("third", Duration::ZERO, None) else { unreachable!() };
+        Command::Rotate(Box::new(Rotate { by: Some(secret.to_owned()), ..*rotate }))
+    };
+    let first = issue(Scope::Admin).secret_sha256;
+    let history = || given([issued_until(None), rotated("second", None, at(100))]).with(facts_at(10));
+    history().when(&by("second")).then([rotated("third", None, at(10))]);
+    history().when(&by(&first)).then_err(ApiKeyError::NotThePresentSecret);
 }

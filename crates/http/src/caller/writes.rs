@@ -126,7 +126,7 @@ impl Caller {
             aggregate_id: write.aggregate_id.to_string(),
             command: write.command,
             actor: self.actor(),
-            secret_sha256: self.presented.sha256(),
+            secret_sha256: self.secret_sha256(),
             metadata: self.metadata(),
             expected_version: None,
             repeatable: None,

@@ -230,6 +230,9 @@ impl From<ApiKeyError> for ApiError {
             ApiKeyError::OverlapTooLong => {
                 Self::invalid_field("overlap_seconds", "Should be at most 30 days")
             }
+            ApiKeyError::NotThePresentSecret => {
+                Self::forbidden("An API key may not be rotated with its previous secret")
+            }
         }
     }
 }

@@ -69,14 +69,14 @@ pub(crate) async fn rotate_api_key(
     check_rotation(&caller, id, expires_at.is_some()).await?;
     let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
     let secret = new_secret()?;
-    let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
+    let by = (id == caller.key.id).then(|| caller.secret_sha256());
+    let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), by, overlap, expires_at };
     let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
     caller.write(id, command, expected, KeyReply { id, secret, status: StatusCode::OK }).await
 }
 
 /// Refuses a rotation that the caller may not make. An admin may rotate the keys that it may issue and its own key, but
-/// may not change the expiry of its own. The previous secret may not rotate the key: somebody who had stolen it could
-/// lock the owner out.
+/// may not change the expiry of its own.
 async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Result<(), ApiError> {
     let key = api_keys::find(caller.pool().await, id).await?;
     let key = key.filter(|key| key.organization_id == caller.organization_id());
@@ -86,9 +86,6 @@ async fn check_rotation(caller: &Caller, id: Uuid, changes_expiry: bool) -> Resu
     }
     if key.id == caller.key.id && changes_expiry {
         return Err(ApiError::forbidden("An API key may not change its own expiry"));
-    }
-    if key.id == caller.key.id && !caller.presents_latest_secret_of(&key) {
-        return Err(ApiError::forbidden("An API key may not be rotated with its previous secret"));
     }
     let is_active = !api_keys::find_active(caller.pool().await, &[id]).await?.is_empty();
     if is_active { Ok(()) } else { Err(ApiError::api_key_ended()) }
