@@ -71,7 +71,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              from endpoint
              where endpoint.id is not null
          ), counted as (
-             select subscription.*, failing_since, is_failing, in_flight.rows as in_flight, due.rows as due, random() as chance
+             select subscription.*, failing_since, last_attempt_at, is_failing, in_flight.rows as in_flight, due.rows as due,
+                    random() as chance
              from endpoint
              cross join lateral (
                  select id, organization_id, url
@@ -103,10 +104,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              order by is_failing, upto, chance
          ), chosen as materialized (
              select due.id, ready.url,
-                    case when ready.is_failing
-                              and exists (select from webhook_deliveries
-                                          where endpoint_id = ready.id and created_at > now() - make_interval(secs => $8))
-                         then ready.failing_since end as failing_since
+                    case when ready.last_attempt_at > now() - make_interval(secs => $8) then ready.failing_since end as failing_since
              from ready
              cross join lateral (
                  select id
