@@ -276,7 +276,8 @@ fn note(claim: &Claim, attempt: &Attempt, next: Next) {
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "sent a webhook"
+        "{}",
+        attempt.happened("sent a webhook", "a webhook was not answered")
     );
 }
 

@@ -188,7 +188,8 @@ fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "sent an event to a log endpoint"
+        "{}",
+        attempt.happened("sent an event to a log endpoint", "an event for a log endpoint was not answered")
     );
 }
 
