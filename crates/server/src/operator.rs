@@ -1,7 +1,7 @@
 //! The work of operators: organizations, keys, identities, webhook subscriptions. Called by the command line.
 
 pub mod identities;
-mod webhooks;
+pub mod webhooks;
 
 use std::time::Duration;
 

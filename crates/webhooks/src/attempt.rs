@@ -99,6 +99,12 @@ impl Attempt {
         }
     }
 
+    /// Which of two lines of the log is true: that something was sent, which the receiver answered, or that there was no answer.
+    /// Then perhaps nothing was sent; `error` says why.
+    pub(crate) const fn happened(&self, sent: &'static str, unanswered: &'static str) -> &'static str {
+        if self.status.is_some() { sent } else { unanswered }
+    }
+
     pub(crate) fn failed(error: String) -> Self {
         Self { error: Some(error), ..Self::default() }
     }

@@ -203,7 +203,8 @@ fn note(delivery: &Delivery, url: &str, attempt: &Attempt) {
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         outcome = attempt.outcome().as_str(),
-        "sent a webhook again"
+        "{}",
+        attempt.happened("sent a webhook again", "a webhook that is sent again was not answered")
     );
 }
 

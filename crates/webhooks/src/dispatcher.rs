@@ -18,22 +18,17 @@ use uuid::Uuid;
 use crate::attempt::{Attempt, host_of};
 use crate::delivering::{Delivering, UNSENT_DELAY, Unsent};
 use crate::disabling::disable;
-use crate::queue::claims::{self, Capacity, Claim, SHARE, SMALL_SHARE};
+use crate::places::Places;
+use crate::queue::claims::{self, Capacity, Claim};
 use crate::queue::records::{self, Ended};
 use crate::schedule::{Attempted, Next, Outcome, Reason};
 
-/// How many deliveries of this process are on their way at the same time.
-const MAX_IN_FLIGHT: usize = 1024;
-
-/// While at least this many deliveries are on their way, an organization may have only [`SMALL_SHARE`] of them, and not
-/// [`SHARE`]. The remaining room is for organizations that have fewer.
-const MAX_IN_FLIGHT_OF_LARGE_SHARES: usize = 768;
+/// How many deliveries are on their way at the same time. The share of an organization is a quarter of what one process sends, so
+/// that an organization whose endpoints are slow leaves room for others.
+const PLACES: Places = Places { all: 1024, of_large_shares: 768, share: 256, small_share: 16 };
 
 /// How many of all may be for endpoints to which everything fails.
 const MAX_FAILING_IN_FLIGHT: usize = 512;
-
-/// How many rows are claimed at a time.
-const MAX_CLAIMED: usize = 256;
 
 /// How many attempts are recorded in one statement.
 const MAX_RECORDED: usize = 256;
@@ -168,11 +163,9 @@ impl Dispatcher {
     /// took.
     async fn begin(&self, work: &mut Work) -> Result<Duration, sqlx::Error> {
         let mut claimed_in = Duration::ZERO;
-        loop {
-            let Some((rows, share)) = free_rows(work.tasks.len()) else { return Ok(claimed_in) };
+        while let Some(free) = PLACES.free(work.tasks.len()) {
             let capacity = Capacity {
-                rows: i64::try_from(rows).unwrap_or(i64::MAX),
-                share,
+                free,
                 failing: work.tasks.len() < MAX_FAILING_IN_FLIGHT,
                 lease: self.delivering.lease(),
                 longest_pause: self.delivering.schedule.longest_pause(),
@@ -180,27 +173,17 @@ impl Dispatcher {
             let since = Instant::now();
             let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
             claimed_in = since.elapsed();
-            let is_all = claimed.len() < rows;
+            let is_all = claimed.len() < free.places;
             for claim in claimed {
                 work.claimed.insert(claim.id, claim.lease_until);
                 work.tasks.spawn(deliver(self.delivering.clone(), claim));
             }
             if is_all {
-                return Ok(claimed_in);
+                break;
             }
         }
+        Ok(claimed_in)
     }
-}
-
-/// How many rows may be claimed while so many are on their way, and the share of an organization; `None` if no more may be.
-fn free_rows(in_flight: usize) -> Option<(usize, i64)> {
-    let (limit, share) = if in_flight < MAX_IN_FLIGHT_OF_LARGE_SHARES {
-        (MAX_IN_FLIGHT_OF_LARGE_SHARES, SHARE)
-    } else {
-        (MAX_IN_FLIGHT, SMALL_SHARE)
-    };
-    let rows = limit.saturating_sub(in_flight).min(MAX_CLAIMED);
-    (rows > 0).then_some((rows, share))
 }
 
 /// Writes what became of attempts. If Postgres refuses that, each is written by itself, so that one cannot keep the others from it.
@@ -293,7 +276,8 @@ fn note(claim: &Claim, attempt: &Attempt, next: Next) {
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "sent a webhook"
+        "{}",
+        attempt.happened("sent a webhook", "a webhook was not answered")
     );
 }
 

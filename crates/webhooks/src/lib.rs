@@ -7,6 +7,7 @@
 //! - [`attempt`]: one POST and its answer. `delivering`: signs a payload and makes an attempt.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
+//! - `places`: how much a task claims, and how much of that for one organization.
 //! - `disabling`: ends the sending to a subscription.
 //! - [`deliveries`]: what was sent and what was answered.
 //! - [`log_endpoints`]: the whole history of an organization, in order.
@@ -21,6 +22,7 @@ mod disabling;
 mod dispatcher;
 pub mod log_endpoints;
 pub mod metrics;
+mod places;
 pub mod queue;
 pub mod schedule;
 pub mod signature;

@@ -8,6 +8,7 @@ use identity_webhooks::address::{Policy, SystemResolver};
 use identity_webhooks::schedule::Schedule;
 use identity_webhooks::{Settings, WaitingLimits};
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -53,15 +54,16 @@ fn describe(admin: &Caller, handle: &str, text: &str) {
 
 pub(super) fn hold_signatures(arrived: &Received, key: &str) {
     let headers: HashMap<String, String> = arrived.headers.iter().cloned().collect();
+    let other = [&arrived.body[..], b" "].concat();
     assert!(inkbox::signing_keys::verify_webhook(&arrived.body, &headers, key).unwrap());
+    assert!(!inkbox::signing_keys::verify_webhook(&other, &headers, key).unwrap());
     let headers = arrived.headers.iter().map(|(name, value)| {
         let name: reqwest::header::HeaderName = name.parse().unwrap();
         (name, value.parse().unwrap())
     });
-    Webhook::new(key)
-        .unwrap()
-        .verify(&arrived.body, &headers.collect::<reqwest::header::HeaderMap>())
-        .unwrap();
+    let (headers, webhook) = (headers.collect::<HeaderMap>(), Webhook::new(key).unwrap());
+    webhook.verify(&arrived.body, &headers).unwrap();
+    webhook.verify(&other, &headers).unwrap_err();
 }
 
 #[test]
@@ -93,6 +95,7 @@ fn a_change_is_sent_signed_with_the_present_identity() {
     assert_eq!((&listed["response_status"], &listed["response_body"]), (&json!(200), &json!("said")));
 }
 
+// Scenario 58.
 #[test]
 fn what_fails_is_sent_again_under_the_same_id_until_it_succeeds() {
     let world = World::with_webhooks(settings());
@@ -160,6 +163,7 @@ fn an_address_that_was_left_disables_nothing() {
     assert_eq!(events["events"], json!([]));
 }
 
+// Scenario 60.
 #[test]
 fn a_delivery_is_sent_again_to_the_present_address() {
     let (world, receiver) =

@@ -8,10 +8,10 @@ use identity_webhooks::Settings;
 use identity_webhooks::schedule::Schedule;
 use serde_json::{Value, json};
 
-use super::deliveries::{eventually_delivered, fanned_out, listen, settings};
+use super::deliveries::{DELIVERIES, deliveries, eventually_delivered, fanned_out, listen, settings};
 use super::path_of;
 use super::receiver::{Reaction, Receiver};
-use crate::harness::{Agent, World, eventually, text};
+use crate::harness::{Caller, World, eventually, text};
 
 /// An endpoint is disabled after five days, and what fails is not sent again while a test runs.
 fn patient() -> Settings {
@@ -32,7 +32,7 @@ fn describe(world: &World, text: &str) {
     world.admin().change("alpha", &json!({ "description": text })).ok();
 }
 
-fn disabled_reason(alpha: &Agent, subscription: &Value) -> Value {
+fn disabled_reason(alpha: &Caller, subscription: &Value) -> Value {
     alpha.get(&path_of(subscription)).ok()["disabled_reason"].clone()
 }
 
@@ -87,22 +87,75 @@ fn a_success_ends_the_time_in_which_everything_fails() {
     assert_eq!(disabled_reason(&alpha, &subscription), Value::Null);
 }
 
+/// As if the subscription had failed for six days, and the last attempt had been made before this time.
+fn failing_for_days(world: &World, last_attempt: &str) {
+    world.database().execute(&format!(
+        "update webhook_endpoints
+         set failing_since = now() - interval '6 days', last_attempt_at = now() - interval '{last_attempt}'"
+    ));
+}
+
 #[test]
 fn after_a_pause_the_time_begins_anew() {
     let world = World::with_webhooks(patient());
     let (alpha, (receiver, _)) = (world.agent("alpha"), receiver(500));
     let subscription = listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
     waiting(&world, 1);
-    let failing_for_days = "update webhook_endpoints set failing_since = now() - interval '6 days'";
-    world.database().execute(failing_for_days);
-    world.database().execute("update webhook_deliveries set created_at = now() - interval '3 days'");
+    failing_for_days(&world, "3 days");
     describe(&world, "one");
     waiting(&world, 2);
     assert_eq!(disabled_reason(&alpha, &subscription), Value::Null);
     let anew = "select count(*) from webhook_endpoints where failing_since > now() - interval '1 hour'";
     assert_eq!(world.database().number(anew), 1);
-    world.database().execute(failing_for_days);
+    failing_for_days(&world, "2 days");
     describe(&world, "two");
+    eventually("the subscription is disabled", || disabled_reason(&alpha, &subscription) == "failing");
+}
+
+#[test]
+fn a_failure_that_is_not_the_first_one_is_an_attempt() {
+    let world = World::with_webhooks(patient());
+    let (alpha, (receiver, _)) = (world.agent("alpha"), receiver(500));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    waiting(&world, 1);
+    world.database().execute(
+        "update webhook_endpoints
+         set failing_since = now() - interval '4 days', last_attempt_at = now() - interval '2 days'",
+    );
+    describe(&world, "desk");
+    waiting(&world, 2);
+    let noted = "select count(*) from webhook_endpoints
+                 where failing_since < now() - interval '3 days' and last_attempt_at > now() - interval '1 hour'";
+    assert_eq!(world.database().number(noted), 1);
+}
+
+#[test]
+fn a_replay_is_no_attempt_that_ends_a_pause() {
+    let world = World::with_webhooks(patient());
+    let (alpha, (receiver, _)) = (world.agent("alpha"), receiver(500));
+    let subscription = listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    waiting(&world, 1);
+    failing_for_days(&world, "3 days");
+    let first = text(&deliveries(&alpha, "")[0]["id"]);
+    let again = alpha.post(&format!("{DELIVERIES}/{first}/replay"), &json!({})).ok();
+    assert_eq!(again["response_status"], 500);
+    describe(&world, "desk");
+    waiting(&world, 2);
+    assert_eq!(disabled_reason(&alpha, &subscription), Value::Null);
+}
+
+#[test]
+fn deliveries_that_are_deleted_since_they_are_old_make_no_pause() {
+    let world = World::with_webhooks(Settings { retention: Duration::from_hours(24), ..patient() });
+    let (alpha, (receiver, _)) = (world.agent("alpha"), receiver(500));
+    let subscription = listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    waiting(&world, 1);
+    failing_for_days(&world, "2 days");
+    world.database().execute("update webhook_deliveries set created_at = now() - interval '2 days'");
+    let world = world.restarted();
+    let alpha = world.holder_of(&alpha.key);
+    eventually("the old delivery is deleted", || deliveries(&alpha, "").is_empty());
+    describe(&world, "desk");
     eventually("the subscription is disabled", || disabled_reason(&alpha, &subscription) == "failing");
 }
 

@@ -6,12 +6,13 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::deliveries::settings;
+use super::deliveries::{hold_signatures, settings};
 use super::receiver::Receiver;
 use super::subscribe;
 use crate::clients::python::interpreter;
 use crate::harness::{World, text};
 
+// Scenario 57.
 fn receives(release: &str) {
     let Some(interpreter) = interpreter(release) else { return };
     let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
@@ -20,6 +21,7 @@ fn receives(release: &str) {
         json!({ "agent_identity_id": alpha.id, "url": receiver.url(), "event_types": ["identity.updated"] });
     let subscription = subscribe(&alpha, &body);
     let arrived = receiver.wait_for(1).pop().unwrap();
+    hold_signatures(&arrived, &text(&subscription["signing_key"]));
     let folder = tempfile::tempdir().unwrap();
     let [payload, headers] = ["payload", "headers"].map(|name| folder.path().join(name));
     fs::write(&payload, &arrived.body).unwrap();

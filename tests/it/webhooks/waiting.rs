@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use super::deliveries::{deliveries, eventually_delivered, listen, sent, settings};
-use super::receiver::{Reaction, Receiver};
-use super::subscribe;
+use super::receiver::{Reaction, Received, Receiver};
+use super::{of_identity, path_of, subscribe};
 use crate::harness::{World, eventually, text, wait};
 
 /// What fails is not sent again while a test runs.
@@ -82,15 +82,33 @@ fn what_waits_for_its_name_to_be_resolved_is_no_failure_and_is_sent_later() {
     assert_eq!(eventually_delivered(&alpha, 1)[0]["response_status"], 200);
 }
 
+/// A receiver that is down: nobody listens at its port, and nobody else gets it.
+struct Down {
+    socket: TcpSocket,
+    url: String,
+}
+
+impl Down {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}/in", socket.local_addr().unwrap());
+        Self { socket, url }
+    }
+
+    fn comes_up(self) -> Receiver {
+        let listener = wait(async { self.socket.listen(128).unwrap().into_std().unwrap() });
+        listener.set_nonblocking(false).unwrap();
+        Receiver::at(listener, |_, _| Reaction::Status(200))
+    }
+}
+
 #[test]
 fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
     let world = World::with_webhooks(patient());
-    // It is bound and does not listen: nobody else gets the port, and connections are refused.
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
+    let down = Down::new();
     let (admin, alpha) = (world.admin(), world.agent("alpha"));
-    let url = format!("http://{address}/in");
+    let url = &down.url;
     let body = json!({ "agent_identity_id": alpha.id, "url": url, "event_types": ["identity.updated"] });
     subscribe(&alpha, &body);
     admin.post("/webhooks/log-endpoints", &json!({ "url": url, "after": 0 })).created();
@@ -101,9 +119,7 @@ fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
     eventually("the log endpoint has failed", || endpoint(&world)["failing_since"].is_string());
     assert!(text(&endpoint(&world)["last_error"]).contains("refused"));
     world.stranger().metrics().has("identityd_log_endpoints_behind", 1.0);
-    let listener = wait(async { socket.listen(128).unwrap().into_std().unwrap() });
-    listener.set_nonblocking(false).unwrap();
-    let receiver = Receiver::at(listener, |_, _| Reaction::Status(200));
+    let receiver = down.comes_up();
     become_due(&world);
     sent(&world);
     eventually("the history is delivered", || endpoint(&world)["delivered_upto"] == world.events());
@@ -113,6 +129,62 @@ fn a_receiver_that_refuses_connections_for_a_while_gets_everything_later() {
     let arrived = receiver.received();
     assert_eq!(arrived.iter().filter(|one| one.json()["data"].is_object()).count(), 1);
     world.stranger().metrics().has("identityd_log_endpoints_behind", 0.0);
+}
+
+/// How long the only delivery waits after its attempt with this number, in seconds.
+fn wait_after(world: &World, attempt: usize) -> f64 {
+    let has_failed =
+        format!("select count(*) from webhook_queue where lease_until is null and attempts = {attempt}");
+    eventually("the attempt has failed", || world.database().number(&has_failed) == 1);
+    let waited = "select extract(epoch from due_at - ended)::text from webhook_queue,
+                  (select max(created_at + duration_ms * interval '1 ms') as ended from webhook_deliveries) as last";
+    world.database().text(waited).parse().unwrap()
+}
+
+/// Moves all that is stored of webhooks into the past, as if time had passed until the delivery is due.
+fn time_passes(world: &World) {
+    let passed = world.database().text("select (due_at - now())::text from webhook_queue");
+    for (table, columns) in [
+        ("webhook_deliveries", &["created_at"][..]),
+        ("webhook_endpoints", &["failing_since", "last_attempt_at"]),
+        ("webhook_queue", &["created_at", "due_at"]),
+    ] {
+        let moved = columns.iter().map(|column| format!("{column} = {column} - interval '{passed}'"));
+        let moved = moved.collect::<Vec<_>>().join(", ");
+        world.database().execute(&format!("update {table} set {moved}"));
+    }
+}
+
+// Scenario 59.
+#[test]
+fn a_receiver_that_is_down_for_an_hour_gets_what_waits_once_and_with_its_id() {
+    let world = World::with_webhooks(Settings { schedule: Schedule::default(), ..settings() });
+    let (alpha, down) = (world.agent("alpha"), Down::new());
+    let mut body = of_identity(&alpha.id);
+    body["url"] = json!(down.url);
+    let subscription = subscribe(&alpha, &body);
+    for (attempt, seconds) in (1..).zip([5.0, 30.0, 120.0, 600.0]) {
+        let waited = wait_after(&world, attempt);
+        assert!((seconds * 0.79..seconds * 1.21).contains(&waited), "after attempt {attempt}: {waited}");
+        time_passes(&world);
+    }
+    let waited = wait_after(&world, 5);
+    assert!((2_880.0..4_330.0).contains(&waited), "{waited}");
+    let receiver = down.comes_up();
+    time_passes(&world);
+    sent(&world);
+    let listed = eventually_delivered(&alpha, 6);
+    let statuses: Vec<&Value> = listed.iter().map(|one| &one["response_status"]).collect();
+    assert_eq!(statuses, [&json!(200), &Value::Null, &Value::Null, &Value::Null, &Value::Null, &Value::Null]);
+    let arrived = receiver.received();
+    let ids: Vec<String> = arrived.iter().map(Received::id).collect();
+    assert_eq!(ids, [text(&listed[0]["event_id"])]);
+    assert!(listed.iter().all(|one| one["event_id"] == ids[0]), "{listed:?}");
+    let was_down =
+        "select (extract(epoch from max(created_at) - min(created_at)))::bigint from webhook_deliveries";
+    assert!(world.database().number(was_down) > 3_600 * 4 / 5);
+    assert_eq!(alpha.get(&path_of(&subscription)).ok()["disabled_reason"], Value::Null);
+    assert_eq!(world.database().number("select count(*) from webhook_endpoints"), 0);
 }
 
 #[test]

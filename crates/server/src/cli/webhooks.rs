@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use identityd::operator::webhooks::Kind;
+
 use super::deliveries::{self, ListFlags};
 use super::output::{Output, print_list, timestamp};
 use super::table::{Table, Tone, Toned, ago, plain};
@@ -62,14 +64,15 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
 }
 
 async fn disable(id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
-    as_operator(installation, async |operator| operator.disable_webhook(id).await).await?;
-    output.print(&json!({ "id": id, "subscription_id": id, "status": "disabled" }), &format!("disabled {id}"))
+    let kind = as_operator(installation, async |operator| operator.disable_webhook(id).await).await?;
+    let json = json!({ "id": id, "kind": kind.as_str(), "status": "disabled" });
+    output.print(&json, &format!("disabled the {} {id}", kind.words()))
 }
 
 fn as_json(row: &Row) -> Value {
     json!({
         "id": row.id,
-        "kind": "subscription",
+        "kind": Kind::Subscription.as_str(),
         "identity_id": row.identity_id,
         "owner_kind": row.owner_kind,
         "owner_id": row.owner_id,
@@ -86,7 +89,7 @@ fn as_json(row: &Row) -> Value {
 fn endpoint_as_json(endpoint: &LogEndpoint) -> Value {
     json!({
         "id": endpoint.id,
-        "kind": "log_endpoint",
+        "kind": Kind::LogEndpoint.as_str(),
         "url": endpoint.url,
         "event_types": endpoint.event_types,
         "status": endpoint_status(endpoint),

@@ -10,6 +10,33 @@ use uuid::Uuid;
 
 use super::{Operator, append};
 
+/// What an id of `identityd webhooks` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A webhook subscription.
+    Subscription,
+    /// A log endpoint.
+    LogEndpoint,
+}
+
+impl Kind {
+    /// Its name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscription => "subscription",
+            Self::LogEndpoint => "log_endpoint",
+        }
+    }
+
+    /// What people call it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Subscription => "webhook subscription",
+            Self::LogEndpoint => "log endpoint",
+        }
+    }
+}
+
 impl Operator {
     /// All webhook subscriptions of an organization, given by its id or name, the oldest first.
     pub async fn list_webhooks(&self, organization: &str) -> anyhow::Result<Vec<Row>> {
@@ -28,8 +55,8 @@ impl Operator {
     }
 
     /// Sends nothing to a webhook subscription or log endpoint until a client changes it, or asks for a replay. One that is
-    /// disabled already stays as it is.
-    pub async fn disable_webhook(&self, webhook_id: &str) -> anyhow::Result<()> {
+    /// disabled already stays as it is. Returns which of the two it is.
+    pub async fn disable_webhook(&self, webhook_id: &str) -> anyhow::Result<Kind> {
         let id: Option<Uuid> = webhook_id.parse().ok();
         let id = id.with_context(|| {
             format!("{webhook_id} is not the id of a webhook subscription or log endpoint")
@@ -37,8 +64,8 @@ impl Operator {
         let endpoint =
             log_endpoints::find(&self.pool, id).await.context("cannot look the log endpoint up")?;
         if endpoint.is_some() {
-            let disabling = log_endpoints::disable(&self.pool, id).await;
-            return disabling.context("cannot disable the log endpoint");
+            log_endpoints::disable(&self.pool, id).await.context("cannot disable the log endpoint")?;
+            return Ok(Kind::LogEndpoint);
         }
         let found = subscriptions::row(&self.pool, id).await;
         let found = found.context("cannot look the webhook subscription up")?;
@@ -48,6 +75,6 @@ impl Operator {
         let command = Command::WebhookSubscription(disable);
         let disabling = append(&row.organization_id, &id.to_string(), command);
         self.appending(async |log| Ok(log.append(disabling).await?)).await?;
-        Ok(())
+        Ok(Kind::Subscription)
     }
 }

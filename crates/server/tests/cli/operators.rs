@@ -92,9 +92,10 @@ fn a_key_expires_and_gets_a_new_text_at_the_command_line() {
 #[test]
 fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     let place = Place::served();
+    let log = place.path("log");
     // What fails is not sent again by itself.
     let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0", "--webhook-retry-delays", "3600"]);
-    let service = Serving::start(serve.stderr(Stdio::null()));
+    let service = Serving::start(serve.stderr(std::fs::File::create(&log).unwrap()));
     let key = json(&place, &["org", "create", "acme"])["api_key"].as_str().unwrap().to_owned();
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let send = |method: reqwest::Method, path: &str, body: &Value| -> Value {
@@ -119,7 +120,8 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     eventually("what failed waits", || json(&place, &["webhooks", "retry", id])["retried"] == 1);
     eventually("it was sent again", || delivered().as_array().unwrap().len() == 2);
     assert_eq!(delivered()[0]["event_id"], delivery["event_id"]);
-    assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
+    let disabled = json(&place, &["webhooks", "disable", id]);
+    assert_eq!(disabled, json!({ "id": id, "kind": "subscription", "status": "disabled" }));
     let listed = json(&place, &["webhooks", "list", "--org", "acme"]);
     assert_eq!(
         (&listed[0]["id"], &listed[0]["status"], &listed[0]["disabled_reason"]),
@@ -136,14 +138,17 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     let unknown = place.run(&["webhooks", "disable", "x"]);
     assert_eq!(unknown.error(), "x is not the id of a webhook subscription or log endpoint");
     assert!(service.stop().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("a webhook was not answered") && !log.contains("sent a webhook"), "{log}");
 }
 
 #[test]
 fn an_operator_sees_log_endpoints_and_disables_one() {
     let place = Place::served();
+    let log = place.path("log");
     // What fails is not sent again by itself.
     let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0", "--webhook-retry-delays", "3600"]);
-    let service = Serving::start(serve.stderr(Stdio::null()));
+    let service = Serving::start(serve.stderr(std::fs::File::create(&log).unwrap()));
     let key = json(&place, &["org", "create", "acme"])["api_key"].as_str().unwrap().to_owned();
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}/api/v1/webhooks/log-endpoints", service.base());
@@ -163,13 +168,21 @@ fn an_operator_sees_log_endpoints_and_disables_one() {
     let attempted = listed()["last_attempt_at"].clone();
     assert_eq!(json(&place, &["webhooks", "retry", id])["retried"], 1);
     eventually("it was sent again", || listed()["last_attempt_at"] != attempted);
-    assert_eq!(json(&place, &["webhooks", "disable", id])["status"], "disabled");
+    let disabled = json(&place, &["webhooks", "disable", id]);
+    assert_eq!(disabled, json!({ "id": id, "kind": "log_endpoint", "status": "disabled" }));
+    let again = place.run(&["webhooks", "disable", id]).succeeded().stdout;
+    assert_eq!(again.trim(), format!("disabled the log endpoint {id}"));
     assert_eq!(listed()["disabled_reason"], "operator");
     let shown = send(client.get(&url));
     assert_eq!(shown["log_endpoints"][0]["disabled_reason"], "operator");
     let line = place.run(&["webhooks", "list", "--org", "acme"]).succeeded().stdout;
     assert!(line.contains("log endpoint") && line.contains("disabled: operator"), "{line}");
     assert!(service.stop().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("an event for a log endpoint was not answered") && !log.contains("sent an event"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
+use crate::places::Free;
 use crate::schedule::{Next, Reason};
 
 /// A log endpoint to which this process sends until the lease ends.
@@ -31,10 +32,8 @@ pub(super) struct Claim {
 /// What may be claimed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
-    /// The number of endpoints.
-    pub(super) endpoints: i64,
-    /// How many endpoints of one organization may be claimed in all processes, with these.
-    pub(super) share: i64,
+    /// The number of endpoints, and the share of an organization.
+    pub(super) free: Free,
     /// For how long they are claimed.
     pub(super) lease: Duration,
     /// After how long without an attempt an endpoint is no longer known to be failing.
@@ -80,9 +79,9 @@ pub(super) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
                    case when last_attempt_at > now() - make_interval(secs => $4) then failing_since end as failing_since,
                    lease_until, now() as now",
     )
-    .bind(capacity.endpoints)
+    .bind(capacity.free.limit())
     .bind(capacity.lease.as_secs_f64())
-    .bind(capacity.share)
+    .bind(capacity.free.share)
     .bind(capacity.longest_pause.as_secs_f64())
     .fetch_all(pool)
     .await

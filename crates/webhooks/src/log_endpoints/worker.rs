@@ -14,17 +14,11 @@ use super::history::{self, Event};
 use crate::attempt::{Attempt, host_of};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::delivering::{Delivering, Target, UNSENT_DELAY, Unsent};
+use crate::places::Places;
 use crate::schedule::{Attempted, Next};
 
-/// To how many endpoints this process sends at the same time.
-const MAX_ENDPOINTS: usize = 256;
-
-/// While at least this many endpoints are served, an organization may have only [`SMALL_SHARE`] of them, and not as many as it
-/// has. The remaining room is for organizations that have fewer.
-const MAX_ENDPOINTS_OF_LARGE_SHARES: usize = 192;
-
-/// To how many endpoints of one organization all processes send at the same time, while this process has little room left.
-const SMALL_SHARE: i64 = 4;
+/// To how many endpoints something is sent at the same time. The share of an organization is as many as it may have.
+const PLACES: Places = Places { all: 256, of_large_shares: 192, share: MAX_LOG_ENDPOINTS, small_share: 4 };
 
 /// After how long a step ends, at the next event. An endpoint that answers slowly would otherwise have its place for ten minutes.
 const MAX_STEP: Duration = Duration::from_secs(1);
@@ -90,18 +84,11 @@ impl LogSender {
         serving: &mut JoinSet<()>,
         stopped: &watch::Receiver<()>,
     ) -> Result<(), sqlx::Error> {
-        for (limit, share) in
-            [(MAX_ENDPOINTS_OF_LARGE_SHARES, MAX_LOG_ENDPOINTS), (MAX_ENDPOINTS, SMALL_SHARE)]
-        {
-            let free = limit.saturating_sub(serving.len());
-            if free == 0 {
-                continue;
-            }
-            let endpoints = i64::try_from(free).unwrap_or(i64::MAX);
+        while let Some(free) = PLACES.free(serving.len()) {
             let (lease, longest_pause) = (self.delivering.lease(), self.delivering.schedule.longest_pause());
-            let capacity = Capacity { endpoints, share, lease, longest_pause };
-            let claimed = claims::claim(&self.delivering.pool, &capacity).await?;
-            let is_all = claimed.len() < free;
+            let claimed =
+                claims::claim(&self.delivering.pool, &Capacity { free, lease, longest_pause }).await?;
+            let is_all = claimed.len() < free.places;
             for claim in claimed {
                 serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
             }
@@ -201,7 +188,8 @@ fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
         error = attempt.error,
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
-        "sent an event to a log endpoint"
+        "{}",
+        attempt.happened("sent an event to a log endpoint", "an event for a log endpoint was not answered")
     );
 }
 

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::credentials::Sealed;
+use crate::places::Free;
 
 /// How many deliveries to one endpoint are on their way at the same time.
 const MAX_IN_FLIGHT: i64 = 8;
@@ -14,14 +15,8 @@ const MAX_IN_FLIGHT: i64 = 8;
 /// How many, while everything that is sent to it fails.
 const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 
-/// How many deliveries to all endpoints of one organization are on their way at the same time, in all processes. It is a quarter of
-/// what one process sends, so that an organization whose endpoints are slow leaves room for others.
-pub(crate) const SHARE: i64 = 256;
-
-/// The same limit while this process has little room left. An organization with more deliveries on their way waits then.
-pub(crate) const SMALL_SHARE: i64 = 16;
-
-/// How many, of those to endpoints to which everything fails. They are counted apart from the others.
+/// How many deliveries of one organization to endpoints to which everything fails are on their way at the same time, in all
+/// processes. They are counted apart from the others.
 const SHARE_OF_FAILING: i64 = 64;
 
 /// A delivery that this process may send until the lease ends.
@@ -51,10 +46,8 @@ pub(crate) struct Claim {
 /// What may be claimed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
-    /// The number of rows.
-    pub(crate) rows: i64,
-    /// How many rows of one organization may be on their way with these, of those to endpoints that work.
-    pub(crate) share: i64,
+    /// The number of rows, and the share of an organization, of those to endpoints that work.
+    pub(crate) free: Free,
     /// Whether rows for endpoints to which everything fails may be among them.
     pub(crate) failing: bool,
     /// For how long they are claimed.
@@ -71,7 +64,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              from endpoint
              where endpoint.id is not null
          ), counted as (
-             select subscription.*, failing_since, is_failing, in_flight.rows as in_flight, due.rows as due, random() as chance
+             select subscription.*, failing_since, last_attempt_at, is_failing, in_flight.rows as in_flight, due.rows as due,
+                    random() as chance
              from endpoint
              cross join lateral (
                  select id, organization_id, url
@@ -103,10 +97,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              order by is_failing, upto, chance
          ), chosen as materialized (
              select due.id, ready.url,
-                    case when ready.is_failing
-                              and exists (select from webhook_deliveries
-                                          where endpoint_id = ready.id and created_at > now() - make_interval(secs => $8))
-                         then ready.failing_since end as failing_since
+                    case when ready.last_attempt_at > now() - make_interval(secs => $8) then ready.failing_since end as failing_since
              from ready
              cross join lateral (
                  select id
@@ -131,7 +122,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 /// Claims rows that are due. Endpoints that work and endpoints to which everything fails are looked at separately, and the latter
 /// come last:
 /// - an endpoint gets as many rows as it may have on their way ([`MAX_IN_FLIGHT`]);
-/// - an organization gets as many as it may have on their way (`capacity.share`), and first for those of its endpoints that have
+/// - an organization gets as many as it may have on their way (`capacity.free.share`), and first for those of its endpoints that have
 ///   the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
@@ -140,10 +131,10 @@ pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Clai
     sqlx::query_as(&format!("{CLAIM}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)
-        .bind(capacity.share)
-        .bind(capacity.share.min(SHARE_OF_FAILING))
+        .bind(capacity.free.share)
+        .bind(capacity.free.share.min(SHARE_OF_FAILING))
         .bind(capacity.failing)
-        .bind(capacity.rows)
+        .bind(capacity.free.limit())
         .bind(capacity.lease.as_secs_f64())
         .bind(capacity.longest_pause.as_secs_f64())
         .fetch_all(pool)

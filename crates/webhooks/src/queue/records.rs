@@ -99,25 +99,27 @@ const RECORD: &str = "with fast as (
      ), done as (
          delete from webhook_queue where ctid = any(array(select place from row where due is null))
      ), endpoint as materialized (
-         select distinct on (endpoint_id) endpoint_id, url, min(moment) over same as moment, bool_or(is_done) over same as is_working,
-                                                 bool_and(is_first) over same as is_first
+         select distinct on (endpoint_id) endpoint_id, url, min(moment) over same as first_attempt_at, moment as last_attempt_at,
+                                                 bool_or(is_done) over same as is_working, bool_and(is_first) over same as is_first
          from row
          window same as (partition by endpoint_id, url)
          order by endpoint_id, row.moment desc
      ), locked as materialized (
-         select known.endpoint_id, known.url
+         select known.endpoint_id, known.url, known.failing_since
          from endpoint
          cross join lateral (
-             select endpoint_id, url from webhook_endpoints where endpoint_id = endpoint.endpoint_id for update
+             select endpoint_id, url, failing_since from webhook_endpoints where endpoint_id = endpoint.endpoint_id for update
          ) as known
      ), failing as (
-         insert into webhook_endpoints as known (endpoint_id, failing_since, url)
-         select endpoint_id, moment, endpoint.url
+         insert into webhook_endpoints as known (endpoint_id, failing_since, last_attempt_at, url)
+         select endpoint_id,
+                case when is_first or locked.url is distinct from endpoint.url then first_attempt_at else locked.failing_since end,
+                last_attempt_at, endpoint.url
          from endpoint left join locked using (endpoint_id)
-         where not is_working and (is_first or locked.url is distinct from endpoint.url)
+         where not is_working
          order by endpoint_id
          on conflict (endpoint_id) do update
-         set failing_since = excluded.failing_since, url = excluded.url
+         set failing_since = excluded.failing_since, last_attempt_at = excluded.last_attempt_at, url = excluded.url
      ), working as (
          delete from webhook_endpoints as known
          where endpoint_id = any(array(select endpoint_id from locked join endpoint using (endpoint_id) where is_working))
@@ -136,7 +138,8 @@ const RECORD: &str = "with fast as (
 ///   It does not wait for rows of the queue that are locked. It can wait for a row of `webhook_endpoints` that another process
 ///   writes, or a step of the fan-out. It locks those in the order of their ids.
 /// - A row that is due again is given back. If its endpoint is about to be disabled, it stays claimed until that is done.
-/// - An endpoint fails since the first of these attempts, if it was not known to be failing when they were claimed.
+/// - An endpoint fails since the first of these attempts, if it was not known to be failing when they were claimed. The last of
+///   them is noted as its last attempt, also if it was known to be failing.
 /// - An endpoint works if one of the attempts at its address succeeded. If it was given another address meanwhile, the attempts
 ///   at the address of the last one count.
 pub(crate) async fn record(pool: &PgPool, ended: &[Ended]) -> Result<HashSet<Uuid>, sqlx::Error> {
