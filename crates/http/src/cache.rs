@@ -124,6 +124,25 @@ struct CachedIdentity {
     viewers_as_of: Option<Ticket>,
 }
 
+/// An identity that was found in the cache.
+#[derive(Debug)]
+pub(crate) struct Known {
+    cache: Cache,
+    packed: Arc<Packed>,
+}
+
+impl Known {
+    /// The size of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.packed.bytes()
+    }
+
+    /// The identity. `None` if the bytes are damaged; then it is to be read from the database.
+    pub(crate) fn unpack(&self) -> Option<IdentityBody> {
+        self.cache.0.packer.unpack(&self.packed)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Weight;
 
@@ -184,7 +203,7 @@ impl Cache {
         name: NameRef<'_>,
         viewer: Option<Uuid>,
         since: Instant,
-    ) -> Option<Arc<IdentityBody>> {
+    ) -> Option<Known> {
         self.0.names.get(&name)?;
         if !self.is_current(since).await {
             return None;
@@ -198,7 +217,7 @@ impl Cache {
         if !name.equivalent(&cached.name) || !cached.viewers_as_of.is_none_or(all_viewers_live) {
             return None;
         }
-        self.0.packer.unpack(&cached.packed).map(Arc::new)
+        Some(Known { cache: self.clone(), packed: cached.packed })
     }
 
     /// Stores an identity as an admin sees it, or as it sees itself. An identity as another agent sees it is not stored,

@@ -249,6 +249,11 @@ impl Caller {
         self.database.pool().await
     }
 
+    /// The database, once it is the turn of this request for a large read.
+    pub(crate) async fn pool_for_large(&self) -> &PgPool {
+        self.database.pool_for_large().await
+    }
+
     /// Ends the turn on the database, before something that takes long and needs no connection.
     pub(crate) async fn give_back_turn(&self) {
         self.database.give_back().await;
@@ -345,7 +350,10 @@ impl Caller {
     pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
-        self.app.identity(name, &self.viewer(), self.arrived).await?.ok_or_else(ApiError::identity_not_found)
+        self.app
+            .identity(name, &self.viewer(), self.arrived, &self.database)
+            .await?
+            .ok_or_else(ApiError::identity_not_found)
     }
 
     /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).

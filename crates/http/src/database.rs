@@ -43,6 +43,16 @@ impl Database {
         &self.pool
     }
 
+    /// The connections, once it is the turn of this request for a large read.
+    pub(crate) async fn pool_for_large(&self) -> &PgPool {
+        let mut turn = self.turn.0.lock().await;
+        if !turn.as_ref().is_some_and(Turn::is_large) {
+            *turn = None;
+            *turn = Some(self.turns.take_large(&self.key).await);
+        }
+        &self.pool
+    }
+
     /// The connections, for what takes its turns by itself: pieces of a long answer.
     pub(crate) fn pool_of_pieces(&self) -> &PgPool {
         &self.pool

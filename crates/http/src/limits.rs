@@ -113,7 +113,7 @@ pub(crate) struct RequestShare {
     _of: HolderShare,
 }
 
-/// An answer that is written piece by piece. Each piece waits for its turn among the pieces of the same key.
+/// An answer that is written piece by piece. Each piece waits for its turn among the large reads of its key and organization.
 #[derive(Debug)]
 pub(crate) struct StreamShare {
     turns: Arc<Turns>,
@@ -124,7 +124,7 @@ pub(crate) struct StreamShare {
 impl StreamShare {
     /// Waits for the turn of the next piece.
     pub(crate) async fn turn(&self) -> Turn {
-        self.turns.take_for_piece(&self.key).await
+        self.turns.take_large(&self.key).await
     }
 }
 

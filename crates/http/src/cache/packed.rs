@@ -35,6 +35,11 @@ impl Packed {
     pub(super) fn len(&self) -> usize {
         self.texts.len()
     }
+
+    /// The size of the texts in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.document_bytes + self.access_bytes
+    }
 }
 
 impl Packer {
@@ -53,7 +58,7 @@ impl Packer {
 
     /// Decompresses an identity. `None` if the bytes are damaged; then the identity is read from the database.
     pub(super) fn unpack(&self, packed: &Packed) -> Option<IdentityBody> {
-        let bytes = packed.document_bytes + packed.access_bytes;
+        let bytes = packed.bytes();
         let texts = decompress_with_dict(&packed.texts, bytes, self.first.get()?).ok()?;
         let mut document = String::from_utf8(texts).ok()?;
         let is_whole = document.len() == bytes && document.is_char_boundary(packed.document_bytes);

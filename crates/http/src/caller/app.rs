@@ -24,6 +24,7 @@ use crate::clock;
 use crate::code::Code;
 use crate::context::{Context, ShareSlot};
 use crate::cursor::Seal;
+use crate::database::Database;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
@@ -36,6 +37,10 @@ use crate::unconfirmed::UnconfirmedCreates;
 /// How long an invalid key waits for its answer once its address has sent as many as it may. Without a pause, who guesses over a
 /// few dozen connections would take most of a core.
 const GUESS_DELAY: Duration = Duration::from_millis(100);
+
+/// The texts of an identity that take more bytes are a large read: hashing and sending them takes a processor for a while. Only an
+/// identity with hundreds of viewers is so large.
+const LARGE_IDENTITY: usize = 128 * 1024;
 
 /// The state that all requests share. Only `caller` uses its fields.
 #[derive(Debug, Clone)]
@@ -235,18 +240,25 @@ impl App {
         Ok(key)
     }
 
-    /// The identity with this name as of `since` or later, if this viewer may see it.
+    /// The identity with this name as of `since` or later, if this viewer may see it. The request gets the turn of a large read if
+    /// the identity is large.
     pub(super) async fn identity(
         &self,
         name: NameRef<'_>,
         viewer: &Viewer,
         since: Instant,
+        database: &Database,
     ) -> Result<Option<Arc<IdentityBody>>, ApiError> {
         let Parts { finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.identity(name, viewer.agent_id(), since).await;
         metrics.looked_up(Kind::Identity, known.is_some());
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = known {
+            if known.bytes() > LARGE_IDENTITY {
+                database.pool_for_large().await;
+            }
+            if let Some(found) = known.unpack() {
+                return Ok(Some(Arc::new(found)));
+            }
         }
         let ticket = cache.ticket();
         let wanted = IdentityQuery {
@@ -256,6 +268,9 @@ impl App {
         };
         let found = finder.find(wanted).await?.map(Arc::new);
         if let Some(found) = &found {
+            if found.document.len() + found.access.len() > LARGE_IDENTITY {
+                database.pool_for_large().await;
+            }
             cache.keep_identity(ticket, name, viewer.agent_id(), found);
         }
         Ok(found)

@@ -1,5 +1,6 @@
 //! Limits how many connections to the database a key, and an organization, use at the same time. A further request waits in the
-//! queue of its key or organization, so it does not delay others. A key reads one piece of its long answers at a time.
+//! queue of its key or organization, so it does not delay others. Of what is large, a key reads one at a time, and an organization
+//! two: a piece of a long answer, an identity with very many viewers, an identity as of a moment.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,20 +12,24 @@ use uuid::Uuid;
 
 use super::shares::OfHolders;
 
+/// How many large reads at the same time.
+const LARGE: OfHolders = OfHolders { key: 1, organization: 2 };
+
 /// The turns of all keys and organizations.
 #[derive(Debug)]
 pub(crate) struct Turns {
     keys: Queues<Uuid>,
     organizations: Queues<String>,
-    pieces: Queues<Uuid>,
+    large_of_keys: Queues<Uuid>,
+    large_of_organizations: Queues<String>,
 }
 
 /// A turn of a key and its organization. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    _piece: Option<Taken<Uuid>>,
     _key: Taken<Uuid>,
     _organization: Taken<String>,
+    is_large: Option<(Taken<Uuid>, Taken<String>)>,
 }
 
 impl Turns {
@@ -33,7 +38,8 @@ impl Turns {
         Self {
             keys: Queues::new(most.key),
             organizations: Queues::new(most.organization),
-            pieces: Queues::new(1),
+            large_of_keys: Queues::new(LARGE.key),
+            large_of_organizations: Queues::new(LARGE.organization),
         }
     }
 
@@ -41,17 +47,22 @@ impl Turns {
     pub(crate) async fn take(&self, key: &KeyRow) -> Turn {
         // In this order, so that the requests of one key do not keep turns of their organization while they wait.
         let of_key = self.keys.take(&key.id).await;
-        Turn {
-            _piece: None,
-            _key: of_key,
-            _organization: self.organizations.take(&key.organization_id).await,
-        }
+        let of_organization = self.organizations.take(&key.organization_id).await;
+        Turn { _key: of_key, _organization: of_organization, is_large: None }
     }
 
-    /// Waits for the turn of a piece of a long answer.
-    pub(crate) async fn take_for_piece(&self, key: &KeyRow) -> Turn {
-        let piece = self.pieces.take(&key.id).await;
-        Turn { _piece: Some(piece), ..self.take(key).await }
+    /// Waits for the turn of a large read. Who has another turn gives it back before, so that nobody waits for each other.
+    pub(crate) async fn take_large(&self, key: &KeyRow) -> Turn {
+        let of_key = self.large_of_keys.take(&key.id).await;
+        let of_organization = self.large_of_organizations.take(&key.organization_id).await;
+        Turn { is_large: Some((of_key, of_organization)), ..self.take(key).await }
+    }
+}
+
+impl Turn {
+    /// Whether it is that of a large read.
+    pub(crate) fn is_large(&self) -> bool {
+        self.is_large.is_some()
     }
 }
 
@@ -161,13 +172,17 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_reads_one_piece_at_a_time() {
-        let turns = Turns::new(OfHolders { key: 2, organization: 2 });
-        let one = key(1, "a");
-        let piece = turns.take_for_piece(&one).await;
-        assert!(turns.take_for_piece(&one).now_or_never().is_none());
-        assert!(turns.take(&one).now_or_never().is_some(), "a request does not wait for pieces");
-        drop(piece);
-        assert!(turns.take_for_piece(&one).now_or_never().is_some());
+    async fn of_what_is_large_a_key_reads_one_at_a_time_and_an_organization_two() {
+        let turns = Turns::new(OfHolders { key: 4, organization: 4 });
+        let (one, other, third, stranger) = (key(1, "a"), key(2, "a"), key(3, "a"), key(4, "b"));
+        let first = turns.take_large(&one).await;
+        assert!(turns.take_large(&one).now_or_never().is_none(), "the key has one");
+        assert!(turns.take(&one).now_or_never().is_some(), "what is not large does not wait");
+        let second = turns.take_large(&other).await;
+        assert!(turns.take_large(&third).now_or_never().is_none(), "the organization has two");
+        assert!(turns.take_large(&stranger).now_or_never().is_some());
+        drop(first);
+        assert!(turns.take_large(&one).now_or_never().is_some());
+        drop(second);
     }
 }

@@ -77,8 +77,10 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let range = EventRange::resolve(wanted, caller.pool().await, caller.organization_id());
     let response = match representation {
-        Representation::Page => page::json(range.await?, caller.pool().await).await?,
-        Representation::CloudEvents => page::cloud_events(range.await?, caller.pool().await).await?,
+        Representation::Page => page::json(range.await?, caller.pool_for_large().await).await?,
+        Representation::CloudEvents => {
+            page::cloud_events(range.await?, caller.pool_for_large().await).await?
+        }
         // A stream takes its share before the first query, so a client with too many streams costs no query.
         Representation::Lines => {
             let share = caller.stream()?;

@@ -68,7 +68,7 @@ pub(crate) async fn get(
     let as_of = AsOf::read(&mut parameters);
     parameters.finish()?;
     let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
-    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let (pool, organization_id) = (caller.pool_for_large().await, caller.organization_id());
     let found: Option<IdentityBody> = match as_of {
         Some(AsOf::Moment(moment)) => {
             let upto = position(&caller, moment).await?;
@@ -90,8 +90,9 @@ pub(crate) async fn list(
     let as_of = moment_of_list(&mut parameters);
     parameters.finish()?;
     let upto = position(&caller, as_of.ok_or_else(ApiError::before_history)?).await?;
-    let lived = Lived::find(caller.pool().await, caller.organization_id(), upto).await?;
-    let (key, pool) = (caller.key_check(), caller.pool().await.clone());
+    let pool = caller.pool_for_large().await.clone();
+    let lived = Lived::find(&pool, caller.organization_id(), upto).await?;
+    let key = caller.key_check();
     pieces::whole(List { key, pool, lived, place: 0, count: usize::MAX }, &caller).await
 }
 

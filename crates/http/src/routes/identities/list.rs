@@ -122,15 +122,17 @@ fn handle_prefix(text: &str) -> String {
 /// Answers with a page, or with the whole list.
 pub(super) async fn answer(request: Request, caller: &Caller) -> Result<Response, ApiError> {
     let Request { filters: Filters { filter, limit, after }, given } = request;
+    let is_page = limit.is_some() || after.is_some();
+    let pool = if is_page { caller.pool_for_large().await } else { caller.pool().await };
     let mut list = List {
         key: caller.key_check(),
-        pool: caller.pool().await.clone(),
+        pool: pool.clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
         filter,
         after,
     };
-    if limit.is_none() && after.is_none() {
+    if !is_page {
         return pieces::whole(list, caller).await;
     }
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
