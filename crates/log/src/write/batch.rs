@@ -94,10 +94,7 @@ impl Batch {
                 return Written::Refused(jobs, failure.error);
             }
         }
-        deps.has_committed(&draft.outcomes, begun.elapsed());
-        if !draft.events.is_empty() {
-            deps.committed.send_replace(());
-        }
+        deps.has_committed(&draft.outcomes, &draft.events, begun.elapsed());
         for (job, outcome) in jobs.into_iter().zip(draft.outcomes) {
             job.answer(outcome);
         }
