@@ -113,7 +113,6 @@ impl BatchError {
     /// Whether Postgres was unavailable, rather than refusing a statement.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
             _ => self.of_database().is_some_and(is_outage),
         }

@@ -166,7 +166,7 @@ async fn keep_answer(
     let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
         return Ok(());
     };
-    let kept = repeatable.answer.compose(connection, committed).await?;
+    let kept = repeatable.answer.compose(committed)?;
     idempotency::keep(connection, append, repeatable, &kept).await?;
     committed.kept = Some(kept);
     Ok(())
