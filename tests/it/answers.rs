@@ -132,11 +132,11 @@ fn a_write_is_answered_though_its_identity_is_deleted_in_the_same_moment() {
     }
 }
 
-/// Changes of `alpha`, of who may see it, and of its viewers.
-fn changes<'a>(admins: [&'a Caller; 2], viewers: &[String]) -> Vec<Write<'a>> {
-    let [first, second, third, fourth, fifth] = viewers else { panic!("five viewers") };
+/// Changes of `alpha`, of who may see it, and of its viewers. It is opened to everybody in between, or not.
+fn changes<'a>(admins: [&'a Caller; 2], viewers: &[String], opens: bool) -> Vec<Write<'a>> {
+    let [first, _, third, fourth, fifth] = viewers else { panic!("five viewers") };
     let access = "/identities/alpha/access";
-    let mut others = vec![
+    let others = [
         (Method::POST, access.to_owned(), json!({ "viewer_identity_id": third })),
         (Method::DELETE, format!("{access}/{first}"), json!({})),
         (Method::DELETE, "/identities/second".to_owned(), json!({})),
@@ -144,9 +144,8 @@ fn changes<'a>(admins: [&'a Caller; 2], viewers: &[String]) -> Vec<Write<'a>> {
         (Method::POST, access.to_owned(), json!({})),
         (Method::POST, access.to_owned(), json!({})),
         (Method::DELETE, format!("{access}/{fifth}"), json!({})),
-        (Method::DELETE, format!("{access}/{second}"), json!({})),
-    ]
-    .into_iter();
+    ];
+    let mut others = others.into_iter().take(if opens { 7 } else { 4 });
     let mut writes = vec![];
     for number in 0..16 {
         let by = admins[number / 2 % 2];
@@ -161,6 +160,7 @@ fn changes<'a>(admins: [&'a Caller; 2], viewers: &[String]) -> Vec<Write<'a>> {
 fn every_body_is_of_its_own_write(
     world: &World,
     admins: [&Caller; 2],
+    opens: bool,
     send: impl Fn(&[Write<'_>]) -> Vec<Answer>,
 ) {
     let admin = world.admin();
@@ -169,7 +169,7 @@ fn every_body_is_of_its_own_write(
     for viewer in &agents[1..3] {
         admin.grant("alpha", viewer).created();
     }
-    let answers = send(&changes(admins, &agents[1..]));
+    let answers = send(&changes(admins, &agents[1..], opens));
     let changed = answers.iter().filter(|answer| answer.status == 200);
     let bodies = changed.map(|answer| {
         assert_eq!(answer.bytes, as_of(&admin, answer), "{answer}");
@@ -182,9 +182,11 @@ fn every_body_is_of_its_own_write(
 
 #[test]
 fn the_body_shows_who_may_see_the_identity_right_after_the_write() {
-    let world = World::new();
-    let admin = world.admin();
-    every_body_is_of_its_own_write(&world, [&admin, &admin], |writes| together(&world, writes));
+    for opens in [false, true] {
+        let world = World::new();
+        let admin = world.admin();
+        every_body_is_of_its_own_write(&world, [&admin, &admin], opens, |writes| together(&world, writes));
+    }
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn the_body_shows_it_though_another_process_writes_at_the_same_time() {
     let world = World::new();
     let beside = world.beside();
     let [here, there] = [world.admin(), beside.holder_of(world.admin_key())];
-    every_body_is_of_its_own_write(&world, [&here, &there], |writes| {
+    every_body_is_of_its_own_write(&world, [&here, &there], false, |writes| {
         thread::scope(|scope| {
             let threads: Vec<_> = writes.iter().map(|write| scope.spawn(|| write.send())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
