@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use identityd::settings::WireLayer;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Answer, Caller, World, eventually, text, wait};
+use crate::harness::{Answer, Caller, Tap, World, eventually, text, wait};
 
 /// A write, and whether it has an `Idempotency-Key`.
 struct Write<'a> {
@@ -41,7 +42,7 @@ fn some_repeatable<'a>(writes: impl Iterator<Item = Write<'a>>) -> Vec<Write<'a>
 }
 
 /// A connection that has `log_head` locked, so that nothing is written.
-fn held_up(world: &World) -> PgConnection {
+pub(crate) fn held_up(world: &World) -> PgConnection {
     let mut connection = wait(PgConnection::connect(world.database().url())).unwrap();
     for statement in ["begin", "select from log_head for update"] {
         wait(sqlx::query(statement).execute(&mut connection)).unwrap();
@@ -77,13 +78,18 @@ fn all_at_once(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
 /// Waits until this many requests are being answered, and checks once more, since a request that has just begun does
 /// not wait for the committer yet.
 fn all_wait(world: &World, number: usize) {
+    all_wait_unless(world, number, || false);
+}
+
+/// The same, unless something else is the case.
+pub(crate) fn all_wait_unless(world: &World, number: usize, is_over: impl Fn() -> bool) {
     #[expect(clippy::cast_precision_loss, reason = "a test has few requests")]
     let expected = number as f64;
     let mut looks = 0;
     eventually("the requests are being answered", || {
         let under_way = world.stranger().metrics().value("identityd_http_requests_in_flight");
         looks += usize::from(under_way >= Some(expected));
-        looks == 3
+        looks == 3 || is_over()
     });
 }
 
@@ -123,6 +129,96 @@ fn a_write_is_answered_though_its_identity_is_deleted_in_the_same_moment() {
     let done: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
     for answer in done {
         assert_eq!(answer.bytes, as_of(&admin, answer), "{answer}");
+    }
+}
+
+/// Changes of `alpha`, of who may see it, and of its viewers. It is opened to everybody in between, or not.
+fn changes<'a>(admins: [&'a Caller; 2], viewers: &[String], opens: bool) -> Vec<Write<'a>> {
+    let [first, _, third, fourth, fifth] = viewers else { panic!("five viewers") };
+    let access = "/identities/alpha/access";
+    let others = [
+        (Method::POST, access.to_owned(), json!({ "viewer_identity_id": third })),
+        (Method::DELETE, format!("{access}/{first}"), json!({})),
+        (Method::DELETE, "/identities/second".to_owned(), json!({})),
+        (Method::POST, access.to_owned(), json!({ "viewer_identity_id": fourth })),
+        (Method::POST, access.to_owned(), json!({})),
+        (Method::POST, access.to_owned(), json!({})),
+        (Method::DELETE, format!("{access}/{fifth}"), json!({})),
+    ];
+    let mut others = others.into_iter().take(if opens { 7 } else { 4 });
+    let mut writes = vec![];
+    for number in 0..16 {
+        let by = admins[number / 2 % 2];
+        let description = json!({ "description": number.to_string() });
+        writes.push(write(by, Method::PATCH, "/identities/alpha", description));
+        writes.extend(others.next().map(|(method, path, body)| write(by, method, path, body)));
+    }
+    some_repeatable(writes.into_iter())
+}
+
+/// Sends the changes of two admins, and compares each body with the past.
+fn every_body_is_of_its_own_write(
+    world: &World,
+    admins: [&Caller; 2],
+    opens: bool,
+    send: impl Fn(&[Write<'_>]) -> Vec<Answer>,
+) {
+    let admin = world.admin();
+    let names = ["alpha", "first", "second", "third", "fourth", "fifth"];
+    let agents: Vec<String> = world.agents(names).into_iter().map(|agent| agent.id.clone()).collect();
+    for viewer in &agents[1..3] {
+        admin.grant("alpha", viewer).created();
+    }
+    let answers = send(&changes(admins, &agents[1..], opens));
+    let changed = answers.iter().filter(|answer| answer.status == 200);
+    let bodies = changed.map(|answer| {
+        assert_eq!(answer.bytes, as_of(&admin, answer), "{answer}");
+        answer.json()
+    });
+    let bodies: Vec<Value> = bodies.collect();
+    assert_eq!(bodies.len(), 16);
+    assert!(bodies.iter().any(|body| body["access"] != bodies[0]["access"]), "nobody wrote in between");
+}
+
+#[test]
+fn the_body_shows_who_may_see_the_identity_right_after_the_write() {
+    for opens in [false, true] {
+        let world = World::new();
+        let admin = world.admin();
+        every_body_is_of_its_own_write(&world, [&admin, &admin], opens, |writes| together(&world, writes));
+    }
+}
+
+#[test]
+fn the_body_shows_it_though_another_process_writes_at_the_same_time() {
+    let world = World::new();
+    let beside = world.beside();
+    let [here, there] = [world.admin(), beside.holder_of(world.admin_key())];
+    every_body_is_of_its_own_write(&world, [&here, &there], false, |writes| {
+        thread::scope(|scope| {
+            let threads: Vec<_> = writes.iter().map(|write| scope.spawn(|| write.send())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    });
+}
+
+/// The statements that load what an identity has, for answers or to fold its events.
+fn loads(tap: &Tap) -> usize {
+    tap.count(|statement, _| statement.contains("tunnel_metadata") && statement.contains("from identities"))
+}
+
+#[test]
+fn who_may_see_an_identity_costs_no_statement_more() {
+    let (tap, world) = World::tapped(WireLayer::default());
+    let admin = world.admin();
+    let [_, viewer, _] = world.agents(["alpha", "viewer", "bravo"]);
+    admin.grant("alpha", &viewer.id).created();
+    for number in 0..10 {
+        let before = loads(&tap);
+        let answer = admin.change("alpha", &json!({ "description": number.to_string() })).ok();
+        assert_eq!(answer["access"][0]["viewer_identity_id"], json!(viewer.id));
+        assert!(loads(&tap) <= before + 1);
+        admin.change("bravo", &json!({ "description": number.to_string() })).ok();
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use identity_domain::identity::{Command, Create, Mailbox, TlsMode, Tunnel, Update};
 use identity_domain::{Command as AnyCommand, Handle};
-use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, ShownAccess, connect_options, ids};
 use identityd::signing::SigningSettings;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -138,6 +138,7 @@ impl Seeder {
             metadata: Metadata::new(&Actor::Operator, "seed"),
             expected_version: None,
             repeatable: None,
+            shown_access: ShownAccess::None,
             ciphertexts: vec![],
             companion: None,
             fate: Fate::default(),

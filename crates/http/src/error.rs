@@ -350,7 +350,7 @@ impl Error for ApiError {}
 /// If an answer cannot be composed, the transaction of its write fails.
 impl From<ApiError> for NotComposed {
     fn from(error: ApiError) -> Self {
-        Self { is_outage: error.0.code == Code::Unavailable, source: Box::new(error) }
+        Self(Box::new(error))
     }
 }
 

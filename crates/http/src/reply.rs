@@ -1,22 +1,21 @@
 //! The answer to a write: it shows the state right after that write, without what others have written since.
 //!
-//! It is composed from the row that the write made, from read models that are still at the version of the write, or from
-//! history. If it must be stored for repetitions, it is composed in the transaction of the write, otherwise after it.
+//! It is composed of what the committer hands out: the events of the write, the row that they have made, and the access rows as
+//! they are after the write. Nothing is read for it. If it must be stored for repetitions, it is composed in the transaction of
+//! the write, otherwise after it.
 
-use async_trait::async_trait;
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use identity_log::idempotency::{Compose, Kept, NotComposed};
-use identity_log::{Committed, Made};
-use identity_projections::identities::{self, IdentityBody, Row, Viewer};
-use identity_projections::past;
+use identity_log::{Committed, ShownAccess};
+use identity_projections::identities::{IdentityBody, Row};
+use identity_projections::visibility::{self, Rows};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::pool::MaybePoolConnection;
-use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
-use crate::database::Database;
 use crate::error::ApiError;
 use crate::revision::{Revision, tagged};
 
@@ -47,18 +46,25 @@ impl NewBody {
         Ok(Self { handle: row.document.agent_handle.clone(), found })
     }
 
-    /// The body from the row that a write has made, with the access rows of before. `None` if they may have changed.
-    pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Option<Self>, ApiError> {
-        match made(committed).filter(|row| row.access_version <= before.version) {
-            Some(row) => Self::with_access(row, before.access.clone()).map(Some),
-            None => Ok(None),
-        }
+    /// The body from the row that a write has made, with the access rows as they are after the write. `before` is what the caller
+    /// was shown before: its access rows are still the right ones if the committer hands out none.
+    pub(crate) fn after(before: &IdentityBody, committed: &Committed) -> Result<Self, ApiError> {
+        Self::with_access(made(committed)?, access_after(before, committed)?)
     }
 }
 
-/// The row of the identity that a write has changed.
-pub(crate) fn made(committed: &Committed) -> Option<&Row> {
-    committed.made.as_ref().and_then(Made::row)
+/// The row of the identity after a write.
+pub(crate) fn made(committed: &Committed) -> Result<&Row, ApiError> {
+    let without_row = || ApiError::internal("an identity has no row after a write".to_owned());
+    committed.made.get().ok_or_else(without_row)
+}
+
+/// The access rows of an identity after a write.
+pub(crate) fn access_after(before: &IdentityBody, committed: &Committed) -> Result<String, ApiError> {
+    match committed.made.get::<Arc<Rows>>() {
+        Some(rows) => Ok(visibility::text(rows, before.id)?),
+        None => Ok(before.access.clone()),
+    }
 }
 
 impl Answer {
@@ -154,87 +160,15 @@ impl IntoResponse for Answer {
     }
 }
 
-/// The connection from which a reply reads, if it has to.
-pub(crate) enum Source<'a> {
-    /// The transaction of the write.
-    Transaction(&'a mut PgConnection),
-    /// Any connection, after the transaction. It is taken when it is needed.
-    Database(&'a Database),
-}
-
-impl Source<'_> {
-    /// A connection to read from.
-    pub(crate) async fn connect(&mut self) -> Result<MaybePoolConnection<'_, Postgres>, sqlx::Error> {
-        match self {
-            Self::Transaction(connection) => Ok(MaybePoolConnection::Connection(&mut **connection)),
-            Self::Database(database) => {
-                Ok(MaybePoolConnection::PoolConnection(database.pool().await.acquire().await?))
-            }
-        }
-    }
-}
-
-/// The identity of a write, for answers that show it.
-pub(crate) struct Subject {
-    pub(crate) organization_id: String,
-    /// The view in which the caller is shown the identity.
-    pub(crate) viewer: Viewer,
-    pub(crate) id: Uuid,
-}
-
-impl Subject {
-    /// The identity after the write: the row that the committer hands out, with access rows that are read. If others have
-    /// changed the access rows since, or have deleted the identity, it is read from history.
-    pub(crate) async fn found(
-        &self,
-        mut source: Source<'_>,
-        committed: &Committed,
-    ) -> Result<IdentityBody, ApiError> {
-        let Self { organization_id, viewer, id } = self;
-        let (made, version) = (made(committed), committed.version);
-        if let (Viewer::Agent(_), Some(row)) = (viewer, made) {
-            return Ok(NewBody::with_access(row, String::new())?.found);
-        }
-        let mut connection = source.connect().await?;
-        match (identities::find_by_id(&mut *connection, organization_id, viewer, *id).await?, made) {
-            (Some(present), _) if present.body.version == version => Ok(present.body),
-            (Some(present), Some(row)) if present.access_version <= version => {
-                Ok(NewBody::with_access(row, present.body.access)?.found)
-            }
-            _ => past::find_by_id(&mut connection, organization_id, viewer, *id, version)
-                .await?
-                .ok_or_else(without_history),
-        }
-    }
-
-    /// The row of the identity after the write. For a write that changed nothing it is the present row.
-    pub(crate) async fn row(&self, mut source: Source<'_>, committed: &Committed) -> Result<Row, ApiError> {
-        if let Some(row) = made(committed) {
-            return Ok(row.clone());
-        }
-        let Self { organization_id, id, .. } = self;
-        let mut connection = source.connect().await?;
-        match identities::row(&mut *connection, organization_id, *id).await? {
-            Some(present) => Ok(present),
-            None => past::row(&mut connection, organization_id, *id, committed.version)
-                .await?
-                .ok_or_else(without_history),
-        }
-    }
-}
-
-fn without_history() -> ApiError {
-    ApiError::internal("what was written is not in the history of its identity".to_owned())
-}
-
 /// Composes the answer to a write.
 pub(crate) trait Reply: Send + Sync + 'static {
     /// Composes the answer to the write `committed`.
-    fn compose(
-        &self,
-        source: Source<'_>,
-        committed: &Committed,
-    ) -> impl Future<Output = Result<Answer, ApiError>> + Send;
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError>;
+
+    /// Which access rows of the identity the answer shows.
+    fn shown_access(&self) -> ShownAccess {
+        ShownAccess::None
+    }
 
     /// Adds what only the first answer has, and no answer to a repetition: the text of a new key.
     fn reveal(&self, answer: Answer) -> Result<Answer, ApiError> {
@@ -247,27 +181,21 @@ pub(crate) trait Reply: Send + Sync + 'static {
 pub(crate) struct Done;
 
 impl Reply for Done {
-    async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, _: &Committed) -> Result<Answer, ApiError> {
         Ok(Answer::nothing())
     }
 }
 
 /// Composes a [`Reply`] in the transaction of the write, and the log stores it for repetitions.
 pub(crate) struct Keeping<R> {
-    pub(crate) reply: std::sync::Arc<R>,
+    pub(crate) reply: Arc<R>,
     /// The aggregate of the write.
     pub(crate) aggregate_id: Uuid,
 }
 
-#[async_trait]
 impl<R: Reply> Compose for Keeping<R> {
-    async fn compose(
-        &self,
-        connection: &mut PgConnection,
-        committed: &Committed,
-    ) -> Result<Kept, NotComposed> {
-        let composed = self.reply.compose(Source::Transaction(connection), committed).await;
-        let Answer { status, body, entity_tag: tag, shown: _ } = composed?;
+    fn compose(&self, committed: &Committed) -> Result<Kept, NotComposed> {
+        let Answer { status, body, entity_tag: tag, shown: _ } = self.reply.compose(committed)?;
         let revision = Revision::made(self.aggregate_id, committed);
         let entity_tag = tag.unwrap_or_else(|| revision.tag());
         Ok(Kept { status: status.as_u16(), body, entity_tag })

@@ -6,9 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use async_trait::async_trait;
 use identity_domain::Command;
-use sqlx::PgConnection;
 
 use crate::ciphertexts::CiphertextChange;
 use crate::event::metadata::{Actor, Metadata};
@@ -35,6 +33,8 @@ pub struct Append {
     pub expected_version: Option<i64>,
     /// The idempotency key of the write, and how to compose the answer that is kept.
     pub repeatable: Option<Repeatable>,
+    /// Which access rows the answer shows, if the command is to an identity.
+    pub shown_access: ShownAccess,
     /// What the command does to the ciphertexts of its aggregate, if it yields an event. Written in the transaction of the
     /// events.
     pub ciphertexts: Vec<CiphertextChange>,
@@ -57,6 +57,19 @@ impl Append {
         let (ciphertexts, companion) = (vec![], None);
         Self { aggregate_id, command, ciphertexts, companion, expected_version: None, ..self.clone() }
     }
+}
+
+/// Which access rows of an identity the answer to a command shows, as they are after the command. They are handed out with the
+/// answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShownAccess {
+    /// None.
+    #[default]
+    None,
+    /// All, but the caller knows them unless they have changed after this version of the identity.
+    ChangedAfter(i64),
+    /// All.
+    All,
 }
 
 /// Whether a command is waiting, abandoned by its caller, or on its way to Postgres. Cheap to clone.
@@ -88,19 +101,19 @@ impl Fate {
     }
 }
 
-/// The row of an aggregate after a command, in the type of its read model.
-#[derive(Clone)]
-pub struct Made(Arc<dyn Any + Send + Sync>);
+/// What the read models hand out of an aggregate as it is after a command, each in its own type.
+#[derive(Clone, Default)]
+pub struct Made(Vec<Arc<dyn Any + Send + Sync>>);
 
 impl Made {
-    /// Wraps a row.
-    pub fn new<Row: Any + Send + Sync>(row: Row) -> Self {
-        Self(Arc::new(row))
+    /// Adds a value. There is one of each type.
+    pub(crate) fn add<T: Any + Send + Sync>(&mut self, value: T) {
+        self.0.push(Arc::new(value));
     }
 
-    /// The row, if it is of this type.
-    pub fn row<Row: Any>(&self) -> Option<&Row> {
-        self.0.downcast_ref()
+    /// The value of this type, if there is one.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.iter().find_map(|value| value.downcast_ref())
     }
 }
 
@@ -122,9 +135,9 @@ pub struct Committed {
     pub further: Vec<Recorded>,
     /// The answer that was kept, if the write has an idempotency key.
     pub kept: Option<Kept>,
-    /// The row of the aggregate after the command, if its read model hands rows out. The answer then needs no query
+    /// What the read models hand out of the aggregate as it is after the command. The answer is made of it, and needs no query
     /// and no fold.
-    pub made: Option<Made>,
+    pub made: Made,
 }
 
 impl Committed {
@@ -151,26 +164,16 @@ impl fmt::Debug for Repeatable {
     }
 }
 
-/// Composes the answer to a write, within its transaction and after every read model was updated.
-#[async_trait]
+/// Composes the answer to a write.
 pub trait Compose: Send + Sync {
-    /// The answer to `committed`.
-    async fn compose(
-        &self,
-        connection: &mut PgConnection,
-        committed: &Committed,
-    ) -> Result<Kept, NotComposed>;
+    /// The answer to `committed`. It reads nothing: all that it shows was made by the write.
+    fn compose(&self, committed: &Committed) -> Result<Kept, NotComposed>;
 }
 
-/// An answer could not be composed.
+/// An answer could not be composed, which is a defect.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer could not be composed")]
-pub struct NotComposed {
-    /// Whether Postgres was unavailable, rather than refusing a statement.
-    pub is_outage: bool,
-    /// The cause.
-    pub source: Box<dyn Error + Send + Sync>,
-}
+pub struct NotComposed(#[source] pub Box<dyn Error + Send + Sync>);
 
 /// An answer that is kept for repetitions of its request. The log stores it and does not interpret it.
 #[derive(Debug, Clone, PartialEq, Eq)]

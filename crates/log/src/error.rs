@@ -41,14 +41,7 @@ pub enum AppendError {
 impl AppendError {
     /// The error of a command of a batch of which nothing was written.
     pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
-        if error.is_taken() {
-            tracing::error!(
-                error = &*error as &dyn std::error::Error,
-                "a name or number that nobody has claimed is somebody's: run `identityd doctor`, which has the check `claims`"
-            );
-            return Self::Unavailable(error);
-        }
-        if error.is_outage() { Self::Unavailable(error) } else { Self::Failed(error) }
+        if error.is_outage() || error.is_taken() { Self::Unavailable(error) } else { Self::Failed(error) }
     }
 
     /// Whether nothing was written because the clock of the database has jumped ahead.
@@ -110,7 +103,7 @@ impl BatchError {
     }
 
     /// Whether a unique index says that a name or a number is somebody's.
-    fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         let error = self.of_database().and_then(sqlx::Error::as_database_error);
         error.is_some_and(|error| {
             error.is_unique_violation() && matches!(error.table(), Some("identities" | "name_claims"))
@@ -120,7 +113,6 @@ impl BatchError {
     /// Whether Postgres was unavailable, rather than refusing a statement.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Compose(NotComposed { is_outage, .. }) => *is_outage,
             Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
             _ => self.of_database().is_some_and(is_outage),
         }

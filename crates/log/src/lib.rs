@@ -43,7 +43,7 @@ pub mod sole;
 pub mod webhook_tokens;
 mod write;
 
-pub use append::{Append, Committed, Fate, Made};
+pub use append::{Append, Committed, Fate, Made, ShownAccess};
 pub use error::{AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_outage};
 pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;

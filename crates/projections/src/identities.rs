@@ -19,11 +19,12 @@ use uuid::Uuid;
 use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::document::IdentityDocument;
-use crate::projection::{LoadedFold, LoadedModel, Projection};
+use crate::projection::{LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
-use crate::visibility::VisibilityRows;
+use crate::shown_access::{FoldWithAccess, HasAccess};
+use crate::visibility::{AccessRow, Rows, VisibilityRows};
 
-pub use visible::{Identity, IdentityBody, IdentityQuery, Present, Sight, Viewer, find, find_by_id, seen_by};
+pub use visible::{Identity, IdentityBody, IdentityQuery, Sight, Viewer, find, find_by_id, seen_by};
 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {
@@ -100,7 +101,7 @@ impl Projection for Identities {
     }
 
     fn live() -> Box<dyn Fold> {
-        Box::new(LoadedFold::<Self>::default())
+        Box::new(FoldWithAccess::<Self>::default())
     }
 }
 
@@ -123,6 +124,58 @@ impl LoadedModel for Identities {
         let rows = changes.iter().filter_map(|change| change.after.as_ref()).map(TableIdentity::of);
         columns::put::<TableIdentity<'_>, _>(Self::NAME, &rows.collect::<Result<Vec<_>, _>>()?, writes)
     }
+}
+
+impl HasAccess for Identities {
+    fn access_version(row: &Row) -> i64 {
+        row.access_version
+    }
+
+    async fn load_with_access(
+        connection: &mut PgConnection,
+        ids: &[&str],
+        known_at: &HashMap<&str, i64>,
+    ) -> Result<Vec<(String, Row, Rows)>, ReadModelFailure> {
+        let (shown, known_at): (Vec<&str>, Vec<i64>) = known_at.iter().unzip();
+        let query = concat!(
+            "select id, ",
+            whole_row!(),
+            ", access_ids, viewer_ids, granted_at
+             from identities
+             left join unnest($2::text[]::uuid[], $3::bigint[]) as shown (shown_id, known_at) on shown_id = id
+             cross join lateral (
+                 select array_agg(access_id) as access_ids, array_agg(viewer_id) as viewer_ids,
+                        array_agg(visibility.created_at) as granted_at
+                 from visibility
+                 where target_id = id
+                   and coalesce(access_version, 0) > known_at
+                   and (viewer_id is null or exists (select from identities as viewer where viewer.id = viewer_id offset 0))
+             ) as access
+             where id = any($1::text[]::uuid[])"
+        );
+        let found = sqlx::query(query).bind(ids).bind(shown).bind(known_at).fetch_all(connection).await?;
+        found
+            .iter()
+            .map(|found| {
+                let row = row_of(found)?;
+                let access = access_of(found, &row.document.organization_id)?;
+                Ok((row.document.id.to_string(), row, access))
+            })
+            .collect()
+    }
+}
+
+fn access_of(found: &PgRow, organization_id: &str) -> Result<Rows, sqlx::Error> {
+    let ids: Option<Vec<Uuid>> = found.try_get("access_ids")?;
+    let viewers: Option<Vec<Option<Uuid>>> = found.try_get("viewer_ids")?;
+    let granted_at: Option<Vec<OffsetDateTime>> = found.try_get("granted_at")?;
+    let rows =
+        ids.into_iter().flatten().zip(viewers.into_iter().flatten()).zip(granted_at.into_iter().flatten());
+    let rows = rows.map(|((access_id, viewer_id), created_at)| {
+        let organization_id = organization_id.to_owned();
+        (viewer_id, AccessRow { access_id, viewer_id, organization_id, created_at })
+    });
+    Ok(rows.collect())
 }
 
 table_row! {

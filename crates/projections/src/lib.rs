@@ -44,6 +44,7 @@ pub mod rebuild;
 pub mod registry;
 pub mod rows;
 pub mod second_reader;
+mod shown_access;
 pub mod states;
 pub mod table;
 pub mod vault_access;

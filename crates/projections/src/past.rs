@@ -16,9 +16,9 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::identities::{IdentityBody, Row, Viewer};
+use crate::identities::{IdentityBody, Row};
 use crate::states::{self, IdentityRows, RowsOfAggregate as _, StoredRows, Upto};
-use crate::visibility::{Rows, oldest_first};
+use crate::visibility::{self, Rows};
 
 /// Why an earlier moment could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +55,12 @@ impl Past {
         };
         let mut rows = self.rows.access.unwrap_or_default();
         rows.retain(|viewer, _| viewer.is_none_or(&is_live));
-        let access: Vec<String> =
-            oldest_first(&rows).into_iter().map(|row| row.document(document.id)).collect::<Result<_, _>>()?;
         Ok(Some(IdentityBody {
             id: document.id,
             version,
             changed_at,
             document: serde_json::to_string(&document)?,
-            access: access.join(","),
+            access: visibility::text(&rows, document.id)?,
         }))
     }
 
@@ -113,33 +111,6 @@ pub async fn find_version(
         }
     }
     Ok(None)
-}
-
-/// An identity at its own version `sequence`, as this viewer sees it.
-pub async fn find_by_id(
-    connection: &mut PgConnection,
-    organization_id: &str,
-    viewer: &Viewer,
-    id: Uuid,
-    sequence: i64,
-) -> Result<Option<IdentityBody>, PastError> {
-    let mut identity =
-        fold_one(connection, organization_id, &id.to_string(), Upto::Sequence(sequence)).await?;
-    if viewer.agent_id().is_some() {
-        identity.rows.access = None;
-    }
-    let upto = identity.last_sequence;
-    complete(connection, identity, upto).await
-}
-
-/// The row of an identity at its own version `sequence`.
-pub async fn row(
-    connection: &mut PgConnection,
-    organization_id: &str,
-    id: Uuid,
-    sequence: i64,
-) -> Result<Option<Row>, PastError> {
-    Ok(fold_one(connection, organization_id, &id.to_string(), Upto::Sequence(sequence)).await?.rows.row)
 }
 
 fn of_identities(organization_id: &str, upto: i64) -> Query {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use identity_domain::Kind;
 use identity_log::copy::CopyWriter;
 use identity_log::{
-    AcceptedCommand, Fold, Made, ReadModel, ReadModelError, ReadModelFailure, Recorded, StoredState, Writes,
+    AcceptedCommand, Fold, ReadModel, ReadModelError, ReadModelFailure, Recorded, StoredState, Writes,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -115,7 +115,7 @@ impl<P: Projection> ReadModel for LiveProjection<P> {
     }
 }
 
-/// The live fold of a [`LoadedModel`]. It keeps the rows that the last batch changed, since that batch may not be
+/// The live fold of a [`LoadedModel`]. It knows the rows that the last batch changed, since that batch may not be
 /// committed yet; `None` stands for a removed row.
 pub(crate) struct LoadedFold<P: LoadedModel>(HashMap<String, Option<P::Row>>);
 
@@ -145,20 +145,14 @@ impl<P: LoadedModel> LoadedFold<P> {
         events: &[Recorded],
         writes: &mut Writes,
     ) -> Result<(), ReadModelFailure> {
-        let events: Vec<&Recorded> = events.iter().filter(|event| event.event.kind() == P::KIND).collect();
-        let last = std::mem::take(&mut self.0);
-        // An aggregate whose first event is in this batch has no row yet, so it need not be loaded.
-        let new = events.iter().filter(|event| event.sequence == 1).map(|event| event.aggregate_id.as_str());
-        let new: HashSet<&str> = new.collect();
-        let wanted = wanted_rows::<P>(writes);
-        let named = events.iter().map(|event| event.aggregate_id.as_str());
-        let named = named.chain(wanted.iter().map(|(_, command)| command.aggregate_id.as_str()));
-        let unknown: HashSet<&str> =
-            named.filter(|id| !last.contains_key(*id) && !new.contains(id)).collect();
-        let unknown: Vec<&str> = unknown.into_iter().collect();
+        let unknown: Vec<&str> = self.unknown(events, writes).into_iter().collect();
         let mut before =
             if unknown.is_empty() { HashMap::new() } else { P::load(connection, &unknown).await? };
-        before.extend(last.into_iter().filter_map(|(id, row)| Some((id, row?))));
+        let known = std::mem::take(&mut self.0);
+        before.extend(known.into_iter().filter_map(|(id, row)| Some((id, row?))));
+        let events: Vec<&Recorded> = of_kind::<P>(events).collect();
+        let wanted = wanted_rows::<P>(writes);
+        let wanted = wanted.map(|(place, command)| (place, command.clone())).collect();
         let changes = fold_all::<P>(before, &events, wanted, writes);
         if !changes.is_empty() {
             P::store(&changes, writes)?;
@@ -166,6 +160,30 @@ impl<P: LoadedModel> LoadedFold<P> {
         self.0 = changes.into_iter().map(|change| (change.id, change.after)).collect();
         Ok(())
     }
+
+    /// The aggregates whose rows this batch needs and which are not known.
+    pub(crate) fn unknown<'a>(&self, events: &'a [Recorded], writes: &'a Writes) -> HashSet<&'a str> {
+        // An aggregate whose first event is in this batch has no row yet, so it need not be loaded.
+        let new = of_kind::<P>(events).filter(|event| event.sequence == 1);
+        let new: HashSet<&str> = new.map(|event| event.aggregate_id.as_str()).collect();
+        let named = of_kind::<P>(events).map(|event| event.aggregate_id.as_str());
+        let named = named.chain(wanted_rows::<P>(writes).map(|(_, command)| command.aggregate_id.as_str()));
+        named.filter(|id| !self.0.contains_key(*id) && !new.contains(id)).collect()
+    }
+
+    /// The row of an aggregate, if it is known and there is one.
+    pub(crate) fn row(&self, id: &str) -> Option<&P::Row> {
+        self.0.get(id)?.as_ref()
+    }
+
+    /// Takes over a row that was loaded, unless a row of the aggregate is known.
+    pub(crate) fn learn(&mut self, id: String, row: P::Row) {
+        self.0.entry(id).or_insert(Some(row));
+    }
+}
+
+fn of_kind<P: Projection>(events: &[Recorded]) -> impl Iterator<Item = &Recorded> {
+    events.iter().filter(|event| event.event.kind() == P::KIND)
 }
 
 /// The rows of a batch while its events are folded.
@@ -223,7 +241,7 @@ fn fold_all<P: LoadedModel>(
             rows.fold(event);
         }
         if let Some(row) = rows.row(&command.aggregate_id) {
-            writes.hand_out(place, Made::new(row.clone()));
+            writes.hand_out(place, row.clone());
         }
     }
     events.for_each(|event| rows.fold(event));
@@ -231,12 +249,9 @@ fn fold_all<P: LoadedModel>(
 }
 
 /// The commands of a batch after which this read model hands out a row, each with its index among the accepted commands.
-fn wanted_rows<P: LoadedModel>(writes: &Writes) -> Vec<(usize, AcceptedCommand)> {
-    if !P::IS_HANDED_OUT {
-        return vec![];
-    }
-    let commands = writes.commands().iter().enumerate().filter(|(_, command)| command.kind == P::KIND);
-    commands.map(|(place, command)| (place, command.clone())).collect()
+fn wanted_rows<P: LoadedModel>(writes: &Writes) -> impl Iterator<Item = (usize, &AcceptedCommand)> {
+    let commands = writes.commands().iter().enumerate();
+    commands.filter(|(_, command)| P::IS_HANDED_OUT && command.kind == P::KIND)
 }
 
 /// The id of an aggregate as a UUID.

@@ -32,6 +32,13 @@ pub fn oldest_first(rows: &Rows) -> Vec<&AccessRow> {
     rows
 }
 
+/// The JSON texts of the rows of a target, joined by commas, as they are answered.
+pub fn text(rows: &Rows, target: Uuid) -> Result<String, serde_json::Error> {
+    let texts: Result<Vec<String>, _> =
+        oldest_first(rows).into_iter().map(|row| row.document(target)).collect();
+    Ok(texts?.join(","))
+}
+
 /// Says that a viewer, or everybody, may see a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRow {

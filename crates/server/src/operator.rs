@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use identity_domain::api_key::{Command as KeyCommand, Issue, Rotate, Scope};
 use identity_domain::{Command, Moment, organization};
 use identity_http::api_key::{Secret, parse_public_id, public_id};
-use identity_log::{Actor, Append, Fate, Log, Made, Metadata, Settings, connect_options, ids};
+use identity_log::{Actor, Append, Fate, Log, Metadata, Settings, ShownAccess, connect_options, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::organizations;
 use secrecy::SecretString;
@@ -193,7 +193,7 @@ impl Operator {
         let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
         let rotation = append(&key.organization_id, &key.id.to_string(), command);
         let committed = self.appending(async |log| Ok(log.append(rotation).await?)).await?;
-        let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
+        let row = committed.made.get::<api_keys::Row>();
         Ok(RotatedKey {
             key: NewKey { key_id: key_id.to_owned(), api_key: secret.key_text(key.id).into() },
             previous_valid_until: row.and_then(|row| row.previous_valid_until),
@@ -250,6 +250,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         metadata: Metadata::new(&Actor::Operator, &ids::mint().to_string()),
         expected_version: None,
         repeatable: None,
+        shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
         fate: Fate::default(),

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use identity_domain::Command;
 use identity_domain::webhook_subscription::{Command as SubscriptionCommand, DisableReason};
-use identity_log::{Actor, Append, Fate, Log, Metadata};
+use identity_log::{Actor, Append, Fate, Log, Metadata, ShownAccess};
 use uuid::Uuid;
 
 /// Disables a subscription, unless it has another address than `url` by now. If that fails, whoever called this finds the same
@@ -26,6 +26,7 @@ pub(crate) async fn disable(
         metadata: Metadata::new(&Actor::Service, &request.to_string()),
         expected_version: None,
         repeatable: None,
+        shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
         fate: Fate::default(),

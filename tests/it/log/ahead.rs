@@ -1,6 +1,5 @@
 //! A batch that is drafted ahead writes the same as a batch that is drafted under the lock.
 
-use async_trait::async_trait;
 use identity_domain::Namespace;
 use identity_domain::identity::IdentityError;
 use identity_log::idempotency::{Compose, Kept, NotComposed, Repeatable};
@@ -24,7 +23,7 @@ async fn committers(pool: &PgPool, count: i64, state: &str) {
 const STUCK: &str = "wait_event_type = 'Lock'";
 
 /// What happens to the batch that is being written.
-enum Fate {
+pub(super) enum Fate {
     Committed,
     Refused,
 }
@@ -81,7 +80,7 @@ impl<const N: usize> Stuck<N> {
 }
 
 /// Appends commands in one batch and, while it is being written, others in the next.
-fn one_after_the_other<const N: usize, const M: usize>(
+pub(super) fn one_after_the_other<const N: usize, const M: usize>(
     history: &History,
     first: [Append; N],
     next: [Append; M],
@@ -261,9 +260,8 @@ fn what_was_read_before_a_read_model_was_made_anew_is_forgotten() {
 
 struct Nothing;
 
-#[async_trait]
 impl Compose for Nothing {
-    async fn compose(&self, _: &mut PgConnection, _: &Committed) -> Result<Kept, NotComposed> {
+    fn compose(&self, _: &Committed) -> Result<Kept, NotComposed> {
         Ok(Kept { status: 204, body: String::new(), entity_tag: String::new() })
     }
 }

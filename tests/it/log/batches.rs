@@ -166,8 +166,8 @@ fn every_answer_has_the_row_as_its_own_command_left_it() {
         describe(desk, "second"),
     ]);
     let rows = answers.map(|answer| {
-        let made = answer.unwrap().made.expect("the row is handed out");
-        let row: &Row = made.row().expect("it is the row of an identity");
+        let made = answer.unwrap().made;
+        let row: &Row = made.get().expect("the row is handed out");
         (row.version, row.access_version, row.document.description.clone())
     });
     let text = |text: &str| Some(text.to_owned());
@@ -175,6 +175,10 @@ fn every_answer_has_the_row_as_its_own_command_left_it() {
     assert_eq!(rows[..4], expected);
     assert_eq!(rows[4], (4, 3, text("second")));
     let [unchanged] = history.in_one_batch([describe(desk, "second")]);
-    let made = unchanged.unwrap().made.expect("the row is handed out where nothing changes, too");
-    assert_eq!(made.row::<Row>().map(|row| row.version), Some(4));
+    let made = unchanged.unwrap().made;
+    assert_eq!(
+        made.get::<Row>().map(|row| row.version),
+        Some(4),
+        "the row is handed out where nothing changes, too"
+    );
 }

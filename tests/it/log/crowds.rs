@@ -20,11 +20,11 @@ fn crowd(history: &History) {
     ));
 }
 
-fn open_to_all(id: Uuid) -> Append {
+pub(super) fn open_to_all(id: Uuid) -> Append {
     ask_identity(id, IdentityCommand::OpenVisibility { access_id: ids::mint() })
 }
 
-fn hide(id: Uuid, viewer: Uuid) -> Append {
+pub(super) fn hide(id: Uuid, viewer: Uuid) -> Append {
     ask_identity(id, IdentityCommand::RevokeVisibility { viewer })
 }
 

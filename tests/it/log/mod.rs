@@ -11,6 +11,7 @@ mod processes;
 mod refusals;
 mod seals;
 mod second_reader;
+mod shown_access;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, Tls
 use identity_domain::{Command, Handle, Kind, Rejection, State, vault_secret};
 use identity_log::second_reader::SecondReader;
 use identity_log::{
-    Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings,
+    Actor, Append, AppendError, Committed, Committer, Fate, Log, Metadata, Recorded, Settings, ShownAccess,
     connect_options, ids, read,
 };
 use identity_proof::SigningKey;
@@ -147,6 +148,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         metadata: Metadata::new(&Actor::Operator, "req_test"),
         expected_version: None,
         repeatable: None,
+        shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
         fate: Fate::default(),

@@ -82,6 +82,20 @@ impl Target {
     /// Creates the target. `is_left_out` gets an error code, and says whether to leave out what a second attempt to
     /// create it would fail with.
     pub(super) fn new(admin: &Caller, viewer_id: &str, is_left_out: impl Fn(&str) -> bool) -> Self {
+        let mut target = Self::without_deliveries(admin, viewer_id, is_left_out);
+        let parameters = &mut target.names.parameters;
+        parameters.insert("delivery_id", a_delivery(admin, &parameters["subscription_id"]));
+        parameters.insert("endpoint_id", a_log_endpoint(admin));
+        parameters.insert("as_of", text(&admin.identity(&parameters["agent_handle"])["updated_at"]));
+        target
+    }
+
+    /// The same, but nothing is named that takes time to come about.
+    pub(super) fn without_deliveries(
+        admin: &Caller,
+        viewer_id: &str,
+        is_left_out: impl Fn(&str) -> bool,
+    ) -> Self {
         let handle = format!("target-desk-{}", next());
         let identity = admin.try_create(&handle, json!({ "description": "target-text" })).created();
         let (id, tunnel) = (text(&identity["id"]), text(&identity["tunnel"]["id"]));
@@ -99,11 +113,8 @@ impl Target {
             if is_left_out("vault_exists") { ["x", "y"].map(hash) } else { make_vault(admin, "home") };
         let body = json!({ "agent_identity_id": id, "url": format!("https://{PRIVATE}.example/events"), "event_types": ["identity.updated"] });
         let subscription = text(&admin.post("/webhooks/subscriptions", &body).created()["id"]);
-        let mut names =
+        let names =
             Names::new(&handle, &id, viewer_id, [&tunnel, &number, &secret, &spare, &subscription], hashes);
-        names.parameters.insert("delivery_id", a_delivery(admin, &subscription));
-        names.parameters.insert("endpoint_id", a_log_endpoint(admin));
-        names.parameters.insert("as_of", text(&admin.identity(&handle)["updated_at"]));
         let marks =
             [&handle, &id, &tunnel, &number, &secret, &spare, &subscription].map(Clone::clone).into_iter();
         let marks = marks.chain([PRIVATE, "target-text", "target-secret"].map(str::to_owned));

@@ -4,10 +4,12 @@
 //! - [`walk`]: the operations, and a valid request for each of them.
 //! - [`estate`]: an organization in which everything exists that a request can name, with one caller of each kind.
 //! - [`authorization`]: who may do what, what all others are answered, and that a refused write leaves nothing.
+//! - [`answers`]: no answer to a write is read from history.
 //! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
 
+mod answers;
 mod authorization;
 mod caching;
 mod estate;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use identity_domain::{Command, Kind};
 use identity_log::ciphertexts::CiphertextChange;
 use identity_log::idempotency::{Kept, Repeatable};
-use identity_log::{Append, Metadata, read};
+use identity_log::{Append, Metadata, ShownAccess, read};
 use uuid::Uuid;
 
 use super::Caller;
@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::idempotency::Idempotency;
 use crate::notices::with_notices;
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Keeping, NewBody, Reply, Source, Subject};
+use crate::reply::{Answer, Keeping, NewBody, Reply};
 use crate::revision::Revision;
 use crate::unconfirmed::Attempt;
 
@@ -89,7 +89,8 @@ impl Caller {
             fingerprint: *fingerprint,
             answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
         });
-        let append = Append { repeatable, expected_version, ..self.append(write) };
+        let shown_access = reply.shown_access();
+        let append = Append { repeatable, expected_version, shown_access, ..self.append(write) };
         // Meanwhile this request uses no connection of the readers.
         self.give_back_turn().await;
         let committed = self.app.0.parts.log.append(append).await;
@@ -98,7 +99,7 @@ impl Caller {
             Some(Kept { status, body, entity_tag }) => {
                 Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
             }
-            None => reply.compose(Source::Database(&self.database), &committed).await?,
+            None => reply.compose(&committed)?,
         };
         if let Some(NewBody { handle, found }) = answer.shown() {
             let name = NameRef { organization_id: self.organization_id(), handle };
@@ -130,6 +131,7 @@ impl Caller {
             metadata: self.metadata(),
             expected_version: None,
             repeatable: None,
+            shown_access: ShownAccess::None,
             ciphertexts: write.ciphertexts,
             companion: write.companion.map(|companion| Box::new(self.append(*companion))),
             fate: self.fate.clone(),
@@ -162,10 +164,5 @@ impl Caller {
                 expected_version(headers, Revision { id, version, changed_at: Some(changed_at) })
             }
         }
-    }
-
-    /// The identity that a write changes and its answer shows.
-    pub(crate) fn subject(&self, id: Uuid) -> Subject {
-        Subject { organization_id: self.organization_id().to_owned(), viewer: self.viewer(), id }
     }
 }

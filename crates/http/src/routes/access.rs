@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_log::{Committed, ids};
+use identity_log::{Committed, ShownAccess, ids};
 use identity_projections::identities::IdentityBody;
 use identity_projections::visibility::{self, AccessDocument};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
+use crate::reply::{Answer, Done, NewBody, Reply, access_after, made};
 
 /// List who may see an identity
 ///
@@ -64,7 +64,7 @@ pub(crate) async fn grant_access(
         None => IdentityCommand::OpenVisibility { access_id },
     };
     let id = target.id;
-    let reply = AccessReply { target: caller.subject(id), before: target };
+    let reply = AccessReply { is_for_everybody: viewer.is_none(), before: target };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
@@ -86,26 +86,28 @@ impl ReadForm for GrantForm {
 
 /// Answers with the new row, or with the wildcard row that is there already.
 struct AccessReply {
-    target: Subject,
+    is_for_everybody: bool,
     before: Arc<IdentityBody>,
 }
 
 impl Reply for AccessReply {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let granted = committed.events.first().map(|event| {
-            let before = &self.before.access;
-            visibility::granted(event, self.target.id, before)
-        });
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
+        let IdentityBody { id, version, access, .. } = &*self.before;
+        let granted = committed.events.first().map(|event| visibility::granted(event, *id, access));
         let Some((document, access)) = granted.transpose()?.flatten() else {
             // A grant without an event means that everybody may see the identity already. Then the wildcard row is its
             // only access row.
-            let access = self.target.found(source, committed).await?.access;
-            return Ok(Answer::text(StatusCode::CREATED, access));
+            return Ok(Answer::text(StatusCode::CREATED, access_after(&self.before, committed)?));
         };
         // The rows are all rows only if nobody else has changed the identity since they were read.
-        let row = made(committed).filter(|row| row.version == self.before.version + 1);
+        let row = Some(made(committed)?).filter(|row| row.version == version + 1);
         let shown = row.map(|row| NewBody::with_access(row, access)).transpose()?;
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
+    }
+
+    fn shown_access(&self) -> ShownAccess {
+        // The wildcard row is shown. It is there already, or somebody else makes it before this write.
+        if self.is_for_everybody { ShownAccess::ChangedAfter(self.before.version) } else { ShownAccess::None }
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
 use identity_domain::{Command, Kind, Moment};
-use identity_log::{Committed, Made, ids};
+use identity_log::{Committed, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use crate::error::ApiError;
 use crate::form::reader::{choice, filled_text, moment, text, uuid, whole_number};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply};
 
 /// Create an API key
 ///
@@ -104,8 +104,8 @@ struct KeyReply {
 }
 
 impl Reply for KeyReply {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let row = committed.made.as_ref().and_then(Made::row::<api_keys::Row>);
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
+        let row = committed.made.get::<api_keys::Row>();
         let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;
         let body = CreatedApiKey {
             api_key: None,

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
-use identity_log::Committed;
-use identity_projections::identities::{self, Identity, IdentityBody};
+use identity_log::{Committed, ShownAccess};
+use identity_projections::identities::{self, Identity, IdentityBody, Viewer};
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
@@ -22,7 +22,7 @@ use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{DescribeQuery, Parameters, Query};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, NewBody, Reply, Source, Subject, made};
+use crate::reply::{Answer, Done, NewBody, Reply, made};
 
 /// Create an identity
 ///
@@ -58,11 +58,9 @@ pub(crate) async fn create_identity(
 /// The answer to a create that was sent before and answered 503, if one of its attempts was carried out.
 async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, ApiError> {
     for id in caller.unconfirmed_creates(body) {
-        let Subject { organization_id, viewer, id } = caller.subject(id);
-        if let Some(found) =
-            identities::find_by_id(caller.pool().await, &organization_id, &viewer, id).await?
-        {
-            return Ok(Some(Answer::found(StatusCode::CREATED, &found.body).into_response()));
+        let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+        if let Some(found) = identities::find_by_id(pool, organization_id, &caller.viewer(), id).await? {
+            return Ok(Some(Answer::found(StatusCode::CREATED, &found).into_response()));
         }
     }
     Ok(None)
@@ -72,10 +70,9 @@ async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, A
 struct Created;
 
 impl Reply for Created {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let row =
-            made(committed).ok_or_else(|| ApiError::internal("a created identity has no row".to_owned()))?;
-        Ok(Answer::found(StatusCode::CREATED, &NewBody::with_access(row, String::new())?.found))
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
+        let shown = NewBody::with_access(made(committed)?, String::new())?;
+        Ok(Answer::found(StatusCode::CREATED, &shown.found))
     }
 }
 
@@ -164,27 +161,28 @@ pub(crate) async fn update_identity(
     let expected = expected_version(&headers, &*found)?;
     let command = IdentityCommand::Update(Box::new(form.update));
     let id = found.id;
-    let reply = Updated { identity: caller.subject(id), before: found };
+    let reply = Updated { viewer: caller.viewer(), before: found };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 
 /// Answers with the whole identity.
 struct Updated {
-    identity: Subject,
+    viewer: Viewer,
     before: Arc<IdentityBody>,
 }
 
 impl Reply for Updated {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        // If the access rows name viewers, one of these may have been deleted meanwhile. Then the identity is read
-        // again.
-        if !self.before.names_viewers()
-            && let Some(shown) = NewBody::after(&self.before, committed)?
-        {
-            return Ok(Answer::identity(StatusCode::OK, shown));
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
+        Ok(Answer::identity(StatusCode::OK, NewBody::after(&self.before, committed)?))
+    }
+
+    fn shown_access(&self) -> ShownAccess {
+        match self.viewer {
+            Viewer::Agent(_) => ShownAccess::None,
+            // One of the viewers may be deleted before the write, which is no change of this identity.
+            Viewer::Admin if self.before.names_viewers() => ShownAccess::All,
+            Viewer::Admin => ShownAccess::ChangedAfter(self.before.version),
         }
-        let found = self.identity.found(source, committed).await?;
-        Ok(Answer::found(StatusCode::OK, &found))
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) async fn set_incoming_call_action(
     let body = |owner: Row, _: &Committed| {
         owner.document.phone_number.map(of).ok_or_else(ApiError::phone_number_not_found)
     };
-    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(owner_id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, body };
     let command = IdentityCommand::ChangePhone(PhoneChange { phone_number_id: phone.id, ..change });
     caller.write(owner_id, Command::Identity(command), expected, reply).await
 }

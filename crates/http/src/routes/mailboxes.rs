@@ -89,7 +89,7 @@ pub(crate) async fn update_mailbox(
             filter_mode_change_notice(committed, Channel::Mail);
         Ok(FullMailbox::from(owner))
     };
-    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, body };
     caller.write(id, Command::Identity(command), expected, reply).await
 }
 

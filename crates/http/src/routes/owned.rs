@@ -13,7 +13,7 @@ use super::interruption::Interruption;
 use super::pieces::{self, Pieces};
 use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
-use crate::reply::{Answer, Reply, Source, Subject};
+use crate::reply::{Answer, Reply, made};
 
 /// How a list is written: the text before and after its entries, and the entry of each identity.
 #[derive(Debug, Clone, Copy)]
@@ -66,13 +66,12 @@ impl Pieces for List {
 /// Answers with what belongs to an identity. `body` makes the body from the identity's row after the write.
 pub(super) struct PartReply<B> {
     pub(super) status: StatusCode,
-    pub(super) owner: Subject,
     pub(super) body: fn(Row, &Committed) -> Result<B, ApiError>,
 }
 
 impl<B: Serialize + 'static> Reply for PartReply<B> {
-    async fn compose(&self, source: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = self.owner.row(source, committed).await?;
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
+        let owner = made(committed)?.clone();
         Answer::json(self.status, &(self.body)(owner, committed)?)
     }
 }

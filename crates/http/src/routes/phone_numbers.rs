@@ -55,8 +55,7 @@ pub(crate) async fn provision_phone_number(
     })?;
     let owner = caller.find_own(handle.as_str()).await?;
     let expected = expected_version(&headers, &*owner)?;
-    let reply =
-        owned::PartReply { status: StatusCode::CREATED, owner: caller.subject(owner.id), body: changed };
+    let reply = owned::PartReply { status: StatusCode::CREATED, body: changed };
     let command = IdentityCommand::ProvisionPhone(order);
     caller.write(owner.id, Command::Identity(command), expected, reply).await
 }
@@ -129,7 +128,7 @@ pub(crate) async fn update_phone_number(
     let change = PhoneChange { phone_number_id: id, ..change };
     let expected = expected_version(&headers, &owner)?;
     let owner_id = owner.document.id;
-    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(owner_id), body: changed };
+    let reply = owned::PartReply { status: StatusCode::OK, body: changed };
     let command = IdentityCommand::ChangePhone(change);
     caller.write(owner_id, Command::Identity(command), expected, reply).await
 }

@@ -19,7 +19,7 @@ use crate::conditional::unless_current;
 use crate::error::ApiError;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Reply, Source};
+use crate::reply::{Answer, Reply};
 
 /// Get the status of an identity's signing key
 ///
@@ -94,7 +94,7 @@ struct Created {
 }
 
 impl Reply for Created {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::identity_not_found)?;
         let body = CreatedSigningKey {
             signing_key: None,

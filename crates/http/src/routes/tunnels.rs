@@ -88,7 +88,7 @@ pub(crate) async fn update_tunnel(
     let command = IdentityCommand::ReplaceTunnelMetadata { metadata };
     let owner_id = owner.document.id;
     let body = |owner, _: &Committed| Ok(FullTunnel::of(owner)?);
-    let reply = owned::PartReply { status: StatusCode::OK, owner: caller.subject(owner_id), body };
+    let reply = owned::PartReply { status: StatusCode::OK, body };
     caller.write(owner_id, Command::Identity(command), expected, reply).await
 }
 

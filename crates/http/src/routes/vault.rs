@@ -31,7 +31,7 @@ use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{self, Parameters, Query, ReadQuery};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply};
 
 /// The name of the ciphertext of a secret.
 const CONTENT: &str = "content";
@@ -192,7 +192,7 @@ const ABOUT_CONTENT: &str = "Its content, encrypted by the client, in base64";
 struct Registered;
 
 impl Reply for Registered {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::registered(&committed.events);
         let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
         Answer::json(StatusCode::CREATED, &VaultSecret::of(&secret, vec![]))
@@ -253,7 +253,7 @@ struct Changed {
 }
 
 impl Reply for Changed {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let secret = vault_secrets::after(self.before.clone(), &committed.events);
         let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
         Answer::json(StatusCode::OK, &self.rules.body(&secret))
@@ -355,7 +355,7 @@ struct AccessRuleReply {
 }
 
 impl Reply for AccessRuleReply {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let rule = vault_access::granted(&committed.events, self.secret, self.identity);
         let rule = rule.ok_or_else(ApiError::vault_secret_not_found)?;
         Answer::json(StatusCode::CREATED, &VaultAccessRule::from(&rule))

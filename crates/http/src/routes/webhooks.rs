@@ -12,7 +12,7 @@ use identity_domain::webhook_subscription::{
 };
 use identity_domain::{Command, Event, Kind, identity};
 use identity_log::signing_keys::SigningKey;
-use identity_log::{Committed, Made, ids, webhook_tokens};
+use identity_log::{Committed, ids, webhook_tokens};
 use identity_projections::bodies::{
     CreatedWebhookSubscription, WebhookCatalog, WebhookSubscription, WebhookSubscriptions,
 };
@@ -34,7 +34,7 @@ use crate::fault::{Complaint, Fault};
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id, text};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply};
 
 /// List the types of events
 ///
@@ -192,7 +192,7 @@ struct Created {
 }
 
 impl Reply for Created {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let is_key = |event: &Event| matches!(event, Event::Identity(identity::Event::SigningKeySet { .. }));
         let has_new_key = committed.further.iter().any(|recorded| is_key(&recorded.event));
         let body = CreatedWebhookSubscription {
@@ -213,7 +213,7 @@ pub(super) const SHOWN_BEFORE: &str = "The signing key was shown when it was cre
 
 /// The subscription as a write has made it.
 fn made(committed: &Committed) -> Result<&Row, ApiError> {
-    let made = committed.made.as_ref().and_then(Made::row);
+    let made = committed.made.get();
     made.ok_or_else(ApiError::webhook_subscription_not_found)
 }
 
@@ -267,7 +267,7 @@ fn check_types(row: &Row, types: Option<&[String]>) -> Result<(), ApiError> {
 struct Changed;
 
 impl Reply for Changed {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         Answer::json(StatusCode::OK, &WebhookSubscription::of(made(committed)?)?)
     }
 }

@@ -94,10 +94,7 @@ impl Batch {
                 return Written::Refused(jobs, failure.error);
             }
         }
-        deps.has_committed(&draft.outcomes, begun.elapsed());
-        if !draft.events.is_empty() {
-            deps.committed.send_replace(());
-        }
+        deps.has_committed(&draft.outcomes, &draft.events, begun.elapsed());
         for (job, outcome) in jobs.into_iter().zip(draft.outcomes) {
             job.answer(outcome);
         }
@@ -169,7 +166,7 @@ async fn keep_answer(
     let (Ok(committed), Some(repeatable)) = (outcome, &append.repeatable) else {
         return Ok(());
     };
-    let kept = repeatable.answer.compose(connection, committed).await?;
+    let kept = repeatable.answer.compose(committed)?;
     idempotency::keep(connection, append, repeatable, &kept).await?;
     committed.kept = Some(kept);
     Ok(())

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::clock_jump::ClockGuard;
 use super::metrics::Metrics;
 use super::queue::Outcome;
+use crate::event::recorded::Recorded;
 use crate::read_model::{Observer, ReadModel};
 use crate::settings::Settings;
 
@@ -42,11 +43,12 @@ impl LastCommit {
 }
 
 impl Deps {
-    /// Notes and counts a batch that was committed.
-    pub(super) fn has_committed(&self, outcomes: &[Outcome], duration: Duration) {
+    /// Notes and counts a batch that was committed, and tells the notifier if it has events.
+    pub(super) fn has_committed(&self, outcomes: &[Outcome], events: &[Recorded], duration: Duration) {
         self.metrics.committed(outcomes, duration);
-        if outcomes.iter().flatten().any(|committed| !committed.events.is_empty()) {
+        if !events.is_empty() {
             self.last_commit.set(Some(Instant::now()));
+            self.committed.send_replace(());
         }
     }
 

@@ -15,7 +15,7 @@ use super::number_pool::NumberChange;
 use super::queue::Outcome;
 use super::record::record;
 use super::statement::{AcceptedCommand, Writes};
-use crate::append::{Append, Committed};
+use crate::append::{Append, Committed, Made};
 use crate::error::{AppendError, BatchError};
 use crate::event::recorded::Recorded;
 
@@ -146,6 +146,7 @@ fn decide_all(
                 kind: append.command.kind(),
                 aggregate_id: append.aggregate_id.clone(),
                 position: head.position(),
+                shown_access: append.shown_access,
             });
         }
         used_keys.extend(key.filter(|_| outcome.is_ok()));
@@ -184,7 +185,7 @@ fn decide(
     }
     further.extend(end_subscriptions(append, &events, context, head, now));
     let version = version + i64::try_from(events.len()).unwrap_or(0);
-    Ok(Ok(Committed { version, events, further, kept: None, made: None }))
+    Ok(Ok(Committed { version, events, further, kept: None, made: Made::default() }))
 }
 
 /// The events of a command, which are not recorded yet.

@@ -53,6 +53,12 @@
 //! next: the head of the log, states of aggregates, claims on names, idempotency keys, and the folds of the read
 //! models. A new writer connection may lead to another server, so the last batch is forgotten with the old connection.
 //!
+//! # How an answer is made
+//!
+//! While a batch is drafted, the read models hand out, for each command, what they have made of its aggregate up to that command
+//! ([`Made`](crate::Made)): its row, and the access rows if the answer shows them. An answer is composed of this and of the events
+//! of the command, and nothing is read for it. So it shows the state right after its own command, whatever others write.
+//!
 //! # When a batch is drafted ahead
 //!
 //! While batch n is being written, batch n+1 is drafted on the state that batch n will leave. This is possible if all of

@@ -49,6 +49,12 @@ pub(super) fn mark_as_sent(jobs: &[Job]) -> bool {
 
 /// Tells all callers that nothing was written.
 pub(super) fn refuse(jobs: Vec<Job>, error: BatchError) {
+    if error.is_taken() {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a name or number that nobody has claimed is somebody's: run `identityd doctor`, which has the check `claims`"
+        );
+    }
     answer_all(jobs, error, AppendError::nothing_written);
 }
 

@@ -10,6 +10,7 @@
 //! select position from turn
 //! ```
 
+use std::any::Any;
 use std::collections::HashMap;
 
 use identity_domain::Kind;
@@ -19,7 +20,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::head::DraftedOn;
-use crate::append::Made;
+use crate::append::{Made, ShownAccess};
 
 /// Compare-and-set on `log_head`. It updates the row if the draft is valid, and returns no row otherwise:
 ///
@@ -102,7 +103,7 @@ pub struct Writes {
     count: usize,
     /// The accepted commands of the batch, in order.
     commands: Vec<AcceptedCommand>,
-    /// The rows that read models hand out, by the index of their command among the accepted ones.
+    /// What read models hand out, by the index of the command among the accepted ones.
     made: HashMap<usize, Made>,
 }
 
@@ -115,6 +116,8 @@ pub struct AcceptedCommand {
     pub aggregate_id: String,
     /// The last position of the log after the command.
     pub position: i64,
+    /// Which access rows its answer shows.
+    pub shown_access: ShownAccess,
 }
 
 impl Writes {
@@ -144,14 +147,14 @@ impl Writes {
         &self.commands
     }
 
-    /// Hands out the row of an aggregate after the command with this index.
-    pub fn hand_out(&mut self, command: usize, made: Made) {
-        self.made.insert(command, made);
+    /// Hands out what an aggregate has after the command with this index, such as its row.
+    pub fn hand_out<T: Any + Send + Sync>(&mut self, command: usize, value: T) {
+        self.made.entry(command).or_default().add(value);
     }
 
-    /// Takes the row that was handed out for the command with this index.
-    pub(super) fn take_made(&mut self, command: usize) -> Option<Made> {
-        self.made.remove(&command)
+    /// Takes what was handed out for the command with this index.
+    pub(super) fn take_made(&mut self, command: usize) -> Made {
+        self.made.remove(&command).unwrap_or_default()
     }
 
     /// Adds a part. Every `?` in its SQL is the placeholder of an argument, which the caller binds to the returned

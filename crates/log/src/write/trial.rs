@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use identity_domain::api_key::{Command as KeyCommand, Issue, Scope};
 use identity_domain::identity::{Command as IdentityCommand, Create, Mailbox, TlsMode, Tunnel};
 use identity_domain::vault::{Command as VaultCommand, Key, KeyType};
@@ -28,7 +27,7 @@ use super::head::LogHead;
 use super::last_batch::LastBatch;
 use super::metrics::Metrics;
 use super::queue::Outcome;
-use crate::append::{Append, Committed, Compose, Fate, Kept, NotComposed, Repeatable};
+use crate::append::{Append, Committed, Compose, Fate, Kept, NotComposed, Repeatable, ShownAccess};
 use crate::ciphertexts::CiphertextChange;
 use crate::error::{AppendError, BatchError};
 use crate::event::ids;
@@ -117,6 +116,7 @@ fn appends() -> Vec<Append> {
         metadata: Metadata::new(&Actor::Operator, TRIAL),
         expected_version: None,
         repeatable: None,
+        shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
         fate: Fate::default(),
@@ -204,9 +204,8 @@ fn repeatable() -> Repeatable {
 /// The answer to a trial, which nobody gets.
 struct NoAnswer;
 
-#[async_trait]
 impl Compose for NoAnswer {
-    async fn compose(&self, _: &mut PgConnection, _: &Committed) -> Result<Kept, NotComposed> {
+    fn compose(&self, _: &Committed) -> Result<Kept, NotComposed> {
         Ok(Kept { status: 200, body: String::new(), entity_tag: String::new() })
     }
 }

@@ -143,7 +143,6 @@ macro_rules! single {
     ($organization:literal, $viewer:literal, $which:literal) => {
         concat!(
             "select id, version, changed_at, document,
-                    coalesce(access_version, 0) as access_version,
                     case when ",
             $viewer,
             "::uuid is null then coalesce((
@@ -201,30 +200,20 @@ pub async fn find(
     Ok(found)
 }
 
-/// An identity as it is at present.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Present {
-    /// What is answered.
-    #[sqlx(flatten)]
-    pub body: IdentityBody,
-    /// The version at which who may see the identity was changed last.
-    pub access_version: i64,
-}
-
 /// The identity with this id, if this viewer may see it.
 pub async fn find_by_id(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Present>, sqlx::Error> {
-    let present: Option<Present> = sqlx::query_as(single!("$1", "$2", "id = $3"))
+) -> Result<Option<IdentityBody>, sqlx::Error> {
+    let found: Option<IdentityBody> = sqlx::query_as(single!("$1", "$2", "id = $3"))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .bind(id)
         .fetch_optional(executor)
         .await?;
-    present.map(|present| Ok(Present { body: present.body.redacted_for(viewer)?, ..present })).transpose()
+    found.map(|found| found.redacted_for(viewer)).transpose()
 }
 
 /// An agent that looks at an identity.

@@ -20,7 +20,7 @@ use crate::fault::{Complaint, Fault};
 use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
 use crate::parameters::{Parameters, Query, ReadQuery, choice};
-use crate::reply::{Answer, Done, Reply, Source};
+use crate::reply::{Answer, Done, Reply};
 use crate::routes::json as answer;
 
 /// Get the vault
@@ -108,7 +108,7 @@ struct Initialized {
 }
 
 impl Reply for Initialized {
-    async fn compose(&self, _: Source<'_>, _: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, _: &Committed) -> Result<Answer, ApiError> {
         let Self { vault_id, vault_key_id, recovery_key_count } = *self;
         let body = InitializedVault { vault_id, vault_key_id, recovery_key_count };
         Answer::json(StatusCode::CREATED, &body)
@@ -247,7 +247,7 @@ struct Replaced {
 }
 
 impl Reply for Replaced {
-    async fn compose(&self, _: Source<'_>, committed: &Committed) -> Result<Answer, ApiError> {
+    fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         let event = committed.events.last().ok_or_else(ApiError::vault_key_not_found)?;
         Answer::json(StatusCode::OK, &self.kept.body(self.id, event.recorded_at))
     }
