@@ -8,7 +8,7 @@ use signed_note::Note;
 use crate::checkpoint::{NoteError, SigningKey, open_note, rename_key};
 
 /// The name of a signing key in introductions: it is the key of the installation, not of one history.
-const NAME: &str = "identityd";
+pub(crate) const NAME: &str = "identityd";
 
 /// The line that says what the note is. The second line of a checkpoint is a number, so no introduction can pass as one.
 const PURPOSE: &str = "new signing key";
