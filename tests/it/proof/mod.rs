@@ -10,6 +10,7 @@ mod rotation;
 mod second_history;
 mod streams;
 mod tampering;
+mod times;
 mod unproved;
 mod unsealed;
 

@@ -9,6 +9,7 @@
 //! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
+//! - `time`: when a checkpoint is signed.
 //! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
@@ -27,6 +28,7 @@ pub mod signer;
 mod stored;
 mod tie;
 pub mod tiles;
+mod time;
 mod trust;
 mod unsigned;
 
