@@ -13,6 +13,8 @@ mod tampering;
 mod times;
 mod unproved;
 mod unsealed;
+mod witness;
+mod witnesses;
 
 use std::fs;
 use std::io::BufWriter;
