@@ -14,7 +14,7 @@ use ed25519_dalek::{Signature, Signer as _, Verifier as _, VerifyingKey};
 use signed_note::{Note, NoteError as Unverified, Signer, Verifier, VerifierList};
 
 use crate::checkpoint::{Checkpoint, NoteError, SigningKey};
-use crate::introduction;
+use crate::introduction::INSTALLATION;
 
 /// The code of cosignatures with Ed25519 in C2SP signed-note.
 const COSIGNATURE: u8 = 0x04;
@@ -47,7 +47,7 @@ impl CosignerKey {
     /// The key that verifies when checkpoints were signed, which follows from the key that verifies the checkpoints.
     pub fn of_signer(verifier_key: &str) -> Result<Self, NoteError> {
         let (_, key) = public_key(verifier_key, 0x01).ok_or(NoteError::VerifierKey)?;
-        Ok(Self { name: introduction::NAME.to_owned(), key })
+        Ok(Self { name: INSTALLATION.to_owned(), key })
     }
 
     /// The name of the cosigner.
@@ -125,7 +125,7 @@ impl Signer for Cosigner<'_> {
 impl SigningKey {
     /// The key that verifies when this key has signed checkpoints.
     pub fn cosigner_key(&self) -> CosignerKey {
-        CosignerKey { name: introduction::NAME.to_owned(), key: self.0.verifying_key() }
+        CosignerKey { name: INSTALLATION.to_owned(), key: self.0.verifying_key() }
     }
 
     /// Signs a checkpoint, and says when: in seconds since the beginning of 1970.
