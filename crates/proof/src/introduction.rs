@@ -57,7 +57,8 @@ pub fn successors<'a>(verifier_key: &str, notes: impl IntoIterator<Item = &'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Checkpoint, Hash};
+    use crate::checkpoint::Checkpoint;
+    use crate::hash::Hash;
 
     fn key(byte: u8) -> SigningKey {
         SigningKey::from_seed(&[byte; 32])
