@@ -8,7 +8,9 @@ use identity_terminal::{Output, input};
 use serde_json::json;
 
 use crate::report::Report;
+use crate::time;
 use crate::verify;
+use crate::witness::{self, Witnessed};
 
 /// The longest file of a checkpoint, in bytes.
 const MAX_CHECKPOINT_BYTES: u64 = 64 * 1024;
@@ -27,6 +29,10 @@ pub struct VerifyFlags {
     #[arg(long, value_name = "CHECKPOINT")]
     previous: Option<PathBuf>,
 
+    /// Verifier key of a witness that must have cosigned the checkpoint, or the earlier one; may be repeated
+    #[arg(long = "witness", value_name = "VKEY")]
+    witnesses: Vec<String>,
+
     /// Accept a file with events that are not proved, and list them
     #[arg(long)]
     allow_unproved: bool,
@@ -37,7 +43,10 @@ impl VerifyFlags {
     /// not proved: [`VerifyFlags::print`] does not.
     pub fn verify(&self, progress: impl FnMut(u64)) -> anyhow::Result<Report> {
         let previous = self.previous.as_deref().map(read).transpose()?;
-        Ok(verify::file(&self.file, &self.key, previous.as_deref(), progress)?)
+        let report = verify::file(&self.file, &self.key, previous.as_deref(), progress)?;
+        let notes = [Some(report.note.as_str()), previous.as_deref()];
+        let witnessed = witness::require(&self.witnesses, &notes.into_iter().flatten().collect::<Vec<_>>())?;
+        Ok(Report { witnessed, ..report })
     }
 
     /// Prints what was found out. Fails if something is not proved, unless that is allowed.
@@ -53,6 +62,8 @@ impl VerifyFlags {
             "last": report.last,
             "origin": report.checkpoint.origin,
             "successor": report.successor,
+            "signed_at": report.signed_at.map(time::utc),
+            "witnessed": report.witnessed.iter().map(Witnessed::json).collect::<Vec<_>>(),
             "size": report.checkpoint.size,
             "root_hash": report.checkpoint.root.to_string(),
             "absent": report.absent,
@@ -80,6 +91,8 @@ fn words(report: &Report) -> Vec<String> {
         lines
             .push(format!("events {first} to {last} are what was signed, none between them is missing{end}"));
     }
+    lines.push(time::sentence(report.signed_at));
+    lines.extend(report.witnessed.iter().map(ToString::to_string));
     if let Some(key) = &report.successor {
         lines.push(format!("the checkpoint is signed with a key that the given one introduced: {key}"));
     }

@@ -5,6 +5,7 @@
 //! - [`mod@line`]: one event in an export; `unambiguous`: JSON that every reader understands in the same way.
 //! - `source`: the lines of a file, and the trailer that ends it; [`events`]: the events of a file.
 //! - [`verify`]: from the file alone to a [`report`]; `cores`: lines are hashed on all cores.
+//! - [`time`]: when a checkpoint was signed. [`witness`]: who else has seen it.
 //! - [`command`]: `verify` as a command, of `identityd audit` and of the program `identity-audit`.
 
 pub mod command;
@@ -13,5 +14,7 @@ pub mod events;
 pub mod line;
 pub mod report;
 mod source;
+pub mod time;
 mod unambiguous;
 pub mod verify;
+pub mod witness;

@@ -2,6 +2,8 @@
 
 use identity_proof::Checkpoint;
 
+use crate::witness::Witnessed;
+
 /// The first fault of an export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
@@ -35,6 +37,12 @@ pub struct Report {
     pub last: Option<u64>,
     /// The checkpoint that the events were compared with.
     pub checkpoint: Checkpoint,
+    /// Its note, with all signatures.
+    pub note: String,
+    /// When it was signed, if it says so: in seconds since the beginning of 1970.
+    pub signed_at: Option<u64>,
+    /// What the witnesses have seen that were asked for.
+    pub witnessed: Vec<Witnessed>,
     /// The key that signed it, if that is not the given one but its successor.
     pub successor: Option<String>,
     /// Signed events that are not in the file, because it is a part: first and last of each run.

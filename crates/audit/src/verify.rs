@@ -12,10 +12,11 @@ use std::path::Path;
 
 use identity_proof::checkpoint::{check_verifier_key, rename_key};
 use identity_proof::trailer::Trailer;
-use identity_proof::{Checkpoint, NoteError, checkpoint, introduction};
+use identity_proof::{Checkpoint, CosignerKey, NoteError, checkpoint, introduction};
 
 use crate::report::{Fault, Report};
 use crate::source::Source;
+use crate::time::utc;
 use history::History;
 
 /// Verifies an export against the key of its history, or a key that this one introduced, and against an earlier
@@ -34,12 +35,21 @@ pub fn file(
         return Err(Fault::file("the trailer has no checkpoint".to_owned() + &refused.unwrap_or_default()));
     };
     let keys = Keys::following(verifier_key, &trailer);
-    let (signed, successor) = keys.open(note).map_err(|error| Fault::file(error.to_string()))?;
-    let successor = successor.map(ToOwned::to_owned);
-    let previous = previous.map(|note| earlier(note, &keys, &signed)).transpose()?;
-    let mut history = History::begin(signed, previous, &trailer)?;
+    let Opened { checkpoint, successor, time } =
+        keys.open(note).map_err(|error| Fault::file(error.to_string()))?;
+    let previous = previous.map(|note| earlier(note, &keys, &checkpoint, time)).transpose()?;
+    let mut history = History::begin(checkpoint, previous, &trailer)?;
     history.read(source, progress)?;
-    Ok(Report { successor, ..history.finish(trailer)? })
+    Ok(Report { successor, signed_at: time, ..history.finish(trailer)? })
+}
+
+/// A checkpoint that one of the keys signed.
+struct Opened {
+    checkpoint: Checkpoint,
+    /// The key, if it is not the given one.
+    successor: Option<String>,
+    /// When this key signed it, if it says so.
+    time: Option<u64>,
 }
 
 /// The given key and those that it introduced, in the file.
@@ -60,23 +70,30 @@ impl Keys {
         Ok(Self { given: rename_key(&self.given, origin)?, successors: self.successors.clone() })
     }
 
-    /// A checkpoint that one of the keys signed, and the successor if one of them signed it.
-    fn open(&self, note: &str) -> Result<(Checkpoint, Option<&str>), NoteError> {
-        let error = match Checkpoint::open(note, &self.given) {
-            Ok(checkpoint) => return Ok((checkpoint, None)),
-            Err(error) => error,
+    /// The checkpoint of a note that one of the keys signed.
+    fn open(&self, note: &str) -> Result<Opened, NoteError> {
+        let error = match opened(note, &self.given) {
+            Err(error @ NoteError::Signature) => error,
+            result => return result,
         };
         let name = self.given.split('+').next().unwrap_or_default();
-        let opened = self.successors.iter().find_map(|key| {
-            let renamed = rename_key(key, name).ok()?;
-            Some((Checkpoint::open(note, &renamed).ok()?, Some(key.as_str())))
+        let found = self.successors.iter().find_map(|key| {
+            let successor = Some(key.clone());
+            Some(Opened { successor, ..opened(note, &rename_key(key, name).ok()?).ok()? })
         });
-        opened.ok_or(error)
+        found.ok_or(error)
     }
 }
 
+/// The checkpoint of a note that the owner of this verifier key signed.
+fn opened(note: &str, verifier_key: &str) -> Result<Opened, NoteError> {
+    let checkpoint = Checkpoint::open(note, verifier_key)?;
+    let time = CosignerKey::of_signer(verifier_key)?.find(note)?.map(|cosignature| cosignature.time);
+    Ok(Opened { checkpoint, successor: None, time })
+}
+
 /// An earlier checkpoint of the same history, or of the epoch before it, which has a name of its own.
-fn earlier(note: &str, keys: &Keys, signed: &Checkpoint) -> Result<Checkpoint, Fault> {
+fn earlier(note: &str, keys: &Keys, signed: &Checkpoint, time: Option<u64>) -> Result<Checkpoint, Fault> {
     let fault = |error: NoteError| Fault::file(format!("the earlier checkpoint: {error}"));
     let origin = Checkpoint::read(note).map_err(fault)?.origin;
     let organization = |origin: &str| checkpoint::parse_origin(origin).map(|(id, _)| id.to_owned());
@@ -84,5 +101,26 @@ fn earlier(note: &str, keys: &Keys, signed: &Checkpoint) -> Result<Checkpoint, F
         return Err(Fault::file(format!("the earlier checkpoint is of another history, {origin}")));
     }
     let keys = keys.renamed(&origin).map_err(fault)?;
-    Ok(keys.open(note).map_err(fault)?.0)
+    let earlier = keys.open(note).map_err(fault)?;
+    check_times(&earlier, signed, time)?;
+    Ok(earlier.checkpoint)
+}
+
+/// Checks that a checkpoint with more events was not signed before one with fewer. The signer never does that in an epoch, also
+/// if its clock is set back. In another epoch it may have: what was signed before may be lost then.
+fn check_times(earlier: &Opened, signed: &Checkpoint, time: Option<u64>) -> Result<(), Fault> {
+    let Opened { checkpoint: Checkpoint { origin, size, .. }, time: Some(earlier), .. } = earlier else {
+        return Ok(());
+    };
+    match time {
+        Some(time) if time < *earlier && *size < signed.size && *origin == signed.origin => {
+            Err(Fault::file(format!(
+                "the checkpoint of {} events was signed at {}, before the earlier one of {size} events, at {}",
+                signed.size,
+                utc(time),
+                utc(*earlier)
+            )))
+        }
+        _ => Ok(()),
+    }
 }

@@ -39,6 +39,9 @@ pub enum NoteError {
     /// The signature is wrong, or was made with another key.
     #[error("the checkpoint is not signed by this key")]
     Signature,
+    /// A cosignature is wrong.
+    #[error("the cosignature of {0} is wrong")]
+    Cosignature(String),
     /// The checkpoint is of another history than the verifier key.
     #[error("the checkpoint is of {0}, the key of another history")]
     Origin(String),
@@ -97,7 +100,7 @@ impl Checkpoint {
 
     /// Reads the text of a C2SP tlog-checkpoint: origin, size, root, each on a line of its own. Further lines are extensions,
     /// of which this service knows none.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let mut lines = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split('\n');
         let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
         let checkpoint =
@@ -119,7 +122,7 @@ pub(crate) fn open_note(note: &str, verifier_key: &str) -> Result<Vec<u8>, NoteE
 
 /// The key that signs all checkpoints of an installation.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(pub(crate) ed25519_dalek::SigningKey);
 
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,7 +161,7 @@ impl SigningKey {
         signed_note::new_ed25519_verifier_key(origin, &self.0.verifying_key())
     }
 
-    /// Signs a checkpoint. Signing the same checkpoint twice gives the same note.
+    /// Signs a checkpoint, without a time. Signing the same checkpoint twice gives the same note.
     pub fn sign(&self, checkpoint: &Checkpoint) -> Result<String, NoteError> {
         let Checkpoint { origin, size, root } = checkpoint;
         let text = format!("{origin}\n{size}\n{root}\n");

@@ -8,7 +8,7 @@ use signed_note::Note;
 use crate::checkpoint::{NoteError, SigningKey, open_note, rename_key};
 
 /// The name of a signing key in introductions: it is the key of the installation, not of one history.
-const NAME: &str = "identityd";
+pub(crate) const INSTALLATION: &str = "identityd";
 
 /// The line that says what the note is. The second line of a checkpoint is a number, so no introduction can pass as one.
 const PURPOSE: &str = "new signing key";
@@ -16,15 +16,15 @@ const PURPOSE: &str = "new signing key";
 impl SigningKey {
     /// The name that introductions have for this key: its verifier key under the name of the installation.
     pub fn introduced_name(&self) -> String {
-        self.verifier_key(NAME)
+        self.verifier_key(INSTALLATION)
     }
 
     /// A note that introduces `next` as the successor of this key.
     pub fn introduce(&self, next: &Self) -> Result<String, NoteError> {
-        let text = format!("{NAME}\n{PURPOSE}\n{}\n", next.introduced_name());
+        let text = format!("{INSTALLATION}\n{PURPOSE}\n{}\n", next.introduced_name());
         let mut note = Note::new(text.as_bytes(), &[]).map_err(|_| NoteError::Malformed)?;
-        self.add_signature(NAME, &mut note)?;
-        next.add_signature(NAME, &mut note)?;
+        self.add_signature(INSTALLATION, &mut note)?;
+        next.add_signature(INSTALLATION, &mut note)?;
         String::from_utf8(note.to_bytes()).map_err(|_| NoteError::Malformed)
     }
 }
@@ -32,10 +32,10 @@ impl SigningKey {
 /// The successor that a note introduces for the owner of this verifier key, under whatever name that is. The successor is named
 /// as [`SigningKey::introduced_name`] names it.
 pub fn successor(note: &str, verifier_key: &str) -> Result<String, NoteError> {
-    let introducer = rename_key(verifier_key, NAME)?;
+    let introducer = rename_key(verifier_key, INSTALLATION)?;
     let text = open_note(note, &introducer)?;
     let text = String::from_utf8(text).map_err(|_| NoteError::Malformed)?;
-    let [NAME, PURPOSE, next] = text.lines().collect::<Vec<_>>()[..] else {
+    let [INSTALLATION, PURPOSE, next] = text.lines().collect::<Vec<_>>()[..] else {
         return Err(NoteError::Malformed);
     };
     open_note(note, next)?;
@@ -57,7 +57,8 @@ pub fn successors<'a>(verifier_key: &str, notes: impl IntoIterator<Item = &'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Checkpoint, Hash};
+    use crate::checkpoint::Checkpoint;
+    use crate::hash::Hash;
 
     fn key(byte: u8) -> SigningKey {
         SigningKey::from_seed(&[byte; 32])
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_no_introduction_and_an_introduction_no_checkpoint() {
-        let checkpoint = Checkpoint { origin: NAME.to_owned(), size: 3, root: Hash([1; 32]) };
+        let checkpoint = Checkpoint { origin: INSTALLATION.to_owned(), size: 3, root: Hash([1; 32]) };
         let note = key(1).sign(&checkpoint).unwrap();
         assert!(successor(&note, &key(1).introduced_name()).is_err());
         let introduction = key(1).introduce(&key(2)).unwrap();

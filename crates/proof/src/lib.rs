@@ -8,6 +8,7 @@
 //! - [`tree`]: from leaf hashes to roots and proofs, and the checking of proofs. [`hash`]: a hash and its text.
 //! - [`tile`]: the pieces in which a tree is stored, so that a proof reads few rows.
 //! - [`checkpoint`]: size and root as a signed note, and the keys that sign and verify it.
+//! - [`cosignature`]: a checkpoint signed together with a time, by the signing key or by a witness.
 //! - [`introduction`]: the note in which a signing key names its successor.
 //! - [`trailer`]: the last line of an export, which says what is before it and which checkpoint covers it.
 //! - [`seal`]: shows that an installation with the signing key wrote an event.
@@ -21,10 +22,11 @@
 //!
 //! # Invariants, as absences
 //! - No size or index from outside causes a panic: if it does not fit, it is an error.
-//! - No signature is made over anything but a checkpoint or an introduction.
+//! - No signature is made over anything but a checkpoint, its time, or an introduction.
 
 pub mod canonical;
 pub mod checkpoint;
+pub mod cosignature;
 pub mod hash;
 pub mod introduction;
 pub mod leaf;
@@ -34,6 +36,7 @@ pub mod trailer;
 pub mod tree;
 
 pub use checkpoint::{Checkpoint, NoteError, SigningKey};
+pub use cosignature::CosignerKey;
 pub use hash::Hash;
 pub use seal::SealKey;
 pub use tree::{Frontier, ProofError};

@@ -5,7 +5,8 @@
 //! - [`connections`], [`mod@tls`]: the server loop; `edge`: compression and CORS.
 //! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`migrations`], [`roles`], `preparation`: work before the first request.
-//! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
+//! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read. [`witnesses`]: who cosigns what
+//!   they sign.
 //! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands.
 
 pub mod audit;
@@ -30,5 +31,6 @@ pub mod settings;
 pub mod signing;
 pub mod tls;
 pub mod traces;
+pub mod witnesses;
 
 pub use service::{HEARTBEAT, Service, ServiceSettings};

@@ -37,6 +37,7 @@ use crate::sending::SendingWebhooks;
 use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
+use crate::witnesses::{AskingWitnesses, Witness};
 use crate::{database, preparation, retention};
 
 /// How many connections are for probes and metrics, so that these do not wait behind clients.
@@ -82,6 +83,8 @@ pub struct ServiceSettings {
     pub idempotency_retention: Duration,
     /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
+    /// Who is asked to cosign checkpoints.
+    pub witnesses: Vec<Witness>,
     /// After how long without an event a live stream sends a comment: [`HEARTBEAT`], except in tests.
     pub heartbeat: Duration,
     /// Where webhooks may be sent, and when.
@@ -162,7 +165,7 @@ impl Service {
             finding_keys: tokio::spawn(finding_keys.run()),
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
             sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
-            signing: Signing::start(signer, head, primary.clone()),
+            signing: Signing::start(signer, &pool, &settings, head, &primary)?,
             servers: listeners.serve(app, metrics, wire, tls.as_ref(), &stopped),
             tls,
             stop,
@@ -262,21 +265,32 @@ impl KeepingUses {
     }
 }
 
-/// The task that signs.
+/// The task that signs, and those that ask witnesses.
 #[derive(Debug)]
 struct Signing {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    asking: AskingWitnesses,
 }
 
 impl Signing {
-    fn start(signer: Signer, head: watch::Receiver<Head>, primary: Primary) -> Self {
+    fn start(
+        signer: Signer,
+        pool: &PgPool,
+        settings: &ServiceSettings,
+        head: watch::Receiver<Head>,
+        primary: &Primary,
+    ) -> anyhow::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
-        Self { stop, task: tokio::spawn(signer.run(head, primary, async move { drop(stopped.await) })) }
+        let (witnesses, authorities) = (&settings.witnesses, &settings.webhooks.authorities);
+        let asking = AskingWitnesses::start(witnesses, authorities, pool, &head, primary)?;
+        let task = tokio::spawn(signer.run(head, primary.clone(), async move { drop(stopped.await) }));
+        Ok(Self { stop, task, asking })
     }
 
-    /// Signs the last events and ends.
+    /// Signs the last events and ends. Witnesses are not asked for these.
     async fn stop(self) -> anyhow::Result<()> {
+        drop(self.asking);
         let _: Result<(), ()> = self.stop.send(());
         self.task.await.context("the signer was cut off")
     }

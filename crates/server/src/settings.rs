@@ -25,6 +25,7 @@ use serde::Deserialize;
 
 use crate::secrets_key::SecretsSettings;
 use crate::signing::{GivenKey, SigningSettings};
+use crate::witnesses::Witness;
 
 pub use crate::edge::Cors;
 pub use postgres::{PostgresLayer, PostgresSettings};
@@ -137,6 +138,10 @@ pub struct ServeFlags {
     /// Take the checkpoints in the database for the last ones if this data directory has signed nothing yet [default: false]
     #[arg(long, env = "IDENTITYD_TRUST_CHECKPOINTS", value_name = "true|false")]
     pub trust_checkpoints: Option<bool>,
+
+    /// Witnesses that are asked to cosign checkpoints, each a verifier key, a space and a URL [default: none]
+    #[arg(long, env = "IDENTITYD_WITNESSES", value_name = "WITNESS", value_delimiter = ',')]
+    pub witnesses: Option<Vec<Witness>>,
 }
 
 /// The settings file: TOML. Every key is optional, and has the name of its flag with underscores.
@@ -164,6 +169,7 @@ pub struct SettingsFile {
     webhooks: WebhookLayer,
     idempotency_retention_hours: Option<u32>,
     trust_checkpoints: Option<bool>,
+    witnesses: Option<Vec<Witness>>,
 }
 
 impl SettingsFile {
@@ -274,6 +280,8 @@ pub struct ServeSettings {
     pub idempotency_retention: Duration,
     /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
+    /// Who is asked to cosign checkpoints.
+    pub witnesses: Vec<Witness>,
 }
 
 impl ServeSettings {
@@ -293,6 +301,7 @@ impl ServeSettings {
                 flags.idempotency_retention_hours.or(file.idempotency_retention_hours),
             )?,
             trust_checkpoints: flags.trust_checkpoints.or(file.trust_checkpoints).unwrap_or(false),
+            witnesses: flags.witnesses.or(file.witnesses).unwrap_or_default(),
         })
     }
 }

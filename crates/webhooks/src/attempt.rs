@@ -136,7 +136,8 @@ impl Sender {
         Ok(Self { client, timeout })
     }
 
-    /// Sends a body once. `headers` are those of the signature, and what the receiver wants besides.
+    /// Sends a body once, as JSON unless `headers` say otherwise. They are those of the signature, and what the receiver wants
+    /// besides.
     pub async fn send(&self, url: &str, headers: HeaderMap, body: Bytes) -> Attempt {
         let began = Instant::now();
         let attempt = match request(url, headers, body) {
@@ -179,7 +180,7 @@ fn request(url: &str, headers: HeaderMap, body: Bytes) -> Result<Request<Full<By
     let mut request = Request::builder().method(Method::POST).uri(uri).body(Full::new(body))?;
     *request.headers_mut() = headers;
     request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
-    request.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    request.headers_mut().entry(header::CONTENT_TYPE).or_insert(JSON);
     Ok(request)
 }
 

@@ -7,6 +7,7 @@ use identityd::settings::{
     PostgresLayer, PostgresSettings, QuotaLayer, QuotaSettings, WebhookLayer, WireLayer, WireSettings,
 };
 use identityd::signing::SigningSettings;
+use identityd::witnesses::Witness;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::wait;
@@ -77,6 +78,18 @@ impl Server {
     ) -> Self {
         let server =
             Self::with(ServiceSettings { webhooks, ..settings(database_url, signing, Duration::ZERO) });
+        server.becomes_ready();
+        server
+    }
+
+    /// Starts the service with witnesses.
+    pub(crate) fn with_witnesses(
+        database_url: &str,
+        signing: SigningSettings,
+        witnesses: Vec<Witness>,
+    ) -> Self {
+        let server =
+            Self::with(ServiceSettings { witnesses, ..settings(database_url, signing, Duration::ZERO) });
         server.becomes_ready();
         server
     }
@@ -155,6 +168,7 @@ fn settings(database_url: &str, signing: SigningSettings, name_hold: Duration) -
         quotas: QuotaSettings::resolve(&QuotaLayer::default()).expect("defaults are sane"),
         idempotency_retention: Duration::from_hours(24),
         trust_checkpoints: false,
+        witnesses: vec![],
         heartbeat: HEARTBEAT,
         webhooks: webhooks(),
         postgres: PostgresSettings { connections: CONNECTIONS, ..PostgresSettings::default() },

@@ -10,6 +10,7 @@ use identity_log::history;
 use identityd::operator::{NewKey, Operator, Purpose};
 use identityd::settings::{PostgresLayer, QuotaLayer, WireLayer};
 use identityd::signing::SigningSettings;
+use identityd::witnesses::Witness;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::PgPool;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     name_hold: Duration,
     /// Settings of webhooks, if they are not those that an installation starts with.
     webhooks: Option<identity_webhooks::Settings>,
+    /// Who is asked to cosign checkpoints.
+    witnesses: Vec<Witness>,
     home: Organization,
     other: OnceLock<Organization>,
     agents: Mutex<BTreeMap<String, AgentRecord>>,
@@ -155,9 +158,16 @@ impl World {
         self.restarted()
     }
 
+    /// The same world after its service was stopped, and started again with witnesses.
+    pub(crate) fn restarted_with_witnesses(mut self, witnesses: Vec<Witness>) -> Self {
+        self.witnesses = witnesses;
+        self.restarted()
+    }
+
     fn of(database: Database, server: Server) -> Self {
         let (home, other, agents) = (database.home(), OnceLock::new(), Mutex::default());
-        Self { server, database, name_hold: Duration::ZERO, webhooks: None, home, other, agents }
+        let (name_hold, webhooks, witnesses) = (Duration::ZERO, None, vec![]);
+        Self { server, database, name_hold, webhooks, witnesses, home, other, agents }
     }
 
     /// The admin of the organization that most tests use.
@@ -295,14 +305,15 @@ impl World {
     }
 
     fn restarting_after(self, happens: impl FnOnce(&Database)) -> Self {
-        let Self { server, database, name_hold, webhooks, home, other, agents } = self;
+        let Self { server, database, name_hold, webhooks, witnesses, home, other, agents } = self;
         drop(server);
         happens(&database);
         let (url, signing) = (database.url(), database.signing());
         let server = match webhooks.clone() {
             Some(webhooks) => Server::with_webhooks(url, signing, webhooks),
+            None if !witnesses.is_empty() => Server::with_witnesses(url, signing, witnesses.clone()),
             None => Server::begin(url, signing, name_hold),
         };
-        Self { server, database, name_hold, webhooks, home, other, agents }
+        Self { server, database, name_hold, webhooks, witnesses, home, other, agents }
     }
 }

@@ -10,8 +10,11 @@ mod rotation;
 mod second_history;
 mod streams;
 mod tampering;
+mod times;
 mod unproved;
 mod unsealed;
+mod witness;
+mod witnesses;
 
 use std::fs;
 use std::io::BufWriter;

@@ -10,7 +10,7 @@ mod hidden;
 mod limits;
 mod log_endpoints;
 mod published;
-mod receiver;
+pub(crate) mod receiver;
 mod replays;
 mod shares;
 mod subscriptions;

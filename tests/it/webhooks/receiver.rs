@@ -11,32 +11,34 @@ use crate::harness::eventually;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         let Some((_, value)) = found else { panic!("{name} is not in {:?}", self.headers) };
         value
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// The id of the event.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.json()["id"].as_str().unwrap().to_owned()
     }
 }
 
 /// What the receiver does with a request.
-pub(super) enum Reaction {
+pub(crate) enum Reaction {
     /// It answers with this status.
     Status(u16),
+    /// The same, with a body.
+    Answer(u16, String),
     /// It answers with nothing, and stays connected.
     Silence,
 }
@@ -44,24 +46,24 @@ pub(super) enum Reaction {
 type Requests = Arc<Mutex<Vec<Received>>>;
 
 /// The receiver, for as long as the process lives.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     base: String,
     requests: Requests,
 }
 
 impl Receiver {
     /// A receiver that answers 200.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::reacting(|_, _| Reaction::Status(200))
     }
 
     /// A receiver that is asked how to react, with the number of the request and the request.
-    pub(super) fn reacting(react: impl Fn(usize, &Received) -> Reaction + Send + Sync + 'static) -> Self {
+    pub(crate) fn reacting(react: impl Fn(usize, &Received) -> Reaction + Send + Sync + 'static) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), react)
     }
 
     /// The same at an address that the test has chosen.
-    pub(super) fn at(
+    pub(crate) fn at(
         listener: TcpListener,
         react: impl Fn(usize, &Received) -> Reaction + Send + Sync + 'static,
     ) -> Self {
@@ -77,17 +79,17 @@ impl Receiver {
         Self { base, requests }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}/in", self.base)
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.requests.lock().unwrap().clone()
     }
 
     /// Waits for so many requests, and returns all.
     #[track_caller]
-    pub(super) fn wait_for(&self, count: usize) -> Vec<Received> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Received> {
         eventually(&format!("{count} requests arrive"), || self.requests.lock().unwrap().len() >= count);
         self.received()
     }
@@ -105,16 +107,19 @@ fn serve(
         seen.len() - 1
     };
     match react(number, &request) {
-        Reaction::Status(status) => {
-            let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 4\r\n\r\nsaid");
-            (&*stream).write_all(answer.as_bytes()).ok()
-        }
+        Reaction::Status(status) => answer(stream, status, "said"),
+        Reaction::Answer(status, body) => answer(stream, status, &body),
         Reaction::Silence => {
             // Until the sender has enough of it.
             (&*stream).read_exact(&mut [0]).ok()?;
             None
         }
     }
+}
+
+fn answer(mut stream: &TcpStream, status: u16, body: &str) -> Option<()> {
+    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).ok()
 }
 
 fn read(stream: &TcpStream) -> Option<Received> {

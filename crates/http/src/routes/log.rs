@@ -5,7 +5,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use identity_log::proof::{self, Signed};
+use identity_log::proof::{self, Signed, cosignatures};
 use identity_proof::tree::Question;
 use identity_proof::{Hash, checkpoint};
 use serde::Serialize;
@@ -16,16 +16,24 @@ use crate::caller::{Caller, Historian, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
 use crate::fault::Fault;
-use crate::parameters::{Parameters, Query, ReadQuery, sequence};
+use crate::parameters::{self, Parameters, Query, ReadQuery, sequence};
 
 /// Get the last signed checkpoint
 ///
-/// A C2SP signed note.
+/// A C2SP signed note. It says when it was signed, and has the cosignatures of the witnesses that have cosigned it.
 #[utoipa::path(get, path = "/api/v1/log/checkpoint", tag = "History",
     responses((status = 200, description = "The note", body = String, content_type = "text/plain; charset=utf-8")),
     extensions(("x-errors" = json!([Code::NotSigned, Code::LogRefused]))))]
-pub(crate) async fn get_checkpoint(Historian(caller): Historian) -> Result<Response, ApiError> {
-    Ok(text(signed(&caller).await?.note))
+pub(crate) async fn get_checkpoint(
+    Historian(caller): Historian,
+    query: Query<CheckpointQuery>,
+) -> Result<Response, ApiError> {
+    let CheckpointQuery { witness } = query.read()?;
+    let last = signed(&caller).await?;
+    let Some(witness) = witness else { return Ok(text(last.note)) };
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let cosigned = cosignatures::last_of(pool, organization_id, last.epoch, &witness).await?;
+    Ok(text(cosigned.ok_or_else(ApiError::not_signed)?.note))
 }
 
 /// Get the key that verifies checkpoints
@@ -137,6 +145,21 @@ fn text(body: String) -> Response {
 
 fn in_base64(hashes: &[Hash]) -> Vec<String> {
     hashes.iter().map(Hash::to_string).collect()
+}
+
+/// The parameters of a checkpoint.
+#[derive(Debug)]
+pub(crate) struct CheckpointQuery {
+    witness: Option<String>,
+}
+
+impl ReadQuery for CheckpointQuery {
+    fn read(parameters: &mut Parameters) -> Self {
+        parameters.keep(&["witness"]);
+        let about =
+            "The name of a witness: the last checkpoint that it has cosigned, instead of the last one";
+        Self { witness: parameters.one("witness", about, parameters::text()) }
+    }
 }
 
 /// The parameters of an inclusion proof.

@@ -9,11 +9,14 @@
 //! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
+//! - [`cosignatures`]: those of witnesses.
+//! - `time`: when a checkpoint is signed.
 //! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
 mod check;
+pub mod cosignatures;
 mod error;
 pub mod introductions;
 pub mod key_lock;
@@ -27,6 +30,7 @@ pub mod signer;
 mod stored;
 mod tie;
 pub mod tiles;
+mod time;
 mod trust;
 mod unsigned;
 

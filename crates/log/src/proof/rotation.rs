@@ -132,7 +132,8 @@ impl Signer {
         let mut transaction = self.pool.begin().await?;
         lock(&mut transaction, organization_id).await?;
         let Some(mut signed) = last(&mut *transaction, organization_id).await? else { return Ok(()) };
-        signed.note = other.cosign(&signed.note)?;
+        let time = self.time_after(Some(&signed));
+        signed.note = other.add_time(&other.cosign(&signed.note)?, time)?;
         self.memory.remember(organization_id, &signed).await?;
         sqlx::query(
             "update checkpoints set note = $4 where organization_id = $1 and epoch = $2 and size = $3",

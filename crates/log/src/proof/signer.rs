@@ -325,7 +325,8 @@ impl Signer {
             _ => {
                 let origin = checkpoint::origin(organization_id, before.epoch);
                 let checkpoint = Checkpoint { origin, size: head, root: tree.frontier.root() };
-                let note = self.key.sign(&checkpoint)?;
+                let time = self.time_after(before.stored.as_ref());
+                let note = self.key.sign_at(&checkpoint, time)?;
                 let signed = Signed { epoch: before.epoch, checkpoint, note };
                 self.keep(connection, organization_id, &signed).await?;
                 Ok(Some(signed))

@@ -160,9 +160,11 @@ fn the_documented_example_is_what_it_says() {
     assert_eq!((tree.size(), tree.root()), (3, stated("root ")));
     let key = SigningKey::from_seed(&[5; 32]);
     let origin = "identityd/org_example";
-    let note = key.sign(&Checkpoint { origin: origin.to_owned(), size: 3, root: tree.root() }).unwrap();
-    let [text, signature] = note.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{note}") };
-    for line in text.lines().chain([signature.trim_end(), &key.verifier_key(origin)]) {
+    let checkpoint = Checkpoint { origin: origin.to_owned(), size: 3, root: tree.root() };
+    let note = key.sign_at(&checkpoint, 1_767_323_100).unwrap();
+    let [text, signatures] = note.split("\n\n").collect::<Vec<_>>()[..] else { panic!("{note}") };
+    let (verifier_key, cosigner_key) = (key.verifier_key(origin), key.cosigner_key().to_string());
+    for line in text.lines().chain(signatures.lines()).chain([verifier_key.as_str(), &cosigner_key]) {
         assert!(lines.contains(&line), "the example lacks {line}");
     }
 }

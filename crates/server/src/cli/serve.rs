@@ -142,6 +142,7 @@ fn service_settings(
         mut webhooks,
         idempotency_retention,
         trust_checkpoints,
+        witnesses,
     } = settings.clone();
     webhooks.policy.allows_loopback = with_demo;
     let Urls { service: database_url, owner: owner_url } = database.urls().clone();
@@ -161,6 +162,7 @@ fn service_settings(
         webhooks,
         idempotency_retention,
         trust_checkpoints,
+        witnesses,
         heartbeat: HEARTBEAT,
     }
 }

@@ -86,6 +86,32 @@ fn answers_are_kept_for_a_day_or_longer() {
     assert_eq!(rejected("idempotency_retention_hours = 23"), message);
 }
 
+#[test]
+fn a_witness_is_a_verifier_key_and_a_url() {
+    let key = "witness.example/w1+8832d1ae+BNVCB9oZSXfc9Grb/sK8LnW1LVqKQhhP7f3AACTw4+ja";
+    let read = |witness: &str| served(ServeFlags::default(), &format!("witnesses = ['{witness}']"));
+    for url in ["https://witness.example/log", "https://10.0.0.7:8443/log/", "http://127.0.0.1:1/log"] {
+        let [witness] = &read(&format!("{key} {url}")).unwrap().witnesses[..] else {
+            panic!("one was given")
+        };
+        assert_eq!(witness.key.to_string(), key);
+        assert_eq!(witness.url, format!("{}/add-checkpoint", url.trim_end_matches('/')));
+    }
+    let rejected = |witness: &str| read(witness).unwrap_err();
+    assert_eq!(rejected(key), "line 1: a witness is its verifier key, a space and its URL");
+    let no_key = "line 1: the key of a witness (Ed25519 cosignatures, type 0x04): this is no verifier key";
+    // A key of another type, and a key id that is not that of the name.
+    for key in ["w+00000000+AW56HN0psLeP0Tr0xVmP7/TvKpcWbjym8uT7/M2AUFvx", &key.replace("/w1", "/w2")] {
+        assert!(rejected(&format!("{key} https://witness.example")).starts_with(no_key));
+    }
+    for url in ["http://10.0.0.7", "ftp://witness.example", "witness"] {
+        assert!(
+            rejected(&format!("{key} {url}"))
+                .starts_with("line 1: the URL of the witness witness.example/w1: ")
+        );
+    }
+}
+
 /// The two URLs of these flags over this file.
 fn urls(flags: DatabaseFlags, file: &str) -> (String, Option<String>) {
     let resolved = DatabaseSettings::resolve(flags, &SettingsFile::parse(file).unwrap()).unwrap();
@@ -237,6 +263,7 @@ fn no_password_is_shown_by_accident() {
         quotas: served.quotas,
         idempotency_retention: Duration::from_hours(24),
         trust_checkpoints: false,
+        witnesses: vec![],
         signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
         secrets: SecretsSettings::new(None, Path::new("")),
         wire: served.wire,

@@ -4,10 +4,13 @@ mod replay;
 
 use std::fs;
 
+use identity_proof::{CosignerKey, SigningKey};
 use reqwest::Method;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::harness::{Finished, Place, Serving, bare, eventually, identity_audit, run, through_shell};
 
@@ -87,6 +90,14 @@ fn verify(file: &str, key: &str, flags: &[&str]) -> Finished {
     finished
 }
 
+/// The line that says when the checkpoint of a file was signed.
+fn when(file: &str, key: &str) -> String {
+    let report = verify(file, key, &["--allow-unproved", "--json"]).succeeded().json();
+    let time = report["signed_at"].as_str().unwrap();
+    assert!(OffsetDateTime::parse(time, &Rfc3339).is_ok(), "{time}");
+    format!("the checkpoint was signed at {time}\n")
+}
+
 fn changed(file: &str, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{text}");
@@ -101,7 +112,9 @@ fn an_export_is_verified_without_the_service_and_tampering_is_named() {
     let said = verify(&file, &key, &[]).succeeded().stdout;
     let expected = "6 events verified against the checkpoint of 6 events
 events 1 to 6 are what was signed, none between them is missing, and the checkpoint ends with the last
-";
+"
+    .to_owned()
+        + &when(&file, &key);
     assert_eq!(said, expected);
     let report = verify(&file, &key, &["--json"]).succeeded().json();
     assert_eq!((&report["events"], &report["size"], &report["last"]), (&json!(6), &json!(6), &json!(6)));
@@ -116,16 +129,38 @@ events 1 to 6 are what was signed, none between them is missing, and the checkpo
     assert!(verify(&file, &key, &[]).error().contains("cut off"));
 }
 
+/// The signing key is a cosigner, too, as a witness is.
+#[test]
+fn a_cosignature_can_be_demanded() {
+    let scene = Scene::new();
+    let (file, key) = (scene.export("export", &[]), scene.verifier_key());
+    let cosigner = CosignerKey::of_signer(&key).unwrap().to_string();
+    let said = verify(&file, &key, &["--witness", &cosigner]).succeeded().stdout;
+    assert!(said.contains("identityd has cosigned the first 6 events at "), "{said}");
+    let report = verify(&file, &key, &["--witness", &cosigner, "--json"]).succeeded().json();
+    let expected = json!([{"witness": "identityd", "size": 6, "cosigned_at": report["signed_at"]}]);
+    assert_eq!(report["witnessed"], expected);
+    let other = SigningKey::from_seed(&[9; 32]).cosigner_key().to_string();
+    let refused = verify(&file, &key, &["--witness", &cosigner, "--witness", &other]);
+    let expected = "identityd has cosigned neither the checkpoint of this file nor the earlier one";
+    assert_eq!(refused.error(), expected);
+    let mistaken = verify(&file, &key, &["--witness", &key]);
+    assert!(mistaken.error().contains("this is no verifier key"), "{}", mistaken.stderr);
+}
+
 #[test]
 fn a_part_says_what_is_missing_from_it() {
     let scene = Scene::new();
     let (part, key) = (scene.export("part", &["--after", "2", "--until", "5"]), scene.verifier_key());
     let said = verify(&part, &key, &[]).succeeded().stdout;
-    let expected = "3 events verified against the checkpoint of 6 events
+    let signed = when(&part, &key);
+    let expected = format!(
+        "3 events verified against the checkpoint of 6 events
 events 3 to 5 are what was signed, none between them is missing
-not in this file: events 1 to 2
+{signed}not in this file: events 1 to 2
 not in this file: events 6 to 6
-";
+"
+    );
     assert_eq!(said, expected);
     let nothing = scene.place.run(&["audit", "export", "--org", "acme", "--after", "6"]);
     assert_eq!(nothing.error(), "there are no signed events in this range: 6 are signed");
@@ -147,10 +182,11 @@ fn what_is_not_proved_fails_unless_it_is_allowed() {
     let unproved = "line 7: event 7 is not proved, nor is any after it: the checkpoint covers 6 events";
     assert_eq!(verify(file, &key, &[]).error(), format!("{unproved} (--allow-unproved lets this pass)"));
     let said = verify(file, &key, &["--allow-unproved"]).succeeded().stdout;
+    let signed = when(file, &key);
     let expected = format!(
         "6 events verified against the checkpoint of 6 events
 events 1 to 6 are what was signed, none between them is missing, and the checkpoint ends with the last
-not verified: {unproved}
+{signed}not verified: {unproved}
 "
     );
     assert_eq!(said, expected);
@@ -186,9 +222,10 @@ fn a_range_without_events_is_said_to_be_one() {
         let file = scene.place.file("empty", &streamed);
         verify(file.to_str().unwrap(), &scene.verifier_key(), &[]).succeeded().stdout
     };
-    let unproved = "no events in this range, says whoever wrote this file: that is not proved\n";
-    assert_eq!(empty(&format!("after={cursor}&until=2000-01-01T00:00:00Z")), unproved);
-    assert_eq!(empty("event_type=identity.exploded"), unproved);
+    let unproved = "no events in this range, says whoever wrote this file: that is not proved";
+    for query in [&format!("after={cursor}&until=2000-01-01T00:00:00Z"), "event_type=identity.exploded"] {
+        assert_eq!(empty(query).lines().next(), Some(unproved));
+    }
 }
 
 #[test]

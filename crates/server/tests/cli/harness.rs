@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 37] = [
+const SETTINGS: [&str; 38] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -50,6 +50,7 @@ const SETTINGS: [&str; 37] = [
     "IDENTITYD_WEBHOOK_PORTS",
     "IDENTITYD_WEBHOOK_RETENTION_DAYS",
     "IDENTITYD_WEBHOOK_RETRY_DELAYS",
+    "IDENTITYD_WITNESSES",
     "NOTIFY_SOCKET",
     "NO_COLOR",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
