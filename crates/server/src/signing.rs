@@ -65,13 +65,13 @@ impl SigningSettings {
             Some(key) => key,
             None => self.make_key(KEY)?,
         };
-        Ok(Signer::new(pool, key, Memory::new(self.folder())))
+        Ok(Signer::new(pool, key, Memory::in_files(self.folder())))
     }
 
     /// The same, but without making a key: a command in the wrong folder must not make one.
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
         let key = self.existing_key()?;
-        Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
+        Ok(key.map(|key| Signer::new(pool, key, Memory::in_files(self.folder()))))
     }
 
     /// The verifier key of the key that is there, under the name of the installation; none if there is no key.

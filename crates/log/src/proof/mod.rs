@@ -1,6 +1,6 @@
 //! The proof of the log: the Merkle tree of each organization, and the checkpoints that were signed.
 //!
-//! - [`signer`]: the task that grows the trees and signs them.
+//! - [`signer`]: grows the trees and signs them; `rounds`: the task that does it, and when.
 //! - `check`: checks of a log that sign nothing.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
 //! - `unsigned`: the events that are to be signed, and whether they are sealed.
@@ -9,7 +9,8 @@
 //! - `owner`: whether the installation with this key wrote a history.
 //! - [`tiles`]: a tree in rows.
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
-//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
+//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it: in files, or in a place
+//!   that all hosts share.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
@@ -21,6 +22,7 @@ pub mod memory;
 mod owner;
 mod refusal;
 pub mod rotation;
+mod rounds;
 mod signed;
 mod signed_before;
 pub mod signer;
