@@ -165,7 +165,8 @@ def haproxy_settings():
 def service_settings(number, keys):
     return settings(
         "identityd.env", DATABASE_URL=database_url("identityd"), IDENTITYD_LISTEN=address("identityd", number),
-        IDENTITYD_TRUSTED_PROXIES="127.0.0.1/32", **keys)
+        IDENTITYD_TRUSTED_PROXIES="127.0.0.1/32",
+        IDENTITYD_SIGNER_ETCD=",".join(f"http://{address('etcd', other)}" for other in NODES), **keys)
 
 
 def database_url(role):

@@ -1,5 +1,7 @@
 //! What tests of several packages share. The tests of the service are in `it`.
 
+pub mod etcd;
+
 use std::io::Write as _;
 
 /// Says that a test is left out on this machine, and why. In CI this is a failure, unless `CI_MAY_SKIP` is set: `.ci/skip` is the

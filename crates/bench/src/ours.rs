@@ -234,7 +234,7 @@ pub(crate) async fn ask(
 }
 
 fn signing(arena: &Arena) -> SigningSettings {
-    SigningSettings { data_dir: arena.file("service"), key: None }
+    SigningSettings { data_dir: arena.file("service"), key: None, etcd: None }
 }
 
 /// The data folder of the service, for its signing key. The database is not in it.

@@ -131,6 +131,7 @@ pub async fn examine(
         checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
     }
     checks.push(Check::of("connections", server::connections(&mut connection, settings).await));
+    checks.push(Check::of("signer_memory", proof::memory(pool, signing).await));
     checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
     drop(connection);
     let passed: Vec<&str> = checks.iter().filter(|check| check.passed).map(|check| check.name).collect();

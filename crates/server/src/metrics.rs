@@ -188,6 +188,8 @@ fn register_signer(registry: &mut Registry, signer: &Signer) {
     ] {
         gauge(registry, name, help, i64::try_from(count).unwrap_or(i64::MAX));
     }
+    let help = "Whether the memory of the signer has answered when it was asked last";
+    gauge(registry, "signer_memory_up", help, signer.memory_answers().into());
 }
 
 /// Facts from the database.

@@ -9,6 +9,7 @@
 
 mod postgres;
 mod quotas;
+mod signer;
 mod webhooks;
 mod wire;
 
@@ -30,6 +31,7 @@ use crate::witnesses::Witness;
 pub use crate::edge::Cors;
 pub use postgres::{PostgresLayer, PostgresSettings};
 pub use quotas::{QuotaLayer, QuotaSettings};
+pub use signer::SignerLayer;
 pub use webhooks::WebhookLayer;
 pub use wire::{HeaderName, WireLayer, WireSettings};
 
@@ -68,7 +70,7 @@ pub struct DatabaseFlags {
     pub owner_url: Option<SecretString>,
 }
 
-/// The signing key, from flags and environment.
+/// The signing key and the memory of the signer, from flags and environment.
 #[derive(Debug, Default, Args)]
 pub struct SigningFlags {
     /// File with the key that signs checkpoints, 32 bytes in base64, which nobody else can read [default: made on first
@@ -80,6 +82,10 @@ pub struct SigningFlags {
     #[arg(long, global = true, env = "IDENTITYD_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
     #[arg(value_parser = NonEmptyStringValueParser::new().map(SecretString::from))]
     pub signing_key: Option<SecretString>,
+
+    /// Where the signer remembers what was signed.
+    #[command(flatten)]
+    pub signer: SignerLayer,
 }
 
 /// The secrets key, from flags and environment.
@@ -135,7 +141,7 @@ pub struct ServeFlags {
     #[arg(long, env = "IDENTITYD_IDEMPOTENCY_RETENTION_HOURS", value_name = "HOURS")]
     pub idempotency_retention_hours: Option<u32>,
 
-    /// Take the checkpoints in the database for the last ones if this data directory has signed nothing yet [default: false]
+    /// Take the checkpoints in the database for the last ones if the memory of the signer is empty [default: false]
     #[arg(long, env = "IDENTITYD_TRUST_CHECKPOINTS", value_name = "true|false")]
     pub trust_checkpoints: Option<bool>,
 
@@ -167,6 +173,8 @@ pub struct SettingsFile {
     postgres: PostgresLayer,
     #[serde(default)]
     webhooks: WebhookLayer,
+    #[serde(default)]
+    signer: SignerLayer,
     idempotency_retention_hours: Option<u32>,
     trust_checkpoints: Option<bool>,
     witnesses: Option<Vec<Witness>>,
@@ -232,7 +240,8 @@ impl SigningSettings {
     ) -> anyhow::Result<Self> {
         let given = given_key(flags.signing_key, flags.signing_key_file)?;
         let in_file = given_key(file.signing_key.clone(), file.signing_key_file.clone())?;
-        Ok(Self { data_dir: data_dir(database, file), key: given.or(in_file) })
+        let etcd = flags.signer.over(&file.signer).resolve()?;
+        Ok(Self { data_dir: data_dir(database, file), key: given.or(in_file), etcd })
     }
 }
 
@@ -278,7 +287,7 @@ pub struct ServeSettings {
     pub webhooks: identity_webhooks::Settings,
     /// How long the answer to a write with an `Idempotency-Key` is stored for repetitions.
     pub idempotency_retention: Duration,
-    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    /// Whether a signer without a memory takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
     /// Who is asked to cosign checkpoints.
     pub witnesses: Vec<Witness>,

@@ -1,9 +1,12 @@
 //! The key that signs checkpoints. The key and the last signed checkpoints are in the folder `signing` of the data
-//! directory.
+//! directory, or where the settings say.
+
+mod etcd;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use identity_log::proof::memory::Memory;
@@ -16,6 +19,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 
 use crate::key_file;
+
+pub use self::etcd::EtcdSettings;
 
 /// The file of the signing key, in its folder.
 const KEY: &str = "key";
@@ -30,6 +35,8 @@ pub struct SigningSettings {
     pub data_dir: PathBuf,
     /// The key; without it, one is made on first start and kept in the data directory.
     pub key: Option<GivenKey>,
+    /// The etcd in which all hosts remember what was signed, if not each host in its data directory.
+    pub etcd: Option<EtcdSettings>,
 }
 
 /// A key that the operator keeps.
@@ -65,13 +72,21 @@ impl SigningSettings {
             Some(key) => key,
             None => self.make_key(KEY)?,
         };
-        Ok(Signer::new(pool, key, Memory::new(self.folder())))
+        self.signer_of(pool, key)
     }
 
     /// The same, but without making a key: a command in the wrong folder must not make one.
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
-        let key = self.existing_key()?;
-        Ok(key.map(|key| Signer::new(pool, key, Memory::new(self.folder()))))
+        self.existing_key()?.map(|key| self.signer_of(pool, key)).transpose()
+    }
+
+    fn signer_of(&self, pool: PgPool, key: SigningKey) -> anyhow::Result<Signer> {
+        let memory = Memory::in_files(self.folder());
+        let memory = match &self.etcd {
+            Some(etcd) => memory.shared(Arc::new(etcd.open()?), &key),
+            None => memory,
+        };
+        Ok(Signer::new(pool, key, memory))
     }
 
     /// The verifier key of the key that is there, under the name of the installation; none if there is no key.

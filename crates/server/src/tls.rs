@@ -93,15 +93,20 @@ fn read(settings: &TlsSettings) -> anyhow::Result<Loaded> {
         let certificate = settings.certificate.display();
         tracing::error!(%certificate, expires_at = ?expires_at, "the TLS certificate has expired");
     }
-    let context = || format!("cannot read a private key from {}", settings.key.display());
-    let key = input::read(&settings.key, MAX_FILE_BYTES).with_context(context)?;
-    let key = PrivateKeyDer::from_pem_slice(&key).with_context(context)?;
+    let key = private_key(&settings.key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .context("the TLS certificate and its key cannot be used")?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Loaded { config: Arc::new(config), expires_at })
+}
+
+/// The private key of a file in PEM.
+pub(crate) fn private_key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    let context = || format!("cannot read a private key from {}", path.display());
+    let text = input::read(path, MAX_FILE_BYTES).with_context(context)?;
+    PrivateKeyDer::from_pem_slice(&text).with_context(context)
 }
 
 /// The certificates of a file in PEM.

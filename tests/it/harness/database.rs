@@ -1,8 +1,9 @@
 //! A database for one test. It is dropped with the test.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use identityd::signing::SigningSettings;
+use identityd::signing::{EtcdSettings, SigningSettings};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
@@ -20,6 +21,8 @@ pub(crate) struct Database {
     owner_url: String,
     pool: PgPool,
     data_dir: TempDir,
+    /// The endpoints of the etcd in which signers remember what was signed.
+    etcd: Mutex<Option<Vec<String>>>,
 }
 
 impl Database {
@@ -45,7 +48,7 @@ impl Database {
         wait(server.create(&name, template));
         let (url, owner_url) = (server.service_url_of(&name), server.url_of(&name));
         let pool = wait(PgPoolOptions::new().max_connections(2).connect(&owner_url)).unwrap();
-        Self { server, name, url, owner_url, pool, data_dir: postgres::data_dir() }
+        Self { server, name, url, owner_url, pool, data_dir: postgres::data_dir(), etcd: Mutex::default() }
     }
 
     /// The organization that most tests use.
@@ -70,7 +73,19 @@ impl Database {
 
     /// The signing key of this database. It stays the same when the service is started again.
     pub(crate) fn signing(&self) -> SigningSettings {
-        SigningSettings { data_dir: self.data_dir.path().to_owned(), key: None }
+        let endpoints = self.etcd.lock().unwrap().clone();
+        let etcd = endpoints.map(|endpoints| EtcdSettings {
+            endpoints,
+            ca_file: None,
+            certificate: None,
+            account: None,
+        });
+        SigningSettings { data_dir: self.data_dir.path().to_owned(), key: None, etcd }
+    }
+
+    /// From now on signers remember what was signed in etcd.
+    pub(crate) fn remember_in(&self, endpoints: &[&str]) {
+        *self.etcd.lock().unwrap() = Some(endpoints.iter().map(ToString::to_string).collect());
     }
 
     /// One number, from a query of one row.

@@ -133,7 +133,7 @@ impl Postgres {
         wait(close(&url));
         wait(migrate(&url));
         let data_dir = data_dir();
-        let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None };
+        let signing = SigningSettings { data_dir: data_dir.path().to_owned(), key: None, etcd: None };
         drop(Server::of_two_roles(&self.service_url_of(empty), &url, signing.clone()));
         self.leave_alone(empty);
         wait(self.create(home, Template::Empty));

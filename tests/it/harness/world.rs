@@ -164,6 +164,14 @@ impl World {
         self.restarted()
     }
 
+    /// A service whose signer remembers in etcd what was signed, and an empty organization.
+    pub(crate) fn with_etcd(endpoints: &[&str]) -> Self {
+        let database = Database::with_home();
+        database.remember_in(endpoints);
+        let server = Server::start(database.url(), database.signing(), DEFAULT_NAME_HOLD);
+        Self { name_hold: DEFAULT_NAME_HOLD, ..Self::of(database, server) }
+    }
+
     fn of(database: Database, server: Server) -> Self {
         let (home, other, agents) = (database.home(), OnceLock::new(), Mutex::default());
         let (name_hold, webhooks, witnesses) = (Duration::ZERO, None, vec![]);
@@ -202,7 +210,12 @@ impl World {
 
     /// Another service over the same database, which stands for another process.
     pub(crate) fn beside(&self) -> Beside {
-        Beside(Server::start(self.database.url(), self.database.signing(), self.name_hold))
+        self.beside_with(self.database.signing())
+    }
+
+    /// The same on a host of its own, with its own data directory.
+    pub(crate) fn beside_with(&self, signing: SigningSettings) -> Beside {
+        Beside(Server::start(self.database.url(), signing, self.name_hold))
     }
 
     /// A caller without a key.

@@ -8,6 +8,7 @@ mod older_events;
 mod replay;
 mod rotation;
 mod second_history;
+mod shared_memory;
 mod streams;
 mod tampering;
 mod times;

@@ -25,7 +25,7 @@ fn key_text(database: &Database) -> String {
 
 /// A host that is given its key, with a folder of its own.
 fn host(key: &str, data_dir: &Path) -> SigningSettings {
-    SigningSettings { data_dir: data_dir.to_owned(), key: Some(GivenKey::from(key.to_owned())) }
+    SigningSettings { data_dir: data_dir.to_owned(), key: Some(GivenKey::from(key.to_owned())), etcd: None }
 }
 
 /// A world whose key was replaced, and the text of the old key.

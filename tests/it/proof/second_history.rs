@@ -141,7 +141,7 @@ fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
 fn signer_without_memory(database: &Database) -> (Signer, TempDir) {
     let key = std::fs::read_to_string(database.signing().data_dir.join("signing/key")).unwrap();
     let folder = TempDir::new().unwrap();
-    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
+    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
     (signing.signer(database.pool().clone()).unwrap(), folder)
 }
 
@@ -233,7 +233,7 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     assert_eq!(wait(forgetful.trust()).unwrap(), 1);
     assert_eq!(world.database().number(count), signed + 1);
     let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
-    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()) };
+    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
     let restarted = signing.signer(world.database().pool().clone()).unwrap();
     wait(restarted.sign(organization_id)).expect("what it was told is remembered");
 }

@@ -8,6 +8,7 @@ use identity_domain::vault::VaultError;
 use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::webhook_subscription::WebhookSubscriptionError;
 use identity_domain::{Namespace, Rejection, SubscriptionLimit};
+use identity_log::proof::memory::MemoryError;
 use identity_log::proof::{SignError, TreeError};
 use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
@@ -54,6 +55,7 @@ impl From<SignError> for ApiError {
         match error {
             SignError::Refused(refusal) => Self::log_refused(&refusal),
             SignError::Tree(error) => error.into(),
+            SignError::Memory(MemoryError::Away(_) | MemoryError::Overtaken) => Self::unavailable(&error),
             SignError::Memory(_) => Self::internal(chain(&error)),
         }
     }

@@ -2,6 +2,7 @@
 
 use identity_proof::{NoteError, ProofError};
 
+use super::memory::MemoryError;
 use super::refusal::Refusal;
 
 /// Why a stored tree or checkpoint could not be read.
@@ -30,9 +31,9 @@ pub enum SignError {
     /// The tree could not be read or written.
     #[error("cannot grow the tree")]
     Tree(#[from] TreeError),
-    /// The files beside the signing key could not be read or written.
-    #[error("cannot keep the last checkpoint beside the signing key")]
-    Memory(#[from] std::io::Error),
+    /// The memory could not be read or written.
+    #[error("the memory of the signer cannot be used")]
+    Memory(#[from] MemoryError),
 }
 
 impl From<sqlx::Error> for SignError {

@@ -1,117 +1,190 @@
-//! The last checkpoint of each organization, in one file each beside the signing key, and the position from which on
-//! every event is sealed.
+//! The last checkpoint of each organization, and the position from which on every event is sealed, outside the database.
 //!
-//! A database that was restored from a backup lacks the checkpoints that were signed after the backup. These files have
-//! them, so the signer notices a second history before it signs it.
+//! A database that was restored from a backup, or lost events in a failover, lacks the checkpoints that were signed after that
+//! moment. The memory has them, so the signer notices a second history before it signs it.
+//!
+//! The memory is in files beside the signing key, or in a place that all hosts share. With files, each host knows what it has
+//! signed itself, and learns from the database what others have signed. In a shared place an entry is replaced only if it is
+//! still the one that was read before the log was checked (compare-and-set): of two processes that check two databases, one
+//! does not sign.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+mod error;
+mod files;
+mod place;
+mod shared;
 
-use tokio::fs;
-use tokio::io::AsyncWriteExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use identity_proof::SigningKey;
+
+use self::files::Files;
+use self::place::NOT_THERE;
+use self::shared::Shared;
 use super::signed::Signed;
-use crate::event::ids;
 
-/// The file with the position from which on every event is sealed. Files of organizations end in `.note`.
+pub use self::error::MemoryError;
+pub use self::place::{Entry, Revision, SharedPlace, Unreachable};
+
+/// The entry with the position from which on every event is sealed.
 const SEALED_FROM: &str = "sealed-from";
 
-/// The folder of these files.
+/// How the entries of organizations end.
+const NOTE: &str = "note";
+
+/// The memory of a signer.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    folder: PathBuf,
+    files: Files,
+    /// If all hosts share a memory, files are only read, to bring what is in them to the shared place.
+    shared: Option<Shared>,
+}
+
+/// What the memory has of an organization.
+#[derive(Debug)]
+pub(super) struct Recalled {
+    pub(super) last: Option<Signed>,
+    /// What the files of this host have, if the memory is elsewhere and the log was not compared with them yet.
+    pub(super) left: Option<Signed>,
+    /// To be given back when a checkpoint is stored.
+    pub(super) revision: Revision,
+}
+
+impl Recalled {
+    /// The latest epoch, and the number of events that were signed in it; `None` if a file of this host is left.
+    pub(super) fn place(&self) -> Option<(u64, u64)> {
+        self.last.as_ref().filter(|_| self.left.is_none()).map(Signed::place)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Signed> {
+        self.last.iter().chain(&self.left)
+    }
 }
 
 impl Memory {
-    /// The memory in this folder. The folder is created with its first file.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// The memory in this folder.
+    pub fn in_files(folder: PathBuf) -> Self {
+        Self { files: Files::new(folder), shared: None }
     }
 
-    /// The last checkpoint of an organization. A file that cannot be read is an error: it may be the only trace of
-    /// what was signed.
-    pub(crate) async fn recall(&self, organization_id: &str) -> std::io::Result<Option<Signed>> {
-        let note = match fs::read_to_string(self.file(organization_id)).await {
-            Ok(note) => note,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+    /// The same in a place that all hosts with this key share. What the folder has is brought there.
+    #[must_use]
+    pub fn shared(self, place: Arc<dyn SharedPlace>, key: &SigningKey) -> Self {
+        Self { shared: Some(Shared::new(place, key)), ..self }
+    }
+
+    /// The memory of the same installation after its key was replaced by this one.
+    pub(super) fn of_key(&self, key: &SigningKey) -> Self {
+        Self { shared: self.shared.as_ref().map(|shared| shared.of_key(key)), files: self.files.clone() }
+    }
+
+    /// Whether the shared place did not answer when it was asked last.
+    pub(super) fn is_away(&self) -> bool {
+        self.shared.as_ref().is_some_and(Shared::is_away)
+    }
+
+    /// The last checkpoint of an organization.
+    pub(super) async fn recall(&self, organization_id: &str) -> Result<Recalled, MemoryError> {
+        let name = note_of(organization_id);
+        let in_files = self.files.read(&name).await?.map(Signed::read).transpose()?;
+        let Some(shared) = &self.shared else {
+            return Ok(Recalled { last: in_files, left: None, revision: NOT_THERE });
         };
-        Signed::read(note).map(Some).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
-    }
-
-    /// Stores a checkpoint. When this returns, the file survives a crash.
-    pub async fn remember(&self, organization_id: &str, signed: &Signed) -> std::io::Result<()> {
-        let file = self.file(organization_id);
-        let draft = file.with_extension("draft");
-        self.write(&draft, &signed.note).await?;
-        fs::rename(&draft, &file).await?;
-        sync_folder(&self.folder).await
-    }
-
-    /// Whether nothing was ever stored here: this host has signed nothing.
-    pub(super) async fn is_empty(&self) -> std::io::Result<bool> {
-        let mut files = match fs::read_dir(&self.folder).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-            files => files?,
+        let (text, revision) = match shared.read(&name).await? {
+            Some(Entry { text, revision }) => (Some(text), revision),
+            None => (None, NOT_THERE),
         };
-        while let Some(file) = files.next_entry().await? {
-            let name = file.file_name();
-            if name == SEALED_FROM
-                || Path::new(&name).extension().is_some_and(|extension| extension == "note")
-            {
-                return Ok(false);
-            }
+        Ok(Recalled { last: text.map(Signed::read).transpose()?, left: in_files, revision })
+    }
+
+    /// Stores a checkpoint, in place of the one that was recalled with this revision. When this returns, it survives a crash.
+    /// Returns the new revision.
+    pub(super) async fn remember(
+        &self,
+        organization_id: &str,
+        signed: &Signed,
+        revision: Revision,
+    ) -> Result<Revision, MemoryError> {
+        let name = note_of(organization_id);
+        let Some(shared) = &self.shared else {
+            // The processes of one host take turns by a lock in the database.
+            self.files.write(&name, &signed.note).await?;
+            return Ok(NOT_THERE);
+        };
+        shared.replace(&name, &signed.note, revision).await?.ok_or(MemoryError::Overtaken)
+    }
+
+    /// Retires the file of an organization: the log continues what it has, and so does what the shared place has now.
+    pub(super) async fn retire_file(&self, organization_id: &str) -> Result<(), MemoryError> {
+        if self.shared.is_some() {
+            self.files.retire(&note_of(organization_id)).await?;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Copies what the files of this host have to the shared place, once in the life of a process. A checkpoint that is there
+    /// already stays, and the signer compares the log with both. `sealed-from` is copied last: while the shared place lacks it,
+    /// other hosts sign nothing. Of two positions the smaller one is kept, which accepts fewer events without a seal.
+    pub(super) async fn bring_files(&self) -> Result<(), MemoryError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let bring = async || {
+            for name in self.files.names(NOTE).await? {
+                if let Some(note) = self.files.read(&name).await?
+                    && shared.read(&name).await?.is_none()
+                {
+                    shared.replace(&name, &note, NOT_THERE).await?;
+                }
+            }
+            let Some(here) = position(self.files.read(SEALED_FROM).await?)? else { return Ok(()) };
+            let there = shared.read(SEALED_FROM).await?;
+            let revision = there.as_ref().map_or(NOT_THERE, |entry| entry.revision);
+            if position(there.map(|entry| entry.text))?.is_none_or(|there| here < there) {
+                let replaced = shared.replace(SEALED_FROM, &here.to_string(), revision).await?;
+                replaced.ok_or(MemoryError::Overtaken)?;
+            }
+            Ok(self.files.retire(SEALED_FROM).await?)
+        };
+        shared.brought.get_or_try_init(bring).await.copied()
+    }
+
+    /// Whether nothing was ever stored: nobody who uses this memory has signed anything. Asked where no position is stored.
+    pub(super) async fn is_empty(&self) -> Result<bool, MemoryError> {
+        Ok(self.files.read(SEALED_FROM).await?.is_none() && self.files.names(NOTE).await?.is_empty())
     }
 
     /// The position from which on every event is sealed, if it was stored.
-    pub(super) async fn sealed_from(&self) -> std::io::Result<Option<i64>> {
-        match fs::read_to_string(self.folder.join(SEALED_FROM)).await {
-            Ok(text) => {
-                let position = text.trim().parse();
-                position.map(Some).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    pub(super) async fn sealed_from(&self) -> Result<Option<i64>, MemoryError> {
+        position(match &self.shared {
+            Some(shared) => shared.read(SEALED_FROM).await?.map(|entry| entry.text),
+            None => self.files.read(SEALED_FROM).await?,
+        })
     }
 
     /// Stores the position from which on every event is sealed. If another process has stored one first, that one stays.
-    pub(super) async fn remember_sealed_from(&self, position: i64) -> std::io::Result<()> {
-        let draft = self.folder.join(format!("{SEALED_FROM}.{}", ids::mint()));
-        self.write(&draft, &format!("{position}\n")).await?;
-        let linked = fs::hard_link(&draft, self.folder.join(SEALED_FROM)).await;
-        fs::remove_file(&draft).await?;
-        if let Err(error) = linked
-            && error.kind() != ErrorKind::AlreadyExists
-        {
-            return Err(error);
+    pub(super) async fn remember_sealed_from(&self, position: i64) -> Result<(), MemoryError> {
+        let text = format!("{position}\n");
+        match &self.shared {
+            Some(shared) => drop(shared.replace(SEALED_FROM, &text, NOT_THERE).await?),
+            None => self.files.write_new(SEALED_FROM, &text).await?,
         }
-        sync_folder(&self.folder).await
+        Ok(())
     }
+}
 
-    async fn write(&self, file: &Path, text: &str) -> std::io::Result<()> {
-        fs::create_dir_all(&self.folder).await?;
-        let mut writer = fs::File::create(file).await?;
-        writer.write_all(text.as_bytes()).await?;
-        writer.sync_all().await
-    }
+fn position(text: Option<String>) -> Result<Option<i64>, MemoryError> {
+    Ok(text.map(|text| text.trim().parse()).transpose()?)
+}
 
-    fn file(&self, organization_id: &str) -> PathBuf {
-        // Ids are letters and digits. Any other character is escaped, so that no name leads out of the folder.
-        let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-        let name: String = organization_id
+/// The name of the entry of an organization. Ids are letters and digits. Any other character is escaped, so that no name leads
+/// out of a folder, or to another entry.
+fn note_of(organization_id: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    let name: String =
+        organization_id
             .chars()
             .map(|character| {
                 if plain(character) { character.to_string() } else { format!("%{:x}", u32::from(character)) }
             })
             .collect();
-        self.folder.join(format!("{name}.note"))
-    }
-}
-
-/// A rename survives a crash once the folder is synced.
-async fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    fs::File::open(folder).await?.sync_all().await
+    format!("{name}.{NOTE}")
 }

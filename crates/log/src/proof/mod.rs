@@ -1,6 +1,6 @@
 //! The proof of the log: the Merkle tree of each organization, and the checkpoints that were signed.
 //!
-//! - [`signer`]: the task that grows the trees and signs them.
+//! - [`signer`]: grows the trees and signs them; `rounds`: the task that does it, and when.
 //! - `check`: checks of a log that sign nothing.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
 //! - `unsigned`: the events that are to be signed, and whether they are sealed.
@@ -11,7 +11,8 @@
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
 //! - [`cosignatures`]: those of witnesses.
 //! - `time`: when a checkpoint is signed.
-//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it.
+//! - [`memory`]: the last checkpoint, kept outside the database, because a restored database may lack it: in files, or in a place
+//!   that all hosts share.
 //!
 //! The signer never signs two different histories of one organization and epoch: see [`signer`].
 
@@ -24,6 +25,7 @@ pub mod memory;
 mod owner;
 mod refusal;
 pub mod rotation;
+mod rounds;
 mod signed;
 mod signed_before;
 pub mod signer;

@@ -29,9 +29,9 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
-    /// The log was signed before, and this host does not know what was signed.
+    /// The log was signed before, and the memory does not have what was signed.
     #[error(
-        "this host has signed nothing yet, and does not know what others have signed: if the checkpoints in the database are \
+        "the memory of the signer is empty, so it does not know what was signed: if the checkpoints in the database are \
          the last ones, tell it to trust them (identityd audit trust, or the setting trust_checkpoints)"
     )]
     Unremembered,

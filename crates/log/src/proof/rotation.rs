@@ -36,6 +36,9 @@ pub enum RotationError {
         #[source]
         cause: SignError,
     },
+    /// The memory could not be handed over to the next key.
+    #[error("the memory of the signer cannot be handed over")]
+    Memory(#[source] SignError),
     /// The introduction could not be written.
     #[error("cannot introduce the new key")]
     Note(#[from] NoteError),
@@ -104,6 +107,7 @@ impl<'a> Rotation<'a> {
                 |cause| RotationError::Unsigned { organization_id: organization_id.clone(), cause };
             cosigned.map_err(unsigned)?;
         }
+        self.signer.hand_over(next).await.map_err(RotationError::Memory)?;
         Ok(organizations.len())
     }
 
@@ -126,7 +130,17 @@ impl<'a> Rotation<'a> {
 }
 
 impl Signer {
-    /// Signs a log to its end, and adds the signature of another key to its last checkpoint.
+    /// Stores the position from which on every event is sealed in the memory of the next key, which then counts as begun.
+    async fn hand_over(&self, next: &SigningKey) -> Result<(), SignError> {
+        self.accepted().await?;
+        if let Some(position) = self.memory.sealed_from().await? {
+            self.memory.of_key(next).remember_sealed_from(position).await?;
+        }
+        Ok(())
+    }
+
+    /// Signs a log to its end, and adds the signature of another key to its last checkpoint. The memory of the other key has it
+    /// before the database does.
     async fn cosign(&self, organization_id: &str, other: &SigningKey) -> Result<(), SignError> {
         self.sign(organization_id).await?;
         let mut transaction = self.pool.begin().await?;
@@ -134,7 +148,9 @@ impl Signer {
         let Some(mut signed) = last(&mut *transaction, organization_id).await? else { return Ok(()) };
         let time = self.time_after(Some(&signed));
         signed.note = other.add_time(&other.cosign(&signed.note)?, time)?;
-        self.memory.remember(organization_id, &signed).await?;
+        let memory = self.memory.of_key(other);
+        let revision = memory.recall(organization_id).await?.revision;
+        memory.remember(organization_id, &signed, revision).await?;
         sqlx::query(
             "update checkpoints set note = $4 where organization_id = $1 and epoch = $2 and size = $3",
         )

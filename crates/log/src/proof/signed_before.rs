@@ -1,5 +1,5 @@
-//! The last checkpoints of an organization, from the database and from the memory beside the key, and the checks that
-//! the log still continues them.
+//! The last checkpoints of an organization, from the database and from the memory, and the checks that the log still continues
+//! them.
 
 use identity_proof::tree::Question;
 use identity_proof::{Checkpoint, Hash, SigningKey, checkpoint};
@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::error::{SignError, TreeError};
 use super::introductions;
-use super::memory::Memory;
+use super::memory::{Memory, Recalled, Revision};
 use super::refusal::Refusal;
 use super::signed::Signed;
 use super::stored::{answer, last, leaf};
@@ -19,8 +19,11 @@ pub(super) struct SignedBefore {
     pub(super) epoch: u64,
     /// The one in the database.
     pub(super) stored: Option<Signed>,
-    /// The one in the memory.
-    recalled: Option<Signed>,
+    /// The one in the memory. Two while a file of this host is left beside a memory that all hosts share.
+    recalled: Vec<Signed>,
+    /// Epoch and size of the entry that is replaced when a checkpoint is remembered, and its revision.
+    remembered: Option<(u64, u64)>,
+    pub(super) revision: Revision,
 }
 
 impl SignedBefore {
@@ -34,9 +37,12 @@ impl SignedBefore {
     ) -> Result<Self, SignError> {
         let stored = last(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
-        let epoch = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(1);
-        let of_epoch = |signed: Option<Signed>| signed.filter(|signed| signed.epoch == epoch);
-        let before = Self { epoch, stored: of_epoch(stored), recalled: of_epoch(recalled) };
+        let epoch = last_epoch(stored.as_ref(), &recalled).unwrap_or(1);
+        let is_of_epoch = |signed: &Signed| signed.epoch == epoch;
+        let Recalled { last, left, revision } = recalled;
+        let remembered = last.as_ref().map(Signed::place);
+        let recalled = last.into_iter().chain(left).filter(is_of_epoch).collect();
+        let before = Self { epoch, stored: stored.filter(is_of_epoch), recalled, remembered, revision };
         if introductions::is_replaced(&mut *connection, key).await? {
             return Err(Refusal::Replaced.into());
         }
@@ -46,10 +52,10 @@ impl SignedBefore {
             return Err(Refusal::OtherKey.into());
         }
         // This host may not have signed since the key was replaced.
-        if let Some(recalled) = before.recalled.as_ref().filter(|signed| !is_ours(signed))
-            && !introductions::is_of_predecessor(connection, key, recalled).await?
-        {
-            return Err(Refusal::OtherKey.into());
+        for recalled in before.recalled.iter().filter(|signed| !is_ours(signed)) {
+            if !introductions::is_of_predecessor(connection, key, recalled).await? {
+                return Err(Refusal::OtherKey.into());
+            }
         }
         Ok(before)
     }
@@ -63,8 +69,9 @@ impl SignedBefore {
     ) -> Result<Self, SignError> {
         let stored = last(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
-        let last = stored.iter().chain(&recalled).map(|signed| signed.epoch).max().unwrap_or(0);
-        Ok(Self { epoch: first.max(last + 1), stored: None, recalled: None })
+        let last = last_epoch(stored.as_ref(), &recalled).unwrap_or(0);
+        let (recalled, remembered, revision) = (vec![], None, recalled.revision);
+        Ok(Self { epoch: first.max(last + 1), stored: None, recalled, remembered, revision })
     }
 
     /// The number of events that were signed.
@@ -74,8 +81,7 @@ impl SignedBefore {
 
     /// The checkpoint of the database, if the memory is older: another process signed it.
     pub(super) fn news(&self) -> Option<&Signed> {
-        let recalled = self.recalled.as_ref().map(Signed::place);
-        self.stored.as_ref().filter(|stored| Some(stored.place()) > recalled)
+        self.stored.as_ref().filter(|stored| Some(stored.place()) > self.remembered)
     }
 
     fn stored_size(&self) -> u64 {
@@ -101,7 +107,7 @@ impl SignedBefore {
         }
     }
 
-    /// Checks that the stored tree begins with the tree of the checkpoint in the memory, and that the last leaf of the
+    /// Checks that the stored tree begins with the tree of each checkpoint in the memory, and that the last leaf of the
     /// stored tree is still in the log.
     pub(super) async fn check(
         &self,
@@ -109,8 +115,8 @@ impl SignedBefore {
         organization_id: &str,
     ) -> Result<(), SignError> {
         let size = self.stored_size();
-        let recalled = self.recalled.as_ref().filter(|recalled| recalled.checkpoint.size <= size);
-        if let Some(Checkpoint { size, root, .. }) = recalled.map(|recalled| &recalled.checkpoint) {
+        let recalled = self.recalled.iter().map(|recalled| &recalled.checkpoint);
+        for Checkpoint { size, root, .. } in recalled.filter(|recalled| recalled.size <= size) {
             let answered =
                 answer(connection, organization_id, self.epoch, Question::Root { size: *size }).await?;
             if answered != [*root] {
@@ -127,19 +133,21 @@ impl SignedBefore {
         }
     }
 
-    /// If the growing tree has the size of the checkpoint in the memory, checks that it has the root of that checkpoint.
-    pub(super) fn check_at(&self, size: u64, root: impl FnOnce() -> Hash) -> Result<(), Refusal> {
-        match &self.recalled {
-            Some(Signed { checkpoint, .. }) if checkpoint.size == size && checkpoint.root != root() => {
-                Err(Refusal::Different { signed: size })
-            }
-            _ => Ok(()),
-        }
+    /// If the growing tree has the size of a checkpoint in the memory, checks that it has the root of that checkpoint.
+    pub(super) fn check_at(&self, size: u64, root: impl Fn() -> Hash) -> Result<(), Refusal> {
+        let is_different =
+            |Signed { checkpoint, .. }: &Signed| checkpoint.size == size && checkpoint.root != root();
+        if self.recalled.iter().any(is_different) { Err(Refusal::Different { signed: size }) } else { Ok(()) }
     }
 }
 
-/// Refuses a host without a memory if any log was signed: it does not know whether the checkpoints in the database are the last
-/// ones.
+/// The last epoch of which something was signed.
+fn last_epoch(stored: Option<&Signed>, recalled: &Recalled) -> Option<u64> {
+    stored.into_iter().chain(recalled.all()).map(|signed| signed.epoch).max()
+}
+
+/// Refuses a signer without a memory if any log was signed: it does not know whether the checkpoints in the database are the
+/// last ones.
 pub(super) async fn refuse_forgetful(pool: &PgPool, key: &SigningKey) -> Result<(), SignError> {
     // The last one of a log has the signature of the present key, also if the key was replaced.
     let any: Option<(String, i64, String)> = sqlx::query_as(

@@ -1,48 +1,30 @@
-//! The task that grows the trees and signs them.
+//! Grows the trees and signs them. `rounds` says when.
 //!
 //! A checkpoint promises that every later history begins with this one. Before the signer signs a log, it compares
 //! the log with the last checkpoint in the database and in [`Memory`]. A log that has become shorter, or different,
 //! is refused until an operator begins a new epoch. So is a log with an event that has no seal of this signing key. A host
 //! without any memory signs nothing that others have signed before, until an operator tells it to trust the database.
-//! Signers of several processes take a lock for each organization.
+//! Signers of several processes take a lock for each organization. While the memory does not answer, nothing is signed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
 use identity_proof::{Checkpoint, SealKey, SigningKey, checkpoint};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::{OnceCell, watch};
-use tokio::time::Instant;
 
 use super::error::SignError;
 use super::introductions;
-use super::memory::Memory;
+use super::memory::{Memory, MemoryError, Revision};
 use super::refusal::Refusal;
 use super::signed::Signed;
 use super::signed_before::{SignedBefore, lock, refuse_forgetful};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
-use super::unsigned::{Accepted, logs_behind, next_events, sealed_from};
-use crate::primary::{Primary, Silent};
-use crate::read::follow::Head;
+use super::unsigned::{Accepted, find_sealed_from, next_events};
 
 /// How many leaves are read at a time.
 pub(super) const LEAVES_PER_READ: u64 = 16_384;
-
-/// The shortest time between two rounds. It limits the number of checkpoints under load.
-const MIN_ROUND_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The longest time between two rounds. A log that could not be signed is tried again after it.
-const MAX_ROUND_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How often every log is compared with the memory, and refusals are logged again.
-const REVIEW_INTERVAL: Duration = Duration::from_mins(1);
-
-/// How many logs are signed at the same time.
-const MAX_CONCURRENT_LOGS: usize = 4;
 
 /// The organizations whose logs are refused, with the reason.
 pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
@@ -53,25 +35,23 @@ pub struct Signer {
     pub(super) pool: PgPool,
     pub(super) key: SigningKey,
     seal_key: SealKey,
-    /// The position from which on every event must be sealed.
-    sealed_from: Arc<OnceCell<i64>>,
     pub(super) memory: Memory,
-    /// Whether a host that has signed nothing takes the checkpoints in the database for the last ones.
+    /// Whether a signer without a memory takes the checkpoints in the database for the last ones.
     trusts_checkpoints: bool,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
     /// How many logs had events in the last round that could not be signed.
-    unsigned: Arc<AtomicUsize>,
+    pub(super) unsigned: Arc<AtomicUsize>,
 }
 
 impl Signer {
     /// A signer over a migrated database.
     pub fn new(pool: PgPool, key: SigningKey, memory: Memory) -> Self {
         let seal_key = key.seal_key();
-        let (sealed_from, refusals, unsigned) = Default::default();
-        Self { pool, key, seal_key, sealed_from, memory, trusts_checkpoints: false, refusals, unsigned }
+        let (refusals, unsigned) = Default::default();
+        Self { pool, key, seal_key, memory, trusts_checkpoints: false, refusals, unsigned }
     }
 
-    /// The same; if this host has signed nothing yet, it takes the checkpoints in the database for the last ones. A host whose
+    /// The same; if the memory is empty, it takes the checkpoints in the database for the last ones. A host whose
     /// data directory does not outlive it has to: it cannot find out that they are not.
     #[must_use]
     pub fn trusting_checkpoints(self, trusts_checkpoints: bool) -> Self {
@@ -91,164 +71,67 @@ impl Signer {
 
     /// How many logs are refused, and how many could not be signed to their end in the last round.
     pub fn counts(&self) -> (usize, usize) {
-        (self.refused().len(), self.unsigned.load(Ordering::Relaxed))
+        (
+            self.refusals.read().unwrap_or_else(PoisonError::into_inner).len(),
+            self.unsigned.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Whether the memory has answered when it was asked last.
+    pub fn memory_answers(&self) -> bool {
+        !self.memory.is_away()
+    }
+
+    /// Asks the memory whether it has anything. It also has if nothing was signed yet, once the service has run.
+    pub async fn has_memory(&self) -> Result<bool, MemoryError> {
+        Ok(self.memory.sealed_from().await?.is_some())
     }
 
     /// The last checkpoint. If the database and the memory do not have the same one, the log is checked and signed
     /// first. Fails if the log is refused.
+    ///
+    /// While the memory does not answer, this is the last checkpoint in the database. It was in the memory before it came into
+    /// the database, so showing it again makes no second history. It may be older than one that was shown before, if the database
+    /// has lost events meanwhile.
     pub async fn last(&self, organization_id: &str) -> Result<Option<Signed>, SignError> {
         if let Some(refusal) = self.refusal(organization_id) {
             return Err(refusal.into());
         }
         let stored = last(&self.pool, organization_id).await?;
+        if stored.is_some() && self.memory.is_away() {
+            return Ok(stored);
+        }
+        match self.newer_than(stored.as_ref(), organization_id).await {
+            Ok(None) | Err(SignError::Memory(MemoryError::Away(_))) if stored.is_some() => Ok(stored),
+            newer => newer,
+        }
+    }
+
+    /// The checkpoint that is signed now, unless the memory has this one.
+    async fn newer_than(
+        &self,
+        stored: Option<&Signed>,
+        organization_id: &str,
+    ) -> Result<Option<Signed>, SignError> {
         let recalled = self.memory.recall(organization_id).await?;
-        if recalled.as_ref().map(Signed::place) != stored.as_ref().map(Signed::place) {
-            return self.sign(organization_id).await;
+        if recalled.place() == stored.map(Signed::place) {
+            return Ok(None);
         }
-        Ok(stored)
+        self.sign(organization_id).await
     }
 
-    /// Signs after new events, until `stop` completes. Then signs once more.
-    pub async fn run(
-        self,
-        mut news: watch::Receiver<Head>,
-        primary: Primary,
-        stop: impl Future<Output = ()>,
-    ) {
-        let mut stop = std::pin::pin!(stop);
-        let mut review_due = Instant::now();
-        self.begin().await;
-        loop {
-            if Instant::now() >= review_due {
-                log_failed_round(&primary.unless_silent(self.review()).await);
-                review_due = Instant::now() + REVIEW_INTERVAL;
-            }
-            log_failed_round(&primary.unless_silent(self.sign_all()).await);
-            let next = async {
-                tokio::time::sleep(MIN_ROUND_INTERVAL).await;
-                primary.answers().await;
-                // The result does not matter: each round asks the database which logs are to be signed.
-                drop(tokio::time::timeout(MAX_ROUND_INTERVAL, news.changed()).await);
-            };
-            tokio::select! {
-                () = next => {}
-                () = &mut stop => break,
-            }
-        }
-        log_failed_round(&primary.unless_silent(self.sign_all()).await);
-    }
-
-    /// Creates the memory of this host if no log was signed yet. Hosts that did so before the first checkpoint may sign later,
-    /// whichever host signs first. If this fails, it is tried again when the first log is signed.
-    pub async fn begin(&self) {
-        match self.accepted().await {
-            Ok(_) | Err(SignError::Refused(_)) => {}
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the memory is not begun yet");
-            }
-        }
-    }
-
-    /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
-    /// and a log that has changed is noticed although nobody writes to it.
-    pub async fn review(&self) -> Result<(), sqlx::Error> {
-        let signed: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select organization_id, epoch, size
-             from organization_heads as head,
-                  lateral (select epoch, size from checkpoints
-                           where organization_id = head.organization_id
-                           order by epoch desc, size desc limit 1) as last",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        if let Some(refusal) = self.refuses_all().await {
-            self.refuse_all(signed.into_iter().map(|(organization_id, ..)| organization_id), &refusal);
-            log_refusal("-", &refusal);
-            return Ok(());
-        }
-        for (organization_id, refusal) in self.refused() {
-            log_refusal(&organization_id, &refusal);
-        }
-        for (organization_id, epoch, size) in signed {
-            let recalled = self.memory.recall(&organization_id).await;
-            let agrees = |recalled: Signed| {
-                (bigint(recalled.epoch), bigint(recalled.checkpoint.size)) == (epoch, size)
-            };
-            if !recalled.is_ok_and(|recalled| recalled.is_some_and(agrees)) {
-                self.sign_one(&organization_id).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Signs every log that has unsigned events, and tries every refused log again. Up to 4 logs are signed at the
-    /// same time, since each waits for the disk. A log that cannot be signed does not delay the others.
-    pub async fn sign_all(&self) -> Result<(), sqlx::Error> {
-        let behind = logs_behind(&self.pool).await?;
-        let due: HashSet<String> = behind.into_iter().chain(self.refused().into_keys()).collect();
-        if let Some(refusal) = self.refuses_all().await {
-            self.unsigned.store(due.len(), Ordering::Relaxed);
-            self.refuse_all(due, &refusal);
-            return Ok(());
-        }
-        let signed = stream::iter(due)
-            .map(async |organization_id| self.sign_one(&organization_id).await)
-            .buffer_unordered(MAX_CONCURRENT_LOGS);
-        let unsigned = signed.filter(|signed| std::future::ready(!signed)).count().await;
-        self.unsigned.store(unsigned, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Why this host signs no log at all, if that is so.
-    async fn refuses_all(&self) -> Option<Refusal> {
-        match self.accepted().await {
-            Err(SignError::Refused(refusal)) => Some(refusal),
-            _ => None,
-        }
-    }
-
-    fn refuse_all(&self, logs: impl IntoIterator<Item = String>, refusal: &Refusal) {
-        let mut refusals = self.refusals.write().unwrap_or_else(PoisonError::into_inner);
-        refusals.extend(logs.into_iter().map(|organization_id| (organization_id, refusal.clone())));
-    }
-
-    /// The refused logs. They are tried again, since an operator may have begun a new epoch.
-    fn refused(&self) -> HashMap<String, Refusal> {
-        self.refusals.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Signs one log, and remembers whether it is refused. Returns whether it is signed.
-    async fn sign_one(&self, organization_id: &str) -> bool {
-        let refusal = match self.sign(organization_id).await {
-            Ok(_) => None,
-            Err(SignError::Refused(refusal)) => Some(refusal),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(organization_id, error, "not signed, trying again");
-                return false;
-            }
-        };
-        let is_refused = refusal.is_some();
-        let mut refusals = self.refusals.write().unwrap_or_else(PoisonError::into_inner);
-        let before = match &refusal {
-            Some(refusal) => refusals.insert(organization_id.to_owned(), refusal.clone()),
-            None => refusals.remove(organization_id),
-        };
-        if let Some(refusal) = refusal.filter(|refusal| before.as_ref() != Some(refusal)) {
-            log_refusal(organization_id, &refusal);
-        }
-        !is_refused
-    }
-
-    /// Which events may be signed.
+    /// Which events may be signed. Fails if this host signs nothing: its memory is empty, or does not answer. The memory is asked
+    /// each time, since it can be lost while this process runs.
     pub(super) async fn accepted(&self) -> Result<Accepted<'_>, SignError> {
-        let from = self.sealed_from.get_or_try_init(async || {
-            if !self.trusts_checkpoints && self.memory.is_empty().await? {
-                refuse_forgetful(&self.pool, &self.key).await?;
-            }
-            sealed_from(&self.pool, &self.memory).await
-        });
-        let from = *from.await?;
+        self.memory.bring_files().await?;
+        let stored = self.memory.sealed_from().await?;
+        if stored.is_none() && !self.trusts_checkpoints && self.memory.is_empty().await? {
+            refuse_forgetful(&self.pool, &self.key).await?;
+        }
+        let from = match stored {
+            Some(position) => position,
+            None => find_sealed_from(&self.pool, &self.memory).await?,
+        };
         Ok(Accepted::Sealed { key: &self.seal_key, from })
     }
 
@@ -305,8 +188,9 @@ impl Signer {
     ) -> Result<Option<Signed>, SignError> {
         let mut tree = continued(connection, organization_id, &before, head).await?;
         let stored = tree.frontier.size();
+        let mut revision = before.revision;
         if let Some(news) = before.news() {
-            self.memory.remember(organization_id, news).await?;
+            revision = self.memory.remember(organization_id, news, revision).await?;
         }
         while tree.frontier.size() < head {
             // Not beyond the head: events that were committed after the head was read are not part of this checkpoint.
@@ -319,19 +203,21 @@ impl Signer {
             }
             tree.write(connection).await?;
         }
-        match before.stored {
-            Some(signed) if stored == head => Ok(Some(signed)),
-            _ if head == 0 => Ok(None),
+        let signed = match before.stored {
+            Some(signed) if stored == head => Some(signed),
+            _ if head == 0 => None,
             _ => {
                 let origin = checkpoint::origin(organization_id, before.epoch);
                 let checkpoint = Checkpoint { origin, size: head, root: tree.frontier.root() };
                 let time = self.time_after(before.stored.as_ref());
                 let note = self.key.sign_at(&checkpoint, time)?;
                 let signed = Signed { epoch: before.epoch, checkpoint, note };
-                self.keep(connection, organization_id, &signed).await?;
-                Ok(Some(signed))
+                self.keep(connection, organization_id, &signed, revision).await?;
+                Some(signed)
             }
-        }
+        };
+        self.memory.retire_file(organization_id).await?;
+        Ok(signed)
     }
 
     /// Stores a checkpoint, first in the memory and then in the database. If the process dies in between, only the memory
@@ -342,8 +228,9 @@ impl Signer {
         connection: &mut PgConnection,
         organization_id: &str,
         signed: &Signed,
+        revision: Revision,
     ) -> Result<(), SignError> {
-        self.memory.remember(organization_id, signed).await?;
+        self.memory.remember(organization_id, signed, revision).await?;
         sqlx::query(
             "insert into checkpoints (organization_id, epoch, size, root, note) values ($1, $2, $3, $4, $5)",
         )
@@ -371,26 +258,4 @@ pub(super) async fn continued(
     let tree = before.tree(connection, organization_id).await?;
     before.check(connection, organization_id).await?;
     Ok(tree)
-}
-
-fn log_failed_round(round: &Result<Result<(), sqlx::Error>, Silent>) {
-    let error: &dyn std::error::Error = match round {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(silent) => silent,
-    };
-    tracing::warn!(error, "nothing signed, trying again");
-}
-
-fn log_refusal(organization_id: &str, refusal: &Refusal) {
-    if *refusal == Refusal::Unremembered {
-        tracing::error!(%refusal, "this host signs nothing");
-    } else {
-        tracing::error!(
-            organization_id,
-            %refusal,
-            "this log is not signed any more; find out which history is the right one, then begin a new epoch with \
-             `identityd audit new-epoch`"
-        );
-    }
 }

@@ -1,12 +1,11 @@
-//! `audit trust`: an operator confirms, for a host that has signed nothing yet, that the checkpoints in the database are the last
-//! ones.
+//! `audit trust`: an operator confirms, where the memory is empty, that the checkpoints in the database are the last ones.
 
 use super::error::SignError;
 use super::signer::Signer;
 
 impl Signer {
-    /// Accepts the checkpoints in the database as the last ones, if this host has signed nothing yet, and remembers them. Returns
-    /// the number of logs.
+    /// Accepts the checkpoints in the database as the last ones, if the memory is empty, and remembers them. Returns the number of
+    /// logs.
     pub async fn trust(&self) -> Result<u64, SignError> {
         self.clone().trusting_checkpoints(true).accepted().await?;
         let logs: Vec<String> =

@@ -40,15 +40,10 @@ impl Accepted<'_> {
     }
 }
 
-/// The position from which on every event must be sealed. It is found once and kept beside the signing key, where
-/// nobody who can only write to the database can move it.
-///
-/// If the memory does not have it, it is the position of the first sealed event; without one, the next position, so that
-/// all events of older versions are accepted.
-pub(super) async fn sealed_from(pool: &PgPool, memory: &Memory) -> Result<i64, SignError> {
-    if let Some(position) = memory.sealed_from().await? {
-        return Ok(position);
-    }
+/// Finds the position from which on every event must be sealed, and stores it in the memory, where nobody who can only write to the
+/// database can move it. It is the position of the first sealed event; without one, the next position, so that all events of older
+/// versions are accepted.
+pub(super) async fn find_sealed_from(pool: &PgPool, memory: &Memory) -> Result<i64, SignError> {
     let position = sqlx::query_scalar(
         "select coalesce((select min(position) from events where seal is not null),
                          (select position + 1 from log_head))",

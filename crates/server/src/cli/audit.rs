@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use identity_audit::command::VerifyFlags;
+use identity_log::proof::memory::MemoryError;
 use identity_log::proof::{Refusal, SignError};
 use identity_terminal::escape::EscapingLines;
 use identityd::audit::export::{self, Range};
@@ -37,7 +38,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         next_key_file: Option<PathBuf>,
     },
-    /// Take the checkpoints in the database for the last ones, on a host that has signed nothing yet
+    /// Take the checkpoints in the database for the last ones, where the memory of the signer is empty
     Trust,
     /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {
@@ -150,6 +151,12 @@ async fn sign(
         Err(SignError::Refused(refusal)) => {
             tracing::warn!(%refusal, "this log is not signed any more; the export says so, and ends with the log");
             Ok(Some(refusal))
+        }
+        Err(SignError::Memory(MemoryError::Away(_))) => {
+            tracing::warn!(
+                "the latest events are not signed, since the memory of the signer does not answer"
+            );
+            Ok(None)
         }
         Err(error) => Err(error).context("cannot sign the latest events"),
     }

@@ -54,6 +54,29 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
     }))
 }
 
+/// Where the signer remembers what was signed, and whether that place answers.
+pub(super) async fn memory(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result<Finding> {
+    let Some(etcd) = &signing.etcd else {
+        let folder = signing.folder();
+        return Ok(Finding::good(format!("this host remembers what was signed in {}", folder.display())));
+    };
+    let at = etcd.endpoints.join(", ");
+    let Some(signer) = signing.existing_signer(pool.clone())? else {
+        return Ok(Finding::good(format!(
+            "all hosts remember it in etcd at {at}; not asked, without a signing key"
+        )));
+    };
+    Ok(match signer.has_memory().await {
+        Ok(true) => {
+            Finding::good(format!("all hosts remember what was signed in etcd at {at}, which answers"))
+        }
+        Ok(false) => {
+            Finding::good(format!("etcd at {at} answers, and remembers nothing of this signing key"))
+        }
+        Err(error) => Finding::bad(format!("nothing is signed: {:#}", anyhow::Error::from(error))),
+    })
+}
+
 /// How many aggregates are compared at most.
 const SAMPLE: u32 = 100;
 

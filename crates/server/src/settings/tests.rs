@@ -264,7 +264,11 @@ fn no_password_is_shown_by_accident() {
         idempotency_retention: Duration::from_hours(24),
         trust_checkpoints: false,
         witnesses: vec![],
-        signing: SigningSettings { data_dir: PathBuf::new(), key: Some("hunter2".to_owned().into()) },
+        signing: SigningSettings {
+            data_dir: PathBuf::new(),
+            key: Some("hunter2".to_owned().into()),
+            etcd: None,
+        },
         secrets: SecretsSettings::new(None, Path::new("")),
         wire: served.wire,
         heartbeat: crate::HEARTBEAT,

@@ -242,7 +242,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         let found = doctor();
         assert_eq!(failed(&found), [check], "{breaks}: {}", found.stdout);
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 32 checks failed"));
+        assert_eq!(found.stderr.lines().last(), Some("error: 1 of 33 checks failed"));
         assert_eq!(found.status.code(), Some(1));
         assert!(
             !found.stdout.contains("to identityd_service"),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 38] = [
+const SETTINGS: [&str; 44] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -39,6 +39,12 @@ const SETTINGS: [&str; 38] = [
     "IDENTITYD_REFUSED_KEYS_PER_MINUTE",
     "IDENTITYD_REQUEST_TIMEOUT_SECONDS",
     "IDENTITYD_SECRETS_KEY_FILE",
+    "IDENTITYD_SIGNER_ETCD",
+    "IDENTITYD_SIGNER_ETCD_CA_FILE",
+    "IDENTITYD_SIGNER_ETCD_CERTIFICATE",
+    "IDENTITYD_SIGNER_ETCD_KEY",
+    "IDENTITYD_SIGNER_ETCD_PASSWORD_FILE",
+    "IDENTITYD_SIGNER_ETCD_USER",
     "IDENTITYD_SIGNING_KEY",
     "IDENTITYD_SIGNING_KEY_FILE",
     "IDENTITYD_TLS_CERTIFICATE",

@@ -24,6 +24,7 @@ mod repetitions;
 mod roles;
 mod secrets;
 mod secrets_key;
+mod signer_etcd;
 mod signing_key;
 mod standing;
 mod starts;

@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use identity_log::history::Entry;
+use identity_log::proof::memory::MemoryError;
 use identity_log::proof::{self, Refusal, SignError, Signed};
 use identity_proof::trailer::{Trailer, TrailerLine};
 
@@ -80,11 +81,16 @@ impl Export {
         let Reading { caller, query, .. } = &mut self.reading;
         let tied = match caller.signer_of_pieces().sign(&query.organization_id).await {
             Ok(signed) => Tied { signed, refusal: None },
-            Err(SignError::Refused(refusal)) => {
+            Err(error) => {
+                let refusal = match error {
+                    SignError::Refused(refusal) => Some(refusal),
+                    // The events after the last checkpoint are then not proved by this export.
+                    SignError::Memory(MemoryError::Away(_)) => None,
+                    error => return Err(error.into()),
+                };
                 let signed = proof::last(caller.pool_of_pieces(), &query.organization_id).await?;
-                Tied { signed, refusal: Some(refusal) }
+                Tied { signed, refusal }
             }
-            Err(error) => return Err(error.into()),
         };
         if let (Some(signed), None, None) = (&tied.signed, &tied.refusal, self.trailer.until)
             && !self.trailer.filtered

@@ -1,0 +1,25 @@
+//! How the memory can fail.
+
+use identity_proof::NoteError;
+
+use super::place::Unreachable;
+
+/// Why the memory could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The files beside the signing key could not be read or written.
+    #[error("the files beside the signing key cannot be used")]
+    Files(#[from] std::io::Error),
+    /// The place that all hosts share did not answer. Nothing is signed until it does.
+    #[error("the memory that all hosts share does not answer")]
+    Away(#[source] Unreachable),
+    /// Another process has signed since the memory was read.
+    #[error("another process has signed meanwhile")]
+    Overtaken,
+    /// What is stored is no checkpoint.
+    #[error("what the memory has is no checkpoint")]
+    Note(#[from] NoteError),
+    /// What is stored is no position.
+    #[error("what the memory has is no position")]
+    Position(#[from] std::num::ParseIntError),
+}
