@@ -41,7 +41,7 @@ use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::limits::{ReplayShare, StreamShare};
 
-pub(crate) use app::{Admission, KeyCheck};
+pub(crate) use app::{Admission, KeyCheck, is_large};
 pub use app::{App, AppSettings, Parts};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -42,6 +42,11 @@ const GUESS_DELAY: Duration = Duration::from_millis(100);
 /// identity with hundreds of viewers is so large.
 const LARGE_IDENTITY: usize = 128 * 1024;
 
+/// Whether an identity whose texts take so many bytes is a large read.
+pub(crate) fn is_large(bytes: usize) -> bool {
+    bytes > LARGE_IDENTITY
+}
+
 /// The state that all requests share. Only `caller` uses its fields.
 #[derive(Debug, Clone)]
 pub struct App(pub(super) Arc<Inner>);
@@ -253,7 +258,7 @@ impl App {
         let known = cache.identity(name, viewer.agent_id(), since).await;
         metrics.looked_up(Kind::Identity, known.is_some());
         if let Some(known) = known {
-            if known.bytes() > LARGE_IDENTITY {
+            if is_large(known.bytes()) {
                 database.pool_for_large().await;
             }
             if let Some(found) = known.unpack() {
@@ -268,7 +273,7 @@ impl App {
         };
         let found = finder.find(wanted).await?.map(Arc::new);
         if let Some(found) = &found {
-            if found.document.len() + found.access.len() > LARGE_IDENTITY {
+            if is_large(found.bytes()) {
                 database.pool_for_large().await;
             }
             cache.keep_identity(ticket, name, viewer.agent_id(), found);

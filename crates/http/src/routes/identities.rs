@@ -13,7 +13,7 @@ use identity_projections::identities::{self, Identity, IdentityBody, Viewer};
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
-use crate::caller::{Admin, AdminAfterLookup, Caller, Holder, Segments};
+use crate::caller::{Admin, AdminAfterLookup, Caller, Holder, Segments, is_large};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
@@ -179,8 +179,11 @@ impl Reply for Updated {
     fn shown_access(&self) -> ShownAccess {
         match self.viewer {
             Viewer::Agent(_) => ShownAccess::None,
-            // One of the viewers may be deleted before the write, which is no change of this identity.
-            Viewer::Admin if self.before.names_viewers() => ShownAccess::All,
+            // One of the viewers may be deleted before the write, which is no change of this identity. If there are hundreds of
+            // viewers, the answer may show that one all the same: others would wait while all of them are read again.
+            Viewer::Admin if self.before.names_viewers() && !is_large(self.before.bytes()) => {
+                ShownAccess::All
+            }
             Viewer::Admin => ShownAccess::ChangedAfter(self.before.version),
         }
     }

@@ -78,6 +78,11 @@ impl IdentityBody {
         self.access.contains("\"viewer_identity_id\":\"")
     }
 
+    /// The size of its texts.
+    pub fn bytes(&self) -> usize {
+        self.document.len() + self.access.len()
+    }
+
     /// The body of the answer: the document with the access rows as its last member.
     pub fn body(&self) -> String {
         let mut body = String::with_capacity(self.document.len() + self.access.len() + 16);
