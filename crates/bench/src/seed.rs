@@ -140,6 +140,7 @@ impl Seeder {
             repeatable: None,
             ciphertexts: vec![],
             companion: None,
+            is_bulk: false,
             fate: Fate::default(),
         };
         self.log.append(append).await.context("cannot seed")?;

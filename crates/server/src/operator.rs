@@ -251,6 +251,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         repeatable: None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn disable(
         repeatable: None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     };
     let reason = reason.as_str();

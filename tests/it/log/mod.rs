@@ -149,6 +149,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         repeatable: None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     }
 }
