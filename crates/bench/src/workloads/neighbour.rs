@@ -133,11 +133,7 @@ impl Way {
 
     /// Whether an answer is read and the request sent again.
     const fn repeats(self) -> bool {
-        match self {
-            Self::Heads | Self::Lists | Self::Followers | Self::Silence | Self::Pages => false,
-            Self::Changes | Self::Guesses | Self::Searches | Self::Filters | Self::Past => true,
-            Self::Narrowings | Self::Descriptions => true,
-        }
+        !matches!(self, Self::Heads | Self::Lists | Self::Followers | Self::Silence | Self::Pages)
     }
 }
 

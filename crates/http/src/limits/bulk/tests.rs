@@ -6,7 +6,7 @@ use super::{BulkBudgets, FREE_BYTES, KeyRow, KeyScope, Size, Taken};
 const MEGABYTE: u64 = 1024 * 1024;
 
 fn is_let_in(budgets: &BulkBudgets, key: &KeyRow, size: Size) -> bool {
-    budgets.admit(key, size).now_or_never().is_some()
+    budgets.admit(key, size).now_or_never().is_some_and(|admitted| admitted.is_ok())
 }
 
 fn agent(id: u128, organization_id: &str) -> KeyRow {
