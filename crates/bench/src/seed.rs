@@ -141,6 +141,7 @@ impl Seeder {
             shown_access: ShownAccess::None,
             ciphertexts: vec![],
             companion: None,
+            is_bulk: false,
             fate: Fate::default(),
         };
         self.log.append(append).await.context("cannot seed")?;

@@ -113,6 +113,14 @@ pub struct Needs {
     pub own_subscriptions: bool,
 }
 
+impl Needs {
+    /// Whether something is looked up of a whole organization: all its identities, or all its secrets. The command may then write
+    /// a row for each of them.
+    pub fn whole_organization(&self) -> bool {
+        self.all_identities || matches!(self.secrets, Some(SecretSelection::All))
+    }
+}
+
 /// The answers to [`Needs`]. A fact that no need asks for is `None`, `false` or empty. The moment is always known, and so is
 /// whether the id is taken where the aggregate was looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let admission = parts.extensions.get::<Admission>();
         let bytes = arrived(body, admission).await?;
         if let Some(admission) = admission {
-            admission.enter_with_body().await?;
+            admission.enter_with_body(bytes.len()).await?;
         }
         Ok(Self(bytes))
     }

@@ -9,6 +9,7 @@ pub(crate) mod outside_log;
 pub(crate) mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
@@ -61,6 +62,8 @@ pub struct Caller {
     /// Takes the shares of this request.
     admission: Admission,
     database: Database,
+    /// The size of the identity that the request is about, if it has looked for one.
+    found_bytes: AtomicU64,
     /// When the request arrived. Its answer takes everything into account that was committed before.
     arrived: Instant,
     /// The invalidation counter of the cache when the request began. Everything that the request reads is read later.
@@ -120,6 +123,7 @@ impl FromRequestParts<App> for Holder {
             fate,
             admission,
             database,
+            found_bytes: AtomicU64::default(),
             arrived,
             began,
         }))
@@ -350,10 +354,10 @@ impl Caller {
     pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
-        self.app
-            .identity(name, &self.viewer(), self.arrived, &self.database)
-            .await?
-            .ok_or_else(ApiError::identity_not_found)
+        let found = self.app.identity(name, &self.viewer(), self.arrived, &self.database).await?;
+        let found = found.ok_or_else(ApiError::identity_not_found)?;
+        self.found_bytes.store(found.bytes() as u64, Ordering::Relaxed);
+        Ok(found)
     }
 
     /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).

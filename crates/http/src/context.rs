@@ -1,6 +1,7 @@
 //! The context of a request while it is being answered: its id, its client, its key, and its shares.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub struct Context {
     pub(crate) fate: Fate,
     /// Whether the request is carried out only once its body has arrived.
     pub(crate) awaits_body: bool,
+    /// The size of its body, once it has arrived.
+    pub(crate) body_bytes: Arc<AtomicU64>,
     /// Its share of the requests that are being answered.
     pub(crate) share: ShareSlot,
     /// Its turn on the database.
@@ -83,6 +86,7 @@ impl Context {
             standing: Arc::default(),
             fate: Fate::default(),
             awaits_body: has_body(request),
+            body_bytes: Arc::default(),
             share: ShareSlot::default(),
             turn: TurnSlot::default(),
             holder: Arc::default(),

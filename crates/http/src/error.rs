@@ -284,6 +284,12 @@ impl ApiError {
         Self::new(Code::ShareUsedUp, detail).retry_after(1)
     }
 
+    /// The budget for large writes of the key or of its organization is used up.
+    pub(crate) fn bulk_budget_used_up(seconds: u32) -> Self {
+        let detail = "This API key or its organization writes too much at present, please retry later";
+        Self::new(Code::ShareUsedUp, detail).retry_after(seconds)
+    }
+
     /// A daily quota is used up.
     pub fn quota_used_up(of_what: &str, seconds: u32) -> Self {
         let detail = format!("The daily quota of {of_what} is used up, please retry later");

@@ -6,6 +6,7 @@
 //!   arrived. Until then it has a share of bodies, so a client that sends headers without bodies takes nothing from the
 //!   requests that are answered.
 //! - `turns`: connections to the database at the same time. What exceeds them waits.
+//! - `bulk`: bytes of large writes. What exceeds them waits.
 //! - `daily`: what is used up in a day. The limits of single identities are checked with the command, in the log.
 //!
 //! If requests a minute are limited, answers have the fields `RateLimit-Policy` and `RateLimit` of
@@ -13,6 +14,7 @@
 //! again.
 
 pub(crate) mod buckets;
+mod bulk;
 mod daily;
 mod refused_keys;
 mod shares;
@@ -27,12 +29,14 @@ use identity_projections::api_keys::Row as KeyRow;
 use uuid::Uuid;
 
 use self::buckets::Limit;
+use self::bulk::BulkBudgets;
 use self::daily::{Daily, UsedUp};
 use self::refused_keys::RefusedKeys;
 use crate::client::network;
 use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
+pub(crate) use self::bulk::Size;
 pub use self::daily::DailySettings;
 pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};
@@ -70,6 +74,8 @@ pub struct Settings {
     pub bodies_of_address: usize,
     /// Quotas of a day.
     pub daily: DailySettings,
+    /// Bytes that large writes of an organization may add in a second. 0 is no limit.
+    pub bulk_bytes_per_second: u32,
 }
 
 /// The limits of a process, and what is used of them.
@@ -89,6 +95,8 @@ pub(crate) struct Limits {
     replays: Shares<Uuid>,
     replays_of: Shares<String>,
     daily: Daily,
+    /// Budgets of bytes for large writes.
+    pub(crate) bulk: BulkBudgets,
     /// Attempts to open a vault, by API key.
     vault_attempts: Option<Limit<Uuid>>,
 }
@@ -178,6 +186,7 @@ impl Limits {
             replays: Shares::new(MAX_REPLAYS),
             replays_of: Shares::new(MAX_REPLAYS_OF_ORGANIZATION),
             daily: Daily::new(settings.daily),
+            bulk: BulkBudgets::new(settings.bulk_bytes_per_second),
             vault_attempts: settings.refused_keys.and_then(|quota| Limit::new("vault", quota)),
         }
     }

@@ -41,6 +41,8 @@ pub struct Append {
     /// A command to another aggregate of the organization that is carried out with this one or not at all, if this one yields
     /// an event. It is decided first. Of its fields, only the aggregate, the command and the ciphertexts count.
     pub companion: Option<Box<Self>>,
+    /// Whether the command may write much. It is then written in a batch of its own, between batches of other commands.
+    pub is_bulk: bool,
     /// Whether the command is still to be written. A clone of it lets the caller abandon the command.
     pub fate: Fate,
 }
@@ -138,6 +140,8 @@ pub struct Committed {
     /// What the read models hand out of the aggregate as it is after the command. The answer is made of it, and needs no query
     /// and no fold.
     pub made: Made,
+    /// The size of the payloads of all these events, in bytes.
+    pub payload_bytes: u64,
 }
 
 impl Committed {

@@ -39,6 +39,14 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Whether the command was decided and refused, rather than not written.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Rejected(_) | Self::VersionConflict { .. } | Self::KeyRevoked | Self::Repeated => true,
+            Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Failed(_) => false,
+        }
+    }
+
     /// The error of a command of a batch of which nothing was written.
     pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
         if error.is_outage() || error.is_taken() { Self::Unavailable(error) } else { Self::Failed(error) }

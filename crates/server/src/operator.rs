@@ -253,6 +253,7 @@ fn append(organization_id: &str, aggregate_id: &str, command: Command) -> Append
         shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     }
 }

@@ -378,6 +378,7 @@ fn app_settings(settings: &ServiceSettings) -> AppSettings {
         longest_description: settings.description_limit,
         limits: limits::Settings {
             daily: settings.quotas.daily,
+            bulk_bytes_per_second: settings.quotas.bulk_bytes_per_second,
             connections_of: connections_of(settings.postgres.connections),
             ..settings.wire.limits
         },

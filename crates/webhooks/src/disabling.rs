@@ -29,6 +29,7 @@ pub(crate) async fn disable(
         shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     };
     let reason = reason.as_str();

@@ -151,6 +151,7 @@ fn ask(aggregate_id: &(impl ToString + ?Sized), command: Command) -> Append {
         shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use identityd::operator::{NewOrganization, Operator};
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -12,7 +13,9 @@ use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
+use crate::answer::Answer;
 use crate::arena::Arena;
 use crate::load::{self, Load, Requests};
 use crate::ours::Ours;
@@ -49,10 +52,21 @@ enum Way {
     Filters,
     /// Asks for the first state of an identity.
     Past,
+    /// Opens an identity to everybody, and then hides it from one, which writes a row for each of the others.
+    Narrowings,
+    /// Changes long descriptions.
+    Descriptions,
+}
+
+/// Whose key is hostile, and what it uses.
+struct Hostile<'a> {
+    key: &'a str,
+    /// An identity from which others are hidden.
+    viewer: Uuid,
 }
 
 impl Way {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Heads,
         Self::Changes,
         Self::Lists,
@@ -63,6 +77,8 @@ impl Way {
         Self::Searches,
         Self::Filters,
         Self::Past,
+        Self::Narrowings,
+        Self::Descriptions,
     ];
 
     const fn connections(self) -> usize {
@@ -70,23 +86,39 @@ impl Way {
             Self::Heads | Self::Followers | Self::Silence => 1_000,
             Self::Lists | Self::Pages => 60,
             Self::Searches => 200,
-            Self::Changes | Self::Guesses | Self::Filters | Self::Past => 48,
+            Self::Changes | Self::Guesses | Self::Filters | Self::Past | Self::Descriptions => 48,
+            Self::Narrowings => 10,
         }
     }
 
-    /// The request of a connection.
+    /// The requests of a connection, which it repeats in turn.
+    fn requests(self, hostile: &Hostile<'_>, connection: usize) -> Vec<String> {
+        let Hostile { key, viewer } = hostile;
+        let of_one = format!("/api/v1/identities/agent-{}", connection + 1);
+        match self {
+            Self::Narrowings => vec![
+                with_body("POST", &format!("{of_one}/access"), key, "{}"),
+                with_body("DELETE", &format!("{of_one}/access/{viewer}"), key, ""),
+            ],
+            Self::Descriptions => ["first", "second"]
+                .map(|start| format!(r#"{{"description":"{start}{}"}}"#, "€".repeat(9_900)))
+                .map(|body| with_body("PATCH", &of_one, key, &body))
+                .into(),
+            _ => vec![self.request(key)],
+        }
+    }
+
+    /// The request of a way that repeats one.
     fn request(self, key: &str) -> String {
-        let body = r#"{"description":"changed"}"#;
         let (line, further, key) = match self {
             Self::Heads => ("POST /api/v1/identities", "content-length: 100\r\n\r\n".to_owned(), key),
-            Self::Changes => (
-                "PATCH /api/v1/identities/agent-0",
-                format!("content-length: {}\r\n\r\n{body}", body.len()),
-                key,
-            ),
+            Self::Changes => {
+                let body = r#"{"description":"changed"}"#;
+                return with_body("PATCH", "/api/v1/identities/agent-0", key, body);
+            }
             Self::Lists => ("GET /api/v1/identities", "\r\n".to_owned(), key),
             Self::Followers => ("GET /api/v1/events", "accept: text/event-stream\r\n\r\n".to_owned(), key),
-            Self::Silence => return String::new(),
+            Self::Silence | Self::Narrowings | Self::Descriptions => return String::new(),
             Self::Pages => ("GET /api/v1/identities?limit=1000", "\r\n".to_owned(), key),
             Self::Searches => ("GET /api/v1/identities?q=zzzzzz&limit=1", "\r\n".to_owned(), key),
             Self::Filters => ("GET /api/v1/events?event_type=identity.deleted", "\r\n".to_owned(), key),
@@ -101,13 +133,22 @@ impl Way {
 
     /// Whether an answer is read and the request sent again.
     const fn repeats(self) -> bool {
-        matches!(self, Self::Changes | Self::Guesses | Self::Searches | Self::Filters | Self::Past)
+        !matches!(self, Self::Heads | Self::Lists | Self::Followers | Self::Silence | Self::Pages)
     }
+}
+
+fn with_body(method: &str, path: &str, key: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
-    ours.seed("agent", scale.listed).await?;
+    let seeded = ours.seed("agent", scale.listed).await?;
+    let viewer = *seeded.ids.first().context("no identity was made")?;
+    let enemy = Hostile { key: &ours.key, viewer };
     let operator = Operator::new(ours.pool.clone(), ours.signing.clone());
     let NewOrganization { organization_id, api_key } = operator.create_organization("victim").await?;
     ours.seed_of(&organization_id, "victim", VICTIM_IDENTITIES).await?;
@@ -117,7 +158,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         quiet.push(percentile_95(&ours, victim, what, scale).await?);
     }
     for way in Way::ALL {
-        let hostile = attack(ours.server.address, way, &ours.key).await;
+        let hostile = attack(ours.server.address, way, &enemy).await;
         for (what, quiet) in VictimRequest::ALL.into_iter().zip(&quiet) {
             let beside = percentile_95(&ours, victim, what, scale).await?;
             let claim =
@@ -175,28 +216,28 @@ async fn percentile_95(ours: &Ours, key: &str, what: VictimRequest, scale: Scale
 }
 
 /// The connections of the hostile key, which are closed when this is dropped.
-async fn attack(address: SocketAddr, way: Way, key: &str) -> JoinSet<()> {
-    let request: Arc<str> = way.request(key).into();
+async fn attack(address: SocketAddr, way: Way, enemy: &Hostile<'_>) -> JoinSet<()> {
     let mut hostile = JoinSet::new();
-    for _ in 0..way.connections() {
+    for connection in 0..way.connections() {
         // A connection that is refused is what a hostile client may get.
         let Ok(stream) = TcpStream::connect(address).await else { continue };
-        let request = Arc::clone(&request);
-        hostile.spawn(async move { drop(misbehave(stream, way, &request).await) });
+        let requests = way.requests(enemy, connection);
+        hostile.spawn(async move { drop(misbehave(stream, way, &requests).await) });
     }
     hostile
 }
 
-async fn misbehave(mut stream: TcpStream, way: Way, request: &str) -> std::io::Result<()> {
-    let mut answer = vec![0; 64 * 1024];
-    loop {
+async fn misbehave(mut stream: TcpStream, way: Way, requests: &[String]) -> anyhow::Result<()> {
+    let mut answer = Answer::default();
+    for request in requests.iter().cycle() {
         stream.write_all(request.as_bytes()).await?;
         if !way.repeats() {
             return std::future::pending().await;
         }
-        // Answers are small, and come in one piece.
-        if stream.read(&mut answer).await? == 0 {
-            return Ok(());
+        answer.clear();
+        while !answer.is_complete()? {
+            anyhow::ensure!(stream.read_buf(&mut answer.bytes).await? > 0, "the connection was closed");
         }
     }
+    Ok(())
 }

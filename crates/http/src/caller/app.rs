@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, Method};
@@ -341,13 +342,15 @@ pub(crate) struct Admission {
     key: Arc<KeyRow>,
     presented: Presented,
     client: Option<IpAddr>,
+    body_bytes: Arc<AtomicU64>,
     slot: ShareSlot,
 }
 
 impl Admission {
     pub(super) fn new(app: &App, key: &Arc<KeyRow>, presented: Presented, context: &Context) -> Self {
-        let (client, slot) = (context.client, context.share.clone());
-        Self { app: app.clone(), key: Arc::clone(key), presented, client, slot }
+        let (client, body_bytes, slot) =
+            (context.client, Arc::clone(&context.body_bytes), context.share.clone());
+        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot }
     }
 
     /// Takes a share of the requests that are answered at the same time. Repeated calls take it once.
@@ -360,8 +363,14 @@ impl Admission {
         self.app.0.limits.body(&self.key, self.client)
     }
 
-    /// Takes the share of a request whose body has arrived, if its key is still valid.
-    pub(crate) async fn enter_with_body(&self) -> Result<(), ApiError> {
+    /// The size of the body, if it has arrived.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the share of a request whose body of this size has arrived, if its key is still valid.
+    pub(crate) async fn enter_with_body(&self, body_bytes: usize) -> Result<(), ApiError> {
+        self.body_bytes.store(body_bytes as u64, Ordering::Relaxed);
         let remaining = KeyCheck::new(&self.app, self.presented).remaining().await?;
         remaining.map_or_else(|| Err(ApiError::unauthorized()), |_| self.enter())
     }

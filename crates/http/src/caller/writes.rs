@@ -1,24 +1,54 @@
 //! The writes of a caller to the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
+use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::{Command, Kind};
 use identity_log::ciphertexts::CiphertextChange;
 use identity_log::idempotency::{Kept, Repeatable};
-use identity_log::{Append, Metadata, ShownAccess, read};
+use identity_log::{Append, AppendError, Committed, Metadata, ShownAccess, read};
 use uuid::Uuid;
 
 use super::Caller;
 use crate::cache::NameRef;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
+use crate::limits::Size;
 use crate::notices::with_notices;
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Keeping, NewBody, Reply};
 use crate::revision::Revision;
 use crate::unconfirmed::Attempt;
+
+/// What a revocation of access costs that is refused, in bytes: all identities of the organization may have been looked up.
+const REFUSED_REVOCATION_BYTES: u64 = 64 * 1024;
+
+/// What a write costs, in bytes.
+struct Weight {
+    /// The body, and what is deleted.
+    known: u64,
+    /// At least this if the write is refused.
+    refused: u64,
+    /// What is known of all that it writes.
+    size: Size,
+}
+
+impl Weight {
+    /// The true size, after the write. `None` if it failed; then what was taken for it stays taken.
+    fn after(&self, appended: &Result<Committed, AppendError>) -> Option<u64> {
+        match appended {
+            Ok(committed) => {
+                let kept = committed.kept.as_ref().map_or(0, |kept| kept.body.len() as u64);
+                Some(self.known.max(committed.payload_bytes) + kept)
+            }
+            Err(error) if error.is_refusal() => Some(self.known.max(self.refused)),
+            Err(_) => None,
+        }
+    }
+}
 
 /// A write to an aggregate of the caller's organization.
 #[derive(Debug)]
@@ -89,12 +119,11 @@ impl Caller {
             fingerprint: *fingerprint,
             answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
         });
-        let shown_access = reply.shown_access();
-        let append = Append { repeatable, expected_version, shown_access, ..self.append(write) };
         // Meanwhile this request uses no connection of the readers.
         self.give_back_turn().await;
-        let committed = self.app.0.parts.log.append(append).await;
-        let committed = committed.map_err(|error| ApiError::of_append(aggregate_id, error))?;
+        let shown_access = reply.shown_access();
+        let append = Append { repeatable, expected_version, shown_access, ..self.to_append(write) };
+        let committed = self.append(aggregate_id, append).await?;
         let answer = match &committed.kept {
             Some(Kept { status, body, entity_tag }) => {
                 Answer::kept(*status, body.clone(), Some(entity_tag.clone()))
@@ -120,8 +149,40 @@ impl Caller {
         self.app.0.unconfirmed_creates.find(self.key.id, body)
     }
 
+    /// Appends to the log, once the write fits the bulk budgets of the caller.
+    async fn append(&self, aggregate_id: Uuid, append: Append) -> Result<Committed, ApiError> {
+        let budgets = &self.app.0.limits.bulk;
+        let weight = self.weight_of(&append);
+        let taken = budgets.admit(&self.key, weight.size).await.map_err(ApiError::bulk_budget_used_up)?;
+        let appended = self.app.0.parts.log.append(Append { is_bulk: taken.is_bulk(), ..append }).await;
+        if let Some(size) = weight.after(&appended) {
+            budgets.settle(&self.key, taken, size);
+        }
+        appended.map_err(|error| ApiError::of_append(aggregate_id, error))
+    }
+
+    /// What is known beforehand of what a write costs. Its events are about as long as its body, and a stored answer may show the
+    /// identity that was found.
+    fn weight_of(&self, append: &Append) -> Weight {
+        let found = self.found_bytes.load(Ordering::Relaxed);
+        let (deleted, refused) = match append.command {
+            Command::Identity(IdentityCommand::Delete) => (found, 0),
+            Command::Identity(IdentityCommand::RevokeVisibility { .. }) => (0, REFUSED_REVOCATION_BYTES),
+            _ => (0, 0),
+        };
+        let known = self.admission.body_bytes() + deleted;
+        let size = if append.command.needs().whole_organization() {
+            Size::Unknown
+        } else if append.repeatable.is_some() {
+            Size::WithAnswer(known + found)
+        } else {
+            Size::Known(known)
+        };
+        Weight { known, refused, size }
+    }
+
     /// The input of `Log::append` for a write.
-    fn append(&self, write: Write) -> Append {
+    fn to_append(&self, write: Write) -> Append {
         Append {
             organization_id: self.key.organization_id.clone(),
             aggregate_id: write.aggregate_id.to_string(),
@@ -133,7 +194,8 @@ impl Caller {
             repeatable: None,
             shown_access: ShownAccess::None,
             ciphertexts: write.ciphertexts,
-            companion: write.companion.map(|companion| Box::new(self.append(*companion))),
+            companion: write.companion.map(|companion| Box::new(self.to_append(*companion))),
+            is_bulk: false,
             fate: self.fate.clone(),
         }
     }

@@ -32,8 +32,8 @@ use crate::settings::Settings;
 /// phone numbers are not: they are read under the lock, because this process does not track how the last batch
 /// changes them.
 pub(super) fn is_looked_up_by_key(append: &Append) -> bool {
-    let Needs { all_identities, secrets, number, .. } = append.command.needs();
-    !all_identities && !matches!(secrets, Some(SecretSelection::All)) && number.is_none()
+    let needs = append.command.needs();
+    !needs.whole_organization() && needs.number.is_none()
 }
 
 /// What a batch context keeps for the next batch.

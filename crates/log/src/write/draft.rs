@@ -85,7 +85,8 @@ pub(super) async fn draft(
     let mut writes = Writes::of_batch(&drafted_on, deps.process, head.position(), head.recorded_at())?
         .of_commands(accepted);
     if !events.is_empty() {
-        record(&events, &head, &changes.claims, &deps.settings.seal_key, &mut writes)?;
+        let payload_bytes = record(&events, &head, &changes.claims, &deps.settings.seal_key, &mut writes)?;
+        note_payload_bytes(&mut outcomes, payload_bytes);
         changes.subscriptions.write(&mut writes)?;
         ciphertexts::record(appends, &outcomes, &mut writes)?;
     }
@@ -102,6 +103,15 @@ pub(super) async fn draft(
     }
     let draft = Draft { drafted_on, outcomes, events, writes, numbers: changes.numbers };
     Ok((draft, LastBatch { head, no_other_writer_since, no_other_writer, aggregates, used_keys, folds }))
+}
+
+/// Notes the size of the events of each command. `payload_bytes` has the size of each event of the batch, in order.
+fn note_payload_bytes(outcomes: &mut [Outcome], payload_bytes: Vec<u64>) {
+    let mut payload_bytes = payload_bytes.into_iter();
+    for committed in outcomes.iter_mut().flatten() {
+        let events = committed.all_events().count();
+        committed.payload_bytes = payload_bytes.by_ref().take(events).sum();
+    }
 }
 
 /// Phone numbers released at or before this moment are free again: the database time minus `name_hold`.
@@ -185,7 +195,7 @@ fn decide(
     }
     further.extend(end_subscriptions(append, &events, context, head, now));
     let version = version + i64::try_from(events.len()).unwrap_or(0);
-    Ok(Ok(Committed { version, events, further, kept: None, made: Made::default() }))
+    Ok(Ok(Committed { version, events, further, kept: None, made: Made::default(), payload_bytes: 0 }))
 }
 
 /// The events of a command, which are not recorded yet.

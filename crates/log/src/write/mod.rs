@@ -48,6 +48,9 @@
 //! others: while another batch is being written, for as many commands as the last batch had; otherwise for three quarters of that
 //! many, and for 1 ms at most.
 //!
+//! A bulk command, which may write much, is a batch of its own. While bulk commands and others wait, their batches alternate, and
+//! the bulk commands of several organizations take turns.
+//!
 //! A *draft* is a batch that is decided and not written: the answers, the events, and the SQL. A batch context
 //! ([`batch_context`]) contains what its commands need to know. [`last_batch`] carries over from one batch to the
 //! next: the head of the log, states of aggregates, claims on names, idempotency keys, and the folds of the read

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
@@ -14,7 +15,7 @@ use super::deps::Deps;
 use super::draft::{Draft, draft};
 use super::head::{DraftedOn, LogHead};
 use super::last_batch::LastBatch;
-use super::queue::{Job, answer_all, appends, mark_as_sent, refuse, remove_abandoned};
+use super::queue::{BulkQueue, Job, answer_all, appends, mark_as_sent, refuse, remove_abandoned};
 use crate::error::{AppendError, BatchError};
 use crate::sole::MAX_RECALL_TIME;
 
@@ -56,12 +57,25 @@ pub(super) struct Pipeline {
     /// The connection on which batches are drafted ahead.
     reader: Option<IdleConnection>,
     last_batch: Option<LastBatch>,
+    /// Commands that are to be batches of their own.
+    bulk: BulkQueue,
+    /// Whether the next batch is a bulk command, if one waits.
+    is_turn_of_bulk: bool,
 }
 
 impl Pipeline {
     pub(super) fn new(connector: Connector, deps: Deps) -> Self {
         let deps = Arc::new(deps);
-        Self { connector, deps, writing: None, writer: None, reader: None, last_batch: None }
+        Self {
+            connector,
+            deps,
+            writing: None,
+            writer: None,
+            reader: None,
+            last_batch: None,
+            bulk: BulkQueue::default(),
+            is_turn_of_bulk: false,
+        }
     }
 
     /// Opens the writer connection, before readers take all connections that Postgres has. If that fails, the first batch
@@ -78,6 +92,21 @@ impl Pipeline {
 
     /// Waits for the commands of the next batch. Returns an empty batch once the queue is closed and empty.
     ///
+    /// A bulk command is a batch of its own. While bulk commands and others wait, their batches alternate, so no command waits for
+    /// two bulk commands.
+    pub(super) async fn gather(
+        &mut self,
+        jobs: &mut mpsc::Receiver<Job>,
+        last_batch_size: usize,
+    ) -> Vec<Job> {
+        let is_turn_of_others = !self.is_turn_of_bulk || self.bulk.is_empty();
+        let others = if is_turn_of_others { self.gather_others(jobs, last_batch_size).await } else { vec![] };
+        self.is_turn_of_bulk = !others.is_empty();
+        if others.is_empty() { self.bulk.next().into_iter().collect() } else { others }
+    }
+
+    /// Waits for commands that are no bulk commands. Returns an empty batch if only bulk commands wait, or the queue is closed.
+    ///
     /// Clients that were answered together send their next commands together, so the first command waits for the others:
     ///
     /// - while another batch is being written: until as many commands wait as the last batch had;
@@ -85,14 +114,18 @@ impl Pipeline {
     ///
     /// If the first command did not wait, it would be a batch of its own. That batch takes as long as one of all
     /// commands, and the others would wait for it.
-    pub(super) async fn gather(
-        &mut self,
-        jobs: &mut mpsc::Receiver<Job>,
-        last_batch_size: usize,
-    ) -> Vec<Job> {
+    async fn gather_others(&mut self, jobs: &mut mpsc::Receiver<Job>, last_batch_size: usize) -> Vec<Job> {
         let mut waiting = Vec::with_capacity(MAX_BATCH_COMMANDS);
+        if !self.bulk.is_empty() {
+            // It does not wait.
+            let _received = jobs.recv_many(&mut waiting, MAX_BATCH_COMMANDS).now_or_never();
+        }
         let mut since = tokio::time::Instant::now();
         loop {
+            self.bulk.take_from(&mut waiting);
+            if waiting.is_empty() && !self.bulk.is_empty() {
+                return waiting;
+            }
             let idle = self.writing.is_none();
             let enough = if idle { last_batch_size - last_batch_size / 4 } else { last_batch_size };
             if waiting.len() >= enough.max(1) {

@@ -1,5 +1,6 @@
 //! The commands that wait for the committer, and how their callers are answered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -24,6 +25,33 @@ impl Job {
     /// Answers the caller. If the caller went away, the answer is dropped; the commit is not undone.
     pub(super) fn answer(self, outcome: Outcome) {
         drop(self.reply.send(outcome));
+    }
+}
+
+/// The commands that wait for a batch of their own, since each may write much.
+#[derive(Debug, Default)]
+pub(super) struct BulkQueue {
+    jobs: VecDeque<Job>,
+    /// The organization of the last command that was taken.
+    last: String,
+}
+
+impl BulkQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Moves the bulk commands of `jobs` to the end of this queue.
+    pub(super) fn take_from(&mut self, jobs: &mut Vec<Job>) {
+        self.jobs.extend(jobs.extract_if(.., |job| job.append.is_bulk));
+    }
+
+    /// Takes the first command of another organization than that of the last one; if there is none, the first command.
+    pub(super) fn next(&mut self) -> Option<Job> {
+        let other = self.jobs.iter().position(|job| job.append.organization_id != self.last);
+        let job = self.jobs.remove(other.unwrap_or(0))?;
+        self.last.clone_from(&job.append.organization_id);
+        Some(job)
     }
 }
 

@@ -9,24 +9,30 @@ use crate::error::BatchError;
 use crate::event::envelope::{Envelope, Payload};
 use crate::event::recorded::Recorded;
 
-/// Adds the rows of a batch to `writes`. Encodes every event, computes its leaf hash and seals it.
+/// Adds the rows of a batch to `writes`. Encodes every event, computes its leaf hash and seals it. Returns the size of the payload
+/// of each event, in bytes.
 pub(super) fn record(
     events: &[Recorded],
     head: &LogHead,
     claims: &[ChangedClaim],
     seal_key: &SealKey,
     writes: &mut Writes,
-) -> Result<(), BatchError> {
-    record_events(events, seal_key, writes)?;
+) -> Result<Vec<u64>, BatchError> {
+    let payload_bytes = record_events(events, seal_key, writes)?;
     record_organizations(head, writes)?;
     // Most names were never claimed before. A plain insert is cheaper than one with `on conflict`.
     let (changed, new): (Vec<&ChangedClaim>, Vec<&ChangedClaim>) =
         claims.iter().partition(|claim| claim.is_stored);
     record_claims(&new, "", writes)?;
-    record_claims(&changed, REPLACE_CLAIM, writes)
+    record_claims(&changed, REPLACE_CLAIM, writes)?;
+    Ok(payload_bytes)
 }
 
-fn record_events(events: &[Recorded], seal_key: &SealKey, writes: &mut Writes) -> Result<(), BatchError> {
+fn record_events(
+    events: &[Recorded],
+    seal_key: &SealKey,
+    writes: &mut Writes,
+) -> Result<Vec<u64>, BatchError> {
     let (mut payloads, mut metadata, mut leaf_hashes, mut seals) = (vec![], vec![], vec![], vec![]);
     for event in events {
         let payload = Payload::of(&event.event.encode()?)?;
@@ -36,6 +42,7 @@ fn record_events(events: &[Recorded], seal_key: &SealKey, writes: &mut Writes) -
         metadata.push(serde_json::to_string(&event.metadata.0)?);
         payloads.push(payload.into_text());
     }
+    let payload_bytes = payloads.iter().map(|payload| payload.len() as u64).collect();
     writes
         .part(
             "insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
@@ -61,7 +68,7 @@ fn record_events(events: &[Recorded], seal_key: &SealKey, writes: &mut Writes) -
         .bind(column(events, |event| event.recorded_at))?
         .bind(leaf_hashes)?
         .bind(seals)?;
-    Ok(())
+    Ok(payload_bytes)
 }
 
 fn record_organizations(head: &LogHead, writes: &mut Writes) -> Result<(), BatchError> {

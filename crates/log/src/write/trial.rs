@@ -119,6 +119,7 @@ fn appends() -> Vec<Append> {
         shown_access: ShownAccess::None,
         ciphertexts: vec![],
         companion: None,
+        is_bulk: false,
         fate: Fate::default(),
     };
     let new = |command: Command| append(&ids::mint().to_string(), command);

@@ -14,6 +14,7 @@ const DEFAULT_AGENT_CHANGES_PER_DAY: u32 = 20_000;
 const DEFAULT_KEY_KEYS_PER_DAY: u32 = 1_000;
 const DEFAULT_KEY_OPENINGS_PER_DAY: u32 = 1_000;
 const DEFAULT_KEY_GRANTS_PER_DAY: u32 = 100_000;
+const DEFAULT_ORGANIZATION_BULK_BYTES_PER_SECOND: u32 = 256 * 1024;
 const DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY: u32 = 20_000;
 
 /// Quotas in one layer of settings: flags and environment, or the table `quotas` of the settings file. 0 is no limit.
@@ -53,6 +54,10 @@ pub struct QuotaLayer {
     #[arg(long, env = "IDENTITYD_AGENT_CHANGES_PER_DAY", value_name = "NUMBER")]
     pub agent_changes_per_day: Option<u32>,
 
+    /// Bytes a second that large writes of one organization may add; what exceeds them waits [default: 262144]
+    #[arg(long, env = "IDENTITYD_ORGANIZATION_BULK_BYTES_PER_SECOND", value_name = "BYTES")]
+    pub organization_bulk_bytes_per_second: Option<u32>,
+
     /// Active webhook subscriptions of one mailbox, phone number or identity [default: 20]
     #[arg(long, env = "IDENTITYD_OWNER_WEBHOOKS", value_name = "NUMBER")]
     pub owner_webhooks: Option<u32>,
@@ -88,6 +93,8 @@ pub struct QuotaSettings {
     pub subscriptions: SubscriptionLimits,
     /// The quotas of one key and one organization. Each process counts for itself.
     pub daily: DailySettings,
+    /// Bytes that large writes of one organization may add in a second. Each process counts for itself.
+    pub bulk_bytes_per_second: u32,
 }
 
 macro_rules! over {
@@ -111,6 +118,7 @@ impl QuotaLayer {
             organization_secrets_per_day,
             organization_changes_per_day,
             agent_changes_per_day,
+            organization_bulk_bytes_per_second,
             owner_webhooks,
             organization_webhooks,
             key_keys_per_day,
@@ -164,7 +172,9 @@ impl QuotaSettings {
                 DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY,
             ),
         };
-        Ok(Self { of_identity, subscriptions, daily })
+        let bulk_bytes_per_second =
+            or(layer.organization_bulk_bytes_per_second, DEFAULT_ORGANIZATION_BULK_BYTES_PER_SECOND);
+        Ok(Self { of_identity, subscriptions, daily, bulk_bytes_per_second })
     }
 }
 

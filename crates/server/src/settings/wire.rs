@@ -265,7 +265,9 @@ fn limits(layer: &WireLayer) -> anyhow::Result<limits::Settings> {
             layer.max_bodies_per_address,
             DEFAULT_MAX_BODIES_PER_ADDRESS,
         )?,
+        // Quotas have a table of their own.
         daily: DailySettings::default(),
+        bulk_bytes_per_second: 0,
     })
 }
 

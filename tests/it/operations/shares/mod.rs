@@ -1,6 +1,7 @@
 //! What one key, one organization or one address can take from others. Each test has a hostile client that takes as
 //! much as it can get, and a victim that is answered all the same. The tests count work, and do not measure time.
 
+mod bulk;
 mod connections;
 mod followers;
 mod quotas;
