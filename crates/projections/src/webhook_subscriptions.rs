@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use identity_domain::webhook_subscription::{ContextConfig, Creation, Event, OwnerKind, Settings};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes, read};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
 use crate::identities::Viewer;
 use crate::projection::{LoadedFold, LoadedModel, Projection};
+use crate::versioned::Versioned;
 
 /// The read model.
 #[derive(Debug)]
@@ -262,11 +263,12 @@ pub async fn find(
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Row>, sqlx::Error> {
+) -> Result<Option<Versioned<Row>>, sqlx::Error> {
     sqlx::query_as(&format!(
-        "select {} from read_model.webhook_subscriptions
+        "select {}, version, versioned_at from read_model.webhook_subscriptions {}
          where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)",
-        columns::names(Row::COLUMNS)
+        columns::names(Row::COLUMNS),
+        read::joined_version(WebhookSubscriptions::KIND, "webhook_subscriptions.id")
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())

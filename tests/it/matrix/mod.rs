@@ -7,10 +7,12 @@
 //! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
+//! - [`versions`]: the tag of a resource is its version, which its writes compare.
 
 mod authorization;
 mod caching;
 mod estate;
 mod revocation;
 mod shares;
+mod versions;
 mod walk;

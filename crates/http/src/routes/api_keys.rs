@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
-use identity_domain::{Command, Kind, Moment};
+use identity_domain::{Command, Moment};
 use identity_log::{Committed, Made, ids};
 use identity_projections::api_keys::{self, KeyScope};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
@@ -67,7 +67,7 @@ pub(crate) async fn rotate_api_key(
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
     let Rotation { overlap, expires_at } = body.read(caller.settings())?;
     check_rotation(&caller, id, expires_at.is_some()).await?;
-    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    let expected = caller.expected_version_of_key(&headers, id).await?;
     let secret = new_secret()?;
     let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), overlap, expires_at };
     let command = Command::ApiKey(KeyCommand::Rotate(Box::new(rotate)));
@@ -238,6 +238,6 @@ pub(crate) async fn revoke_api_key(
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
-    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    let expected = caller.expected_version_of_key(&headers, id).await?;
     caller.write(id, Command::ApiKey(KeyCommand::Revoke), expected, Done).await
 }

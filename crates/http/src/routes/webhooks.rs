@@ -10,13 +10,14 @@ use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::webhook_subscription::{
     Change, Command as SubscriptionCommand, Creation, DeleteReason, Owner, OwnerKind, Settings,
 };
-use identity_domain::{Command, Event, Kind, identity};
+use identity_domain::{Command, Event, identity};
 use identity_log::signing_keys::SigningKey;
 use identity_log::{Committed, Made, ids, webhook_tokens};
 use identity_projections::bodies::{
     CreatedWebhookSubscription, WebhookCatalog, WebhookSubscription, WebhookSubscriptions,
 };
 use identity_projections::identities::{self, Part};
+use identity_projections::versioned::Versioned;
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
 use secrecy::SecretString;
 use serde_json::json;
@@ -28,13 +29,15 @@ use super::json as answer;
 use crate::caller::writes::Write;
 use crate::caller::{Caller, Holder, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::unless_known;
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id, text};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply, Source};
+use crate::revision::Revision;
 
 /// List the types of events
 ///
@@ -117,11 +120,12 @@ pub(crate) async fn get_webhook_subscription(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let caller = holder.reader();
-    let row = find(&caller, &id).await?;
-    unless_known(&caller, &headers, async || answer(StatusCode::OK, &WebhookSubscription::of(&row)?)).await
+    let found = find(&caller, &id).await?;
+    let body = serde_json::to_string(&WebhookSubscription::of(&found.row)?)?;
+    Ok(unless_current(&headers, Revision::of(found.row.id, &found), body))
 }
 
-async fn find(caller: &Caller, id: &str) -> Result<Row, ApiError> {
+async fn find(caller: &Caller, id: &str) -> Result<Versioned<Row>, ApiError> {
     let id = uuid_segment("subscription_id", id)?;
     let found =
         subscriptions::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
@@ -231,14 +235,15 @@ pub(crate) async fn update_webhook_subscription(
     IfMatch(headers): IfMatch,
     body: Sent<ChangedSubscription>,
 ) -> Result<Response, ApiError> {
-    let row = find(&caller, &id).await?;
+    let found = find(&caller, &id).await?;
+    let row = &found.row;
     query.read()?;
     let changed = body.read(caller.settings())?;
-    check_types(&row, changed.event_types.as_deref())?;
+    check_types(row, changed.event_types.as_deref())?;
     if let Some(url) = &changed.url {
         must_be_reachable(&caller, url).await?;
     }
-    let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
+    let expected = expected_version(&headers, Revision::of(row.id, &found))?;
     let change = Change {
         identity_id: row.identity_id,
         owner_id: row.owner_id,
@@ -284,9 +289,10 @@ pub(crate) async fn delete_webhook_subscription(
     query: Query<Scope>,
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
-    let row = find(&caller, &id).await?;
+    let found = find(&caller, &id).await?;
+    let id = found.row.id;
     query.read()?;
-    let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
+    let expected = expected_version(&headers, Revision::of(id, &found))?;
     let command = SubscriptionCommand::Delete(DeleteReason::Client);
-    caller.write(row.id, Command::WebhookSubscription(command), expected, Done).await
+    caller.write(id, Command::WebhookSubscription(command), expected, Done).await
 }
