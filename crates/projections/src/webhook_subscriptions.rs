@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
 use crate::identities::Viewer;
+use crate::identities::listing::ListPlace;
 use crate::projection::{LoadedFold, LoadedModel, Projection};
 use crate::versioned::Versioned;
 
@@ -219,12 +220,15 @@ pub struct Filter {
     pub event_type: Option<String>,
 }
 
-/// The subscriptions of an organization that this viewer may see, newest first: all for an admin, its own for an agent.
+/// The subscriptions of an organization that this viewer may see, newest first: all for an admin, its own for an agent. At most
+/// `limit`, after the place `after`.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     filter: &Filter,
+    after: Option<ListPlace>,
+    limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let columns = columns::names(Row::COLUMNS);
     let owner = [
@@ -244,7 +248,9 @@ pub async fn list(
            and ($5::uuid is null or identity_id = $5)
            and ($6::text is null or url = $6)
            and ($7::text is null or $7 = any(string_to_array(event_types, ' ')))
-         order by created_at desc, id desc"
+           and ($8::timestamptz is null or (created_at, id) < ($8, $9))
+         order by created_at desc, id desc
+         limit $10"
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())
@@ -253,6 +259,9 @@ pub async fn list(
     .bind(filter.of_identity)
     .bind(filter.url.as_deref())
     .bind(filter.event_type.as_deref())
+    .bind(after.map(|place| place.created_at))
+    .bind(after.map(|place| place.id))
+    .bind(limit)
     .fetch_all(executor)
     .await
 }

@@ -5,6 +5,7 @@
 //! - [`estate`]: an organization in which everything exists that a request can name, with one caller of each kind.
 //! - [`authorization`]: who may do what, what all others are answered, and that a refused write leaves nothing.
 //! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
+//! - [`lists`]: a list takes the memory of one piece.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
 //! - [`versions`]: the tag of a resource is its version, which its writes compare.
@@ -12,6 +13,7 @@
 mod authorization;
 mod caching;
 mod estate;
+mod lists;
 mod revocation;
 mod shares;
 mod versions;

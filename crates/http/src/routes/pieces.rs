@@ -20,6 +20,9 @@ const FIRST_PIECE_ROWS: u32 = 64;
 /// How many rows are read at a time after that.
 const PIECE_ROWS: u32 = 512;
 
+/// How many rows are read at a time if 512 of them can be much longer than a piece may be.
+pub(crate) const FEW_ROWS: u32 = FIRST_PIECE_ROWS;
+
 /// The size in bytes after which a piece takes no further row.
 pub(crate) const PIECE_BYTES: usize = 256 * 1024;
 

@@ -16,16 +16,20 @@ use identity_log::{Committed, Made, ids, webhook_tokens};
 use identity_projections::bodies::{
     CreatedWebhookSubscription, WebhookCatalog, WebhookSubscription, WebhookSubscriptions,
 };
-use identity_projections::identities::{self, Part};
+use identity_projections::identities::listing::ListPlace;
+use identity_projections::identities::{self, Part, Viewer};
 use identity_projections::versioned::Versioned;
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
 use secrecy::SecretString;
 use serde_json::json;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use self::address::must_be_reachable;
 use self::forms::{ChangedSubscription, NewSubscription, not_for};
+use super::interruption::Interruption;
 use super::json as answer;
+use super::pieces::{self, Entries, FEW_ROWS};
 use crate::caller::writes::Write;
 use crate::caller::{Caller, Holder, Segments, uuid_segment};
 use crate::code::Code;
@@ -61,13 +65,37 @@ pub(crate) async fn list_webhook_subscriptions(
     let caller = holder.reader();
     let filter = query.read()?;
     unless_known(&caller, &headers, async || {
-        let rows =
-            subscriptions::list(caller.pool().await, caller.organization_id(), &caller.viewer(), &filter)
-                .await?;
-        let subscriptions = rows.iter().map(WebhookSubscription::of).collect::<Result<_, _>>()?;
-        answer(StatusCode::OK, &WebhookSubscriptions { subscriptions })
+        let subscriptions = Subscriptions {
+            pool: caller.pool().await.clone(),
+            organization_id: caller.organization_id().to_owned(),
+            viewer: caller.viewer(),
+            filter,
+            after: None,
+        };
+        pieces::list(subscriptions, r#"{"subscriptions":["#.to_owned(), "]}", &caller).await
     })
     .await
+}
+
+/// Subscriptions, while they are read.
+struct Subscriptions {
+    pool: PgPool,
+    organization_id: String,
+    viewer: Viewer,
+    filter: Filter,
+    after: Option<ListPlace>,
+}
+
+impl Entries for Subscriptions {
+    async fn next(&mut self, limit: u32) -> Result<(Vec<String>, bool), Interruption> {
+        let Self { pool, organization_id, viewer, filter, after } = self;
+        let limit = limit.min(FEW_ROWS);
+        let rows = subscriptions::list(&*pool, organization_id, viewer, filter, *after, limit.into()).await?;
+        *after = rows.last().map(|row| ListPlace { created_at: row.created_at, id: row.id });
+        let is_last = rows.len() < limit as usize;
+        let body = |row: &Row| serde_json::to_string(&WebhookSubscription::of(row)?);
+        Ok((rows.iter().map(body).collect::<Result<_, _>>()?, is_last))
+    }
 }
 
 /// The parameters of the list.
