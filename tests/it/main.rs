@@ -45,6 +45,7 @@ mod tunnels;
 mod unserved;
 mod vault;
 mod vault_content;
+mod vault_reads;
 mod visibility;
 mod webhooks;
 mod whoami;

@@ -13,7 +13,7 @@ const WRAPPED: &str = "d3JhcHBlZA==";
 const CONTENT: &str = "Y29udGVudA==";
 const OTHER_CONTENT: &str = "b3RoZXI=";
 
-fn hash(key: &str) -> String {
+pub(super) fn hash(key: &str) -> String {
     format!("{:x}", Sha256::digest(key))
 }
 
@@ -23,12 +23,12 @@ fn key(id: u128, name: &str) -> Value {
 }
 
 /// A vault with the primary key `first` and the recovery keys `spare` and `last`.
-fn initialize(admin: &Caller) -> Value {
+pub(super) fn initialize(admin: &Caller) -> Value {
     let keys = json!({"vault_key": key(1, "first"), "recovery_keys": [key(2, "spare"), key(3, "last")]});
     admin.post("/vault/initialize", &keys).created()
 }
 
-fn unlock(caller: &Caller, name: &str) -> Value {
+pub(super) fn unlock(caller: &Caller, name: &str) -> Value {
     caller.get(&format!("/vault/unlock?auth_hash={}", hash(name))).ok()
 }
 
@@ -42,20 +42,20 @@ fn replace(admin: &Caller, id: u128, name: &str, shown: &Value) -> Answer {
     admin.call(Method::PUT, "/vault/keys/primary").json(&body).send()
 }
 
-fn secret(admin: &Caller, name: &str, content: &str) -> Value {
+pub(super) fn secret(admin: &Caller, name: &str, content: &str) -> Value {
     let body = json!({"name": name, "secret_type": "login", "encrypted_payload": content});
     admin.post("/vault/secrets", &body).created()
 }
 
-fn path(secret: &Value) -> String {
+pub(super) fn path(secret: &Value) -> String {
     format!("/vault/secrets/{}", text(&secret["id"]))
 }
 
-fn allow(admin: &Caller, secret: &Value, identity: &str) {
+pub(super) fn allow(admin: &Caller, secret: &Value, identity: &str) {
     admin.post(&format!("{}/access", path(secret)), &json!({"identity_id": identity})).created();
 }
 
-fn ids_of(secrets: &Value) -> Vec<Value> {
+pub(super) fn ids_of(secrets: &Value) -> Vec<Value> {
     secrets.as_array().unwrap().iter().map(|secret| secret["id"].clone()).collect()
 }
 

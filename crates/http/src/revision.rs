@@ -1,6 +1,6 @@
 //! Entity tags: the tags of answers, and the tags in the conditions of requests. RFC 9110, section 8.8.3.
 //!
-//! The tag of an identity is `"<version>-<end of the id>-<moment>-<digest>"`. A strong tag must stand for one sequence of
+//! The tag of an aggregate is `"<version>-<end of the id>-<moment>-<digest>"`. A strong tag must stand for one sequence of
 //! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
 //! moment of the version differs even if a restored backup reaches the same version with other events.
 
@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use identity_log::Committed;
 use identity_projections::identities::{IdentityBody, Row};
+use identity_projections::versioned::Versioned;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -34,6 +35,11 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
+    /// The revision of the aggregate with this id that a row shows.
+    pub(crate) fn of<T>(id: Uuid, found: &Versioned<T>) -> Self {
+        Self { id, version: found.version, changed_at: Some(found.versioned_at) }
+    }
+
     /// The revision that a write has made.
     pub(crate) fn made(id: Uuid, committed: &Committed) -> Self {
         let changed_at = committed.events.last().map(|event| event.recorded_at);

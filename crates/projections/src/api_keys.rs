@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
+use crate::identities::listing::ListPlace;
 use crate::projection::{LoadedFold, LoadedModel, Projection};
 
 /// The read model.
@@ -275,10 +276,12 @@ impl ListedKey {
     }
 }
 
-/// All keys of an organization, newest first.
+/// The keys of an organization, newest first: at most `limit`, after the place `after`.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
+    after: Option<ListPlace>,
+    limit: i64,
 ) -> Result<Vec<ListedKey>, sqlx::Error> {
     let columns = columns::names(Row::COLUMNS);
     sqlx::query_as(&format!(
@@ -287,9 +290,14 @@ pub async fn list(
                 (select last_used_at from api_key_uses where key_id = api_keys.id) as last_used_at
          from read_model.api_keys
          where organization_id = $1
-         order by created_at desc, id desc"
+           and ($2::timestamptz is null or (created_at, id) < ($2, $3))
+         order by created_at desc, id desc
+         limit $4"
     ))
     .bind(organization_id)
+    .bind(after.map(|place| place.created_at))
+    .bind(after.map(|place| place.id))
+    .bind(limit)
     .fetch_all(executor)
     .await
 }

@@ -12,6 +12,7 @@
 //! - [`past`]: identities at an earlier moment, by the same folds.
 //! - [`table`]: a read model as jobs use it; [`rebuild`]: the jobs; [`registry`]: version, last job and last
 //!   verification of every read model.
+//! - [`versioned`]: a row with the version of its aggregate.
 //! - [`claims`]: tables that are no read models and decide who has a name: compared with the read models, and made again.
 //! - [`second_reader`]: the comparison of our reader and the read models with what postgres-es and cqrs-es load.
 //!
@@ -49,6 +50,7 @@ pub mod states;
 pub mod table;
 pub mod vault_access;
 pub mod vault_secrets;
+pub mod versioned;
 pub mod visibility;
 pub mod webhook_subscriptions;
 

@@ -171,19 +171,19 @@ pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) ->
     Some(AccessRule::of(identity_id, vault_secret_id, *rules.get(&vault_secret_id)?))
 }
 
-/// The rules on these secrets that this viewer is shown, oldest first: an agent is shown its own.
+/// The rules on this secret that this viewer is shown, oldest first: an agent is shown its own.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     viewer: &Viewer,
-    secrets: &[Uuid],
+    secret: Uuid,
 ) -> Result<Vec<AccessRule>, sqlx::Error> {
     sqlx::query_as(
         "select access_id, vault_secret_id, identity_id, created_at
          from read_model.vault_access
-         where vault_secret_id = any($1) and ($2::uuid is null or identity_id = $2)
+         where vault_secret_id = $1 and ($2::uuid is null or identity_id = $2)
          order by created_at, access_id",
     )
-    .bind(secrets)
+    .bind(secret)
     .bind(viewer.agent_id())
     .fetch_all(executor)
     .await

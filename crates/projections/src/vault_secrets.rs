@@ -1,11 +1,13 @@
-//! Vault secrets that are not deleted, without their content. Contract, section 10.4.
+//! Vault secrets that are not deleted, without their content. Contract, section 10.4. [`shown`] adds their rules and content.
+
+pub mod shown;
 
 use std::collections::HashMap;
 
 use identity_domain::vault_secret::{Event, Registration, SecretType};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes, read};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, table_row};
 use crate::identities::Viewer;
 use crate::projection::{LoadedFold, LoadedModel, Projection};
+use crate::versioned::Versioned;
 
 /// The read model.
 #[derive(Debug)]
@@ -73,6 +76,8 @@ impl Projection for VaultSecrets {
 }
 
 impl LoadedModel for VaultSecrets {
+    const IS_HANDED_OUT: bool = true;
+
     async fn load(
         connection: &mut PgConnection,
         ids: &[&str],
@@ -118,39 +123,9 @@ pub const fn type_name(secret_type: SecretType) -> &'static str {
     }
 }
 
-/// The secret that these events register, after the last of them.
-pub fn registered(events: &[Recorded]) -> Option<Row> {
-    events.iter().fold(None, VaultSecrets::fold)
-}
-
-/// A row after these events.
-pub fn after(row: Row, events: &[Recorded]) -> Option<Row> {
-    events.iter().fold(Some(row), VaultSecrets::fold)
-}
-
-/// The secrets of an organization that a viewer may use.
-fn usable() -> String {
-    let columns = columns::names(Row::COLUMNS);
-    format!(
-        "select {columns}
-         from read_model.vault_secrets
-         where organization_id = $1
-           and ($2::uuid is null or id in (select vault_secret_id from read_model.vault_access where identity_id = $2))"
-    )
-}
-
-/// The secrets of an organization that this viewer may use, newest first: all for an admin.
-pub async fn list(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    viewer: &Viewer,
-) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as(&format!("{} order by created_at desc, id desc", usable()))
-        .bind(organization_id)
-        .bind(viewer.agent_id())
-        .fetch_all(executor)
-        .await
-}
+/// SQL: the secrets of an organization that a viewer may use.
+const USABLE: &str = "organization_id = $1
+    and ($2::uuid is null or id in (select vault_secret_id from read_model.vault_access where identity_id = $2))";
 
 /// The secret with this id, if this viewer may use it.
 pub async fn find(
@@ -158,13 +133,17 @@ pub async fn find(
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(&format!("{} and id = $3", usable()))
-        .bind(organization_id)
-        .bind(viewer.agent_id())
-        .bind(id)
-        .fetch_optional(executor)
-        .await
+) -> Result<Option<Versioned<Row>>, sqlx::Error> {
+    sqlx::query_as(&format!(
+        "select {}, version, versioned_at from read_model.vault_secrets {} where {USABLE} and id = $3",
+        columns::names(Row::COLUMNS),
+        read::joined_version(VaultSecrets::KIND, "vault_secrets.id")
+    ))
+    .bind(organization_id)
+    .bind(viewer.agent_id())
+    .bind(id)
+    .fetch_optional(executor)
+    .await
 }
 
 /// How many secrets this viewer may use.
@@ -173,7 +152,7 @@ pub async fn count(
     organization_id: &str,
     viewer: &Viewer,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(&format!("select count(*) from ({}) as secrets", usable()))
+    sqlx::query_scalar(&format!("select count(*) from read_model.vault_secrets where {USABLE}"))
         .bind(organization_id)
         .bind(viewer.agent_id())
         .fetch_one(executor)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use identity_domain::webhook_subscription::{ContextConfig, Creation, Event, OwnerKind, Settings};
 use identity_domain::{self as domain, Kind};
 use identity_log::copy::CopyWriter;
-use identity_log::{Fold, ReadModelFailure, Recorded, Writes};
+use identity_log::{Fold, ReadModelFailure, Recorded, Writes, read};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,7 +13,9 @@ use uuid::Uuid;
 use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, cell, table_row};
 use crate::identities::Viewer;
+use crate::identities::listing::ListPlace;
 use crate::projection::{LoadedFold, LoadedModel, Projection};
+use crate::versioned::Versioned;
 
 /// The read model.
 #[derive(Debug)]
@@ -218,12 +220,15 @@ pub struct Filter {
     pub event_type: Option<String>,
 }
 
-/// The subscriptions of an organization that this viewer may see, newest first: all for an admin, its own for an agent.
+/// The subscriptions of an organization that this viewer may see, newest first: all for an admin, its own for an agent. At most
+/// `limit`, after the place `after`.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     viewer: &Viewer,
     filter: &Filter,
+    after: Option<ListPlace>,
+    limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
     let columns = columns::names(Row::COLUMNS);
     let owner = [
@@ -243,7 +248,9 @@ pub async fn list(
            and ($5::uuid is null or identity_id = $5)
            and ($6::text is null or url = $6)
            and ($7::text is null or $7 = any(string_to_array(event_types, ' ')))
-         order by created_at desc, id desc"
+           and ($8::timestamptz is null or (created_at, id) < ($8, $9))
+         order by created_at desc, id desc
+         limit $10"
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())
@@ -252,6 +259,9 @@ pub async fn list(
     .bind(filter.of_identity)
     .bind(filter.url.as_deref())
     .bind(filter.event_type.as_deref())
+    .bind(after.map(|place| place.created_at))
+    .bind(after.map(|place| place.id))
+    .bind(limit)
     .fetch_all(executor)
     .await
 }
@@ -262,11 +272,12 @@ pub async fn find(
     organization_id: &str,
     viewer: &Viewer,
     id: Uuid,
-) -> Result<Option<Row>, sqlx::Error> {
+) -> Result<Option<Versioned<Row>>, sqlx::Error> {
     sqlx::query_as(&format!(
-        "select {} from read_model.webhook_subscriptions
+        "select {}, version, versioned_at from read_model.webhook_subscriptions {}
          where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)",
-        columns::names(Row::COLUMNS)
+        columns::names(Row::COLUMNS),
+        read::joined_version(WebhookSubscriptions::KIND, "webhook_subscriptions.id")
     ))
     .bind(organization_id)
     .bind(viewer.agent_id())

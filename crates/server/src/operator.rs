@@ -170,7 +170,8 @@ impl Operator {
     /// All keys of an organization, given by its id or name, the oldest first.
     pub async fn list_keys(&self, organization: &str) -> anyhow::Result<Vec<Key>> {
         let organization_id = self.find_organization(organization).await?;
-        let mut keys = api_keys::list(&self.pool, &organization_id).await.context("cannot list keys")?;
+        let mut keys =
+            api_keys::list(&self.pool, &organization_id, None, i64::MAX).await.context("cannot list keys")?;
         keys.reverse();
         Ok(keys.into_iter().map(Key::from).collect())
     }

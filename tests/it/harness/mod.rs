@@ -28,7 +28,9 @@ mod tests;
 mod world;
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use answer::Answer;
@@ -64,4 +66,23 @@ pub(crate) fn eventually(state: &str, mut reached: impl FnMut() -> bool) {
         assert!(Instant::now() < given_up, "gave up waiting until {state}");
         std::thread::yield_now();
     }
+}
+
+/// Calls `read` for several readers at the same time, again and again, until `write` is over.
+pub(crate) fn read_while(readers: &[&Caller], read: impl Fn(&Caller) + Sync, write: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in readers {
+            let (read, is_over) = (&read, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    read(reader);
+                }
+            });
+        }
+        // Readers end, too, if the writer fails.
+        let written = catch_unwind(AssertUnwindSafe(write));
+        is_over.store(true, Ordering::Relaxed);
+        written.unwrap_or_else(|failure| resume_unwind(failure));
+    });
 }

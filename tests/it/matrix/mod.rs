@@ -6,13 +6,17 @@
 //! - [`authorization`]: who may do what, what all others are answered, and that a refused write leaves nothing.
 //! - [`answers`]: no answer to a write is read from history.
 //! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
+//! - [`lists`]: a list takes the memory of one piece.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
+//! - [`versions`]: the tag of a resource is its version, which its writes compare.
 
 mod answers;
 mod authorization;
 mod caching;
 mod estate;
+mod lists;
 mod revocation;
 mod shares;
+mod versions;
 mod walk;

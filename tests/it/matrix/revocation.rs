@@ -240,7 +240,8 @@ fn no_stream_goes_on_for_a_key_that_ended() {
     }
 }
 
-/// Creates 300 identities, each with a description of 40,000 bytes, so that the history does not fit into the buffers of sockets.
+/// Creates 300 identities and 300 secrets with content, each with a description of 40,000 bytes, so that neither the history nor
+/// the vault fits into the buffers of sockets.
 fn a_long_history(admin: &Caller) {
     let description = "🗄".repeat(10_000);
     thread::scope(|scope| {
@@ -250,6 +251,8 @@ fn a_long_history(admin: &Caller) {
                 for number in 0..75 {
                     let handle = format!("crowd-{part}-{number}");
                     admin.try_create(&handle, json!({ "description": description })).created();
+                    let secret = json!({ "name": handle, "description": description, "encrypted_payload": "A".repeat(65_536) });
+                    admin.post("/vault/secrets", &secret).created();
                 }
             });
         }
@@ -291,5 +294,5 @@ fn no_long_answer_goes_on_for_a_key_that_ended() {
             seen += 1;
         }
     }
-    assert!(seen >= 4, "{seen} answers were long");
+    assert!(seen >= 6, "{seen} answers were long");
 }

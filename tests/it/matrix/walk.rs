@@ -116,6 +116,11 @@ impl Request {
         Self { method, ..self.clone() }
     }
 
+    /// The same with another body.
+    pub(super) fn with_body(&self, body: Value) -> Self {
+        Self { body: Some(body), ..self.clone() }
+    }
+
     /// The same with a slash at the end of the path.
     pub(super) fn with_slash(&self) -> Self {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));

@@ -209,18 +209,17 @@ impl Caller {
         }
     }
 
-    /// The version that a write expects (`If-Match`), for aggregates whose version no read model has. If the aggregate
-    /// does not exist there is none, and the command is refused as not found.
-    pub(crate) async fn expected_version(
+    /// The version that a write to an API key expects (`If-Match`). If there is no such key there is none, and the command
+    /// is refused as not found.
+    pub(crate) async fn expected_version_of_key(
         &self,
         headers: &HeaderMap,
-        kind: Kind,
         id: Uuid,
     ) -> Result<Option<i64>, ApiError> {
         if !headers.contains_key(header::IF_MATCH) {
             return Ok(None);
         }
-        match read::version(self.pool().await, self.organization_id(), kind, &id.to_string()).await? {
+        match read::version(self.pool().await, self.organization_id(), Kind::ApiKey, &id.to_string()).await? {
             None => Ok(None),
             Some((version, changed_at)) => {
                 expected_version(headers, Revision { id, version, changed_at: Some(changed_at) })

@@ -42,7 +42,7 @@ fn headers() -> Value {
     let text = |description: &str| header(description, json!({ "type": "string" }));
     json!({
         "X-Request-Id": text("Names the request in the log and in history"),
-        "ETag": text("The version, for `If-Match` and `If-None-Match`"),
+        "ETag": text("The version, for `If-None-Match` and, unless it is the tag of a list, for `If-Match`"),
         "Link": text("The next page, relative to the address of the request, with `rel=\"next\"` (RFC 8288); absent on the last"),
         "X-Next-Cursor": text("The cursor of the next page of CloudEvents"),
         "Retry-After": header("After how many seconds to send the request again", json!({ "type": "integer" })),

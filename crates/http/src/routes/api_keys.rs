@@ -5,15 +5,19 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use identity_domain::api_key::{Command as KeyCommand, Issue, MAX_OVERLAP, Rotate, Scope};
-use identity_domain::{Command, Kind, Moment};
+use identity_domain::{Command, Moment};
 use identity_log::{Committed, ids};
-use identity_projections::api_keys::{self, KeyScope};
+use identity_projections::api_keys::{self, KeyScope, ListedKey};
 use identity_projections::bodies::{ApiKey, CreatedApiKey};
+use identity_projections::identities::listing::ListPlace;
 use serde::Deserialize;
+use sqlx::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::interruption::Interruption;
 use super::json as answer;
+use super::pieces::{self, Entries, FEW_ROWS};
 use crate::api_key::{Secret, parse_public_id, public_id};
 use crate::caller::{Admin, AppSettings, Caller, Holder, Segments};
 use crate::clock;
@@ -67,7 +71,7 @@ pub(crate) async fn rotate_api_key(
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
     let Rotation { overlap, expires_at } = body.read(caller.settings())?;
     check_rotation(&caller, id, expires_at.is_some()).await?;
-    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    let expected = caller.expected_version_of_key(&headers, id).await?;
     let secret = new_secret()?;
     let by = (id == caller.key.id).then(|| caller.secret_sha256());
     let rotate = Rotate { secret_sha256: secret.sha256(), last4: secret.last4(), by, overlap, expires_at };
@@ -206,13 +210,33 @@ pub(crate) async fn list_api_keys(
     Admin(caller): Admin,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let keys = api_keys::list(caller.pool().await, caller.organization_id()).await?;
-    let now = clock::now();
-    let shown = keys
-        .iter()
-        .map(|key| ApiKey::of(&key.row, public_id(key.row.id), key.last_used_at, key.is_ended(now)));
+    let (pool, organization_id) = (caller.pool().await.clone(), caller.organization_id().to_owned());
+    let keys = Keys { pool, organization_id, now: clock::now(), after: None };
     // A key expires and is used without an event, so the history does not tell whether the list has changed.
-    unless_same(&headers, answer(StatusCode::OK, &shown.collect::<Vec<_>>())?).await
+    unless_same(&headers, pieces::list(keys, "[".to_owned(), "]", &caller).await?).await
+}
+
+/// The keys of an organization, while they are read.
+struct Keys {
+    pool: PgPool,
+    organization_id: String,
+    now: Moment,
+    after: Option<ListPlace>,
+}
+
+impl Entries for Keys {
+    async fn next(&mut self, limit: u32) -> Result<(Vec<String>, bool), Interruption> {
+        let Self { pool, organization_id, now, after } = self;
+        let limit = limit.min(FEW_ROWS);
+        let keys = api_keys::list(&*pool, organization_id, *after, limit.into()).await?;
+        *after = keys.last().map(|key| ListPlace { created_at: key.row.created_at, id: key.row.id });
+        let is_last = keys.len() < limit as usize;
+        let body = |key: &ListedKey| {
+            let body = ApiKey::of(&key.row, public_id(key.row.id), key.last_used_at, key.is_ended(*now));
+            serde_json::to_string(&body)
+        };
+        Ok((keys.iter().map(body).collect::<Result<_, _>>()?, is_last))
+    }
 }
 
 /// Get the caller's API key
@@ -235,6 +259,6 @@ pub(crate) async fn revoke_api_key(
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
     let id = parse_public_id(&id).ok_or_else(ApiError::api_key_not_found)?;
-    let expected = caller.expected_version(&headers, Kind::ApiKey, id).await?;
+    let expected = caller.expected_version_of_key(&headers, id).await?;
     caller.write(id, Command::ApiKey(KeyCommand::Revoke), expected, Done).await
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 
 use super::interruption::Interruption;
-use super::pieces::{self, Pieces};
-use crate::caller::{Caller, KeyCheck};
+use super::pieces::{self, Entries};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::reply::{Answer, Reply, made};
 
@@ -23,43 +23,35 @@ pub(super) struct ListShape {
     pub(super) write: fn(Row) -> Result<String, serde_json::Error>,
 }
 
-/// A list that is being written.
-struct List {
-    key: KeyCheck,
+/// What is owned, while it is read.
+struct Owned {
     pool: PgPool,
     organization_id: String,
     viewer: Viewer,
-    shape: ListShape,
+    write: fn(Row) -> Result<String, serde_json::Error>,
     after: Option<ListPlace>,
 }
 
 /// Answers with the whole list.
 pub(super) async fn list(caller: &Caller, shape: ListShape) -> Result<Response, ApiError> {
-    let list = List {
-        key: caller.key_check(),
+    let ListShape { before, behind, write } = shape;
+    let owned = Owned {
         pool: caller.pool().await.clone(),
         organization_id: caller.organization_id().to_owned(),
         viewer: caller.viewer(),
-        shape,
+        write,
         after: None,
     };
-    pieces::whole(list, caller).await
+    pieces::list(owned, before.to_owned(), behind, caller).await
 }
 
-impl Pieces for List {
-    async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
-        let Self { key, pool, organization_id, viewer, shape, after } = self;
+impl Entries for Owned {
+    async fn next(&mut self, limit: u32) -> Result<(Vec<String>, bool), Interruption> {
+        let Self { pool, organization_id, viewer, write, after } = self;
         let (rows, is_last) =
             listing::owners(pool, organization_id, viewer, *after, limit, pieces::PIECE_BYTES).await?;
-        Interruption::unless_valid(key).await?;
-        body.push_str(if after.is_none() { shape.before } else { "" });
-        for row in rows {
-            body.push_str(if after.is_none() { "" } else { "," });
-            *after = Some(ListPlace { created_at: row.created_at, id: row.document.id });
-            body.push_str(&(shape.write)(row)?);
-        }
-        body.push_str(if is_last { shape.behind } else { "" });
-        Ok(is_last)
+        *after = rows.last().map(|row| ListPlace { created_at: row.created_at, id: row.document.id });
+        Ok((rows.into_iter().map(*write).collect::<Result<_, _>>()?, is_last))
     }
 }
 

@@ -2,6 +2,8 @@
 //! slow client keeps no connection to the database. The first piece is read before the answer begins: a failure until
 //! then is answered with a status. A later failure breaks the answer off.
 
+use std::mem;
+
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,7 +11,7 @@ use futures::{StreamExt as _, stream};
 
 use super::interruption::Interruption;
 use super::json_text;
-use crate::caller::Caller;
+use crate::caller::{Caller, KeyCheck};
 use crate::error::ApiError;
 
 /// How many rows are read before an answer begins. They are few, so that it begins soon.
@@ -17,6 +19,9 @@ const FIRST_PIECE_ROWS: u32 = 64;
 
 /// How many rows are read at a time after that.
 const PIECE_ROWS: u32 = 512;
+
+/// How many rows are read at a time if 512 of them can be much longer than a piece may be.
+pub(crate) const FEW_ROWS: u32 = FIRST_PIECE_ROWS;
 
 /// The size in bytes after which a piece takes no further row.
 pub(crate) const PIECE_BYTES: usize = 256 * 1024;
@@ -32,6 +37,45 @@ pub(crate) trait Pieces: Send + 'static {
         limit: u32,
         body: &mut String,
     ) -> impl Future<Output = Result<bool, Interruption>> + Send;
+}
+
+/// The entries of a list, which are read some at a time.
+pub(crate) trait Entries: Send + 'static {
+    /// Reads the next entries, at most `limit`, each as JSON text. Also returns whether they are the last.
+    fn next(&mut self, limit: u32) -> impl Future<Output = Result<(Vec<String>, bool), Interruption>> + Send;
+}
+
+/// Entries that are written between two texts, with commas.
+struct List<E> {
+    key: KeyCheck,
+    entries: E,
+    before: String,
+    behind: &'static str,
+    has_entries: bool,
+}
+
+impl<E: Entries> Pieces for List<E> {
+    async fn piece(&mut self, limit: u32, body: &mut String) -> Result<bool, Interruption> {
+        let (entries, is_last) = self.entries.next(limit).await?;
+        Interruption::unless_valid(&self.key).await?;
+        body.push_str(&mem::take(&mut self.before));
+        for entry in entries {
+            body.push_str(if mem::replace(&mut self.has_entries, true) { "," } else { "" });
+            body.push_str(&entry);
+        }
+        body.push_str(if is_last { self.behind } else { "" });
+        Ok(is_last)
+    }
+}
+
+/// Answers with all entries, between these texts.
+pub(crate) async fn list(
+    entries: impl Entries,
+    before: String,
+    behind: &'static str,
+    caller: &Caller,
+) -> Result<Response, ApiError> {
+    whole(List { key: caller.key_check(), entries, before, behind, has_entries: false }, caller).await
 }
 
 /// Answers with the whole list. If it does not fit the first piece, it is streamed, and takes one of the caller's

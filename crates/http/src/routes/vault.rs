@@ -3,20 +3,21 @@
 
 mod kept;
 pub(crate) mod keys;
-
-use std::collections::HashMap;
+mod listing;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::vault_secret::{Command as SecretCommand, Registration, SecretType, Update};
-use identity_domain::{Command, Kind};
-use identity_log::ciphertexts::{self, CiphertextChange};
+use identity_log::ciphertexts::CiphertextChange;
 use identity_log::{Committed, ids};
 use identity_projections::bodies::{VaultAccessRule, VaultSecret, VaultSecretDetail};
 use identity_projections::identities;
 use identity_projections::vault_access;
+use identity_projections::vault_secrets::shown::{self, CONTENT, Filter};
 use identity_projections::vault_secrets::{self, Row};
+use identity_projections::versioned::Versioned;
 use uuid::Uuid;
 
 use self::kept::{base64, sha256};
@@ -24,7 +25,7 @@ use super::identity_forms::DESCRIPTION;
 use super::json as answer;
 use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::unless_known;
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::form::reader::{choice, filled_text, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
@@ -32,9 +33,7 @@ use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{self, Parameters, Query, ReadQuery};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply};
-
-/// The name of the ciphertext of a secret.
-const CONTENT: &str = "content";
+use crate::revision::Revision;
 
 /// The longest content, in characters of base64.
 const LONGEST_CONTENT: usize = 65_536;
@@ -50,7 +49,9 @@ pub(crate) async fn list_secrets(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let SecretQuery(wanted) = query.read()?;
-    unless_known(&caller, &headers, async || secrets(&caller, wanted).await).await
+    let filter = Filter { secret_type: wanted, with_content: false };
+    unless_known(&caller, &headers, async || listing::answer(&caller, filter, "[".to_owned(), "]").await)
+        .await
 }
 
 /// The parameters of the list.
@@ -61,59 +62,6 @@ impl ReadQuery for SecretQuery {
     fn read(parameters: &mut Parameters) -> Self {
         parameters.keep(&["secret_type"]);
         Self(parameters.one("secret_type", "Only those of this type", parameters::choice()))
-    }
-}
-
-async fn secrets(caller: &Caller, wanted: Option<SecretType>) -> Result<Response, ApiError> {
-    let mut secrets =
-        vault_secrets::list(caller.pool().await, caller.organization_id(), &caller.viewer()).await?;
-    secrets
-        .retain(|secret| wanted.is_none_or(|wanted| secret.secret_type == vault_secrets::type_name(wanted)));
-    let rules = Rules::load(caller, &secrets).await?;
-    answer(StatusCode::OK, &secrets.iter().map(|secret| rules.body(secret)).collect::<Vec<_>>())
-}
-
-/// The access rules of several secrets, as far as the caller may see them.
-struct Rules(HashMap<Uuid, Vec<VaultAccessRule>>);
-
-impl Rules {
-    async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
-        let ids: Vec<Uuid> = secrets.iter().map(|secret| secret.id).collect();
-        let mut rules: HashMap<Uuid, Vec<VaultAccessRule>> = HashMap::new();
-        for rule in &vault_access::list(caller.pool().await, &caller.viewer(), &ids).await? {
-            rules.entry(rule.vault_secret_id).or_default().push(rule.into());
-        }
-        Ok(Self(rules))
-    }
-
-    fn body<'a>(&self, secret: &'a Row) -> VaultSecret<'a> {
-        VaultSecret::of(secret, self.0.get(&secret.id).cloned().unwrap_or_default())
-    }
-}
-
-/// The contents of several secrets, and their access rules.
-struct Contents {
-    rules: Rules,
-    by_secret: HashMap<String, String>,
-}
-
-impl Contents {
-    async fn load(caller: &Caller, secrets: &[Row]) -> Result<Self, ApiError> {
-        let ids: Vec<String> = secrets.iter().map(|secret| secret.id.to_string()).collect();
-        let kind = Kind::VaultSecret;
-        let rows =
-            ciphertexts::of_aggregates(caller.pool().await, caller.organization_id(), kind, &ids).await?;
-        let text = |ciphertext| {
-            String::from_utf8(ciphertext).map_err(|_| ApiError::internal("content is not base64".to_owned()))
-        };
-        let by_secret = rows.into_iter().map(|row| Ok((row.aggregate_id, text(row.ciphertext)?)));
-        let by_secret = by_secret.collect::<Result<HashMap<String, String>, ApiError>>()?;
-        Ok(Self { rules: Rules::load(caller, secrets).await?, by_secret })
-    }
-
-    fn detail<'a>(&'a self, secret: &'a Row) -> VaultSecretDetail<'a> {
-        let encrypted_payload = self.by_secret.get(&secret.id.to_string()).map(String::as_str);
-        VaultSecretDetail { secret: self.rules.body(secret), encrypted_payload }
     }
 }
 
@@ -128,14 +76,12 @@ pub(crate) async fn get_secret(
     Segments(id): Segments<String>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
-    unless_known(&caller, &headers, async || {
-        let secrets = [secret];
-        let contents = Contents::load(&caller, &secrets).await?;
-        let [secret] = &secrets;
-        answer(StatusCode::OK, &contents.detail(secret))
-    })
-    .await
+    let id = uuid_segment("secret_id", &id)?;
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let found = shown::find(pool, organization_id, &caller.viewer(), id).await?;
+    let found = found.ok_or_else(ApiError::vault_secret_not_found)?;
+    let body = serde_json::to_string(&listing::detail(&found.row))?;
+    Ok(unless_current(&headers, Revision::of(id, &found), body))
 }
 
 /// Create a vault secret
@@ -193,13 +139,17 @@ struct Registered;
 
 impl Reply for Registered {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
-        let secret = vault_secrets::registered(&committed.events);
-        let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
-        Answer::json(StatusCode::CREATED, &VaultSecret::of(&secret, vec![]))
+        Answer::json(StatusCode::CREATED, &VaultSecret::of(made(committed)?, vec![]))
     }
 }
 
-async fn find(caller: &Caller, id: Uuid) -> Result<Row, ApiError> {
+/// The secret as a write has made it.
+fn made(committed: &Committed) -> Result<&Row, ApiError> {
+    let made = committed.made.get();
+    made.ok_or_else(ApiError::vault_secret_not_found)
+}
+
+async fn find(caller: &Caller, id: Uuid) -> Result<Versioned<Row>, ApiError> {
     let found =
         vault_secrets::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
     found.ok_or_else(ApiError::vault_secret_not_found)
@@ -217,13 +167,13 @@ pub(crate) async fn update_secret(
     IfMatch(headers): IfMatch,
     body: Sent<ChangedSecret>,
 ) -> Result<Response, ApiError> {
-    let before = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let id = uuid_segment("secret_id", &id)?;
+    let found = find(&caller, id).await?;
     let ChangedSecret { update, content } = body.read(caller.settings())?;
-    let id = before.id;
-    let expected = caller.expected_version(&headers, Kind::VaultSecret, id).await?;
-    let rules = Rules::load(&caller, std::slice::from_ref(&before)).await?;
+    let expected = expected_version(&headers, Revision::of(id, &found))?;
+    let rules = rules(&caller, id).await?;
     let command = Command::VaultSecret(SecretCommand::Update(update));
-    caller.write_with(id, command, stored(content), expected, Changed { before, rules }).await
+    caller.write_with(id, command, stored(content), expected, Changed { rules }).await
 }
 
 /// Body of `PATCH /vault/secrets/{secret_id}`.
@@ -248,16 +198,19 @@ impl ReadForm for ChangedSecret {
 
 /// Answers with the secret.
 struct Changed {
-    before: Row,
-    rules: Rules,
+    rules: Vec<VaultAccessRule>,
 }
 
 impl Reply for Changed {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
-        let secret = vault_secrets::after(self.before.clone(), &committed.events);
-        let secret = secret.ok_or_else(ApiError::vault_secret_not_found)?;
-        Answer::json(StatusCode::OK, &self.rules.body(&secret))
+        Answer::json(StatusCode::OK, &VaultSecret::of(made(committed)?, self.rules.clone()))
     }
+}
+
+/// The access rules of a secret, as far as the caller may see them.
+async fn rules(caller: &Caller, id: Uuid) -> Result<Vec<VaultAccessRule>, ApiError> {
+    let rules = vault_access::list(caller.pool().await, &caller.viewer(), id).await?;
+    Ok(rules.iter().map(VaultAccessRule::from).collect())
 }
 
 /// Delete a vault secret
@@ -271,8 +224,8 @@ pub(crate) async fn delete_secret(
     Segments(id): Segments<String>,
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
-    let Row { id, .. } = find(&caller, uuid_segment("secret_id", &id)?).await?;
-    let expected = caller.expected_version(&headers, Kind::VaultSecret, id).await?;
+    let id = uuid_segment("secret_id", &id)?;
+    let expected = expected_version(&headers, Revision::of(id, &find(&caller, id).await?))?;
     caller.write(id, Command::VaultSecret(SecretCommand::Delete), expected, Done).await
 }
 
@@ -287,12 +240,9 @@ pub(crate) async fn list_access_rules(
     Segments(id): Segments<String>,
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
-    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
-    unless_known(&caller, &headers, async || {
-        let rules = vault_access::list(caller.pool().await, &caller.viewer(), &[secret.id]).await?;
-        answer(StatusCode::OK, &rules.iter().map(VaultAccessRule::from).collect::<Vec<_>>())
-    })
-    .await
+    let id = uuid_segment("secret_id", &id)?;
+    find(&caller, id).await?;
+    unless_known(&caller, &headers, async || answer(StatusCode::OK, &rules(&caller, id).await?)).await
 }
 
 /// Grant an identity access to a vault secret
@@ -305,7 +255,7 @@ pub(crate) async fn grant_secret_access(
     IfMatch(headers): IfMatch,
     body: Sent<GrantForm>,
 ) -> Result<Response, ApiError> {
-    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?.row;
     let GrantForm { identity } = body.read(caller.settings())?;
     let expected = expected_of_identity(&caller, &headers, identity).await?;
     let command = IdentityCommand::GrantVaultAccess { vault_secret_id: secret.id };
@@ -371,7 +321,7 @@ pub(crate) async fn revoke_secret_access(
     Segments((id, identity)): Segments<(String, String)>,
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
-    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?;
+    let secret = find(&caller, uuid_segment("secret_id", &id)?).await?.row;
     let identity = uuid_segment("identity_id", &identity)?;
     let expected = expected_of_identity(&caller, &headers, identity).await?;
     let command = IdentityCommand::RevokeVaultAccess { vault_secret_id: secret.id };

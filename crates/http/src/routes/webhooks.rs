@@ -10,31 +10,38 @@ use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::webhook_subscription::{
     Change, Command as SubscriptionCommand, Creation, DeleteReason, Owner, OwnerKind, Settings,
 };
-use identity_domain::{Command, Event, Kind, identity};
+use identity_domain::{Command, Event, identity};
 use identity_log::signing_keys::SigningKey;
 use identity_log::{Committed, ids, webhook_tokens};
 use identity_projections::bodies::{
     CreatedWebhookSubscription, WebhookCatalog, WebhookSubscription, WebhookSubscriptions,
 };
-use identity_projections::identities::{self, Part};
+use identity_projections::identities::listing::ListPlace;
+use identity_projections::identities::{self, Part, Viewer};
+use identity_projections::versioned::Versioned;
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
 use secrecy::SecretString;
 use serde_json::json;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use self::address::must_be_reachable;
 use self::forms::{ChangedSubscription, NewSubscription, not_for};
+use super::interruption::Interruption;
 use super::json as answer;
+use super::pieces::{self, Entries, FEW_ROWS};
 use crate::caller::writes::Write;
 use crate::caller::{Caller, Holder, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::unless_known;
+use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
 use crate::fault::{Complaint, Fault};
 use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id, text};
+use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, Reply};
+use crate::revision::Revision;
 
 /// List the types of events
 ///
@@ -58,13 +65,37 @@ pub(crate) async fn list_webhook_subscriptions(
     let caller = holder.reader();
     let filter = query.read()?;
     unless_known(&caller, &headers, async || {
-        let rows =
-            subscriptions::list(caller.pool().await, caller.organization_id(), &caller.viewer(), &filter)
-                .await?;
-        let subscriptions = rows.iter().map(WebhookSubscription::of).collect::<Result<_, _>>()?;
-        answer(StatusCode::OK, &WebhookSubscriptions { subscriptions })
+        let subscriptions = Subscriptions {
+            pool: caller.pool().await.clone(),
+            organization_id: caller.organization_id().to_owned(),
+            viewer: caller.viewer(),
+            filter,
+            after: None,
+        };
+        pieces::list(subscriptions, r#"{"subscriptions":["#.to_owned(), "]}", &caller).await
     })
     .await
+}
+
+/// Subscriptions, while they are read.
+struct Subscriptions {
+    pool: PgPool,
+    organization_id: String,
+    viewer: Viewer,
+    filter: Filter,
+    after: Option<ListPlace>,
+}
+
+impl Entries for Subscriptions {
+    async fn next(&mut self, limit: u32) -> Result<(Vec<String>, bool), Interruption> {
+        let Self { pool, organization_id, viewer, filter, after } = self;
+        let limit = limit.min(FEW_ROWS);
+        let rows = subscriptions::list(&*pool, organization_id, viewer, filter, *after, limit.into()).await?;
+        *after = rows.last().map(|row| ListPlace { created_at: row.created_at, id: row.id });
+        let is_last = rows.len() < limit as usize;
+        let body = |row: &Row| serde_json::to_string(&WebhookSubscription::of(row)?);
+        Ok((rows.iter().map(body).collect::<Result<_, _>>()?, is_last))
+    }
 }
 
 /// The parameters of the list.
@@ -117,11 +148,12 @@ pub(crate) async fn get_webhook_subscription(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let caller = holder.reader();
-    let row = find(&caller, &id).await?;
-    unless_known(&caller, &headers, async || answer(StatusCode::OK, &WebhookSubscription::of(&row)?)).await
+    let found = find(&caller, &id).await?;
+    let body = serde_json::to_string(&WebhookSubscription::of(&found.row)?)?;
+    Ok(unless_current(&headers, Revision::of(found.row.id, &found), body))
 }
 
-async fn find(caller: &Caller, id: &str) -> Result<Row, ApiError> {
+async fn find(caller: &Caller, id: &str) -> Result<Versioned<Row>, ApiError> {
     let id = uuid_segment("subscription_id", id)?;
     let found =
         subscriptions::find(caller.pool().await, caller.organization_id(), &caller.viewer(), id).await?;
@@ -231,14 +263,15 @@ pub(crate) async fn update_webhook_subscription(
     IfMatch(headers): IfMatch,
     body: Sent<ChangedSubscription>,
 ) -> Result<Response, ApiError> {
-    let row = find(&caller, &id).await?;
+    let found = find(&caller, &id).await?;
+    let row = &found.row;
     query.read()?;
     let changed = body.read(caller.settings())?;
-    check_types(&row, changed.event_types.as_deref())?;
+    check_types(row, changed.event_types.as_deref())?;
     if let Some(url) = &changed.url {
         must_be_reachable(&caller, url).await?;
     }
-    let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
+    let expected = expected_version(&headers, Revision::of(row.id, &found))?;
     let change = Change {
         identity_id: row.identity_id,
         owner_id: row.owner_id,
@@ -284,9 +317,10 @@ pub(crate) async fn delete_webhook_subscription(
     query: Query<Scope>,
     IfMatch(headers): IfMatch,
 ) -> Result<Response, ApiError> {
-    let row = find(&caller, &id).await?;
+    let found = find(&caller, &id).await?;
+    let id = found.row.id;
     query.read()?;
-    let expected = caller.expected_version(&headers, Kind::WebhookSubscription, row.id).await?;
+    let expected = expected_version(&headers, Revision::of(id, &found))?;
     let command = SubscriptionCommand::Delete(DeleteReason::Client);
-    caller.write(row.id, Command::WebhookSubscription(command), expected, Done).await
+    caller.write(id, Command::WebhookSubscription(command), expected, Done).await
 }

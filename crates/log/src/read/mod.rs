@@ -10,4 +10,6 @@ pub(crate) mod pages;
 pub mod past;
 pub mod scan;
 
-pub use pages::{Change, LogState, at, changes, head, lifetime, page, shown_history, state, version};
+pub use pages::{
+    Change, LogState, at, changes, head, joined_version, lifetime, page, shown_history, state, version,
+};

@@ -163,6 +163,21 @@ pub async fn version(
     .await
 }
 
+/// SQL: joins the version of an aggregate of this type, and when the aggregate got it, as `version` and `versioned_at`. `id` is an
+/// expression for the id of the aggregate.
+pub fn joined_version(kind: Kind, id: &str) -> String {
+    format!(
+        "cross join lateral (
+             select sequence as version, recorded_at as versioned_at
+             from events
+             where aggregate_type = '{}' and aggregate_id = {id}::text
+             order by sequence desc
+             limit 1
+         ) as versions",
+        kind.as_str()
+    )
+}
+
 /// The moments of the first and the last event of an aggregate; `None` if it has none.
 pub async fn lifetime(
     executor: impl PgExecutor<'_>,

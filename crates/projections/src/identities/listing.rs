@@ -29,12 +29,12 @@ pub struct Filter {
     pub text: Option<String>,
 }
 
-/// The place of an identity in a list.
+/// The place of an entry in a list: of an identity, or of anything else that has an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct ListPlace {
     /// When it was created.
     pub created_at: OffsetDateTime,
-    /// Its id, which sorts identities of the same moment.
+    /// Its id, which sorts entries of the same moment.
     pub id: Uuid,
 }
 

@@ -42,7 +42,8 @@ impl Operator {
     pub async fn list_webhooks(&self, organization: &str) -> anyhow::Result<Vec<Row>> {
         let organization_id = self.find_organization(organization).await?;
         let all = Filter::default();
-        let listed = subscriptions::list(&self.pool, &organization_id, &Viewer::Admin, &all).await;
+        let listed =
+            subscriptions::list(&self.pool, &organization_id, &Viewer::Admin, &all, None, i64::MAX).await;
         let mut rows = listed.context("cannot list webhook subscriptions")?;
         rows.reverse();
         Ok(rows)

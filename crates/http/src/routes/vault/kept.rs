@@ -13,6 +13,7 @@ use identity_projections::bodies::VaultKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sqlx::PgExecutor;
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -74,9 +75,16 @@ impl KeptKey {
 
 /// The keys of the vault of the caller's organization, the primary key first.
 pub(super) async fn load(caller: &Caller) -> Result<Vec<StoredKey>, ApiError> {
-    let organization_id = caller.organization_id();
+    read(caller.pool().await, caller.organization_id()).await
+}
+
+/// The keys of the vault of an organization, the primary key first.
+pub(super) async fn read(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<Vec<StoredKey>, ApiError> {
     let vault = [ids::of_vault(organization_id).to_string()];
-    let rows = ciphertexts::of_aggregates(caller.pool().await, organization_id, Kind::Vault, &vault).await?;
+    let rows = ciphertexts::of_aggregates(executor, organization_id, Kind::Vault, &vault).await?;
     let mut keys = rows.iter().map(StoredKey::read).collect::<Result<Vec<StoredKey>, ApiError>>()?;
     keys.sort_by_key(|key| (key.kept.key_type, key.created_at));
     if keys.is_empty() { Err(ApiError::vault_not_initialized()) } else { Ok(keys) }

@@ -9,10 +9,11 @@ use identity_log::recorded::timestamp;
 use identity_log::{Committed, ids, read};
 use identity_projections::bodies::{InitializedVault, UnlockedVault, Vault, VaultKey};
 use identity_projections::vault_secrets;
+use identity_projections::vault_secrets::shown::Filter;
 use uuid::Uuid;
 
-use super::Contents;
 use super::kept::{self, KeptKey, NewKey, auth_hash, auth_hash_parameter, new_key, new_keys, wrapped};
+use super::listing;
 use crate::caller::{Admin, AppSettings, Caller, Segments};
 use crate::code::Code;
 use crate::error::ApiError;
@@ -30,10 +31,15 @@ use crate::routes::json as answer;
     responses((status = 200, description = "The vault", body = Vault<'static>)),
     extensions(("x-errors" = json!([Code::VaultNotInitialized]))))]
 pub(crate) async fn get_vault(caller: Caller) -> Result<Response, ApiError> {
-    let keys = kept::load(&caller).await?;
-    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let organization_id = caller.organization_id();
     let id = ids::of_vault(organization_id);
-    let lifetime = read::lifetime(pool, organization_id, Kind::Vault, &id.to_string()).await?;
+    // In one snapshot: how many keys there are, and when they last changed, belong together.
+    let mut snapshot =
+        caller.pool().await.begin_with("begin isolation level repeatable read read only").await?;
+    let keys = kept::read(&mut *snapshot, organization_id).await?;
+    let lifetime = read::lifetime(&mut *snapshot, organization_id, Kind::Vault, &id.to_string()).await?;
+    let secret_count = vault_secrets::count(&mut *snapshot, organization_id, &caller.viewer()).await?;
+    snapshot.commit().await?;
     let (created_at, updated_at) = lifetime.ok_or_else(ApiError::vault_not_initialized)?;
     let body = Vault {
         id,
@@ -41,7 +47,7 @@ pub(crate) async fn get_vault(caller: Caller) -> Result<Response, ApiError> {
         created_at: timestamp(created_at),
         updated_at: timestamp(updated_at),
         key_count: keys.len(),
-        secret_count: vault_secrets::count(pool, organization_id, &caller.viewer()).await?,
+        secret_count,
         recovery_key_count: keys.iter().filter(|key| key.kept.key_type == KeyType::Recovery).count(),
     };
     answer(StatusCode::OK, &body)
@@ -132,15 +138,10 @@ pub(crate) async fn unlock_vault(caller: Caller, query: Query<HashQuery>) -> Res
         let nothing = UnlockedVault { wrapped_org_encryption_key: None, encrypted_secrets: vec![] };
         return answer(StatusCode::OK, &nothing);
     };
-    let secrets =
-        vault_secrets::list(caller.pool().await, caller.organization_id(), &caller.viewer()).await?;
-    let contents = Contents::load(&caller, &secrets).await?;
-    let details = secrets.iter().map(|secret| contents.detail(secret));
-    let body = UnlockedVault {
-        wrapped_org_encryption_key: Some(&found.kept.wrapped_org_encryption_key),
-        encrypted_secrets: details.filter(|detail| detail.encrypted_payload.is_some()).collect(),
-    };
-    answer(StatusCode::OK, &body)
+    let wrapped = serde_json::to_string(&found.kept.wrapped_org_encryption_key)?;
+    let before = format!(r#"{{"wrapped_org_encryption_key":{wrapped},"encrypted_secrets":["#);
+    let filter = Filter { with_content: true, ..Filter::default() };
+    listing::answer(&caller, filter, before, "]}").await
 }
 
 /// The parameters of unlocking.
