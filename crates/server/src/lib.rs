@@ -6,7 +6,8 @@
 //! - `metrics`, [`traces`]: for those who watch the service.
 //! - [`database`], [`migrations`], [`roles`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read.
-//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands.
+//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`unfinished`]: the name of a file while a
+//!   command writes it.
 
 pub mod audit;
 pub mod backup;
@@ -30,5 +31,6 @@ pub mod settings;
 pub mod signing;
 pub mod tls;
 pub mod traces;
+pub mod unfinished;
 
 pub use service::{HEARTBEAT, Service, ServiceSettings};
