@@ -36,9 +36,8 @@ impl Value<'_> {
         write_number(number, self.0).map_err(E::custom)
     }
 
-    fn word<E>(self, word: &str) -> Result<(), E> {
+    fn word(self, word: &str) {
         self.0.extend_from_slice(word.as_bytes());
-        Ok(())
     }
 
     /// Ends a list or an object: the comma behind the last element, if there is one, becomes the closing bracket.
@@ -66,11 +65,13 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.word("null")
+        self.word("null");
+        Ok(())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.word(if value { "true" } else { "false" })
+        self.word(if value { "true" } else { "false" });
+        Ok(())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
