@@ -108,6 +108,25 @@ fn nobody_is_answered_what_somebody_else_was() {
     assert!(is_replayed(&rename(&alpha)));
 }
 
+/// Only a request that would be carried out with another key is told that this one was used.
+#[test]
+fn a_used_key_is_the_last_reason_to_refuse_a_request() {
+    let world = World::new();
+    let [alpha, bravo] = world.agents(["alpha", "bravo"]);
+    let send = |method: Method, path: &str, body: Value| {
+        alpha.call(method, path).header("Idempotency-Key", "k1").json(&body).send()
+    };
+    send(Method::PATCH, "/identities/alpha", json!({ "description": "x" })).ok();
+    let other = json!({ "agent_handle": "carol", "description": "y" });
+    world.stores_nothing(|| send(Method::POST, "/identities", other.clone()).refused(403));
+    world.stores_nothing(|| send(Method::DELETE, "/identities/alpha", json!({})).refused(403));
+    world.stores_nothing(|| send(Method::PATCH, "/identities/bravo", json!({})).refused(404));
+    assert!(bravo.sees("bravo"));
+    let reused = "idempotency_key_reused";
+    world.stores_nothing(|| send(Method::PATCH, "/identities/alpha", other.clone()).refused_as(409, reused));
+    world.stores_nothing(|| send(Method::PATCH, "/identities/alpha", json!({})).refused_as(409, reused));
+}
+
 // Otherwise an agent could find out which keys an admin has used, and use keys that it guesses.
 #[test]
 fn an_agent_uses_up_no_key_of_an_admin() {

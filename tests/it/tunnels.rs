@@ -119,6 +119,18 @@ fn metadata_has_at_most_4_kilobytes() {
     assert_eq!(admin.get(&path).ok()["metadata"], most);
 }
 
+/// 127 objects in each other, the body being the first, are as many as a body may have.
+#[test]
+fn metadata_is_nested_as_deep_as_a_body_may_be() {
+    let world = World::new();
+    let admin = world.admin();
+    let path = path(&admin.create("alpha"));
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+    assert_eq!(describe(&admin, &path, &nested(126)).ok()["metadata"], nested(126));
+    world.stores_nothing(|| describe(&admin, &path, &nested(127)).must_be(422));
+    assert_eq!(admin.get(&path).ok()["metadata"], nested(126));
+}
+
 #[test]
 fn metadata_is_an_object() {
     let world = World::new();

@@ -82,7 +82,7 @@ fn words(report: &Report) -> Vec<String> {
         0 if report.after == size => {
             vec![format!("no events in this range: event {size} is the last one signed")]
         }
-        0 => vec!["no events in this range, says whoever wrote this file: that is not proved".to_owned()],
+        0 => vec!["no events in this range, says whoever wrote this file".to_owned()],
         _ => vec![format!("{} events verified against the checkpoint of {size} events", report.proved)],
     };
     if report.proved > 0 {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use identity_proof::trailer::{Trailer, TrailerLine};
+use identity_terminal::input;
 
 use crate::line::{TABLE_TRAILER_START, TRAILER_START};
 use crate::report::Fault;
@@ -32,12 +33,8 @@ impl Source {
     pub(crate) fn open(path: &Path) -> Result<(Self, Trailer), Fault> {
         let unreadable =
             |error: std::io::Error| Fault::file(format!("cannot read {}: {error}", path.display()));
-        let mut file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(Fault::file(format!("{} is not a file", path.display())));
-        }
-        let length = metadata.len();
+        let mut file = input::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
         let end = tail(&mut file, length).map_err(unreadable)?;
         let last_line = end.strip_suffix(b"\n").unwrap_or(&end).rsplit(|byte| *byte == b'\n').next();
         let last_line = last_line.unwrap_or_default();

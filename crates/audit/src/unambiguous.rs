@@ -12,9 +12,9 @@ use std::fmt::{self, Formatter};
 use identity_proof::canonical::check::{is_exact, is_exact_integer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Any value. It is checked, and not stored.
+/// How many values there are in a value, itself and the members of objects and lists. The values are checked, and not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unambiguous;
+pub(crate) struct Unambiguous(pub(crate) u64);
 
 /// The name of a member, borrowed if it has no escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
@@ -37,25 +37,30 @@ impl<'de> Visitor<'de> for Anything {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unambiguous, A::Error> {
         let mut names: BTreeSet<Name<'de>> = BTreeSet::new();
-        while let Some((name, Unambiguous)) = members.next_entry::<Name<'de>, Unambiguous>()? {
+        let mut count = 1;
+        while let Some((name, Unambiguous(values))) = members.next_entry::<Name<'de>, Unambiguous>()? {
+            count += values;
             if let Some(Name(twice)) = names.replace(name) {
                 return Err(A::Error::custom(format_args!("duplicate field `{twice}`")));
             }
         }
-        Ok(Unambiguous)
+        Ok(Unambiguous(count))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Unambiguous, A::Error> {
-        while let Some(Unambiguous) = values.next_element()? {}
-        Ok(Unambiguous)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Unambiguous, A::Error> {
+        let mut count = 1;
+        while let Some(Unambiguous(values)) = elements.next_element()? {
+            count += values;
+        }
+        Ok(Unambiguous(count))
     }
 
     fn visit_unit<E>(self) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+        Ok(Unambiguous(1))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+        Ok(Unambiguous(1))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Unambiguous, E> {
@@ -71,10 +76,10 @@ impl<'de> Visitor<'de> for Anything {
     }
 
     fn visit_str<E>(self, _: &str) -> Result<Unambiguous, E> {
-        Ok(Unambiguous)
+        Ok(Unambiguous(1))
     }
 }
 
 fn exact<E: Error>(is_exact: bool) -> Result<Unambiguous, E> {
-    if is_exact { Ok(Unambiguous) } else { Err(E::custom("a number is beyond 2^53")) }
+    if is_exact { Ok(Unambiguous(1)) } else { Err(E::custom("a number is beyond 2^53")) }
 }

@@ -16,6 +16,9 @@ use crate::error::ApiError;
 pub(crate) struct Idempotency {
     pub(crate) key: String,
     pub(crate) fingerprint: [u8; 32],
+    /// Whether the key was used for another request. Such a request is refused before it writes anything, and after everything
+    /// for which it is refused without a key (`Caller::refuse_reused_key`).
+    pub(crate) is_reused: bool,
 }
 
 /// Keys whose requests are being answered by this process.

@@ -5,6 +5,7 @@
 //! out spaces. Other numbers are written by the library.
 
 pub mod check;
+pub mod text;
 
 use std::cmp::Ordering;
 
@@ -22,7 +23,7 @@ pub fn write(value: &Value, text: &mut Vec<u8>) -> Result<(), serde_json::Error>
             text.push(b'{');
             for (place, (name, value)) in members.into_iter().enumerate() {
                 separate(place, text);
-                serde_json::to_writer(&mut *text, name)?;
+                write_text(name, text)?;
                 text.push(b':');
                 write(value, text)?;
             }
@@ -36,14 +37,23 @@ pub fn write(value: &Value, text: &mut Vec<u8>) -> Result<(), serde_json::Error>
             }
             text.push(b']');
         }
-        Value::Number(number) if !is_plain(number) => {
-            text.extend(serde_json_canonicalizer::to_vec(number)?);
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            serde_json::to_writer(text, value)?;
-        }
+        Value::Number(number) => write_number(number, text)?,
+        Value::Null | Value::Bool(_) | Value::String(_) => serde_json::to_writer(text, value)?,
     }
     Ok(())
+}
+
+fn write_number(number: &Number, text: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    if is_plain(number) {
+        return serde_json::to_writer(text, number);
+    }
+    text.extend(serde_json_canonicalizer::to_vec(number)?);
+    Ok(())
+}
+
+/// A canonical text is escaped as `serde_json` does it.
+fn write_text(value: &str, text: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(text, value)
 }
 
 fn separate(place: usize, text: &mut Vec<u8>) {

@@ -2,8 +2,8 @@
 //! `docs/backup.md` describes the file byte by byte.
 //!
 //! - [`tables`]: which tables are in a backup, and why the others are not.
-//! - [`format`](mod@format): the lines of a backup; `writer` and `reader`: the file as a whole; `unfinished`: its name while it is
-//!   written; `fields`: a row by the names of its columns.
+//! - [`format`](mod@format): the lines of a backup; `writer` and `reader`: the file as a whole; `fields`: a row by the names of its
+//!   columns.
 //! - [`take`]: from the database to a file.
 //! - [`verify`]: from the file alone to a verdict; `checkpoints`, `histories`: its parts.
 //! - [`restore`]: from a file into an empty database; `verifying`: verifies the file while its rows are written; `indexes`: how
@@ -20,7 +20,6 @@ mod reader;
 pub mod restore;
 pub mod tables;
 pub mod take;
-mod unfinished;
 pub mod verify;
 pub mod verifying;
 mod writer;

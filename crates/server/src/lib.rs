@@ -7,7 +7,8 @@
 //! - [`database`], [`migrations`], [`roles`], `preparation`: work before the first request.
 //! - [`signing`], [`secrets_key`]: keys of the installation, in files that nobody else can read. [`witnesses`]: who cosigns what
 //!   they sign.
-//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands.
+//! - [`operator`], [`numbers`], [`audit`], [`backup`], [`doctor`]: the work of commands; [`unfinished`]: the name of a file while a
+//!   command writes it.
 
 pub mod audit;
 pub mod backup;
@@ -31,6 +32,7 @@ pub mod settings;
 pub mod signing;
 pub mod tls;
 pub mod traces;
+pub mod unfinished;
 pub mod witnesses;
 
 pub use service::{HEARTBEAT, Service, ServiceSettings};

@@ -1,13 +1,25 @@
-//! Files that people write for a command. Too large a file is an error, before it is in memory.
+//! Files that people write for a command. Too large a file is an error, before it is in memory. So is what is no regular file: a
+//! device has no end, and opening or reading a pipe may wait for ever.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+/// Opens a regular file to read it.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
 
 /// The content of a file that has at most this many bytes.
 pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
+    open(path)?.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
         return Err(too_large(format!("the file is larger than {max_bytes} bytes")));
     }

@@ -9,6 +9,9 @@ use crate::harness::{Answer, Caller, World, text};
 /// An idempotency key that the admin has used before the tests.
 const USED: &str = "used-before";
 
+/// An idempotency key that every agent of the organization has used itself.
+const OWN: &str = "used-by-itself";
+
 /// Operations that answer a caller whose scope they do not take otherwise than with the usual 403. They find what an agent sees
 /// before they refuse the agent, or tell an admin that its key is bound to no identity.
 const REFUSED_LATER: [(&str, &str); 3] =
@@ -72,14 +75,24 @@ pub(super) fn traces(world: &World, organization: &str) -> String {
     world.database().text(&format!("select concat_ws(' ', {counts}, {replays}, {cursors})"))
 }
 
-/// Sends a request that must be refused. A write is also sent with an idempotency key that somebody else has used.
+/// Sends a request that must be refused. A write is also sent with idempotency keys that somebody else has used, and that the
+/// caller has used itself.
 fn refused(operation: &Operation, request: &Request, caller: &Caller) -> Answer {
     let answer = request.send(caller);
-    if operation.is_write() {
-        let again = request.of(caller).header("Idempotency-Key", USED).send();
-        assert_eq!(again.status, answer.status, "an idempotency key that another caller used: {again}");
+    for key in [USED, OWN].iter().filter(|_| operation.is_write()) {
+        let again = request.of(caller).header("Idempotency-Key", key).send();
+        assert_eq!(again.status, answer.status, "an idempotency key that was used before: {again}");
     }
     answer
+}
+
+/// Lets an agent use an idempotency key for something that it may do.
+fn use_own_key(caller: &Caller) {
+    let (scope, listed) = (text(&caller.get("/api/whoami").ok()["scope"]), caller.get("/identities").ok());
+    let own = listed.as_array().unwrap().iter().find(|one| scope.ends_with(&text(&one["id"]))).unwrap();
+    let path = format!("/identities/{}", text(&own["agent_handle"]));
+    let write = caller.call(reqwest::Method::PATCH, &path).header("Idempotency-Key", OWN);
+    write.json(&serde_json::json!({ "description": "by itself" })).send().ok();
 }
 
 #[track_caller]
@@ -122,6 +135,8 @@ fn nobody_does_or_learns_what_is_not_theirs() {
     let estate = Estate::new(&world);
     let first = world.admin().call(reqwest::Method::POST, "/identities").header("Idempotency-Key", USED);
     first.json(&serde_json::json!({ "agent_handle": "written-before" })).send().created();
+    let agents = estate.callers.iter().filter(|(who, _)| who.scope() == Some("agent"));
+    agents.for_each(|(_, caller)| use_own_key(caller));
     for operation in &walk::operations(&world) {
         let before = traces(&world, "%");
         thread::scope(|scope| {

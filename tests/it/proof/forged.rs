@@ -3,15 +3,21 @@
 
 use std::fs;
 
+use identity_audit::json::CanonicalJson;
 use identity_audit::line::{self, Envelope};
 use identity_proof::trailer::{Trailer, TrailerLine};
-use identity_proof::{Checkpoint, Frontier, SigningKey, leaf};
-use serde_json::json;
+use identity_proof::{Checkpoint, Frontier, SigningKey};
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::verify;
 
 pub(super) const ORIGIN: &str = "identityd/org_forged";
+
+/// A value as events have it.
+pub(super) fn as_json(value: &Value) -> CanonicalJson {
+    CanonicalJson::parse(value.to_string().as_bytes()).unwrap()
+}
 
 pub(super) fn event(organization_sequence: i64) -> Envelope {
     Envelope {
@@ -23,8 +29,8 @@ pub(super) fn event(organization_sequence: i64) -> Envelope {
         event_type: "identity.renamed".to_owned(),
         event_version: "1".to_owned(),
         recorded_at: format!("2026-01-01T00:00:{organization_sequence:02}.000000Z"),
-        payload: json!({"agent_handle": "a"}),
-        metadata: json!({"actor": "operator"}),
+        payload: as_json(&json!({"agent_handle": "a"})),
+        metadata: as_json(&json!({"actor": "operator"})),
     }
 }
 
@@ -36,7 +42,7 @@ pub(super) fn key() -> SigningKey {
 pub(super) fn tree(events: &[Envelope]) -> Frontier {
     let mut tree = Frontier::default();
     for event in events {
-        tree.append(leaf::of(event).unwrap());
+        tree.append(event.leaf().unwrap());
     }
     tree
 }
@@ -53,7 +59,7 @@ pub(super) fn written(events: &[Envelope], mut trailer: Trailer) -> NamedTempFil
     for event in events {
         let sequence = u64::try_from(event.organization_sequence).unwrap();
         trailer.add(1, sequence, sequence);
-        text.extend(line::write(event, Some(&leaf::of(event).unwrap())).unwrap());
+        text.extend(line::write(event, Some(&event.leaf().unwrap())).unwrap());
     }
     text.extend(serde_json::to_vec(&TrailerLine { trailer }).unwrap());
     let file = NamedTempFile::new().unwrap();

@@ -103,11 +103,8 @@ fn without_seals(text: &str) -> String {
 fn a_member_that_stands_twice_is_named_even_if_it_was_signed_so() {
     for case in TWICE {
         let envelope = doubled(&String::from_utf8(canonical(2)).unwrap(), case);
-        let leaves = [
-            leaf::of(&event(1)).unwrap(),
-            leaf::of_canonical(&[envelope.as_bytes()]),
-            leaf::of(&event(3)).unwrap(),
-        ];
+        let leaves =
+            [event(1).leaf().unwrap(), leaf::of_canonical(&[envelope.as_bytes()]), event(3).leaf().unwrap()];
         let mut tree = Frontier::default();
         for leaf in leaves {
             tree.append(leaf);

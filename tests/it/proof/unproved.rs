@@ -6,7 +6,7 @@ use identity_audit::verify::file;
 use identity_proof::trailer::Trailer;
 use serde_json::json;
 
-use super::forged::{ORIGIN, checkpoint, event, key, tree, written};
+use super::forged::{ORIGIN, as_json, checkpoint, event, key, tree, written};
 
 fn events(last: i64) -> Vec<Envelope> {
     (1..=last).map(event).collect()
@@ -15,7 +15,7 @@ fn events(last: i64) -> Vec<Envelope> {
 /// The same, with one changed event.
 fn with_a_forgery(last: i64, forged: usize) -> Vec<Envelope> {
     let mut events = events(last);
-    events[forged - 1].payload = json!({"agent_handle": "mallory"});
+    events[forged - 1].payload = as_json(&json!({"agent_handle": "mallory"}));
     events
 }
 
@@ -129,4 +129,22 @@ fn sizes_that_no_history_has_are_refused() {
     let trailer = Trailer { after: Some(u64::MAX), ..after(&[], checkpoint(&events(1))) };
     let fault = verify(&events(2), trailer, None).unwrap_err();
     assert!(fault.what.contains("than there can be"), "{fault}");
+}
+
+#[test]
+fn a_file_without_events_proves_only_that_the_history_ends_where_its_range_begins() {
+    let genuine = events(5);
+    let nothing = |begin: usize, until| Trailer { until, ..after(&genuine[..begin], checkpoint(&genuine)) };
+    let filtered = |begin| Trailer { filtered: true, ..nothing(begin, None) };
+    let (whole, part) = (checkpoint(&genuine), checkpoint(&genuine[..3]));
+    for previous in [None, Some(whole.as_str()), Some(part.as_str())] {
+        let unproved = |trailer| verify(&[], trailer, previous).unwrap().unproved;
+        for trailer in [filtered(0), filtered(5), nothing(0, Some(0)), nothing(3, Some(3))] {
+            let found = unproved(trailer);
+            assert_eq!(found[0].what, "that there are no events in this range is not proved");
+        }
+        assert_eq!(unproved(nothing(5, None)).len(), usize::from(previous == Some(part.as_str())));
+    }
+    let beyond = verify(&[], Trailer { after: Some(6), ..nothing(5, None) }, None).unwrap();
+    assert_eq!(beyond.unproved.len(), 1);
 }

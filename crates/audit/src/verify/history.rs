@@ -249,11 +249,18 @@ impl History {
         if self.signed.is_held { self.last.min(self.signed.size()).saturating_sub(self.after) } else { 0 }
     }
 
+    /// A file without events proves nothing about its range, unless the range begins at the end of the checkpoint.
+    fn unproved_emptiness(&self) -> Option<Fault> {
+        let is_proved = !self.is_filtered && self.after == self.signed.size();
+        (self.lines == 0 && !is_proved)
+            .then(|| Fault::file("that there are no events in this range is not proved"))
+    }
+
     /// The first event that no compared root covers, and why.
     fn unproved_event(&self) -> Option<Fault> {
         let place = self.proved() + 1;
         if place > self.lines {
-            return None;
+            return self.unproved_emptiness();
         }
         let size = self.signed.size();
         let why = if self.is_filtered {

@@ -24,18 +24,21 @@ pub(crate) struct WriteOutsideLog<'a> {
 impl Caller {
     /// Begins a write that is not in the log. From then on a timeout is answered with `outcome_unknown`.
     pub(crate) async fn begin_outside_log(&self) -> Result<WriteOutsideLog<'_>, ApiError> {
+        self.refuse_reused_key()?;
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.transaction_outside_log().await
     }
 
     /// Begins a write outside the log that deletes something. It counts against no quota of a day.
     pub(crate) async fn begin_deletion_outside_log(&self) -> Result<WriteOutsideLog<'_>, ApiError> {
+        self.refuse_reused_key()?;
         self.enter_outside_log(|| Ok(()))?;
         self.transaction_outside_log().await
     }
 
     /// Begins what cannot be taken back, such as a request to somebody else, and comes before the transaction. Refuses a key that
-    /// may not act any more. What follows takes long, and needs no connection to the database.
+    /// may not act any more, but not a request whose idempotency key was used for another one. What follows takes long, and needs
+    /// no connection to the database.
     pub(crate) async fn begin_irrevocably(&self) -> Result<(), ApiError> {
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.must_still_act(self.pool().await).await?;
@@ -76,7 +79,7 @@ impl WriteOutsideLog<'_> {
     /// Stores the answer for repetitions of the request, if it has an `Idempotency-Key`.
     pub(crate) async fn keep_answer(&mut self, answer: &Answer) -> Result<(), ApiError> {
         let caller = self.caller;
-        let Some(Idempotency { key, fingerprint }) = &caller.idempotency else { return Ok(()) };
+        let Some(Idempotency { key, fingerprint, .. }) = &caller.idempotency else { return Ok(()) };
         let (organization, scope) = (caller.organization_id(), caller.actor().idempotency_scope());
         let (request, told) =
             ((key.as_str(), fingerprint.as_slice()), (answer.status().as_u16(), answer.body()));

@@ -111,10 +111,11 @@ impl Caller {
         reply: impl Reply,
     ) -> Result<Response, ApiError> {
         let aggregate_id = write.aggregate_id;
+        self.refuse_reused_key()?;
         self.admission.enter()?;
         self.app.0.limits.daily(&self.key, &write.command, self.idempotency.is_some())?;
         let reply = Arc::new(reply);
-        let repeatable = self.idempotency.as_ref().map(|Idempotency { key, fingerprint }| Repeatable {
+        let repeatable = self.idempotency.as_ref().map(|Idempotency { key, fingerprint, .. }| Repeatable {
             key: key.clone(),
             fingerprint: *fingerprint,
             answer: Arc::new(Keeping { reply: Arc::clone(&reply), aggregate_id }),
@@ -137,6 +138,15 @@ impl Caller {
         let revision = Revision::made(aggregate_id, &committed);
         let response = reply.reveal(answer)?.of_revision(revision).into_response();
         Ok(with_notices(response, &committed.events))
+    }
+
+    /// Refuses a request whose idempotency key was used for another one. Everything that writes calls this first, after it has
+    /// looked for what it changes.
+    pub(crate) fn refuse_reused_key(&self) -> Result<(), ApiError> {
+        match &self.idempotency {
+            Some(Idempotency { is_reused: true, .. }) => Err(ApiError::idempotency_key_reused()),
+            _ => Ok(()),
+        }
     }
 
     /// Begins the create of an identity with this body.

@@ -48,13 +48,19 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
     // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
-    if let Some(record) = scoped.find(caller.pool().await).await? {
+    let record = scoped.find(caller.pool().await).await?;
+    let is_reused = record.as_ref().is_some_and(|record| record.fingerprint != fingerprint);
+    if let Some(record) = record.filter(|_| !is_reused) {
         app.must_be_confirmed()?;
         return replay(record, fingerprint);
     }
-    parts.extensions.insert(Idempotency { key: key.clone(), fingerprint });
+    parts.extensions.insert(Idempotency { key: key.clone(), fingerprint, is_reused });
     let response = next.run(Request::from_parts(parts, HttpBody::from(body))).await;
     drop(flight);
+    if is_reused && response.status().is_success() {
+        // The request writes nothing, so nothing has refused its key.
+        return Err(ApiError::idempotency_key_reused());
+    }
     if !ApiError::is_repetition(&response) {
         return Ok(response);
     }

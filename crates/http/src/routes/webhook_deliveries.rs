@@ -158,6 +158,7 @@ pub(crate) async fn replay_webhook_delivery(
     let found = find(&caller, uuid_segment("delivery_id", &id)?).await?;
     caller.begin_irrevocably().await?;
     let repeatable = found.ok_or_else(ApiError::webhook_delivery_not_found)?;
+    caller.refuse_reused_key()?;
     let _share = caller.replay(repeatable.subscription_id())?;
     let delivery = caller.webhooks().replay(&repeatable).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });

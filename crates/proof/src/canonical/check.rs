@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use super::{LARGEST_EXACT, by_utf_16};
 
-/// How deep objects and lists may be nested. `serde_json` has the same limit.
+/// How deep objects and lists may be nested. `serde_json` reads one level less.
 const MAX_DEPTH: usize = 128;
 
 /// Why a text is not canonical, and where.
@@ -180,7 +180,7 @@ const fn is_control(high: u8, low: u8) -> bool {
 }
 
 /// The order of two names, which may contain escapes.
-fn compare(one: &[u8], other: &[u8]) -> Ordering {
+pub(super) fn compare(one: &[u8], other: &[u8]) -> Ordering {
     let name = |text: &[u8]| {
         let quoted = [b"\"", text, b"\""].concat();
         serde_json::from_slice::<String>(&quoted).unwrap_or_default()

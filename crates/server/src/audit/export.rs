@@ -5,6 +5,7 @@
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
 use anyhow::{Context as _, ensure};
+use identity_audit::json::CanonicalJson;
 use identity_audit::line::Envelope;
 use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, Refusal, tiles};
@@ -81,8 +82,8 @@ pub(super) fn envelope(entry: &Entry<'_>) -> serde_json::Result<Envelope> {
         event_type: entry.event_type.to_owned(),
         event_version: entry.event_version.to_owned(),
         recorded_at: timestamp(entry.recorded_at),
-        payload: serde_json::from_slice(entry.payload)?,
-        metadata: serde_json::from_slice(entry.metadata)?,
+        payload: CanonicalJson::parse(entry.payload)?,
+        metadata: CanonicalJson::parse(entry.metadata)?,
     })
 }
 

@@ -70,8 +70,8 @@ impl<W: Write> ExportWriter for Table<W> {
             &envelope.event_type,
             &envelope.event_version,
             &envelope.recorded_at,
-            &envelope.payload.to_string(),
-            &envelope.metadata.to_string(),
+            envelope.payload.as_str(),
+            envelope.metadata.as_str(),
             &signed.map(Hash::to_string).unwrap_or_default(),
         ])?;
         Ok(())

@@ -15,7 +15,7 @@ use identity_projections::identities::Row;
 use identity_projections::states::{self, IdentityRows, RowsOfAggregate as _, Upto};
 use identity_projections::vault_access::Rules;
 use identity_projections::visibility::oldest_first;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use time::format_description::well_known::Rfc3339;
@@ -162,6 +162,18 @@ fn is_of(event: &Envelope, id: &str) -> bool {
     event.aggregate_type == "identity" && event.aggregate_id == id
 }
 
+/// What the payload of an event says of a handle.
+#[derive(Deserialize)]
+struct NamedHandle {
+    agent_handle: String,
+}
+
+/// What the metadata of an event say of who caused it.
+#[derive(Deserialize)]
+struct NamedActor {
+    actor: String,
+}
+
 /// The identity that is asked for.
 enum IdentityName {
     Id(String),
@@ -183,8 +195,9 @@ impl IdentityName {
         let is_meant = match self {
             Self::Id(id) => is_of(event, id),
             Self::Handle(handle) => {
+                let payload = serde_json::from_str(event.payload.as_str());
                 event.aggregate_type == "identity"
-                    && event.payload.get("agent_handle").and_then(Value::as_str) == Some(handle.as_str())
+                    && payload.is_ok_and(|named: NamedHandle| named.agent_handle == handle.as_str())
             }
         };
         is_meant.then(|| event.aggregate_id.clone())
@@ -266,7 +279,8 @@ fn steps(
         let differs = |pointer: &&String| fields.get(*pointer) != fields_before.get(*pointer);
         let changed: BTreeSet<String> =
             fields.keys().chain(fields_before.keys()).filter(differs).cloned().collect();
-        let actor = event.metadata.get("actor").and_then(Value::as_str).unwrap_or("unknown").to_owned();
+        let actor = serde_json::from_str(event.metadata.as_str());
+        let actor = actor.map_or_else(|_| "unknown".to_owned(), |named: NamedActor| named.actor);
         let presence = presence(&recorded, state.is_some());
         steps.push(ReplayedEvent { event, actor, presence, state, changed: changed.into_iter().collect() });
         before = Some(fields);
@@ -284,8 +298,9 @@ fn presence(recorded: &Recorded, is_known: bool) -> Presence {
 
 fn recorded(event: &Envelope) -> anyhow::Result<Recorded> {
     let what = || format!("event {} cannot be read", event.organization_sequence);
-    let Envelope { aggregate_type, event_type, event_version, .. } = event;
-    let decoded = codec::decode(aggregate_type, event_type, event_version, event.payload.clone());
+    let Envelope { event_type, event_version, .. } = event;
+    let payload = event.payload.as_str().as_bytes();
+    let decoded = codec::decode_text(Kind::Identity, event_type, event_version, payload);
     Ok(Recorded {
         position: 0,
         organization_id: event.organization_id.clone(),

@@ -17,8 +17,9 @@ pub(super) const START: &[u8] = br#"{"backup":{"format":"#;
 /// A block is written when it has this many bytes, or more. It has whole rows, and no row begins behind so many bytes.
 pub(super) const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// The longest block. No row of ours comes near: the largest event has 32 MiB.
-pub(super) const MAX_BLOCK_BYTES: u32 = 256 * 1024 * 1024;
+/// The longest block. The largest event has 32 MiB as a line of an export, and less than twice as many as a row: the database puts
+/// a space behind each colon and comma.
+pub(super) const MAX_BLOCK_BYTES: u32 = 64 * 1024 * 1024;
 
 /// The types of columns that a row can have. Their bytes never differ between versions of Postgres.
 pub const TYPES: [&str; 10] = [

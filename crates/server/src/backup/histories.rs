@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
+use identity_audit::json::CanonicalJson;
 use identity_audit::line::{Envelope, Read};
 use identity_audit::report::Fault;
 use identity_audit::verify::history::History;
@@ -163,8 +164,8 @@ fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read)> {
         event_type: row.text("event_type")?.to_owned(),
         event_version: row.text("event_version")?.to_owned(),
         recorded_at: timestamp(row.timestamp("recorded_at")?),
-        payload: serde_json::from_slice(row.jsonb("payload")?)?,
-        metadata: serde_json::from_slice(row.jsonb("metadata")?)?,
+        payload: CanonicalJson::parse(row.jsonb("payload")?)?,
+        metadata: CanonicalJson::parse(row.jsonb("metadata")?)?,
     };
     let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
     Ok((row.count("position")?, Read::of(envelope, leaf)?))

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use identity_terminal::input;
 use sha2::{Digest as _, Sha256};
 
 use super::format::{
@@ -50,9 +51,7 @@ impl Reader {
     /// Opens a backup and reads its head.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot read {}", path.display());
-        let file = File::open(path).with_context(context)?;
-        ensure!(file.metadata().with_context(context)?.is_file(), "{} is not a file", path.display());
-        let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut input = BufReader::with_capacity(BUFFER_BYTES, input::open(path).with_context(context)?);
         let start = input.fill_buf().with_context(context)?;
         ensure!(start.starts_with(START), "{} is not a backup of identityd", path.display());
         let mut lines = Sha256::new();

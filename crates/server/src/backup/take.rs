@@ -15,9 +15,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use super::format::{BackupHead, End, FORMAT, Section, TYPES};
 use super::mark;
 use super::tables::{self, Table};
-use super::unfinished::Unfinished;
 use super::writer::Writer;
 use crate::migrations;
+use crate::unfinished::Unfinished;
 
 /// Without sorting, Postgres reads events through the index of their positions and sends the first row at once.
 const SETTINGS: &str = "

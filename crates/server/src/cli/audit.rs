@@ -2,7 +2,6 @@
 
 mod replay;
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use identityd::audit::form::{Lines, Table};
 use identityd::database::{Database, IfMissing};
 use identityd::operator::Operator;
 use identityd::signing::{Replacement, SigningSettings};
+use identityd::unfinished::Unfinished;
 
 use super::output::{Output, is_terminal};
 use super::progress::Progress;
@@ -66,7 +66,7 @@ pub(super) struct ExportFlags {
     #[arg(long, value_enum, default_value = "ndjson")]
     format: ExportFormat,
 
-    /// File to write [default: standard output]
+    /// File to write; it must not be there yet [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -110,32 +110,35 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
 }
 
 async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSettings) -> anyhow::Result<()> {
+    let unfinished = flags.output.as_deref().map(Unfinished::create).transpose()?;
     database.migrate_if_begun().await?;
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
     let range = Range { after: flags.after, until: flags.until };
-    let mut file: Box<dyn Write + Send> = match &flags.output {
-        Some(path) => {
-            Box::new(File::create(path).with_context(|| format!("cannot create {}", path.display()))?)
-        }
-        None if is_terminal() => Box::new(EscapingLines::new(std::io::stdout())),
-        None => Box::new(std::io::stdout()),
-    };
-    let file = BufWriter::new(&mut file);
     let mut progress = Progress::start("export");
     let reached = |done, total| progress.reached(done, Some(total));
     let (pool, refusal) = (database.pool(), refusal.as_ref());
+    let output = BufWriter::new(output_of(unfinished.as_ref()));
     match flags.format {
         ExportFormat::Ndjson => {
-            export::run(pool, &organization_id, &range, refusal, &mut Lines(file), reached).await?
+            export::run(pool, &organization_id, &range, refusal, &mut Lines(output), reached).await?
         }
         ExportFormat::Csv => {
-            export::run(pool, &organization_id, &range, refusal, &mut Table::begin(file)?, reached).await?
+            export::run(pool, &organization_id, &range, refusal, &mut Table::begin(output)?, reached).await?
         }
     };
     progress.finish();
-    Ok(())
+    unfinished.map_or(Ok(()), Unfinished::finish)
+}
+
+/// Where an export is written.
+fn output_of(file: Option<&Unfinished>) -> Box<dyn Write + Send + '_> {
+    match file {
+        Some(unfinished) => Box::new(unfinished.file()),
+        None if is_terminal() => Box::new(EscapingLines::new(std::io::stdout())),
+        None => Box::new(std::io::stdout()),
+    }
 }
 
 /// If the signing key is available, signs the latest events before the export. A log that the signer refuses is exported

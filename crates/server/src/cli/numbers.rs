@@ -1,11 +1,11 @@
 //! `identityd numbers`.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use identity_terminal::input;
 use serde_json::json;
 
 use identityd::database::IfMissing;
@@ -31,7 +31,7 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 }
 
 async fn load(file: &Path, database: &DatabaseSettings, output: Output) -> anyhow::Result<()> {
-    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let opened = input::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let context = || format!("cannot load {}", file.display());
     let numbers = NumberFile::read(BufReader::new(opened)).with_context(context)?;
     let loading = with_database(database, IfMissing::Refuse, async |database| {

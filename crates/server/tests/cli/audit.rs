@@ -3,6 +3,7 @@
 mod replay;
 
 use std::fs;
+use std::path::Path;
 
 use identity_proof::{CosignerKey, SigningKey};
 use reqwest::Method;
@@ -66,7 +67,7 @@ impl Scene {
 
     /// Exports to a file of this name, and returns what was printed.
     fn export(&self, name: &str, flags: &[&str]) -> String {
-        let path = self.place.file(name, "");
+        let path = self.place.path(name);
         let path = path.to_str().unwrap();
         let export = ["audit", "export", "--org", "acme", "--output", path];
         assert_eq!(self.place.run(&[&export, flags].concat()).succeeded().stdout, "");
@@ -220,11 +221,20 @@ fn a_range_without_events_is_said_to_be_one() {
     let empty = |query: &str| {
         let streamed = scene.read(&scene.admin_key, &format!("/events?{query}"), "application/x-ndjson");
         let file = scene.place.file("empty", &streamed);
-        verify(file.to_str().unwrap(), &scene.verifier_key(), &[]).succeeded().stdout
+        let (file, key) = (file.to_str().unwrap(), scene.verifier_key());
+        let refused = verify(file, &key, &[]);
+        assert_eq!(
+            refused.error(),
+            "that there are no events in this range is not proved (--allow-unproved lets this pass)"
+        );
+        verify(file, &key, &["--allow-unproved"]).succeeded().stdout
     };
-    let unproved = "no events in this range, says whoever wrote this file: that is not proved";
     for query in [&format!("after={cursor}&until=2000-01-01T00:00:00Z"), "event_type=identity.exploded"] {
-        assert_eq!(empty(query).lines().next(), Some(unproved));
+        let said = empty(query);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.first(), Some(&"no events in this range, says whoever wrote this file"));
+        let unproved = "not verified: that there are no events in this range is not proved";
+        assert_eq!(lines.last(), Some(&unproved));
     }
 }
 
@@ -309,6 +319,31 @@ fn a_table_is_for_spreadsheets() {
     assert_eq!(refused.error(), "a table proves nothing; export the history as ndjson");
 }
 
+#[test]
+fn an_export_replaces_no_file_and_leaves_none_that_is_not_whole() {
+    let scene = Scene::new();
+    let (file, link) = (scene.place.file("there", "another"), scene.place.path("link"));
+    std::os::unix::fs::symlink(scene.place.path("target"), &link).unwrap();
+    let export = |path: &Path, flags: &[&str]| {
+        let export = ["audit", "export", "--org", "acme", "--output", path.to_str().unwrap()];
+        scene.place.run(&[&export, flags].concat())
+    };
+    for path in [&file, &link] {
+        let refused = export(path, &[]);
+        assert_eq!(refused.error(), format!("{} is there already", path.display()));
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "another");
+    assert!(!scene.place.path("target").exists());
+    let new = scene.place.path("new");
+    export(&new, &["--after", "100000"]).error();
+    for left in ["new", "new.unfinished"] {
+        assert!(!scene.place.path(left).exists(), "{left}");
+    }
+    export(&new, &[]).succeeded();
+    assert!(!scene.place.path("new.unfinished").exists());
+    verify(new.to_str().unwrap(), &scene.verifier_key(), &[]).succeeded();
+}
+
 /// A command that may use at most 6 GB of address space.
 fn with_little_memory(arguments: &[&str]) -> Finished {
     run(&mut through_shell(&bare(arguments), r#"ulimit -v 6000000; exec "$0" "$@""#))
@@ -336,7 +371,7 @@ fn a_file_without_lines_takes_little_memory() {
     let previous = ["audit", "verify", &export, "--key", &key, "--previous", path];
     assert!(with_little_memory(&previous).error().contains("the file is larger than"));
     let device = with_little_memory(&["audit", "verify", "/dev/zero", "--key", &key]);
-    assert_eq!(device.error(), "/dev/zero is not a file");
+    assert_eq!(device.error(), "cannot read /dev/zero: it is not a regular file");
 }
 
 /// An event that somebody with the password of the database inserts in an admin's name.
@@ -369,7 +404,7 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     // Getting a checkpoint makes the service sign all events.
     scene.checkpoint();
     execute(&scene.place, FORGED);
-    let file = scene.place.file("export", "");
+    let file = scene.place.path("export");
     let file = file.to_str().unwrap();
     let why = "event 7 was not written by this installation: its seal is missing or of another key";
     let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file]);

@@ -17,6 +17,7 @@ mod hung_process;
 mod long_lists;
 mod numbers;
 mod operators;
+mod pipes;
 mod poolers;
 mod private_postgres;
 mod projections;

@@ -89,7 +89,7 @@ fn use_it(seen: &mut Seen, base: &str, key: &str) -> Vec<String> {
         call(seen, base, key, &Method::GET, path, &json!({}));
     }
     assert_eq!(
-        call(seen, base, key, &Method::POST, "/api/v1/identities", &json!({ "agent_handle": 7 })).0,
+        call(seen, base, key, &Method::POST, "/api/v1/identities", &json!({ "agent_handle": "other" })).0,
         409
     );
     vec![secret_of(&agent), signing]

@@ -5,12 +5,20 @@ use std::fs;
 use sha2::{Digest as _, Sha256};
 
 use crate::backup::estate::{Estate, error, execute, text};
-use crate::harness::{Place, bare, run};
+use crate::harness::{Place, bare, run, through_shell};
 
-/// A backup without events. The section of phone numbers has these columns, and one block of so many rows.
-fn crafted(columns: &str, block: &[u8], rows: u64) -> Vec<u8> {
+/// The section of phone numbers, and what else is in a backup.
+const NUMBERS: &str = "phone_number_pool";
+const OTHERS: [&str; 5] =
+    ["log_head", "organization_heads", "signing_key_introductions", "checkpoints", "events"];
+
+/// A backup whose sections are empty but for that of `table`, which has these columns, and one block of so many rows.
+fn crafted(table: &str, columns: &str, block: &[u8], rows: u64) -> Vec<u8> {
+    let count = |name: &str| format!(r#""{name}":{}"#, if name == table { rows } else { 0 });
+    let counts: Vec<String> = OTHERS.into_iter().chain([NUMBERS]).map(count).collect();
     let head = format!(
-        r#"{{"backup":{{"format":1,"software":"0.1.0","taken_at":"","migrations":[],"organizations":0,"events":0,"rows":{{"checkpoints":0,"events":0,"log_head":0,"organization_heads":0,"phone_number_pool":{rows},"signing_key_introductions":0}}}}}}"#
+        r#"{{"backup":{{"format":1,"software":"0.1.0","taken_at":"","migrations":[],"organizations":0,"events":0,"rows":{{{}}}}}}}"#,
+        sorted(counts).join(",")
     );
     let mut file = vec![];
     let mut lines = vec![];
@@ -21,12 +29,10 @@ fn crafted(columns: &str, block: &[u8], rows: u64) -> Vec<u8> {
         file.push(b'\n');
     };
     add(head, &mut file);
-    let needed = ["log_head", "organization_heads", "signing_key_introductions", "checkpoints", "events"];
-    let sections = needed.map(|table| (table, r#"[["id","bigint"]]"#, &[][..], 0));
-    for (table, columns, block, rows) in
-        sections.into_iter().chain([("phone_number_pool", columns, block, rows)])
-    {
-        add(format!(r#"{{"section":{{"table":"{table}","columns":{columns}}}}}"#), &mut file);
+    for name in OTHERS.into_iter().chain([NUMBERS]) {
+        let (columns, block, rows) =
+            if name == table { (columns, block, rows) } else { (r#"[["id","bigint"]]"#, &[][..], 0) };
+        add(format!(r#"{{"section":{{"table":"{name}","columns":{columns}}}}}"#), &mut file);
         let mut blocks = vec![];
         if !block.is_empty() {
             blocks.extend_from_slice(&u32::try_from(block.len()).unwrap().to_be_bytes());
@@ -44,6 +50,55 @@ fn crafted(columns: &str, block: &[u8], rows: u64) -> Vec<u8> {
     file
 }
 
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
+}
+
+/// A row of `events` with this payload.
+fn event_row(payload: &[u8]) -> (String, Vec<u8>) {
+    let (one, text) = (1_i64.to_be_bytes(), b"a".to_vec());
+    let columns = [
+        ("position", "bigint", one.to_vec()),
+        ("organization_id", "text", text.clone()),
+        ("organization_sequence", "bigint", one.to_vec()),
+        ("aggregate_type", "text", text.clone()),
+        ("aggregate_id", "text", text.clone()),
+        ("sequence", "bigint", one.to_vec()),
+        ("event_type", "text", text.clone()),
+        ("event_version", "text", text),
+        ("recorded_at", "timestamp with time zone", one.to_vec()),
+        ("payload", "jsonb", [b"\x01", payload].concat()),
+        ("metadata", "jsonb", b"\x01{}".to_vec()),
+        ("leaf_hash", "bytea", vec![0; 32]),
+    ];
+    let mut row = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
+    for (_, _, value) in &columns {
+        row.extend_from_slice(&i32::try_from(value.len()).unwrap().to_be_bytes());
+        row.extend_from_slice(value);
+    }
+    let names: Vec<String> =
+        columns.iter().map(|(name, kind, _)| format!(r#"["{name}","{kind}"]"#)).collect();
+    (format!("[{}]", names.join(",")), row)
+}
+
+/// As a tree, the payload would need 3 GB.
+#[test]
+fn an_event_of_many_small_objects_takes_little_memory() {
+    let place = Place::new();
+    let payload = [br#"{"a":["#.as_slice(), &br#"{"":0},"#.repeat(4_600_000), b"0]}"].concat();
+    let (columns, row) = event_row(&payload);
+    let file = place.path("crafted");
+    fs::write(&file, crafted("events", &columns, &row, 1)).unwrap();
+    let verify = bare(&["backup", "verify", text(&file)]);
+    let verified = run(&mut through_shell(&verify, r#"ulimit -v 3000000; exec "$0" "$@""#));
+    assert!(
+        error(&verified).contains("the backup has 1 events, its head of the log says 0"),
+        "{}",
+        verified.stderr
+    );
+}
+
 #[test]
 fn a_crafted_file_is_refused_before_much_memory_is_used() {
     let place = Place::new();
@@ -53,10 +108,10 @@ fn a_crafted_file_is_refused_before_much_memory_is_used() {
         run(&mut bare(&["backup", "verify", text(&file)]))
     };
     let (column, row) = (r#"[["id","bigint"]]"#, b"\0\x01\0\0\0\x08\0\0\0\0\0\0\0\x01");
-    verify(crafted(column, &row.repeat(2), 2)).succeeded();
-    let without = verify(crafted("[]", b"\0\0", 1));
+    verify(crafted(NUMBERS, column, &row.repeat(2), 2)).succeeded();
+    let without = verify(crafted(NUMBERS, "[]", b"\0\0", 1));
     assert!(error(&without).ends_with("has no columns"), "{}", without.stderr);
-    let long = verify(crafted(column, &row.repeat(100_000), 100_000));
+    let long = verify(crafted(NUMBERS, column, &row.repeat(100_000), 100_000));
     assert!(error(&long).ends_with("has more rows than any that is written"), "{}", long.stderr);
 }
 

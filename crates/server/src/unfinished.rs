@@ -12,7 +12,8 @@ use anyhow::{Context as _, ensure};
 const SUFFIX: &str = ".unfinished";
 
 /// A file that is being written. It is removed if it is dropped before it is finished.
-pub(super) struct Unfinished {
+#[derive(Debug)]
+pub struct Unfinished {
     file: File,
     path: PathBuf,
     name: PathBuf,
@@ -20,14 +21,19 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// Creates a file that only this account can read. What an earlier process has left of it is overwritten.
-    pub(super) fn create(name: &Path) -> anyhow::Result<Self> {
+    pub fn create(name: &Path) -> anyhow::Result<Self> {
         ensure!(fs::symlink_metadata(name).is_err(), "{} is there already", name.display());
         let mut path = name.as_os_str().to_owned();
         path.push(SUFFIX);
         let path = PathBuf::from(path);
         let context = || format!("cannot create {}", path.display());
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let file = options.open(&path).with_context(context)?;
         // A process that has finished meanwhile has removed the name of the file that was opened here.
         ensure!(
@@ -42,12 +48,12 @@ impl Unfinished {
     }
 
     /// Where it is written.
-    pub(super) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
     }
 
     /// Flushes the file to disk and gives it its name, unless another file has it by now. When this returns, both survive a crash.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(self) -> anyhow::Result<()> {
         let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());
         let named = self
             .file
