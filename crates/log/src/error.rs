@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity_domain::Rejection;
+use sqlx::error::DatabaseError;
 
 use crate::append::NotComposed;
 use crate::event::codec::DecodeError;
@@ -49,7 +50,8 @@ impl AppendError {
 
     /// The error of a command of a batch of which nothing was written.
     pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
-        if error.is_outage() || error.is_taken() { Self::Unavailable(error) } else { Self::Failed(error) }
+        let is_unavailable = error.is_outage() || error.is_taken() || error.is_behind_events();
+        if is_unavailable { Self::Unavailable(error) } else { Self::Failed(error) }
     }
 
     /// Whether nothing was written because the clock of the database has jumped ahead.
@@ -79,6 +81,12 @@ pub enum BatchError {
     /// `log_head` changed while this batch had it locked. Only a defect can cause this.
     #[error("the head of the log changed while it was locked")]
     Moved,
+    /// The one row of `log_head` is missing.
+    #[error("log_head has no row")]
+    NoHead,
+    /// An event of an organization has a higher sequence than its row in `organization_heads`.
+    #[error("organization_heads is behind the events")]
+    HeadsBehind,
     /// The committer has stopped.
     #[error("the committer has stopped")]
     Stopped,
@@ -118,10 +126,21 @@ impl BatchError {
         })
     }
 
+    /// Whether a unique index says that an event of the organization has this sequence.
+    pub(crate) fn is_behind_events(&self) -> bool {
+        let error = self.of_database().and_then(sqlx::Error::as_database_error);
+        error.and_then(DatabaseError::constraint) == Some("events_organization_key")
+    }
+
     /// Whether Postgres was unavailable, rather than refusing a statement.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Stopped | Self::Timeout(_) | Self::ClockJumped(_) | Self::KeyReplaced => true,
+            Self::NoHead
+            | Self::HeadsBehind
+            | Self::Stopped
+            | Self::Timeout(_)
+            | Self::ClockJumped(_)
+            | Self::KeyReplaced => true,
             _ => self.of_database().is_some_and(is_outage),
         }
     }
@@ -161,7 +180,7 @@ const OUTAGE_STATES: [&str; 9] = [
 /// for another one, a plan is out of date, one command needs a table that is missing, or a limit is reached, which may be
 /// the size of an index entry.
 fn is_worth_another_attempt(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| {
         ["0A000", "3F000", "42P01"].contains(&&*code) || code.starts_with("40") || code.starts_with("54")
     })

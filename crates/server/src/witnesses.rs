@@ -17,7 +17,6 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use identity_log::follow::Head;
 use identity_log::primary::Primary;
 use identity_log::proof::{self, Signed, cosignatures};
-use identity_proof::tree::Question;
 use identity_webhooks::address::SystemResolver;
 use identity_webhooks::attempt::{DEFAULT_TIMEOUT, Sender};
 use sqlx::PgPool;
@@ -143,8 +142,7 @@ impl Asking {
         let to = signed.checkpoint.size;
         let proof = if (1..to).contains(&from) {
             let mut connection = self.pool.acquire().await?;
-            let question = Question::Consistency { from, to };
-            proof::answer(&mut connection, organization_id, signed.epoch, question).await?
+            proof::prove_consistency(&mut connection, organization_id, signed, from, to).await?
         } else {
             vec![]
         };

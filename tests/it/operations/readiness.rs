@@ -7,7 +7,11 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use crate::harness::{Answer, World, eventually, wait};
 
 /// Ways to break every write, and to mend it. The statements of the service itself stay as they are.
-const FAULTS: [(&str, &str); 7] = [
+const FAULTS: [(&str, &str); 8] = [
+    (
+        "do $$ begin create table kept_heads as table organization_heads; delete from organization_heads; end $$",
+        "do $$ begin insert into organization_heads select * from kept_heads; drop table kept_heads; end $$",
+    ),
     (
         "alter table organization_heads drop constraint organization_heads_pkey",
         "alter table organization_heads add primary key (organization_id)",
@@ -67,6 +71,35 @@ fn who_keeps_the_head_of_the_log_locked_is_noticed() {
     becomes(&world, 503);
     wait(elsewhere.close()).unwrap();
     becomes(&world, 200);
+}
+
+// The committer remembers the heads of the organizations that it has written to.
+#[test]
+fn a_write_to_an_organization_whose_head_is_missing_is_tried_again_later() {
+    let world = World::new();
+    world.admin().create("alpha");
+    let world = world.restarted_after(|database| {
+        database.execute("create table kept_heads as table organization_heads");
+    });
+    world.database().execute("delete from organization_heads");
+    world.admin().post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
+    becomes(&world, 503);
+    world.database().execute("insert into organization_heads select * from kept_heads");
+    becomes(&world, 200);
+    world.admin().create("bravo");
+}
+
+#[test]
+fn a_write_without_the_head_of_the_log_is_tried_again_later() {
+    let world = World::new();
+    world.admin().create("alpha");
+    world.database().execute("create table kept_head as table log_head");
+    world.database().execute("delete from log_head");
+    world.admin().post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
+    becomes(&world, 503);
+    world.database().execute("insert into log_head select * from kept_head");
+    becomes(&world, 200);
+    world.admin().create("bravo");
 }
 
 // A process that has just committed needs no trial, unless a write has failed since.

@@ -2,6 +2,7 @@
 
 use identity_proof::tree::{check_consistency, check_inclusion};
 use identity_proof::{Checkpoint, Hash};
+use reqwest::Method;
 use serde_json::Value;
 
 use super::{grow, sign, signer, verifier_key, with_a_history};
@@ -55,6 +56,22 @@ fn an_older_checkpoint_is_proved_to_be_the_beginning_of_a_newer_one() {
     check_consistency(&hashes(&proof["hashes"]), (old.size, old.root), (new.size, new.root)).unwrap();
     let to_the_last = world.admin().get(&format!("/log/consistency?from={}", old.size)).ok();
     assert_eq!(to_the_last, proof);
+}
+
+#[test]
+fn a_proof_from_a_tree_that_was_changed_is_not_answered() {
+    let world = with_a_history();
+    let (admin, size) = (world.admin(), sign(&world).checkpoint.size);
+    let paths = [
+        "/log/inclusion/2".to_owned(),
+        format!("/log/inclusion/1?size={}", size - 1),
+        "/log/consistency?from=2".to_owned(),
+    ];
+    let statuses =
+        || paths.each_ref().map(|path| admin.call(Method::GET, path).open().unwrap().status().as_u16());
+    assert_eq!(statuses(), [200; 3]);
+    world.database().execute("update merkle_tiles set hashes = set_byte(hashes, 0, get_byte(hashes, 0) # 1)");
+    assert_eq!(statuses(), [500; 3]);
 }
 
 #[test]

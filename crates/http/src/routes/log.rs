@@ -6,7 +6,6 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use identity_log::proof::{self, Signed, cosignatures};
-use identity_proof::tree::Question;
 use identity_proof::{Hash, checkpoint};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,19 +65,14 @@ pub(crate) async fn prove_inclusion(
     let index = sequence - 1;
     let mut connection = caller.pool().await.acquire().await?;
     let organization_id = caller.organization_id();
-    let leaf = proof::leaf(&mut connection, organization_id, signed.epoch, index).await?;
-    let mut answers = Vec::with_capacity(2);
-    for question in [Question::Root { size }, Question::Inclusion { index, size }] {
-        answers.push(proof::answer(&mut connection, organization_id, signed.epoch, question).await?);
-    }
-    let [root, hashes] = answers.as_slice() else { return Err(ApiError::not_signed()) };
+    let proved = proof::prove_inclusion(&mut connection, organization_id, &signed, index, size).await?;
     let proof = InclusionProof {
         organization_sequence: sequence,
         leaf_index: index,
-        leaf_hash: leaf.to_string(),
+        leaf_hash: proved.leaf.to_string(),
         size,
-        root_hash: root.first().map(Hash::to_string),
-        hashes: in_base64(hashes),
+        root_hash: proved.root.to_string(),
+        hashes: in_base64(&proved.hashes),
     };
     json(StatusCode::OK, &proof)
 }
@@ -96,8 +90,8 @@ pub(crate) struct InclusionProof {
     /// How many events the tree has.
     size: u64,
     /// SHA-256 in base64.
-    #[schema(value_type = String, example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
-    root_hash: Option<String>,
+    #[schema(example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
+    root_hash: String,
     /// SHA-256 in base64, from leaf to root.
     hashes: Vec<String>,
 }
@@ -119,8 +113,8 @@ pub(crate) async fn prove_consistency(
         return Err(ApiError::not_signed());
     }
     let mut connection = caller.pool().await.acquire().await?;
-    let question = Question::Consistency { from, to };
-    let hashes = proof::answer(&mut connection, caller.organization_id(), signed.epoch, question).await?;
+    let organization_id = caller.organization_id();
+    let hashes = proof::prove_consistency(&mut connection, organization_id, &signed, from, to).await?;
     json(StatusCode::OK, &ConsistencyProof { from, to, hashes: in_base64(&hashes) })
 }
 

@@ -40,5 +40,5 @@ pub use error::{SignError, TreeError};
 pub use owner::{is_empty, is_of};
 pub use refusal::Refusal;
 pub use signed::Signed;
-pub use stored::{answer, last, leaf, leaves, node};
+pub use stored::{Inclusion, last, leaves, prove_consistency, prove_inclusion};
 pub use tie::tie;

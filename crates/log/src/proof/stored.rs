@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use identity_proof::tree::{Node, Question};
+use identity_proof::tree::{Node, Question, check_consistency, check_inclusion};
 use identity_proof::{Hash, ProofError};
 use sqlx::{PgConnection, PgExecutor};
 
@@ -22,7 +22,7 @@ pub async fn last(executor: impl PgExecutor<'_>, organization_id: &str) -> Resul
 }
 
 /// Answers a question from the stored tree of an epoch.
-pub async fn answer(
+pub(super) async fn answer(
     connection: &mut PgConnection,
     organization_id: &str,
     epoch: u64,
@@ -32,8 +32,67 @@ pub async fn answer(
     Ok(question.answer(&nodes)?)
 }
 
+/// A proof that a leaf is in a tree.
+#[derive(Debug)]
+pub struct Inclusion {
+    /// The hash of the leaf.
+    pub leaf: Hash,
+    /// The root of the tree.
+    pub root: Hash,
+    /// The proof of RFC 6962.
+    pub hashes: Vec<Hash>,
+}
+
+/// Proves that the leaf with this index is in the tree of this size. Fails if the tiles do not lead to the signed root.
+pub async fn prove_inclusion(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    signed: &Signed,
+    index: u64,
+    size: u64,
+) -> Result<Inclusion, TreeError> {
+    let root = root(connection, organization_id, signed, size).await?;
+    let leaf = leaf(connection, organization_id, signed.epoch, index).await?;
+    let question = Question::Inclusion { index, size };
+    let hashes = answer(connection, organization_id, signed.epoch, question).await?;
+    check_inclusion(&hashes, size, root, index, leaf)?;
+    Ok(Inclusion { leaf, root, hashes })
+}
+
+/// Proves that the tree of size `to` begins with that of size `from`. Fails if the tiles do not lead to the signed root.
+pub async fn prove_consistency(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    signed: &Signed,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Hash>, TreeError> {
+    let old = root(connection, organization_id, signed, from).await?;
+    let new = root(connection, organization_id, signed, to).await?;
+    let question = Question::Consistency { from, to };
+    let hashes = answer(connection, organization_id, signed.epoch, question).await?;
+    check_consistency(&hashes, (from, old), (to, new))?;
+    Ok(hashes)
+}
+
+/// The root of the tree of this size, from which the signed tree was proved to have grown.
+async fn root(
+    connection: &mut PgConnection,
+    organization_id: &str,
+    signed: &Signed,
+    size: u64,
+) -> Result<Hash, TreeError> {
+    let Signed { epoch, checkpoint, .. } = signed;
+    let roots = answer(connection, organization_id, *epoch, Question::Root { size }).await?;
+    let root = roots.first().copied().ok_or(ProofError::OutOfRange { size })?;
+    let question = Question::Consistency { from: size, to: checkpoint.size };
+    let growth = answer(connection, organization_id, *epoch, question).await?;
+    check_consistency(&growth, (size, root), (checkpoint.size, checkpoint.root))?;
+    Ok(root)
+}
+
 /// The hash of a complete subtree of the stored tree.
-pub async fn node(
+pub(super) async fn node(
     connection: &mut PgConnection,
     organization_id: &str,
     epoch: u64,
@@ -44,7 +103,7 @@ pub async fn node(
 }
 
 /// The signed leaf with this index.
-pub async fn leaf(
+pub(super) async fn leaf(
     connection: &mut PgConnection,
     organization_id: &str,
     epoch: u64,

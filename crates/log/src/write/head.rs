@@ -58,6 +58,21 @@ const LOCK: &str = "
            (extract(epoch from clock_timestamp()) * 1000000)::bigint as clock
     from head";
 
+/// Whether the row in `organization_heads` is missing or behind for one of the last 100 events. One statement, so all is of one
+/// moment.
+const HEADS_ARE_BEHIND: &str = "
+    select exists (
+        select from (select organization_id, organization_sequence from events order by position desc limit 100) as last
+        left join organization_heads as head using (organization_id)
+        where head.sequence is null or head.sequence < organization_sequence
+    )";
+
+/// Fails if `organization_heads` is behind the last events. Every write of such an organization would fail.
+pub(super) async fn check_organizations(connection: &mut PgConnection) -> Result<(), BatchError> {
+    let are_behind: bool = sqlx::query_scalar(HEADS_ARE_BEHIND).fetch_one(connection).await?;
+    if are_behind { Err(BatchError::HeadsBehind) } else { Ok(()) }
+}
+
 /// The head of the log and the heads of the organizations that a batch writes to.
 #[derive(Debug)]
 pub(crate) struct LogHead {
@@ -92,7 +107,7 @@ impl LogHead {
     ) -> Result<Self, BatchError> {
         let begin_and_lock = format!("begin; {LOCK}");
         let head = loop {
-            let head = connection.fetch_one(begin_and_lock.as_str()).await?;
+            let head = connection.fetch_optional(begin_and_lock.as_str()).await?.ok_or(BatchError::NoHead)?;
             match sole::holder(&head)?.filter(|holder| holder.process != process) {
                 Some(other) => {
                     connection.execute("rollback").await?;
@@ -110,7 +125,7 @@ impl LogHead {
         connection: &mut PgConnection,
         seal_key: &SealKey,
     ) -> Result<Self, BatchError> {
-        Self::of_row(&connection.fetch_one(LOCK).await?, seal_key)
+        Self::of_row(&connection.fetch_optional(LOCK).await?.ok_or(BatchError::NoHead)?, seal_key)
     }
 
     fn of_row(head: &PgRow, seal_key: &SealKey) -> Result<Self, BatchError> {

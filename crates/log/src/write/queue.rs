@@ -83,6 +83,12 @@ pub(super) fn refuse(jobs: Vec<Job>, error: BatchError) {
             "a name or number that nobody has claimed is somebody's: run `identityd doctor`, which has the check `claims`"
         );
     }
+    if error.is_behind_events() {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "`organization_heads` is behind the events of an organization: run `identityd doctor`, which has the check `log`"
+        );
+    }
     answer_all(jobs, error, AppendError::nothing_written);
 }
 

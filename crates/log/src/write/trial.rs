@@ -2,7 +2,8 @@
 //!
 //! It writes an organization with one aggregate of every type, as the committer does under the lock, and rolls back. So it fails as
 //! every other write would: a disk is full, an index or a privilege is missing, somebody has put a rule on a table, or keeps
-//! `log_head` locked, or the clock of the database has jumped ahead.
+//! `log_head` locked, or the clock of the database has jumped ahead. Before it writes, it compares `organization_heads` with the
+//! last events: a new organization could be written although writes of the others fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::batch::write_uncommitted;
 use super::clock_jump::ClockGuard;
 use super::deps::{Deps, LastCommit};
 use super::draft::draft;
-use super::head::LogHead;
+use super::head::{LogHead, check_organizations};
 use super::last_batch::LastBatch;
 use super::metrics::Metrics;
 use super::queue::Outcome;
@@ -92,6 +93,7 @@ impl Trial {
     async fn write_and_roll_back(&self, connection: &mut PgConnection) -> Result<Vec<Outcome>, BatchError> {
         let mut transaction = connection.begin().await?;
         transaction.execute(SETTINGS).await?;
+        check_organizations(&mut transaction).await?;
         let head = LogHead::lock_for_trial(&mut transaction, &self.0.settings.seal_key).await?;
         self.0.clock_guard.check(head.clock())?;
         let appends = appends();
