@@ -4,6 +4,7 @@
 //! when the service starts, so that it ends with one line that says what to do.
 
 mod content;
+mod guards;
 mod locks;
 pub(crate) mod pooler;
 mod proof;

@@ -5,29 +5,11 @@ use identity_projections::claims;
 use identity_projections::rebuild::SCHEMAS;
 use sqlx::PgConnection;
 
+use super::guards::GUARDS;
 use super::{Finding, tables};
 use crate::backup::mark;
 use crate::backup::tables::TABLES;
 use crate::{migrations, roles};
-
-/// The triggers that protect the history and what was signed of it: table, name and function.
-const GUARDS: [(&str, &str, &str); 3] = [
-    ("events", "events_are_immutable", "refuse_change_of_history"),
-    ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature"),
-    ("signing_key_introductions", "introductions_keep_notes", "keep_replaced_introduction"),
-];
-
-/// The tables of all of them, and their names.
-pub(super) fn guards() -> (Vec<&'static str>, Vec<&'static str>) {
-    GUARDS.iter().map(|(table, guard, ..)| (*table, *guard)).unzip()
-}
-
-/// Whether a line of what the migrations make is of a guard or its function.
-pub(super) fn is_of_guard(line: &str) -> bool {
-    let is_function =
-        |(_, _, function): &(&str, &str, &str)| line.starts_with(&format!("function {function}("));
-    line.contains(" CREATE TRIGGER ") || GUARDS.iter().any(is_function)
-}
 
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database, or if the check `migrations` names pending ones; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";

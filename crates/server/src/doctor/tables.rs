@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use sqlx::PgConnection;
 
-use super::{Finding, content};
+use super::{Finding, guards};
 
 /// What the migrations make: a line for each table, column, index, constraint, trigger and function, as [`present`] finds it. A test
 /// compares the two.
@@ -129,7 +129,7 @@ async fn missing(
     let there: Vec<String> = sqlx::query_scalar(is_there).bind(names).fetch_all(connection).await?;
     let is_missing = |line: &&str| {
         let is_looked_at = table_of(line).is_none_or(|table| there.iter().any(|name| name == table))
-            && !content::is_of_guard(line);
+            && !guards::is_of_guard(line);
         is_looked_at && !present.iter().any(|found| found == line)
     };
     Ok(EXPECTED.lines().filter(is_missing).collect())
@@ -153,7 +153,7 @@ fn table_of(line: &str) -> Option<&str> {
 
 async fn foreign(connection: &mut PgConnection, tables: &[&str]) -> anyhow::Result<Vec<String>> {
     let names: Vec<&str> = tables.iter().filter_map(|table| Some(table.split_once('.')?.1)).collect();
-    let (guarded, guards) = content::guards();
+    let (guarded, guards) = guards::names();
     let found =
         sqlx::query_scalar(FOREIGN).bind(names).bind(guarded).bind(guards).fetch_all(connection).await;
     found.context("cannot look up what acts on the tables")
