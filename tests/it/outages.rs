@@ -29,29 +29,31 @@ fn execute(connection: &mut PgConnection, statement: &str) {
 }
 
 #[test]
-fn who_loses_the_database_while_an_answer_is_composed_is_told_to_come_again() {
+fn who_loses_the_database_while_an_answer_is_stored_is_told_to_come_again() {
     let world = World::new();
     let admin = world.admin();
     admin.create("alpha");
     admin.open("alpha");
-    let (mut writers_wait, mut readers_wait) = (connect(&world), connect(&world));
+    let (mut writers_wait, mut answers_wait) = (connect(&world), connect(&world));
     execute(&mut writers_wait, "begin");
     execute(&mut writers_wait, "select from log_head for update");
     thread::scope(|scope| {
         let call = admin.call(Method::POST, "/identities/alpha/access").header("Idempotency-Key", "k1");
         let answer = scope.spawn(|| call.json(&json!({"viewer_identity_id": null})).send());
         eventually("the committer waits for the head", || committer_waits(&world, "log_head"));
-        // No other transaction reads this table: the answer to a write that changes nothing is composed from it.
-        execute(&mut readers_wait, "begin");
-        execute(&mut readers_wait, "lock table read_model.visibility in access exclusive mode");
+        // In this mode others read the table, and nobody writes to it.
+        execute(&mut answers_wait, "begin");
+        execute(&mut answers_wait, "lock table idempotency_records in exclusive mode");
         execute(&mut writers_wait, "rollback");
-        eventually("the committer waits for access rows", || committer_waits(&world, "visibility"));
+        eventually("the committer stores the answer", || {
+            committer_waits(&world, "insert into idempotency_records")
+        });
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity
                    where datname = current_database() and application_name = 'identityd committer'";
         execute(&mut writers_wait, cut);
         let answer = answer.join().unwrap().must_be(503);
         assert_eq!(answer.json()["code"], "unavailable");
-        execute(&mut readers_wait, "rollback");
+        execute(&mut answers_wait, "rollback");
     });
 }
 

@@ -18,7 +18,7 @@ const RESOURCES: [&str; 6] =
 const ACCESS: [&str; 2] = ["/access", "/access/{identity_id}"];
 
 /// Parts of statements that read events for something else than an answer.
-const OTHER_READERS: [&str; 9] = [
+const OTHER_READERS: [&str; 10] = [
     // The committer, to decide.
     "as wanted (wanted_type, wanted_id, seen)",
     // The cache, which learns what others have written.
@@ -28,6 +28,8 @@ const OTHER_READERS: [&str; 9] = [
     "leaf_hash, seal",
     "min(position) from events where seal is not null",
     "max(position), 0) from events",
+    // What is found before a write: the version of a vault secret or a webhook subscription.
+    "as versions",
     // Webhooks.
     "from events where position = any($1)",
     "select position, organization_id, event_type from events",
