@@ -38,7 +38,7 @@ fn no_text_of_ours_depends_on_the_collation_of_the_database() {
 }
 
 #[test]
-fn the_doctor_knows_every_index_and_constraint() {
+fn the_doctor_knows_all_that_the_migrations_make() {
     let database = Database::create();
     let present = wait(async {
         let mut connection = database.pool().acquire().await.unwrap();

@@ -4,6 +4,8 @@
 //! when the service starts, so that it ends with one line that says what to do.
 
 mod content;
+mod guards;
+mod locks;
 pub(crate) mod pooler;
 mod proof;
 mod server;
@@ -13,7 +15,8 @@ mod trial;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 
 use crate::roles;
 use crate::secrets_key::SecretsSettings;
@@ -114,50 +117,95 @@ impl Check {
     }
 }
 
-/// Checks a database that can be reached. Behind a pooler that mixes sessions up no other check can be made.
+/// Checks a database that can be reached, and tells of each check when it was made. Behind a pooler that mixes sessions up no other
+/// check can be made.
 pub async fn examine(
     pool: &PgPool,
     settings: PostgresSettings,
     signing: &SigningSettings,
     secrets: &SecretsSettings,
+    tell: &mut dyn FnMut(&Check),
 ) -> anyhow::Result<Vec<Check>> {
     let pooler = Check::of("pooler", pooler::pooler(&pool.connect_options()).await);
     if !pooler.passed {
-        return Ok(vec![Check::reachable(Ok(())), pooler]);
+        let checks = vec![Check::reachable(Ok(())), pooler];
+        checks.iter().for_each(tell);
+        return Ok(checks);
     }
-    let mut connection = pool.acquire().await.context("cannot connect to the database")?;
-    let mut checks = vec![Check::reachable(Ok(()))];
-    for rule in &RULES {
-        checks.push(Check::of(rule.name, (rule.look)(&mut connection).await));
-    }
-    checks.push(Check::of("connections", server::connections(&mut connection, settings).await));
-    checks.push(Check::of("signer_memory", proof::memory(pool, signing).await));
-    checks.push(Check::of("secrets_key", secrets.examine(&mut connection).await.map(Finding::good)));
+    let pool = locks::pool(pool);
+    let connection = pool.acquire().await.context("cannot connect to the database")?;
+    let mut examination = Examination { connection, checks: vec![], tell };
+    examination.add(Check::reachable(Ok(())));
+    examination.look(settings, secrets).await;
+    examination.try_out(&pool, signing).await;
+    examination.add(pooler);
+    let Examination { checks, connection, .. } = examination;
+    // `close` waits for every connection.
     drop(connection);
-    let passed: Vec<&str> = checks.iter().filter(|check| check.passed).map(|check| check.name).collect();
-    let has_passed = |name| passed.contains(&name);
-    let is_whole = has_passed("log");
-    let is_readable = is_whole && has_passed("read_models") && has_passed("read_model_rows");
-    let signatures = if is_whole {
-        proof::signatures(pool, signing).await
-    } else {
-        Ok(proof::not_asked("the check `log`"))
-    };
-    checks.push(Check::of("signatures", signatures));
-    let readers = if is_readable {
-        proof::readers(pool).await
-    } else {
-        Ok(proof::not_asked("`log`, `read_models` or `read_model_rows`"))
-    };
-    checks.push(Check::of("readers", readers));
-    let writes = if is_readable && has_passed("writable") {
-        trial::writes(pool, signing).await
-    } else {
-        Ok(proof::not_asked("`log`, `read_models`, `read_model_rows` or `writable`"))
-    };
-    checks.push(Check::of("writes", writes));
-    checks.push(pooler);
+    pool.close().await;
     Ok(checks)
+}
+
+/// The checks that were made.
+struct Examination<'a> {
+    connection: PoolConnection<Postgres>,
+    checks: Vec<Check>,
+    tell: &'a mut dyn FnMut(&Check),
+}
+
+impl Examination<'_> {
+    fn add(&mut self, check: Check) {
+        (self.tell)(&check);
+        self.checks.push(check);
+    }
+
+    /// Adds a check. If it has not got a lock in time, it names who has it.
+    async fn add_found(&mut self, name: &'static str, outcome: anyhow::Result<Finding>) {
+        let outcome = locks::named(&mut self.connection, outcome).await;
+        self.add(Check::of(name, outcome));
+    }
+
+    fn has_passed(&self, name: &str) -> bool {
+        self.checks.iter().any(|check| check.name == name && check.passed)
+    }
+
+    /// The checks that need one connection.
+    async fn look(&mut self, settings: PostgresSettings, secrets: &SecretsSettings) {
+        for rule in &RULES {
+            let outcome = (rule.look)(&mut self.connection).await;
+            self.add_found(rule.name, outcome).await;
+        }
+        let connections = server::connections(&mut self.connection, settings).await;
+        self.add_found("connections", connections).await;
+        let secrets = secrets.examine(&mut self.connection).await.map(Finding::good);
+        self.add_found("secrets_key", secrets).await;
+    }
+
+    /// The checks that mean something only if others have passed.
+    async fn try_out(&mut self, pool: &PgPool, signing: &SigningSettings) {
+        let memory = proof::memory(pool, signing).await;
+        self.add_found("signer_memory", memory).await;
+        let is_whole = self.has_passed("log");
+        let is_readable = is_whole && self.has_passed("read_models") && self.has_passed("read_model_rows");
+        let signatures = if is_whole {
+            proof::signatures(pool, signing).await
+        } else {
+            Ok(proof::not_asked("the check `log`"))
+        };
+        self.add_found("signatures", signatures).await;
+        let readers = if is_readable {
+            proof::readers(pool).await
+        } else {
+            Ok(proof::not_asked("`log`, `read_models` or `read_model_rows`"))
+        };
+        self.add_found("readers", readers).await;
+        let writes = if is_readable && self.has_passed("writable") {
+            trial::writes(pool, signing).await
+        } else {
+            Ok(proof::not_asked("`log`, `read_models`, `read_model_rows` or `writable`"))
+        };
+        self.add_found("writes", writes).await;
+    }
 }
 
 /// Fails if the database cannot be served, before anything is written to it.

@@ -125,11 +125,6 @@ async fn applied(connection: &mut PgConnection) -> sqlx::Result<Applied> {
     Ok(rows.into_iter().map(|(version, checksum, success)| (version, (checksum, success))).collect())
 }
 
-/// Whether a migration contains this text, such as the body of a function that it makes.
-pub(crate) fn any_contains(text: &str) -> bool {
-    MIGRATIONS.iter().any(|migration| migration.sql.contains(text))
-}
-
 fn compare(known: &Migrator, applied: &Applied) -> Progress {
     let mut progress = Progress::default();
     for migration in known.iter() {

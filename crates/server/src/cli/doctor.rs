@@ -1,6 +1,8 @@
 //! `identityd doctor`.
 
 use anyhow::ensure;
+use identity_terminal::escape;
+use identity_terminal::output::write_line;
 use serde_json::{Value, json};
 
 use identityd::database::{Database, IfMissing};
@@ -17,21 +19,38 @@ pub(super) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let Installation { database, signing, secrets } = installation;
+    let is_for_scripts = !output.json && !is_terminal();
+    let mut written = Ok(());
+    let mut tell = |check: &Check| {
+        if is_for_scripts && written.is_ok() {
+            written = write_line(&escape::text(&as_line(check)));
+        }
+    };
     let examined = with_database(database, IfMissing::Refuse, async |database: &Database| {
-        doctor::examine(database.pool(), settings.postgres, signing, secrets).await
+        doctor::examine(database.pool(), settings.postgres, signing, secrets, &mut tell).await
     });
-    let mut checks = examined.await.unwrap_or_else(|error| vec![Check::reachable(Err(format!("{error:#}")))]);
-    checks.extend(doctor::serving::examine(settings));
+    let mut checks = examined.await.unwrap_or_else(|error| {
+        let unreachable = Check::reachable(Err(format!("{error:#}")));
+        tell(&unreachable);
+        vec![unreachable]
+    });
+    for check in doctor::serving::examine(settings) {
+        tell(&check);
+        checks.push(check);
+    }
     let failed = checks.iter().filter(|check| !check.passed).count();
     let json = json!({ "passed": failed == 0, "checks": checks.iter().map(as_json).collect::<Vec<_>>() });
-    print(&checks, &json, output)?;
+    written?;
+    if !is_for_scripts {
+        print(&checks, &json, output)?;
+    }
     ensure!(failed == 0, "{failed} of {} checks failed", checks.len());
     Ok(())
 }
 
 fn print(checks: &[Check], json: &Value, output: Output) -> anyhow::Result<()> {
-    if output.json || !is_terminal() {
-        return output.print_lines(json, &checks.iter().map(as_line).collect::<Vec<_>>());
+    if output.json {
+        return output.print(json, "");
     }
     let mut table = Table::new("checks", &["CHECK", "", "FINDING"], &[0]);
     for check in checks {

@@ -1,30 +1,15 @@
 //! Checks of the content of the database.
 
 use anyhow::Context as _;
+use identity_projections::claims;
 use identity_projections::rebuild::SCHEMAS;
-use identity_projections::{claims, tables};
 use sqlx::PgConnection;
 
-use super::Finding;
+use super::guards::GUARDS;
+use super::{Finding, tables};
 use crate::backup::mark;
 use crate::backup::tables::TABLES;
 use crate::{migrations, roles};
-
-/// The triggers that protect the history and what was signed of it: table, name, function, and when it is called (`tgtype`: 1 for
-/// each row, 2 before, 8 delete, 16 update, 32 truncate).
-const GUARDS: [(&str, &str, &str, i16); 3] = [
-    ("events", "events_are_immutable", "refuse_change_of_history", 2 + 8 + 16 + 32),
-    ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature", 1 + 2 + 16),
-    ("signing_key_introductions", GUARD_WITH_CONDITION, "keep_replaced_introduction", 1 + 2 + 16),
-];
-
-/// The only guard with a condition (`when`).
-const GUARD_WITH_CONDITION: &str = "introductions_keep_notes";
-
-/// The tables of all of them, and their names.
-pub(super) fn guards() -> (Vec<&'static str>, Vec<&'static str>) {
-    GUARDS.iter().map(|(table, guard, ..)| (*table, *guard)).unzip()
-}
 
 /// What to do if a part of the database is missing.
 const RESTORE: &str = "run `identityd migrate` on a new database, or if the check `migrations` names pending ones; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
@@ -64,16 +49,52 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
     if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
     }
+    if let Some(behind) = behind_events(connection).await? {
+        return Ok(behind);
+    }
     let query = "select exists (select from log_head
                                 where position >= (select coalesce(max(position), 0) from events))";
     let can: bool = sqlx::query_scalar(query).fetch_one(&mut *connection).await?;
     if can { Ok(Finding::good("events can be appended")) } else { log(connection).await }
 }
 
+/// An organization whose head is missing or behind its events, if there is one: its writes would fail. Also whether the cursor of
+/// webhooks is missing. The organizations are found by jumping through an index of `events` from one to the next.
+async fn behind_events(connection: &mut PgConnection) -> anyhow::Result<Option<Finding>> {
+    let query = "with recursive organization (id) as (
+                     (select organization_id from events order by organization_id limit 1)
+                     union all
+                     select (select organization_id from events where organization_id > organization.id
+                             order by organization_id limit 1)
+                     from organization
+                     where organization.id is not null
+                 )
+                 select (select count(*) from webhook_cursor),
+                        (select id from organization left join organization_heads as head on head.organization_id = id
+                         where id is not null
+                           and exists (select from events
+                                       where organization_id = id and organization_sequence > coalesce(head.sequence, 0))
+                         limit 1)";
+    let (cursors, behind): (i64, Option<String>) = sqlx::query_as(query).fetch_one(connection).await?;
+    Ok(match (cursors, behind) {
+        (_, Some(organization)) => Some(Finding::bad(format!(
+            "organization_heads is behind the events of {organization}, so its writes would fail: {RESTORE}"
+        ))),
+        (0, None) => Some(Finding::bad(format!(
+            "webhook_cursor has no row, so no webhook would be sent: run `insert into webhook_cursor (position) select position from \
+             log_head` as the owner of the tables; what was not queued yet is not sent. If you do not know who deleted the row, {RESTORE}"
+        ))),
+        _ => None,
+    })
+}
+
 /// One statement, so that all numbers are of one moment while the service writes.
 pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
+    }
+    if let Some(behind) = behind_events(connection).await? {
+        return Ok(behind);
     }
     let (head, last, organizations): (Option<i64>, i64, i64) = sqlx::query_as(
         "select (select position from log_head),
@@ -103,7 +124,8 @@ pub(super) async fn read_models(connection: &mut PgConnection) -> anyhow::Result
     if !missing.is_empty() {
         return Ok(Finding::bad(format!("the schema {} is missing: {REBUILD}", missing.join(", "))));
     }
-    let names: Vec<String> = tables().iter().map(|table| format!("read_model.{}", table.name())).collect();
+    let names: Vec<String> =
+        identity_projections::tables().iter().map(|table| format!("read_model.{}", table.name())).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let missing = missing_tables(connection, &names, REBUILD).await?;
     Ok(missing.unwrap_or_else(|| Finding::good(format!("all {} are there", names.len()))))
@@ -153,21 +175,15 @@ async fn missing_tables(
     Ok((!missing.is_empty()).then(|| Finding::bad(text())))
 }
 
-/// Whether the guards are there, are called when they should be, and have functions as a migration has made them.
+/// Whether the guards and their functions are exactly those that the migrations make.
 pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let query = "select prosrc
-                 from pg_trigger join pg_proc on pg_proc.oid = tgfoid
-                 where tgrelid = to_regclass(format('public.%I', $1::text)) and tgname = $2 and tgenabled in ('O', 'A')
-                   and proname = $3 and pronamespace = 'public'::regnamespace and tgtype = $4
-                   and (tgqual is null or tgname = $5)";
-    let mut off = vec![];
-    for (table, guard, function, called) in GUARDS {
-        let look = sqlx::query_scalar(query).bind(table).bind(guard).bind(function).bind(called);
-        let body: Option<String> = look.bind(GUARD_WITH_CONDITION).fetch_optional(&mut *connection).await?;
-        if !body.is_some_and(|body| migrations::any_contains(&format!("$${body}$$"))) {
-            off.push(guard);
-        }
-    }
+    let present = tables::present(connection).await?;
+    let is_as_made = |(table, guard, function): &(&str, &str, &str)| {
+        tables::is_as_made(&present, &format!("public.{table} CREATE TRIGGER {guard} "))
+            && tables::is_as_made(&present, &format!("function {function}("))
+    };
+    let off: Vec<&str> =
+        GUARDS.iter().filter(|guard| !is_as_made(guard)).map(|(_, guard, _)| *guard).collect();
     if off.is_empty() {
         return Ok(Finding::good("the history is protected"));
     }
@@ -179,9 +195,10 @@ pub(super) async fn triggers(connection: &mut PgConnection) -> anyhow::Result<Fi
     )))
 }
 
-/// Whether the role could switch the triggers off. An installation with one role works all the same, so this is no failure.
+/// Whether the role has the rights that it needs, and whether it could switch the triggers off. An installation with one role works
+/// all the same, so the latter is no failure.
 pub(super) async fn role(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let roles::Standing { role, owner, .. } = roles::standing(&mut *connection).await?;
+    let roles::Standing { role, owner, .. } = roles::refuse_without_rights(&mut *connection).await?;
     let powers = roles::powers::powers(connection).await?;
     let owner = owner.map_or_else(String::new, |owner| format!("; the tables belong to {owner}"));
     Ok(Finding::good(if powers.is_empty() {

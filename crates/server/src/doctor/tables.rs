@@ -1,29 +1,54 @@
-//! The check that our tables have every index and constraint of the migrations, and that nothing of somebody else acts on them.
+//! The check that our tables and functions are those that the migrations make, and that nothing of somebody else acts on them.
+
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use sqlx::PgConnection;
 
-use super::{Finding, content};
+use super::{Finding, guards};
 
-/// What the migrations make: a line for each index and constraint, as [`present`] finds it. A test compares the two.
+/// What the migrations make: a line for each table, column, index, constraint, trigger and function, as [`present`] finds it. A test
+/// compares the two.
 pub const EXPECTED: &str = include_str!("tables.txt");
 
-/// Indexes without their names, which a rebuild may change, and constraints, of all live tables. Those that are not valid do not
-/// count.
+/// What there is of live tables, and the functions in `public`. Indexes and constraints have no names here, since a rebuild may
+/// change them. An index that is not valid does not count, and neither does a trigger that is off; a constraint that is not valid
+/// ends with `NOT VALID`.
 const PRESENT: &str = "
     with ours as (
-        select class.oid, format('%s.%s', nspname, relname) as name
+        select class.oid, format('%s.%s', nspname, relname) as name, relpersistence
         from pg_class as class join pg_namespace as namespace on namespace.oid = relnamespace
         where relkind = 'r' and nspname in ('public', 'read_model') and relname <> '_sqlx_migrations'
     )
+    select name || case relpersistence when 'p' then ' survives a crash of Postgres' else ' is unlogged' end as line
+    from ours
+    union
+    select concat_ws(' ', name, 'column', attname, format_type(atttypid, atttypmod),
+                     'collate ' || nullif(nullif(collname, 'default'), ''), case when attnotnull then 'not null' end,
+                     'generated ' || nullif(attidentity::text || attgenerated::text, ''),
+                     'default ' || pg_get_expr(adbin, adrelid))
+    from ours
+    join pg_attribute on attrelid = ours.oid
+    left join pg_collation on pg_collation.oid = attcollation
+    left join pg_attrdef on adrelid = ours.oid and adnum = attnum
+    where attnum > 0 and not attisdropped
+    union
     select name || case when indisunique then ' unique index' else ' index' end
-           || substring(pg_get_indexdef(indexrelid) from ' USING .*$') as line
+           || substring(pg_get_indexdef(indexrelid) from ' USING .*$')
     from ours join pg_index on indrelid = ours.oid
     where indisvalid and indisready and indislive
     union
     select concat_ws(' ', name, pg_get_constraintdef(pg_constraint.oid))
     from ours join pg_constraint on conrelid = ours.oid
-    where contype in ('c', 'f', 'x') and convalidated
+    where contype in ('c', 'f', 'x')
+    union
+    select concat_ws(' ', name, pg_get_triggerdef(pg_trigger.oid))
+    from ours join pg_trigger on tgrelid = ours.oid
+    where not tgisinternal and tgenabled in ('O', 'A')
+    union
+    select format('function %s(%s) %s', proname, pg_get_function_identity_arguments(oid), md5(pg_get_functiondef(oid)))
+    from pg_proc
+    where pronamespace = to_regnamespace('public') and prokind = 'f'
     order by line";
 
 /// Rules, triggers, policies and child tables of our tables. Postgres itself makes the triggers of foreign keys.
@@ -48,29 +73,37 @@ const FOREIGN: &str = "
     from ours join pg_inherits on inhparent = ours.oid
     order by found";
 
-/// All indexes and constraints that there are.
+/// All that there is.
 pub async fn present(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    sqlx::query_scalar(PRESENT).fetch_all(connection).await.context("cannot look up indexes and constraints")
+    sqlx::query_scalar(PRESENT).fetch_all(connection).await.context("cannot look up the tables")
+}
+
+/// Whether the line that begins like this is there as the migrations make it.
+pub(super) fn is_as_made(present: &[String], beginning: &str) -> bool {
+    let expected = EXPECTED.lines().find(|line| line.starts_with(beginning));
+    expected.is_some_and(|expected| present.iter().any(|line| line == expected))
 }
 
 pub(super) async fn tables(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let present = present(&mut *connection).await?;
-    let names: Vec<&str> = EXPECTED.lines().filter_map(table_of).collect();
-    let is_there = "select name from unnest($1::text[]) as name where to_regclass(name) is not null";
-    let there: Vec<String> = sqlx::query_scalar(is_there).bind(&names).fetch_all(&mut *connection).await?;
-    let is_missing = |line: &&str| {
-        // Another check tells of tables that are missing.
-        let is_of_table = table_of(line).is_some_and(|table| there.iter().any(|name| name == table));
-        is_of_table && !present.iter().any(|found| found == line)
-    };
-    let missing: Vec<&str> = EXPECTED.lines().filter(is_missing).collect();
+    let names: BTreeSet<&str> = EXPECTED.lines().filter_map(table_of).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let missing = missing(connection, &present, &names).await?;
+    let others: Vec<&str> =
+        present.iter().map(String::as_str).filter(|line| is_of_others(line, &names)).collect();
     let foreign = foreign(connection, &names).await?;
     let mut faults = vec![];
     if !missing.is_empty() {
         faults.push(format!(
-            "missing or not valid: {}. Make them again as the migrations make them: without them writes fail, or take what \
-             contradicts itself",
+            "missing, changed or not valid: {}. Make them again as the migrations make them: without them writes fail, or take what \
+             contradicts itself, or a crash of Postgres empties a table",
             missing.join("; ")
+        ));
+    }
+    if !others.is_empty() {
+        faults.push(format!(
+            "not made by the migrations: {}. Writes may fail because of it: find out who made it, and drop it or change it back",
+            others.join("; ")
         ));
     }
     if !foreign.is_empty() {
@@ -80,19 +113,47 @@ pub(super) async fn tables(connection: &mut PgConnection) -> anyhow::Result<Find
         ));
     }
     Ok(if faults.is_empty() {
-        Finding::good("all indexes and constraints are there, and nothing else acts on the tables")
+        Finding::good("all are as the migrations make them, and nothing else acts on them")
     } else {
         Finding::bad(faults.join("; "))
     })
 }
 
+/// What the migrations make and is not there. Other checks tell of tables that are missing, and of triggers with their functions.
+async fn missing(
+    connection: &mut PgConnection,
+    present: &[String],
+    names: &[&str],
+) -> anyhow::Result<Vec<&'static str>> {
+    let is_there = "select name from unnest($1::text[]) as name where to_regclass(name) is not null";
+    let there: Vec<String> = sqlx::query_scalar(is_there).bind(names).fetch_all(connection).await?;
+    let is_missing = |line: &&str| {
+        let is_looked_at = table_of(line).is_none_or(|table| there.iter().any(|name| name == table))
+            && !guards::is_of_guard(line);
+        is_looked_at && !present.iter().any(|found| found == line)
+    };
+    Ok(EXPECTED.lines().filter(is_missing).collect())
+}
+
+/// Whether something that the migrations do not make can make a write fail: anything of our tables but an index that is not unique.
+/// Triggers are looked up by [`foreign`].
+fn is_of_others(line: &str, names: &[&str]) -> bool {
+    let is_of_table = table_of(line).is_some_and(|table| names.contains(&table));
+    let is_harmless = line.contains(" index USING ") && !line.contains(" unique index USING ");
+    is_of_table
+        && !is_harmless
+        && !line.contains(" CREATE ")
+        && !EXPECTED.lines().any(|expected| expected == line)
+}
+
+/// The table of a line; none if it is of a function.
 fn table_of(line: &str) -> Option<&str> {
-    line.split(' ').next()
+    line.split(' ').next().filter(|name| *name != "function")
 }
 
 async fn foreign(connection: &mut PgConnection, tables: &[&str]) -> anyhow::Result<Vec<String>> {
     let names: Vec<&str> = tables.iter().filter_map(|table| Some(table.split_once('.')?.1)).collect();
-    let (guarded, guards) = content::guards();
+    let (guarded, guards) = guards::names();
     let found =
         sqlx::query_scalar(FOREIGN).bind(names).bind(guarded).bind(guards).fetch_all(connection).await;
     found.context("cannot look up what acts on the tables")

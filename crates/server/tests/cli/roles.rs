@@ -318,6 +318,7 @@ fn a_private_postgres_of_an_earlier_version_gets_the_role_that_serves() {
                    drop trigger introductions_keep_notes on signing_key_introductions;
                    drop function refuse_lost_signature, keep_replaced_introduction;
                    alter table signing_key_introductions drop column replaced;
+                   alter table webhook_endpoints drop column last_attempt_at;
                    alter table log_head drop column sole_process, drop column sole_term, drop column sole_recalled;
                    drop index events_of_long_aggregates, read_model.identities_number;
                    delete from _sqlx_migrations where version >= 76";
