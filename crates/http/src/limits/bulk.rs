@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::buckets::whole_seconds;
 
 /// So many bytes of each write are free.
-pub(crate) const FREE_BYTES: u64 = 2 * 1024;
+pub(crate) const FREE_BYTES: u64 = 4 * 1024;
 
 /// A write of more bytes is a batch of its own.
 const MAX_SHARED_BYTES: u64 = 256 * 1024;
@@ -214,8 +214,9 @@ impl Budget {
     }
 
     fn refilled(&self, bytes: i64, time: Duration) -> i64 {
-        let milliseconds = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let more = self.rate.saturating_mul(milliseconds) / 1000;
+        // Thousands of writes a second change a budget, and each of them begins to count time anew.
+        let microseconds = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let more = self.rate.saturating_mul(microseconds) / 1_000_000;
         bytes.saturating_add(more).min(self.rate * FULL_SECONDS)
     }
 

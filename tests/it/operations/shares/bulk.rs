@@ -9,7 +9,7 @@ use super::refused_for_now;
 use crate::harness::{Answer, Caller, World, text};
 
 /// More rows than fit into what is free of a write.
-const MANY: usize = 40;
+const MANY: usize = 100;
 
 fn world() -> World {
     let quotas = QuotaLayer { organization_bulk_bytes_per_second: Some(1), ..QuotaLayer::default() };
