@@ -31,7 +31,7 @@ fn each_row<'a>(section: &Section, block: &'a [u8], mut take: impl FnMut(CopyRow
         let (row, behind) = copy::split_row(rest).context("a row of the backup cannot be read")?;
         ensure!(
             row.fields() == section.columns.len(),
-            "a row of {} has not one field for each column",
+            "a row of {} in the backup has not one field for each column",
             section.table
         );
         take(row);
@@ -59,27 +59,31 @@ impl<'a> Fields<'a> {
         value.with_context(|| format!("a row of {} in the backup has no {name}", self.section.table))
     }
 
+    fn fault(&self, name: &str, fault: &str) -> String {
+        format!("{name} of a row of {} in the backup {fault}", self.section.table)
+    }
+
     pub(super) fn text(&self, name: &str) -> anyhow::Result<&'a str> {
-        std::str::from_utf8(self.bytes(name)?).with_context(|| format!("{name} is no text"))
+        std::str::from_utf8(self.bytes(name)?).with_context(|| self.fault(name, "is no text"))
     }
 
     pub(super) fn bigint(&self, name: &str) -> anyhow::Result<i64> {
         let bytes = self.bytes(name)?.try_into();
-        Ok(i64::from_be_bytes(bytes.with_context(|| format!("{name} is no number"))?))
+        Ok(i64::from_be_bytes(bytes.with_context(|| self.fault(name, "is no number"))?))
     }
 
     pub(super) fn count(&self, name: &str) -> anyhow::Result<u64> {
-        u64::try_from(self.bigint(name)?).with_context(|| format!("{name} is negative"))
+        u64::try_from(self.bigint(name)?).with_context(|| self.fault(name, "is negative"))
     }
 
     pub(super) fn jsonb(&self, name: &str) -> anyhow::Result<&'a [u8]> {
         let json = self.bytes(name)?.strip_prefix(&[1]);
-        json.with_context(|| format!("{name} is no JSON"))
+        json.with_context(|| self.fault(name, "is no JSON"))
     }
 
     pub(super) fn timestamp(&self, name: &str) -> anyhow::Result<time::OffsetDateTime> {
-        let moment = copy::moment(self.bytes(name)?).with_context(|| format!("{name} is no moment"))?;
-        ensure!(moment.year() > 0, "{name} is before the year 1");
+        let moment = copy::moment(self.bytes(name)?).with_context(|| self.fault(name, "is no moment"))?;
+        ensure!(moment.year() > 0, self.fault(name, "is before the year 1"));
         Ok(moment)
     }
 }
