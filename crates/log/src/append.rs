@@ -61,16 +61,17 @@ impl Append {
     }
 }
 
-/// Which access rows of an identity the answer to a command shows, as they are after the command. They are handed out with the
-/// answer.
+/// Which access rows of an identity the answer to a command shows. The committer hands them out with the answer, as they are after
+/// the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShownAccess {
-    /// None.
+    /// The answer shows none.
     #[default]
     None,
-    /// All, but the caller knows them unless they have changed after this version of the identity.
+    /// The answer shows all of them. The caller has read them at this version of the identity, so they are handed out only if they
+    /// have changed since.
     ChangedAfter(i64),
-    /// All.
+    /// The answer shows all of them, and they are always handed out.
     All,
 }
 
@@ -170,7 +171,7 @@ impl fmt::Debug for Repeatable {
 
 /// Composes the answer to a write.
 pub trait Compose: Send + Sync {
-    /// The answer to `committed`. It reads nothing: all that it shows was made by the write.
+    /// Composes the answer to the write `committed`. Nothing is read from the database: `committed` has all that the answer shows.
     fn compose(&self, committed: &Committed) -> Result<Kept, NotComposed>;
 }
 

@@ -75,31 +75,20 @@ fn who_keeps_the_head_of_the_log_locked_is_noticed() {
 
 // The committer remembers the heads of the organizations that it has written to.
 #[test]
-fn a_write_to_an_organization_whose_head_is_missing_is_tried_again_later() {
-    let world = World::new();
-    world.admin().create("alpha");
-    let world = world.restarted_after(|database| {
-        database.execute("create table kept_heads as table organization_heads");
-    });
-    world.database().execute("delete from organization_heads");
-    world.admin().post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
-    becomes(&world, 503);
-    world.database().execute("insert into organization_heads select * from kept_heads");
-    becomes(&world, 200);
-    world.admin().create("bravo");
-}
-
-#[test]
-fn a_write_without_the_head_of_the_log_is_tried_again_later() {
-    let world = World::new();
-    world.admin().create("alpha");
-    world.database().execute("create table kept_head as table log_head");
-    world.database().execute("delete from log_head");
-    world.admin().post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
-    becomes(&world, 503);
-    world.database().execute("insert into log_head select * from kept_head");
-    becomes(&world, 200);
-    world.admin().create("bravo");
+fn a_write_whose_head_is_missing_is_tried_again_later() {
+    for heads in ["organization_heads", "log_head"] {
+        let world = World::new();
+        world.admin().create("alpha");
+        let world = world.restarted_after(|database| {
+            database.execute(&format!("create table kept as table {heads}"));
+        });
+        world.database().execute(&format!("delete from {heads}"));
+        world.admin().post("/identities/", &json!({ "agent_handle": "bravo" })).must_be(503);
+        becomes(&world, 503);
+        world.database().execute(&format!("insert into {heads} select * from kept"));
+        becomes(&world, 200);
+        world.admin().create("bravo");
+    }
 }
 
 // A process that has just committed needs no trial, unless a write has failed since.

@@ -41,7 +41,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// was taken for a write of unknown size is given back.
 const MAX_DEBT: Duration = Duration::from_secs(26);
 
-/// How many budgets are kept before those that are full are forgotten.
+/// If there are so many budgets, those that are full are forgotten: a new one is full, too.
 const MAX_FULL_BUDGETS: usize = 1024;
 
 /// What is known of the size of a write before it is carried out, in bytes.

@@ -67,7 +67,7 @@ impl Memory {
         Self { files: Files::new(folder), shared: None }
     }
 
-    /// The same in a place that all hosts with this key share. What the folder has is brought there.
+    /// The memory in a place that all hosts with this key share. What is in the folder is brought to that place first.
     #[must_use]
     pub fn shared(self, place: Arc<dyn SharedPlace>, key: &SigningKey) -> Self {
         Self { shared: Some(Shared::new(place, key)), ..self }

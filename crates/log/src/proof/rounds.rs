@@ -175,7 +175,7 @@ impl Signer {
     }
 }
 
-/// Says why a round has failed. Of a memory that does not answer the log tells once, and not each round.
+/// Logs why a round has failed, unless the memory does not answer: that is logged when it begins (`memory/shared.rs`).
 fn log_failed_round(round: &Result<Result<(), SignError>, Silent>) {
     let error: &dyn std::error::Error = match round {
         Ok(Ok(()) | Err(SignError::Memory(MemoryError::Away(_)))) => return,

@@ -19,10 +19,11 @@ pub(super) struct SignedBefore {
     pub(super) epoch: u64,
     /// The one in the database.
     pub(super) stored: Option<Signed>,
-    /// The one in the memory. Two while a file of this host is left beside a memory that all hosts share.
+    /// The one in the memory. There are two if all hosts share a memory and a file of this host was not brought there yet.
     recalled: Vec<Signed>,
-    /// Epoch and size of the entry that is replaced when a checkpoint is remembered, and its revision.
+    /// The epoch and the size of the checkpoint in the memory, which the next checkpoint replaces.
     remembered: Option<(u64, u64)>,
+    /// The revision of its entry in the memory.
     pub(super) revision: Revision,
 }
 

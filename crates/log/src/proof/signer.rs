@@ -82,7 +82,7 @@ impl Signer {
         !self.memory.is_away()
     }
 
-    /// Asks the memory whether it has anything. It also has if nothing was signed yet, once the service has run.
+    /// Whether the memory has any entry. The service stores the first one when it starts, unless logs were signed by then.
     pub async fn has_memory(&self) -> Result<bool, MemoryError> {
         Ok(self.memory.sealed_from().await?.is_some())
     }

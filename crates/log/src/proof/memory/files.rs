@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::event::ids;
 
-/// How the name of a file ends whose text was brought to the shared place. It is not read any more.
+/// The end of the name of a file whose text was brought to the shared place. Such a file is not read any more.
 const BROUGHT: &str = "brought";
 
 /// A folder. It is created with its first file.
@@ -31,7 +31,7 @@ impl Files {
         }
     }
 
-    /// The names of all files that end like this.
+    /// All files whose names end with this.
     pub(super) async fn names(&self, extension: &str) -> std::io::Result<Vec<String>> {
         let mut files = match fs::read_dir(&self.folder).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-/// How often an entry was changed, in numbers that only grow. 0: there is no entry.
+/// A number that grows with each change of an entry. 0 means that there is no entry.
 pub type Revision = i64;
 
 /// The revision of an entry that is not there.
@@ -20,8 +20,8 @@ pub trait SharedPlace: Debug + Send + Sync {
     /// The entry of this name: the one that was stored last, by whatever host.
     async fn read(&self, name: &str) -> Result<Option<Entry>, Unreachable>;
 
-    /// Stores a text, if the entry still has this revision. Returns its new revision; `None` if the entry has another one, and
-    /// stays. After an error it may have been stored or not.
+    /// Stores a text if the entry still has this revision, and returns the new revision. If the entry has another one, it stays as it
+    /// is, and the answer is `None`. After an error the text may have been stored or not.
     async fn replace(
         &self,
         name: &str,
@@ -30,11 +30,11 @@ pub trait SharedPlace: Debug + Send + Sync {
     ) -> Result<Option<Revision>, Unreachable>;
 }
 
-/// What is stored under a name.
+/// A text that is stored under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What was stored.
+    /// The text.
     pub text: String,
-    /// When.
+    /// The revision that it made.
     pub revision: Revision,
 }

@@ -10,11 +10,11 @@ use tokio::sync::OnceCell;
 use super::error::MemoryError;
 use super::place::{Entry, Revision, SharedPlace, Unreachable};
 
-/// The entries of one installation. Clones are one.
+/// The entries of one installation. Clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     place: Arc<dyn SharedPlace>,
-    /// What the names begin with: two installations may share a place.
+    /// The beginning of all names of this installation. Another installation may use the same place.
     prefix: String,
     /// Whether the place did not answer when it was asked last.
     is_away: Arc<AtomicBool>,
@@ -54,7 +54,7 @@ impl Shared {
         format!("{}/{name}", self.prefix)
     }
 
-    /// Notes whether the place has answered. The log says it when that changes, and not each time.
+    /// Notes whether the place has answered, and logs it when that has changed.
     fn noted<T>(&self, answer: Result<T, Unreachable>) -> Result<T, MemoryError> {
         let was_away = self.is_away.swap(answer.is_err(), Ordering::Relaxed);
         match &answer {
