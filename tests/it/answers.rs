@@ -77,7 +77,7 @@ fn all_at_once(world: &World, writes: &[Write<'_>]) -> Vec<Answer> {
 
 /// Waits until this many requests are being answered, and checks once more, since a request that has just begun does
 /// not wait for the committer yet.
-fn all_wait(world: &World, number: usize) {
+pub(crate) fn all_wait(world: &World, number: usize) {
     all_wait_unless(world, number, || false);
 }
 
@@ -202,9 +202,15 @@ fn the_body_shows_it_though_another_process_writes_at_the_same_time() {
     });
 }
 
-/// The statements that load what an identity has, for answers or to fold its events.
+/// The statements that load what an identity has, or who may see it, for answers or to fold its events.
 fn loads(tap: &Tap) -> usize {
-    tap.count(|statement, _| statement.contains("tunnel_metadata") && statement.contains("from identities"))
+    tap.count(|statement, _| {
+        if statement.contains("from identities") {
+            statement.contains("tunnel_metadata")
+        } else {
+            statement.contains("from visibility")
+        }
+    })
 }
 
 #[test]
@@ -220,6 +226,7 @@ fn who_may_see_an_identity_costs_no_statement_more() {
         assert!(loads(&tap) <= before + 1);
         admin.change("bravo", &json!({ "description": number.to_string() })).ok();
     }
+    assert!(loads(&tap) > 0, "no load was counted");
 }
 
 #[test]

@@ -42,10 +42,12 @@ impl VerifyFlags {
     /// Verifies the export. `progress` gets how many lines were read. A caller must not ignore the parts of the report that are
     /// not proved: [`VerifyFlags::print`] does not.
     pub fn verify(&self, progress: impl FnMut(u64)) -> anyhow::Result<Report> {
+        // A key that cannot be read is an error before the file is read, which may take long.
+        let keys = witness::keys(&self.witnesses)?;
         let previous = self.previous.as_deref().map(read).transpose()?;
         let report = verify::file(&self.file, &self.key, previous.as_deref(), progress)?;
         let notes = [Some(report.note.as_str()), previous.as_deref()];
-        let witnessed = witness::require(&self.witnesses, &notes.into_iter().flatten().collect::<Vec<_>>())?;
+        let witnessed = witness::require(&keys, &notes.into_iter().flatten().collect::<Vec<_>>())?;
         Ok(Report { witnessed, ..report })
     }
 

@@ -73,7 +73,7 @@ fn number(text: &mut Vec<u8>, name: &str, value: i64) -> serde_json::Result<()> 
     canonical::write(&value.into(), text)
 }
 
-/// Appends a member with any other value.
+/// Appends a member whose value is canonical JSON.
 fn json(text: &mut Vec<u8>, name: &str, value: &CanonicalJson) {
     text.extend_from_slice(name.as_bytes());
     text.extend_from_slice(value.as_str().as_bytes());
@@ -94,8 +94,9 @@ const SEAL_END: &[u8] = br#""}"#;
 /// Room for most events.
 const TEXT_BYTES: usize = 1024;
 
-/// How many values payload and metadata of an event may have: objects, lists and what is in them. A body of 1 MiB has at most
-/// half as many, and the longest line with all viewers of an identity, three for each of them, has fewer.
+/// How many values payload and metadata of an event may have together. Objects, lists, and each member or element count as values.
+/// - A body of 1 MiB has at most half a million.
+/// - The longest line, an event with 290,000 viewers, has three for each viewer.
 const MAX_VALUES: u64 = 1_000_000;
 
 /// How long a hash is in base64.

@@ -32,14 +32,18 @@ impl fmt::Display for Witnessed {
     }
 }
 
-/// What the witnesses with these keys have cosigned: the first of these notes that each of them has. Fails if one has cosigned
-/// none of them.
-pub fn require(keys: &[String], notes: &[&str]) -> anyhow::Result<Vec<Witnessed>> {
+/// The verifier keys of witnesses, as `--witness` has them.
+pub fn keys(texts: &[String]) -> anyhow::Result<Vec<CosignerKey>> {
+    texts.iter().map(|text| CosignerKey::parse(text).with_context(|| format!("--witness {text}"))).collect()
+}
+
+/// What the witnesses with these keys have cosigned: for each witness, the first of these notes that it has cosigned. Fails if a
+/// witness has cosigned none of them.
+pub fn require(keys: &[CosignerKey], notes: &[&str]) -> anyhow::Result<Vec<Witnessed>> {
     keys.iter().map(|key| find(key, notes)).collect()
 }
 
-fn find(key: &str, notes: &[&str]) -> anyhow::Result<Witnessed> {
-    let key = CosignerKey::parse(key).with_context(|| format!("--witness {key}"))?;
+fn find(key: &CosignerKey, notes: &[&str]) -> anyhow::Result<Witnessed> {
     for note in notes {
         if let Some(cosignature) = key.find(note)? {
             let size = Checkpoint::read(note)?.size;

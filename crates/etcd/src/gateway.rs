@@ -56,7 +56,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(settings: Settings, login: Option<Login>) -> Result<Self, EtcdError> {
+    pub(crate) fn new(settings: Settings) -> Result<Self, EtcdError> {
         let endpoints: Vec<String> =
             settings.endpoints.iter().map(|endpoint| checked(endpoint)).collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
@@ -71,6 +71,7 @@ impl Gateway {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
+        let login = settings.account.map(Login::new);
         Ok(Self { client, endpoints, answering: AtomicUsize::default(), login })
     }
 

@@ -16,7 +16,6 @@ use async_trait::async_trait;
 use identity_log::proof::memory::{Entry, Revision, SharedPlace, Unreachable};
 
 use self::gateway::Gateway;
-use self::login::Login;
 use self::wire::{Range, RangeAnswer, Transaction, TransactionAnswer};
 
 pub use self::error::EtcdError;
@@ -32,8 +31,7 @@ pub struct Etcd {
 impl Etcd {
     /// The etcd at these endpoints. It is not asked yet.
     pub fn new(settings: Settings) -> Result<Self, EtcdError> {
-        let login = settings.account.clone().map(Login::new);
-        Ok(Self { gateway: Gateway::new(settings, login)? })
+        Ok(Self { gateway: Gateway::new(settings)? })
     }
 }
 

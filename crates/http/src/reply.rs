@@ -1,9 +1,11 @@
 //! The answer to a write: it shows the state right after that write, without what others have written since.
 //!
 //! It is composed of what the committer hands out: the events of the write, the row that they have made, and the access rows as
-//! they are after the write. Nothing is read for it. If it must be stored for repetitions, it is composed in the transaction of
-//! the write, otherwise after it.
+//! they are after the write. Nothing is read for it after the write. What was read before the write is shown only where the
+//! committer hands out nothing else: access rows that have not changed since, and the access rules of a vault secret. If the answer
+//! is stored for repetitions, it is composed in the transaction of the write, otherwise after it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
@@ -53,9 +55,9 @@ impl NewBody {
     }
 }
 
-/// The row of the identity after a write.
-pub(crate) fn made(committed: &Committed) -> Result<&Row, ApiError> {
-    let without_row = || ApiError::internal("an identity has no row after a write".to_owned());
+/// The row of the aggregate after a write.
+pub(crate) fn made<T: Any>(committed: &Committed) -> Result<&T, ApiError> {
+    let without_row = || ApiError::internal("an aggregate has no row after a write".to_owned());
     committed.made.get().ok_or_else(without_row)
 }
 

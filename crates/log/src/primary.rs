@@ -229,10 +229,18 @@ pub async fn commit_nothing(connection: &mut PgConnection) -> Result<(), sqlx::E
 /// ends that wait with success and a warning if an operator cancels it.
 const MAX_SURE_COMMIT_TIME: Duration = Duration::from_millis(250);
 
-/// Confirms a commit that began at this moment and was reported as successful: if it took long, by one more commit over the same
+/// Whether a commit that began at this moment, and was just reported as successful, may not be confirmed.
+pub fn may_be_unconfirmed(began: Instant) -> bool {
+    began.elapsed() > MAX_SURE_COMMIT_TIME
+}
+
+/// Confirms a commit that began at this moment and was just reported as successful: if it took long, by one more commit over the same
 /// connection, which waits for the standby again. If this fails, the first commit may be lost in a failover.
-pub async fn confirm_if_slow(connection: &mut PgConnection, began: Instant) -> Result<(), sqlx::Error> {
-    if began.elapsed() > MAX_SURE_COMMIT_TIME { commit_nothing(connection).await } else { Ok(()) }
+pub(crate) async fn confirm_if_slow(
+    connection: &mut PgConnection,
+    began: Instant,
+) -> Result<(), sqlx::Error> {
+    if may_be_unconfirmed(began) { commit_nothing(connection).await } else { Ok(()) }
 }
 
 /// Whether the function is missing, or reserved to others.

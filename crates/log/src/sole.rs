@@ -166,7 +166,8 @@ pub(crate) async fn take_place(connection: &mut PgConnection, holder: Holder) ->
     commit_locally(connection, sqlx::query(take).bind(holder.process).bind(holder.term)).await
 }
 
-/// Whoever waits for the place must not wait for a standby, too. What a failover loses of the change is made again.
+/// Carries out a change in a transaction that does not wait for a standby, since a process that waits for the place must not wait for a
+/// standby, too. If a failover loses the change, the next process that waits makes it again.
 async fn commit_locally(
     connection: &mut PgConnection,
     change: Query<'_, Postgres, PgArguments>,

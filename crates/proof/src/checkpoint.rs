@@ -13,6 +13,9 @@ use signed_note::{Note, StandardVerifier, VerifierList};
 
 use crate::hash::Hash;
 
+/// The code of Ed25519 in C2SP signed-note.
+pub(crate) const ED25519: u8 = 0x01;
+
 /// The state of a history, which is signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
@@ -207,8 +210,6 @@ impl signed_note::Signer for NamedKey<'_> {
     }
 
     fn key_id(&self) -> u32 {
-        /// The code of Ed25519 in C2SP signed-note.
-        const ED25519: u8 = 0x01;
         let public = self.key.verifying_key().to_bytes();
         signed_note::key_id(self.name, &[&[ED25519], public.as_slice()].concat())
     }

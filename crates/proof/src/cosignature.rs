@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::{Signature, Signer as _, Verifier as _, VerifyingKey};
 use signed_note::{Note, NoteError as Unverified, Signer, Verifier, VerifierList};
 
-use crate::checkpoint::{Checkpoint, NoteError, SigningKey};
+use crate::checkpoint::{Checkpoint, ED25519, NoteError, SigningKey};
 use crate::introduction::INSTALLATION;
 
 /// The code of cosignatures with Ed25519 in C2SP signed-note.
@@ -46,7 +46,7 @@ impl CosignerKey {
 
     /// The key that verifies when checkpoints were signed, which follows from the key that verifies the checkpoints.
     pub fn of_signer(verifier_key: &str) -> Result<Self, NoteError> {
-        let (_, key) = public_key(verifier_key, 0x01).ok_or(NoteError::VerifierKey)?;
+        let (_, key) = public_key(verifier_key, ED25519).ok_or(NoteError::VerifierKey)?;
         Ok(Self { name: INSTALLATION.to_owned(), key })
     }
 

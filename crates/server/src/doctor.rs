@@ -181,7 +181,7 @@ impl Examination<'_> {
         self.add_found("secrets_key", secrets).await;
     }
 
-    /// The checks that mean something only if others have passed.
+    /// The check of the memory of the signer, and the checks that mean something only if others have passed.
     async fn try_out(&mut self, pool: &PgPool, signing: &SigningSettings) {
         let memory = proof::memory(pool, signing).await;
         self.add_found("signer_memory", memory).await;

@@ -81,7 +81,7 @@ pub struct ServiceSettings {
     pub postgres: PostgresSettings,
     /// How long the answer to a write with an `Idempotency-Key` is stored for repetitions.
     pub idempotency_retention: Duration,
-    /// Whether a signer without a memory takes the checkpoints in the database for the last ones.
+    /// Whether a signer whose memory is empty takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
     /// Who is asked to cosign checkpoints.
     pub witnesses: Vec<Witness>,

@@ -7,6 +7,7 @@
 //! in `cli/supervisor`, `NO_COLOR` in `cli/table`, `PATH` in the crate `postgres`. Libraries read further ones: sqlx the
 //! variables `PG…`, for what a database URL leaves out, and the exporter of traces `OTEL_…`.
 
+mod pairs;
 mod postgres;
 mod quotas;
 mod signer;
@@ -287,7 +288,7 @@ pub struct ServeSettings {
     pub webhooks: identity_webhooks::Settings,
     /// How long the answer to a write with an `Idempotency-Key` is stored for repetitions.
     pub idempotency_retention: Duration,
-    /// Whether a signer without a memory takes the checkpoints in the database for the last ones.
+    /// Whether a signer whose memory is empty takes the checkpoints in the database for the last ones.
     pub trust_checkpoints: bool,
     /// Who is asked to cosign checkpoints.
     pub witnesses: Vec<Witness>,

@@ -1,5 +1,5 @@
-//! The key that signs checkpoints. The key and the last signed checkpoints are in the folder `signing` of the data
-//! directory, or where the settings say.
+//! The key that signs checkpoints. It is in the folder `signing` of the data directory, or where the settings say, and so are the last
+//! checkpoints that were signed.
 
 mod etcd;
 
@@ -152,7 +152,7 @@ impl SigningSettings {
         }
     }
 
-    /// Where the key is kept, unless it is set, and the last checkpoints beside it.
+    /// The folder of the key and of the last checkpoints, unless the settings name other places.
     pub fn folder(&self) -> PathBuf {
         self.data_dir.join("signing")
     }

@@ -99,10 +99,10 @@ impl Attempt {
         }
     }
 
-    /// Which of two lines of the log is true: that something was sent, which the receiver answered, or that there was no answer.
-    /// Then perhaps nothing was sent; `error` says why.
-    pub(crate) const fn happened(&self, sent: &'static str, unanswered: &'static str) -> &'static str {
-        if self.status.is_some() { sent } else { unanswered }
+    /// The message of the log about this attempt: `answered` if the receiver has answered, otherwise `unanswered`. Without an answer
+    /// perhaps nothing was sent; `error` says why.
+    pub(crate) const fn log_message(&self, answered: &'static str, unanswered: &'static str) -> &'static str {
+        if self.status.is_some() { answered } else { unanswered }
     }
 
     pub(crate) fn failed(error: String) -> Self {

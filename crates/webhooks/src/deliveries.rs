@@ -204,7 +204,7 @@ fn note(delivery: &Delivery, url: &str, attempt: &Attempt) {
         milliseconds = attempt.stored_duration(),
         outcome = attempt.outcome().as_str(),
         "{}",
-        attempt.happened("sent a webhook again", "a webhook that is sent again was not answered")
+        attempt.log_message("sent a webhook again", "a webhook that is sent again was not answered")
     );
 }
 

@@ -277,7 +277,7 @@ fn note(claim: &Claim, attempt: &Attempt, next: Next) {
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
         "{}",
-        attempt.happened("sent a webhook", "a webhook was not answered")
+        attempt.log_message("sent a webhook", "a webhook was not answered")
     );
 }
 

@@ -187,7 +187,7 @@ fn every_answer_has_the_row_as_its_own_command_left_it() {
 #[test]
 fn each_bulk_command_is_a_batch_of_its_own_behind_the_commands_of_others() {
     let history = History::new();
-    let [first, second, foreign, one, other] = [(); 5].map(|()| ids::mint());
+    let [first, second, foreign, late, third, one, other] = [(); 7].map(|()| ids::mint());
     let bulk = |append: Append| Append { is_bulk: true, ..append };
     let (log, committer) = history.open();
     let commands = [
@@ -195,11 +195,13 @@ fn each_bulk_command_is_a_batch_of_its_own_behind_the_commands_of_others() {
         bulk(create(second, "second-desk")),
         create(one, "one-desk"),
         bulk(of_organization("org_other", create(foreign, "foreign-desk"))),
+        bulk(of_organization("org_other", create(late, "late-desk"))),
+        bulk(of_organization("org_third", create(third, "third-desk"))),
         create(other, "other-desk"),
     ];
     let answers = wait(futures::future::join(queued(log, commands), committer.run())).0;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     let written: Vec<String> = history.events().into_iter().map(|event| event.aggregate_id).collect();
-    assert_eq!(written, [one, other, first, foreign, second].map(|id| id.to_string()));
-    assert_eq!(history.database.number("select count(distinct xmin::text) from events"), 4);
+    assert_eq!(written, [one, other, first, foreign, third, second, late].map(|id| id.to_string()));
+    assert_eq!(history.database.number("select count(distinct xmin::text) from events"), 6);
 }

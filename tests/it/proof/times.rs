@@ -28,7 +28,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Replaces the notes of all checkpoints, as the owner of the database can.
+/// Replaces the note of the last checkpoint, as the owner of the database can.
 fn replace_note(world: &World, note: &str) {
     world.database().execute(&format!(
         "do $$ begin

@@ -1,10 +1,11 @@
 //! Events that somebody without the signing key inserts into the database. They are never signed.
 
 use identity_log::proof::Refusal;
+use reqwest::Method;
 use tempfile::TempDir;
 
 use super::{grow, refused, sign, signer, with_a_history};
-use crate::harness::{Database, wait};
+use crate::harness::{Database, eventually, wait};
 
 /// Inserts a copy of the last event as the next one of its organization, as somebody with access to the database can.
 fn insert_an_event(database: &Database, leaf_hash: &str, seal: &str) {
@@ -43,6 +44,9 @@ fn an_event_without_a_seal_is_never_signed() {
         assert_eq!(refused(&world), Refusal::Unsealed { sequence: signed + 1 }, "{leaf_hash}, {seal}");
         grow(&world, ["golf"]);
         assert_eq!(refused(&world), Refusal::Unsealed { sequence: signed + 1 });
+        // The signer of the service looks at the log twice a second.
+        let answer = || world.admin().call(Method::GET, "/log/checkpoint").open().unwrap().status().as_u16();
+        eventually("the service refuses the log", || answer() == 503);
         world.admin().get("/log/checkpoint").refused_as(503, "log_refused");
         world.other_admin().create("abroad");
         wait(signer(&world).sign_all()).unwrap();

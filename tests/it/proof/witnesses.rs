@@ -60,16 +60,16 @@ fn an_auditor_can_demand_a_cosignature() {
     let note = cosigned(&world, &witness.cosigner());
     let exported = export(&world);
     let report = verify(&exported, &verifier_key(&world), None).unwrap();
-    let seen = witness::require(&[witness.key()], &[&report.note]).unwrap();
+    let seen = witness::require(&[witness.cosigner()], &[&report.note]).unwrap();
     assert_eq!((seen[0].witness.as_str(), seen[0].size, seen[0].time), (NAME, report.events, TIME));
-    let unseen = witness::require(&[witness.key(), other.key()], &[&report.note]).unwrap_err();
+    let unseen = witness::require(&[witness.cosigner(), other.cosigner()], &[&report.note]).unwrap_err();
     assert!(unseen.to_string().starts_with("witness.example/w2 has cosigned neither"), "{unseen}");
     // An earlier checkpoint will do, and can be asked for when the last one is too new.
     assert_eq!(checkpoint(&world, &format!("?witness={NAME}")), Some(note.clone()));
     assert_eq!(checkpoint(&world, "?witness=witness.example/w2"), None);
     let bare = note.replace(&witness.cosigner().find(&note).unwrap().unwrap().line, "");
-    assert_eq!(witness::require(&[witness.key()], &[&bare, &note]).unwrap(), seen);
-    witness::require(&[witness.key()], &[&bare]).unwrap_err();
+    assert_eq!(witness::require(&[witness.cosigner()], &[&bare, &note]).unwrap(), seen);
+    witness::require(&[witness.cosigner()], &[&bare]).unwrap_err();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::deliveries::{eventually_delivered, settings};
 use super::receiver::Receiver;
-use super::{of_identity, path_of, subscribe};
+use super::{PATH, of_identity, path_of, subscribe};
 use crate::harness::{World, eventually, text};
 
 #[test]
@@ -89,4 +89,16 @@ fn a_name_that_turns_private_after_the_check_is_not_followed_and_is_refused_when
     assert!(reason.ends_with("harbor.example leads to an address that is not public"), "{reason}");
     assert!(!text(&first["error_detail"]).contains("not public"), "{first}");
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// Over http only this machine is reached. That a name leads elsewhere is known only when it is looked up.
+#[test]
+fn a_name_is_looked_up_before_its_address_is_saved() {
+    let world = World::with_webhooks(settings());
+    let alpha = world.agent("alpha");
+    let subscription = subscribe(&alpha, &of_identity(&alpha.id));
+    let mut body = of_identity(&alpha.id);
+    body["url"] = json!("http://harbor.example/in");
+    alpha.post(PATH, &body).invalid_at(&["body", "url"]);
+    alpha.patch(&path_of(&subscription), &json!({ "url": body["url"] })).invalid_at(&["body", "url"]);
 }

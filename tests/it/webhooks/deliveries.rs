@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
 use super::receiver::{Reaction, Received, Receiver};
-use super::{PATH, path_of, refused, subscribe};
+use super::{PATH, disable, path_of, refused, subscribe};
 use crate::harness::{Caller, World, eventually, text, wait};
 
 pub(super) const DELIVERIES: &str = "/webhooks/deliveries";
@@ -246,6 +246,45 @@ fn a_viewer_is_told_of_what_it_may_see_and_of_nothing_else() {
         let text = String::from_utf8(arrived.body).unwrap();
         assert!(!text.contains(&charlie.id) && !text.contains("ApiKey_"), "{text}");
     }
+}
+
+// docs/webhooks.md, "What is sent to whom".
+#[test]
+fn an_identity_is_told_of_its_number_its_secrets_its_keys_and_its_other_subscriptions() {
+    let world = World::with_webhooks(settings());
+    let [own, of_viewer, other] = [(); 3].map(|()| Receiver::new());
+    let (admin, [alpha, bravo]) = (world.admin(), world.agents(["alpha", "bravo"]));
+    admin.grant("alpha", &bravo.id).created();
+    let types = [
+        "phone_number.provisioned",
+        "phone_number.updated",
+        "phone_number.released",
+        "vault_secret.access_granted",
+        "vault_secret.access_revoked",
+        "api_key.issued",
+        "api_key.rotated",
+        "api_key.revoked",
+        "webhook_subscription.disabled",
+    ];
+    listen(&alpha, &alpha.id, &own, &types);
+    listen(&bravo, &bravo.id, &of_viewer, &types);
+    let further = listen(&alpha, &alpha.id, &other, &["identity.deleted"]);
+    let number = format!("/phone/numbers/{}", text(&admin.provision("alpha")["id"]));
+    let calls = json!({ "incoming_call_action": "webhook", "incoming_call_webhook_url": "https://desk.example/calls" });
+    admin.patch(&number, &calls).ok();
+    admin.delete("/identities/alpha/phone_number").no_content();
+    let access = format!("/vault/secrets/{}/access", text(&admin.register_secret("mail")["id"]));
+    admin.post(&access, &json!({ "identity_id": alpha.id })).created();
+    admin.delete(&format!("{access}/{}", alpha.id)).no_content();
+    let key = format!("/api-keys/{}", text(&admin.mint("further", &alpha.id)["record"]["id"]));
+    admin.post(&format!("{key}/rotate"), &json!({})).ok();
+    admin.delete(&key).no_content();
+    disable(&world, &text(&further["id"]));
+    let expected = types.map(|name| (name.to_owned(), json!("alpha")));
+    assert_eq!(told(&own, types.len()), expected);
+    sent(&world);
+    // Viewers are told that a number comes and goes.
+    assert_eq!(told(&of_viewer, 2), [expected[0].clone(), expected[2].clone()]);
 }
 
 #[test]

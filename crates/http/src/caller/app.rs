@@ -35,8 +35,8 @@ use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NotReady, Probe, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
 
-/// How long an invalid key waits for its answer once its address has sent as many as it may. Without a pause, who guesses over a
-/// few dozen connections would take most of a core.
+/// How long a request with an invalid key waits for its answer, once its address has sent more invalid keys than it may. Without this
+/// pause, somebody who guesses keys over a few dozen connections would take most of a core.
 const GUESS_DELAY: Duration = Duration::from_millis(100);
 
 /// The texts of an identity that take more bytes are a large read: hashing and sending them takes a processor for a while. Only an

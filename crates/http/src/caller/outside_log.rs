@@ -96,9 +96,12 @@ impl WriteOutsideLog<'_> {
         let began = Instant::now();
         let confirmed = async {
             self.transaction.commit().await?;
-            // A later commit over any connection is confirmed only when this one is.
-            primary::confirm_if_slow(&mut *self.caller.pool().await.acquire().await?, began).await
+            if primary::may_be_unconfirmed(began) {
+                // A later commit over any connection is confirmed only when this one is.
+                primary::commit_nothing(&mut *self.caller.pool().await.acquire().await?).await?;
+            }
+            Ok(())
         };
-        confirmed.await.map_err(|error| ApiError::outcome_unknown(&error))
+        confirmed.await.map_err(|error: sqlx::Error| ApiError::outcome_unknown(&error))
     }
 }

@@ -48,12 +48,13 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
     // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
-    let record = scoped.find(caller.pool().await).await?;
-    let is_reused = record.as_ref().is_some_and(|record| record.fingerprint != fingerprint);
-    if let Some(record) = record.filter(|_| !is_reused) {
-        app.must_be_confirmed()?;
-        return replay(record, fingerprint);
-    }
+    let is_reused = match scoped.find(caller.pool().await).await? {
+        Some(record) if record.fingerprint == fingerprint => {
+            app.must_be_confirmed()?;
+            return Ok(replay(record));
+        }
+        record => record.is_some(),
+    };
     parts.extensions.insert(Idempotency { key: key.clone(), fingerprint, is_reused });
     let response = next.run(Request::from_parts(parts, HttpBody::from(body))).await;
     drop(flight);
@@ -65,8 +66,12 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         return Ok(response);
     }
     // Another process has carried out a request with the same key since the record was looked up.
-    let record = scoped.find(caller.pool().await).await?;
-    replay(record.ok_or_else(ApiError::idempotency_in_progress)?, fingerprint)
+    let record = scoped.find(caller.pool().await).await?.ok_or_else(ApiError::idempotency_in_progress)?;
+    if record.fingerprint == fingerprint {
+        Ok(replay(record))
+    } else {
+        Err(ApiError::idempotency_key_reused())
+    }
 }
 
 /// The key of a request: 1 to 255 visible ASCII characters, the same in every line of the header.
@@ -98,12 +103,9 @@ fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
         .into()
 }
 
-fn replay(record: Record, fingerprint: [u8; 32]) -> Result<Response, ApiError> {
-    if record.fingerprint != fingerprint {
-        return Err(ApiError::idempotency_key_reused());
-    }
+fn replay(record: Record) -> Response {
     let status = u16::try_from(record.status).unwrap_or(200);
     let mut response = Answer::kept(status, record.body, record.entity_tag).into_response();
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(response)
+    response
 }

@@ -37,9 +37,9 @@ const UNKNOWN_SECONDS: i64 = 16;
 /// The longest wait of a write for its budget.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// A write is refused at once if its budget is above zero only after so long, since it would wait in vain, even if everything that
-/// was taken for a write of unknown size is given back.
-const MAX_DEBT: Duration = Duration::from_secs(26);
+/// A write is refused at once if its budget is above zero only after so long. It would wait in vain, even if everything that was
+/// taken for a write of unknown size is given back.
+const MAX_DEBT: Duration = Duration::from_secs(MAX_WAIT.as_secs() + UNKNOWN_SECONDS.unsigned_abs());
 
 /// If there are so many budgets, those that are full are forgotten: a new one is full, too.
 const MAX_FULL_BUDGETS: usize = 1024;
@@ -47,9 +47,10 @@ const MAX_FULL_BUDGETS: usize = 1024;
 /// What is known of the size of a write before it is carried out, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// It is known.
+    /// The write adds so many bytes.
     Known(u64),
-    /// It is known, unless a write that is not carried out yet makes the stored answer to this one longer.
+    /// The write adds so many bytes, with its stored answer. The answer is longer if another write, which is carried out before,
+    /// makes the identity longer.
     WithAnswer(u64),
     /// It may write a row for each identity, or each secret, of the organization.
     Unknown,
@@ -102,14 +103,14 @@ impl BulkBudgets {
             return Ok(wanted);
         }
         let budgets = self.of(key);
-        let is_in_debt = longest_wait(&budgets) > Duration::ZERO;
+        let wait = longest_wait(&budgets);
         let wanted = match size {
-            Size::WithAnswer(_) if is_in_debt => Taken::All,
+            Size::WithAnswer(_) if !wait.is_zero() => Taken::All,
             Size::WithAnswer(_) if wanted == Taken::Bytes(0) => return Ok(wanted),
             _ => wanted,
         };
-        if longest_wait(&budgets) > MAX_DEBT {
-            return Err(whole_seconds(longest_wait(&budgets)));
+        if wait > MAX_DEBT {
+            return Err(whole_seconds(wait));
         }
         let taken = tokio::time::timeout(MAX_WAIT, take(&budgets, wanted)).await;
         taken.map(|()| wanted).map_err(|_| whole_seconds(longest_wait(&budgets)))

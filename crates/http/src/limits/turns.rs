@@ -29,7 +29,8 @@ pub(crate) struct Turns {
 pub(crate) struct Turn {
     _key: Taken<Uuid>,
     _organization: Taken<String>,
-    is_large: Option<(Taken<Uuid>, Taken<String>)>,
+    /// The turns of a large read, if it is one.
+    large: Option<(Taken<Uuid>, Taken<String>)>,
 }
 
 impl Turns {
@@ -48,21 +49,22 @@ impl Turns {
         // In this order, so that the requests of one key do not keep turns of their organization while they wait.
         let of_key = self.keys.take(&key.id).await;
         let of_organization = self.organizations.take(&key.organization_id).await;
-        Turn { _key: of_key, _organization: of_organization, is_large: None }
+        Turn { _key: of_key, _organization: of_organization, large: None }
     }
 
-    /// Waits for the turn of a large read. Who has another turn gives it back before, so that nobody waits for each other.
+    /// Waits for the turn of a large read. The caller gives back any other turn first: otherwise two requests could wait for each
+    /// other.
     pub(crate) async fn take_large(&self, key: &KeyRow) -> Turn {
         let of_key = self.large_of_keys.take(&key.id).await;
         let of_organization = self.large_of_organizations.take(&key.organization_id).await;
-        Turn { is_large: Some((of_key, of_organization)), ..self.take(key).await }
+        Turn { large: Some((of_key, of_organization)), ..self.take(key).await }
     }
 }
 
 impl Turn {
-    /// Whether it is that of a large read.
+    /// Whether this is the turn of a large read.
     pub(crate) fn is_large(&self) -> bool {
-        self.is_large.is_some()
+        self.large.is_some()
     }
 }
 

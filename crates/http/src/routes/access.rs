@@ -8,7 +8,7 @@ use axum::response::Response;
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::{Committed, ShownAccess, ids};
-use identity_projections::identities::IdentityBody;
+use identity_projections::identities::{IdentityBody, Row};
 use identity_projections::visibility::{self, AccessDocument};
 use uuid::Uuid;
 
@@ -100,7 +100,7 @@ impl Reply for AccessReply {
             return Ok(Answer::text(StatusCode::CREATED, access_after(&self.before, committed)?));
         };
         // The rows are all rows only if nobody else has changed the identity since they were read.
-        let row = Some(made(committed)?).filter(|row| row.version == version + 1);
+        let row = Some(made::<Row>(committed)?).filter(|row| row.version == version + 1);
         let shown = row.map(|row| NewBody::with_access(row, access)).transpose()?;
         Ok(Answer::text(StatusCode::CREATED, document).knowing(shown))
     }

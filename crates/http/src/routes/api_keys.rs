@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::form::reader::{choice, filled_text, moment, text, uuid, whole_number};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
-use crate::reply::{Answer, Done, Reply};
+use crate::reply::{Answer, Done, Reply, made};
 
 /// Create an API key
 ///
@@ -109,8 +109,7 @@ struct KeyReply {
 
 impl Reply for KeyReply {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
-        let row = committed.made.get::<api_keys::Row>();
-        let row = row.ok_or_else(|| ApiError::internal("a key has no row".to_owned()))?;
+        let row = made::<api_keys::Row>(committed)?;
         let body = CreatedApiKey {
             api_key: None,
             record: ApiKey::of(row, public_id(row.id), None, false),

@@ -63,7 +63,7 @@ pub(super) struct PartReply<B> {
 
 impl<B: Serialize + 'static> Reply for PartReply<B> {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
-        let owner = made(committed)?.clone();
+        let owner = made::<Row>(committed)?.clone();
         Answer::json(self.status, &(self.body)(owner, committed)?)
     }
 }

@@ -32,7 +32,7 @@ use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{self, Parameters, Query, ReadQuery};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, Reply};
+use crate::reply::{Answer, Done, Reply, made};
 use crate::revision::Revision;
 
 /// The longest content, in characters of base64.
@@ -141,12 +141,6 @@ impl Reply for Registered {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
         Answer::json(StatusCode::CREATED, &VaultSecret::of(made(committed)?, vec![]))
     }
-}
-
-/// The secret as a write has made it.
-fn made(committed: &Committed) -> Result<&Row, ApiError> {
-    let made = committed.made.get();
-    made.ok_or_else(ApiError::vault_secret_not_found)
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Versioned<Row>, ApiError> {

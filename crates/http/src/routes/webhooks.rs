@@ -40,7 +40,7 @@ use crate::form::Sent;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{Parameters, Query, ReadQuery, id, text};
 use crate::precondition::expected_version;
-use crate::reply::{Answer, Done, Reply};
+use crate::reply::{Answer, Done, Reply, made};
 use crate::revision::Revision;
 
 /// List the types of events
@@ -242,12 +242,6 @@ impl Reply for Created {
 
 /// The message to a repetition, in place of the signing key.
 pub(super) const SHOWN_BEFORE: &str = "The signing key was shown when it was created, and is not shown again";
-
-/// The subscription as a write has made it.
-fn made(committed: &Committed) -> Result<&Row, ApiError> {
-    let made = committed.made.get();
-    made.ok_or_else(ApiError::webhook_subscription_not_found)
-}
 
 /// Change a webhook subscription
 ///

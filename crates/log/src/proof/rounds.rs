@@ -61,8 +61,8 @@ impl Signer {
         log_failed_round(&primary.unless_silent(self.sign_all()).await);
     }
 
-    /// Creates the memory of this host if no log was signed yet. Hosts that did so before the first checkpoint may sign later,
-    /// whichever host signs first. If this fails, it is tried again when the first log is signed.
+    /// Stores the first entry in the memory if no log was signed yet. A host whose memory has an entry from before the first
+    /// checkpoint may sign later, also if another host has signed first. If this fails, it is tried again when the first log is signed.
     pub async fn begin(&self) {
         match self.accepted().await {
             Ok(_) | Err(SignError::Refused(_)) => {}

@@ -107,7 +107,7 @@ impl Signer {
         }
     }
 
-    /// The checkpoint that is signed now, unless the memory has this one.
+    /// Checks and signs the log, unless the memory has the checkpoint that is in the database. Then the answer is `None`.
     async fn newer_than(
         &self,
         stored: Option<&Signed>,

@@ -92,8 +92,8 @@ impl Pipeline {
 
     /// Waits for the commands of the next batch. Returns an empty batch once the queue is closed and empty.
     ///
-    /// A bulk command is a batch of its own. While bulk commands and others wait, their batches alternate, so no command waits for
-    /// two bulk commands.
+    /// A bulk command is a batch of its own. While bulk commands and others wait, their batches alternate. So a command that is no bulk
+    /// command waits for one bulk command at most, if all others that wait fit into one batch.
     pub(super) async fn gather(
         &mut self,
         jobs: &mut mpsc::Receiver<Job>,

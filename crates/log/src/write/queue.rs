@@ -46,10 +46,14 @@ impl BulkQueue {
         self.jobs.extend(jobs.extract_if(.., |job| job.append.is_bulk));
     }
 
-    /// Takes the first command of another organization than that of the last one; if there is none, the first command.
+    /// Takes the first command. The commands of the organization that was the last to have its turn go to the end before, so
+    /// organizations take turns.
     pub(super) fn next(&mut self) -> Option<Job> {
-        let other = self.jobs.iter().position(|job| job.append.organization_id != self.last);
-        let job = self.jobs.remove(other.unwrap_or(0))?;
+        let (of_others, of_the_last): (VecDeque<Job>, VecDeque<Job>) =
+            self.jobs.drain(..).partition(|job| job.append.organization_id != self.last);
+        self.jobs = of_others;
+        self.jobs.extend(of_the_last);
+        let job = self.jobs.pop_front()?;
         self.last.clone_from(&job.append.organization_id);
         Some(job)
     }

@@ -1,7 +1,7 @@
 //! Puts the text of a JSON value into canonical form.
 //!
 //! Files that others made are read with this. No tree of the value is built: in a tree, `{"":0}` takes 100 times as many bytes as
-//! in the text. What is written is at most a few times as long as the text, and so is what is remembered of open objects.
+//! in the text. The output takes at most a few times as many bytes as the input, and so do the places of the members of open objects.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -17,8 +17,8 @@ pub(super) const START: &[u8] = br#"{"backup":{"format":"#;
 /// A block is written when it has this many bytes, or more. It has whole rows, and no row begins behind so many bytes.
 pub(super) const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// The longest block. The largest event has 32 MiB as a line of an export, and less than twice as many as a row: the database puts
-/// a space behind each colon and comma.
+/// The longest block: less than [`BLOCK_BYTES`], and one more row. The largest rows are stored answers that list all viewers of an
+/// identity: 58 MiB for the 290,000 viewers that the longest line of an export has. The event with as many viewers is smaller.
 pub(super) const MAX_BLOCK_BYTES: u32 = 64 * 1024 * 1024;
 
 /// The types of columns that a row can have. Their bytes never differ between versions of Postgres.

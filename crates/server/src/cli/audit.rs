@@ -38,7 +38,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         next_key_file: Option<PathBuf>,
     },
-    /// Take the checkpoints in the database for the last ones, where the memory of the signer is empty
+    /// Take the checkpoints in the database for the last ones that were signed, if the memory of the signer is empty
     Trust,
     /// Begin a new epoch: sign the present log under a new name, without comparing it with earlier checkpoints
     NewEpoch {

@@ -15,7 +15,7 @@ use crate::{migrations, roles};
 const RESTORE: &str = "run `identityd migrate` on a new database, or if the check `migrations` names pending ones; otherwise this looks like a part of a backup: restore the whole schema public; the schema read_model is rebuilt from it";
 
 /// What to do if claims and read models do not agree.
-const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events. Rows of names that no event has are left: delete them as the owner of the tables";
+const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events. It leaves rows of names that no event has: delete those as the owner of the tables";
 
 /// What to do if a read model is missing.
 const REBUILD: &str =
@@ -49,8 +49,8 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
     if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
     }
-    if let Some(behind) = behind_events(connection).await? {
-        return Ok(behind);
+    if let Some(lost) = lost_heads_or_cursor(connection).await? {
+        return Ok(lost);
     }
     let query = "select exists (select from log_head
                                 where position >= (select coalesce(max(position), 0) from events))";
@@ -58,9 +58,10 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
     if can { Ok(Finding::good("events can be appended")) } else { log(connection).await }
 }
 
-/// An organization whose head is missing or behind its events, if there is one: its writes would fail. Also whether the cursor of
-/// webhooks is missing. The organizations are found by jumping through an index of `events` from one to the next.
-async fn behind_events(connection: &mut PgConnection) -> anyhow::Result<Option<Finding>> {
+/// What is wrong if the row of an organization in `organization_heads` is missing or behind its events, so that its writes would fail,
+/// or if `webhook_cursor` has no row, so that no webhook would be sent. The organizations are found by jumping through an index of
+/// `events` from one to the next.
+async fn lost_heads_or_cursor(connection: &mut PgConnection) -> anyhow::Result<Option<Finding>> {
     let query = "with recursive organization (id) as (
                      (select organization_id from events order by organization_id limit 1)
                      union all
@@ -78,12 +79,14 @@ async fn behind_events(connection: &mut PgConnection) -> anyhow::Result<Option<F
     let (cursors, behind): (i64, Option<String>) = sqlx::query_as(query).fetch_one(connection).await?;
     Ok(match (cursors, behind) {
         (_, Some(organization)) => Some(Finding::bad(format!(
-            "organization_heads is behind the events of {organization}, so its writes would fail: {RESTORE}"
+            "organization_heads is behind the events of {organization}, so its writes would fail. Perhaps only a part of a backup was \
+             restored: restore the whole schema public"
         ))),
-        (0, None) => Some(Finding::bad(format!(
-            "webhook_cursor has no row, so no webhook would be sent: run `insert into webhook_cursor (position) select position from \
-             log_head` as the owner of the tables; what was not queued yet is not sent. If you do not know who deleted the row, {RESTORE}"
-        ))),
+        (0, None) => Some(Finding::bad(
+            "webhook_cursor has no row, so no webhook would be sent. If you have deleted it, run `insert into webhook_cursor (position) \
+             select position from log_head` as the owner of the tables; events that were not queued yet are not sent. Otherwise perhaps \
+             only a part of a backup was restored: restore the whole schema public",
+        )),
         _ => None,
     })
 }
@@ -93,8 +96,8 @@ pub(super) async fn log(connection: &mut PgConnection) -> anyhow::Result<Finding
     if let Some(missing) = missing_tables(connection, &TABLES.map(|table| table.name), RESTORE).await? {
         return Ok(missing);
     }
-    if let Some(behind) = behind_events(connection).await? {
-        return Ok(behind);
+    if let Some(lost) = lost_heads_or_cursor(connection).await? {
+        return Ok(lost);
     }
     let (head, last, organizations): (Option<i64>, i64, i64) = sqlx::query_as(
         "select (select position from log_head),
@@ -159,7 +162,7 @@ pub(super) async fn claims(connection: &mut PgConnection) -> anyhow::Result<Find
         format!("{table} and the read models disagree on {} rows, such as {example}", disagreement.rows)
     });
     Ok(Finding::bad(format!(
-        "{}: what somebody has could be given to another, or what nobody has to nobody: {CLAIM}",
+        "{}: what is taken could be given to another one, or what is free be refused: {CLAIM}",
         texts.collect::<Vec<_>>().join("; ")
     )))
 }

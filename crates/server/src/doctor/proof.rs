@@ -63,7 +63,7 @@ pub(super) async fn memory(pool: &PgPool, signing: &SigningSettings) -> anyhow::
     let at = etcd.endpoints.join(", ");
     let Some(signer) = signing.existing_signer(pool.clone())? else {
         return Ok(Finding::good(format!(
-            "all hosts remember it in etcd at {at}; not asked, without a signing key"
+            "all hosts remember what was signed in etcd at {at}; etcd was not asked, since there is no signing key here"
         )));
     };
     Ok(match signer.has_memory().await {

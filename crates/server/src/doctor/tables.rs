@@ -46,7 +46,7 @@ const PRESENT: &str = "
     from ours join pg_trigger on tgrelid = ours.oid
     where not tgisinternal and tgenabled in ('O', 'A')
     union
-    select format('function %s(%s) %s', proname, pg_get_function_identity_arguments(oid), md5(pg_get_functiondef(oid)))
+    select format('function %s(%s) %s', proname, pg_get_function_identity_arguments(oid), encode(sha256(convert_to(pg_get_functiondef(oid), 'UTF8')), 'hex'))
     from pg_proc
     where pronamespace = to_regnamespace('public') and prokind = 'f'
     order by line";

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use serde::Deserialize;
 
+use super::pairs::both;
 use crate::signing::EtcdSettings;
 use crate::tls::TlsSettings;
 
@@ -56,18 +57,15 @@ impl SignerLayer {
 
     /// Checks the result; an error names the key.
     pub fn resolve(self) -> anyhow::Result<Option<EtcdSettings>> {
-        let certificate = match (self.signer_etcd_certificate, self.signer_etcd_key) {
-            (Some(certificate), Some(key)) => Some(TlsSettings { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => bail!("signer_etcd_certificate is set and signer_etcd_key is not"),
-            (None, Some(_)) => bail!("signer_etcd_key is set and signer_etcd_certificate is not"),
-        };
-        let account = match (self.signer_etcd_user, self.signer_etcd_password_file) {
-            (Some(user), Some(file)) => Some((user, file)),
-            (None, None) => None,
-            (Some(_), None) => bail!("signer_etcd_user is set and signer_etcd_password_file is not"),
-            (None, Some(_)) => bail!("signer_etcd_password_file is set and signer_etcd_user is not"),
-        };
+        let certificate = both(
+            ("signer_etcd_certificate", self.signer_etcd_certificate),
+            ("signer_etcd_key", self.signer_etcd_key),
+        )?
+        .map(|(certificate, key)| TlsSettings { certificate, key });
+        let account = both(
+            ("signer_etcd_user", self.signer_etcd_user),
+            ("signer_etcd_password_file", self.signer_etcd_password_file),
+        )?;
         let ca_file = self.signer_etcd_ca_file;
         let Some(endpoints) = self.signer_etcd else {
             let is_alone = ca_file.is_none() && certificate.is_none() && account.is_none();

@@ -5,13 +5,14 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use identity_http::client::{ForwardedHeader, TrustedProxies};
 use identity_http::limits::{self, DailySettings, OfHolders};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::pairs::both;
 use crate::connections::ConnectionSettings;
 use crate::edge::Cors;
 use crate::tls::TlsSettings;
@@ -295,10 +296,6 @@ fn checked(key: &str, given: Option<usize>, default: usize) -> anyhow::Result<us
 }
 
 fn tls(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<Option<TlsSettings>> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some(TlsSettings { certificate, key })),
-        (None, None) => Ok(None),
-        (Some(_), None) => bail!("tls_certificate is set and tls_key is not"),
-        (None, Some(_)) => bail!("tls_key is set and tls_certificate is not"),
-    }
+    let pair = both(("tls_certificate", certificate), ("tls_key", key))?;
+    Ok(pair.map(|(certificate, key)| TlsSettings { certificate, key }))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use identity_etcd::{Account, Etcd, Settings};
 use secrecy::ExposeSecret as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,12 +28,19 @@ impl EtcdSettings {
     pub(super) fn open(&self) -> anyhow::Result<Etcd> {
         let settings = Settings {
             endpoints: self.endpoints.clone(),
-            authorities: self.ca_file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
+            authorities: self.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
             certificate: self.certificate.as_ref().map(shown).transpose()?,
             account: self.account.as_ref().map(|(user, file)| account(user, file)).transpose()?,
         };
         Etcd::new(settings).context("signer_etcd cannot be used")
     }
+}
+
+/// The authorities in a file. If there were none, those that browsers trust would be trusted.
+fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found = certificates(file)?;
+    ensure!(!found.is_empty(), "signer_etcd_ca_file {} has no certificate in PEM", file.display());
+    Ok(found)
 }
 
 fn shown(settings: &TlsSettings) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {

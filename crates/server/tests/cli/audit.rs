@@ -146,7 +146,7 @@ fn a_cosignature_can_be_demanded() {
     let refused = verify(&file, &key, &["--witness", &cosigner, "--witness", &other]);
     let expected = "identityd has cosigned neither the checkpoint of this file nor the earlier one";
     assert_eq!(refused.error(), expected);
-    let mistaken = verify(&file, &key, &["--witness", &key]);
+    let mistaken = verify("missing", &key, &["--witness", &key]);
     assert!(mistaken.error().contains("this is no verifier key"), "{}", mistaken.stderr);
 }
 

@@ -105,7 +105,8 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     };
     let post = reqwest::Method::POST;
     let identity = send(post.clone(), "/identities", &json!({ "agent_handle": "alpha" }));
-    let body = json!({ "agent_identity_id": identity["id"], "url": "https://alpha.example/", "event_types": ["identity.updated"] });
+    let url = "https://alpha.example/canary-path";
+    let body = json!({ "agent_identity_id": identity["id"], "url": url, "auth_token": "canary-token", "event_types": ["identity.updated"] });
     let subscription = send(post, "/webhooks/subscriptions", &body);
     let id = subscription["id"].as_str().unwrap();
     // The key of the subscription is an update of the identity, which cannot be sent: nobody has this name.
@@ -132,7 +133,7 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     let path = format!("/webhooks/subscriptions/{id}");
     let shown = send(reqwest::Method::GET, &path, &Value::Null);
     assert_eq!((&shown["status"], &shown["disabled_reason"]), (&"active".into(), &"operator".into()));
-    let changed = send(reqwest::Method::PATCH, &path, &json!({ "url": "https://alpha.example/" }));
+    let changed = send(reqwest::Method::PATCH, &path, &json!({ "url": url }));
     assert_eq!(changed["disabled_reason"], Value::Null);
     assert_eq!(json(&place, &["webhooks", "list", "--org", "acme"])[0]["status"], "active");
     let unknown = place.run(&["webhooks", "disable", "x"]);
@@ -140,6 +141,8 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     assert!(service.stop().success());
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("a webhook was not answered") && !log.contains("sent a webhook"), "{log}");
+    let signing_key = subscription["signing_key"].as_str().unwrap().trim_start_matches("whsec_");
+    assert!(!log.contains("canary") && !log.contains(signing_key), "{log}");
 }
 
 #[test]

@@ -97,4 +97,8 @@ fn settings_of_etcd_that_do_not_fit_are_named() {
         "{}",
         served.stderr
     );
+    let empty = place.file("empty.pem", "no certificate");
+    let flags = ["--signer-etcd", "https://10.0.0.1:2379", "--signer-etcd-ca-file", empty.to_str().unwrap()];
+    let said = place.run(&[&["serve"], &flags[..]].concat());
+    assert!(said.stderr.contains("has no certificate in PEM"), "{}", said.stderr);
 }

@@ -189,7 +189,7 @@ fn note(claim: &Claim, event: &Event, attempt: &Attempt, next: Next) {
         milliseconds = attempt.stored_duration(),
         next = next.as_str(),
         "{}",
-        attempt.happened("sent an event to a log endpoint", "an event for a log endpoint was not answered")
+        attempt.log_message("sent an event to a log endpoint", "an event for a log endpoint was not answered")
     );
 }
 

@@ -14,12 +14,13 @@ fn agent(id: u128, organization_id: &str) -> KeyRow {
 }
 
 #[tokio::test]
-async fn a_write_that_costs_something_waits_while_there_is_a_debt() {
+async fn a_write_that_costs_something_is_refused_at_once_while_the_debt_is_great() {
     let budgets = BulkBudgets::new(1);
     let (hostile, victim) = (key(1, "hostile"), key(2, "victim"));
     assert!(is_let_in(&budgets, &hostile, Size::Known(MEGABYTE)), "a full budget may go into debt");
     for size in [Size::Known(FREE_BYTES + 1), Size::WithAnswer(0), Size::Unknown] {
-        assert!(!is_let_in(&budgets, &hostile, size), "{size:?}");
+        let refused = budgets.admit(&hostile, size).now_or_never();
+        assert!(matches!(refused, Some(Err(1_000_000..))), "{size:?}");
         assert!(is_let_in(&budgets, &victim, Size::WithAnswer(0)));
     }
     assert!(is_let_in(&budgets, &hostile, Size::Known(FREE_BYTES)), "an ordinary write costs nothing");

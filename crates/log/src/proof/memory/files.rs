@@ -82,7 +82,7 @@ impl Files {
         fs::create_dir_all(&self.folder).await?;
         let mut writer = fs::File::create(draft).await?;
         writer.write_all(text.as_bytes()).await?;
-        // A write that fails, since the disk is full, is told by the next call: `sync_all` would forget it.
+        // Tokio reports a failed write, as on a full disk, from the next call. `sync_all` would drop that error; `flush` returns it.
         writer.flush().await?;
         writer.sync_all().await
     }

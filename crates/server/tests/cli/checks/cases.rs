@@ -47,7 +47,7 @@ pub(super) const CASES: [Case; 42] = [
         check: "log",
         refuses: true,
         breaks: "alter table webhook_cursor rename to lost",
-        // The start that is refused takes from the service what it should have no right to.
+        // The start that is refused revokes all rights of the service on the table with the unknown name.
         heals: "alter table lost rename to webhook_cursor; grant select, update on webhook_cursor to identityd_service",
     },
     Case {
@@ -283,7 +283,7 @@ pub(super) const CASES: [Case; 42] = [
                  update pg_proc set prosrc = 'begin end' where proname = 'make_read_model'",
         heals: "update pg_proc set prosrc = bodies.prosrc from bodies where proname = 'make_read_model'; drop table bodies",
     },
-    // Where an owner is known it grants the rights before it serves.
+    // `serve` does not refuse: if it knows an owner, it grants these rights again when it starts.
     Case {
         check: "role",
         refuses: false,
