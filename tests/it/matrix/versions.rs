@@ -86,7 +86,7 @@ fn change_once(scene: &Scene, resource: &Resource, caller: &Caller) {
     let seen = tag(&read.send(caller).must_be(200));
     let changed = with_tag(&scene.change(&resource.change), caller, &seen);
     if changed.status == 403 {
-        assert!(std::ptr::eq(caller, &scene.itself), "{changed}");
+        assert!(std::ptr::eq(caller, &raw const scene.itself), "{changed}");
         return;
     }
     let changed = changed.must_be(200);
