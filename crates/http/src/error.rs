@@ -236,6 +236,9 @@ impl ApiError {
                 "The database answers, but not as it should"
             }
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
+            NotReady::NoConnection(_) => {
+                "Requests get no connection to the database: `identityd doctor` says more"
+            }
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
             NotReady::Unwritable(error) if error.is_clock_jump() => {

@@ -100,6 +100,11 @@ impl Webhooks {
         counted_for(organization, self.policy.reach(url, &*self.resolver)).await.map(drop)
     }
 
+    /// The connections for webhooks.
+    pub fn pool(&self) -> &PgPool {
+        &self.delivering.pool
+    }
+
     /// The task that reads the log.
     pub fn fan_out(&self, head: watch::Receiver<Head>, log: Log) -> FanOut {
         FanOut::new(self.delivering.pool.clone(), head, log, Arc::clone(&self.wake), self.waiting)
