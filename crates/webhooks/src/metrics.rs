@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sqlx::PgExecutor;
 
@@ -17,6 +18,8 @@ pub const MAX_COUNTED: i64 = 10_000;
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     attempts: Family<OutcomeLabel, Counter>,
+    record_failures: Counter,
+    unrecorded: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,7 +33,21 @@ impl Metrics {
         let metrics = Self::default();
         let help = "Webhooks that were sent, by what became of them";
         registry.register("webhook_attempts", help, metrics.attempts.clone());
+        let help = "Failures to write what became of webhooks";
+        registry.register("webhook_record_failures", help, metrics.record_failures.clone());
+        let help = "Webhooks that were sent, and of which it is not written yet what became of them";
+        registry.register("webhooks_unrecorded", help, metrics.unrecorded.clone());
         metrics
+    }
+
+    /// It could not be written what became of an attempt, or of several.
+    pub(crate) fn not_recorded(&self) {
+        self.record_failures.inc();
+    }
+
+    /// So many attempts wait to be recorded.
+    pub(crate) fn unrecorded(&self, attempts: usize) {
+        self.unrecorded.set(i64::try_from(attempts).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn count(&self, outcome: Outcome) {

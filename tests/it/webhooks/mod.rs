@@ -14,6 +14,7 @@ pub(crate) mod receiver;
 mod replays;
 mod shares;
 mod subscriptions;
+mod unrecorded;
 mod waiting;
 
 use identityd::operator::Operator;
