@@ -1,4 +1,4 @@
-//! What was sent and cannot be recorded is not sent again and again.
+//! What was sent and cannot be recorded is not sent again and again; and the fan-out without its cursor.
 
 use std::time::Duration;
 
@@ -106,4 +106,24 @@ fn a_log_endpoint_whose_cursor_cannot_be_written_waits_longer_each_time() {
     let behind =
         "select count(*) from webhook_log_endpoints where sequence < (select position from log_head)";
     eventually("the history is delivered", || world.database().number(behind) == 0);
+}
+
+#[test]
+fn a_fan_out_without_its_cursor_is_noticed_and_goes_on_when_it_has_one() {
+    let (world, receiver) = (World::with_webhooks(settings()), Receiver::new());
+    let alpha = world.agent("alpha");
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    sent(&world);
+    let before = receiver.received().len();
+    let missing = |missing| world.stranger().metrics().has("identityd_webhook_cursor_missing", missing);
+    missing(0.0);
+    world.database().execute("create table kept as table webhook_cursor");
+    world.database().execute("delete from webhook_cursor");
+    describe(&world, "unseen");
+    missing(1.0);
+    assert_eq!(receiver.received().len(), before);
+    world.database().execute("insert into webhook_cursor select * from kept");
+    sent(&world);
+    receiver.wait_for(before + 1);
+    missing(0.0);
 }

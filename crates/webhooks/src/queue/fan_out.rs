@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use identity_log::Log;
 use identity_log::follow::Head;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 
 use super::backlog::{Backlog, WaitingLimits};
@@ -98,7 +98,13 @@ impl FanOut {
         .bind(MAX_IDLE)
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some(cursor) = cursor else { return Ok(Step::Taken) };
+        let Some(cursor) = cursor else {
+            return if is_there(&mut transaction).await? {
+                Ok(Step::Taken)
+            } else {
+                Err(QueueError::NoCursor)
+            };
+        };
         if cursor >= head {
             return Ok(Step::At(cursor));
         }
@@ -126,6 +132,11 @@ impl FanOut {
         }
         Ok(Step::At(position))
     }
+}
+
+/// Whether the row of the cursor is there, perhaps locked.
+async fn is_there(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from webhook_cursor)").fetch_one(connection).await
 }
 
 /// How far a step came.
