@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, bare, run};
-use estate::{Answer, Estate, RENAME, asked, call, error, text};
+use estate::{Answer, Estate, RENAME, asked, call, error, execute, text};
 
 /// What clients read, for each key.
 fn read_everything(base: &str, keys: [&str; 2]) -> Vec<(String, Answer)> {
@@ -91,6 +91,22 @@ fn a_restored_service_answers_as_the_one_that_was_backed_up() {
     target.run(&["projections", "verify", "--independent"]).succeeded();
     let checked = target.run(&["doctor", "--listen", "127.0.0.1:0"]);
     assert!(checked.status.success(), "{}", checked.stdout);
+}
+
+// As large as the stored answer to a write of an identity with 500,000 viewers.
+#[test]
+fn a_stored_answer_of_any_size_is_in_a_backup() {
+    let estate = Estate::new();
+    let larger = "update idempotency_records set body = repeat(body, 100 * 1024 * 1024 / length(body))
+                  where ctid = (select min(ctid) from idempotency_records)";
+    execute(&estate.place, larger);
+    let answers = "select string_agg(md5(body), ' ' order by body) || max(length(body)) / 1024 / 1024 from idempotency_records";
+    let file = estate.backup("backup");
+    run(&mut bare(&["backup", "verify", text(&file)])).succeeded();
+    let target = estate.successor();
+    target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
+    assert_eq!(asked(&target, answers), asked(&estate.place, answers));
+    assert!(asked(&target, answers).ends_with("99"));
 }
 
 #[test]
