@@ -109,6 +109,32 @@ fn a_stored_answer_of_any_size_is_in_a_backup() {
     assert!(asked(&target, answers).ends_with("99"));
 }
 
+/// Every ciphertext of the estate that somebody deletes by hand is named.
+#[test]
+fn a_ciphertext_that_was_deleted_by_hand_is_named() {
+    let estate = Estate::new();
+    estate.place.run(&["doctor", "--listen", "127.0.0.1:0"]).succeeded();
+    estate.place.run(&["projections", "verify"]).succeeded();
+    let all = "select string_agg(concat_ws(' ', aggregate_type, aggregate_id, name), ',') from ciphertexts";
+    let all = asked(&estate.place, all);
+    assert_eq!(all.split(',').count(), 3, "{all}");
+    for ciphertext in all.split(',') {
+        let [kind, id, name] = ciphertext.split(' ').collect::<Vec<_>>()[..] else { panic!("{ciphertext}") };
+        execute(&estate.place, "create table kept as table ciphertexts");
+        execute(&estate.place, &format!("delete from ciphertexts where aggregate_id = '{id}'"));
+        let checked = estate.place.run(&["doctor", "--listen", "127.0.0.1:0"]);
+        let named = format!("1 are missing, such as `{name}` of {kind} {id}");
+        assert!(checked.stdout.contains(&named), "{ciphertext}: {}", checked.stdout);
+        let verified = estate.place.run(&["projections", "verify"]);
+        assert!(error(&verified).starts_with("1 ciphertexts are missing"), "{}", verified.stderr);
+        assert!(verified.stdout.contains(&format!("missing {ciphertext}")), "{}", verified.stdout);
+        execute(&estate.place, "insert into ciphertexts select * from kept on conflict do nothing");
+        execute(&estate.place, "drop table kept");
+    }
+    estate.write(&Method::DELETE, "/identities/front-desk", &json!({}), 204);
+    estate.place.run(&["projections", "verify"]).succeeded();
+}
+
 #[test]
 fn a_log_begins_a_new_epoch_unless_nothing_was_lost() {
     let estate = Estate::new();

@@ -48,7 +48,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         assert_eq!(failed(&found).join(" "), check, "{breaks}: {}", found.stdout);
         let number = check.split(' ').count();
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some(&*format!("error: {number} of 33 checks failed")));
+        assert_eq!(found.stderr.lines().last(), Some(&*format!("error: {number} of 34 checks failed")));
         assert_eq!(found.status.code(), Some(1));
         assert!(
             !found.stdout.contains("to identityd_service"),
