@@ -62,6 +62,8 @@ pub struct Waiting {
     pub rows: i64,
     /// How old its oldest row is.
     pub oldest: Duration,
+    /// For how many organizations events have still to be queued that others have behind them.
+    pub late_organizations: i64,
     /// How many log endpoints that are not disabled have not got all events, up to [`MAX_COUNTED`].
     pub log_endpoints: i64,
     /// Whether the row of the cursor is missing, so that nothing is queued.
@@ -75,6 +77,11 @@ impl Waiting {
         for (name, help, value) in [
             ("webhooks_waiting", "Webhooks that wait to be sent, up to 10000", self.rows),
             ("webhooks_oldest_seconds", "How long the oldest of them has waited", oldest),
+            (
+                "webhooks_late_organizations",
+                "Organizations for which so much is to be sent that queuing it takes turns",
+                self.late_organizations,
+            ),
             (
                 "log_endpoints_behind",
                 "Log endpoints that have not got all events and are not disabled, up to 10000",
@@ -95,9 +102,11 @@ impl Waiting {
 
 /// Looks at the queue and the log endpoints.
 pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
-    let (rows, oldest, log_endpoints, is_cursor_missing): (i64, f64, i64, bool) = sqlx::query_as(
+    let (rows, oldest, late_organizations, log_endpoints, is_cursor_missing): (i64, f64, i64, i64, bool) =
+        sqlx::query_as(
         "select (select count(*) from (select from webhook_queue order by created_at limit $1) as counted),
                 coalesce(extract(epoch from now() - (select min(created_at) from webhook_queue))::float8, 0),
+                (select count(*) from webhook_late),
                 (select count(*) from (select from webhook_log_endpoints as endpoint
                                        join organization_heads as head on head.organization_id = endpoint.organization_id
                                        where endpoint.disabled_reason is null and endpoint.sequence < head.sequence
@@ -108,5 +117,5 @@ pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Err
     .fetch_one(executor)
     .await?;
     let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
-    Ok(Waiting { rows, oldest, log_endpoints, is_cursor_missing })
+    Ok(Waiting { rows, oldest, late_organizations, log_endpoints, is_cursor_missing })
 }

@@ -181,7 +181,7 @@ async fn rights(connection: &mut PgConnection, role: &str) -> Result<Rights, sql
 }
 
 /// Tables whose rows are in a backup, and which only the tasks that send webhooks use. Metrics tell of these tasks.
-const OF_SENDING: [&str; 3] = ["webhook_cursor", "webhook_queue", "webhook_endpoints"];
+const OF_SENDING: [&str; 4] = ["webhook_cursor", "webhook_late", "webhook_queue", "webhook_endpoints"];
 
 /// The rights without which requests fail: on tables whose rows are in a backup, and on the read models that requests need.
 pub fn needed() -> Vec<NeededRight> {
