@@ -215,8 +215,9 @@ impl Metrics {
 
 impl Seen {
     fn register(&self, registry: &mut Registry) {
-        let position = "The position of the last event";
-        self.head.into_iter().for_each(|head| gauge(registry, "log_head_position", position, head));
+        if let Some(head) = self.head {
+            gauge(registry, "log_head_position", "The position of the last event", head);
+        }
         self.server.register(registry);
         gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);
         self.webhooks.register(registry);
@@ -224,7 +225,6 @@ impl Seen {
         for table in tables() {
             match self.read_models.iter().find(|entry| entry.name == table.name()) {
                 Some(entry) => read_models.set(table.as_ref(), entry),
-                // Nobody knows of which version the table is.
                 None => {
                     read_models.outdated.get_or_create(&ReadModel { read_model: table.name() }).set(1);
                 }

@@ -73,7 +73,9 @@ impl Unrecorded {
                 }
                 Err(error) if batch.len() > 1 && is_of_one(&error) => {
                     note_refused_batch(&error, batch.len());
-                    batch.into_iter().rev().for_each(|one| batches.push_front(vec![one]));
+                    for one in batch.into_iter().rev() {
+                        batches.push_front(vec![one]);
+                    }
                 }
                 Err(error) if !is_outage(&error) && give_back(delivering, &mut batch, &error).await => {
                     done.append(&mut batch);

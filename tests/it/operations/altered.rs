@@ -65,7 +65,9 @@ fn what_the_database_refuses_because_of_somebody_else_is_no_defect_of_the_servic
     for (number, (alters, mends)) in ALTERATIONS.into_iter().enumerate() {
         let (old, new) = (format!("z-old-{number}"), format!("zz-new-of-a-long-name-{number}"));
         admin.create(&old);
-        alters.iter().for_each(|statement| world.database().execute(statement));
+        for statement in alters {
+            world.database().execute(statement);
+        }
         let body = json!({ "agent_handle": new });
         let answers = [
             admin.post("/identities/", &body),
@@ -76,7 +78,9 @@ fn what_the_database_refuses_because_of_somebody_else_is_no_defect_of_the_servic
         for answer in &answers {
             assert_ne!(answer.status, 500, "{alters:?}: {answer}");
         }
-        mends.iter().for_each(|statement| world.database().execute(statement));
+        for statement in mends {
+            world.database().execute(statement);
+        }
         admin.post("/identities/", &json!({ "agent_handle": format!("y-new-{number}") })).created();
     }
 }

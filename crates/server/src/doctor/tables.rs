@@ -123,13 +123,13 @@ pub(super) fn is_as_made(present: &[String], beginning: &str) -> bool {
 }
 
 pub(super) async fn tables(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let named = named(&mut *connection).await?;
-    let present: Vec<String> = named.iter().map(|(line, _)| line.clone()).collect();
+    let found = named(&mut *connection).await?;
+    let present: Vec<String> = found.iter().map(|(line, _)| line.clone()).collect();
     let names: BTreeSet<&str> = EXPECTED.lines().filter_map(table_of).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let missing = missing(connection, &present, &names).await?;
     let others: Vec<String> =
-        named.iter().filter(|(line, _)| is_of_others(line, &names)).map(said_with_name).collect();
+        found.iter().filter(|(line, _)| is_of_others(line, &names)).map(said_with_name).collect();
     let (foreign, fragile) = (foreign(connection, &names).await?, fragile(connection, &names).await?);
     let mut faults = vec![];
     if !missing.is_empty() {

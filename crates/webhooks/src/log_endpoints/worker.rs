@@ -106,7 +106,9 @@ impl LogSender {
             }
             tokio::time::sleep(GATHERING_TIME).await;
             while let Some(served) = work.tasks.try_join_next() {
-                served.into_iter().for_each(|served| work.finish(served));
+                if let Ok(served) = served {
+                    work.finish(served);
+                }
             }
         }
         drop(stopping);
