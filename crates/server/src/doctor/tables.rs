@@ -26,7 +26,7 @@ const PRESENT: &str = "
     select concat_ws(' ', name, 'column', attname, format_type(atttypid, atttypmod),
                      'collate ' || nullif(nullif(collname, 'default'), ''), case when attnotnull then 'not null' end,
                      'generated ' || nullif(attidentity::text || attgenerated::text, ''),
-                     'default ' || pg_get_expr(adbin, adrelid)),
+                     'default ' || replace(pg_get_expr(adbin, adrelid), 'pg_catalog.', '')),
            null
     from ours
     join pg_attribute on attrelid = ours.oid

@@ -203,7 +203,7 @@ fn the_doctor_finds_a_new_database_ill_and_a_served_one_well() {
     let service = place.serve();
     let checks = place.run(&["doctor", "--json"]).succeeded().json();
     assert_eq!(checks["passed"], true);
-    assert_eq!(checks["checks"].as_array().unwrap().len(), 33);
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 34);
     assert!(service.stop().success());
 }
 
