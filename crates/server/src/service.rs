@@ -38,7 +38,7 @@ use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::witnesses::{AskingWitnesses, Witness};
-use crate::{database, preparation, retention};
+use crate::{database, preparation, retention, roles};
 
 /// How many connections are for probes and metrics, so that these do not wait behind clients.
 const OWN_CONNECTIONS: u32 = 1;
@@ -386,5 +386,6 @@ fn app_settings(settings: &ServiceSettings) -> AppSettings {
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
         webhook_policy: settings.webhooks.policy.clone(),
+        needed_rights: roles::rights::needed(),
     }
 }

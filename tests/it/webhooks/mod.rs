@@ -15,6 +15,7 @@ pub(crate) mod receiver;
 mod replays;
 mod shares;
 mod subscriptions;
+mod unrecorded;
 mod waiting;
 
 use identityd::operator::Operator;
