@@ -3,22 +3,42 @@
 use std::collections::HashMap;
 
 use identity_proof::tree::{Node, Question, check_consistency, check_inclusion};
-use identity_proof::{Hash, ProofError};
+use identity_proof::{Hash, NoteError, ProofError};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::error::TreeError;
 use super::signed::Signed;
-use super::tiles;
+use super::tiles::{self, bigint};
 
 /// The last checkpoint of an organization, as the database has it.
 pub async fn last(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Option<Signed>, TreeError> {
-    let note: Option<String> = sqlx::query_scalar(
-        "select note from checkpoints where organization_id = $1 order by epoch desc, size desc limit 1",
+    let row: Option<(i64, i64, String)> = sqlx::query_as(
+        "select epoch, size, note from checkpoints where organization_id = $1 order by epoch desc, size desc limit 1",
     )
     .bind(organization_id)
     .fetch_optional(executor)
     .await?;
-    Ok(note.map(Signed::read).transpose()?)
+    Ok(row.map(of_row).transpose()?)
+}
+
+/// Reads a note. Fails if its row is of another checkpoint.
+pub(super) fn of_row((epoch, size, note): (i64, i64, String)) -> Result<Signed, NoteError> {
+    let signed = Signed::read(note)?;
+    let is_of_row = (bigint(signed.epoch), bigint(signed.checkpoint.size)) == (epoch, size);
+    is_of_row.then_some(signed).ok_or(NoteError::Malformed)
+}
+
+/// The last epoch of which the database has a checkpoint. No note is read.
+pub async fn last_epoch(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<Option<u64>, sqlx::Error> {
+    let epoch: Option<i64> =
+        sqlx::query_scalar("select max(epoch) from checkpoints where organization_id = $1")
+            .bind(organization_id)
+            .fetch_one(executor)
+            .await?;
+    Ok(epoch.and_then(|epoch| u64::try_from(epoch).ok()))
 }
 
 /// Answers a question from the stored tree of an epoch.

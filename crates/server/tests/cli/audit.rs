@@ -336,7 +336,7 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     execute(&scene.place, FORGED);
     let file = scene.place.path("export");
     let file = file.to_str().unwrap();
-    let why = "event 7 was not written by this installation: its seal is missing or of another key";
+    let why = "event 7 was not written by this installation: its seal or its leaf hash is missing, of another key, or of another event";
     let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file]);
     assert!(exported.succeeded().stderr.contains(why));
     let fault = verify(file, &key, &[]);
@@ -350,4 +350,32 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     eventually("the metric tells of it", || {
         Client::new().get(url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
     });
+}
+
+/// Somebody with rights of the owner made a checkpoint unreadable. Doctor says whose, and what to do; backups are whole afterwards.
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_named_and_a_new_epoch_goes_on() {
+    let scene = Scene::new();
+    scene.checkpoint();
+    execute(
+        &scene.place,
+        "set session_replication_role = replica; update checkpoints set note = note || 'x'",
+    );
+    let why = "the last checkpoint in the database cannot be read: its note was changed";
+    let checked = scene.place.run(&["doctor", "--json"]).stdout;
+    let found = format!(
+        "is not signed any more: {why}. Find out which history is the right one, then run `identityd audit new-epoch --org org_"
+    );
+    assert!(checked.contains(&found), "{checked}");
+    let file = scene.place.path("export");
+    let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file.to_str().unwrap()]);
+    assert!(exported.error().contains(why), "{}", exported.stderr);
+    scene.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
+    let checked = scene.place.run(&["doctor", "--json"]).stdout;
+    assert!(!checked.contains("is not signed any more"), "{checked}");
+    verify(&scene.export("export", &[]), &scene.verifier_key(), &[]).succeeded();
+    let backup = scene.place.path("backup");
+    let backup = backup.to_str().unwrap();
+    scene.place.run(&["backup", backup]).succeeded();
+    scene.place.run(&["backup", "verify", backup]).succeeded();
 }

@@ -140,10 +140,10 @@ impl Batch {
         if sealed.is_empty() {
             return Ok(());
         }
-        let Some(signed) = proof::last(&mut *connection, organization_id).await? else { return Ok(()) };
+        let Some(epoch) = proof::last_epoch(&mut *connection, organization_id).await? else { return Ok(()) };
         for some in sealed.chunks(LEAVES_AT_A_TIME) {
             let indexes: Vec<u64> = some.iter().map(|(sequence, _)| index(*sequence)).collect();
-            let leaves = proof::leaves(connection, organization_id, signed.epoch, &indexes).await?;
+            let leaves = proof::leaves(connection, organization_id, epoch, &indexes).await?;
             for (sequence, end) in some {
                 if let Some(leaf) = leaves.get(&index(*sequence)) {
                     self.write_leaf(*end, leaf);
