@@ -7,7 +7,7 @@
 //! - [`rotation`]: the replacement of the signing key; [`introductions`]: what it leaves for auditors; [`key_lock`]: who keeps it
 //!   from happening.
 //! - `owner`: whether the installation with this key wrote a history.
-//! - [`tiles`]: a tree in rows.
+//! - `tiles`: a tree in rows.
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
 //! - [`cosignatures`]: those of witnesses.
 //! - `time`: when a checkpoint is signed.
@@ -31,7 +31,7 @@ mod signed_before;
 pub mod signer;
 mod stored;
 mod tie;
-pub mod tiles;
+mod tiles;
 mod time;
 mod trust;
 mod unsigned;
