@@ -1,9 +1,11 @@
 //! Proofs: checkpoints and proofs over HTTP, exports and their verification, and tampering.
 
+mod copied;
 mod endpoints;
 mod exports;
 mod forged;
 mod lines;
+mod notes;
 mod older_events;
 mod replay;
 mod rotation;

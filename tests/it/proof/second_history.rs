@@ -69,7 +69,7 @@ fn a_log_whose_signed_end_was_replaced_is_refused() {
     world.database().execute(&format!(
         "do $$ begin
              set local session_replication_role = replica;
-             update events set leaf_hash = sha256('another') where organization_sequence = {signed};
+             update events set payload = payload || '{{\"description\": \"another\"}}' where organization_sequence = {signed};
          end $$"
     ));
     assert_eq!(refused(&world), Refusal::Different { signed });

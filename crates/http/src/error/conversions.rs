@@ -11,7 +11,7 @@ use identity_domain::vault_secret::VaultSecretError;
 use identity_domain::webhook_subscription::WebhookSubscriptionError;
 use identity_domain::{Namespace, Rejection, SubscriptionLimit};
 use identity_log::proof::memory::MemoryError;
-use identity_log::proof::{SignError, TreeError};
+use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::signing_keys::SigningKeyError;
 use identity_log::{AppendError, ReadError, ReadModelFailure, is_of_altered_database, is_outage};
 use identity_projections::finder::FindError;
@@ -103,7 +103,8 @@ impl From<TreeError> for ApiError {
     fn from(error: TreeError) -> Self {
         match error {
             TreeError::Database(error) => error.into(),
-            TreeError::Proof(_) | TreeError::Note(_) | TreeError::Tile => Self::internal(chain(&error)),
+            TreeError::Note(_) => Self::log_refused(&Refusal::UnreadableNote),
+            TreeError::Proof(_) | TreeError::Tile => Self::internal(chain(&error)),
         }
     }
 }

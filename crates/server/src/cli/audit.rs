@@ -5,7 +5,7 @@ mod replay;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -115,6 +115,9 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
+    if let Some(refusal @ Refusal::UnreadableNote) = &refusal {
+        bail!("nothing can be exported: {refusal}. {}", refusal.remedy(&organization_id));
+    }
     let range = Range { after: flags.after, until: flags.until };
     let mut progress = Progress::start("export");
     let reached = |done, total| progress.reached(done, Some(total));
