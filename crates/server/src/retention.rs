@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use identity_log::idempotency;
 use identity_log::primary::Primary;
-use identity_webhooks::deliveries;
+use identity_webhooks::deliveries::pruning;
 use sqlx::PgPool;
 
 /// How often old rows are deleted.
@@ -27,10 +27,10 @@ pub(crate) async fn run(pool: PgPool, primary: Primary, retention: Retention) ->
     loop {
         let prune = async {
             told("answers to old idempotency keys", idempotency::prune(&pool, retention.idempotency).await);
-            told("old deliveries of webhooks", deliveries::prune(&pool, retention.webhooks).await);
+            told("old deliveries of webhooks", pruning::prune(&pool, retention.webhooks).await);
             told(
                 "webhooks that have waited to be sent for too long",
-                deliveries::prune_waiting(&pool, retention.webhooks).await,
+                pruning::prune_waiting(&pool, retention.webhooks).await,
             );
         };
         if let Err(silent) = primary.unless_silent(prune).await {
