@@ -1,5 +1,6 @@
 //! The log of deliveries: what was sent, what was answered, and sending it again.
 
+pub mod limits;
 pub mod listing;
 pub mod pruning;
 
@@ -95,6 +96,7 @@ impl Webhooks {
         note(delivery, url, &attempt);
         let replayed = replayed(delivery, id, url, &attempt, *now);
         if insert(&self.delivering.pool, &replayed, delivery.id).await? {
+            self.delivering.recorded.note(&delivery.organization_id, &delivery.payload, &attempt);
             return Ok(replayed);
         }
         let is_there = is_there(&self.delivering.pool, delivery.id).await?;

@@ -147,7 +147,7 @@ impl Dispatcher {
     async fn end(&self, work: &mut Work) {
         let ended = work.take_ended();
         for batch in ended.chunks(MAX_RECORDED) {
-            record(&self.delivering.pool, batch).await;
+            record(&self.delivering, batch).await;
         }
         for Ended { claim, next, .. } in ended {
             if let Next::Disable(reason) = next {
@@ -187,9 +187,9 @@ impl Dispatcher {
 }
 
 /// Writes what became of attempts. If Postgres refuses that, each is written by itself, so that one cannot keep the others from it.
-async fn record(pool: &PgPool, batch: &[Ended]) {
-    match records::record(pool, batch).await {
-        Ok(recorded) => note_unrecorded(batch, &recorded),
+async fn record(delivering: &Delivering, batch: &[Ended]) {
+    match records::record(&delivering.pool, batch).await {
+        Ok(recorded) => note_recorded(delivering, batch, &recorded),
         Err(error) if batch.len() > 1 && is_of_one(&error) => {
             tracing::warn!(
                 error = &error as &dyn Error,
@@ -197,7 +197,7 @@ async fn record(pool: &PgPool, batch: &[Ended]) {
                 "cannot write together what became of webhooks: each is written by itself"
             );
             for one in batch {
-                Box::pin(record(pool, slice::from_ref(one))).await;
+                Box::pin(record(delivering, slice::from_ref(one))).await;
             }
         }
         Err(error) => tracing::warn!(
@@ -214,9 +214,13 @@ fn is_of_one(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| !is_outage(error) || code == DEADLOCK)
 }
 
-fn note_unrecorded(batch: &[Ended], recorded: &HashSet<Uuid>) {
-    for Ended { claim, .. } in batch.iter().filter(|one| !recorded.contains(&one.id)) {
-        tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
+fn note_recorded(delivering: &Delivering, batch: &[Ended], recorded: &HashSet<Uuid>) {
+    for Ended { claim, id, attempt, .. } in batch {
+        if recorded.contains(id) {
+            delivering.recorded.note(&claim.organization_id, &claim.payload, attempt);
+        } else {
+            tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
+        }
     }
 }
 
