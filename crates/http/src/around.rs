@@ -66,9 +66,8 @@ fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response
     };
     match share {
         Ok(Some(share)) => response.map(|body| keeping(share, body)),
-        Ok(None) => response,
         Err(error) if context.fate.abandon() => error.into_response(),
-        Err(_) => response,
+        Ok(None) | Err(_) => response,
     }
 }
 

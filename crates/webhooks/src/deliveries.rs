@@ -7,7 +7,7 @@ pub mod pruning;
 use std::error::Error;
 
 use identity_log::ids;
-use identity_projections::identities::Viewer;
+use identity_projections::identities::{MAY_BE_SHOWN, Viewer};
 use sqlx::{FromRow, PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -52,8 +52,8 @@ pub async fn find(
 ) -> Result<Option<Repeatable>, sqlx::Error> {
     sqlx::query_as(&format!(
         "select delivery.*, subscription.url as present_url, now() as now, {}
-         from (select {COLUMNS} from webhook_deliveries
-               where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)) as delivery
+         from (select {COLUMNS} from webhook_deliveries as delivery
+               where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2) and {MAY_BE_SHOWN}) as delivery
          left join read_model.webhook_subscriptions as subscription
               on subscription.id = endpoint_id and status = 'active'",
         Sealed::columns("delivery.identity_id", "delivery.endpoint_id")

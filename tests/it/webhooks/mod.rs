@@ -9,6 +9,7 @@ mod failing;
 mod hidden;
 mod kept;
 mod large;
+mod late;
 mod limits;
 mod log_endpoints;
 mod published;

@@ -1,6 +1,6 @@
 //! Lists of deliveries. Payloads are large, so a page is found first, and then read some deliveries at a time.
 
-use identity_projections::identities::Viewer;
+use identity_projections::identities::{MAY_BE_SHOWN, Viewer};
 use sqlx::{FromRow, PgExecutor, Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -53,7 +53,7 @@ const ENTRY: &str = "id,
      + 3 * (coalesce(octet_length(response_body), 0) + coalesce(octet_length(error_detail), 0)) as bytes";
 
 /// The deliveries of an organization that this viewer may see, newest first: all for an admin, those of its own subscriptions for an
-/// agent.
+/// agent. What shows an identity that the receiver may not see any more is left out, also if it is not deleted yet.
 ///
 /// The statement walks through one index in the order of the list: that of the subscription, the identity or the organization. The
 /// planner does not see the values. Several conditions would seem to leave so few rows that it would select and sort them all, so
@@ -67,7 +67,8 @@ pub async fn page(
     if filter.phone_number_id.is_some() {
         return Ok(vec![]);
     }
-    let mut query = QueryBuilder::<Postgres>::new(format!("select {ENTRY} from webhook_deliveries where "));
+    let mut query =
+        QueryBuilder::<Postgres>::new(format!("select {ENTRY} from webhook_deliveries as delivery where "));
     let agent = viewer.agent_id();
     match (filter.subscription_id, agent) {
         (Some(subscription), _) => query.push("endpoint_id = ").push_bind(subscription),
@@ -85,17 +86,20 @@ pub async fn page(
         query.push(" and (error_detail is null and coalesce(response_status, 0) between 200 and 299) = ");
         query.push_bind(success);
     }
+    query.push(" and ").push(MAY_BE_SHOWN);
     query.push(" then true else false end order by created_at desc, id desc limit ").push_bind(filter.limit);
     query.push(" offset ").push_bind(filter.offset);
     query.build_query_as().fetch_all(executor).await
 }
 
-/// Reads some deliveries of a page, in its order. Those that were deleted meanwhile are left out.
+/// Reads some deliveries of a page, in its order. Those that were deleted meanwhile are left out, and those that may not be shown
+/// any more.
 pub async fn read(executor: impl PgExecutor<'_>, some: &[Entry]) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(&format!(
         "select {COLUMNS}, is_replayable
          from unnest($1::uuid[], $2::boolean[]) with ordinality as wanted (id, is_replayable, place)
-         join webhook_deliveries using (id)
+         join webhook_deliveries as delivery using (id)
+         where {MAY_BE_SHOWN}
          order by place"
     ))
     .bind(some.iter().map(|entry| entry.id).collect::<Vec<_>>())
