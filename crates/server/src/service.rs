@@ -21,6 +21,7 @@ use identity_log::signing_keys::SecretsKey;
 use identity_log::{Committer, Log, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use identity_webhooks::Webhooks;
+use identity_webhooks::deliveries::limits::Recorded;
 use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -165,6 +166,7 @@ impl Service {
             finding: tokio::spawn(finding.run()),
             finding_keys: tokio::spawn(finding_keys.run()),
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
+            pruning: prune(&pool, &primary, &settings, webhooks.recorded()),
             sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
             signing: Signing::start(signer, &pool, &settings, head, &primary)?,
             servers: listeners.serve(app, metrics, wire, tls.as_ref(), &stopped),
@@ -173,7 +175,6 @@ impl Service {
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
             preparing: prepare(&pool, &primary, &settings, told, stopped),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), primary.clone(), retention(&settings))),
             pools: [webhook_pool, own_pool, pool],
         })
     }
@@ -362,8 +363,16 @@ fn prepare(
     ))
 }
 
-fn retention(settings: &ServiceSettings) -> Retention {
-    Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
+/// Begins to delete what is kept for too long, and deliveries of organizations that have too many.
+fn prune(
+    pool: &PgPool,
+    primary: &Primary,
+    settings: &ServiceSettings,
+    recorded: &Recorded,
+) -> JoinHandle<Infallible> {
+    let retention =
+        Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention };
+    tokio::spawn(retention::run(pool.clone(), primary.clone(), retention, recorded.clone()))
 }
 
 /// Of the connections for clients, a key uses a quarter at the same time at most, and an organization half of them.

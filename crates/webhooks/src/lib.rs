@@ -42,10 +42,12 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::address::{Policy, Refusal, Resolver, SystemResolver, counted_for};
 use crate::attempt::Sender;
+use crate::deliveries::limits::Recorded;
 use crate::delivering::Delivering;
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 
+pub use crate::deliveries::limits::LogLimits;
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
 pub use crate::queue::backlog::{Amount, WaitingLimits};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long deliveries are kept.
     pub retention: Duration,
+    /// How many deliveries are kept for an organization.
+    pub log: LogLimits,
     /// How many deliveries may wait.
     pub waiting: WaitingLimits,
     /// What resolves the names to which something is sent.
@@ -93,7 +97,8 @@ impl Webhooks {
         let Settings { policy, resolver: of_sender, timeout, authorities, .. } = settings;
         let sender = Sender::new(policy.clone(), Arc::clone(of_sender), *timeout, authorities)?;
         let (schedule, timeout) = (Arc::new(settings.schedule.clone()), settings.timeout);
-        let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout };
+        let recorded = Recorded::new(settings.log);
+        let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout, recorded };
         let policy = Arc::new(settings.policy.clone());
         Ok(Self { delivering, policy, resolver, waiting: settings.waiting, wake: Arc::default() })
     }
@@ -106,6 +111,11 @@ impl Webhooks {
     /// The connections for webhooks.
     pub fn pool(&self) -> &PgPool {
         &self.delivering.pool
+    }
+
+    /// What was recorded in the log of deliveries.
+    pub fn recorded(&self) -> &Recorded {
+        &self.delivering.recorded
     }
 
     /// The task that reads the log.

@@ -68,7 +68,7 @@ impl Unrecorded {
         while let Some(mut batch) = batches.pop_front() {
             match records::record(&delivering.pool, &batch).await {
                 Ok(recorded) => {
-                    note_unrecorded(&batch, &recorded);
+                    note_recorded(delivering, &batch, &recorded);
                     done.append(&mut batch);
                 }
                 Err(error) if batch.len() > 1 && is_of_one(&error) => {
@@ -152,8 +152,13 @@ fn note_refused_batch(error: &sqlx::Error, webhooks: usize) {
     );
 }
 
-fn note_unrecorded(batch: &[Ended], recorded: &HashSet<Uuid>) {
-    for Ended { claim, .. } in batch.iter().filter(|one| !recorded.contains(&one.id)) {
-        tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
+/// Counts what is in the log of deliveries now.
+fn note_recorded(delivering: &Delivering, batch: &[Ended], recorded: &HashSet<Uuid>) {
+    for Ended { claim, id, attempt, .. } in batch {
+        if recorded.contains(id) {
+            delivering.recorded.note(&claim.organization_id, &claim.payload, attempt);
+        } else {
+            tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
+        }
     }
 }

@@ -7,6 +7,8 @@ mod deliveries;
 mod ends;
 mod failing;
 mod hidden;
+mod kept;
+mod large;
 mod late;
 mod limits;
 mod log_endpoints;

@@ -23,14 +23,14 @@ use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
 use crate::clock;
 use crate::code::Code;
-use crate::context::{Context, ShareSlot};
+use crate::context::{Context, Slot};
 use crate::cursor::Seal;
 use crate::database::Database;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
-use crate::limits::{self, BodyShare, HolderShare, Limits};
+use crate::limits::{self, BodyShare, LargeAnswer, Limits, RequestShare};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NeededRight, NotReady, Probe, Probed, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
@@ -212,9 +212,13 @@ impl App {
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
     }
 
-    /// Takes the share of an answer that is large and in memory as a whole.
-    pub(crate) fn take_large_answer(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
-        self.0.limits.large_answer(key)
+    /// Takes the share of an answer that is in memory as a whole, if it is large.
+    pub(crate) fn take_large_answer(
+        &self,
+        key: &KeyRow,
+        bytes: usize,
+    ) -> Result<Option<LargeAnswer>, ApiError> {
+        self.0.limits.large_answer(key, bytes)
     }
 
     /// Counts an attempt to open the vault.
@@ -346,19 +350,28 @@ pub(crate) struct Admission {
     presented: Presented,
     client: Option<IpAddr>,
     body_bytes: Arc<AtomicU64>,
-    slot: ShareSlot,
+    slot: Slot<RequestShare>,
+    large_answer: Slot<LargeAnswer>,
 }
 
 impl Admission {
     pub(super) fn new(app: &App, key: &Arc<KeyRow>, presented: Presented, context: &Context) -> Self {
         let (client, body_bytes, slot) =
             (context.client, Arc::clone(&context.body_bytes), context.share.clone());
-        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot }
+        let large_answer = context.large_answer.clone();
+        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot, large_answer }
     }
 
     /// Takes a share of the requests that are answered at the same time. Repeated calls take it once.
     pub(crate) fn enter(&self) -> Result<(), ApiError> {
         self.slot.fill(|| self.app.0.limits.request(&self.key))
+    }
+
+    /// Takes the share of an answer of about so many bytes before the write that it answers, if that is large: afterwards it could
+    /// not be refused any more.
+    pub(crate) fn expect_answer(&self, bytes: usize) -> Result<(), ApiError> {
+        let share = self.app.0.limits.large_answer(&self.key, bytes)?;
+        share.map_or(Ok(()), |share| self.large_answer.fill(|| Ok(share)))
     }
 
     /// Takes the share of a body that has not arrived yet.

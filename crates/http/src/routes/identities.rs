@@ -160,6 +160,7 @@ pub(crate) async fn update_identity(
         None => {}
     }
     let expected = expected_version(&headers, &*found)?;
+    caller.admission().expect_answer(found.bytes())?;
     let command = IdentityCommand::Update(Box::new(form.update));
     let id = found.id;
     let reply = Updated { viewer: caller.viewer(), before: found };
