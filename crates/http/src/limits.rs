@@ -36,7 +36,7 @@ use crate::client::network;
 use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
-pub(crate) use self::bulk::Size;
+pub(crate) use self::bulk::{Size, Taken};
 pub use self::daily::DailySettings;
 pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};

@@ -123,6 +123,11 @@ impl Repeatable {
     pub const fn subscription_id(&self) -> Uuid {
         self.delivery.endpoint_id
     }
+
+    /// The size of what is sent and stored again.
+    pub const fn payload_bytes(&self) -> usize {
+        self.delivery.payload.len()
+    }
 }
 
 /// The delivery with this id, if this viewer may see it.
