@@ -311,7 +311,6 @@ fn signatures_stay() {
         let code = error.into_database_error().unwrap().code().unwrap().into_owned();
         assert_eq!(code, INSUFFICIENT_PRIVILEGE, "{statement}");
     }
-    wait(connection.execute("update checkpoints set note = note || 'x'")).unwrap();
     wait(connection.execute("insert into signing_key_introductions (old_key, note) values ('key', 'first')"))
         .unwrap();
     for note in ["", "second", "second"] {
@@ -324,4 +323,68 @@ fn signatures_stay() {
     assert_eq!(replaced, "first|");
     // A dump reads the positions of sequences.
     wait(connection.execute("select last_value from signing_key_introductions_number_seq")).unwrap();
+}
+
+/// Only what readers of notes can read is added to a checkpoint, and only checkpoints that they can read are added: otherwise one
+/// byte would end signing.
+#[test]
+fn checkpoints_stay_readable() {
+    let world = World::new();
+    use_everything(&world, "first");
+    let mut connection = wait(PgConnection::connect(world.database().url())).unwrap();
+    let mut code_of = |statement: &str| {
+        let error = wait(connection.execute(statement)).err()?;
+        Some(error.into_database_error().unwrap().code().unwrap().into_owned())
+    };
+    let (signature, cosignature) = (format!("{}A=", "A".repeat(90)), format!("{}A==", "A".repeat(101)));
+    let line = |name: &str, base64: &str| format!("— {name} {base64}\n");
+    let long = "x".repeat(500);
+    for added in [
+        "x".to_owned(),
+        "\n".to_owned(),
+        "— witness".to_owned(),
+        line("witness", &signature).trim_end().to_owned(),
+        line("witness", ""),
+        line("witness", "AAAA"),
+        line("witness", &signature.replace("A=", "B=")),
+        line("witness", &cosignature.replace("A==", "B==")),
+        line("wit+ness", &signature),
+        line("wit ness", &signature),
+        line("wit\u{a0}ness", &signature),
+        line("wit\u{3}ness", &signature),
+        line("", &signature),
+        line(&long, &signature),
+        format!("{}x", line("witness", &signature)),
+        format!("\n{}", line("witness", &signature)),
+        line("witness", &signature).repeat(64),
+    ] {
+        let added = format!("update checkpoints set note = note || '{added}'");
+        assert_eq!(code_of(&added).as_deref(), Some(INSUFFICIENT_PRIVILEGE), "{added}");
+    }
+    for added in [line("witness.example/müller", &signature), line("other", &cosignature).repeat(2)] {
+        assert_eq!(code_of(&format!("update checkpoints set note = note || '{added}'")), None, "{added}");
+    }
+    let insert = |changes: [&str; 4]| {
+        let [epoch, size, root, note] = changes;
+        format!(
+            "insert into checkpoints (organization_id, epoch, size, root, note)
+             (select organization_id, {epoch}, {size}, {root}, {note} from checkpoints limit 1)"
+        )
+    };
+    let well_formed = "'identityd/' || organization_id || '/7' || E'\\n3\\n' || encode(root, 'base64')
+                       || substr(note, strpos(note, E'\\n\\n'))";
+    let of_other_epoch = well_formed.replace("/7", "/9223372036854775807");
+    for changes in [
+        ["7", "4", "root", well_formed],
+        ["8", "3", "root", well_formed],
+        ["7", "3", "sha256('')", well_formed],
+        ["7", "3", "root", "note"],
+        ["7", "3", "root", "'x'"],
+        ["9223372036854775807", "3", "root", &of_other_epoch],
+        ["7", "3", "root", &format!("{well_formed} || 'x'")],
+    ] {
+        let statement = insert(changes);
+        assert_eq!(code_of(&statement).as_deref(), Some(INSUFFICIENT_PRIVILEGE), "{statement}");
+    }
+    assert_eq!(code_of(&insert(["7", "3", "root", well_formed])), None);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use identity_proof::canonical::check::is_exact_integer;
-use identity_proof::{Hash, canonical, leaf};
+use identity_proof::{Hash, envelope, leaf};
 use serde::de::value::MapDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,43 +40,28 @@ pub struct Envelope {
 impl Envelope {
     /// The leaf hash.
     pub fn leaf(&self) -> serde_json::Result<Hash> {
-        Ok(leaf::of_canonical(&[&self.canonical()?]))
+        self.members().leaf()
     }
 
-    /// The canonical text. Members come in the order of their names.
+    /// The canonical text.
     fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let mut text = Vec::with_capacity(TEXT_BYTES);
-        string(&mut text, r#"{"aggregate_id":"#, &self.aggregate_id)?;
-        string(&mut text, r#","aggregate_type":"#, &self.aggregate_type)?;
-        string(&mut text, r#","event_type":"#, &self.event_type)?;
-        string(&mut text, r#","event_version":"#, &self.event_version)?;
-        json(&mut text, r#","metadata":"#, &self.metadata);
-        string(&mut text, r#","organization_id":"#, &self.organization_id)?;
-        number(&mut text, r#","organization_sequence":"#, self.organization_sequence)?;
-        json(&mut text, r#","payload":"#, &self.payload);
-        string(&mut text, r#","recorded_at":"#, &self.recorded_at)?;
-        number(&mut text, r#","sequence":"#, self.sequence)?;
-        text.push(b'}');
-        Ok(text)
+        self.members().canonical()
     }
-}
 
-/// Appends a member whose value is a text. A canonical text is escaped as `serde_json` does it.
-fn string(text: &mut Vec<u8>, name: &str, value: &str) -> serde_json::Result<()> {
-    text.extend_from_slice(name.as_bytes());
-    serde_json::to_writer(text, value)
-}
-
-/// Appends a member whose value is a number.
-fn number(text: &mut Vec<u8>, name: &str, value: i64) -> serde_json::Result<()> {
-    text.extend_from_slice(name.as_bytes());
-    canonical::write(&value.into(), text)
-}
-
-/// Appends a member whose value is canonical JSON.
-fn json(text: &mut Vec<u8>, name: &str, value: &CanonicalJson) {
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(value.as_str().as_bytes());
+    fn members(&self) -> envelope::Envelope<'_> {
+        envelope::Envelope {
+            aggregate_id: &self.aggregate_id,
+            aggregate_type: &self.aggregate_type,
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            metadata: self.metadata.as_str().as_bytes(),
+            organization_id: &self.organization_id,
+            organization_sequence: self.organization_sequence,
+            payload: self.payload.as_str().as_bytes(),
+            recorded_at: &self.recorded_at,
+            sequence: self.sequence,
+        }
+    }
 }
 
 /// The beginning of the last row of an export as a table. Rows of events begin with the id of an organization.
@@ -90,9 +75,6 @@ const SEAL_START: &[u8] = br#","leaf_hash":""#;
 
 /// The text after the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
-
-/// Room for most events.
-const TEXT_BYTES: usize = 1024;
 
 /// How many values payload and metadata of an event may have together. Objects, lists, and each member or element count as values.
 /// - A body of 1 MiB has at most half a million.
@@ -127,8 +109,8 @@ pub struct Read {
 }
 
 impl Read {
-    /// An event that was not read from a line, with the leaf hash that was signed for it.
-    pub fn of(envelope: Envelope, signed: Hash) -> anyhow::Result<Self> {
+    /// An event that was not read from a line, without the leaf hash that was signed for it.
+    pub fn of(envelope: Envelope) -> anyhow::Result<Self> {
         let leaf = envelope.leaf()?;
         let event = Outline {
             organization_sequence: u64::try_from(envelope.organization_sequence)?,
@@ -143,7 +125,7 @@ impl Read {
             metadata: Unambiguous(0),
             leaf_hash: None,
         };
-        Ok(Self { event, leaf, signed: Some(signed) })
+        Ok(Self { event, leaf, signed: None })
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Caller {
     /// Takes the shares of this request.
     admission: Admission,
     database: Database,
-    /// The size of the identity that the request is about, if it has looked for one.
+    /// The size of the identity that the request is about, if it has looked for one, and of what is deleted with it.
     found_bytes: AtomicU64,
     /// When the request arrived. Its answer takes everything into account that was committed before.
     arrived: Instant,

@@ -88,6 +88,7 @@ codes! {
     TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres cannot be reached, does not answer or is too busy, or no standby confirms that it is still the primary, or the memory of the signer does not answer; nothing was written, and nothing will be; try again after `Retry-After` seconds";
+    DatabaseAltered = "database_altered", SERVICE_UNAVAILABLE, "Postgres refuses the statement because of something in the database that is not as the service made it, such as a constraint or a trigger of somebody else; nothing was written; `identityd doctor` names it";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time, so it may have been carried out; read the resource before you repeat the write, or repeat it with the same `Idempotency-Key`";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "the service is answering as many simultaneous requests as it may; try again after `Retry-After` seconds";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";

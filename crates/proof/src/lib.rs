@@ -4,7 +4,7 @@
 //! auditor with a checkpoint can check that a later history begins with the same events.
 //!
 //! # Code map
-//! - [`leaf`]: the leaf hash of one event, over its canonical form ([`canonical`]).
+//! - [`leaf`]: the leaf hash of one event, over its canonical form ([`canonical`]); [`envelope`]: what is hashed of an event.
 //! - [`tree`]: from leaf hashes to roots and proofs, and the checking of proofs. [`hash`]: a hash and its text.
 //! - [`tile`]: the pieces in which a tree is stored, so that a proof reads few rows.
 //! - [`checkpoint`]: size and root as a signed note, and the keys that sign and verify it.
@@ -27,6 +27,7 @@
 pub mod canonical;
 pub mod checkpoint;
 pub mod cosignature;
+pub mod envelope;
 pub mod hash;
 pub mod introduction;
 pub mod leaf;

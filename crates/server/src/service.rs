@@ -38,7 +38,7 @@ use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::witnesses::{AskingWitnesses, Witness};
-use crate::{database, preparation, retention};
+use crate::{database, preparation, retention, roles};
 
 /// How many connections are for probes and metrics, so that these do not wait behind clients.
 const OWN_CONNECTIONS: u32 = 1;
@@ -123,7 +123,8 @@ impl Service {
         let listeners = Listeners::open(settings.listen, wire).await?;
         let primary = Primary::new(settings.postgres.timeout, settings.postgres.max_unconfirmed);
         let pool = prepared_pool(&settings, &primary).await?;
-        let signer = settings.signing.signer(pool.clone())?.trusting_checkpoints(settings.trust_checkpoints);
+        let signer = settings.signing.signer(pool.clone()).await?;
+        let signer = signer.trusting_checkpoints(settings.trust_checkpoints);
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
         let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;
@@ -385,5 +386,6 @@ fn app_settings(settings: &ServiceSettings) -> AppSettings {
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
         webhook_policy: settings.webhooks.policy.clone(),
+        needed_rights: roles::rights::needed(),
     }
 }

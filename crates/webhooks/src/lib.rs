@@ -7,6 +7,7 @@
 //! - [`attempt`]: one POST and its answer. `delivering`: signs a payload and makes an attempt.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
+//! - `recording`: writes what became of attempts. `backoff`: a pause that grows.
 //! - `places`: how much a task claims, and how much of that for one organization.
 //! - `disabling`: ends the sending to a subscription.
 //! - [`deliveries`]: what was sent and what was answered.
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod attempt;
+mod backoff;
 mod connector;
 mod credentials;
 pub mod deliveries;
@@ -24,6 +26,7 @@ pub mod log_endpoints;
 pub mod metrics;
 mod places;
 pub mod queue;
+mod recording;
 pub mod schedule;
 pub mod signature;
 
@@ -45,7 +48,7 @@ use crate::schedule::Schedule;
 
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
-pub use crate::queue::backlog::WaitingLimits;
+pub use crate::queue::backlog::{Amount, WaitingLimits};
 pub use crate::queue::fan_out::FanOut;
 
 /// The settings of webhooks.
@@ -98,6 +101,11 @@ impl Webhooks {
     /// Whether an organization may have something sent to a URL, as far as can be said at present: its host is resolved.
     pub async fn check(&self, organization: &str, url: &str) -> Result<(), Refusal> {
         counted_for(organization, self.policy.reach(url, &*self.resolver)).await.map(drop)
+    }
+
+    /// The connections for webhooks.
+    pub fn pool(&self) -> &PgPool {
+        &self.delivering.pool
     }
 
     /// The task that reads the log.

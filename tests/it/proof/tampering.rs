@@ -1,8 +1,9 @@
 //! Tampering in the database, with triggers off: each change is found, and the first bad event is named.
 
 use identity_audit::report::Fault;
+use reqwest::Method;
 
-use super::{export, grow, sign, verifier_key, verify, with_a_history};
+use super::{export, file, grow, sign, verifier_key, verify, with_a_history};
 
 /// The error for a history that was signed and then changed.
 #[track_caller]
@@ -127,4 +128,21 @@ fn a_tail_that_was_cut_off_together_with_its_checkpoints_is_caught_by_an_earlier
     let fault = verify(export(&world), &verifier_key(&world), Some(&signed)).unwrap_err();
     assert_eq!(fault.sequence, Some(kept + 1));
     assert!(fault.what.contains("is missing"), "{fault}");
+}
+
+/// The role that serves may change tiles. Then the history is still proved, and no export accuses an event that nobody changed.
+#[test]
+fn a_changed_tile_accuses_no_event() {
+    let world = with_a_history();
+    sign(&world);
+    world.database().execute(
+        "update merkle_tiles set hashes = overlay(hashes placing sha256('x') from 65 for 32) where level = 0",
+    );
+    let report = verify(export(&world), &verifier_key(&world), None).unwrap();
+    assert_eq!((report.proved, report.unproved), (report.events, vec![]));
+    let call =
+        world.admin().call(Method::GET, "/events?leaf_hashes=true").header("Accept", "application/x-ndjson");
+    let streamed = file(call.open().unwrap().error_for_status().unwrap().bytes().unwrap());
+    let report = verify(streamed, &verifier_key(&world), None).unwrap();
+    assert_eq!(report.proved, report.events);
 }

@@ -201,7 +201,8 @@ fn told(receiver: &Receiver, count: usize) -> Vec<(String, Value)> {
 
 /// Returns when everything that has happened is in the queue.
 pub(super) fn fanned_out(world: &World) {
-    let behind = "select log_head.position - webhook_cursor.position from log_head, webhook_cursor";
+    let behind = "select log_head.position - webhook_cursor.position + (select count(*) from webhook_late)
+                  from log_head, webhook_cursor";
     eventually("the log is fanned out", || world.database().number(behind) == 0);
 }
 

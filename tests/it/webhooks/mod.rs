@@ -7,6 +7,7 @@ mod deliveries;
 mod ends;
 mod failing;
 mod hidden;
+mod late;
 mod limits;
 mod log_endpoints;
 mod published;
@@ -14,6 +15,7 @@ pub(crate) mod receiver;
 mod replays;
 mod shares;
 mod subscriptions;
+mod unrecorded;
 mod waiting;
 
 use identityd::operator::Operator;

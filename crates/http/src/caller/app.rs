@@ -32,7 +32,7 @@ use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
 use crate::limits::{self, BodyShare, HolderShare, Limits};
 use crate::metrics::{Kind, Metrics};
-use crate::readiness::{NotReady, Probe, Readiness};
+use crate::readiness::{NeededRight, NotReady, Probe, Probed, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
 
 /// How long a request with an invalid key waits for its answer, once its address has sent more invalid keys than it may. Without this
@@ -116,6 +116,8 @@ pub struct AppSettings {
     pub heartbeat: Duration,
     /// Where webhooks may be sent.
     pub webhook_policy: Policy,
+    /// What the role of the service has to be allowed, so that requests can be answered.
+    pub needed_rights: Vec<NeededRight>,
 }
 
 impl App {
@@ -308,11 +310,12 @@ impl App {
         self.0.parts.log.clock_has_jumped()
     }
 
-    /// Whether the database answers, takes writes and has the tables of this software. For the readiness probe, which
-    /// has no key.
+    /// Whether the database answers, has connections for requests, takes writes and has the tables of this software. For the
+    /// readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
-        let Parts { own_pool, primary, log, .. } = &self.0.parts;
-        self.0.probe.ask(own_pool, primary, log).await
+        let Parts { pool, own_pool, primary, log, webhooks, settings, .. } = &self.0.parts;
+        let pools = [pool, webhooks.pool()];
+        self.0.probe.ask(Probed { own_pool, pools, rights: &settings.needed_rights, primary, log }).await
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) async fn get_checkpoint(
 #[utoipa::path(get, path = "/api/v1/log/key", tag = "History",
     responses((status = 200, description = "The key", body = String, content_type = "text/plain; charset=utf-8")))]
 pub(crate) async fn get_verifier_key(Historian(caller): Historian) -> Result<Response, ApiError> {
-    let last = proof::last(caller.pool().await, caller.organization_id()).await?;
-    let origin = checkpoint::origin(caller.organization_id(), last.map_or(1, |signed| signed.epoch));
+    let epoch = proof::last_epoch(caller.pool().await, caller.organization_id()).await?;
+    let origin = checkpoint::origin(caller.organization_id(), epoch.unwrap_or(1));
     Ok(text(format!("{}\n", caller.signer().await.key().verifier_key(&origin))))
 }
 

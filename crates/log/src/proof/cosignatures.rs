@@ -10,12 +10,13 @@ use super::tiles::bigint;
 /// How many checkpoints are searched for one that a witness has cosigned, from the last one on.
 const MAX_SEARCHED: i64 = 10_000;
 
-/// The last checkpoint of each log, with its organization, unless this witness has cosigned it. Some organizations are left out.
+/// The last checkpoint of each log, with its organization, unless this witness has cosigned it. Some organizations are left out, and
+/// so are logs whose last checkpoint cannot be read: the signer refuses them.
 pub async fn missing(
     pool: &PgPool,
     witness: &CosignerKey,
     except: &[String],
-) -> Result<Vec<(String, Signed)>, TreeError> {
+) -> Result<Vec<(String, Signed)>, sqlx::Error> {
     let rows: Vec<(String, String)> = sqlx::query_as(
         "select organization_id, note
          from organization_heads as head,
@@ -29,7 +30,8 @@ pub async fn missing(
     .bind(except)
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(|(organization_id, note)| Ok((organization_id, Signed::read(note)?))).collect()
+    let readable = |(organization_id, note)| Some((organization_id, Signed::read(note).ok()?));
+    Ok(rows.into_iter().filter_map(readable).collect())
 }
 
 /// Adds the cosignature of a witness to a checkpoint, unless it has one of this witness.

@@ -15,7 +15,7 @@ pub enum TreeError {
     #[error(transparent)]
     Proof(#[from] ProofError),
     /// A stored checkpoint is malformed.
-    #[error("stored checkpoint")]
+    #[error("a stored checkpoint cannot be read")]
     Note(#[from] NoteError),
     /// The bytes of a tile are not hashes.
     #[error("a stored tile is not made of hashes")]
@@ -30,10 +30,19 @@ pub enum SignError {
     Refused(#[from] Refusal),
     /// The tree could not be read or written.
     #[error("cannot grow the tree")]
-    Tree(#[from] TreeError),
+    Tree(#[source] TreeError),
     /// The memory could not be read or written.
     #[error("the memory of the signer cannot be used")]
     Memory(#[from] MemoryError),
+}
+
+impl From<TreeError> for SignError {
+    fn from(error: TreeError) -> Self {
+        match error {
+            TreeError::Note(_) => Self::Refused(Refusal::UnreadableNote),
+            error => Self::Tree(error),
+        }
+    }
 }
 
 impl From<sqlx::Error> for SignError {
@@ -44,6 +53,6 @@ impl From<sqlx::Error> for SignError {
 
 impl From<NoteError> for SignError {
     fn from(error: NoteError) -> Self {
-        Self::Tree(error.into())
+        Self::Tree(TreeError::Note(error))
     }
 }

@@ -56,8 +56,8 @@ impl Recalled {
         self.last.as_ref().filter(|_| self.left.is_none()).map(Signed::place)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Signed> {
-        self.last.iter().chain(&self.left)
+    pub(super) fn epochs(&self) -> impl Iterator<Item = u64> {
+        self.last.iter().chain(&self.left).map(|signed| signed.epoch)
     }
 }
 

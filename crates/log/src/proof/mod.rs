@@ -3,11 +3,11 @@
 //! - [`signer`]: grows the trees and signs them; `rounds`: the task that does it, and when.
 //! - `check`: checks of a log that sign nothing.
 //! - [`Refusal`]: why a log is not signed. `signed_before` compares a log with what was signed before.
-//! - `unsigned`: the events that are to be signed, and whether they are sealed.
+//! - `unsigned`: the events that are to be signed, and whether this installation wrote them as they are.
 //! - [`rotation`]: the replacement of the signing key; [`introductions`]: what it leaves for auditors; [`key_lock`]: who keeps it
 //!   from happening.
 //! - `owner`: whether the installation with this key wrote a history.
-//! - [`tiles`]: a tree in rows.
+//! - `tiles`: a tree in rows.
 //! - [`fn@tie`]: ties the events of an export to a checkpoint, in its trailer.
 //! - [`cosignatures`]: those of witnesses.
 //! - `time`: when a checkpoint is signed.
@@ -31,7 +31,7 @@ mod signed_before;
 pub mod signer;
 mod stored;
 mod tie;
-pub mod tiles;
+mod tiles;
 mod time;
 mod trust;
 mod unsigned;
@@ -40,5 +40,6 @@ pub use error::{SignError, TreeError};
 pub use owner::{is_empty, is_of};
 pub use refusal::Refusal;
 pub use signed::Signed;
-pub use stored::{Inclusion, last, leaves, prove_consistency, prove_inclusion};
+pub use stored::{Inclusion, last, last_epoch, leaves, prove_consistency, prove_inclusion};
 pub use tie::tie;
+pub use unsigned::outside;

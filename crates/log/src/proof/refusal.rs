@@ -23,12 +23,32 @@ pub enum Refusal {
         /// Its organization sequence.
         sequence: u64,
     },
-    /// An event has no seal of this installation: somebody without the signing key wrote it.
-    #[error("event {sequence} was not written by this installation: its seal is missing or of another key")]
+    /// The event as it is stored has no seal of this installation: somebody without the signing key wrote it.
+    #[error(
+        "event {sequence} was not written by this installation: its seal or its leaf hash is missing, of another key, or of \
+         another event"
+    )]
     Unsealed {
         /// Its organization sequence.
         sequence: u64,
     },
+    /// The row of an event has a value that has no canonical form, so that no auditor could read it either.
+    #[error("event {sequence} cannot be hashed: it has a number or a moment that no reader can read")]
+    Unhashable {
+        /// Its organization sequence.
+        sequence: u64,
+    },
+    /// An event has an organization sequence that the history does not reach. Only somebody without the signing key writes it.
+    #[error("event {sequence} is outside of the history, which has {head} events")]
+    Outside {
+        /// Its organization sequence.
+        sequence: i64,
+        /// How many events there are, as `organization_heads` says.
+        head: u64,
+    },
+    /// The note of the last checkpoint in the database is malformed, or of another checkpoint.
+    #[error("the last checkpoint in the database cannot be read: its note was changed")]
+    UnreadableNote,
     /// The log was signed before, and the memory does not have what was signed.
     #[error(
         "the memory of the signer is empty, so it does not know what was signed: if the checkpoints in the database are \
@@ -41,4 +61,19 @@ pub enum Refusal {
     /// The last checkpoint was signed with another key.
     #[error("the last checkpoint was signed with another key")]
     OtherKey,
+}
+
+impl Refusal {
+    /// What an operator does about it.
+    pub fn remedy(&self, organization_id: &str) -> String {
+        match self {
+            Self::Unhashable { .. } | Self::Outside { .. } => {
+                "Find out who wrote this event. No epoch can sign it: remove it as the owner of the tables"
+                    .to_owned()
+            }
+            _ => format!(
+                "Find out which history is the right one, then run `identityd audit new-epoch --org {organization_id}`"
+            ),
+        }
+    }
 }

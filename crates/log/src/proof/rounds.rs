@@ -13,8 +13,8 @@ use super::error::SignError;
 use super::memory::MemoryError;
 use super::refusal::Refusal;
 use super::signer::Signer;
-use super::tiles::bigint;
-use super::unsigned::logs_behind;
+use super::stored::of_row;
+use super::unsigned::{logs_behind, outside};
 use crate::primary::{Primary, Silent};
 use crate::read::follow::Head;
 
@@ -73,12 +73,12 @@ impl Signer {
     }
 
     /// Compares every log with the memory, also a log without new events. The memory learns what other hosts signed,
-    /// and a log that has changed is noticed although nobody writes to it.
+    /// and a log that has changed is noticed although nobody writes to it. So are events outside of a history.
     pub async fn review(&self) -> Result<(), SignError> {
-        let signed: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select organization_id, epoch, size
+        let signed: Vec<(String, i64, i64, String)> = sqlx::query_as(
+            "select organization_id, epoch, size, note
              from organization_heads as head,
-                  lateral (select epoch, size from checkpoints
+                  lateral (select epoch, size, note from checkpoints
                            where organization_id = head.organization_id
                            order by epoch desc, size desc limit 1) as last",
         )
@@ -92,14 +92,16 @@ impl Signer {
         for (organization_id, refusal) in self.refused() {
             log_refusal(&organization_id, &refusal);
         }
-        for (organization_id, epoch, size) in signed {
+        for (organization_id, _) in outside(&self.pool).await? {
+            self.sign_one(&organization_id).await;
+        }
+        for (organization_id, epoch, size, note) in signed {
             if self.memory.is_away() {
                 return Ok(());
             }
             let recalled = self.memory.recall(&organization_id).await;
-            let is_last =
-                |(recalled, recalled_size)| (bigint(recalled), bigint(recalled_size)) == (epoch, size);
-            if !recalled.is_ok_and(|recalled| recalled.place().is_some_and(is_last)) {
+            let stored = of_row((epoch, size, note)).ok().map(|signed| signed.place());
+            if stored.is_none() || !recalled.is_ok_and(|recalled| recalled.place() == stored) {
                 self.sign_one(&organization_id).await;
             }
         }
@@ -189,11 +191,7 @@ fn log_refusal(organization_id: &str, refusal: &Refusal) {
     if *refusal == Refusal::Unremembered {
         tracing::error!(%refusal, "this host signs nothing");
     } else {
-        tracing::error!(
-            organization_id,
-            %refusal,
-            "this log is not signed any more; find out which history is the right one, then begin a new epoch with \
-             `identityd audit new-epoch`"
-        );
+        let remedy = refusal.remedy(organization_id);
+        tracing::error!(organization_id, %refusal, remedy, "this log is not signed any more");
     }
 }

@@ -10,7 +10,7 @@ use super::introductions;
 use super::memory::{Memory, Recalled, Revision};
 use super::refusal::Refusal;
 use super::signed::Signed;
-use super::stored::{answer, last, leaf};
+use super::stored::{answer, last, last_epoch, leaf};
 use super::tiles::Growing;
 use super::unsigned::next_events;
 
@@ -38,7 +38,7 @@ impl SignedBefore {
     ) -> Result<Self, SignError> {
         let stored = last(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
-        let epoch = last_epoch(stored.as_ref(), &recalled).unwrap_or(1);
+        let epoch = stored.iter().map(|signed| signed.epoch).chain(recalled.epochs()).max().unwrap_or(1);
         let is_of_epoch = |signed: &Signed| signed.epoch == epoch;
         let Recalled { last, left, revision } = recalled;
         let remembered = last.as_ref().map(Signed::place);
@@ -68,9 +68,10 @@ impl SignedBefore {
         organization_id: &str,
         first: u64,
     ) -> Result<Self, SignError> {
-        let stored = last(&mut *connection, organization_id).await?;
+        // The notes of earlier epochs need not be readable.
+        let stored = last_epoch(&mut *connection, organization_id).await?;
         let recalled = memory.recall(organization_id).await?;
-        let last = last_epoch(stored.as_ref(), &recalled).unwrap_or(0);
+        let last = stored.into_iter().chain(recalled.epochs()).max().unwrap_or(0);
         let (recalled, remembered, revision) = (vec![], None, recalled.revision);
         Ok(Self { epoch: first.max(last + 1), stored: None, recalled, remembered, revision })
     }
@@ -142,11 +143,6 @@ impl SignedBefore {
     }
 }
 
-/// The last epoch of which something was signed.
-fn last_epoch(stored: Option<&Signed>, recalled: &Recalled) -> Option<u64> {
-    stored.into_iter().chain(recalled.all()).map(|signed| signed.epoch).max()
-}
-
 /// Refuses a signer without a memory if any log was signed: it does not know whether the checkpoints in the database are the
 /// last ones.
 pub(super) async fn refuse_forgetful(pool: &PgPool, key: &SigningKey) -> Result<(), SignError> {
@@ -166,16 +162,24 @@ pub(super) async fn refuse_forgetful(pool: &PgPool, key: &SigningKey) -> Result<
     Err(if is_ours { Refusal::Unremembered } else { Refusal::OtherKey }.into())
 }
 
-/// Waits for the lock for signing this organization's log. Returns the number of its events.
-pub(super) async fn lock(connection: &mut PgConnection, organization_id: &str) -> Result<u64, sqlx::Error> {
+/// Waits for the lock for signing this organization's log. Returns the number of its events. Fails if an event is outside of the
+/// history: aggregates would be read with it, and it would never be signed.
+pub(super) async fn lock(connection: &mut PgConnection, organization_id: &str) -> Result<u64, SignError> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('identityd signer ' || $1, 0))")
         .bind(organization_id)
         .execute(&mut *connection)
         .await?;
-    let head: Option<i64> =
-        sqlx::query_scalar("select sequence from organization_heads where organization_id = $1")
-            .bind(organization_id)
-            .fetch_optional(connection)
-            .await?;
-    Ok(head.and_then(|sequence| u64::try_from(sequence).ok()).unwrap_or(0))
+    // One statement: a commit between two would look like an event outside of the history.
+    let (head, first, last): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+        "select (select sequence from organization_heads where organization_id = $1),
+                (select min(organization_sequence) from events where organization_id = $1),
+                (select max(organization_sequence) from events where organization_id = $1)",
+    )
+    .bind(organization_id)
+    .fetch_one(connection)
+    .await?;
+    let head = head.unwrap_or(0);
+    let outside = first.filter(|first| *first < 1).or(last.filter(|last| *last > head));
+    let head = u64::try_from(head).unwrap_or(0);
+    outside.map_or(Ok(head), |sequence| Err(Refusal::Outside { sequence, head }.into()))
 }

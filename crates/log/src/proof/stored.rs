@@ -1,24 +1,45 @@
 //! The signed tree and the last checkpoint, as the database has them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use identity_proof::tile::WIDTH;
 use identity_proof::tree::{Node, Question, check_consistency, check_inclusion};
-use identity_proof::{Hash, ProofError};
+use identity_proof::{Checkpoint, Hash, NoteError, ProofError};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::error::TreeError;
 use super::signed::Signed;
-use super::tiles;
+use super::tiles::{self, bigint};
 
 /// The last checkpoint of an organization, as the database has it.
 pub async fn last(executor: impl PgExecutor<'_>, organization_id: &str) -> Result<Option<Signed>, TreeError> {
-    let note: Option<String> = sqlx::query_scalar(
-        "select note from checkpoints where organization_id = $1 order by epoch desc, size desc limit 1",
+    let row: Option<(i64, i64, String)> = sqlx::query_as(
+        "select epoch, size, note from checkpoints where organization_id = $1 order by epoch desc, size desc limit 1",
     )
     .bind(organization_id)
     .fetch_optional(executor)
     .await?;
-    Ok(note.map(Signed::read).transpose()?)
+    Ok(row.map(of_row).transpose()?)
+}
+
+/// Reads a note. Fails if its row is of another checkpoint.
+pub(super) fn of_row((epoch, size, note): (i64, i64, String)) -> Result<Signed, NoteError> {
+    let signed = Signed::read(note)?;
+    let is_of_row = (bigint(signed.epoch), bigint(signed.checkpoint.size)) == (epoch, size);
+    is_of_row.then_some(signed).ok_or(NoteError::Malformed)
+}
+
+/// The last epoch of which the database has a checkpoint. No note is read.
+pub async fn last_epoch(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+) -> Result<Option<u64>, sqlx::Error> {
+    let epoch: Option<i64> =
+        sqlx::query_scalar("select max(epoch) from checkpoints where organization_id = $1")
+            .bind(organization_id)
+            .fetch_one(executor)
+            .await?;
+    Ok(epoch.and_then(|epoch| u64::try_from(epoch).ok()))
 }
 
 /// Answers a question from the stored tree of an epoch.
@@ -112,14 +133,32 @@ pub(super) async fn leaf(
     node(connection, organization_id, epoch, Node { level: 0, place: index }).await
 }
 
-/// The signed leaves with these indexes. An index that is not signed yet is left out.
+/// The signed leaves with these indexes. Left out are those that are not signed yet, and those of tiles that do not lead to the signed
+/// root: whoever can write to the database can change a tile.
 pub async fn leaves(
     connection: &mut PgConnection,
     organization_id: &str,
-    epoch: u64,
+    signed: &Signed,
     indexes: &[u64],
 ) -> Result<HashMap<u64, Hash>, TreeError> {
-    let wanted: Vec<Node> = indexes.iter().map(|place| Node { level: 0, place: *place }).collect();
-    let found = tiles::nodes(connection, organization_id, epoch, &wanted).await?;
-    Ok(found.into_iter().map(|(node, hash)| (node.place, hash)).collect())
+    let Checkpoint { size, root, .. } = signed.checkpoint;
+    let node = |place: u64| Node { level: 0, place };
+    let indexes = || indexes.iter().copied().filter(|index| *index < size);
+    // The proof of the first leaf of a tile needs all others.
+    let firsts: BTreeSet<u64> = indexes().map(|index| index - index % WIDTH).collect();
+    let question = |index: u64| Question::Inclusion { index, size };
+    let mut wanted: Vec<Node> = indexes().chain(firsts.iter().copied()).map(node).collect();
+    for first in &firsts {
+        wanted.extend(question(*first).nodes()?);
+    }
+    let found = tiles::nodes(connection, organization_id, signed.epoch, &wanted).await?;
+    let is_signed = |first: u64| {
+        let leaf = found.get(&node(first));
+        let proof = question(first).answer(&found);
+        leaf.zip(proof.ok())
+            .is_some_and(|(leaf, proof)| check_inclusion(&proof, size, root, first, *leaf).is_ok())
+    };
+    let signed: HashSet<u64> = firsts.iter().copied().filter(|first| is_signed(*first)).collect();
+    let indexes = indexes().filter(|index| signed.contains(&(index - index % WIDTH)));
+    Ok(indexes.filter_map(|index| Some((index, *found.get(&node(index))?))).collect())
 }

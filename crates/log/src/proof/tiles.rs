@@ -24,18 +24,6 @@ pub(super) async fn nodes(
     Ok(nodes.iter().filter_map(|node| Some((*node, hash(node)?))).collect())
 }
 
-/// The leaves of one tile.
-pub async fn leaves(
-    connection: &mut PgConnection,
-    organization_id: &str,
-    epoch: u64,
-    place: u64,
-) -> Result<Vec<Hash>, TreeError> {
-    let id = TileId { level: 0, place };
-    let mut tiles = read(connection, organization_id, epoch, [id]).await?;
-    Ok(tiles.remove(&id).unwrap_or_default())
-}
-
 async fn read(
     connection: &mut PgConnection,
     organization_id: &str,

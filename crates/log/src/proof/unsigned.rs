@@ -1,23 +1,36 @@
-//! The events that are to be signed, and whether this installation wrote them.
+//! The events that are to be signed, and whether this installation wrote them as they are.
+//!
+//! The leaf of an event is computed from its row. The leaf hash that is stored beside it only says what was written: whoever can insert
+//! an event can copy leaf hash and seal from another one.
 
+use futures::TryStreamExt as _;
 use identity_proof::{Hash, SealKey};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 
-use super::error::{SignError, TreeError};
+use super::error::SignError;
 use super::memory::Memory;
 use super::refusal::Refusal;
 use super::tiles::bigint;
+use crate::error::ReadError;
+use crate::read::history::Entry;
+use crate::read::leaf::leaf_of;
+
+/// How many events are hashed before other tasks get a turn: about a millisecond's work.
+const HASHED_AT_A_TIME: usize = 256;
 
 /// What the signer needs of an event.
 pub(super) struct Unsigned {
     position: i64,
+    /// The position of the event before it in the history, 0 for the first one.
+    previous: i64,
     sequence: u64,
+    /// The leaf hash, computed from the row.
     pub(super) leaf: Hash,
+    /// Whether it is the one that is stored beside the event.
+    is_as_written: bool,
     seal: Option<Vec<u8>>,
 }
-
-/// Position, organization sequence, leaf hash, seal.
-type EventRow = (i64, i64, Vec<u8>, Option<Vec<u8>>);
 
 /// Which events the signer accepts.
 pub(super) enum Accepted<'a> {
@@ -28,11 +41,13 @@ pub(super) enum Accepted<'a> {
 }
 
 impl Accepted<'_> {
-    /// Checks that an event may be signed.
+    /// Checks that an event may be signed. The leaf does not cover the position, so an event is before the first seal only if its
+    /// position is in order: no position before the first seal is free.
     pub(super) fn check(&self, event: &Unsigned) -> Result<(), Refusal> {
         let Self::Sealed { key, from } = self else { return Ok(()) };
+        let is_before_seals = (event.previous + 1..*from).contains(&event.position);
         let is_sealed = || event.seal.as_ref().is_some_and(|seal| key.has_sealed(&event.leaf, seal));
-        if event.position < *from || is_sealed() {
+        if event.is_as_written && (is_before_seals || is_sealed()) {
             Ok(())
         } else {
             Err(Refusal::Unsealed { sequence: event.sequence })
@@ -69,6 +84,48 @@ pub(super) async fn logs_behind(executor: impl PgExecutor<'_>) -> Result<Vec<Str
     .await
 }
 
+/// The organizations with an event outside of their history: beyond its end, as `organization_heads` has it, or before its beginning;
+/// each with the refusal that names the event. They are found by jumping through an index of `events` from one organization to the
+/// next.
+pub async fn outside(executor: impl PgExecutor<'_>) -> Result<Vec<(String, Refusal)>, sqlx::Error> {
+    let found: Vec<(String, i64, i64)> = sqlx::query_as(
+        "with recursive organization (id) as (
+             (select organization_id from events order by organization_id limit 1)
+             union all
+             select (select organization_id from events where organization_id > organization.id
+                     order by organization_id limit 1)
+             from organization
+             where organization.id is not null
+         )
+         select id, coalesce(head.sequence, 0), beside
+         from organization
+         left join organization_heads as head on head.organization_id = id
+         cross join lateral (
+             (select organization_sequence from events where organization_id = id and organization_sequence < 1
+              order by organization_sequence limit 1)
+             union all
+             (select organization_sequence from events
+              where organization_id = id and organization_sequence > coalesce(head.sequence, 0)
+              order by organization_sequence desc limit 1)
+             limit 1
+         ) as events (beside)",
+    )
+    .fetch_all(executor)
+    .await?;
+    let refusal = |head: i64, sequence| Refusal::Outside { sequence, head: u64::try_from(head).unwrap_or(0) };
+    Ok(found.into_iter().map(|(id, head, sequence)| (id, refusal(head, sequence))).collect())
+}
+
+/// The columns of an [`Entry`] in their order, the seal, and the position of the event `$2`.
+const NEXT_EVENTS: &str = "
+    select position, organization_sequence, aggregate_type, aggregate_id, sequence, event_type, event_version, recorded_at, payload,
+           metadata, leaf_hash, substring(leaf_hash for 6), seal,
+           (select position from events where organization_id = $1 and organization_sequence = $2)
+    from events
+    where organization_id = $1 and organization_sequence > $2
+    order by organization_sequence
+    limit $3";
+
 /// Up to `limit` events of an organization after the sequence `after`.
 pub(super) async fn next_events(
     connection: &mut PgConnection,
@@ -76,28 +133,52 @@ pub(super) async fn next_events(
     after: u64,
     limit: u64,
 ) -> Result<Vec<Unsigned>, SignError> {
-    let rows: Vec<EventRow> = sqlx::query_as(
-        "select position, organization_sequence, leaf_hash, seal
-         from events
-         where organization_id = $1 and organization_sequence > $2
-         order by organization_sequence
-         limit $3",
-    )
-    .bind(organization_id)
-    .bind(bigint(after))
-    .bind(bigint(limit))
-    .fetch_all(connection)
-    .await?;
-    if rows.is_empty() {
+    let mut rows = sqlx::query(NEXT_EVENTS)
+        .bind(organization_id)
+        .bind(bigint(after))
+        .bind(bigint(limit))
+        .fetch(connection);
+    let mut events: Vec<Unsigned> = vec![];
+    // Row by row: payloads may be large.
+    while let Some(row) = rows.try_next().await? {
+        let event = read(organization_id, after + 1 + events.len() as u64, events.last(), &row)?;
+        events.push(event);
+        if events.len().is_multiple_of(HASHED_AT_A_TIME) {
+            tokio::task::yield_now().await;
+        }
+    }
+    if events.is_empty() {
         return Err(Refusal::Gap { sequence: after + 1 }.into());
     }
-    (after + 1..).zip(rows).map(|(expected, row)| in_place(expected, row)).collect()
+    Ok(events)
 }
 
-fn in_place(expected: u64, (position, found, leaf, seal): EventRow) -> Result<Unsigned, SignError> {
-    if found != bigint(expected) {
+/// Reads the event that is expected after `previous`, and computes its leaf hash.
+fn read(
+    organization_id: &str,
+    expected: u64,
+    previous: Option<&Unsigned>,
+    row: &PgRow,
+) -> Result<Unsigned, SignError> {
+    if row.try_get::<i64, _>(1)? != bigint(expected) {
         return Err(Refusal::Gap { sequence: expected }.into());
     }
-    let leaf = Hash(leaf.try_into().map_err(|_| TreeError::Tile)?);
-    Ok(Unsigned { position, sequence: expected, leaf, seal })
+    let unhashable = || SignError::from(Refusal::Unhashable { sequence: expected });
+    let entry = Entry::read(organization_id, row).map_err(|error| match error {
+        ReadError::Database(error) => error.into(),
+        _ => unhashable(),
+    })?;
+    let leaf = leaf_of(&entry).map_err(|_| unhashable())?;
+    let previous = match previous {
+        Some(event) => event.position,
+        None => row.try_get::<Option<i64>, _>(13)?.unwrap_or(0),
+    };
+    Ok(Unsigned {
+        position: entry.position,
+        previous,
+        sequence: expected,
+        leaf,
+        is_as_written: entry.leaf_hash == Some(leaf),
+        seal: row.try_get(12)?,
+    })
 }

@@ -235,7 +235,7 @@ impl<'a> History<'a> {
 /// An event of a history, with its JSON not decoded.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    position: i64,
+    pub(crate) position: i64,
     /// The organization.
     pub organization_id: &'a str,
     /// The position in the history of the organization, without gaps.
@@ -263,7 +263,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    pub(super) fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
+    pub(crate) fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
         Ok(Self {
             position: row.try_get(0)?,
             organization_id,

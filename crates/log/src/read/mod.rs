@@ -5,6 +5,7 @@ pub mod count;
 pub mod feeds;
 pub mod follow;
 pub mod history;
+pub(crate) mod leaf;
 pub mod life;
 pub(crate) mod pages;
 pub mod past;

@@ -4,11 +4,13 @@
 //! of later events. If the signer refuses the log, the export ends with the last event of the log instead. Events are written
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
+use std::collections::HashMap;
+
 use anyhow::{Context as _, ensure};
 use identity_audit::json::CanonicalJson;
 use identity_audit::line::Envelope;
 use identity_log::history::{Entry, History, Query};
-use identity_log::proof::{self, Refusal, tiles};
+use identity_log::proof::{self, Refusal, Signed};
 use identity_log::recorded::timestamp;
 use identity_proof::Hash;
 use identity_proof::tile::WIDTH;
@@ -43,7 +45,8 @@ pub async fn run(
     let end = if refusal.is_some() { head.max(size) } else { size };
     let until = range.until.unwrap_or(u64::MAX).min(end);
     ensure!(range.after < until, "there are no signed events in this range: {size} are signed");
-    let mut leaves = SignedLeaves { organization_id, epoch: signed.epoch, place: None, hashes: vec![] };
+    let mut leaves =
+        SignedLeaves { organization_id, signed: &signed, place: None, hashes: HashMap::default() };
     if range.until.is_some() {
         check_whole(&mut connections.0, organization_id, size).await?;
     }
@@ -118,12 +121,12 @@ async fn check_whole(
     Ok(())
 }
 
-/// The signed leaf hashes, read a tile at a time.
+/// The signed leaf hashes by their index, read a tile at a time.
 struct SignedLeaves<'a> {
     organization_id: &'a str,
-    epoch: u64,
+    signed: &'a Signed,
     place: Option<u64>,
-    hashes: Vec<Hash>,
+    hashes: HashMap<u64, Hash>,
 }
 
 impl SignedLeaves<'_> {
@@ -131,9 +134,10 @@ impl SignedLeaves<'_> {
         let index = sequence.saturating_sub(1);
         let place = index / WIDTH;
         if self.place != Some(place) {
-            self.hashes = tiles::leaves(connection, self.organization_id, self.epoch, place).await?;
+            let indexes: Vec<u64> = (place * WIDTH..(place + 1) * WIDTH).collect();
+            self.hashes = proof::leaves(connection, self.organization_id, self.signed, &indexes).await?;
             self.place = Some(place);
         }
-        Ok(self.hashes.get(usize::try_from(index % WIDTH)?).copied())
+        Ok(self.hashes.get(&index).copied())
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Keys {
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     of: HashMap<String, Epoch>,
-    /// What is wrong, with the organization.
-    pub(super) faults: Vec<(String, String)>,
 }
 
 /// The checkpoints of one epoch, the smallest first.
@@ -31,6 +29,8 @@ pub(super) struct Checkpoints {
 pub(super) struct Epoch {
     pub(super) number: u64,
     pub(super) checkpoints: Vec<Checkpoint>,
+    /// What is wrong with them.
+    pub(super) faults: Vec<String>,
 }
 
 /// A row of the table.
@@ -85,12 +85,13 @@ impl Checkpoints {
             .map(|row| Fields::of(section, row).and_then(|row| Row::of(&row, &chain)))
             .collect::<anyhow::Result<_>>()?;
         for Row { organization_id, epoch, checkpoint, fault } in read {
-            let what = fault.map(|fault| format!("the checkpoint of {} events {fault}", checkpoint.size));
-            self.faults.extend(what.map(|what| (organization_id.clone(), what)));
             let last = self.of.entry(organization_id).or_default();
             if epoch > last.number {
-                *last = Epoch { number: epoch, checkpoints: vec![] };
+                // An operator has looked at the earlier epochs.
+                *last = Epoch { number: epoch, ..Epoch::default() };
             }
+            last.faults
+                .extend(fault.map(|fault| format!("the checkpoint of {} events {fault}", checkpoint.size)));
             let before = last.checkpoints.last().map_or(0, |before| before.size);
             ensure!(
                 epoch == last.number && checkpoint.size > before,

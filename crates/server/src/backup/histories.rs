@@ -48,6 +48,10 @@ struct Open {
     /// How many events the last checkpoint covers.
     signed: u64,
     events: u64,
+    /// The last event whose leaf hash is not of its row. A new epoch may have signed the row as it is, so the signed root decides.
+    altered: Option<u64>,
+    /// What is wrong with its checkpoints.
+    faults: Vec<String>,
 }
 
 impl Histories {
@@ -80,21 +84,24 @@ impl Histories {
             .into_par_iter()
             .map(|row| Fields::of(section, row).and_then(|row| event(&row)))
             .collect::<anyhow::Result<_>>()?;
-        for (position, read) in read {
+        for (position, read, leaf) in read {
             self.position += 1;
             ensure!(position == self.position, "event {} of the log is not in the backup", self.position);
-            self.take(read, signed)?;
+            self.take(read, &leaf, signed)?;
         }
         Ok(count)
     }
 
-    fn take(&mut self, read: Read, signed: &mut Checkpoints) -> anyhow::Result<()> {
+    fn take(&mut self, read: Read, leaf: &Hash, signed: &mut Checkpoints) -> anyhow::Result<()> {
         let id = &read.event.organization_id;
         if !self.open.contains_key(id) {
             self.open.insert(id.clone(), Open::begin(id, signed.take(id)));
         }
         let open = self.open.get_mut(id).context("a history is gone")?;
         open.events += 1;
+        if read.leaf != *leaf {
+            open.altered = Some(read.event.organization_sequence);
+        }
         if let Ok(history) = &mut open.history
             && let Err(fault) = history.take_next(Ok(read))
         {
@@ -105,18 +112,17 @@ impl Histories {
 
     /// The organizations by id, and what is wrong, with the organization.
     pub(super) fn finish(mut self, mut signed: Checkpoints) -> (Vec<Organization>, Vec<(String, String)>) {
-        let mut faults = std::mem::take(&mut signed.faults);
         for id in self.heads.keys().cloned().chain(signed.left()) {
             self.open.entry(id).or_insert_with_key(|id| Open::begin(id, signed.take(id)));
         }
-        let mut organizations = vec![];
+        let (mut organizations, mut faults) = (vec![], vec![]);
         for (id, open) in self.open {
             let head = self.heads.get(&id).copied().unwrap_or_default();
             if head != open.events {
                 faults.push((id.clone(), format!("its head says {head} events, there are {}", open.events)));
             }
-            let (organization, fault) = open.finish(id);
-            faults.extend(fault.map(|fault| (organization.id.clone(), fault.what)));
+            let (organization, found) = open.finish(id);
+            faults.extend(found.into_iter().map(|fault| (organization.id.clone(), fault)));
             organizations.push(organization);
         }
         organizations.sort_by(|one, other| one.id.cmp(&other.id));
@@ -127,7 +133,7 @@ impl Histories {
 
 impl Open {
     /// A history without a checkpoint is compared with the root of no events, which every history continues.
-    fn begin(id: &str, Epoch { number, mut checkpoints }: Epoch) -> Self {
+    fn begin(id: &str, Epoch { number, mut checkpoints, faults }: Epoch) -> Self {
         let nothing =
             || Checkpoint { origin: checkpoint::origin(id, 1), size: 0, root: Frontier::default().root() };
         let last = checkpoints.pop().unwrap_or_else(nothing);
@@ -136,25 +142,30 @@ impl Open {
         if let Ok(history) = &mut history {
             history.compare_with(checkpoints);
         }
-        Self { history, epoch: number, signed, events: 0 }
+        Self { history, epoch: number, signed, events: 0, altered: None, faults }
     }
 
-    fn finish(self, id: String) -> (Organization, Option<Fault>) {
-        let Self { history, epoch, signed, events } = self;
+    fn finish(self, id: String) -> (Organization, Vec<String>) {
+        let Self { history, epoch, signed, events, altered, mut faults } = self;
         let mut trailer = Trailer::of_range(0, None);
         if events > 0 {
             trailer.add(events, 1, events);
         }
         let (proved, fault) = match history.and_then(|history| history.finish(trailer)) {
             Ok(report) => (report.proved, None),
-            Err(fault) => (0, Some(fault)),
+            Err(fault) => (0, Some(fault.what)),
         };
-        (Organization { id, events, signed, proved, epoch }, fault)
+        let altered = altered.filter(|altered| fault.is_some() || *altered > signed);
+        faults.extend(
+            altered.map(|altered| format!("event {altered} is not the one that its leaf hash is of")),
+        );
+        faults.extend(fault);
+        (Organization { id, events, signed, proved, epoch }, faults)
     }
 }
 
-/// The position of an event, and the event with the leaf hash that is stored beside it.
-fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read)> {
+/// The position of an event, the event, and the leaf hash that is stored beside it.
+fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read, Hash)> {
     let envelope = Envelope {
         organization_id: row.text("organization_id")?.to_owned(),
         organization_sequence: row.bigint("organization_sequence")?,
@@ -168,5 +179,5 @@ fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read)> {
         metadata: CanonicalJson::parse(row.jsonb("metadata")?)?,
     };
     let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
-    Ok((row.count("position")?, Read::of(envelope, leaf)?))
+    Ok((row.count("position")?, Read::of(envelope)?, leaf))
 }

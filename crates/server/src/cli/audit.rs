@@ -5,7 +5,7 @@ mod replay;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -115,6 +115,9 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
+    if let Some(refusal @ Refusal::UnreadableNote) = &refusal {
+        bail!("nothing can be exported: {refusal}. {}", refusal.remedy(&organization_id));
+    }
     let range = Range { after: flags.after, until: flags.until };
     let mut progress = Progress::start("export");
     let reached = |done, total| progress.reached(done, Some(total));
@@ -204,7 +207,13 @@ async fn new_epoch(
     database.migrate_if_begun().await?;
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(org).await?;
-    let signer = signing.signer(database.pool().clone())?;
+    let signer = signing.existing_signer(database.pool().clone())?.with_context(|| {
+        format!(
+            "there is no signing key in {}: an epoch begins with the key of the service; give its --data-dir or \
+             --signing-key-file (if it is lost, see docs/proof.md, \"A lost signing key\")",
+            signing.folder().display()
+        )
+    })?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);

@@ -1,9 +1,10 @@
 //! The triggers that protect the history, and their functions.
 
 /// The triggers that protect the history and what was signed of it: table, name and function.
-pub(super) const GUARDS: [(&str, &str, &str); 3] = [
+pub(super) const GUARDS: [(&str, &str, &str); 4] = [
     ("events", "events_are_immutable", "refuse_change_of_history"),
     ("checkpoints", "checkpoints_keep_signatures", "refuse_lost_signature"),
+    ("checkpoints", "checkpoints_stay_readable", "refuse_unreadable_checkpoint"),
     ("signing_key_introductions", "introductions_keep_notes", "keep_replaced_introduction"),
 ];
 

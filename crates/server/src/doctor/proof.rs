@@ -1,7 +1,7 @@
 //! Checks of the signatures, and of the second reader.
 
 use anyhow::Context as _;
-use identity_log::proof::{Refusal, SignError};
+use identity_log::proof::{self, Refusal, SignError};
 use identity_projections::second_reader::{self, Comparison, Difference, MAX_SAMPLED_EVENTS};
 use sqlx::PgPool;
 
@@ -25,6 +25,10 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
     .fetch_all(pool)
     .await
     .context("cannot look at the checkpoints")?;
+    let outside = proof::outside(pool).await.context("cannot look for events outside of histories")?;
+    if let Some((organization_id, refusal)) = outside.first() {
+        return Ok(refused(organization_id, refusal));
+    }
     let count = logs.len();
     let signer = signing.existing_signer(pool.clone())?;
     let mut is_remembered = signer.is_some();
@@ -33,7 +37,7 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
             match signer.check(&organization_id).await {
                 Err(SignError::Refused(Refusal::Unremembered)) => is_remembered = false,
                 Err(SignError::Refused(refusal)) => {
-                    return Ok(refused(&organization_id, &refusal.to_string()));
+                    return Ok(refused(&organization_id, &refusal));
                 }
                 checked => checked?,
             }
@@ -111,9 +115,7 @@ pub(super) fn not_asked(failed: &str) -> Finding {
     Finding::good(format!("not checked, since {failed} failed"))
 }
 
-fn refused(organization_id: &str, why: &str) -> Finding {
-    Finding::bad(format!(
-        "the log of {organization_id} is not signed any more: {why}. Find out which history is the right one, then run \
-         `identityd audit new-epoch --org {organization_id}`"
-    ))
+fn refused(organization_id: &str, why: &Refusal) -> Finding {
+    let remedy = why.remedy(organization_id);
+    Finding::bad(format!("the log of {organization_id} is not signed any more: {why}. {remedy}"))
 }

@@ -336,7 +336,7 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     execute(&scene.place, FORGED);
     let file = scene.place.path("export");
     let file = file.to_str().unwrap();
-    let why = "event 7 was not written by this installation: its seal is missing or of another key";
+    let why = "event 7 was not written by this installation: its seal or its leaf hash is missing, of another key, or of another event";
     let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file]);
     assert!(exported.succeeded().stderr.contains(why));
     let fault = verify(file, &key, &[]);
@@ -350,4 +350,56 @@ fn a_log_with_a_forged_event_is_not_verified_and_everybody_says_so() {
     eventually("the metric tells of it", || {
         Client::new().get(url).send().unwrap().text().unwrap().contains("identityd_logs_refused 1")
     });
+}
+
+/// Leaf hash and seal are those of another event. An operator who has looked signs the event as it is, and backups are whole afterwards.
+#[test]
+fn an_event_with_a_copied_seal_is_named_and_a_new_epoch_signs_it_as_it_is() {
+    let scene = Scene::new();
+    scene.checkpoint();
+    execute(
+        &scene.place,
+        &FORGED.replace("leaf_hash)", "leaf_hash, seal)").replace("sha256('forged')", "leaf_hash, seal"),
+    );
+    let checked = scene.place.run(&["doctor", "--json"]).stdout;
+    assert!(checked.contains("event 7 was not written by this installation"), "{checked}");
+    scene.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
+    let said = verify(&scene.export("export", &[]), &scene.verifier_key(), &[]).succeeded().stdout;
+    assert!(said.starts_with("7 events verified against the checkpoint of 7 events\n"), "{said}");
+    let backup = scene.place.path("backup");
+    let backup = backup.to_str().unwrap();
+    scene.place.run(&["backup", backup]).succeeded();
+    scene.place.run(&["backup", "verify", backup]).succeeded();
+}
+
+/// Somebody with rights of the owner made a checkpoint unreadable. Doctor says whose, and what to do; backups are whole afterwards.
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_named_and_a_new_epoch_goes_on() {
+    let scene = Scene::new();
+    scene.checkpoint();
+    execute(
+        &scene.place,
+        "set session_replication_role = replica; update checkpoints set note = note || 'x'",
+    );
+    let why = "the last checkpoint in the database cannot be read: its note was changed";
+    let checked = scene.place.run(&["doctor", "--json"]).stdout;
+    let found = format!(
+        "is not signed any more: {why}. Find out which history is the right one, then run `identityd audit new-epoch --org org_"
+    );
+    assert!(checked.contains(&found), "{checked}");
+    let file = scene.place.path("export");
+    let exported = scene.place.run(&["audit", "export", "--org", "acme", "--output", file.to_str().unwrap()]);
+    assert!(
+        !exported.status.success() && exported.stderr.contains("nothing can be exported"),
+        "{}",
+        exported.stderr
+    );
+    scene.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
+    let checked = scene.place.run(&["doctor", "--json"]).stdout;
+    assert!(!checked.contains("is not signed any more"), "{checked}");
+    verify(&scene.export("export", &[]), &scene.verifier_key(), &[]).succeeded();
+    let backup = scene.place.path("backup");
+    let backup = backup.to_str().unwrap();
+    scene.place.run(&["backup", backup]).succeeded();
+    scene.place.run(&["backup", "verify", backup]).succeeded();
 }

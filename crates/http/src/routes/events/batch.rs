@@ -134,16 +134,20 @@ async fn read(
 
 impl Batch {
     /// Replaces the leaf hash of each event by the signed one. The hash that is stored beside an event proves nothing:
-    /// somebody who can change the event can change it, too. An event that is not signed yet keeps the stored one.
+    /// somebody who can change the event can change it, too. An event whose signed one is not known keeps the stored one.
     async fn seal(&mut self, connection: &mut PgConnection, organization_id: &str) -> Result<(), TreeError> {
         let sealed = std::mem::take(&mut self.sealed);
         if sealed.is_empty() {
             return Ok(());
         }
-        let Some(signed) = proof::last(&mut *connection, organization_id).await? else { return Ok(()) };
+        let signed = match proof::last(&mut *connection, organization_id).await {
+            Ok(Some(signed)) => signed,
+            Ok(None) | Err(TreeError::Note(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         for some in sealed.chunks(LEAVES_AT_A_TIME) {
             let indexes: Vec<u64> = some.iter().map(|(sequence, _)| index(*sequence)).collect();
-            let leaves = proof::leaves(connection, organization_id, signed.epoch, &indexes).await?;
+            let leaves = proof::leaves(connection, organization_id, &signed, &indexes).await?;
             for (sequence, end) in some {
                 if let Some(leaf) = leaves.get(&index(*sequence)) {
                     self.write_leaf(*end, leaf);

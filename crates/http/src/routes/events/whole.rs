@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use identity_log::history::Entry;
 use identity_log::proof::memory::MemoryError;
-use identity_log::proof::{self, Refusal, SignError, Signed};
+use identity_log::proof::{self, Refusal, SignError, Signed, TreeError};
 use identity_proof::trailer::{Trailer, TrailerLine};
 
 use super::batch::Reading;
@@ -88,7 +88,11 @@ impl Export {
                     SignError::Memory(MemoryError::Away(_)) => None,
                     error => return Err(error.into()),
                 };
-                let signed = proof::last(caller.pool_of_pieces(), &query.organization_id).await?;
+                let signed = match proof::last(caller.pool_of_pieces(), &query.organization_id).await {
+                    // Then the trailer has no checkpoint.
+                    Err(TreeError::Note(_)) => None,
+                    signed => signed?,
+                };
                 Tied { signed, refusal }
             }
         };
