@@ -10,6 +10,7 @@
 //! - [`aggregate`]: the table of the aggregates, and all as one enum.
 //! - [`upcasting`]: events of older versions, made to the present ones.
 //! - [`facts`]: the data that a decision needs beyond its own aggregate.
+//! - [`json`]: JSON values that others wrote.
 //! - [`handle`], [`moment`], [`phone`], [`url`]: values that are always valid.
 //!
 //! # Glossary
@@ -34,6 +35,7 @@ mod examples;
 pub mod facts;
 pub mod handle;
 pub mod identity;
+pub mod json;
 pub mod moment;
 pub mod organization;
 pub mod phone;

@@ -34,6 +34,11 @@ impl Database {
         Self { pool: pool.clone(), turns: Arc::clone(turns), key: Arc::clone(key), turn }
     }
 
+    /// The same database with a turn of its own, for what may go on after the request was answered.
+    pub(crate) fn with_own_turn(self) -> Self {
+        Self { turn: TurnSlot::default(), ..self }
+    }
+
     /// The connections, once it is the turn of this request.
     pub(crate) async fn pool(&self) -> &PgPool {
         let mut turn = self.turn.0.lock().await;

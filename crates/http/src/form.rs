@@ -76,7 +76,7 @@ pub struct Form {
 impl Form {
     /// Parses a body that is a JSON object. Its content type does not matter (D21).
     fn parse(body: &Body) -> Result<Self, ApiError> {
-        let value = serde_json::from_slice(&body.0).map_err(|error| {
+        let value = identity_domain::json::parse(&body.0).map_err(|error| {
             let complaint = Complaint::new("json_invalid", format!("JSON decode error: {error}"));
             let location = vec![Step::Name("body".to_owned()), Step::Place(0)];
             ApiError::invalid(vec![complaint.about(location, Value::Null)])

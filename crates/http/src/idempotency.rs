@@ -19,6 +19,8 @@ pub(crate) struct Idempotency {
     /// Whether the key was used for another request. Such a request is refused before it writes anything, and after everything
     /// for which it is refused without a key (`Caller::refuse_reused_key`).
     pub(crate) is_reused: bool,
+    /// Marks the key as in flight until the last clone of this is dropped.
+    _flight: Arc<Flight>,
 }
 
 /// Keys whose requests are being answered by this process.
@@ -41,6 +43,7 @@ impl ScopedKey {
 }
 
 /// A key that is in flight until this is dropped.
+#[derive(Debug)]
 pub(crate) struct Flight {
     in_flight: InFlight,
     key: ScopedKey,

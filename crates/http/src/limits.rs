@@ -40,7 +40,7 @@ use crate::client::network;
 use crate::error::ApiError;
 
 pub(crate) use self::buckets::Standing;
-pub(crate) use self::bulk::Size;
+pub(crate) use self::bulk::{Size, Taken};
 pub use self::daily::DailySettings;
 pub(crate) use self::in_memory::Held;
 pub use self::shares::{OfHolders, Share, Shares};

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Version, header};
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, Version, header};
+use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -318,6 +318,10 @@ impl ConnectionConfig {
     ) -> Response {
         let is_http1 = request.version() < Version::HTTP_2;
         let awaits_continue = request.headers().contains_key(header::EXPECT);
+        // hyper counts the lines of HTTP/1.1 itself, and answers in the same way.
+        if request.headers().len() > MAX_HEADER_LINES {
+            return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response();
+        }
         if !host::has_valid_host(&request) {
             return last_answer(around::host_required(request.headers()), lingers);
         }

@@ -37,7 +37,7 @@ impl Repeatable {
         self.delivery.endpoint_id
     }
 
-    /// The size of what is sent.
+    /// The size of what is sent and stored again.
     pub const fn payload_bytes(&self) -> usize {
         self.delivery.payload.len()
     }

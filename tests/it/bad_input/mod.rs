@@ -4,5 +4,6 @@
 mod bodies;
 mod fields;
 mod keys;
+mod markers;
 mod paths;
 mod problems;

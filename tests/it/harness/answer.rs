@@ -41,7 +41,8 @@ impl Answer {
     /// The body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{self} is not JSON: {error}"))
+        identity_domain::json::parse(&self.bytes)
+            .unwrap_or_else(|error| panic!("{self} is not JSON: {error}"))
     }
 
     /// The member `detail`, which every error body has.

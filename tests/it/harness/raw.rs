@@ -112,6 +112,11 @@ impl Line {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends bytes that the service may not want any more.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
     /// Receives exactly this many bytes.
     pub(crate) fn receive(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = vec![0; size];

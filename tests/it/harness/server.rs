@@ -82,6 +82,20 @@ impl Server {
         server
     }
 
+    /// The same with other quotas, too.
+    pub(crate) fn with_webhooks_and_quotas(
+        database_url: &str,
+        signing: SigningSettings,
+        webhooks: identity_webhooks::Settings,
+        quotas: &QuotaLayer,
+    ) -> Self {
+        let quotas = QuotaSettings::resolve(quotas).expect("the settings are sane");
+        let settings = settings(database_url, signing, Duration::ZERO);
+        let server = Self::with(ServiceSettings { webhooks, quotas, ..settings });
+        server.becomes_ready();
+        server
+    }
+
     /// Starts the service with witnesses.
     pub(crate) fn with_witnesses(
         database_url: &str,

@@ -152,6 +152,17 @@ impl World {
         Self { webhooks: Some(webhooks), ..Self::of(database, server) }
     }
 
+    /// The same with other quotas, too.
+    pub(crate) fn with_webhooks_and_quotas(
+        webhooks: identity_webhooks::Settings,
+        quotas: &QuotaLayer,
+    ) -> Self {
+        let database = Database::with_home();
+        let (url, signing) = (database.url(), database.signing());
+        let server = Server::with_webhooks_and_quotas(url, signing, webhooks.clone(), quotas);
+        Self { webhooks: Some(webhooks), ..Self::of(database, server) }
+    }
+
     /// The same world after its service was stopped, and started again with other settings of webhooks.
     pub(crate) fn restarted_with_webhooks(mut self, webhooks: identity_webhooks::Settings) -> Self {
         self.webhooks = Some(webhooks);

@@ -82,6 +82,8 @@ fn what_has_not_been_is_not_shown() {
         "",
         "yesterday",
         "sequence:0",
+        "sequence:%2B1",
+        "sequence:01",
         "sequence:-1",
         "sequence:x",
         "sequence:",

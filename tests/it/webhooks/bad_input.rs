@@ -37,6 +37,7 @@ fn an_address() {
             json!("https://[::ffff:127.0.0.1]/"),
             json!("https://10.0.0.1/"),
             json!("https://[::1]/"),
+            json!("https://[2606:4700::200:5efe:10.0.0.1]/"),
             json!("https://169.254.169.254/latest"),
             json!("https://localhost/"),
             json!(long),

@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use identityd::settings::QuotaLayer;
+use reqwest::Method;
 use serde_json::json;
 
 use super::deliveries::{DELIVERIES, eventually_delivered, listen, settings};
 use super::receiver::{Reaction, Receiver};
-use super::{of_identity, refused, subscribe};
+use super::subscribe;
+
 use crate::harness::{Agent, Answer, World, eventually, text};
 
 /// How many replays of deliveries to one subscription are on their way at the same time.
@@ -73,20 +75,98 @@ fn replays_of_one_subscription_at_the_same_time_are_limited() {
     alpha.post(&path, &json!({})).ok();
 }
 
+/// A receiver that answers everything but the first request only when the gate is open.
+fn behind(gate: &Arc<Mutex<()>>) -> Receiver {
+    let passed = Arc::clone(gate);
+    Receiver::reacting(move |number, _| {
+        if number > 0 {
+            drop(passed.lock());
+        }
+        Reaction::Status(200)
+    })
+}
+
+fn replay_once(alpha: &Agent, path: &str) -> Answer {
+    alpha.call(Method::POST, path).header("Idempotency-Key", "once").json(&json!({})).send()
+}
+
+/// Asks for a replay with `Idempotency-Key`, and hangs up when the receiver has it. Returns when the service has noticed that.
+fn hang_up(world: &World, alpha: &Agent, path: &str, receiver: &Receiver) {
+    let mut line = alpha.connect();
+    let lines = "Content-Length: 2\r\nIdempotency-Key: once\r\n";
+    line.send(alpha.head_with("POST", &format!("/api/v1{path}"), lines) + "{}");
+    receiver.wait_for(2);
+    drop(line);
+    eventually("the service has noticed it", || {
+        let metrics = world.stranger().metrics().0;
+        let mut counted = metrics.lines().filter(|line| line.starts_with("identityd_http_requests_total{"));
+        counted.any(|line| line.contains("/replay\"") && line.contains("status=\"499\""))
+    });
+}
+
 #[test]
-fn replays_of_large_deliveries_wait_for_the_budget_of_their_organization() {
+fn a_replay_whose_client_hangs_up_is_finished_and_is_not_sent_again() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (alpha, receiver) = (world.agent("alpha"), behind(&gate));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    let path = path_of_first(&alpha);
+    let closed = gate.lock().unwrap();
+    hang_up(&world, &alpha, &path, &receiver);
+    let early = std::thread::scope(|scope| {
+        let early = scope.spawn(|| replay_once(&alpha, &path));
+        eventually("it is answered, or sent again", || early.is_finished() || receiver.received().len() > 2);
+        drop(closed);
+        early.join().unwrap()
+    });
+    super::refused(early, 409, "idempotency_in_progress");
+    let listed = eventually_delivered(&alpha, 2);
+    // The answer is kept after the delivery was listed.
+    eventually("the answer is kept", || replay_once(&alpha, &path).status == 200);
+    let again = replay_once(&alpha, &path);
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(again.ok(), listed[0]);
+    assert_eq!(receiver.received().len(), 2);
+}
+
+#[test]
+fn a_service_that_stops_finishes_the_replay_whose_client_has_hung_up() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (alpha, receiver) = (world.agent("alpha"), behind(&gate));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    let path = path_of_first(&alpha);
+    let (closed, address) = (gate.lock().unwrap(), world.base_url().to_owned());
+    hang_up(&world, &alpha, &path, &receiver);
+    let world = std::thread::scope(|scope| {
+        let restarting = scope.spawn(|| world.restarted());
+        eventually("the service stops", || reqwest::blocking::get(&address).is_err());
+        drop(closed);
+        restarting.join().unwrap()
+    });
+    let alpha = world.agent("alpha");
+    assert_eq!(replay_once(&alpha, &path).headers["idempotent-replayed"], "true");
+    assert_eq!(eventually_delivered(&alpha, 2).len(), 2);
+    assert_eq!(receiver.received().len(), 2);
+}
+
+/// With a budget of one byte a second, a debt lasts as long as a test.
+#[test]
+fn replays_of_long_payloads_are_large_writes() {
     let quotas = QuotaLayer { organization_bulk_bytes_per_second: Some(1), ..QuotaLayer::default() };
-    let world = World::with_quotas(&quotas);
+    let (world, receiver) = (World::with_webhooks_and_quotas(settings(), &quotas), Receiver::new());
     let admin = world.admin();
-    subscribe(&admin, &of_identity(&text(&admin.create("alpha")["id"])));
-    let first = eventually_delivered(&admin, 1).pop().unwrap();
-    let path = format!("{DELIVERIES}/{}/replay", text(&first["id"]));
-    let payload_becomes = |size: usize| {
-        world.database().execute(&format!("update webhook_deliveries set payload = repeat('x', {size})"));
-    };
-    payload_becomes(100_000);
+    let id = text(&admin.create("alpha")["id"]);
+    listen(&admin, &id, &receiver, &["identity.updated"]);
+    // The change is free, and its payload has the text twice: in the event, and in the identity.
+    admin.change("alpha", &json!({ "description": "x".repeat(3_900) })).ok();
+    let long =
+        eventually_delivered(&admin, 2).into_iter().max_by_key(|one| text(&one["request_payload"]).len());
+    let long = long.unwrap();
+    let path = format!("{DELIVERIES}/{}/replay", text(&long["id"]));
     admin.post(&path, &json!({})).ok();
-    refused(admin.post(&path, &json!({})), 429, "share_used_up");
-    payload_becomes(1_000);
-    admin.post(&path, &json!({})).ok();
+    let sent = receiver.received().len();
+    let refused = admin.post(&path, &json!({}));
+    assert!(refused.headers["retry-after"].parse::<u32>().unwrap() > 100, "{refused}");
+    super::refused(refused, 429, "share_used_up");
+    assert_eq!(receiver.received().len(), sent);
+    admin.change("alpha", &json!({ "description": "short" })).ok();
 }

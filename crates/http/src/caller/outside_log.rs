@@ -1,18 +1,22 @@
 //! The writes of a caller that are not in the log. The log decides whether a key may still act when it writes; these writes ask for
 //! that before they are committed.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Instant;
 
 use identity_domain::Moment;
 use identity_log::idempotency::keep_outside;
 use identity_log::primary;
 use identity_projections::api_keys;
+use identity_projections::api_keys::Row as KeyRow;
 use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
+use tracing::Instrument as _;
 
-use super::Caller;
+use super::{App, Caller};
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
-use crate::limits::Size;
+use crate::limits::{Size, Taken};
 use crate::reply::Answer;
 
 /// A write that is not in the log, in a transaction.
@@ -20,6 +24,29 @@ use crate::reply::Answer;
 pub(crate) struct WriteOutsideLog<'a> {
     caller: &'a Caller,
     transaction: Transaction<'static, Postgres>,
+}
+
+/// What was taken from the bulk budgets for a write outside the log. When this is dropped, the size of what was written takes the
+/// place of what was taken.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    app: App,
+    key: Arc<KeyRow>,
+    taken: Taken,
+    written: u64,
+}
+
+impl Charge {
+    /// Adds the size of what was written.
+    pub(crate) const fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.app.0.limits.bulk.settle(&self.key, self.taken, self.written);
+    }
 }
 
 impl Caller {
@@ -38,17 +65,42 @@ impl Caller {
     }
 
     /// Begins what cannot be taken back, such as a request to somebody else, and comes before the transaction. Refuses a key that
-    /// may not act any more, but not a request whose idempotency key was used for another one. What follows takes long, and needs
-    /// no connection to the database. It will store so many bytes, and an answer that is twice as long, if the answer is stored.
-    pub(crate) async fn begin_irrevocably(&self, bytes: usize) -> Result<(), ApiError> {
-        let copies = if self.idempotency.is_some() { 3 } else { 1 };
-        let size = Size::Known(copies * bytes as u64);
-        let budgets = &self.app.0.limits.bulk;
-        budgets.admit(&self.key, size).await.map_err(ApiError::bulk_budget_used_up)?;
+    /// may not act any more, but not a request whose idempotency key was used for another one. Waits first until the bulk budgets of
+    /// the caller let a write of `bytes` in. What follows takes long, and needs no connection to the database.
+    pub(crate) async fn begin_irrevocably(&self, bytes: usize) -> Result<Charge, ApiError> {
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
+        self.give_back_turn().await;
+        let charge = self.charge(bytes as u64).await?;
         self.must_still_act(self.pool().await).await?;
         self.give_back_turn().await;
-        Ok(())
+        Ok(charge)
+    }
+
+    async fn charge(&self, bytes: u64) -> Result<Charge, ApiError> {
+        let size = if self.idempotency.is_some() { Size::WithAnswer(2 * bytes) } else { Size::Known(bytes) };
+        let taken = self.app.0.limits.bulk.admit(&self.key, size).await;
+        let taken = taken.map_err(ApiError::bulk_budget_used_up)?;
+        Ok(Charge { app: self.app.clone(), key: Arc::clone(&self.key), taken, written: 0 })
+    }
+
+    /// Carries out what cannot be taken back in a task of its own, so that it is finished even if the client hangs up or the request
+    /// takes too long. Until then the task keeps the caller, and with it:
+    ///
+    /// - the mark that the `Idempotency-Key` is in flight;
+    /// - the share of the request;
+    /// - a handle of the log, without which the service does not stop.
+    pub(crate) async fn carry_through<T, Work>(self, work: impl FnOnce(Self) -> Work) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        Work: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        self.give_back_turn().await;
+        let caller = Self { database: self.database.with_own_turn(), ..self };
+        let done = tokio::spawn(work(caller).in_current_span()).await;
+        done.unwrap_or_else(|failure| match failure.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(cancelled) => Err(ApiError::outcome_unknown(&cancelled)),
+        })
     }
 
     /// Begins the transaction in which the answer to what cannot be taken back is stored.
@@ -81,15 +133,15 @@ impl WriteOutsideLog<'_> {
         &mut self.transaction
     }
 
-    /// Stores the answer for repetitions of the request, if it has an `Idempotency-Key`.
-    pub(crate) async fn keep_answer(&mut self, answer: &Answer) -> Result<(), ApiError> {
+    /// Stores the answer for repetitions of the request, if it has an `Idempotency-Key`. Returns whether it has one.
+    pub(crate) async fn keep_answer(&mut self, answer: &Answer) -> Result<bool, ApiError> {
         let caller = self.caller;
-        let Some(Idempotency { key, fingerprint, .. }) = &caller.idempotency else { return Ok(()) };
+        let Some(Idempotency { key, fingerprint, .. }) = &caller.idempotency else { return Ok(false) };
         let (organization, scope) = (caller.organization_id(), caller.actor().idempotency_scope());
         let (request, told) =
             ((key.as_str(), fingerprint.as_slice()), (answer.status().as_u16(), answer.body()));
         if keep_outside(&mut *self.transaction, organization, &scope, request, told).await? {
-            Ok(())
+            Ok(true)
         } else {
             Err(ApiError::repetition())
         }

@@ -1,5 +1,7 @@
 //! The middleware for writes with an `Idempotency-Key`: it answers repetitions.
 
+use std::sync::Arc;
+
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -55,9 +57,8 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         }
         record => record.is_some(),
     };
-    parts.extensions.insert(Idempotency { key: key.clone(), fingerprint, is_reused });
+    parts.extensions.insert(Idempotency { key, fingerprint, is_reused, _flight: Arc::new(flight) });
     let response = next.run(Request::from_parts(parts, HttpBody::from(body))).await;
-    drop(flight);
     if is_reused && response.status().is_success() {
         // The request writes nothing, so nothing has refused its key.
         return Err(ApiError::idempotency_key_reused());

@@ -137,7 +137,8 @@ fn read_as_of(text: &str) -> Result<AsOf, Complaint> {
     let Some(sequence) = text.strip_prefix("sequence:") else {
         return read_moment(text).map(AsOf::Moment);
     };
-    let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0);
+    let is_plain = sequence.bytes().all(|digit| digit.is_ascii_digit()) && !sequence.starts_with('0');
+    let sequence = sequence.parse().ok().filter(|_| is_plain);
     let complaint = || Complaint::new("value_error", "Sequences are whole numbers from 1");
     sequence.map(AsOf::Sequence).ok_or_else(complaint)
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::interruption::Interruption;
 use super::pieces::{self, Entries, PIECE_BYTES};
+use crate::caller::outside_log::Charge;
 use crate::caller::{Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::unless_same_entries;
@@ -206,17 +207,33 @@ pub(crate) async fn replay_webhook_delivery(
     let bytes = found.as_ref().map_or(0, Repeatable::payload_bytes);
     // As a text in JSON the payload is at most twice as long.
     caller.admission().expect_answer(2 * bytes)?;
-    caller.begin_irrevocably(bytes).await?;
+    let charge = caller.begin_irrevocably(bytes).await?;
     let repeatable = found.ok_or_else(ApiError::webhook_delivery_not_found)?;
     caller.refuse_reused_key()?;
-    let _share = caller.replay(repeatable.subscription_id())?;
-    let delivery = caller.webhooks().replay(&repeatable).await?;
+    let share = caller.replay(repeatable.subscription_id())?;
+    let done = caller.carry_through(|caller| async move {
+        let _share = share;
+        send_again(&caller, &repeatable, charge).await
+    });
+    Ok(done.await?.into_response())
+}
+
+/// Sends a delivery, and stores the new delivery and the answer.
+async fn send_again(
+    caller: &Caller,
+    repeatable: &Repeatable,
+    mut charge: Charge,
+) -> Result<Answer, ApiError> {
+    let delivery = caller.webhooks().replay(repeatable).await?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
+    charge.wrote(done.body().len());
     let mut write = caller.transaction_outside_log().await?;
-    write.keep_answer(&done).await?;
+    if write.keep_answer(&done).await? {
+        charge.wrote(done.body().len());
+    }
     write.commit().await?;
-    Ok(done.into_response())
+    Ok(done)
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Option<Repeatable>, ApiError> {

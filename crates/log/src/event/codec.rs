@@ -2,7 +2,7 @@
 
 use cqrs_es::persist::SerializedEvent;
 use identity_domain::upcasting::{present_version, upcast};
-use identity_domain::{Event, Kind};
+use identity_domain::{Event, Kind, json};
 use serde_json::Value;
 
 /// Why an event cannot be decoded.
@@ -64,7 +64,7 @@ pub fn decode_text(
     if version == present_version(event_type) {
         return checked(event_type, Event::decode_text(kind, payload));
     }
-    let payload = serde_json::from_slice(payload).map_err(|source| undecodable(event_type, source))?;
+    let payload = json::parse(payload).map_err(|source| undecodable(event_type, source))?;
     decode(kind.as_str(), event_type, version, payload)
 }
 

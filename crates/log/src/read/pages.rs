@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use identity_domain::Kind;
-use serde_json::Value;
+use identity_domain::json::Plain;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row};
@@ -226,7 +226,7 @@ pub(crate) async fn aggregates(
 
 fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
     let position = row.try_get("position")?;
-    let payload: Value = row.try_get("payload")?;
+    let Json(Plain(payload)): Json<Plain> = row.try_get("payload")?;
     let event = decode(
         row.try_get("aggregate_type")?,
         row.try_get("event_type")?,

@@ -13,9 +13,17 @@ pub fn reserved_for(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(address) => {
             let found = V6.iter().find(|(network, _)| network.contains(&address));
             let not_global = (!GLOBAL_UNICAST.contains(&address)).then_some("outside of 2000::/3, RFC 4291");
-            found.map(|(_, reserved_for)| *reserved_for).or(not_global)
+            let isatap = is_isatap(address).then_some("ISATAP, RFC 5214");
+            found.map(|(_, reserved_for)| *reserved_for).or(not_global).or(isatap)
         }
     }
+}
+
+/// Whether the last 64 bits are `0000:5efe` or, where the IPv4 address is unique in the world, `0200:5efe`, and then an IPv4 address.
+/// The first 64 bits are those of any network.
+const fn is_isatap(address: Ipv6Addr) -> bool {
+    let [_, _, _, _, fifth, sixth, _, _] = address.segments();
+    matches!(fifth, 0 | 0x200) && sixth == 0x5efe
 }
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Ipv4Net {

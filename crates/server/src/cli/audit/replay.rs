@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use identity_domain::json;
 use identity_projections::second_reader;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -75,7 +76,7 @@ fn show(replay: &Replay, output: Output) -> anyhow::Result<()> {
         note(&format!("this may not be the whole life: {why}"));
     }
     for step in steps {
-        output.print_lines(&serde_json::to_value(step)?, &lines(step))?;
+        output.print_lines(&json::of(step)?, &lines(step))?;
     }
     Ok(())
 }
