@@ -18,7 +18,7 @@ const RESOURCES: [&str; 6] =
 const ACCESS: [&str; 2] = ["/access", "/access/{identity_id}"];
 
 /// Parts of statements that read events for something else than an answer.
-const OTHER_READERS: [&str; 10] = [
+const OTHER_READERS: [&str; 13] = [
     // The committer, to decide.
     "as wanted (wanted_type, wanted_id, seen)",
     // The cache, which learns what others have written.
