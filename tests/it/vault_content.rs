@@ -1,12 +1,13 @@
 //! The vault with content: its keys, and encrypted secrets. Contract, section 10.5.
 
+use identity_projections::lost_ciphertexts;
 use identityd::settings::WireLayer;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::harness::{Answer, Caller, NOBODY, World, text};
+use crate::harness::{Answer, Caller, NOBODY, World, text, wait};
 
 /// Content that a client has wrapped or encrypted. The service does not decode it.
 const WRAPPED: &str = "d3JhcHBlZA==";
@@ -156,6 +157,27 @@ fn every_key_but_the_last_can_be_deleted_by_its_hash() {
     assert_eq!(answer.json()["code"], "last_vault_key");
     answer.refused(409);
     assert!(opens(&admin, "last"));
+}
+
+/// What is deleted as the history says is not lost, whatever came before and after.
+#[test]
+fn vault_keys_and_contents_are_lost_only_if_somebody_deletes_their_rows() {
+    let world = World::new();
+    let admin = world.admin();
+    initialize(&admin);
+    let gone = secret(&admin, "gone", CONTENT);
+    let kept = secret(&admin, "kept", CONTENT);
+    admin.register_secret("elsewhere");
+    admin.patch(&path(&kept), &json!({"encrypted_payload": OTHER_CONTENT})).ok();
+    admin.delete(&path(&gone)).no_content();
+    replace(&admin, 4, "second", &json!({"recovery_auth_hash": hash("spare")})).ok();
+    replace(&admin, 1, "first", &json!({"current_auth_hash": hash("second")})).ok();
+    admin.delete(&format!("/vault/keys/{}", hash("last"))).no_content();
+    let lost = || wait(lost_ciphertexts::find(world.database().pool(), 0)).unwrap();
+    assert_eq!(lost(), []);
+    world.database().execute("delete from ciphertexts");
+    let names: Vec<String> = lost().into_iter().map(|lost| lost.name).collect();
+    assert_eq!(names, [Uuid::from_u128(1).to_string(), "content".to_owned()]);
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Ours {
 
     /// Signs the log as it is in a new epoch, also events that were written in bulk and have no seals.
     pub(crate) async fn sign_as_it_is(&self) -> anyhow::Result<()> {
-        let signer = self.signing.signer(self.pool.clone())?;
+        let signer = self.signing.any_signer(self.pool.clone())?;
         signer.begin_epoch(&self.organization_id).await.context("cannot sign what was written in bulk")?;
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
         Err(elapsed) => out_of_time(&context.fate, &elapsed).into_response(),
     };
     context.turn.give_back().await;
-    context.share.give_back();
+    drop(context.share.take());
     let response = hold_until_sent(&app, &context, response);
     let error = response.extensions().get::<Arc<ApiError>>().cloned();
     let response = match &error {
@@ -54,19 +54,20 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
-/// A body of more bytes has a share until it is sent. Lists that are larger are written piece by piece, and have a share of
-/// streams. The server takes no more than this of a body before its client reads it.
-const LARGE_ANSWER: u64 = 256 * 1024;
-
 /// Lets a large answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of
-/// them. The answer to a write that was carried out is never withheld.
+/// them. The answer to a write that was carried out is never withheld: a write whose answer can be large takes its share before.
 fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response {
+    let taken = context.large_answer.take();
     let size = response.body().size_hint().exact().unwrap_or(0);
-    let Some(holder) = context.holder.get().filter(|_| size > LARGE_ANSWER) else { return response };
-    match app.take_large_answer(&holder.key) {
-        Ok(share) => response.map(|body| keeping(share, body)),
+    let Some(holder) = context.holder.get() else { return response };
+    let share = match taken {
+        Some(share) => Ok(Some(share)),
+        None => app.take_large_answer(&holder.key, usize::try_from(size).unwrap_or(usize::MAX)),
+    };
+    match share {
+        Ok(Some(share)) => response.map(|body| keeping(share, body)),
         Err(error) if context.fate.abandon() => error.into_response(),
-        Err(_) => response,
+        Ok(None) | Err(_) => response,
     }
 }
 

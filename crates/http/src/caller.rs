@@ -62,7 +62,7 @@ pub struct Caller {
     /// Takes the shares of this request.
     admission: Admission,
     database: Database,
-    /// The size of the identity that the request is about, if it has looked for one.
+    /// The size of the identity that the request is about, if it has looked for one, and of what is deleted with it.
     found_bytes: AtomicU64,
     /// When the request arrived. Its answer takes everything into account that was committed before.
     arrived: Instant,
@@ -258,6 +258,13 @@ impl Caller {
         self.database.pool_for_large().await
     }
 
+    /// Waits for the turn of a large read, if what was read is large: to write and to send it takes a processor for a while.
+    pub(crate) async fn turn_for(&self, bytes: usize) {
+        if is_large(bytes) {
+            self.database.pool_for_large().await;
+        }
+    }
+
     /// Ends the turn on the database, before something that takes long and needs no connection.
     pub(crate) async fn give_back_turn(&self) {
         self.database.give_back().await;
@@ -339,9 +346,9 @@ impl Caller {
         &self.admission
     }
 
-    /// Takes the share of a stream, for an answer that is written piece by piece.
-    pub(crate) fn stream(&self) -> Result<StreamShare, ApiError> {
-        self.app.0.limits.stream(&self.key)
+    /// Takes the share of a stream, for an answer that is written piece by piece, and has so many bytes in memory until its end.
+    pub(crate) async fn stream(&self, bytes: usize) -> Result<StreamShare, ApiError> {
+        self.app.0.limits.stream(&self.key, bytes).await
     }
 
     /// SHA-256 of the secret that the caller presented, in hexadecimal.

@@ -83,11 +83,12 @@ codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "the body is larger than 1 MiB";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "the request is understood and not valid; every fault is listed with its place";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "the key, its organization or the address has sent more requests than it may; try again after `Retry-After` seconds";
-    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many simultaneous requests, streams or bodies as it may, or the webhook subscription or its organization as many replays, or the key or its organization has used up its budget for large writes; try again after `Retry-After` seconds";
+    ShareUsedUp = "share_used_up", TOO_MANY_REQUESTS, "the key, its organization or the address has as many simultaneous requests, streams or bodies as it may, or the webhook subscription or its organization as many replays, or the key or its organization has used up its budget for large writes, or does not read its large answers; try again after `Retry-After` seconds";
     QuotaUsedUp = "quota_used_up", TOO_MANY_REQUESTS, "a daily quota of an identity, a key or an organization is used up; `detail` says which; try again after `Retry-After` seconds";
     TooManyWebhooks = "webhook_limit_reached", TOO_MANY_REQUESTS, "the owner has as many active webhook subscriptions as it may have, or the organization as many as it may; `detail` says which; delete one first";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "a defect of the service; its log says more under the request id";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Postgres cannot be reached, does not answer or is too busy, or no standby confirms that it is still the primary, or the memory of the signer does not answer; nothing was written, and nothing will be; try again after `Retry-After` seconds";
+    DatabaseAltered = "database_altered", SERVICE_UNAVAILABLE, "Postgres refuses the statement because of something in the database that is not as the service made it, such as a constraint or a trigger of somebody else; nothing was written; `identityd doctor` names it";
     OutcomeUnknown = "outcome_unknown", SERVICE_UNAVAILABLE, "Postgres did not confirm a write in time, so it may have been carried out; read the resource before you repeat the write, or repeat it with the same `Idempotency-Key`";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "the service is answering as many simultaneous requests as it may; try again after `Retry-After` seconds";
     NotReady = "not_ready", SERVICE_UNAVAILABLE, "the readiness probe: the database cannot be reached, or is not as it should be";

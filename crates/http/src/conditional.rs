@@ -66,6 +66,22 @@ pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<R
     Ok(tagged(Response::from_parts(parts, Body::from(body)), &tag))
 }
 
+/// The same for a list of entries that never change. If it is read while it is sent, it has a weak tag, which is a digest of what
+/// `entries` says of them.
+pub(crate) async fn unless_same_entries(
+    headers: &HeaderMap,
+    entries: &[u8],
+    list: impl AsyncFnOnce() -> Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let tag = format!("\"{}\"", digest([env!("CARGO_PKG_VERSION").as_bytes(), entries]));
+    let weak = format!("W/{tag}");
+    if is_known(headers, &tag) {
+        return Ok(not_modified(&weak));
+    }
+    let list = list().await?;
+    if is_complete(list.body()) { unless_same(headers, list).await } else { Ok(tagged(list, &weak)) }
+}
+
 /// Whether the whole body is in memory.
 fn is_complete(body: &Body) -> bool {
     body.size_hint().exact().is_some()

@@ -16,7 +16,7 @@ use crate::client::ClientAddress;
 use crate::database::TurnSlot;
 use crate::error::ApiError;
 use crate::headers::IDEMPOTENCY_KEY;
-use crate::limits::{RequestShare, Standing};
+use crate::limits::{LargeAnswer, RequestShare, Standing};
 
 /// The header of the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,30 +39,45 @@ pub struct Context {
     /// The size of its body, once it has arrived.
     pub(crate) body_bytes: Arc<AtomicU64>,
     /// Its share of the requests that are being answered.
-    pub(crate) share: ShareSlot,
+    pub(crate) share: Slot<RequestShare>,
+    /// The share of its answer, if it is known before a write that the answer will be large.
+    pub(crate) large_answer: Slot<LargeAnswer>,
     /// Its turn on the database.
     pub(crate) turn: TurnSlot,
     /// The key of the request, once it is known to be valid.
     pub(crate) holder: Arc<OnceLock<Holder>>,
 }
 
-/// The share of a request, once it has one. It is given back when the answer begins, even if the slot still exists.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ShareSlot(Arc<Mutex<Option<RequestShare>>>);
+/// Something that a request takes while it is being answered, once it has it. It is given back when the answer begins, even if the
+/// slot still exists.
+#[derive(Debug)]
+pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
 
-impl ShareSlot {
-    /// Takes a share unless there is one.
-    pub(crate) fn fill(&self, take: impl FnOnce() -> Result<RequestShare, ApiError>) -> Result<(), ApiError> {
-        let mut share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if share.is_none() {
-            *share = Some(take()?);
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Slot<T> {
+    /// Fills the slot unless it is full.
+    pub(crate) fn fill(&self, take: impl FnOnce() -> Result<T, ApiError>) -> Result<(), ApiError> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(take()?);
         }
         Ok(())
     }
 
-    /// Gives the share back, if there is one.
-    pub(crate) fn give_back(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Empties the slot.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -87,7 +102,8 @@ impl Context {
             fate: Fate::default(),
             awaits_body: has_body(request),
             body_bytes: Arc::default(),
-            share: ShareSlot::default(),
+            share: Slot::default(),
+            large_answer: Slot::default(),
             turn: TurnSlot::default(),
             holder: Arc::default(),
         }

@@ -222,6 +222,13 @@ impl ApiError {
         Self::new(Code::Unavailable, detail).retry_after(1).because(chain(cause))
     }
 
+    /// Postgres refuses what it would accept if the database were as the migrations make it.
+    pub(crate) fn database_altered(cause: &(dyn Error + 'static)) -> Self {
+        let detail = "The database refuses this: something in it is not as this service made it. Nothing was written. The \
+                      operator of the service can mend it";
+        Self::new(Code::DatabaseAltered, detail).retry_after(10).because(chain(cause))
+    }
+
     /// The service stopped waiting for a write that had been sent to Postgres. It may have been carried out.
     pub fn outcome_unknown(cause: &(dyn Error + 'static)) -> Self {
         let detail = "The write may have been carried out. Read the resource before you repeat it, or repeat it with the \
@@ -236,6 +243,9 @@ impl ApiError {
                 "The database answers, but not as it should"
             }
             NotReady::Database(_) | NotReady::Timeout => "The database cannot be reached",
+            NotReady::NoConnection(_) => {
+                "Requests get no connection to the database: `identityd doctor` says more"
+            }
             NotReady::Unconfirmed => "No standby confirms commits: this may not be the primary any more",
             NotReady::Unusable(why) => why,
             NotReady::Unwritable(error) if error.is_clock_jump() => {

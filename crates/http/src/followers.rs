@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use identity_log::feeds::Feeds;
 use identity_log::history::Query;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
@@ -14,6 +15,9 @@ use crate::cursor::HistoryPlace;
 
 /// How many pieces of history are cached, for followers that wake a little later than others.
 const MAX_PIECES: usize = 64;
+
+/// How many bytes they have together. A piece is as large as a single event can be.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Events as they are sent, the sequence up to which they were read, and the end of their history then.
 #[derive(Debug, Clone)]
@@ -26,7 +30,17 @@ pub(crate) struct Piece {
 /// The followers of a process.
 pub(crate) struct Followers {
     feeds: Feeds,
-    pieces: Cache<(HistoryPlace, Query), Arc<Piece>>,
+    pieces: Cache<(HistoryPlace, Query), Arc<Piece>, PieceWeighter>,
+}
+
+/// A piece weighs what it takes in memory, and at least so much that no more than `MAX_PIECES` are cached.
+#[derive(Debug, Clone)]
+struct PieceWeighter;
+
+impl Weighter<(HistoryPlace, Query), Arc<Piece>> for PieceWeighter {
+    fn weight(&self, _: &(HistoryPlace, Query), piece: &Arc<Piece>) -> u64 {
+        (piece.text.len() as u64).max(MAX_BYTES / MAX_PIECES as u64)
+    }
 }
 
 impl fmt::Debug for Followers {
@@ -37,7 +51,7 @@ impl fmt::Debug for Followers {
 
 impl Followers {
     pub(crate) fn new(feeds: Feeds) -> Self {
-        Self { feeds, pieces: Cache::new(MAX_PIECES) }
+        Self { feeds, pieces: Cache::with_weighter(MAX_PIECES, MAX_BYTES, PieceWeighter) }
     }
 
     /// The last sequence of an organization, as it grows.

@@ -74,5 +74,5 @@ mod unserved;
 
 pub use caller::{App, AppSettings, Parts};
 pub use key_uses::KeyUses;
-pub use readiness::{Preparation, Readiness};
+pub use readiness::{NeededRight, Preparation, Readiness};
 pub use router::{document, router};

@@ -6,6 +6,7 @@
 //!   arrived. Until then it has a share of bodies, so a client that sends headers without bodies takes nothing from the
 //!   requests that are answered.
 //! - `turns`: connections to the database at the same time. What exceeds them waits.
+//! - `in_memory`: bytes of large answers that wait for their clients to read them.
 //! - `bulk`: bytes of large writes. What exceeds them waits.
 //! - `daily`: what is used up in a day. The limits of single identities are checked with the command, in the log.
 //!
@@ -16,6 +17,8 @@
 pub(crate) mod buckets;
 mod bulk;
 mod daily;
+mod in_memory;
+mod queues;
 mod refused_keys;
 mod shares;
 mod turns;
@@ -31,6 +34,7 @@ use uuid::Uuid;
 use self::buckets::Limit;
 use self::bulk::BulkBudgets;
 use self::daily::{Daily, UsedUp};
+use self::in_memory::InMemory;
 use self::refused_keys::RefusedKeys;
 use crate::client::network;
 use crate::error::ApiError;
@@ -38,10 +42,18 @@ use crate::error::ApiError;
 pub(crate) use self::buckets::Standing;
 pub(crate) use self::bulk::Size;
 pub use self::daily::DailySettings;
+pub(crate) use self::in_memory::Held;
 pub use self::shares::{OfHolders, Share, Shares};
 pub(crate) use self::turns::{Turn, Turns};
 
-/// How many large answers are being sent at the same time. Each is in memory as a whole, of up to 8 MiB.
+/// An answer that is in memory as a whole is large if it has more bytes. The server takes no more than this of a body before its
+/// client reads it.
+const LARGE_ANSWER: usize = 256 * 1024;
+
+/// A piece of an answer is large if it has more bytes. Only a single row or a single event is so large.
+const LARGE_PIECE: usize = 1024 * 1024;
+
+/// How many large answers are being sent at the same time. `in_memory` limits their bytes.
 const LARGE_ANSWERS: OfHolders = OfHolders { key: 16, organization: 32 };
 
 /// How many bodies each key may await whatever others at its address do: clients behind one proxy or NAT have the same address.
@@ -88,6 +100,10 @@ pub(crate) struct Limits {
     streams_of: HolderShares,
     turns: Arc<Turns>,
     large_answers_of: HolderShares,
+    /// Answers and pieces that are being sent.
+    unsent: Arc<InMemory>,
+    /// What answers that are written piece by piece have in memory until their end.
+    kept: Arc<InMemory>,
     bodies: Shares<IpAddr>,
     /// The first bodies of each key, which do not count against its address.
     first_bodies: Shares<Uuid>,
@@ -121,18 +137,33 @@ pub(crate) struct RequestShare {
     _of: HolderShare,
 }
 
+/// A large answer that is in memory as a whole.
+#[derive(Debug)]
+pub(crate) struct LargeAnswer {
+    _of: HolderShare,
+    _held: Held,
+}
+
 /// An answer that is written piece by piece. Each piece waits for its turn among the large reads of its key and organization.
 #[derive(Debug)]
 pub(crate) struct StreamShare {
     turns: Arc<Turns>,
+    unsent: Arc<InMemory>,
     key: Arc<KeyRow>,
     _of: HolderShare,
+    _kept: Option<Held>,
 }
 
 impl StreamShare {
     /// Waits for the turn of the next piece.
     pub(crate) async fn turn(&self) -> Turn {
         self.turns.take_large(&self.key).await
+    }
+
+    /// Waits for room for a piece, if it is large. The caller keeps its turn meanwhile, so that it is the only one that waits with a
+    /// piece, and keeps the result until the piece is sent.
+    pub(crate) async fn hold(&self, bytes: usize) -> Option<Held> {
+        if bytes > LARGE_PIECE { Some(self.unsent.take(&self.key, bytes).await) } else { None }
     }
 }
 
@@ -180,6 +211,8 @@ impl Limits {
             streams_of: HolderShares::new(settings.streams_of),
             turns: Arc::new(Turns::new(settings.connections_of)),
             large_answers_of: HolderShares::new(LARGE_ANSWERS),
+            unsent: Arc::new(InMemory::new()),
+            kept: Arc::new(InMemory::new()),
             bodies: Shares::new(settings.bodies_of_address),
             first_bodies: Shares::new(FIRST_BODIES),
             bodies_of: HolderShares::new(settings.requests_of),
@@ -251,10 +284,13 @@ impl Limits {
         Ok(ReplayShare { _subscription: of_subscription, _organization: of_organization })
     }
 
-    /// Takes the share of an answer that is written piece by piece.
-    pub(crate) fn stream(&self, key: &Arc<KeyRow>) -> Result<StreamShare, ApiError> {
+    /// Takes the share of an answer that is written piece by piece. It has so many bytes in memory until its end. If they are many,
+    /// this waits for room for them.
+    pub(crate) async fn stream(&self, key: &Arc<KeyRow>, bytes: usize) -> Result<StreamShare, ApiError> {
         let of = self.streams_of.take(key)?;
-        Ok(StreamShare { turns: Arc::clone(&self.turns), key: Arc::clone(key), _of: of })
+        let kept = if bytes > LARGE_PIECE { Some(self.kept.take(key, bytes).await) } else { None };
+        let (turns, unsent) = (Arc::clone(&self.turns), Arc::clone(&self.unsent));
+        Ok(StreamShare { turns, unsent, key: Arc::clone(key), _of: of, _kept: kept })
     }
 
     /// The turns on the database.
@@ -262,9 +298,14 @@ impl Limits {
         &self.turns
     }
 
-    /// Takes the share of a large answer, until it is sent.
-    pub(crate) fn large_answer(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
-        self.large_answers_of.take(key)
+    /// Takes the share of an answer of so many bytes that is in memory as a whole, until it is sent. `None` if it is not large.
+    pub(crate) fn large_answer(&self, key: &KeyRow, bytes: usize) -> Result<Option<LargeAnswer>, ApiError> {
+        if bytes <= LARGE_ANSWER {
+            return Ok(None);
+        }
+        let of = self.large_answers_of.take(key)?;
+        let held = self.unsent.try_take(key, bytes).ok_or_else(ApiError::share_used_up)?;
+        Ok(Some(LargeAnswer { _of: of, _held: held }))
     }
 
     /// Counts a write with an `Idempotency-Key` that asks for no command.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use identity_log::primary::{self, Primary, Role};
 use identity_log::{AppendError, Log};
 use identity_projections::tables;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{Mutex, watch};
 
 /// The rebuild for which requests have to wait; `None` once the service is ready.
@@ -33,11 +33,17 @@ impl Display for Preparation {
     }
 }
 
-/// How often the probe makes the database write and commit something at most.
+/// How often the probe tries at most what requests need: to connect, and to write and commit something.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the database may take to answer the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the probe waits for a connection that requests have not taken, before it opens one of its own.
+const FREE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A right that the role of the service needs: a table with its schema, and the privilege as SQL names it.
+pub type NeededRight = (String, &'static str);
 
 /// Why nothing can be served at present.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -45,6 +51,9 @@ pub(crate) enum NotReady {
     /// The database did not answer, or with an error.
     #[error("the database does not answer as it should")]
     Database(#[source] Arc<sqlx::Error>),
+    /// A pool cannot connect.
+    #[error("requests get no connection to the database")]
+    NoConnection(#[source] Arc<sqlx::Error>),
     /// The database took too long.
     #[error("the database does not answer within {PROBE_TIMEOUT:?}")]
     Timeout,
@@ -62,36 +71,54 @@ pub(crate) enum NotReady {
     NoCommitter,
 }
 
-/// Asks the database whether it answers, takes writes, commits them, and has all tables as events need them. One query at a time:
-/// all probes that arrive while it runs are answered by the next one.
+/// What the probe needs to know of the service.
+#[derive(Debug)]
+pub(crate) struct Probed<'a> {
+    /// The connection of the probe.
+    pub(crate) own_pool: &'a PgPool,
+    /// The pools that requests use.
+    pub(crate) pools: [&'a PgPool; 2],
+    /// What the role of the service has to be allowed.
+    pub(crate) rights: &'a [NeededRight],
+    pub(crate) primary: &'a Primary,
+    pub(crate) log: &'a Log,
+}
+
+/// Asks the database whether it answers, lets requests connect and read, takes writes, commits them, and has all tables as events
+/// need them. One query at a time: all probes that arrive while it runs are answered by the next one.
 #[derive(Debug, Default)]
-pub(crate) struct Probe(Mutex<Option<Probed>>);
+pub(crate) struct Probe(Mutex<Option<LastProbe>>);
 
 #[derive(Debug)]
-struct Probed {
+struct LastProbe {
     asked: Instant,
     outcome: Result<(), NotReady>,
-    /// When the database was last asked to write and commit something, and did.
+    /// When everything that is not tried by each probe was last tried, and succeeded.
     tried: Option<Instant>,
 }
 
 impl Probe {
     /// Asks the database. The answer is of a moment after this call.
-    pub(crate) async fn ask(&self, pool: &PgPool, primary: &Primary, log: &Log) -> Result<(), NotReady> {
+    pub(crate) async fn ask(&self, probed: Probed<'_>) -> Result<(), NotReady> {
+        let Probed { own_pool, pools, rights, primary, log } = probed;
         let called = Instant::now();
         let mut last = self.0.lock().await;
-        if let Some(Probed { outcome, .. }) = last.as_ref().filter(|probed| probed.asked >= called) {
+        if let Some(LastProbe { outcome, .. }) = last.as_ref().filter(|last| last.asked >= called) {
             return outcome.clone();
         }
         let asked = Instant::now();
-        let tried = last.as_ref().and_then(|probed| probed.tried);
+        let tried = last.as_ref().and_then(|last| last.tried);
         let tried = tried.filter(|moment| moment.elapsed() < TRIAL_INTERVAL);
         let probe = async {
-            look(pool).await?;
             if tried.is_none() {
-                must_write(pool, log).await?;
+                must_have_rights(own_pool, rights).await?;
+                tokio::try_join!(must_connect(pools[0]), must_connect(pools[1]))?;
             }
-            must_commit(pool, primary, tried.is_none()).await
+            look(own_pool).await?;
+            if tried.is_none() {
+                must_write(own_pool, log).await?;
+            }
+            must_commit(own_pool, primary, tried.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
         if outcome.is_ok() {
@@ -99,9 +126,45 @@ impl Probe {
             primary.responded(asked);
         }
         let tried = tried.or(outcome.is_ok().then_some(asked));
-        *last = Some(Probed { asked, outcome: outcome.clone(), tried });
+        *last = Some(LastProbe { asked, outcome: outcome.clone(), tried });
         outcome
     }
+}
+
+/// Checks that the role of the service has the rights that it needs, on tables that are there.
+async fn must_have_rights(pool: &PgPool, rights: &[NeededRight]) -> Result<(), NotReady> {
+    let (tables, privileges): (Vec<&str>, Vec<&str>) =
+        rights.iter().map(|(table, privilege)| (table.as_str(), *privilege)).unzip();
+    let lacking: Option<String> = sqlx::query_scalar(
+        r"select privilege || ' on ' || name
+          from unnest($1::text[], $2::text[]) with ordinality as needed (name, privilege, number)
+          where not case when privilege like '%(%'
+                         then has_column_privilege(to_regclass(name), substring(privilege from '\((.+)\)'), split_part(privilege, ' ', 1))
+                         else has_table_privilege(to_regclass(name), privilege) end
+          order by number
+          limit 1",
+    )
+    .bind(tables)
+    .bind(privileges)
+    .fetch_optional(pool)
+    .await
+    .map_err(|error| NotReady::Database(Arc::new(error)))?;
+    lacking.map_or(Ok(()), |right| {
+        Err(NotReady::Unusable(format!("The role of the service has no right to {right}")))
+    })
+}
+
+/// Checks that requests get connections of this pool. If none is free, they wait for those that are busy, and the probe opens one
+/// beside the pool. That is refused where the server, the database or the role has no room for another one.
+async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
+    let no_connection = |error| NotReady::NoConnection(Arc::new(error));
+    match tokio::time::timeout(FREE_CONNECTION_TIMEOUT, pool.acquire()).await {
+        Ok(Ok(_connection)) => return Ok(()),
+        Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {}
+        Ok(Err(error)) => return Err(no_connection(error)),
+    }
+    let connection = PgConnection::connect_with(&pool.connect_options()).await.map_err(no_connection)?;
+    connection.close().await.map_err(no_connection)
 }
 
 /// Checks that the database commits. If commits wait for a standby, `Primary` checks that all the time. Otherwise a

@@ -34,7 +34,11 @@ pub enum AppendError {
     /// The events were on the way to Postgres, and Postgres did not confirm them: they may have been written.
     #[error("the event log did not confirm the write")]
     OutcomeUnknown(#[source] Arc<BatchError>),
-    /// Postgres refuses a statement of the command when it is tried alone. This is a defect of the software or the data.
+    /// Postgres refuses a statement of the command when it is tried alone, because of something in the database that is not as the
+    /// migrations make it. Nothing was written.
+    #[error("the database refuses the write")]
+    Altered(#[source] Arc<BatchError>),
+    /// The same for another reason. This is a defect of the software or the data.
     #[error("the event log failed")]
     Failed(#[source] Arc<BatchError>),
 }
@@ -44,14 +48,19 @@ impl AppendError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Rejected(_) | Self::VersionConflict { .. } | Self::KeyRevoked | Self::Repeated => true,
-            Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Failed(_) => false,
+            Self::Unavailable(_) | Self::OutcomeUnknown(_) | Self::Altered(_) | Self::Failed(_) => false,
         }
     }
 
     /// The error of a command of a batch of which nothing was written.
     pub(crate) fn nothing_written(error: Arc<BatchError>) -> Self {
         let is_unavailable = error.is_outage() || error.is_taken() || error.is_behind_events();
-        if is_unavailable { Self::Unavailable(error) } else { Self::Failed(error) }
+        let is_altered = error.of_database().is_some_and(is_of_altered_database);
+        match (is_unavailable, is_altered) {
+            (true, _) => Self::Unavailable(error),
+            (false, true) => Self::Altered(error),
+            (false, false) => Self::Failed(error),
+        }
     }
 
     /// Whether nothing was written because the clock of the database has jumped ahead.
@@ -199,6 +208,37 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::Tls(_) => true,
         _ => false,
     }
+}
+
+/// `SQLSTATE` classes of a statement that the database refuses although it would accept it as the migrations make it. Our own
+/// constraints hold whatever a client sends, so they are violated only by rows that somebody has changed.
+const ALTERED_CLASSES: [&str; 8] = [
+    "09", // a trigger fails
+    "23", // a constraint is violated
+    "27", // a trigger changes what is being changed
+    "38", // a function of a trigger or a constraint fails
+    "39", // the same
+    "42", // a column, a function or a unique index is missing, or of another type
+    "44", // the condition of a view is violated
+    "P0", // a function of a trigger or a constraint raises an error
+];
+
+/// Single `SQLSTATE`s of other classes that mean the same.
+const ALTERED_STATES: [&str; 4] = [
+    "22001", // a text is too long: no column of ours has a limit
+    "22012", // what an index or a constraint computes divides by zero
+    "22P02", // what it computes reads a text as another type
+    "55000", // a publication needs the identity of rows
+];
+
+/// Whether an error tells that the database is not as the migrations make it. Some states of it count as outages
+/// ([`is_outage`]), since another process may be changing the database just now.
+pub fn is_of_altered_database(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    !is_outage(error)
+        && code.is_some_and(|code| {
+            ALTERED_STATES.contains(&&*code) || ALTERED_CLASSES.iter().any(|class| code.starts_with(class))
+        })
 }
 
 /// A read model could not be updated.

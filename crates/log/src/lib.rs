@@ -44,7 +44,9 @@ pub mod webhook_tokens;
 mod write;
 
 pub use append::{Append, Committed, Fate, Made, ShownAccess};
-pub use error::{AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_outage};
+pub use error::{
+    AppendError, BatchError, ReadError, ReadModelError, ReadModelFailure, is_of_altered_database, is_outage,
+};
 pub use event::metadata::{Actor, Metadata};
 pub use event::recorded::Recorded;
 pub use event::{codec, envelope, ids, recorded};

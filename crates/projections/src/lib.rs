@@ -38,6 +38,7 @@ pub mod former;
 pub mod identities;
 mod job_error;
 pub mod key_uses;
+pub mod lost_ciphertexts;
 pub mod organizations;
 pub mod past;
 pub mod projection;

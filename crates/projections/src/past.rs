@@ -198,6 +198,11 @@ impl Lived {
         Ok(Self { organization_id: organization_id.to_owned(), upto, newest_first, live })
     }
 
+    /// About how many bytes this has in memory: each id is in two collections, of which one has places that are empty.
+    pub fn bytes(&self) -> usize {
+        self.newest_first.len() * 3 * size_of::<Uuid>()
+    }
+
     /// The bodies of up to `count` identities, beginning with the one at `place` in the list. Empty at the end.
     pub async fn piece(
         &self,

@@ -20,7 +20,7 @@ use crate::visibility::{Rows, VisibilityRows};
 /// A version before the first one: whatever has changed, has changed after it.
 const BEFORE_ALL: i64 = -1;
 
-/// A read model of identities, whose access rows can be loaded with the rows.
+/// The read model of identities, as far as this fold needs it: its file uses this one.
 pub(crate) trait HasAccess: LoadedModel {
     /// The version of an identity at which its access rows changed last.
     fn access_version(row: &Self::Row) -> i64;

@@ -171,6 +171,16 @@ pub fn granted(events: &[Recorded], vault_secret_id: Uuid, identity_id: Uuid) ->
     Some(AccessRule::of(identity_id, vault_secret_id, *rules.get(&vault_secret_id)?))
 }
 
+/// How many secrets an identity may use.
+pub async fn count_of(executor: impl PgExecutor<'_>, identity: Uuid) -> Result<u64, sqlx::Error> {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from read_model.vault_access where identity_id = $1")
+            .bind(identity)
+            .fetch_one(executor)
+            .await?;
+    Ok(count.unsigned_abs())
+}
+
 /// The rules on this secret that this viewer is shown, oldest first: an agent is shown its own.
 pub async fn list(
     executor: impl PgExecutor<'_>,

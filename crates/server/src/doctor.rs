@@ -65,7 +65,7 @@ macro_rules! rule {
 }
 
 /// All checks of a database, in the order in which they are shown. Names are read by scripts and stay.
-static RULES: [Rule; 24] = [
+static RULES: [Rule; 25] = [
     rule!("postgres_version", server::version),
     rule!("migrations", content::migrations),
     rule!("fsync", server::fsync),
@@ -78,6 +78,7 @@ static RULES: [Rule; 24] = [
     rule!("read_models", content::read_models),
     rule!("read_model_rows", content::read_model_rows),
     rule!("claims", content::claims),
+    rule!("ciphertexts", content::ciphertexts),
     rule!("triggers", content::triggers),
     rule!("tables", tables::tables),
     rule!("role", content::role),

@@ -194,7 +194,8 @@ fn register_signer(registry: &mut Registry, signer: &Signer) {
 
 /// Facts from the database.
 struct Seen {
-    head: i64,
+    /// The position of the last event; `None` if `log_head` has no row.
+    head: Option<i64>,
     server: DatabaseServer,
     free_numbers: i64,
     read_models: Vec<Entry>,
@@ -204,7 +205,7 @@ struct Seen {
 impl Metrics {
     async fn look(&self) -> Result<Seen, sqlx::Error> {
         let pool = &self.own_pool;
-        let head = sqlx::query_scalar("select position from log_head").fetch_one(pool).await?;
+        let head = sqlx::query_scalar("select position from log_head").fetch_optional(pool).await?;
         let server = DatabaseServer::look(pool).await?;
         let free_numbers = self.free_numbers.count(pool).await?;
         let webhooks = identity_webhooks::metrics::waiting(pool).await?;
@@ -214,21 +215,19 @@ impl Metrics {
 
 impl Seen {
     fn register(&self, registry: &mut Registry) {
-        gauge(registry, "log_head_position", "The position of the last event", self.head);
+        if let Some(head) = self.head {
+            gauge(registry, "log_head_position", "The position of the last event", head);
+        }
         self.server.register(registry);
         gauge(registry, "phone_numbers_free", "Numbers of the pool that nobody has", self.free_numbers);
-        let oldest = i64::try_from(self.webhooks.oldest.as_secs()).unwrap_or(i64::MAX);
-        let help = "Webhooks that wait to be sent, up to 10000";
-        gauge(registry, "webhooks_waiting", help, self.webhooks.rows);
-        gauge(registry, "webhooks_oldest_seconds", "How long the oldest of them has waited", oldest);
-        let help = "Organizations for which so much is to be sent that queuing it takes turns";
-        gauge(registry, "webhooks_late_organizations", help, self.webhooks.late_organizations);
-        let help = "Log endpoints that have not got all events and are not disabled, up to 10000";
-        gauge(registry, "log_endpoints_behind", help, self.webhooks.log_endpoints);
+        self.webhooks.register(registry);
         let read_models = ReadModels::default();
         for table in tables() {
-            if let Some(entry) = self.read_models.iter().find(|entry| entry.name == table.name()) {
-                read_models.set(table.as_ref(), entry);
+            match self.read_models.iter().find(|entry| entry.name == table.name()) {
+                Some(entry) => read_models.set(table.as_ref(), entry),
+                None => {
+                    read_models.outdated.get_or_create(&ReadModel { read_model: table.name() }).set(1);
+                }
             }
         }
         read_models.register(registry);

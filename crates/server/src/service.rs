@@ -21,6 +21,7 @@ use identity_log::signing_keys::SecretsKey;
 use identity_log::{Committer, Log, Settings as LogSettings};
 use identity_projections::finder::Finder;
 use identity_webhooks::Webhooks;
+use identity_webhooks::deliveries::limits::Recorded;
 use identity_webhooks::metrics::Metrics as WebhookMetrics;
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -38,7 +39,7 @@ use crate::settings::{PostgresSettings, QuotaSettings, WireSettings};
 use crate::signing::SigningSettings;
 use crate::tls::Tls;
 use crate::witnesses::{AskingWitnesses, Witness};
-use crate::{database, preparation, retention};
+use crate::{database, preparation, retention, roles};
 
 /// How many connections are for probes and metrics, so that these do not wait behind clients.
 const OWN_CONNECTIONS: u32 = 1;
@@ -123,7 +124,8 @@ impl Service {
         let listeners = Listeners::open(settings.listen, wire).await?;
         let primary = Primary::new(settings.postgres.timeout, settings.postgres.max_unconfirmed);
         let pool = prepared_pool(&settings, &primary).await?;
-        let signer = settings.signing.signer(pool.clone())?.trusting_checkpoints(settings.trust_checkpoints);
+        let signer = settings.signing.signer(pool.clone()).await?;
+        let signer = signer.trusting_checkpoints(settings.trust_checkpoints);
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
         let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;
@@ -164,6 +166,7 @@ impl Service {
             finding: tokio::spawn(finding.run()),
             finding_keys: tokio::spawn(finding_keys.run()),
             keeping_uses: KeepingUses::start(key_uses, pool.clone()),
+            pruning: prune(&pool, &primary, &settings, webhooks.recorded()),
             sending: SendingWebhooks::start(webhooks, &head, log, &readiness, &primary),
             signing: Signing::start(signer, &pool, &settings, head, &primary)?,
             servers: listeners.serve(app, metrics, wire, tls.as_ref(), &stopped),
@@ -172,7 +175,6 @@ impl Service {
             committer: tokio::spawn(committer.counted_by(counters.commits).run()),
             preparing: prepare(&pool, &primary, &settings, told, stopped),
             readiness,
-            pruning: tokio::spawn(retention::run(pool.clone(), primary.clone(), retention(&settings))),
             pools: [webhook_pool, own_pool, pool],
         })
     }
@@ -361,8 +363,16 @@ fn prepare(
     ))
 }
 
-fn retention(settings: &ServiceSettings) -> Retention {
-    Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention }
+/// Begins to delete what is kept for too long, and deliveries of organizations that have too many.
+fn prune(
+    pool: &PgPool,
+    primary: &Primary,
+    settings: &ServiceSettings,
+    recorded: &Recorded,
+) -> JoinHandle<Infallible> {
+    let retention =
+        Retention { idempotency: settings.idempotency_retention, webhooks: settings.webhooks.retention };
+    tokio::spawn(retention::run(pool.clone(), primary.clone(), retention, recorded.clone()))
 }
 
 /// Of the connections for clients, a key uses a quarter at the same time at most, and an organization half of them.
@@ -385,5 +395,6 @@ fn app_settings(settings: &ServiceSettings) -> AppSettings {
         longest_request: settings.wire.longest_request,
         heartbeat: settings.heartbeat,
         webhook_policy: settings.webhooks.policy.clone(),
+        needed_rights: roles::rights::needed(),
     }
 }

@@ -33,6 +33,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read and kept. What follows is not read: the connection is closed.
 pub const MAX_ANSWER_BYTES: usize = 4096;
 
+/// The most characters that are kept of why there was no answer. A certificate that is refused can name thousands of hosts.
+const MAX_ERROR_CHARS: usize = 1024;
+
 /// The longest head of an answer.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -229,5 +232,5 @@ fn with_causes(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
-    text
+    text.chars().take(MAX_ERROR_CHARS).collect()
 }

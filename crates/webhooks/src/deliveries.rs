@@ -1,11 +1,14 @@
 //! The log of deliveries: what was sent, what was answered, and sending it again.
 
+pub mod limits;
+pub mod listing;
+pub mod pruning;
+
 use std::error::Error;
-use std::time::Duration;
 
 use identity_log::ids;
 use identity_projections::identities::{MAY_BE_SHOWN, Viewer};
-use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,97 +18,6 @@ use crate::credentials::Sealed;
 use crate::delivering::{Target, Unsent};
 use crate::queue::records::COLUMNS;
 pub use crate::queue::records::Delivery;
-
-/// How many rows are deleted at a time.
-const PRUNED_AT_A_TIME: i64 = 1_000;
-
-/// Which deliveries are listed. The default lists the newest of all.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Those of this subscription.
-    pub subscription_id: Option<Uuid>,
-    /// Those of this phone number.
-    pub phone_number_id: Option<Uuid>,
-    /// Those of this type.
-    pub event_type: Option<String>,
-    /// Those that were answered with 2xx, or those that were not.
-    pub success: Option<bool>,
-    /// How many.
-    pub limit: i64,
-    /// How many of the newest are left out.
-    pub offset: i64,
-}
-
-/// A delivery, and whether it can be sent again.
-#[derive(Debug, Clone, FromRow)]
-pub struct Listed {
-    /// The delivery.
-    #[sqlx(flatten)]
-    pub delivery: Delivery,
-    /// Whether its subscription is there and active.
-    pub is_replayable: bool,
-}
-
-/// SQL: whether the subscription of a delivery is there and active.
-const IS_REPLAYABLE: &str = "exists (select from read_model.webhook_subscriptions as subscription
-                                     where subscription.id = endpoint_id and subscription.status = 'active')
-                             as is_replayable";
-
-/// Deliveries of an organization that this viewer may see, newest first: all for an admin, those of its own subscriptions for an
-/// agent. What shows an identity that the receiver may not see any more is left out, also if it is not deleted yet.
-///
-/// The statement walks through one index in the order of the list: that of the subscription, the identity or the organization. The
-/// planner does not see the values. Several conditions would seem to leave so few rows that it would select and sort them all, so
-/// the others stand in a `case`, which it does not look into.
-pub async fn list(
-    executor: impl PgExecutor<'_>,
-    organization_id: &str,
-    viewer: &Viewer,
-    filter: &Filter,
-) -> Result<Vec<Listed>, sqlx::Error> {
-    if filter.phone_number_id.is_some() {
-        return Ok(vec![]);
-    }
-    let mut query = QueryBuilder::<Postgres>::new(format!(
-        "select {COLUMNS}, {IS_REPLAYABLE} from webhook_deliveries as delivery where "
-    ));
-    let agent = viewer.agent_id();
-    match (filter.subscription_id, agent) {
-        (Some(subscription), _) => query.push("endpoint_id = ").push_bind(subscription),
-        (None, Some(agent)) => query.push("identity_id = ").push_bind(agent),
-        (None, None) => query.push("organization_id = ").push_bind(organization_id),
-    };
-    query.push(" and case when organization_id = ").push_bind(organization_id);
-    if let Some(agent) = agent {
-        query.push(" and identity_id = ").push_bind(agent);
-    }
-    if let Some(event_type) = &filter.event_type {
-        query.push(" and event_type = ").push_bind(event_type);
-    }
-    if let Some(success) = filter.success {
-        query.push(" and (error_detail is null and coalesce(response_status, 0) between 200 and 299) = ");
-        query.push_bind(success);
-    }
-    query.push(" and ").push(MAY_BE_SHOWN);
-    query.push(" then true else false end order by created_at desc, id desc limit ").push_bind(filter.limit);
-    query.push(" offset ").push_bind(filter.offset);
-    query.build_query_as().fetch_all(executor).await
-}
-
-/// The newest deliveries to a subscription, for the operator.
-pub async fn newest(
-    executor: impl PgExecutor<'_>,
-    subscription: Uuid,
-    limit: i64,
-) -> Result<Vec<Delivery>, sqlx::Error> {
-    sqlx::query_as(&format!(
-        "select {COLUMNS} from webhook_deliveries where endpoint_id = $1 order by created_at desc, id desc limit $2"
-    ))
-    .bind(subscription)
-    .bind(limit)
-    .fetch_all(executor)
-    .await
-}
 
 /// A delivery that somebody wants to be sent again, and where its subscription is at present.
 #[derive(Debug, Clone, FromRow)]
@@ -123,6 +35,11 @@ impl Repeatable {
     /// The subscription to which it was sent.
     pub const fn subscription_id(&self) -> Uuid {
         self.delivery.endpoint_id
+    }
+
+    /// The size of what is sent.
+    pub const fn payload_bytes(&self) -> usize {
+        self.delivery.payload.len()
     }
 }
 
@@ -179,6 +96,7 @@ impl Webhooks {
         note(delivery, url, &attempt);
         let replayed = replayed(delivery, id, url, &attempt, *now);
         if insert(&self.delivering.pool, &replayed, delivery.id).await? {
+            self.delivering.recorded.note(&delivery.organization_id, &delivery.payload, &attempt);
             return Ok(replayed);
         }
         let is_there = is_there(&self.delivering.pool, delivery.id).await?;
@@ -261,33 +179,6 @@ async fn insert(pool: &PgPool, delivery: &Delivery, repeated: Uuid) -> Result<bo
     .execute(pool)
     .await?;
     Ok(inserted.rows_affected() > 0)
-}
-
-/// Deletes deliveries that are older than `retention`. Returns how many.
-pub async fn prune(pool: &PgPool, retention: Duration) -> Result<u64, sqlx::Error> {
-    prune_table(pool, "webhook_deliveries", retention).await
-}
-
-/// Deletes what has waited to be sent for longer than `retention`. Returns how many deliveries.
-pub async fn prune_waiting(pool: &PgPool, retention: Duration) -> Result<u64, sqlx::Error> {
-    prune_table(pool, "webhook_queue", retention).await
-}
-
-async fn prune_table(pool: &PgPool, table: &str, retention: Duration) -> Result<u64, sqlx::Error> {
-    let statement = format!(
-        "delete from {table}
-         where id in (select id from {table} where created_at < now() - make_interval(secs => $1)
-                      order by created_at limit $2)"
-    );
-    let mut pruned = 0;
-    loop {
-        let done = sqlx::query(&statement).bind(retention.as_secs_f64()).bind(PRUNED_AT_A_TIME).execute(pool);
-        let rows = done.await?.rows_affected();
-        pruned += rows;
-        if i64::try_from(rows).unwrap_or(i64::MAX) < PRUNED_AT_A_TIME {
-            return Ok(pruned);
-        }
-    }
 }
 
 /// Makes everything due at once that waits for another attempt at a subscription. Returns how many deliveries.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::address::counted_for;
 use crate::attempt::{Attempt, Sender};
 use crate::credentials::{Credentials, CredentialsError};
+use crate::deliveries::limits::Recorded;
 use crate::metrics::Metrics;
 use crate::queue::claims::Claim;
 use crate::schedule::Schedule;
@@ -34,6 +35,7 @@ pub(crate) struct Delivering {
     pub(crate) schedule: Arc<Schedule>,
     pub(crate) metrics: Metrics,
     pub(crate) timeout: Duration,
+    pub(crate) recorded: Recorded,
 }
 
 /// Why the receiver was not asked: this service could not do its part. It is no failure of the receiver.
@@ -118,6 +120,7 @@ mod tests {
     use crate::address::{Policy, Resolver, SystemResolver, Turn, counted_for};
     use crate::attempt::{Attempt, Sender};
     use crate::credentials::Credentials;
+    use crate::deliveries::limits::{LogLimits, Recorded};
     use crate::metrics::Metrics;
     use crate::schedule::Schedule;
 
@@ -146,6 +149,7 @@ mod tests {
             schedule: Arc::new(Schedule::default()),
             metrics: Metrics::default(),
             timeout,
+            recorded: Recorded::new(LogLimits::default()),
         }
     }
 

@@ -1,15 +1,13 @@
 //! Sends what is due.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::error::Error;
-use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identity_domain::webhook_subscription::DisableReason;
-use identity_log::{Log, ids, is_outage};
+use identity_log::{Log, ids};
 use sqlx::PgPool;
-use sqlx::error::DatabaseError;
 use time::OffsetDateTime;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -20,7 +18,8 @@ use crate::delivering::{Delivering, UNSENT_DELAY, Unsent};
 use crate::disabling::disable;
 use crate::places::Places;
 use crate::queue::claims::{self, Capacity, Claim};
-use crate::queue::records::{self, Ended};
+use crate::queue::records::Ended;
+use crate::recording::Unrecorded;
 use crate::schedule::{Attempted, Next, Outcome, Reason};
 
 /// How many deliveries are on their way at the same time. The share of an organization is a quarter of what one process sends, so
@@ -29,9 +28,6 @@ const PLACES: Places = Places { all: 1024, of_large_shares: 768, share: 256, sma
 
 /// How many of all may be for endpoints to which everything fails.
 const MAX_FAILING_IN_FLIGHT: usize = 512;
-
-/// How many attempts are recorded in one statement.
-const MAX_RECORDED: usize = 256;
 
 /// After how long without news the queue is looked at.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
@@ -46,9 +42,6 @@ const MAX_GATHERING_TIME: Duration = Duration::from_millis(50);
 /// quarter of the time. Shorter claims take up less, longer ones more.
 const GATHERED_CLAIMS: u32 = 3;
 
-/// The `SQLSTATE` of a transaction that Postgres ended since another one waited for it.
-const DEADLOCK: &str = "40P01";
-
 /// The task that sends.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -62,7 +55,8 @@ pub struct Dispatcher {
 struct Work {
     tasks: JoinSet<Finished>,
     ended: Vec<Ended>,
-    /// The rows of the queue of both, with the ends of their leases.
+    unrecorded: Unrecorded,
+    /// The rows of the queue of all of them, with the ends of their leases.
     claimed: HashMap<Uuid, OffsetDateTime>,
 }
 
@@ -124,16 +118,24 @@ impl Dispatcher {
                 () = tokio::time::sleep(MAX_SILENCE) => {}
             }
             tokio::time::sleep(gathering_time).await;
-            self.end(&mut work).await;
+            let ended = work.take_ended();
+            let done = work.unrecorded.record(&self.delivering, ended).await;
+            self.end(&mut work, done);
         }
         work.tasks.abort_all();
         while let Some(finished) = work.tasks.join_next().await {
             work.finish(finished);
         }
-        self.end(&mut work).await;
+        let ended = work.take_ended();
+        let done = work.unrecorded.record_now(&self.delivering, ended).await;
+        self.end(&mut work, done);
         // `end` has begun to disable endpoints. That is given up: whoever claims these rows next sends them again, and disables
         // the endpoints.
         work.tasks.shutdown().await;
+        // The rows of attempts that could not be recorded stay claimed until their leases end.
+        for row in work.unrecorded.rows() {
+            work.claimed.remove(&row);
+        }
         let rest: Vec<(Uuid, OffsetDateTime)> = work.claimed.into_iter().collect();
         if let Err(error) = claims::release(&self.delivering.pool, &rest).await {
             tracing::warn!(
@@ -143,13 +145,9 @@ impl Dispatcher {
         }
     }
 
-    /// Records the attempts that have ended, and disables endpoints that are given up.
-    async fn end(&self, work: &mut Work) {
-        let ended = work.take_ended();
-        for batch in ended.chunks(MAX_RECORDED) {
-            record(&self.delivering.pool, batch).await;
-        }
-        for Ended { claim, next, .. } in ended {
+    /// Leaves the rows of attempts that are recorded, and disables endpoints that are given up.
+    fn end(&self, work: &mut Work, recorded: Vec<Ended>) {
+        for Ended { claim, next, .. } in recorded {
             if let Next::Disable(reason) = next {
                 let (pool, log) = (self.delivering.pool.clone(), self.log.clone());
                 work.tasks.spawn(disable_endpoint(pool, log, claim, reason));
@@ -160,9 +158,12 @@ impl Dispatcher {
     }
 
     /// Claims rows and begins to send them, until there are no more or enough are on their way. Returns how long the last claim
-    /// took.
+    /// took. What cannot be recorded is not sent.
     async fn begin(&self, work: &mut Work) -> Result<Duration, sqlx::Error> {
         let mut claimed_in = Duration::ZERO;
+        if !work.unrecorded.is_empty() {
+            return Ok(claimed_in);
+        }
         while let Some(free) = PLACES.free(work.tasks.len()) {
             let capacity = Capacity {
                 free,
@@ -183,40 +184,6 @@ impl Dispatcher {
             }
         }
         Ok(claimed_in)
-    }
-}
-
-/// Writes what became of attempts. If Postgres refuses that, each is written by itself, so that one cannot keep the others from it.
-async fn record(pool: &PgPool, batch: &[Ended]) {
-    match records::record(pool, batch).await {
-        Ok(recorded) => note_unrecorded(batch, &recorded),
-        Err(error) if batch.len() > 1 && is_of_one(&error) => {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                webhooks = batch.len(),
-                "cannot write together what became of webhooks: each is written by itself"
-            );
-            for one in batch {
-                Box::pin(record(pool, slice::from_ref(one))).await;
-            }
-        }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn Error,
-            webhooks = batch.len(),
-            "cannot write what became of webhooks: they are sent again"
-        ),
-    }
-}
-
-/// Whether Postgres may accept the others without one of them: it is there, and refused the statement, or a deadlock ended it.
-fn is_of_one(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| !is_outage(error) || code == DEADLOCK)
-}
-
-fn note_unrecorded(batch: &[Ended], recorded: &HashSet<Uuid>) {
-    for Ended { claim, .. } in batch.iter().filter(|one| !recorded.contains(&one.id)) {
-        tracing::info!(delivery = %claim.id, "this webhook was deleted, or is sent by another process");
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`attempt`]: one POST and its answer. `delivering`: signs a payload and makes an attempt.
 //! - [`schedule`]: when a delivery is repeated, and when an endpoint is given up. Pure.
 //! - [`queue`]: from the log to the queue, and how rows of the queue are claimed; `dispatcher`: the task that sends them.
+//! - `recording`: writes what became of attempts. `backoff`: a pause that grows.
 //! - `places`: how much a task claims, and how much of that for one organization.
 //! - `disabling`: ends the sending to a subscription.
 //! - [`deliveries`]: what was sent and what was answered.
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod attempt;
+mod backoff;
 mod connector;
 mod credentials;
 pub mod deliveries;
@@ -24,6 +26,7 @@ pub mod log_endpoints;
 pub mod metrics;
 mod places;
 pub mod queue;
+mod recording;
 pub mod schedule;
 pub mod signature;
 
@@ -39,10 +42,12 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::address::{Policy, Refusal, Resolver, SystemResolver, counted_for};
 use crate::attempt::Sender;
+use crate::deliveries::limits::Recorded;
 use crate::delivering::Delivering;
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 
+pub use crate::deliveries::limits::LogLimits;
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
 pub use crate::queue::backlog::{Amount, WaitingLimits};
@@ -59,6 +64,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How long deliveries are kept.
     pub retention: Duration,
+    /// How many deliveries are kept for an organization.
+    pub log: LogLimits,
     /// How many deliveries may wait.
     pub waiting: WaitingLimits,
     /// What resolves the names to which something is sent.
@@ -90,7 +97,8 @@ impl Webhooks {
         let Settings { policy, resolver: of_sender, timeout, authorities, .. } = settings;
         let sender = Sender::new(policy.clone(), Arc::clone(of_sender), *timeout, authorities)?;
         let (schedule, timeout) = (Arc::new(settings.schedule.clone()), settings.timeout);
-        let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout };
+        let recorded = Recorded::new(settings.log);
+        let delivering = Delivering { pool, sender, secrets_key, schedule, metrics, timeout, recorded };
         let policy = Arc::new(settings.policy.clone());
         Ok(Self { delivering, policy, resolver, waiting: settings.waiting, wake: Arc::default() })
     }
@@ -98,6 +106,16 @@ impl Webhooks {
     /// Whether an organization may have something sent to a URL, as far as can be said at present: its host is resolved.
     pub async fn check(&self, organization: &str, url: &str) -> Result<(), Refusal> {
         counted_for(organization, self.policy.reach(url, &*self.resolver)).await.map(drop)
+    }
+
+    /// The connections for webhooks.
+    pub fn pool(&self) -> &PgPool {
+        &self.delivering.pool
+    }
+
+    /// What was recorded in the log of deliveries.
+    pub fn recorded(&self) -> &Recorded {
+        &self.delivering.recorded
     }
 
     /// The task that reads the log.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sqlx::PgExecutor;
 
@@ -17,6 +18,8 @@ pub const MAX_COUNTED: i64 = 10_000;
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     attempts: Family<OutcomeLabel, Counter>,
+    record_failures: Counter,
+    unrecorded: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,7 +33,21 @@ impl Metrics {
         let metrics = Self::default();
         let help = "Webhooks that were sent, by what became of them";
         registry.register("webhook_attempts", help, metrics.attempts.clone());
+        let help = "Failures to write what became of webhooks";
+        registry.register("webhook_record_failures", help, metrics.record_failures.clone());
+        let help = "Webhooks that were sent, and of which it is not written yet what became of them";
+        registry.register("webhooks_unrecorded", help, metrics.unrecorded.clone());
         metrics
+    }
+
+    /// It could not be written what became of an attempt, or of several.
+    pub(crate) fn not_recorded(&self) {
+        self.record_failures.inc();
+    }
+
+    /// So many attempts wait to be recorded.
+    pub(crate) fn unrecorded(&self, attempts: usize) {
+        self.unrecorded.set(i64::try_from(attempts).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn count(&self, outcome: Outcome) {
@@ -49,22 +66,56 @@ pub struct Waiting {
     pub late_organizations: i64,
     /// How many log endpoints that are not disabled have not got all events, up to [`MAX_COUNTED`].
     pub log_endpoints: i64,
+    /// Whether the row of the cursor is missing, so that nothing is queued.
+    pub is_cursor_missing: bool,
+}
+
+impl Waiting {
+    /// Adds it to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let oldest = i64::try_from(self.oldest.as_secs()).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("webhooks_waiting", "Webhooks that wait to be sent, up to 10000", self.rows),
+            ("webhooks_oldest_seconds", "How long the oldest of them has waited", oldest),
+            (
+                "webhooks_late_organizations",
+                "Organizations for which so much is to be sent that queuing it takes turns",
+                self.late_organizations,
+            ),
+            (
+                "log_endpoints_behind",
+                "Log endpoints that have not got all events and are not disabled, up to 10000",
+                self.log_endpoints,
+            ),
+            (
+                "webhook_cursor_missing",
+                "Whether webhook_cursor has no row, so that no webhook is queued",
+                self.is_cursor_missing.into(),
+            ),
+        ] {
+            let gauge = <Gauge>::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        }
+    }
 }
 
 /// Looks at the queue and the log endpoints.
 pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
-    let (rows, oldest, late_organizations, log_endpoints): (i64, f64, i64, i64) = sqlx::query_as(
+    let (rows, oldest, late_organizations, log_endpoints, is_cursor_missing): (i64, f64, i64, i64, bool) =
+        sqlx::query_as(
         "select (select count(*) from (select from webhook_queue order by created_at limit $1) as counted),
                 coalesce(extract(epoch from now() - (select min(created_at) from webhook_queue))::float8, 0),
                 (select count(*) from webhook_late),
                 (select count(*) from (select from webhook_log_endpoints as endpoint
                                        join organization_heads as head on head.organization_id = endpoint.organization_id
                                        where endpoint.disabled_reason is null and endpoint.sequence < head.sequence
-                                       limit $1) as behind)",
+                                       limit $1) as behind),
+                not exists (select from webhook_cursor)",
     )
     .bind(MAX_COUNTED)
     .fetch_one(executor)
     .await?;
     let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
-    Ok(Waiting { rows, oldest, late_organizations, log_endpoints })
+    Ok(Waiting { rows, oldest, late_organizations, log_endpoints, is_cursor_missing })
 }

@@ -46,6 +46,9 @@ pub enum QueueError {
     /// Postgres refused a statement, or was unavailable.
     #[error("database error")]
     Database(#[from] sqlx::Error),
+    /// The one row of `webhook_cursor` is missing, so nothing is queued.
+    #[error("webhook_cursor has no row: `identityd doctor` says what to do")]
+    NoCursor,
     /// A document cannot be read or written as JSON.
     #[error("a payload does not encode")]
     Payload(#[from] serde_json::Error),

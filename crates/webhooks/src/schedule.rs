@@ -149,6 +149,11 @@ impl Schedule {
         attempted.failing_since.is_some_and(|since| attempted.now - since >= self.give_up_after)
     }
 
+    /// How long to wait after so many attempts; the last delay is repeated.
+    pub fn repeated_delay(&self, attempts: u32) -> Duration {
+        self.delay(attempts).or_else(|| self.delays.last().copied()).unwrap_or_default()
+    }
+
     fn delay(&self, attempts: u32) -> Option<Duration> {
         let before = usize::try_from(attempts.checked_sub(1)?).ok()?;
         self.delays.get(before).copied()

@@ -1,5 +1,6 @@
 //! A running service from the operator's side: metrics, limits, connections and settings for clients.
 
+mod altered;
 mod clients;
 mod connections;
 mod http2;

@@ -1,6 +1,9 @@
 //! A database that answers and takes no events: the readiness probe says so, and says when it is over.
 
-use identityd::settings::WireLayer;
+use std::collections::BTreeSet;
+
+use identityd::roles::rights;
+use identityd::settings::{PostgresLayer, WireLayer};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -61,6 +64,55 @@ fn a_database_that_takes_no_events_is_not_ready() {
         becomes(&world, 200);
     }
     world.admin().create("alpha");
+}
+
+// Each right that is granted again makes the probe name the next one.
+#[test]
+fn every_right_that_requests_need_is_asked_for() {
+    let world = World::new();
+    world.database().execute(
+        "do $$ begin
+             execute 'revoke all on all tables in schema public from identityd_test_service';
+             execute 'revoke all on all tables in schema read_model from identityd_test_service';
+         end $$",
+    );
+    let mut lacking = BTreeSet::new();
+    becomes(&world, 503);
+    loop {
+        let answer = world.stranger().raw("GET", "/readyz", b"");
+        let detail = answer.detail().to_string();
+        let Some((_, right)) = detail.split_once("The role of the service has no right to ") else { break };
+        let right = right.trim_end_matches('"');
+        assert!(lacking.insert(right.to_owned()), "{right} is granted");
+        world.database().execute(&format!("grant {right} to identityd_test_service"));
+    }
+    let needed = rights::needed().into_iter().map(|(table, privilege)| format!("{privilege} on {table}"));
+    assert_eq!(lacking, needed.collect());
+    becomes(&world, 200);
+    world.admin().create("alpha");
+}
+
+// The connection of the probe is there still, and so is that of the committer.
+#[test]
+fn requests_that_get_no_connection_are_noticed() {
+    let world = World::with_server_of_its_own(&PostgresLayer::default());
+    becomes(&world, 200);
+    let limit = |connections| {
+        world
+            .database()
+            .execute(&format!("alter role identityd_test_service connection limit {connections}"));
+    };
+    limit(0);
+    let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where usename = 'identityd_test_service' and application_name = 'identityd'
+                   and query !~ 'emit_message|to_regclass'";
+    assert!(world.database().number(ended) > 0);
+    world.admin().get("/identities/").must_be(503);
+    let answer = becomes(&world, 503);
+    assert!(answer.detail().to_string().contains("no connection"), "{answer}");
+    limit(-1);
+    becomes(&world, 200);
+    world.admin().get("/identities/").must_be(200);
 }
 
 #[test]

@@ -25,15 +25,17 @@ use std::path::Path;
 
 use identity_audit::report::{Fault, Report};
 use identity_audit::verify;
+use identity_log::proof::memory::MemoryError;
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
 use identity_proof::trailer::Trailer;
 use identityd::audit::export::{self, Range};
 use identityd::audit::form::Lines;
+use identityd::signing::SigningSettings;
 use serde_json::json;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
-use crate::harness::{World, wait};
+use crate::harness::{Database, World, wait};
 
 /// A history of a dozen events: creates, changes, a deletion.
 fn with_a_history() -> World {
@@ -54,7 +56,15 @@ fn grow<const N: usize>(world: &World, handles: [&str; N]) {
 
 /// A signer with the key and the memory of the service, whose own signer runs at the same time.
 fn signer(world: &World) -> Signer {
-    world.database().signing().signer(world.database().pool().clone()).unwrap()
+    world.database().signing().any_signer(world.database().pool().clone()).unwrap()
+}
+
+/// Another host: the key and the etcd of this database, if it has one, and an empty data directory.
+fn another_host(database: &Database) -> (SigningSettings, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let signing = database.signing();
+    let key = fs::read_to_string(signing.data_dir.join("signing/key")).unwrap();
+    (SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), ..signing }, folder)
 }
 
 /// Signs all events, and returns the checkpoint.
@@ -62,12 +72,15 @@ fn sign(world: &World) -> Signed {
     wait(signer(world).sign(world.organization_id())).unwrap().expect("there are events")
 }
 
-/// Why the signer refuses the log.
+/// Why the signer refuses the log. The signer of the service may bring its files to etcd at the same time.
 #[track_caller]
 fn refused(world: &World) -> Refusal {
-    match wait(signer(world).sign(world.organization_id())) {
-        Err(SignError::Refused(refusal)) => refusal,
-        other => panic!("{other:?} instead of a refusal"),
+    loop {
+        match wait(signer(world).sign(world.organization_id())) {
+            Err(SignError::Refused(refusal)) => return refusal,
+            Err(SignError::Memory(MemoryError::Overtaken)) => {}
+            other => panic!("{other:?} instead of a refusal"),
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 use identity_log::proof::signer::Signer;
 use identity_log::proof::{Refusal, SignError, Signed};
 use identity_proof::Checkpoint;
-use identityd::signing::SigningSettings;
 use tempfile::TempDir;
 
-use super::{export, grow, refused, sign, signer, verifier_key, verify, with_a_history};
+use super::{another_host, export, grow, refused, sign, signer, verifier_key, verify, with_a_history};
 use crate::harness::{Database, World, eventually, wait};
 
 /// Signs, makes a backup, signs more events, and restores the backup. The database lacks the second checkpoint.
@@ -93,7 +92,7 @@ fn another_key_does_not_go_on_with_the_history_of_the_first() {
     let elsewhere = TempDir::new().unwrap();
     let mut signing = world.database().signing();
     signing.data_dir = elsewhere.path().to_owned();
-    let stranger = signing.signer(world.database().pool().clone()).unwrap();
+    let stranger = signing.any_signer(world.database().pool().clone()).unwrap();
     let refusal = wait(stranger.sign(world.organization_id())).unwrap_err();
     assert!(matches!(refusal, SignError::Refused(Refusal::OtherKey)), "{refusal:?}");
 }
@@ -127,7 +126,7 @@ fn the_key_is_for_its_owner_alone_and_stays() {
     let world = world.restarted();
     assert_eq!(verifier_key(&world), key);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let error = signing.signer(world.database().pool().clone()).unwrap_err();
+    let error = signing.any_signer(world.database().pool().clone()).unwrap_err();
     assert!(error.to_string().contains("is open to other users"), "{error}");
 }
 
@@ -139,10 +138,8 @@ fn signer_elsewhere(world: &World) -> (Signer, TempDir) {
 
 /// The same, but it was not told to trust what it finds.
 fn signer_without_memory(database: &Database) -> (Signer, TempDir) {
-    let key = std::fs::read_to_string(database.signing().data_dir.join("signing/key")).unwrap();
-    let folder = TempDir::new().unwrap();
-    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
-    (signing.signer(database.pool().clone()).unwrap(), folder)
+    let (settings, folder) = another_host(database);
+    (settings.any_signer(database.pool().clone()).unwrap(), folder)
 }
 
 /// A host remembers the checkpoints of other hosts, whether it reviewed the logs or was asked for the last checkpoint.
@@ -218,7 +215,8 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     let (world, _, _) = restored();
     grow(&world, ["other", "others", "another"]);
     let organization_id = world.organization_id();
-    let (forgetful, folder) = signer_without_memory(world.database());
+    let (settings, _folder) = another_host(world.database());
+    let forgetful = settings.any_signer(world.database().pool().clone()).unwrap();
     for _ in 0..2 {
         let refusal = wait(forgetful.sign(organization_id)).unwrap_err();
         assert!(matches!(refusal, SignError::Refused(Refusal::Unremembered)), "{refusal:?}");
@@ -232,9 +230,7 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     let signed = world.database().number(count);
     assert_eq!(wait(forgetful.trust()).unwrap(), 1);
     assert_eq!(world.database().number(count), signed + 1);
-    let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
-    let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
-    let restarted = signing.signer(world.database().pool().clone()).unwrap();
+    let restarted = settings.any_signer(world.database().pool().clone()).unwrap();
     wait(restarted.sign(organization_id)).expect("what it was told is remembered");
 }
 

@@ -13,29 +13,28 @@ use identityd::signing::SigningSettings;
 use identityd_tests::etcd::Etcd;
 use tempfile::TempDir;
 
-use super::{export, grow, refused, sign, signer, verifier_key, verify};
+use super::{another_host, export, grow, refused, sign, signer, verifier_key, verify};
 use crate::harness::{Caller, Database, World, eventually, wait};
 
 /// An address at which nobody listens.
 const NOBODY: &str = "http://127.0.0.1:1";
 
-/// Another host with the key and the etcd of this database, and a data directory of its own.
-fn another_host(database: &Database) -> (SigningSettings, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let signing = database.signing();
-    let key = fs::read_to_string(signing.data_dir.join("signing/key")).unwrap();
-    (SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), ..signing }, folder)
-}
-
 fn signer_of(settings: &SigningSettings, database: &Database) -> Signer {
-    settings.signer(database.pool().clone()).unwrap()
+    settings.any_signer(database.pool().clone()).unwrap()
 }
 
 fn refusal_of(signer: &Signer, organization_id: &str) -> Refusal {
-    match wait(signer.sign(organization_id)) {
-        Err(SignError::Refused(refusal)) => refusal,
+    let mut refusal = None;
+    eventually("signing is refused", || match wait(signer.sign(organization_id)) {
+        Err(SignError::Refused(why)) => {
+            refusal = Some(why);
+            true
+        }
+        // Another host has written to the memory at the same moment.
+        Err(SignError::Memory(MemoryError::Overtaken)) => false,
         other => panic!("{other:?} instead of a refusal"),
-    }
+    });
+    refusal.unwrap()
 }
 
 /// The size of the last checkpoint that is shown.

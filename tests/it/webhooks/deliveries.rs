@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use identity_webhooks::address::{Policy, SystemResolver};
 use identity_webhooks::schedule::Schedule;
-use identity_webhooks::{Settings, WaitingLimits};
+use identity_webhooks::{LogLimits, Settings, WaitingLimits};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub(super) fn settings() -> Settings {
         schedule: Schedule { delays: vec![Duration::from_millis(1); 9], ..Schedule::default() },
         timeout: Duration::from_secs(30),
         retention: Duration::from_hours(24),
+        log: LogLimits::default(),
         waiting: WaitingLimits::default(),
         resolver: Arc::new(SystemResolver::default()),
         authorities: vec![],

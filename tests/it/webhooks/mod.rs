@@ -7,6 +7,8 @@ mod deliveries;
 mod ends;
 mod failing;
 mod hidden;
+mod kept;
+mod large;
 mod late;
 mod limits;
 mod log_endpoints;
@@ -15,6 +17,7 @@ pub(crate) mod receiver;
 mod replays;
 mod shares;
 mod subscriptions;
+mod unrecorded;
 mod waiting;
 
 use identityd::operator::Operator;

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use identityd::settings::QuotaLayer;
 use serde_json::json;
 
 use super::deliveries::{DELIVERIES, eventually_delivered, listen, settings};
 use super::receiver::{Reaction, Receiver};
-use super::subscribe;
+use super::{of_identity, refused, subscribe};
 use crate::harness::{Agent, Answer, World, eventually, text};
 
 /// How many replays of deliveries to one subscription are on their way at the same time.
@@ -70,4 +71,22 @@ fn replays_of_one_subscription_at_the_same_time_are_limited() {
     assert!(answers.lock().unwrap().drain(..).all(|answer| answer.status == 200));
     assert_eq!(receiver.received().len(), 1 + MAX_REPLAYS);
     alpha.post(&path, &json!({})).ok();
+}
+
+#[test]
+fn replays_of_large_deliveries_wait_for_the_budget_of_their_organization() {
+    let quotas = QuotaLayer { organization_bulk_bytes_per_second: Some(1), ..QuotaLayer::default() };
+    let world = World::with_quotas(&quotas);
+    let admin = world.admin();
+    subscribe(&admin, &of_identity(&text(&admin.create("alpha")["id"])));
+    let first = eventually_delivered(&admin, 1).pop().unwrap();
+    let path = format!("{DELIVERIES}/{}/replay", text(&first["id"]));
+    let payload_becomes = |size: usize| {
+        world.database().execute(&format!("update webhook_deliveries set payload = repeat('x', {size})"));
+    };
+    payload_becomes(100_000);
+    admin.post(&path, &json!({})).ok();
+    refused(admin.post(&path, &json!({})), 429, "share_used_up");
+    payload_becomes(1_000);
+    admin.post(&path, &json!({})).ok();
 }

@@ -23,16 +23,16 @@ use crate::api_key::Presented;
 use crate::cache::{Cache, NameRef, Ticket};
 use crate::clock;
 use crate::code::Code;
-use crate::context::{Context, ShareSlot};
+use crate::context::{Context, Slot};
 use crate::cursor::Seal;
 use crate::database::Database;
 use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
-use crate::limits::{self, BodyShare, HolderShare, Limits};
+use crate::limits::{self, BodyShare, LargeAnswer, Limits, RequestShare};
 use crate::metrics::{Kind, Metrics};
-use crate::readiness::{NotReady, Probe, Readiness};
+use crate::readiness::{NeededRight, NotReady, Probe, Probed, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
 
 /// How long a request with an invalid key waits for its answer, once its address has sent more invalid keys than it may. Without this
@@ -116,6 +116,8 @@ pub struct AppSettings {
     pub heartbeat: Duration,
     /// Where webhooks may be sent.
     pub webhook_policy: Policy,
+    /// What the role of the service has to be allowed, so that requests can be answered.
+    pub needed_rights: Vec<NeededRight>,
 }
 
 impl App {
@@ -210,9 +212,13 @@ impl App {
         wait.map_or(Ok(()), |seconds| Err(ApiError::too_many_requests(seconds)))
     }
 
-    /// Takes the share of an answer that is large and in memory as a whole.
-    pub(crate) fn take_large_answer(&self, key: &KeyRow) -> Result<HolderShare, ApiError> {
-        self.0.limits.large_answer(key)
+    /// Takes the share of an answer that is in memory as a whole, if it is large.
+    pub(crate) fn take_large_answer(
+        &self,
+        key: &KeyRow,
+        bytes: usize,
+    ) -> Result<Option<LargeAnswer>, ApiError> {
+        self.0.limits.large_answer(key, bytes)
     }
 
     /// Counts an attempt to open the vault.
@@ -308,11 +314,12 @@ impl App {
         self.0.parts.log.clock_has_jumped()
     }
 
-    /// Whether the database answers, takes writes and has the tables of this software. For the readiness probe, which
-    /// has no key.
+    /// Whether the database answers, has connections for requests, takes writes and has the tables of this software. For the
+    /// readiness probe, which has no key.
     pub(crate) async fn probe(&self) -> Result<(), NotReady> {
-        let Parts { own_pool, primary, log, .. } = &self.0.parts;
-        self.0.probe.ask(own_pool, primary, log).await
+        let Parts { pool, own_pool, primary, log, webhooks, settings, .. } = &self.0.parts;
+        let pools = [pool, webhooks.pool()];
+        self.0.probe.ask(Probed { own_pool, pools, rights: &settings.needed_rights, primary, log }).await
     }
 }
 
@@ -343,19 +350,28 @@ pub(crate) struct Admission {
     presented: Presented,
     client: Option<IpAddr>,
     body_bytes: Arc<AtomicU64>,
-    slot: ShareSlot,
+    slot: Slot<RequestShare>,
+    large_answer: Slot<LargeAnswer>,
 }
 
 impl Admission {
     pub(super) fn new(app: &App, key: &Arc<KeyRow>, presented: Presented, context: &Context) -> Self {
         let (client, body_bytes, slot) =
             (context.client, Arc::clone(&context.body_bytes), context.share.clone());
-        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot }
+        let large_answer = context.large_answer.clone();
+        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot, large_answer }
     }
 
     /// Takes a share of the requests that are answered at the same time. Repeated calls take it once.
     pub(crate) fn enter(&self) -> Result<(), ApiError> {
         self.slot.fill(|| self.app.0.limits.request(&self.key))
+    }
+
+    /// Takes the share of an answer of about so many bytes before the write that it answers, if that is large: afterwards it could
+    /// not be refused any more.
+    pub(crate) fn expect_answer(&self, bytes: usize) -> Result<(), ApiError> {
+        let share = self.app.0.limits.large_answer(&self.key, bytes)?;
+        share.map_or(Ok(()), |share| self.large_answer.fill(|| Ok(share)))
     }
 
     /// Takes the share of a body that has not arrived yet.

@@ -12,6 +12,7 @@ use sqlx::{PgConnection, PgExecutor, Postgres, Transaction};
 use super::Caller;
 use crate::error::ApiError;
 use crate::idempotency::Idempotency;
+use crate::limits::Size;
 use crate::reply::Answer;
 
 /// A write that is not in the log, in a transaction.
@@ -38,8 +39,12 @@ impl Caller {
 
     /// Begins what cannot be taken back, such as a request to somebody else, and comes before the transaction. Refuses a key that
     /// may not act any more, but not a request whose idempotency key was used for another one. What follows takes long, and needs
-    /// no connection to the database.
-    pub(crate) async fn begin_irrevocably(&self) -> Result<(), ApiError> {
+    /// no connection to the database. It will store so many bytes, and an answer that is twice as long, if the answer is stored.
+    pub(crate) async fn begin_irrevocably(&self, bytes: usize) -> Result<(), ApiError> {
+        let copies = if self.idempotency.is_some() { 3 } else { 1 };
+        let size = Size::Known(copies * bytes as u64);
+        let budgets = &self.app.0.limits.bulk;
+        budgets.admit(&self.key, size).await.map_err(ApiError::bulk_budget_used_up)?;
         self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.must_still_act(self.pool().await).await?;
         self.give_back_turn().await;

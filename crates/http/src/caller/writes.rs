@@ -26,6 +26,9 @@ use crate::unconfirmed::Attempt;
 /// What a revocation of access costs that is refused, in bytes: all identities of the organization may have been looked up.
 const REFUSED_REVOCATION_BYTES: u64 = 64 * 1024;
 
+/// What a row costs that is deleted with an identity, in bytes: as much as a viewer in an event.
+const DELETED_ROW_BYTES: u64 = 100;
+
 /// What a write costs, in bytes.
 struct Weight {
     /// The body, and what is deleted.
@@ -149,6 +152,11 @@ impl Caller {
         }
     }
 
+    /// Notes how many rows are deleted with the identity that was found.
+    pub(crate) fn deletes_rows(&self, rows: u64) {
+        self.found_bytes.fetch_add(rows.saturating_mul(DELETED_ROW_BYTES), Ordering::Relaxed);
+    }
+
     /// Begins the create of an identity with this body.
     pub(crate) fn begin_create<'a>(&self, body: &'a [u8], id: Uuid) -> Attempt<'a> {
         self.app.0.unconfirmed_creates.begin(self.key.id, body, id, &self.fate)
@@ -176,7 +184,8 @@ impl Caller {
     fn weight_of(&self, append: &Append) -> Weight {
         let found = self.found_bytes.load(Ordering::Relaxed);
         let (deleted, refused) = match append.command {
-            Command::Identity(IdentityCommand::Delete) => (found, 0),
+            // Opening an identity to everybody deletes the rows of its viewers.
+            Command::Identity(IdentityCommand::Delete | IdentityCommand::OpenVisibility { .. }) => (found, 0),
             Command::Identity(IdentityCommand::RevokeVisibility { .. }) => (0, REFUSED_REVOCATION_BYTES),
             _ => (0, 0),
         };

@@ -1,6 +1,8 @@
 //! Errors of the other crates, as errors of the API. Each mapping is an exhaustive `match`: a new error does not
 //! compile until its code is chosen.
 
+use std::error::Error;
+
 use identity_domain::api_key::ApiKeyError;
 use identity_domain::identity::IdentityError;
 use identity_domain::organization::OrganizationError;
@@ -11,7 +13,7 @@ use identity_domain::{Namespace, Rejection, SubscriptionLimit};
 use identity_log::proof::memory::MemoryError;
 use identity_log::proof::{Refusal, SignError, TreeError};
 use identity_log::signing_keys::SigningKeyError;
-use identity_log::{AppendError, ReadError, ReadModelFailure, is_outage};
+use identity_log::{AppendError, ReadError, ReadModelFailure, is_of_altered_database, is_outage};
 use identity_projections::finder::FindError;
 use identity_projections::past::PastError;
 use identity_webhooks::deliveries::ReplayError;
@@ -25,15 +27,15 @@ use crate::revision::Revision;
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) { Self::unavailable(&error) } else { Self::internal(chain(&error)) }
+        Self::of_database(&error, &error)
     }
 }
 
 impl From<FindError> for ApiError {
     fn from(error: FindError) -> Self {
         match &error {
-            FindError::Database(cause) if !is_outage(cause) => Self::internal(chain(&error)),
-            FindError::Database(_) | FindError::Late | FindError::Stopped => Self::unavailable(&error),
+            FindError::Database(cause) => Self::of_database(cause, &error),
+            FindError::Late | FindError::Stopped => Self::unavailable(&error),
         }
     }
 }
@@ -124,6 +126,17 @@ impl From<serde_json::Error> for ApiError {
 }
 
 impl ApiError {
+    /// An error of Postgres, which `error` tells of.
+    fn of_database(cause: &sqlx::Error, error: &(dyn Error + 'static)) -> Self {
+        if is_outage(cause) {
+            Self::unavailable(error)
+        } else if is_of_altered_database(cause) {
+            Self::database_altered(error)
+        } else {
+            Self::internal(chain(error))
+        }
+    }
+
     /// Why a command to this aggregate was not carried out.
     pub(crate) fn of_append(aggregate_id: Uuid, error: AppendError) -> Self {
         match error {
@@ -135,6 +148,7 @@ impl ApiError {
             AppendError::Repeated => Self::repetition(),
             AppendError::Unavailable(cause) => Self::unavailable(&*cause),
             AppendError::OutcomeUnknown(cause) => Self::outcome_unknown(&*cause),
+            AppendError::Altered(cause) => Self::database_altered(&*cause),
             AppendError::Failed(cause) => Self::internal(chain(&*cause)),
         }
     }

@@ -2,14 +2,10 @@
 //! queue of its key or organization, so it does not delay others. Of what is large, a key reads one at a time, and an organization
 //! two: a piece of a long answer, an identity with very many viewers, an identity as of a moment.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use identity_projections::api_keys::Row as KeyRow;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::queues::{Queues, Taken};
 use super::shares::OfHolders;
 
 /// How many large reads at the same time.
@@ -47,16 +43,16 @@ impl Turns {
     /// Waits for the turn of a request of this key.
     pub(crate) async fn take(&self, key: &KeyRow) -> Turn {
         // In this order, so that the requests of one key do not keep turns of their organization while they wait.
-        let of_key = self.keys.take(&key.id).await;
-        let of_organization = self.organizations.take(&key.organization_id).await;
+        let of_key = self.keys.take(&key.id, 1).await;
+        let of_organization = self.organizations.take(&key.organization_id, 1).await;
         Turn { _key: of_key, _organization: of_organization, large: None }
     }
 
     /// Waits for the turn of a large read. The caller gives back any other turn first: otherwise two requests could wait for each
     /// other.
     pub(crate) async fn take_large(&self, key: &KeyRow) -> Turn {
-        let of_key = self.large_of_keys.take(&key.id).await;
-        let of_organization = self.large_of_organizations.take(&key.organization_id).await;
+        let of_key = self.large_of_keys.take(&key.id, 1).await;
+        let of_organization = self.large_of_organizations.take(&key.organization_id, 1).await;
         Turn { large: Some((of_key, of_organization)), ..self.take(key).await }
     }
 }
@@ -65,66 +61,6 @@ impl Turn {
     /// Whether this is the turn of a large read.
     pub(crate) fn is_large(&self) -> bool {
         self.large.is_some()
-    }
-}
-
-/// The queues of all holders that use one at present. A queue gives turns in the order in which they are asked for.
-#[derive(Debug, Clone)]
-struct Queues<K> {
-    queues: Arc<Mutex<HashMap<K, Used>>>,
-    most: usize,
-}
-
-/// The queue of a holder, and by how many it is used.
-#[derive(Debug)]
-struct Used {
-    turns: Arc<Semaphore>,
-    users: usize,
-}
-
-/// A turn of one holder. The permit is given back before the queue is left.
-#[derive(Debug)]
-struct Taken<K: Hash + Eq> {
-    _permit: Option<OwnedSemaphorePermit>,
-    _place: Place<K>,
-}
-
-/// A place in the queue of one holder. A queue that nobody uses any more is forgotten.
-#[derive(Debug)]
-struct Place<K: Hash + Eq> {
-    all: Queues<K>,
-    holder: K,
-}
-
-impl<K: Hash + Eq + Clone> Queues<K> {
-    fn new(most: usize) -> Self {
-        Self { queues: Arc::default(), most: most.max(1) }
-    }
-
-    async fn take(&self, holder: &K) -> Taken<K> {
-        let (turns, place) = self.join(holder);
-        // It never fails, since nothing closes the semaphore.
-        Taken { _permit: turns.acquire_owned().await.ok(), _place: place }
-    }
-
-    fn join(&self, holder: &K) -> (Arc<Semaphore>, Place<K>) {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Used { turns: Arc::new(Semaphore::new(self.most)), users: 0 };
-        let queue = queues.entry(holder.clone()).or_insert_with(new);
-        queue.users += 1;
-        (Arc::clone(&queue.turns), Place { all: self.clone(), holder: holder.clone() })
-    }
-}
-
-impl<K: Hash + Eq> Drop for Place<K> {
-    fn drop(&mut self) {
-        let mut queues = self.all.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queues.get_mut(&self.holder) {
-            queue.users -= 1;
-            if queue.users == 0 {
-                queues.remove(&self.holder);
-            }
-        }
     }
 }
 
@@ -169,8 +105,8 @@ pub(super) mod tests {
         drop(taken);
         assert!(turns.take(&one).now_or_never().is_some());
         drop(third);
-        assert!(turns.keys.queues.lock().unwrap().is_empty(), "who uses nothing takes no memory");
-        assert!(turns.organizations.queues.lock().unwrap().is_empty());
+        assert!(turns.keys.is_unused(), "who uses nothing takes no memory");
+        assert!(turns.organizations.is_unused());
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ impl About {
             Code::RateLimited,
             Code::ShareUsedUp,
             Code::Unavailable,
+            Code::DatabaseAltered,
             Code::Overloaded,
             Code::Preparing,
         ]);

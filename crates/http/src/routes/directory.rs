@@ -90,7 +90,7 @@ fn cursor_scope<'a>(caller: &'a Caller, text: Option<&'a str>) -> Vec<&'a str> {
 /// there is a next page.
 async fn page(caller: &Caller, list: &[&str], wanted: &DirectoryRequest) -> Result<Directory, ApiError> {
     let DirectoryRequest { filter, limit, after } = wanted;
-    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let (pool, organization_id) = (caller.pool_for_large().await, caller.organization_id());
     let (viewer, most) = (caller.viewer(), limit + 1);
     let (mut listed, is_last) =
         listing::next(pool, organization_id, &viewer, filter, *after, most, PAGE_BYTES).await?;

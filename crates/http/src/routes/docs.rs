@@ -2,15 +2,15 @@
 //! Everything the page needs is in the binary, so it works without a network. Its addresses are relative, so it works
 //! behind a path prefix.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use axum::Extension;
-use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
-use super::json_text;
 use crate::caller::Segments;
 use crate::error::ApiError;
 use crate::openapi::about::Document;
@@ -24,7 +24,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
     responses((status = 200, description = "The document", body = Object, content_type = "application/json")))]
 pub(crate) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
-    json_text(StatusCode::OK, text().to_owned())
+    // Not copied: clients without a key have no share of what is in memory.
+    let text = Bytes::from_static(text().as_bytes());
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// Get the page to read the OpenAPI document and to try it out
@@ -61,7 +63,11 @@ fn of_swagger_ui(name: &str) -> Result<Response, ApiError> {
     let file = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG));
     let file = file.map_err(|error| ApiError::internal(error.to_string()))?;
     let SwaggerFile { bytes, content_type, gzpipped, .. } = file.ok_or_else(ApiError::unknown_route)?;
-    let mut response = served(&content_type, bytes.into_owned());
+    let bytes = match bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    let mut response = served(&content_type, bytes);
     if gzpipped {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

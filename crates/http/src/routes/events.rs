@@ -83,11 +83,11 @@ async fn answer(
         }
         // A stream takes its share before the first query, so a client with too many streams costs no query.
         Representation::Lines => {
-            let share = caller.stream()?;
+            let share = caller.stream(0).await?;
             whole::lines(range.await?, caller, share)
         }
         Representation::Live => {
-            let share = caller.stream()?;
+            let share = caller.stream(0).await?;
             match range.await {
                 // A client of a live stream reconnects by itself after an error status, so it is told in an event.
                 Err(error) if error.code() == Code::HistoryChanged => live::history_changed(),

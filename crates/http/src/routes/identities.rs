@@ -10,6 +10,7 @@ use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::{Committed, ShownAccess};
 use identity_projections::identities::{self, Identity, IdentityBody, Viewer};
+use identity_projections::vault_access;
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
@@ -159,6 +160,7 @@ pub(crate) async fn update_identity(
         None => {}
     }
     let expected = expected_version(&headers, &*found)?;
+    caller.admission().expect_answer(found.bytes())?;
     let command = IdentityCommand::Update(Box::new(form.update));
     let id = found.id;
     let reply = Updated { viewer: caller.viewer(), before: found };
@@ -204,5 +206,7 @@ pub(crate) async fn delete_identity(
     let found = caller.looking().find(&handle).await?;
     let caller = caller.admin("Deleting an identity")?;
     let expected = expected_version(&headers, &*found)?;
+    let rules = vault_access::count_of(caller.pool().await, found.id).await?;
+    caller.deletes_rows(rules);
     caller.write(found.id, Command::Identity(IdentityCommand::Delete), expected, Done).await
 }

@@ -122,6 +122,10 @@ impl Pieces for List {
         body.push_str(if is_last { "]" } else { "" });
         Ok(is_last)
     }
+
+    fn bytes(&self) -> usize {
+        self.lived.bytes()
+    }
 }
 
 fn as_of() -> impl Reader<str, AsOf> {

@@ -34,6 +34,7 @@ pub(crate) async fn list_phone_numbers(
         let numbers =
             identities::phone_numbers(caller.pool().await, caller.organization_id(), &caller.viewer())
                 .await?;
+        caller.turn_for(numbers.iter().map(String::len).sum()).await;
         Ok(json_text(StatusCode::OK, format!("[{}]", numbers.join(","))))
     })
     .await

@@ -37,6 +37,11 @@ pub(crate) trait Pieces: Send + 'static {
         limit: u32,
         body: &mut String,
     ) -> impl Future<Output = Result<bool, Interruption>> + Send;
+
+    /// About how many bytes the list itself has in memory until its end.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The entries of a list, which are read some at a time.
@@ -85,14 +90,18 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
     if list.piece(FIRST_PIECE_ROWS, &mut first).await? {
         return Ok(json_text(StatusCode::OK, first));
     }
-    let share = caller.stream()?;
-    let rest = stream::try_unfold(Some((list, share)), async |rest| {
-        let Some((mut list, share)) = rest else { return Ok(None) };
+    let share = caller.stream(list.bytes()).await?;
+    let held = share.hold(first.len()).await;
+    let rest = stream::try_unfold((Some(list), share, held), async |(list, share, held)| {
+        // The piece before this one is sent.
+        drop(held);
+        let Some(mut list) = list else { return Ok(None) };
         let mut piece = String::new();
         let turn = share.turn().await;
         let is_last = list.piece(PIECE_ROWS, &mut piece).await?;
+        let held = share.hold(piece.len()).await;
         drop(turn);
-        Ok::<_, Interruption>(Some((Bytes::from(piece), (!is_last).then_some((list, share)))))
+        Ok::<_, Interruption>(Some((Bytes::from(piece), ((!is_last).then_some(list), share, held))))
     });
     let first = stream::iter([Ok(Bytes::from(first))]);
     let body = Interruption::body(first.chain(rest), caller.primary());

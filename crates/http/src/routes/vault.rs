@@ -15,7 +15,7 @@ use identity_log::{Committed, ids};
 use identity_projections::bodies::{VaultAccessRule, VaultSecret, VaultSecretDetail};
 use identity_projections::identities;
 use identity_projections::vault_access;
-use identity_projections::vault_secrets::shown::{self, CONTENT, Filter};
+use identity_projections::vault_secrets::shown::{self, CONTENT, Filter, RULE_BYTES};
 use identity_projections::vault_secrets::{self, Row};
 use identity_projections::versioned::Versioned;
 use uuid::Uuid;
@@ -80,6 +80,7 @@ pub(crate) async fn get_secret(
     let (pool, organization_id) = (caller.pool().await, caller.organization_id());
     let found = shown::find(pool, organization_id, &caller.viewer(), id).await?;
     let found = found.ok_or_else(ApiError::vault_secret_not_found)?;
+    caller.turn_for(found.row.rules.len() * RULE_BYTES).await;
     let body = serde_json::to_string(&listing::detail(&found.row))?;
     Ok(unless_current(&headers, Revision::of(id, &found), body))
 }
@@ -166,6 +167,7 @@ pub(crate) async fn update_secret(
     let ChangedSecret { update, content } = body.read(caller.settings())?;
     let expected = expected_version(&headers, Revision::of(id, &found))?;
     let rules = rules(&caller, id).await?;
+    caller.admission().expect_answer(rules.len() * RULE_BYTES)?;
     let command = Command::VaultSecret(SecretCommand::Update(update));
     caller.write_with(id, command, stored(content), expected, Changed { rules }).await
 }
@@ -204,6 +206,7 @@ impl Reply for Changed {
 /// The access rules of a secret, as far as the caller may see them.
 async fn rules(caller: &Caller, id: Uuid) -> Result<Vec<VaultAccessRule>, ApiError> {
     let rules = vault_access::list(caller.pool().await, &caller.viewer(), id).await?;
+    caller.turn_for(rules.len() * RULE_BYTES).await;
     Ok(rules.iter().map(VaultAccessRule::from).collect())
 }
 

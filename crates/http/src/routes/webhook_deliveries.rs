@@ -1,19 +1,24 @@
 //! Deliveries of webhooks, and sending them again. Contract, section 10.7. An agent sees deliveries of its identity's
 //! subscriptions only.
 
+use std::collections::VecDeque;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_log::recorded::timestamp;
-use identity_webhooks::deliveries::{self, Filter, Listed, Repeatable};
+use identity_webhooks::deliveries::listing::{self, Entry, Filter, Listed};
+use identity_webhooks::deliveries::{self, Repeatable};
 use serde::Serialize;
 use serde_json::json;
+use sqlx::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::json as answer;
+use super::interruption::Interruption;
+use super::pieces::{self, Entries, PIECE_BYTES};
 use crate::caller::{Caller, Segments, uuid_segment};
 use crate::code::Code;
-use crate::conditional::unless_same;
+use crate::conditional::unless_same_entries;
 use crate::error::ApiError;
 use crate::fault::Complaint;
 use crate::form::reader::Reader;
@@ -111,11 +116,53 @@ pub(crate) async fn list_webhook_deliveries(
     IfNoneMatch(headers): IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let filter = query.read()?;
-    let listed =
-        deliveries::list(caller.pool().await, caller.organization_id(), &caller.viewer(), &filter).await?;
-    let deliveries = listed.into_iter().map(WebhookDelivery::of).collect();
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    let entries = listing::page(pool, organization_id, &caller.viewer(), &filter).await?;
     // A delivery is not an event, so the history does not tell whether the list has changed.
-    unless_same(&headers, answer(StatusCode::OK, &WebhookDeliveries { deliveries })?).await
+    let shown: Vec<u8> = entries.iter().flat_map(bytes_of).collect();
+    unless_same_entries(&headers, &shown, async || {
+        let page = Page { pool: pool.clone(), entries: entries.into() };
+        pieces::list(page, r#"{"deliveries":["#.to_owned(), "]}", &caller).await
+    })
+    .await
+}
+
+/// What is shown of a delivery that can change.
+fn bytes_of(entry: &Entry) -> impl Iterator<Item = u8> + use<> {
+    entry.id.into_bytes().into_iter().chain([entry.is_replayable.into()])
+}
+
+/// A page of deliveries, while it is read.
+struct Page {
+    pool: PgPool,
+    /// Those that are still to be read.
+    entries: VecDeque<Entry>,
+}
+
+impl Page {
+    /// The deliveries of the next piece, at least one.
+    fn some(&mut self) -> Vec<Entry> {
+        let (mut some, mut bytes) = (vec![], 0);
+        while let Some(entry) = self.entries.pop_front() {
+            bytes += usize::try_from(entry.bytes).unwrap_or(PIECE_BYTES);
+            if bytes > PIECE_BYTES && !some.is_empty() {
+                self.entries.push_front(entry);
+                break;
+            }
+            some.push(entry);
+        }
+        some
+    }
+}
+
+impl Entries for Page {
+    /// A page has few deliveries, so only their bytes are limited.
+    async fn next(&mut self, _: u32) -> Result<(Vec<String>, bool), Interruption> {
+        let some = self.some();
+        let listed = listing::read(&self.pool, &some).await?;
+        let text = |listed| serde_json::to_string(&WebhookDelivery::of(listed));
+        Ok((listed.into_iter().map(text).collect::<Result<_, _>>()?, self.entries.is_empty()))
+    }
 }
 
 /// The parameters of the list.
@@ -156,7 +203,10 @@ pub(crate) async fn replay_webhook_delivery(
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
     let found = find(&caller, uuid_segment("delivery_id", &id)?).await?;
-    caller.begin_irrevocably().await?;
+    let bytes = found.as_ref().map_or(0, Repeatable::payload_bytes);
+    // As a text in JSON the payload is at most twice as long.
+    caller.admission().expect_answer(2 * bytes)?;
+    caller.begin_irrevocably(bytes).await?;
     let repeatable = found.ok_or_else(ApiError::webhook_delivery_not_found)?;
     caller.refuse_reused_key()?;
     let _share = caller.replay(repeatable.subscription_id())?;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
 use crate::append::Append;
 
@@ -72,14 +72,30 @@ pub async fn keep_outside(
     Ok(stored.rows_affected() == 1)
 }
 
+/// How many records are deleted in one transaction. A record can have megabytes.
+const PRUNED_AT_A_TIME: i64 = 1_000;
+
 /// Deletes the records that are older than `retention`. Returns how many there were.
-pub async fn prune(executor: impl PgExecutor<'_>, retention: Duration) -> Result<u64, sqlx::Error> {
-    let pruned =
-        sqlx::query("delete from idempotency_records where recorded_at < now() - make_interval(secs => $1)")
-            .bind(retention.as_secs_f64())
-            .execute(executor)
-            .await?;
-    Ok(pruned.rows_affected())
+pub async fn prune(pool: &PgPool, retention: Duration) -> Result<u64, sqlx::Error> {
+    let mut pruned = 0;
+    loop {
+        let done = sqlx::query(
+            "delete from idempotency_records
+             where ctid = any(array(select ctid from idempotency_records
+                                    where recorded_at < now() - make_interval(secs => $1)
+                                    order by recorded_at
+                                    limit $2
+                                    for update skip locked))",
+        )
+        .bind(retention.as_secs_f64())
+        .bind(PRUNED_AT_A_TIME)
+        .execute(pool)
+        .await?;
+        pruned += done.rows_affected();
+        if i64::try_from(done.rows_affected()).unwrap_or(i64::MAX) < PRUNED_AT_A_TIME {
+            return Ok(pruned);
+        }
+    }
 }
 
 /// An idempotency key with its organization and its scope.

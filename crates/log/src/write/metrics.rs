@@ -106,8 +106,11 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
         Err(AppendError::VersionConflict { .. }) => "version_conflict",
         Err(AppendError::Repeated) => "repeated",
         Err(AppendError::KeyRevoked) => "key_revoked",
-        Err(AppendError::Unavailable(_) | AppendError::OutcomeUnknown(_) | AppendError::Failed(_)) => {
-            "failed"
-        }
+        Err(
+            AppendError::Unavailable(_)
+            | AppendError::OutcomeUnknown(_)
+            | AppendError::Altered(_)
+            | AppendError::Failed(_),
+        ) => "failed",
     }
 }

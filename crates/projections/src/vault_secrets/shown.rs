@@ -128,8 +128,8 @@ struct Listed {
 /// About how many bytes a secret takes in a list beside its texts.
 const SECRET_BYTES: usize = 256;
 
-/// About how many bytes a rule takes in a list.
-const RULE_BYTES: usize = 208;
+/// About how many bytes a rule takes in an answer.
+pub const RULE_BYTES: usize = 208;
 
 /// The next secrets that this viewer may use, newest first: at most `limit`, after the place `after`, and no more once they have
 /// about `max_bytes`. Also returns whether these are the last.

@@ -17,9 +17,9 @@ pub(super) const START: &[u8] = br#"{"backup":{"format":"#;
 /// A block is written when it has this many bytes, or more. It has whole rows, and no row begins behind so many bytes.
 pub(super) const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// The longest block: less than [`BLOCK_BYTES`], and one more row. The largest rows are stored answers that list all viewers of an
-/// identity: 58 MiB for the 290,000 viewers that the longest line of an export has. The event with as many viewers is smaller.
-pub(super) const MAX_BLOCK_BYTES: u32 = 64 * 1024 * 1024;
+/// The longest block: less than [`BLOCK_BYTES`], and one more row. Postgres copies no row of 1 GiB or more. The largest rows are stored
+/// answers that list all viewers of an identity: 200 MiB for a million.
+pub(super) const MAX_BLOCK_BYTES: u32 = 1025 * 1024 * 1024;
 
 /// The types of columns that a row can have. Their bytes never differ between versions of Postgres.
 pub const TYPES: [&str; 10] = [

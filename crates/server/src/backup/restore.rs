@@ -7,7 +7,7 @@ use identity_log::{copy, session};
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use super::format::{BackupHead, Section};
+use super::format::{BLOCK_BYTES, BackupHead, Section};
 use super::indexes::PutAside;
 use super::mark;
 use super::tables::{self, Fate, Table};
@@ -189,7 +189,10 @@ async fn write_section(
     let mut sink = connection.copy_in_raw(&statement).await.with_context(context)?;
     sink.send(copy::HEADER).await.with_context(context)?;
     while let Some(rows) = verifying.next_rows().await? {
-        sink.send(rows).await.with_context(context)?;
+        // Postgres takes no message of 1 GiB.
+        for part in rows.chunks(BLOCK_BYTES) {
+            sink.send(part).await.with_context(context)?;
+        }
         progress(verifying.rows, verifying.all_rows);
     }
     sink.send(copy::END.to_be_bytes().as_slice()).await.with_context(context)?;

@@ -1,7 +1,7 @@
 //! `identityd webhooks deliveries` and `identityd webhooks retry`.
 
 use clap::Args;
-use identity_webhooks::deliveries::{self, Delivery};
+use identity_webhooks::deliveries::{self, Delivery, listing};
 use identity_webhooks::log_endpoints;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -29,7 +29,7 @@ pub(super) async fn list(
 ) -> anyhow::Result<()> {
     let listing = with_database(&installation.database, IfMissing::Refuse, async |database| {
         database.migrate_if_begun().await?;
-        Ok(deliveries::newest(database.pool(), flags.subscription, flags.limit).await?)
+        Ok(listing::newest(database.pool(), flags.subscription, flags.limit).await?)
     });
     let listed = listing.await?;
     let json = listed.iter().map(as_json).collect();

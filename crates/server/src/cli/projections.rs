@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use identity_log::count::EventCounts;
+use identity_projections::lost_ciphertexts::{self, LostCiphertext};
 use identity_projections::rebuild::{self, JobError, Report};
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, claims, second_reader, tables};
 use serde_json::json;
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use identityd::database;
 use identityd::database::{Database, IfMissing};
@@ -50,7 +51,7 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Which,
     },
-    /// Compare live read models with the log, while writes go on; all of them by default
+    /// Compare live read models with the log, while writes go on; by default all of them, and ciphertexts, too
     Verify {
         /// Names of read models
         #[arg(value_name = "NAME")]
@@ -140,9 +141,15 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             .await
         }
         Command::Verify { names, all, .. } => {
-            let tables = if all || names.is_empty() { tables() } else { named(&names)? };
+            let is_all = all || names.is_empty();
+            let tables = if is_all { tables() } else { named(&names)? };
             with_database(database, IfMissing::Refuse, async |database| {
-                verify_all(&tables, &open(database).await?, output).await
+                let options = open(database).await?;
+                let verified = verify_all(&tables, &options, output).await;
+                if is_all {
+                    verify_ciphertexts(&options, output).await?;
+                }
+                verified
             })
             .await
         }
@@ -246,6 +253,28 @@ async fn verify_all(
     if different > 0 {
         bail!("{different} rows differ from the log: run `identityd projections rebuild NAME`");
     }
+    Ok(())
+}
+
+/// Names the ciphertexts that the log says are kept and that are not there.
+async fn verify_ciphertexts(options: &PgConnectOptions, output: Output) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let lost =
+        lost_ciphertexts::find(&mut connection, 0).await.context("ciphertexts could not be verified")?;
+    connection.close().await?;
+    let id = |lost: &LostCiphertext| format!("{} {} {}", lost.aggregate_type, lost.aggregate_id, lost.name);
+    let differences: Vec<_> = lost.iter().map(|lost| json!({ "id": id(lost), "kind": "missing" })).collect();
+    let summary = format!("ciphertexts: {} are missing", lost.len());
+    let named = lost.iter().map(|lost| format!("  missing {}", id(lost)));
+    output.print_lines(
+        &json!({ "name": "ciphertexts", "differences": differences }),
+        &[summary].into_iter().chain(named).collect::<Vec<_>>(),
+    )?;
+    ensure!(
+        lost.is_empty(),
+        "{} ciphertexts are missing: somebody has deleted them from the database; take them from a backup",
+        lost.len()
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use identity_projections::claims;
+use identity_projections::lost_ciphertexts::{self, LostCiphertext};
 use identity_projections::rebuild::SCHEMAS;
 use sqlx::PgConnection;
 
@@ -16,6 +17,9 @@ const RESTORE: &str = "run `identityd migrate` on a new database, or if the chec
 
 /// What to do if claims and read models do not agree.
 const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events. It leaves rows of names that no event has: delete those as the owner of the tables";
+
+/// How many of the last events the doctor looks at for ciphertexts.
+const CIPHERTEXT_EVENTS: i64 = 100_000;
 
 /// What to do if a read model is missing.
 const REBUILD: &str =
@@ -130,8 +134,21 @@ pub(super) async fn read_models(connection: &mut PgConnection) -> anyhow::Result
     let names: Vec<String> =
         identity_projections::tables().iter().map(|table| format!("read_model.{}", table.name())).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let missing = missing_tables(connection, &names, REBUILD).await?;
-    Ok(missing.unwrap_or_else(|| Finding::good(format!("all {} are there", names.len()))))
+    if let Some(missing) = missing_tables(connection, &names, REBUILD).await? {
+        return Ok(missing);
+    }
+    // The first start of the service adds the rows.
+    let query = "select wanted from unnest($1::text[]) as wanted, log_head
+                 where position > 0 and not exists (select from read_models where 'read_model.' || name = wanted)";
+    let unknown: Vec<String> = sqlx::query_scalar(query).bind(names.clone()).fetch_all(connection).await?;
+    Ok(if unknown.is_empty() {
+        Finding::good(format!("all {} are there", names.len()))
+    } else {
+        Finding::bad(format!(
+            "read_models has no row for {}, so nobody knows of which version the table is: restart the service, which rebuilds it",
+            unknown.join(", ")
+        ))
+    })
 }
 
 /// An organization gets a row with its first event, and never loses it.
@@ -164,6 +181,25 @@ pub(super) async fn claims(connection: &mut PgConnection) -> anyhow::Result<Find
     Ok(Finding::bad(format!(
         "{}: what is taken could be given to another one, or what is free be refused: {CLAIM}",
         texts.collect::<Vec<_>>().join("; ")
+    )))
+}
+
+/// Ciphertexts that were stored by the last events.
+pub(super) async fn ciphertexts(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    let head: Option<i64> =
+        sqlx::query_scalar("select position from log_head").fetch_optional(&mut *connection).await?;
+    let after = (head.unwrap_or_default() - CIPHERTEXT_EVENTS).max(0);
+    let lost = lost_ciphertexts::find(connection, after).await.context("cannot look up what is missing")?;
+    let Some(LostCiphertext { aggregate_type, aggregate_id, name }) = lost.first() else {
+        return Ok(Finding::good(format!(
+            "what the last {CIPHERTEXT_EVENTS} events have stored is there, and so are all tokens of webhooks"
+        )));
+    };
+    Ok(Finding::bad(format!(
+        "{} are missing, such as `{name}` of {aggregate_type} {aggregate_id}, and the log says of none that it was deleted: somebody has \
+         deleted rows of `ciphertexts`, whose content is nowhere else: take them from a backup, or create these signing keys, vault \
+         secrets, vault keys and tokens again. `identityd projections verify` names all",
+        lost.len()
     )))
 }
 

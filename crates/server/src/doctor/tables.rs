@@ -11,22 +11,23 @@ use super::{Finding, guards};
 /// compares the two.
 pub const EXPECTED: &str = include_str!("tables.txt");
 
-/// What there is of live tables, and the functions in `public`. Indexes and constraints have no names here, since a rebuild may
-/// change them. An index that is not valid does not count, and neither does a trigger that is off; a constraint that is not valid
-/// ends with `NOT VALID`.
+/// What there is of live tables, and the functions in `public`: each line, and what it is called in SQL if it has a name of its own.
+/// Lines have no names of indexes and constraints, since a rebuild may change them. An index that is not valid does not count, and
+/// neither does a trigger that is off; a constraint that is not valid ends with `NOT VALID`.
 const PRESENT: &str = "
     with ours as (
         select class.oid, format('%s.%s', nspname, relname) as name, relpersistence
         from pg_class as class join pg_namespace as namespace on namespace.oid = relnamespace
         where relkind = 'r' and nspname in ('public', 'read_model') and relname <> '_sqlx_migrations'
     )
-    select name || case relpersistence when 'p' then ' survives a crash of Postgres' else ' is unlogged' end as line
+    select name || case relpersistence when 'p' then ' survives a crash of Postgres' else ' is unlogged' end as line, null as object
     from ours
     union
     select concat_ws(' ', name, 'column', attname, format_type(atttypid, atttypmod),
                      'collate ' || nullif(nullif(collname, 'default'), ''), case when attnotnull then 'not null' end,
                      'generated ' || nullif(attidentity::text || attgenerated::text, ''),
-                     'default ' || pg_get_expr(adbin, adrelid))
+                     'default ' || replace(pg_get_expr(adbin, adrelid), 'pg_catalog.', '')),
+           null
     from ours
     join pg_attribute on attrelid = ours.oid
     left join pg_collation on pg_collation.oid = attcollation
@@ -34,24 +35,50 @@ const PRESENT: &str = "
     where attnum > 0 and not attisdropped
     union
     select name || case when indisunique then ' unique index' else ' index' end
-           || substring(pg_get_indexdef(indexrelid) from ' USING .*$')
+           || substring(pg_get_indexdef(indexrelid) from ' USING .*$') || case when not indimmediate then ' deferrable' else '' end,
+           format('the index %s', indexrelid::regclass)
     from ours join pg_index on indrelid = ours.oid
     where indisvalid and indisready and indislive
     union
-    select concat_ws(' ', name, pg_get_constraintdef(pg_constraint.oid))
+    select concat_ws(' ', name, pg_get_constraintdef(pg_constraint.oid)), format('the constraint %I', conname)
     from ours join pg_constraint on conrelid = ours.oid
     where contype in ('c', 'f', 'x')
     union
-    select concat_ws(' ', name, pg_get_triggerdef(pg_trigger.oid))
+    select concat_ws(' ', name, pg_get_triggerdef(pg_trigger.oid)), null
     from ours join pg_trigger on tgrelid = ours.oid
     where not tgisinternal and tgenabled in ('O', 'A')
     union
-    select format('function %s(%s) %s', proname, pg_get_function_identity_arguments(oid), encode(sha256(convert_to(pg_get_functiondef(oid), 'UTF8')), 'hex'))
+    select format('function %s(%s) %s', proname, pg_get_function_identity_arguments(oid), encode(sha256(convert_to(pg_get_functiondef(oid), 'UTF8')), 'hex')),
+           null
     from pg_proc
     where pronamespace = to_regnamespace('public') and prokind = 'f'
     order by line";
 
-/// Rules, triggers, policies and child tables of our tables. Postgres itself makes the triggers of foreign keys.
+/// Indexes that are not unique and can make a write fail: those that compute something, and those that have a column of unlimited size
+/// that no valid index of ours has.
+const FRAGILE: &str = "
+    with ours as (
+        select class.oid, format('%s.%s', nspname, relname) as name
+        from pg_class as class join pg_namespace as namespace on namespace.oid = relnamespace
+        where relkind = 'r' and nspname in ('public', 'read_model') and relname = any($1)
+    ), present as (
+        select name, indrelid, indexrelid, indisunique, indkey::int[] as columns, indexprs is not null or indpred is not null as computes,
+               format('%s%s', name || case when indisunique then ' unique index' else ' index' end,
+                      substring(pg_get_indexdef(indexrelid) from ' USING .*$')) as line
+        from ours join pg_index on indrelid = ours.oid
+    )
+    select format('the index %s on %s', indexrelid::regclass, name)
+    from present
+    where not indisunique and line <> all($2)
+      and (computes
+           or exists (select from pg_attribute
+                      where attrelid = indrelid and attnum = any(columns) and attlen < 0
+                        and not exists (select from present as known
+                                        where known.indrelid = present.indrelid and known.line = any($2) and attnum = any(known.columns))))
+    order by 1";
+
+/// Rules, triggers, policies and child tables of our tables, and foreign keys of other tables that lead to ours. Postgres itself makes
+/// the triggers of foreign keys.
 const FOREIGN: &str = "
     with ours as (
         select class.oid, format('%s.%s', nspname, relname) as name, nspname, relname, relrowsecurity
@@ -71,11 +98,22 @@ const FOREIGN: &str = "
     union
     select format('the table %s, a child of %s', inhrelid::regclass, name)
     from ours join pg_inherits on inhparent = ours.oid
+    union
+    select format('the foreign key %I of the table %s, which leads to %s', conname, conrelid::regclass, name)
+    from ours join pg_constraint on confrelid = ours.oid
+    where contype = 'f' and conrelid not in (select oid from ours)
     order by found";
 
-/// All that there is.
+/// All lines that there are.
 pub async fn present(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    sqlx::query_scalar(PRESENT).fetch_all(connection).await.context("cannot look up the tables")
+    let mut lines: Vec<String> = named(connection).await?.into_iter().map(|(line, _)| line).collect();
+    lines.dedup();
+    Ok(lines)
+}
+
+/// The same, each with what it is called.
+async fn named(connection: &mut PgConnection) -> anyhow::Result<Vec<(String, Option<String>)>> {
+    sqlx::query_as(PRESENT).fetch_all(connection).await.context("cannot look up the tables")
 }
 
 /// Whether the line that begins like this is there as the migrations make it.
@@ -85,13 +123,14 @@ pub(super) fn is_as_made(present: &[String], beginning: &str) -> bool {
 }
 
 pub(super) async fn tables(connection: &mut PgConnection) -> anyhow::Result<Finding> {
-    let present = present(&mut *connection).await?;
+    let found = named(&mut *connection).await?;
+    let present: Vec<String> = found.iter().map(|(line, _)| line.clone()).collect();
     let names: BTreeSet<&str> = EXPECTED.lines().filter_map(table_of).collect();
     let names: Vec<&str> = names.into_iter().collect();
     let missing = missing(connection, &present, &names).await?;
-    let others: Vec<&str> =
-        present.iter().map(String::as_str).filter(|line| is_of_others(line, &names)).collect();
-    let foreign = foreign(connection, &names).await?;
+    let others: Vec<String> =
+        found.iter().filter(|(line, _)| is_of_others(line, &names)).map(said_with_name).collect();
+    let (foreign, fragile) = (foreign(connection, &names).await?, fragile(connection, &names).await?);
     let mut faults = vec![];
     if !missing.is_empty() {
         faults.push(format!(
@@ -106,9 +145,15 @@ pub(super) async fn tables(connection: &mut PgConnection) -> anyhow::Result<Find
             others.join("; ")
         ));
     }
+    if !fragile.is_empty() {
+        faults.push(format!(
+            "{} can make writes fail, since it computes something or has a column of unlimited size: find out who made it, and drop it",
+            fragile.join(", ")
+        ));
+    }
     if !foreign.is_empty() {
         faults.push(format!(
-            "{} can change or drop what is written: find out who made it, and drop it",
+            "{} can refuse, change or drop what is written: find out who made it, and drop it",
             foreign.join(", ")
         ));
     }
@@ -146,13 +191,28 @@ fn is_of_others(line: &str, names: &[&str]) -> bool {
         && !EXPECTED.lines().any(|expected| expected == line)
 }
 
+/// A line with the name of what it is about.
+fn said_with_name((line, object): &(String, Option<String>)) -> String {
+    object.as_ref().map_or_else(|| line.clone(), |object| format!("{object} ({line})"))
+}
+
 /// The table of a line; none if it is of a function.
 fn table_of(line: &str) -> Option<&str> {
     line.split(' ').next().filter(|name| *name != "function")
 }
 
+fn without_schema<'a>(tables: &[&'a str]) -> Vec<&'a str> {
+    tables.iter().filter_map(|table| Some(table.split_once('.')?.1)).collect()
+}
+
+async fn fragile(connection: &mut PgConnection, tables: &[&str]) -> anyhow::Result<Vec<String>> {
+    let expected: Vec<&str> = EXPECTED.lines().collect();
+    let found = sqlx::query_scalar(FRAGILE).bind(without_schema(tables)).bind(expected).fetch_all(connection);
+    found.await.context("cannot look up the indexes")
+}
+
 async fn foreign(connection: &mut PgConnection, tables: &[&str]) -> anyhow::Result<Vec<String>> {
-    let names: Vec<&str> = tables.iter().filter_map(|table| Some(table.split_once('.')?.1)).collect();
+    let names = without_schema(tables);
     let (guarded, guards) = guards::names();
     let found =
         sqlx::query_scalar(FOREIGN).bind(names).bind(guarded).bind(guards).fetch_all(connection).await;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use identity_http::NeededRight;
 use identity_projections::rebuild::{self, SCHEMAS};
 use sqlx::{Executor as _, PgConnection, PgPool};
 
-use crate::backup::tables::{ALL_RIGHTS, TABLES};
+use crate::backup::tables::{self, ALL_RIGHTS, TABLES};
 
 /// Functions that do for the role what it may not do itself, and all functions of ours that it calls.
 const FUNCTIONS: [&str; 5] =
@@ -177,6 +178,21 @@ async fn rights(connection: &mut PgConnection, role: &str) -> Result<Rights, sql
         }
     }
     Ok(rights)
+}
+
+/// Tables whose rows are in a backup, and which only the tasks that send webhooks use. Metrics tell of these tasks.
+const OF_SENDING: [&str; 4] = ["webhook_cursor", "webhook_late", "webhook_queue", "webhook_endpoints"];
+
+/// The rights without which requests fail: on tables whose rows are in a backup, and on the read models that requests need.
+pub fn needed() -> Vec<NeededRight> {
+    let read_models = identity_projections::tables().into_iter().filter(|table| table.is_needed());
+    let read_models = read_models.map(|table| (format!("read_model.{}", table.name()), ALL_RIGHTS));
+    let tables = tables::kept().filter(|table| !OF_SENDING.contains(&table.name));
+    let tables = tables.map(|table| (format!("public.{}", table.name), table.rights));
+    let of_table = |(table, rights): (String, &'static [&'static str])| {
+        rights.iter().map(move |right| (table.clone(), *right))
+    };
+    read_models.chain(tables).flat_map(of_table).collect()
 }
 
 /// The rights on a table of a schema, a sequence, a function, or a schema.

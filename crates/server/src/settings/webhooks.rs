@@ -9,7 +9,7 @@ use clap::Args;
 use identity_webhooks::address::{Policy, SystemResolver};
 use identity_webhooks::attempt::DEFAULT_TIMEOUT;
 use identity_webhooks::schedule::Schedule;
-use identity_webhooks::{Settings, WaitingLimits};
+use identity_webhooks::{LogLimits, Settings, WaitingLimits};
 use ipnet::IpNet;
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -53,6 +53,14 @@ pub struct WebhookLayer {
     /// Days for which deliveries of webhooks are kept, with what was sent and answered [default: 7]
     #[arg(long, env = "IDENTITYD_WEBHOOK_RETENTION_DAYS", value_name = "DAYS")]
     pub webhook_retention_days: Option<u32>,
+
+    /// Deliveries of webhooks that are kept for one organization; beyond that the oldest are deleted; 0 is no limit [default: 1000000]
+    #[arg(long, env = "IDENTITYD_WEBHOOK_LOG_DELIVERIES", value_name = "NUMBER")]
+    pub webhook_log_deliveries: Option<u64>,
+
+    /// Bytes that those have together, of what was sent and answered; 0 is no limit [default: 2147483648]
+    #[arg(long, env = "IDENTITYD_WEBHOOK_LOG_BYTES", value_name = "BYTES")]
+    pub webhook_log_bytes: Option<u64>,
 }
 
 impl WebhookLayer {
@@ -65,6 +73,8 @@ impl WebhookLayer {
             webhook_ca_file: self.webhook_ca_file.or(below.webhook_ca_file),
             webhook_retry_delays: self.webhook_retry_delays.or(below.webhook_retry_delays),
             webhook_retention_days: self.webhook_retention_days.or(below.webhook_retention_days),
+            webhook_log_deliveries: self.webhook_log_deliveries.or(below.webhook_log_deliveries),
+            webhook_log_bytes: self.webhook_log_bytes.or(below.webhook_log_bytes),
         }
     }
 
@@ -78,6 +88,7 @@ impl WebhookLayer {
         let schedule = schedule(self.webhook_retry_delays)?;
         let retention = Duration::from_hours(u64::from(days) * HOURS_OF_A_DAY);
         check_retention(retention, &schedule)?;
+        let usual = LogLimits::default();
         Ok(Settings {
             policy: Policy {
                 ports: self.webhook_ports.unwrap_or_default(),
@@ -87,6 +98,10 @@ impl WebhookLayer {
             schedule,
             timeout: DEFAULT_TIMEOUT,
             retention,
+            log: LogLimits {
+                deliveries: self.webhook_log_deliveries.unwrap_or(usual.deliveries),
+                bytes: self.webhook_log_bytes.unwrap_or(usual.bytes),
+            },
             waiting: WaitingLimits::default(),
             resolver: Arc::new(SystemResolver::default()),
             authorities: self.webhook_ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, bare, run};
-use estate::{Answer, Estate, RENAME, asked, call, error, text};
+use estate::{Answer, Estate, RENAME, asked, call, error, execute, text};
 
 /// What clients read, for each key.
 fn read_everything(base: &str, keys: [&str; 2]) -> Vec<(String, Answer)> {
@@ -91,6 +91,48 @@ fn a_restored_service_answers_as_the_one_that_was_backed_up() {
     target.run(&["projections", "verify", "--independent"]).succeeded();
     let checked = target.run(&["doctor", "--listen", "127.0.0.1:0"]);
     assert!(checked.status.success(), "{}", checked.stdout);
+}
+
+// As large as the stored answer to a write of an identity with 500,000 viewers.
+#[test]
+fn a_stored_answer_of_any_size_is_in_a_backup() {
+    let estate = Estate::new();
+    let larger = "update idempotency_records set body = repeat(body, 100 * 1024 * 1024 / length(body))
+                  where ctid = (select min(ctid) from idempotency_records)";
+    execute(&estate.place, larger);
+    let answers = "select string_agg(md5(body), ' ' order by body) || max(length(body)) / 1024 / 1024 from idempotency_records";
+    let file = estate.backup("backup");
+    run(&mut bare(&["backup", "verify", text(&file)])).succeeded();
+    let target = estate.successor();
+    target.run(&["restore", text(&file), "--nothing-lost"]).succeeded();
+    assert_eq!(asked(&target, answers), asked(&estate.place, answers));
+    assert!(asked(&target, answers).ends_with("99"));
+}
+
+/// Every ciphertext of the estate that somebody deletes by hand is named.
+#[test]
+fn a_ciphertext_that_was_deleted_by_hand_is_named() {
+    let estate = Estate::new();
+    estate.place.run(&["doctor", "--listen", "127.0.0.1:0"]).succeeded();
+    estate.place.run(&["projections", "verify"]).succeeded();
+    let all = "select string_agg(concat_ws(' ', aggregate_type, aggregate_id, name), ',') from ciphertexts";
+    let all = asked(&estate.place, all);
+    assert_eq!(all.split(',').count(), 3, "{all}");
+    for ciphertext in all.split(',') {
+        let [kind, id, name] = ciphertext.split(' ').collect::<Vec<_>>()[..] else { panic!("{ciphertext}") };
+        execute(&estate.place, "create table kept as table ciphertexts");
+        execute(&estate.place, &format!("delete from ciphertexts where aggregate_id = '{id}'"));
+        let checked = estate.place.run(&["doctor", "--listen", "127.0.0.1:0"]);
+        let named = format!("1 are missing, such as `{name}` of {kind} {id}");
+        assert!(checked.stdout.contains(&named), "{ciphertext}: {}", checked.stdout);
+        let verified = estate.place.run(&["projections", "verify"]);
+        assert!(error(&verified).starts_with("1 ciphertexts are missing"), "{}", verified.stderr);
+        assert!(verified.stdout.contains(&format!("missing {ciphertext}")), "{}", verified.stdout);
+        execute(&estate.place, "insert into ciphertexts select * from kept on conflict do nothing");
+        execute(&estate.place, "drop table kept");
+    }
+    estate.write(&Method::DELETE, "/identities/front-desk", &json!({}), 204);
+    estate.place.run(&["projections", "verify"]).succeeded();
 }
 
 #[test]

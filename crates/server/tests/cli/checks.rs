@@ -48,7 +48,7 @@ fn whatever_can_be_seen_beforehand_is_seen() {
         assert_eq!(failed(&found).join(" "), check, "{breaks}: {}", found.stdout);
         let number = check.split(' ').count();
         // Postgres may print a warning about a collation first.
-        assert_eq!(found.stderr.lines().last(), Some(&*format!("error: {number} of 33 checks failed")));
+        assert_eq!(found.stderr.lines().last(), Some(&*format!("error: {number} of 34 checks failed")));
         assert_eq!(found.status.code(), Some(1));
         assert!(
             !found.stdout.contains("to identityd_service"),
@@ -71,6 +71,52 @@ fn whatever_can_be_seen_beforehand_is_seen() {
     drop(database);
     postgres.close().unwrap();
     assert!(place.serve().stop().success());
+}
+
+/// Objects of somebody else, with the statements that make and drop them.
+const OBJECTS: [(&str, &str, &str); 5] = [
+    (
+        "the constraint no_zz",
+        "alter table name_claims add constraint no_zz check (name !~ 'zz')",
+        "alter table name_claims drop constraint no_zz",
+    ),
+    (
+        "the index read_model.one_label",
+        "create unique index one_label on read_model.api_keys (label)",
+        "drop index read_model.one_label",
+    ),
+    ("the index by_type", "create index by_type on events ((payload->>'type'))", "drop index by_type"),
+    (
+        "the foreign key picture_of of the table pictures",
+        "create table pictures (id uuid constraint picture_of references read_model.identities (id))",
+        "drop table pictures",
+    ),
+    (
+        "the trigger seeing",
+        "create trigger seeing before update on name_claims for each row execute function suppress_redundant_updates_trigger()",
+        "drop trigger seeing on name_claims",
+    ),
+];
+
+#[test]
+fn whatever_somebody_else_has_put_on_a_table_is_named_and_harmless_indexes_are_not() {
+    let place = Place::served();
+    let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
+    let runtime = runtime();
+    let mut database = runtime.block_on(PgConnection::connect(&postgres.url())).unwrap();
+    let mut does = |statement: &str| runtime.block_on(database.execute(statement)).map(drop).unwrap();
+    does("create index harmless on events (organization_id, recorded_at)");
+    place.run(&["doctor"]).succeeded();
+    for (name, makes, drops) in OBJECTS {
+        does(makes);
+        let found = place.run(&["doctor"]);
+        let is_named = |line: &str| line.starts_with("FAILED  tables: ") && line.contains(name);
+        assert!(found.stdout.lines().any(is_named), "{name}: {}", found.stdout);
+        does(drops);
+    }
+    place.run(&["doctor"]).succeeded();
+    drop(database);
+    postgres.close().unwrap();
 }
 
 #[test]

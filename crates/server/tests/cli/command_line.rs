@@ -188,7 +188,7 @@ fn the_doctor_finds_a_new_database_ill_and_a_served_one_well() {
     let place = Place::new();
     place.run(&["migrate"]).succeeded();
     let finished = place.run(&["doctor"]);
-    assert_eq!(finished.error(), "1 of 33 checks failed");
+    assert_eq!(finished.error(), "1 of 34 checks failed");
     let lines: Vec<&str> = finished.stdout.lines().map(|line| line.split(':').next().unwrap()).collect();
     let expected = [
         "ok      reachable",
@@ -203,7 +203,7 @@ fn the_doctor_finds_a_new_database_ill_and_a_served_one_well() {
     let service = place.serve();
     let checks = place.run(&["doctor", "--json"]).succeeded().json();
     assert_eq!(checks["passed"], true);
-    assert_eq!(checks["checks"].as_array().unwrap().len(), 33);
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 34);
     assert!(service.stop().success());
 }
 
@@ -222,7 +222,7 @@ fn the_doctor_sees_a_weakened_commit_and_a_strange_migration() {
         sqlx::query(add).execute(&pool).await.unwrap();
     });
     let finished = place.run(&["doctor"]);
-    assert_eq!(finished.error(), "2 of 33 checks failed");
+    assert_eq!(finished.error(), "2 of 34 checks failed");
     assert!(finished.stdout.contains("FAILED  synchronous_commit: is off"), "{}", finished.stdout);
     let migrations = "FAILED  migrations: pending [], damaged [3], from a newer identityd [9999]";
     assert!(finished.stdout.contains(migrations), "{}", finished.stdout);

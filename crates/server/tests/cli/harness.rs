@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(45);
 
 /// Environment variables that change what the binary does. A developer's machine may have them set.
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 46] = [
     "DATABASE_URL",
     "IDENTITYD_CLIENT_TIMEOUT_SECONDS",
     "IDENTITYD_COMPRESSION",
@@ -53,6 +53,8 @@ const SETTINGS: [&str; 44] = [
     "IDENTITYD_TUNNEL_ZONE",
     "IDENTITYD_WEBHOOK_ALLOW_NETWORKS",
     "IDENTITYD_WEBHOOK_CA_FILE",
+    "IDENTITYD_WEBHOOK_LOG_BYTES",
+    "IDENTITYD_WEBHOOK_LOG_DELIVERIES",
     "IDENTITYD_WEBHOOK_PORTS",
     "IDENTITYD_WEBHOOK_RETENTION_DAYS",
     "IDENTITYD_WEBHOOK_RETRY_DELAYS",

@@ -310,7 +310,7 @@ fn a_private_postgres_of_an_earlier_version_gets_the_role_that_serves() {
     // As a version left it that had one role.
     let postgres = PrivatePostgres::open(place.data_dir()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let earlier = "drop owned by identityd_service; drop role identityd_service; drop table read_model_shapes;
+    let earlier = "drop owned by identityd_service; drop role identityd_service; drop table read_model_shapes, webhook_late;
                    drop table read_model.identity_states, read_model.api_key_states, read_model.vault_states,
                               read_model.vault_secret_states, read_model.webhook_subscription_states;
                    drop function log_writers, make_read_model, index_read_model, finish_read_model, move_read_model, drop_read_model;

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Attempt, MAX_ANSWER_BYTES, Sender, request};
+use super::{Attempt, MAX_ANSWER_BYTES, MAX_ERROR_CHARS, Sender, request, with_causes};
 use crate::address::{Policy, Resolver, SystemResolver, Turn};
 use crate::schedule::Outcome;
 
@@ -279,4 +279,12 @@ async fn an_address_that_drops_packets_leaves_time_for_the_next_one() {
     let url = format!("http://several.example:{}/in", good.port());
     let attempt = sender.send(&url, HeaderMap::new(), Bytes::from_static(b"{}")).await;
     assert_eq!(attempt.outcome(), Outcome::Delivered, "{attempt:?}");
+}
+
+#[test]
+fn of_why_there_was_no_answer_the_beginning_is_kept() {
+    let names = "€".repeat(2 * MAX_ERROR_CHARS);
+    let error = io::Error::other(format!("the certificate is valid for {names}"));
+    let kept = with_causes(&error);
+    assert!(kept.starts_with("the certificate is valid for €") && kept.chars().count() == MAX_ERROR_CHARS);
 }

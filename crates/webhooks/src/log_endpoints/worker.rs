@@ -1,5 +1,6 @@
 //! Sends histories.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,13 @@ use identity_log::follow::Head;
 use identity_log::{ReadError, ids};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::MAX_LOG_ENDPOINTS;
 use super::claims::{self, Capacity, Claim};
 use super::history::{self, Event};
 use crate::attempt::{Attempt, host_of};
+use crate::backoff::Backoff;
 use crate::credentials::{Credentials, CredentialsError};
 use crate::delivering::{Delivering, Target, UNSENT_DELAY, Unsent};
 use crate::places::Places;
@@ -29,6 +32,11 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long commits are gathered before endpoints are looked at.
 const GATHERING_TIME: Duration = Duration::from_millis(10);
 
+/// The shortest and the longest pause of an endpoint whose cursor could not be written. Otherwise it would get the same event again
+/// each time that its lease ends.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
 /// How long a stop waits until the leases are ended. A lease that is not ended by then ends by itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -37,6 +45,34 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct LogSender {
     delivering: Delivering,
     head: watch::Receiver<Head>,
+}
+
+/// The tasks that serve endpoints, and the pauses of those whose cursors could not be written.
+#[derive(Default)]
+struct Work {
+    tasks: JoinSet<Served>,
+    paused: HashMap<Uuid, Backoff>,
+}
+
+/// The end of a step.
+struct Served {
+    endpoint: Uuid,
+    /// Whether it is written how far the endpoint has come.
+    is_recorded: bool,
+}
+
+impl Work {
+    fn finish(&mut self, Served { endpoint, is_recorded }: Served) {
+        let last = self.paused.remove(&endpoint);
+        if !is_recorded {
+            self.paused.insert(endpoint, Backoff::after(last, SHORTEST_PAUSE, LONGEST_PAUSE));
+        }
+    }
+
+    /// How much longer nothing is sent to an endpoint.
+    fn pause(&self, endpoint: Uuid) -> Option<Duration> {
+        self.paused.get(&endpoint).filter(|backoff| !backoff.is_over()).map(Backoff::remaining)
+    }
 }
 
 /// Why an endpoint is not served.
@@ -55,42 +91,46 @@ impl LogSender {
 
     /// Sends until it is told to stop. What is on its way then is given up, and the leases are ended.
     pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let mut serving = JoinSet::new();
+        let mut work = Work::default();
         // It is dropped when the service stops.
         let (stopping, stopped) = watch::channel(());
         loop {
-            if let Err(error) = self.begin(&mut serving, &stopped).await {
+            if let Err(error) = self.begin(&mut work, &stopped).await {
                 tracing::warn!(error = &error as &dyn Error, "cannot claim log endpoints, trying again");
             }
             tokio::select! {
                 _ = &mut stop => break,
                 Ok(()) = self.head.changed() => {}
-                Some(_served) = serving.join_next() => {}
+                Some(Ok(served)) = work.tasks.join_next() => work.finish(served),
                 () = tokio::time::sleep(MAX_SILENCE) => {}
             }
             tokio::time::sleep(GATHERING_TIME).await;
-            while serving.try_join_next().is_some() {}
+            while let Some(served) = work.tasks.try_join_next() {
+                if let Ok(served) = served {
+                    work.finish(served);
+                }
+            }
         }
         drop(stopping);
-        let ended = async { while serving.join_next().await.is_some() {} };
+        let ended = async { while work.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
             tracing::warn!("log endpoints wait until their leases end");
         }
-        serving.shutdown().await;
+        work.tasks.shutdown().await;
     }
 
-    async fn begin(
-        &self,
-        serving: &mut JoinSet<()>,
-        stopped: &watch::Receiver<()>,
-    ) -> Result<(), sqlx::Error> {
-        while let Some(free) = PLACES.free(serving.len()) {
+    async fn begin(&self, work: &mut Work, stopped: &watch::Receiver<()>) -> Result<(), sqlx::Error> {
+        while let Some(free) = PLACES.free(work.tasks.len()) {
             let (lease, longest_pause) = (self.delivering.lease(), self.delivering.schedule.longest_pause());
             let claimed =
                 claims::claim(&self.delivering.pool, &Capacity { free, lease, longest_pause }).await?;
             let is_all = claimed.len() < free.places;
             for claim in claimed {
-                serving.spawn(told_to(self.delivering.clone(), claim, stopped.clone()));
+                let (delivering, pause) = (self.delivering.clone(), work.pause(claim.id));
+                match pause {
+                    None => drop(work.tasks.spawn(told_to(delivering, claim, stopped.clone()))),
+                    Some(pause) => wait_for(&delivering, &claim, pause).await,
+                }
             }
             if is_all {
                 break;
@@ -100,10 +140,20 @@ impl LogSender {
     }
 }
 
-async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<()>) {
-    let id = claim.id;
-    if let Err(error) = serve(&delivering, claim, stopped).await {
-        tracing::warn!(error = &error as &dyn Error, endpoint = %id, "a log endpoint waits until its lease ends");
+async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<()>) -> Served {
+    let endpoint = claim.id;
+    let served = serve(&delivering, claim, stopped).await;
+    if let Err(error) = &served {
+        delivering.metrics.not_recorded();
+        tracing::warn!(error = error as &dyn Error, endpoint = %endpoint, "cannot write how far a log endpoint has come");
+    }
+    Served { endpoint, is_recorded: served.is_ok() }
+}
+
+/// Gives an endpoint back, to which nothing is sent for so long.
+async fn wait_for(delivering: &Delivering, claim: &Claim, pause: Duration) {
+    if let Err(error) = claims::postpone(&delivering.pool, claim, pause).await {
+        tracing::warn!(error = &error as &dyn Error, endpoint = %claim.id, "a log endpoint waits until its lease ends");
     }
 }
 

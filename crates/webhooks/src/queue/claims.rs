@@ -160,6 +160,21 @@ pub(crate) async fn release(pool: &PgPool, claims: &[(Uuid, OffsetDateTime)]) ->
     Ok(())
 }
 
+/// Gives back a row whose attempt could not be recorded. It is due again after `delay`, and the attempt counts.
+pub(crate) async fn postpone(pool: &PgPool, claim: &Claim, delay: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update webhook_queue
+         set lease_until = null, due_at = now() + make_interval(secs => $3)
+         where id = $1 and lease_until = $2",
+    )
+    .bind(claim.id)
+    .bind(claim.lease_until)
+    .bind(delay.as_secs_f64())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Gives back a row that this service could not send. It is due again after `delay`, and the attempt does not count.
 pub(crate) async fn give_back(pool: &PgPool, claim: &Claim, delay: Duration) -> Result<(), sqlx::Error> {
     sqlx::query(

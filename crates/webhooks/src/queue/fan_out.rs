@@ -161,8 +161,8 @@ impl FanOut {
     }
 }
 
-/// A transaction that has the cursor, and where that is; `None` if another process has it.
-async fn begin(pool: &PgPool) -> Result<Option<(Transaction<'static, Postgres>, i64)>, sqlx::Error> {
+/// A transaction that has the cursor, and where that is; `None` if another process has it. Fails if there is no cursor.
+async fn begin(pool: &PgPool) -> Result<Option<(Transaction<'static, Postgres>, i64)>, QueueError> {
     let mut transaction = pool.begin().await?;
     let cursor: Option<i64> = sqlx::query_scalar(
         "select position
@@ -173,6 +173,11 @@ async fn begin(pool: &PgPool) -> Result<Option<(Transaction<'static, Postgres>, 
     .bind(MAX_IDLE)
     .fetch_optional(&mut *transaction)
     .await?;
+    if cursor.is_none() {
+        let is_there = "select exists (select from webhook_cursor)";
+        let is_there: bool = sqlx::query_scalar(is_there).fetch_one(&mut *transaction).await?;
+        return if is_there { Ok(None) } else { Err(QueueError::NoCursor) };
+    }
     Ok(cursor.map(|cursor| (transaction, cursor)))
 }
 

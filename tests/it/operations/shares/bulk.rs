@@ -92,6 +92,26 @@ fn an_identity_that_very_many_may_see_is_expensive_to_make_to_keep_and_to_delete
 }
 
 #[test]
+fn what_deletes_a_row_for_each_secret_or_viewer_counts_although_it_writes_one_event() {
+    let world = world();
+    let admin = world.admin();
+    let viewer = admin.create("viewer");
+    let rules = admin.create("rules");
+    for number in 0..MANY {
+        admin.create(&format!("identity-{number}"));
+        let secret = admin.post("/vault/secrets", &json!({"name": format!("secret-{number}")})).created();
+        let access = format!("/vault/secrets/{}/access", text(&secret["id"]));
+        admin.post(&access, &json!({"identity_id": rules["id"]})).created();
+    }
+    open(&admin, "identity-0");
+    narrow(&admin, "identity-0", &viewer).no_content();
+    refused_for_long(&world, || admin.delete("/identities/rules"));
+    refused_for_long(&world, || admin.post("/identities/identity-0/access", &json!({})));
+    admin.delete("/identities/identity-1").no_content();
+    open(&admin, "identity-2");
+}
+
+#[test]
 fn writes_of_unknown_size_that_are_small_follow_one_another() {
     let world = world();
     let admin = world.admin();

@@ -4,7 +4,7 @@ use identityd::settings::WireLayer;
 use secrecy::ExposeSecret as _;
 
 use super::refused_for_now;
-use crate::harness::{Caller, Line, World, eventually};
+use crate::harness::{Caller, Line, World, eventually, text};
 
 /// A key has one stream, and a client must read within a second.
 fn impatient() -> World {
@@ -50,8 +50,70 @@ fn large_pages_that_nobody_reads_are_few() {
     eventually("the shares are free again", || status(&admin, "/identities?limit=400") == 200);
 }
 
+/// Connections that have asked for something, each for its own, and read nothing but the status.
+fn unread(caller: &Caller, count: usize, request: impl Fn(usize) -> String) -> Vec<(Line, String)> {
+    let mut lines: Vec<Line> = (0..count).map(|_| caller.connect()).collect();
+    for (number, line) in lines.iter_mut().enumerate() {
+        line.send(request(number));
+    }
+    let status = |mut line: Line| {
+        let status = String::from_utf8(line.receive(12)).unwrap();
+        (line, status)
+    };
+    lines.into_iter().map(status).collect()
+}
+
+/// An identity with access rows of 9 MiB.
+fn with_a_huge_identity() -> World {
+    let world = World::new();
+    let admin = world.admin();
+    let viewer = text(&admin.create("viewer")["id"]);
+    admin.create("alpha");
+    admin.grant("alpha", &viewer).created();
+    world.database().execute(&format!(
+        "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {}) || '\"}}'",
+        9 * 1024 * 1024
+    ));
+    world.restarted()
+}
+
+// The answer to a write that was carried out is never withheld, so the write is refused.
+#[test]
+fn writes_with_large_answers_that_nobody_reads_are_few() {
+    let world = with_a_huge_identity();
+    let admin = world.admin();
+    let before = world.events();
+    let lines = unread(&admin, 20, |number| {
+        let body = format!(r#"{{"description":"{number}"}}"#);
+        admin.head("PATCH", "/api/v1/identities/alpha", body.len()) + &body
+    });
+    let count = |wanted: &str| lines.iter().filter(|(_, status)| status == wanted).count();
+    // 14 of them have 126 MiB.
+    assert_eq!((count("HTTP/1.1 200"), count("HTTP/1.1 429")), (14, 6));
+    assert_eq!(world.events(), before + 14, "the others have changed nothing");
+    drop(lines);
+    eventually("the shares are free again", || is_answered(&admin, "/identities/alpha"));
+}
+
+#[test]
+fn large_pieces_that_nobody_reads_have_few_bytes() {
+    let world = with_a_huge_identity();
+    let admin = world.admin();
+    let lines = unread(&admin, 14, |_| admin.head("GET", "/api/v1/identities", 0));
+    assert!(lines.iter().all(|(_, status)| status == "HTTP/1.1 200"));
+    assert!(!is_answered(&admin, "/identities/alpha"), "there is no room for 9 MiB more");
+    assert!(is_answered(&admin, "/identities/viewer"));
+    drop(lines);
+    eventually("the bytes are free again", || is_answered(&admin, "/identities/alpha"));
+}
+
+/// Whether a read is answered 200. Its body is not read.
+fn is_answered(caller: &Caller, path: &str) -> bool {
+    caller.call(reqwest::Method::GET, path).open().unwrap().status() == 200
+}
+
 fn is_free(caller: &Caller) -> bool {
-    caller.call(reqwest::Method::GET, "/identities/").open().unwrap().status() == 200
+    is_answered(caller, "/identities/")
 }
 
 #[track_caller]

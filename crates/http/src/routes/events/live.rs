@@ -17,7 +17,7 @@ use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
 use crate::cursor::{self, HistoryPlace};
-use crate::limits::StreamShare;
+use crate::limits::{Held, StreamShare};
 use crate::routes::interruption::Interruption;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -56,6 +56,8 @@ struct Following {
     /// Whether the client was told that the history changed; the stream then ends.
     ended: bool,
     share: StreamShare,
+    /// The room for the events that are being sent, if they are large.
+    held: Option<Held>,
 }
 
 /// Streams the events of the range, and then new ones.
@@ -74,6 +76,7 @@ pub(super) fn follow(range: EventRange, caller: Caller, share: StreamShare) -> R
         opened: false,
         ended: false,
         share,
+        held: None,
     };
     let chunks = stream::try_unfold(following, |mut following| async move {
         let chunk = following.next().await?;
@@ -93,6 +96,7 @@ pub(super) fn history_changed() -> Response {
 impl Following {
     /// The next events, or a heartbeat; `None` when the service stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Interruption> {
+        self.held = None;
         if !self.opened {
             self.opened = true;
             return Ok(Some(Bytes::from_static(OPENING)));
@@ -158,11 +162,14 @@ impl Following {
             return Ok(Bytes::new());
         }
         let _turn = self.share.turn().await;
-        if self.is_up_to_date {
-            return self.reading.next_shared(write_event).await;
-        }
-        let batch = self.reading.next(write_event).await?;
-        Ok(batch.map(|batch| batch.text.into()).unwrap_or_default())
+        let events = if self.is_up_to_date {
+            self.reading.next_shared(write_event).await?
+        } else {
+            let batch = self.reading.next(write_event).await?;
+            batch.map(|batch| batch.text.into()).unwrap_or_default()
+        };
+        self.held = self.share.hold(events.len()).await;
+        Ok(events)
     }
 
     /// Up to which sequence the next query reads. Events of given aggregates are found by an index, so that query needs

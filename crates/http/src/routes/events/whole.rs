@@ -15,7 +15,7 @@ use identity_proof::trailer::{Trailer, TrailerLine};
 use super::batch::Reading;
 use super::range::EventRange;
 use crate::caller::Caller;
-use crate::limits::StreamShare;
+use crate::limits::{Held, StreamShare};
 use crate::routes::interruption::Interruption;
 
 /// An export that is being written.
@@ -27,6 +27,8 @@ struct Export {
     tied_to: Option<Tied>,
     ended: bool,
     share: StreamShare,
+    /// The room for the lines that are being sent, if they are large.
+    held: Option<Held>,
 }
 
 /// The checkpoint of an export; and if the log is not signed any more, the reason.
@@ -44,8 +46,8 @@ pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Re
     // A range may end before it begins; then it is empty.
     let until = is_bounded.then(|| sequence(query.upto.max(query.after)));
     let trailer = Trailer { filtered: !query.is_whole(), ..Trailer::of_range(sequence(query.after), until) };
-    let export =
-        Export { reading: Reading { caller, query, place }, trailer, tied_to: None, ended: false, share };
+    let reading = Reading { caller, query, place };
+    let export = Export { reading, trailer, tied_to: None, ended: false, share, held: None };
     let chunks = stream::try_unfold(export, |mut export| async move {
         Ok::<_, Interruption>(export.next().await?.map(|chunk| (chunk, export)))
     });
@@ -55,12 +57,14 @@ pub(super) fn lines(range: EventRange, caller: Caller, share: StreamShare) -> Re
 impl Export {
     /// The next lines; at the end the trailer.
     async fn next(&mut self) -> Result<Option<Vec<u8>>, Interruption> {
+        self.held = None;
         if self.ended {
             return Ok(None);
         }
         loop {
             let turn = self.share.turn().await;
             let batch = self.reading.next(write_line).await?;
+            self.held = self.share.hold(batch.as_ref().map_or(0, |batch| batch.text.len())).await;
             drop(turn);
             if let Some(batch) = batch {
                 let place = |sequence: i64| u64::try_from(sequence).unwrap_or_default();

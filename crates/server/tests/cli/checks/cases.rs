@@ -12,7 +12,7 @@ pub(super) struct Case {
 /// Tables and functions in `public` may hide those of Postgres.
 pub(super) const SHADOWS: &str = "alter role identityd_service set search_path = public, pg_catalog;";
 
-pub(super) const CASES: [Case; 42] = [
+pub(super) const CASES: [Case; 47] = [
     Case {
         check: "schema",
         refuses: true,
@@ -133,6 +133,38 @@ pub(super) const CASES: [Case; 42] = [
         refuses: false,
         breaks: "create rule twice as on delete to events do also select 1",
         heals: "drop rule twice on events",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "create table pictures (identity_id uuid references read_model.identities (id))",
+        heals: "drop table pictures",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "create index reciprocals on events ((1 / length(payload->>'type')))",
+        heals: "drop index reciprocals",
+    },
+    Case {
+        check: "tables",
+        refuses: false,
+        breaks: "create index bodies_of_answers on idempotency_records (body)",
+        heals: "drop index bodies_of_answers",
+    },
+    Case {
+        check: "tables writes",
+        refuses: false,
+        breaks: "alter table organization_heads drop constraint organization_heads_pkey;
+                 alter table organization_heads add primary key (organization_id) deferrable",
+        heals: "alter table organization_heads drop constraint organization_heads_pkey;
+                alter table organization_heads add primary key (organization_id)",
+    },
+    Case {
+        check: "read_models",
+        refuses: false,
+        breaks: "create table kept as select * from read_models where name = 'visibility'; delete from read_models where name = 'visibility'",
+        heals: "insert into read_models select * from kept; drop table kept",
     },
     Case {
         check: "tables writes",

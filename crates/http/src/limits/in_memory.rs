@@ -1,0 +1,83 @@
+//! Limits how many bytes of large answers are in memory until their clients have read them. An answer that is in memory as a whole is
+//! refused if there is no room for it. A piece of an answer waits. One that is larger than the limit is let in while there is no other.
+
+use identity_projections::api_keys::Row as KeyRow;
+use uuid::Uuid;
+
+use super::queues::{Queues, Taken};
+use super::shares::OfHolders;
+
+/// How many bytes.
+const MAX_BYTES: OfHolders = OfHolders { key: 128 * 1024 * 1024, organization: 256 * 1024 * 1024 };
+
+/// Bytes are counted in units of this size.
+const UNIT: usize = 1024;
+
+/// The bytes of all keys and organizations.
+#[derive(Debug)]
+pub(crate) struct InMemory {
+    keys: Queues<Uuid>,
+    organizations: Queues<String>,
+}
+
+/// Bytes that are in memory until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _key: Taken<Uuid>,
+    _organization: Taken<String>,
+}
+
+impl InMemory {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: Queues::new(MAX_BYTES.key / UNIT),
+            organizations: Queues::new(MAX_BYTES.organization / UNIT),
+        }
+    }
+
+    /// Room for so many bytes; `None` if there is none at present.
+    pub(super) fn try_take(&self, key: &KeyRow, bytes: usize) -> Option<Held> {
+        let units = bytes.div_ceil(UNIT);
+        let of_key = self.keys.try_take(&key.id, units)?;
+        let of_organization = self.organizations.try_take(&key.organization_id, units)?;
+        Some(Held { _key: of_key, _organization: of_organization })
+    }
+
+    /// Waits for room for so many bytes.
+    pub(super) async fn take(&self, key: &KeyRow, bytes: usize) -> Held {
+        let units = bytes.div_ceil(UNIT);
+        let of_key = self.keys.take(&key.id, units).await;
+        let of_organization = self.organizations.take(&key.organization_id, units).await;
+        Held { _key: of_key, _organization: of_organization }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::super::turns::tests::key;
+    use super::{InMemory, MAX_BYTES};
+
+    #[tokio::test]
+    async fn what_is_not_read_yet_is_bounded_in_bytes_for_a_key_and_for_an_organization() {
+        let unsent = InMemory::new();
+        let (one, other, third, stranger) = (key(1, "a"), key(2, "a"), key(3, "a"), key(4, "b"));
+        let half = MAX_BYTES.key / 2;
+        let first = unsent.try_take(&one, half).unwrap();
+        let second = unsent.take(&one, half).await;
+        assert!(unsent.try_take(&one, 1).is_none(), "the key has as much as it may");
+        assert!(unsent.take(&one, 1).now_or_never().is_none());
+        let larger_than_all = unsent.try_take(&other, 10 * MAX_BYTES.key).unwrap();
+        assert!(unsent.try_take(&third, 1).is_none(), "the organization has as much as it may");
+        assert!(unsent.try_take(&stranger, 1).is_some());
+        drop(first);
+        assert!(unsent.try_take(&one, half).is_some());
+        assert!(unsent.try_take(&third, half + 1).is_none());
+        drop((second, larger_than_all));
+        assert!(
+            unsent.keys.is_unused() && unsent.organizations.is_unused(),
+            "who has nothing takes no memory"
+        );
+    }
+}
