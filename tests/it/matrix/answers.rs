@@ -18,7 +18,7 @@ const RESOURCES: [&str; 6] =
 const ACCESS: [&str; 2] = ["/access", "/access/{identity_id}"];
 
 /// Parts of statements that read events for something else than an answer.
-const OTHER_READERS: [&str; 10] = [
+const OTHER_READERS: [&str; 13] = [
     // The committer, to decide.
     "as wanted (wanted_type, wanted_id, seen)",
     // The cache, which learns what others have written.
@@ -26,6 +26,9 @@ const OTHER_READERS: [&str; 10] = [
     "as last_leaf",
     // The signer, and the service when it starts.
     "leaf_hash, seal",
+    "substring(leaf_hash for 6), seal",
+    "min(organization_sequence) from events",
+    "with recursive organization (id)",
     "min(position) from events where seal is not null",
     "max(position), 0) from events",
     // What is found before a write: the version of a vault secret or a webhook subscription.
