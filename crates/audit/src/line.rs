@@ -1,83 +1,16 @@
 //! The lines of an export: the canonical envelope of an event followed by its signed leaf hash, and the trailer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use identity_proof::canonical::check::is_exact_integer;
-use identity_proof::{Hash, canonical, leaf};
+use identity_proof::{Hash, leaf};
+use serde::Deserialize;
 use serde::de::value::MapDeserializer;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::CanonicalJson;
+use crate::envelope::{Envelope, StoredEnvelope};
 use crate::unambiguous::Unambiguous;
-
-/// The envelope of an event in an export. Exactly these members are hashed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Envelope {
-    /// The organization.
-    pub organization_id: String,
-    /// Its place in the history of the organization: 1, 2, 3 … without gaps.
-    pub organization_sequence: i64,
-    /// The type of its aggregate.
-    pub aggregate_type: String,
-    /// The id of its aggregate.
-    pub aggregate_id: String,
-    /// Its place in the history of the aggregate, likewise.
-    pub sequence: i64,
-    /// The type of the event.
-    pub event_type: String,
-    /// The event version: the version of the shape of the payload.
-    pub event_version: String,
-    /// The moment at which it was recorded.
-    pub recorded_at: String,
-    /// The payload.
-    pub payload: CanonicalJson,
-    /// The actor and the request that caused it.
-    pub metadata: CanonicalJson,
-}
-
-impl Envelope {
-    /// The leaf hash.
-    pub fn leaf(&self) -> serde_json::Result<Hash> {
-        Ok(leaf::of_canonical(&[&self.canonical()?]))
-    }
-
-    /// The canonical text. Members come in the order of their names.
-    fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let mut text = Vec::with_capacity(TEXT_BYTES);
-        string(&mut text, r#"{"aggregate_id":"#, &self.aggregate_id)?;
-        string(&mut text, r#","aggregate_type":"#, &self.aggregate_type)?;
-        string(&mut text, r#","event_type":"#, &self.event_type)?;
-        string(&mut text, r#","event_version":"#, &self.event_version)?;
-        json(&mut text, r#","metadata":"#, &self.metadata);
-        string(&mut text, r#","organization_id":"#, &self.organization_id)?;
-        number(&mut text, r#","organization_sequence":"#, self.organization_sequence)?;
-        json(&mut text, r#","payload":"#, &self.payload);
-        string(&mut text, r#","recorded_at":"#, &self.recorded_at)?;
-        number(&mut text, r#","sequence":"#, self.sequence)?;
-        text.push(b'}');
-        Ok(text)
-    }
-}
-
-/// Appends a member whose value is a text. A canonical text is escaped as `serde_json` does it.
-fn string(text: &mut Vec<u8>, name: &str, value: &str) -> serde_json::Result<()> {
-    text.extend_from_slice(name.as_bytes());
-    serde_json::to_writer(text, value)
-}
-
-/// Appends a member whose value is a number.
-fn number(text: &mut Vec<u8>, name: &str, value: i64) -> serde_json::Result<()> {
-    text.extend_from_slice(name.as_bytes());
-    canonical::write(&value.into(), text)
-}
-
-/// Appends a member whose value is canonical JSON.
-fn json(text: &mut Vec<u8>, name: &str, value: &CanonicalJson) {
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(value.as_str().as_bytes());
-}
 
 /// The beginning of the last row of an export as a table. Rows of events begin with the id of an organization.
 pub(crate) const TABLE_TRAILER_START: &[u8] = b"trailer,";
@@ -90,9 +23,6 @@ const SEAL_START: &[u8] = br#","leaf_hash":""#;
 
 /// The text after the leaf hash.
 const SEAL_END: &[u8] = br#""}"#;
-
-/// Room for most events.
-const TEXT_BYTES: usize = 1024;
 
 /// How many values payload and metadata of an event may have together. Objects, lists, and each member or element count as values.
 /// - A body of 1 MiB has at most half a million.
@@ -117,33 +47,34 @@ pub fn write(envelope: &Envelope, signed: Option<&Hash>) -> serde_json::Result<V
 
 /// An event that was read.
 #[derive(Debug)]
-pub struct Read {
+pub struct Read<'a> {
     /// Its event, without payload and metadata.
-    pub event: Outline,
+    pub event: Outline<'a>,
     /// The leaf hash, computed from the event as it was read.
     pub leaf: Hash,
     /// The leaf hash that the line says was signed.
     pub signed: Option<Hash>,
 }
 
-impl Read {
-    /// An event that was not read from a line, with the leaf hash that was signed for it.
-    pub fn of(envelope: Envelope, signed: Hash) -> anyhow::Result<Self> {
-        let leaf = envelope.leaf()?;
+impl<'a> Read<'a> {
+    /// An event that was not read from a line, with the leaf hash that was signed for it. `text` is room for the canonical text.
+    pub fn of(envelope: StoredEnvelope<'a>, signed: Hash, text: &mut Vec<u8>) -> anyhow::Result<Self> {
+        text.clear();
+        envelope.write_canonical(text)?;
         let event = Outline {
             organization_sequence: u64::try_from(envelope.organization_sequence)?,
             sequence: u64::try_from(envelope.sequence)?,
-            organization_id: envelope.organization_id,
-            aggregate_type: envelope.aggregate_type,
-            aggregate_id: envelope.aggregate_id,
-            recorded_at: envelope.recorded_at,
+            organization_id: envelope.organization_id.into(),
+            aggregate_type: envelope.aggregate_type.into(),
+            aggregate_id: envelope.aggregate_id.into(),
+            recorded_at: envelope.recorded_at.into(),
             _event_type: Unambiguous(0),
             _event_version: Unambiguous(0),
             payload: Unambiguous(0),
             metadata: Unambiguous(0),
             leaf_hash: None,
         };
-        Ok(Self { event, leaf, signed: Some(signed) })
+        Ok(Self { event, leaf: leaf::of_canonical(&[text]), signed: Some(signed) })
     }
 }
 
@@ -151,19 +82,23 @@ impl Read {
 /// of them once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Outline {
+pub struct Outline<'a> {
     /// The organization.
-    pub organization_id: String,
+    #[serde(borrow)]
+    pub organization_id: Cow<'a, str>,
     /// Its place in the history of the organization: 1, 2, 3 … without gaps.
     pub organization_sequence: u64,
     /// The type of its aggregate.
-    pub aggregate_type: String,
+    #[serde(borrow)]
+    pub aggregate_type: Cow<'a, str>,
     /// The id of its aggregate.
-    pub aggregate_id: String,
+    #[serde(borrow)]
+    pub aggregate_id: Cow<'a, str>,
     /// Its place in the history of the aggregate, likewise.
     pub sequence: u64,
     /// The moment at which it was recorded.
-    pub recorded_at: String,
+    #[serde(borrow)]
+    pub recorded_at: Cow<'a, str>,
     #[serde(rename = "event_type")]
     _event_type: Unambiguous,
     #[serde(rename = "event_version")]
@@ -173,8 +108,8 @@ pub struct Outline {
     leaf_hash: Option<String>,
 }
 
-impl Outline {
-    fn read(line: &[u8]) -> Result<Self, String> {
+impl<'a> Outline<'a> {
+    fn read(line: &'a [u8]) -> Result<Self, String> {
         let outline: Self = serde_json::from_slice(line).map_err(unreadable)?;
         let places = [outline.organization_sequence, outline.sequence];
         if !places.iter().all(|place| is_exact_integer(i128::from(*place))) {
@@ -199,7 +134,7 @@ fn unreadable(error: impl std::fmt::Display) -> String {
 /// Reads a line. The lines of an export are canonical text: if the hash of the text is the signed one, the text is what
 /// was signed, byte by byte. Otherwise the envelope is put into canonical form first. A signed hash over text that is
 /// not canonical is refused.
-pub fn read(line: &[u8]) -> Result<Read, String> {
+pub fn read(line: &[u8]) -> Result<Read<'_>, String> {
     let event = Outline::read(line)?;
     let (text, seal) = unseal(line);
     if let Some(seal) = seal
@@ -243,10 +178,8 @@ fn unseal(line: &[u8]) -> (&[u8], Option<Hash>) {
 #[cfg(test)]
 mod tests {
     use identity_proof::leaf;
-    use serde::Deserialize as _;
-    use serde_json::{Map, Value, json};
 
-    use super::{Envelope, SEAL_END, SEAL_START, read};
+    use super::{SEAL_END, SEAL_START, read};
 
     const EVENT: &str = r#"{"aggregate_id":"a","aggregate_type":"identity","event_type":"e","event_version":"1","metadata":{},"organization_id":"o","organization_sequence":1,"payload":{"b":1,"c":2},"recorded_at":"t","sequence":1}"#;
 
@@ -255,18 +188,6 @@ mod tests {
         let hash = leaf::of_canonical(&[event.as_bytes()]).to_string();
         let envelope = event.strip_suffix('}').unwrap().as_bytes();
         [envelope, SEAL_START, hash.as_bytes(), SEAL_END].concat()
-    }
-
-    #[test]
-    fn an_envelope_is_written_as_the_library_writes_it() {
-        let mut value: Value = serde_json::from_str(EVENT).unwrap();
-        value["aggregate_id"] = "\"\u{1f600}\u{7f}\n\u{1}".into();
-        value["payload"] = json!({ "\u{e000}": 1.5, "\u{1f600}": [null, -0.0], "b": { "a": 1_u64 << 60 } });
-        value["sequence"] = i64::MAX.into();
-        let envelope = Envelope::deserialize(&value).unwrap();
-        assert_eq!(serde_json::to_value(&envelope).unwrap().as_object().map(Map::len), Some(10));
-        assert_eq!(envelope.canonical().unwrap(), serde_json_canonicalizer::to_vec(&value).unwrap());
-        assert_eq!(envelope.leaf().unwrap(), leaf::of(&value).unwrap());
     }
 
     #[test]

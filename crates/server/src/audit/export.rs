@@ -5,8 +5,8 @@
 //! as they stand, each with the leaf hash that was signed for it, so that a verifier can name the one that was changed.
 
 use anyhow::{Context as _, ensure};
+use identity_audit::envelope::Envelope;
 use identity_audit::json::CanonicalJson;
-use identity_audit::line::Envelope;
 use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, Refusal, tiles};
 use identity_log::recorded::timestamp;
