@@ -170,3 +170,32 @@ fn the_place_of_a_process_that_has_died_is_taken_under_any_time_limit() {
         .execute("update log_head set sole_process = gen_random_uuid(), sole_term = sole_term + 1");
     world.admin().create("bravo");
 }
+
+/// A role, a database or a server can be read-only for a while: managed services do that when a disk is full. A session keeps the
+/// default with which it began.
+#[test]
+fn sessions_that_began_read_only_are_replaced_when_writes_are_taken_again() {
+    let world = World::new();
+    let admin = world.admin();
+    let database = world.database().text("select current_database()");
+    let of_role = format!("alter role identityd_test_service in database {database}");
+    let settings = "default_transaction_read_only = on";
+    world.database().execute(&format!("{of_role} set {settings}"));
+    world.database().execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and usename = 'identityd_test_service'",
+    );
+    eventually("it is not ready", || world.stranger().raw("GET", "/readyz", b"").status == 503);
+    eventually("reads are answered", || admin.get("/identities").status == 200);
+    world.database().execute(&format!("{of_role} reset default_transaction_read_only"));
+    eventually("writes are taken", || {
+        admin.post("/identities", &json!({ "agent_handle": "alpha" })).status == 201
+    });
+    let events = world.events().to_string();
+    eventually("what was written is signed", || {
+        let checkpoint = admin.get("/log/checkpoint");
+        String::from_utf8_lossy(&checkpoint.bytes).lines().nth(1) == Some(&events)
+    });
+    let behind = "select log_head.position - webhook_cursor.position from log_head, webhook_cursor";
+    eventually("webhooks are queued", || world.database().number(behind) == 0);
+}

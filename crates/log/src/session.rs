@@ -16,8 +16,10 @@ pub type Setting<'a> = (&'a str, &'a str);
 /// the whole table, also after it has grown. Each plan is made once: planning the query for a single identity takes three times as
 /// long as executing it.
 ///
-/// **Time limits and isolation.** These override defaults of a role or database, which could abort an export.
-pub const READER_SETTINGS: [Setting<'static>; 7] = [
+/// **Search path, time limits and isolation.** These override defaults of a role or database, which could hide tables or abort an
+/// export.
+pub const READER_SETTINGS: [Setting<'static>; 8] = [
+    ("search_path", "public"),
     ("enable_seqscan", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
@@ -30,6 +32,14 @@ pub const READER_SETTINGS: [Setting<'static>; 7] = [
 /// The same options for connections that begin with these settings. A space in a setting is escaped in the startup message.
 pub fn beginning_with(options: PgConnectOptions, settings: &[Setting<'_>]) -> PgConnectOptions {
     options.options(settings.iter().map(|(name, value)| (name, value.replace(' ', r"\ "))))
+}
+
+/// Whether transactions of this session are read-only unless they say otherwise. A role, a database or a server can have that as
+/// default for a while, and a session keeps the default with which it began.
+pub async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select current_setting('default_transaction_read_only')::boolean")
+        .fetch_one(connection)
+        .await
 }
 
 /// Makes these settings hold until the session ends.

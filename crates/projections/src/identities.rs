@@ -24,7 +24,9 @@ use crate::rows::{Effect, RowModel as _};
 use crate::shown_access::{FoldWithAccess, HasAccess};
 use crate::visibility::{AccessRow, Rows, VisibilityRows};
 
-pub use visible::{Identity, IdentityBody, IdentityQuery, Sight, Viewer, find, find_by_id, seen_by};
+pub use visible::{
+    Identity, IdentityBody, IdentityQuery, MAY_BE_SHOWN, Sight, Viewer, find, find_by_id, seen_by,
+};
 
 /// The columns from which [`row_of`] makes a row.
 macro_rules! whole_row {

@@ -221,6 +221,8 @@ impl Seen {
         let help = "Webhooks that wait to be sent, up to 10000";
         gauge(registry, "webhooks_waiting", help, self.webhooks.rows);
         gauge(registry, "webhooks_oldest_seconds", "How long the oldest of them has waited", oldest);
+        let help = "Organizations for which so much is to be sent that queuing it takes turns";
+        gauge(registry, "webhooks_late_organizations", help, self.webhooks.late_organizations);
         let help = "Log endpoints that have not got all events and are not disabled, up to 10000";
         gauge(registry, "log_endpoints_behind", help, self.webhooks.log_endpoints);
         let read_models = ReadModels::default();

@@ -66,8 +66,15 @@ impl From<String> for GivenKey {
 }
 
 impl SigningSettings {
-    /// A signer. Its key is the one in the settings, or else the one in the data directory, which is made if it is missing.
-    pub fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
+    /// The signer of a service. Its key must be that of the history: what is sealed with another one is never signed.
+    pub async fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
+        let key = self.key_of_history(&pool).await?;
+        self.signer_of(pool, key)
+    }
+
+    /// A signer for a history that may have been sealed with another key. The key is the one in the settings, or else the one in the
+    /// data directory, which is made if it is missing.
+    pub fn any_signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
         let key = match self.existing_key()? {
             Some(key) => key,
             None => self.make_key(KEY)?,
@@ -75,7 +82,7 @@ impl SigningSettings {
         self.signer_of(pool, key)
     }
 
-    /// The same, but without making a key: a command in the wrong folder must not make one.
+    /// A signer without making a key: a command in the wrong folder must not make one.
     pub fn existing_signer(&self, pool: PgPool) -> anyhow::Result<Option<Signer>> {
         self.existing_key()?.map(|key| self.signer_of(pool, key)).transpose()
     }
@@ -94,26 +101,31 @@ impl SigningSettings {
         Ok(self.existing_key()?.map(|key| key.introduced_name()))
     }
 
-    /// The key that seals the events of a command line. It must be the key of the service, since the signer refuses a
-    /// history with the seals of another one. A new key is made only for a database without events.
+    /// The key that seals the events of a command line.
     pub async fn seal_key(&self, pool: &PgPool) -> anyhow::Result<SealKey> {
+        Ok(self.key_of_history(pool).await?.seal_key())
+    }
+
+    /// The key, if it is that of the history: the signer refuses events with the seals of another one. A new key is made only for a
+    /// database without events.
+    async fn key_of_history(&self, pool: &PgPool) -> anyhow::Result<SigningKey> {
         let is_empty = identity_log::proof::is_empty(pool).await.context("cannot look at the history")?;
         let key = match self.existing_key()? {
             Some(key) => key,
             None if is_empty => self.make_key(KEY)?,
             None => bail!(
-                "there is no signing key in {}: what is written must be sealed with the key of the service; give its \
-                 --data-dir or --signing-key-file",
+                "there is no signing key in {}, and the database has a history: what is written must be sealed with the key of the \
+                 service; give its --data-dir or --signing-key-file (if it is lost, see docs/proof.md, \"A lost signing key\")",
                 self.folder().display()
             ),
         };
         let is_ours = identity_log::proof::is_of(pool, &key).await.context("cannot look at the history")?;
         ensure!(
             is_ours,
-            "the history of this database is sealed with another key than the one given, or this key was replaced; give \
+            "the history of this database is sealed with another key than the one given, or this signing key was replaced; give \
              the --data-dir or --signing-key-file of the service"
         );
-        Ok(key.seal_key())
+        Ok(key)
     }
 
     /// Replaces the signing key. A key of the data directory is replaced by a new one there; one that is set, by the one in `next`,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use identity_log::ids;
-use identity_projections::identities::Viewer;
+use identity_projections::identities::{MAY_BE_SHOWN, Viewer};
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -52,7 +52,7 @@ const IS_REPLAYABLE: &str = "exists (select from read_model.webhook_subscription
                              as is_replayable";
 
 /// Deliveries of an organization that this viewer may see, newest first: all for an admin, those of its own subscriptions for an
-/// agent.
+/// agent. What shows an identity that the receiver may not see any more is left out, also if it is not deleted yet.
 ///
 /// The statement walks through one index in the order of the list: that of the subscription, the identity or the organization. The
 /// planner does not see the values. Several conditions would seem to leave so few rows that it would select and sort them all, so
@@ -67,7 +67,7 @@ pub async fn list(
         return Ok(vec![]);
     }
     let mut query = QueryBuilder::<Postgres>::new(format!(
-        "select {COLUMNS}, {IS_REPLAYABLE} from webhook_deliveries where "
+        "select {COLUMNS}, {IS_REPLAYABLE} from webhook_deliveries as delivery where "
     ));
     let agent = viewer.agent_id();
     match (filter.subscription_id, agent) {
@@ -86,6 +86,7 @@ pub async fn list(
         query.push(" and (error_detail is null and coalesce(response_status, 0) between 200 and 299) = ");
         query.push_bind(success);
     }
+    query.push(" and ").push(MAY_BE_SHOWN);
     query.push(" then true else false end order by created_at desc, id desc limit ").push_bind(filter.limit);
     query.push(" offset ").push_bind(filter.offset);
     query.build_query_as().fetch_all(executor).await
@@ -134,8 +135,8 @@ pub async fn find(
 ) -> Result<Option<Repeatable>, sqlx::Error> {
     sqlx::query_as(&format!(
         "select delivery.*, subscription.url as present_url, now() as now, {}
-         from (select {COLUMNS} from webhook_deliveries
-               where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2)) as delivery
+         from (select {COLUMNS} from webhook_deliveries as delivery
+               where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2) and {MAY_BE_SHOWN}) as delivery
          left join read_model.webhook_subscriptions as subscription
               on subscription.id = endpoint_id and status = 'active'",
         Sealed::columns("delivery.identity_id", "delivery.endpoint_id")

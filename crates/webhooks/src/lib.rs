@@ -45,7 +45,7 @@ use crate::schedule::Schedule;
 
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
-pub use crate::queue::backlog::WaitingLimits;
+pub use crate::queue::backlog::{Amount, WaitingLimits};
 pub use crate::queue::fan_out::FanOut;
 
 /// The settings of webhooks.

@@ -45,15 +45,18 @@ pub struct Waiting {
     pub rows: i64,
     /// How old its oldest row is.
     pub oldest: Duration,
+    /// For how many organizations events have still to be queued that others have behind them.
+    pub late_organizations: i64,
     /// How many log endpoints that are not disabled have not got all events, up to [`MAX_COUNTED`].
     pub log_endpoints: i64,
 }
 
 /// Looks at the queue and the log endpoints.
 pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Error> {
-    let (rows, oldest, log_endpoints): (i64, f64, i64) = sqlx::query_as(
+    let (rows, oldest, late_organizations, log_endpoints): (i64, f64, i64, i64) = sqlx::query_as(
         "select (select count(*) from (select from webhook_queue order by created_at limit $1) as counted),
                 coalesce(extract(epoch from now() - (select min(created_at) from webhook_queue))::float8, 0),
+                (select count(*) from webhook_late),
                 (select count(*) from (select from webhook_log_endpoints as endpoint
                                        join organization_heads as head on head.organization_id = endpoint.organization_id
                                        where endpoint.disabled_reason is null and endpoint.sequence < head.sequence
@@ -62,5 +65,6 @@ pub async fn waiting(executor: impl PgExecutor<'_>) -> Result<Waiting, sqlx::Err
     .bind(MAX_COUNTED)
     .fetch_one(executor)
     .await?;
-    Ok(Waiting { rows, oldest: Duration::try_from_secs_f64(oldest).unwrap_or_default(), log_endpoints })
+    let oldest = Duration::try_from_secs_f64(oldest).unwrap_or_default();
+    Ok(Waiting { rows, oldest, late_organizations, log_endpoints })
 }

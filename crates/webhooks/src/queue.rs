@@ -25,9 +25,11 @@ pub(crate) mod events;
 pub(crate) mod fan_out;
 mod former;
 mod granted;
+mod late;
 pub(crate) mod payload;
 pub(crate) mod records;
 pub(crate) mod rows;
+mod share;
 mod subscribers;
 
 use std::time::Duration;

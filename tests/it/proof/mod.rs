@@ -52,7 +52,7 @@ fn grow<const N: usize>(world: &World, handles: [&str; N]) {
 
 /// A signer with the key and the memory of the service, whose own signer runs at the same time.
 fn signer(world: &World) -> Signer {
-    world.database().signing().signer(world.database().pool().clone()).unwrap()
+    world.database().signing().any_signer(world.database().pool().clone()).unwrap()
 }
 
 /// Signs all events, and returns the checkpoint.

@@ -72,7 +72,7 @@ fn an_old_key_signs_and_writes_nothing_any_more() {
     let (world, old) = replaced(with_a_history());
     let (folder, pool) = (TempDir::new().unwrap(), world.database().pool());
     let old = host(&old, folder.path());
-    let signer = old.signer(pool.clone()).unwrap().trusting_checkpoints(true);
+    let signer = old.any_signer(pool.clone()).unwrap().trusting_checkpoints(true);
     let refused = wait(signer.sign(world.organization_id())).unwrap_err();
     assert!(matches!(refused, SignError::Refused(Refusal::Replaced)), "{refused:?}");
     let epoch = wait(signer.begin_epoch(world.organization_id())).unwrap_err();
@@ -80,7 +80,7 @@ fn an_old_key_signs_and_writes_nothing_any_more() {
     let written = world.stores_nothing(|| {
         wait(Operator::new(pool.clone(), old.clone()).create_organization("late")).map(|_| ())
     });
-    assert!(written.unwrap_err().to_string().contains("this key was replaced"));
+    assert!(written.unwrap_err().to_string().contains("this signing key was replaced"));
     grow(&world, ["golf"]);
     sign(&world);
 }
@@ -105,12 +105,12 @@ fn a_host_that_has_not_signed_since_goes_on_with_the_new_key() {
     let world = with_a_history();
     let (elsewhere, id) = (TempDir::new().unwrap(), world.organization_id().to_owned());
     let there = host(&key_text(world.database()), elsewhere.path());
-    let first = there.signer(world.database().pool().clone()).unwrap().trusting_checkpoints(true);
+    let first = there.any_signer(world.database().pool().clone()).unwrap().trusting_checkpoints(true);
     wait(first.sign(&id)).unwrap();
     let (world, _) = replaced(world);
     grow(&world, ["golf"]);
     let there = host(&key_text(world.database()), elsewhere.path());
-    let signed = wait(there.signer(world.database().pool().clone()).unwrap().sign(&id)).unwrap();
+    let signed = wait(there.any_signer(world.database().pool().clone()).unwrap().sign(&id)).unwrap();
     assert_eq!(signed, Some(sign(&world)));
 }
 

@@ -93,7 +93,7 @@ fn another_key_does_not_go_on_with_the_history_of_the_first() {
     let elsewhere = TempDir::new().unwrap();
     let mut signing = world.database().signing();
     signing.data_dir = elsewhere.path().to_owned();
-    let stranger = signing.signer(world.database().pool().clone()).unwrap();
+    let stranger = signing.any_signer(world.database().pool().clone()).unwrap();
     let refusal = wait(stranger.sign(world.organization_id())).unwrap_err();
     assert!(matches!(refusal, SignError::Refused(Refusal::OtherKey)), "{refusal:?}");
 }
@@ -127,7 +127,7 @@ fn the_key_is_for_its_owner_alone_and_stays() {
     let world = world.restarted();
     assert_eq!(verifier_key(&world), key);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let error = signing.signer(world.database().pool().clone()).unwrap_err();
+    let error = signing.any_signer(world.database().pool().clone()).unwrap_err();
     assert!(error.to_string().contains("is open to other users"), "{error}");
 }
 
@@ -142,7 +142,7 @@ fn signer_without_memory(database: &Database) -> (Signer, TempDir) {
     let key = std::fs::read_to_string(database.signing().data_dir.join("signing/key")).unwrap();
     let folder = TempDir::new().unwrap();
     let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
-    (signing.signer(database.pool().clone()).unwrap(), folder)
+    (signing.any_signer(database.pool().clone()).unwrap(), folder)
 }
 
 /// A host remembers the checkpoints of other hosts, whether it reviewed the logs or was asked for the last checkpoint.
@@ -234,7 +234,7 @@ fn a_host_that_has_signed_nothing_signs_no_second_history_unless_it_is_told_to()
     assert_eq!(world.database().number(count), signed + 1);
     let key = std::fs::read_to_string(world.database().signing().data_dir.join("signing/key")).unwrap();
     let signing = SigningSettings { data_dir: folder.path().to_owned(), key: Some(key.into()), etcd: None };
-    let restarted = signing.signer(world.database().pool().clone()).unwrap();
+    let restarted = signing.any_signer(world.database().pool().clone()).unwrap();
     wait(restarted.sign(organization_id)).expect("what it was told is remembered");
 }
 

@@ -28,7 +28,7 @@ fn another_host(database: &Database) -> (SigningSettings, TempDir) {
 }
 
 fn signer_of(settings: &SigningSettings, database: &Database) -> Signer {
-    settings.signer(database.pool().clone()).unwrap()
+    settings.any_signer(database.pool().clone()).unwrap()
 }
 
 fn refusal_of(signer: &Signer, organization_id: &str) -> Refusal {

@@ -138,6 +138,7 @@ fn an_endpoint_that_is_gone_is_disabled_and_history_says_so() {
     let told = other.wait_for(1);
     assert_eq!(told[0].json()["data"]["identity"]["description"], "somebody is told");
     assert_eq!(receiver.received().len(), 1);
+    world.stranger().metrics().has("identityd_webhook_attempts_total{outcome=\"gone\"}", 1.0);
 }
 
 #[test]
@@ -200,7 +201,8 @@ fn told(receiver: &Receiver, count: usize) -> Vec<(String, Value)> {
 
 /// Returns when everything that has happened is in the queue.
 pub(super) fn fanned_out(world: &World) {
-    let behind = "select log_head.position - webhook_cursor.position from log_head, webhook_cursor";
+    let behind = "select log_head.position - webhook_cursor.position + (select count(*) from webhook_late)
+                  from log_head, webhook_cursor";
     eventually("the log is fanned out", || world.database().number(behind) == 0);
 }
 
@@ -243,6 +245,9 @@ fn a_viewer_is_told_of_what_it_may_see_and_of_nothing_else() {
     ];
     assert_eq!(told(&receiver, 6), expected.map(|(name, shown)| (name.to_owned(), shown)));
     for arrived in receiver.received() {
+        let data = &arrived.json()["data"];
+        let named = data["agent_identities"].as_array().unwrap().iter().map(|one| &one["id"]);
+        assert_eq!(named.collect::<Vec<_>>(), data["identity"].get("id").iter().copied().collect::<Vec<_>>());
         let text = String::from_utf8(arrived.body).unwrap();
         assert!(!text.contains(&charlie.id) && !text.contains("ApiKey_"), "{text}");
     }

@@ -7,6 +7,7 @@ mod deliveries;
 mod ends;
 mod failing;
 mod hidden;
+mod late;
 mod limits;
 mod log_endpoints;
 mod published;

@@ -39,6 +39,8 @@ pub(crate) enum Reaction {
     Status(u16),
     /// The same, with a body.
     Answer(u16, String),
+    /// It answers with this status, and with `Retry-After`.
+    Later(u16, &'static str),
     /// It answers with nothing, and stays connected.
     Silence,
 }
@@ -107,8 +109,9 @@ fn serve(
         seen.len() - 1
     };
     match react(number, &request) {
-        Reaction::Status(status) => answer(stream, status, "said"),
-        Reaction::Answer(status, body) => answer(stream, status, &body),
+        Reaction::Status(status) => answer(stream, status, "", "said"),
+        Reaction::Answer(status, body) => answer(stream, status, "", &body),
+        Reaction::Later(status, wait) => answer(stream, status, &format!("retry-after: {wait}\r\n"), "said"),
         Reaction::Silence => {
             // Until the sender has enough of it.
             (&*stream).read_exact(&mut [0]).ok()?;
@@ -117,8 +120,8 @@ fn serve(
     }
 }
 
-fn answer(mut stream: &TcpStream, status: u16, body: &str) -> Option<()> {
-    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+fn answer(mut stream: &TcpStream, status: u16, headers: &str, body: &str) -> Option<()> {
+    let answer = format!("HTTP/1.1 {status} Said\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).ok()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identity_webhooks::{Settings, WaitingLimits};
+use identity_webhooks::{Amount, Settings, WaitingLimits};
 use serde_json::json;
 
 use super::deliveries::{fanned_out, listen, settings};
@@ -65,10 +65,18 @@ fn disabled_by(waiting: WaitingLimits) {
 
 #[test]
 fn a_subscription_for_which_too_much_waits_is_disabled() {
-    disabled_by(WaitingLimits { subscription: 30, ..WaitingLimits::default() });
+    // A payload has some 2,000 bytes.
+    let (rows, bytes, any) = (30, 50_000, 1 << 40);
+    for subscription in [Amount { rows, bytes: any }, Amount { rows: any, bytes }] {
+        disabled_by(WaitingLimits { subscription, ..WaitingLimits::default() });
+    }
 }
 
 #[test]
 fn where_too_much_waits_in_an_organization_the_longest_queue_is_given_up() {
-    disabled_by(WaitingLimits { organization: 30, ..WaitingLimits::default() });
+    // A payload has some 2,000 bytes.
+    let (rows, bytes, any) = (30, 50_000, 1 << 40);
+    for organization in [Amount { rows, bytes: any }, Amount { rows: any, bytes }] {
+        disabled_by(WaitingLimits { organization, ..WaitingLimits::default() });
+    }
 }

@@ -143,7 +143,17 @@ fn what_is_absent_stays_and_null_clears() {
     let cleared = alpha.patch(&path, &json!({ "context_config": null, "auth_token": null })).ok();
     assert_eq!((&cleared["context_config"], &cleared["has_auth_token"]), (&Value::Null, &json!(false)));
     assert_eq!((token(&world, &created), kept_tokens(&world)), (None, 0));
-    let history = world.admin().get("/events").ok().to_string();
+    let events = world.admin().get("/events").ok();
+    let of_subscriptions =
+        events["events"].as_array().unwrap().iter().map(|event| text(&event["event_type"]));
+    let of_subscriptions: Vec<String> =
+        of_subscriptions.filter(|name| name.starts_with("webhook_subscription")).collect();
+    let changed = ["webhook_subscription.changed"; 3].map(str::to_owned);
+    assert_eq!(
+        (&*of_subscriptions[0], &of_subscriptions[1..]),
+        ("webhook_subscription.created", &changed[..])
+    );
+    let history = events.to_string();
     assert!(!history.contains("letmein") && !history.contains("\"other\""));
 }
 

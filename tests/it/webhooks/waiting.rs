@@ -188,6 +188,28 @@ fn a_receiver_that_is_down_for_an_hour_gets_what_waits_once_and_with_its_id() {
 }
 
 #[test]
+fn a_receiver_says_when_it_wants_to_be_asked_again() {
+    let world = World::with_webhooks(Settings { schedule: Schedule::default(), ..settings() });
+    let receiver = Receiver::reacting(|number, _| match number {
+        0 => Reaction::Later(429, "900"),
+        1 => Reaction::Later(503, "1"),
+        2 => Reaction::Later(500, "9000"),
+        _ => Reaction::Status(200),
+    });
+    let alpha = world.agent("alpha");
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    // A wait that is asked for is never shortened; a shorter one than that of the schedule, and that of another
+    // status, count for nothing.
+    for (attempt, from, to) in [(1, 899.0, 901.0), (2, 23.9, 36.1), (3, 95.9, 144.1)] {
+        let waited = wait_after(&world, attempt);
+        assert!((from..to).contains(&waited), "after attempt {attempt}: {waited}");
+        time_passes(&world);
+    }
+    sent(&world);
+    assert_eq!(receiver.received().len(), 4);
+}
+
+#[test]
 fn what_waits_for_longer_than_deliveries_are_kept_is_deleted_and_nothing_else() {
     let world = World::with_webhooks(Settings { retention: Duration::from_hours(24), ..patient() });
     let failing = Receiver::reacting(|_, _| Reaction::Status(500));

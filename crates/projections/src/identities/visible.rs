@@ -165,6 +165,15 @@ macro_rules! single {
     };
 }
 
+/// SQL: whether a row `delivery` shows no identity, or one that its viewer may see at present: `shown_id` is the identity,
+/// `identity_id` the viewer, `organization_id` the organization of both.
+pub const MAY_BE_SHOWN: &str = concat!(
+    "(delivery.shown_id is null or exists (
+          select from read_model.identities where id = delivery.shown_id and ",
+    seen!(one, "delivery.organization_id", "delivery.identity_id"),
+    "))"
+);
+
 /// A query for one identity by its handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityQuery {

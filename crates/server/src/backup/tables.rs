@@ -42,7 +42,7 @@ pub enum Fate {
 }
 
 /// All tables of the schema `public`, in the order in which a backup has them: what is needed to verify events comes before them.
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 22] = [
     // Position, generation and sealing key of the log. The position follows from the events, the others do not.
     Table { name: "log_head", fate: Fate::KeptRow, rights: UPDATE_ONLY },
     // Follows from the events. It is kept as a second witness of how many there are.
@@ -74,6 +74,7 @@ pub const TABLES: [Table; 21] = [
     Table { name: "api_key_uses", fate: Fate::Kept(None), rights: APPEND_AND_UPDATE },
     // How far the log was read for webhooks, and what is still to be sent. Without these, webhooks are lost or sent again.
     Table { name: "webhook_cursor", fate: Fate::KeptRow, rights: UPDATE_ONLY },
+    Table { name: "webhook_late", fate: Fate::Kept(None), rights: ALL_RIGHTS },
     Table { name: "webhook_queue", fate: Fate::Kept(None), rights: ALL_RIGHTS },
     Table { name: "webhook_endpoints", fate: Fate::Kept(None), rights: ALL_RIGHTS },
     // What clients can look up of earlier attempts.

@@ -204,7 +204,13 @@ async fn new_epoch(
     database.migrate_if_begun().await?;
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(org).await?;
-    let signer = signing.signer(database.pool().clone())?;
+    let signer = signing.existing_signer(database.pool().clone())?.with_context(|| {
+        format!(
+            "there is no signing key in {}: an epoch begins with the key of the service; give its --data-dir or \
+             --signing-key-file (if it is lost, see docs/proof.md, \"A lost signing key\")",
+            signing.folder().display()
+        )
+    })?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);

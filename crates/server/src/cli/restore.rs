@@ -149,7 +149,7 @@ pub(super) async fn restore(
     let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
     rebuild_all(&tables(), settings, &options, interruption, output).await?;
     // The restore itself decides which checkpoints are trusted, by the word of the operator.
-    let signer = installation.signing.signer(database.pool().clone())?.trusting_checkpoints(true);
+    let signer = installation.signing.any_signer(database.pool().clone())?.trusting_checkpoints(true);
     if flags.other_signing_key {
         restoring.change_key(&signer.key().introduced_name()).await?;
     }

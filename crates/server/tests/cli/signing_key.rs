@@ -1,6 +1,7 @@
 //! The replacement of the signing key.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::{Place, run};
 
@@ -25,5 +26,28 @@ fn the_signing_key_is_replaced_while_nothing_runs() {
     assert!(given.error().contains("leave --next-key-file out"), "{}", given.stderr);
     let unset = run(place.command(&["audit", "rotate-key"]).env("IDENTITYD_SIGNING_KEY", new.trim()));
     assert!(unset.error().contains("give the next one with --next-key-file"), "{}", unset.stderr);
+    place.serve().stop();
+}
+
+#[test]
+fn a_service_without_the_key_of_the_history_does_not_start_and_makes_none() {
+    let place = Place::served();
+    let service = place.serve();
+    place.run(&["org", "create", "acme"]).succeeded();
+    service.stop();
+    let key = place.data_dir().join("signing/key");
+    let other = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    let refused = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", other));
+    assert!(refused.error().contains("sealed with another key than the one given"), "{}", refused.stderr);
+    fs::remove_file(&key).unwrap();
+    for command in [&["serve"][..], &["audit", "new-epoch", "--org", "acme"], &["org", "create", "other"]] {
+        let refused = run(&mut place.command(command));
+        assert!(refused.error().contains("there is no signing key in"), "{command:?}: {}", refused.stderr);
+        assert!(!key.exists(), "{command:?}");
+    }
+    // docs/proof.md, "A lost signing key".
+    fs::write(&key, other).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
     place.serve().stop();
 }

@@ -1,13 +1,15 @@
-//! Webhooks of a service that is killed while deliveries are on their way.
+//! Webhooks of a whole process: killed while deliveries are on their way, with a proxy in its environment, with networks that
+//! its operator allows.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::harness::{Place, Serving, eventually};
@@ -73,13 +75,22 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+    fn send(&self, method: &str, path: &str, body: &Value) -> Response {
         let url = format!("{}/api/v1{path}", self.base);
         let call = self.client.request(method.parse().unwrap(), url).header("X-API-Key", self.key);
-        let answer = call.json(body).send().unwrap();
+        call.json(body).send().unwrap()
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.send(method, path, body);
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().unwrap()
     }
+}
+
+/// What calls the service with a key, and uses no proxy.
+fn calls<'a>(serving: &Serving, key: &'a str) -> Calls<'a> {
+    Calls { client: Client::builder().no_proxy().build().unwrap(), base: serving.base(), key }
 }
 
 /// A demonstration may send to this machine.
@@ -95,11 +106,7 @@ fn what_is_on_its_way_when_the_service_is_killed_is_sent_again_and_nothing_is_lo
     let mut serving = serve(&place);
     let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
     let key = made["api_key"].as_str().unwrap();
-    let client = |serving: &Serving| {
-        let client = Client::builder().no_proxy().build().unwrap();
-        Calls { client, base: serving.base(), key }
-    };
-    let calls = client(&serving);
+    let calls = calls(&serving, key);
     let alpha = calls.call("POST", "/identities", &json!({ "agent_handle": "alpha" }));
     let log = json!({ "url": format!("{receiver}/log"), "after": 0 });
     calls.call("POST", "/webhooks/log-endpoints", &log);
@@ -108,7 +115,7 @@ fn what_is_on_its_way_when_the_service_is_killed_is_sent_again_and_nothing_is_lo
         json!({ "agent_identity_id": alpha["id"], "url": format!("{receiver}/in"), "event_types": types });
     calls.call("POST", "/webhooks/subscriptions", &subscription);
     for kill in 0..2 {
-        let calls = client(&serving);
+        let calls = self::calls(&serving, key);
         for change in 0..CHANGES {
             if change == CHANGES / 2 {
                 arrived.lock().unwrap().is_silent = true;
@@ -135,5 +142,47 @@ fn what_is_on_its_way_when_the_service_is_killed_is_sent_again_and_nothing_is_lo
     assert!(sequences.is_sorted(), "{sequences:?}");
     sequences.dedup();
     assert_eq!(sequences, (1..).take(sequences.len()).collect::<Vec<i64>>());
+    assert!(serving.stop().success());
+}
+
+#[test]
+fn what_arrives_is_a_line_of_the_log_and_no_proxy_of_the_environment_is_used() {
+    let (place, arrived) = (Place::served(), Shared::default());
+    let (receiver, log) = (receive(&arrived), place.path("log"));
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--demo"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        // Nobody listens there.
+        command.env(name, "http://127.0.0.1:9");
+    }
+    let serving = Serving::start(command.stderr(File::create(&log).unwrap()));
+    let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
+    let calls = calls(&serving, made["api_key"].as_str().unwrap());
+    let alpha = calls.call("POST", "/identities", &json!({ "agent_handle": "alpha" }));
+    let subscription = json!({
+        "agent_identity_id": alpha["id"], "url": format!("{receiver}/canary"), "event_types": ["identity.updated"]
+    });
+    calls.call("POST", "/webhooks/subscriptions", &subscription);
+    eventually("the update has arrived", || !arrived.lock().unwrap().subscription.is_empty());
+    eventually("its line is written", || fs::read_to_string(&log).unwrap().contains("sent a webhook"));
+    assert!(serving.stop().success());
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(!log.contains("/canary") && !log.contains("whsec_"), "{log}");
+}
+
+#[test]
+fn a_network_that_is_not_public_is_reached_if_the_operator_allows_it() {
+    let place = Place::served();
+    let command = ["serve", "--listen", "127.0.0.1:0", "--webhook-allow-networks", "10.1.0.0/16"];
+    let serving = Serving::start(place.command(&command).stderr(Stdio::null()));
+    let made = place.run(&["org", "create", "acme", "--json"]).succeeded().json();
+    let calls = calls(&serving, made["api_key"].as_str().unwrap());
+    let alpha = calls.call("POST", "/identities", &json!({ "agent_handle": "alpha" }));
+    let status = |host: &str| {
+        let url = format!("https://{host}/in");
+        let body =
+            json!({ "agent_identity_id": alpha["id"], "url": url, "event_types": ["identity.updated"] });
+        calls.send("POST", "/webhooks/subscriptions", &body).status().as_u16()
+    };
+    assert_eq!(["10.1.2.3", "10.2.0.1", "127.0.0.1", "169.254.169.254"].map(status), [201, 422, 422, 422]);
     assert!(serving.stop().success());
 }

@@ -1,6 +1,6 @@
-//! How many deliveries may wait, and what happens beyond that: a subscription is disabled, and what waits for it is deleted.
+//! How much may wait to be delivered, and what happens beyond that: a subscription is disabled, and what waits for it is deleted.
 //!
-//! Rows are counted each time that a tenth of a limit was queued. So a limit can be passed by a tenth, and by another tenth for
+//! What waits is counted each time that a tenth of a limit was queued. So a limit can be passed by a tenth, and by another tenth for
 //! each process that has read the log in the meantime.
 
 use std::collections::HashMap;
@@ -13,33 +13,52 @@ use uuid::Uuid;
 use super::rows::Row;
 use crate::disabling::disable;
 
-/// How many deliveries may wait.
+/// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingLimits {
     /// For one subscription. Beyond it, the subscription is disabled.
-    pub subscription: i64,
-    /// For all subscriptions of an organization. Beyond it, the one for which most deliveries wait is disabled.
-    pub organization: i64,
+    pub subscription: Amount,
+    /// For all subscriptions of an organization. Beyond it, those for which most waits are disabled, as many as it takes.
+    pub organization: Amount,
+}
+
+/// A number of deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// How many.
+    pub rows: i64,
+    /// The bytes of their payloads.
+    pub bytes: i64,
 }
 
 impl Default for WaitingLimits {
     fn default() -> Self {
-        Self { subscription: 100_000, organization: 1_000_000 }
+        Self {
+            subscription: Amount { rows: 100_000, bytes: 256 << 20 },
+            organization: Amount { rows: 1_000_000, bytes: 2 << 30 },
+        }
     }
 }
 
-impl WaitingLimits {
-    fn step_of(limit: i64) -> i64 {
-        (limit / 10).max(1)
+impl Amount {
+    /// Counts one more, and begins anew at a tenth of the limit. Returns whether it did.
+    fn count(&mut self, row: &Row, limit: Self) -> bool {
+        self.rows += 1;
+        self.bytes += row.bytes();
+        let is_tenth = self.rows >= (limit.rows / 10).max(1) || self.bytes >= (limit.bytes / 10).max(1);
+        if is_tenth {
+            *self = Self::default();
+        }
+        is_tenth
     }
 }
 
-/// How many rows were queued since those that wait were last counted.
+/// What was queued since that which waits was last counted.
 #[derive(Debug)]
 pub(super) struct Backlog {
     limits: WaitingLimits,
-    subscriptions: HashMap<Uuid, i64>,
-    organizations: HashMap<String, i64>,
+    subscriptions: HashMap<Uuid, Amount>,
+    organizations: HashMap<String, Amount>,
 }
 
 /// A subscription that is disabled.
@@ -66,54 +85,53 @@ impl Backlog {
         let mut excesses = vec![];
         for row in rows {
             let (id, organization) = (row.subscription.id, &row.subscription.organization_id);
-            let queued = self.subscriptions.entry(id).or_default();
-            *queued += 1;
-            if *queued >= WaitingLimits::step_of(self.limits.subscription) {
-                self.subscriptions.remove(&id);
-                if is_over(pool, id, self.limits.subscription).await? {
-                    excesses.push(Excess { organization: organization.clone(), subscription: id });
-                }
+            let excess = |subscription| Excess { organization: organization.clone(), subscription };
+            let limit = self.limits.subscription;
+            if self.subscriptions.entry(id).or_default().count(row, limit) && is_over(pool, id, limit).await?
+            {
+                excesses.push(excess(id));
             }
-            let queued = self.organizations.entry(organization.clone()).or_default();
-            *queued += 1;
-            if *queued >= WaitingLimits::step_of(self.limits.organization) {
-                self.organizations.remove(organization);
-                let largest = largest_beyond(pool, organization, self.limits.organization).await?;
-                let excess = |subscription| Excess { organization: organization.clone(), subscription };
-                excesses.extend(largest.map(excess));
+            let limit = self.limits.organization;
+            if self.organizations.entry(organization.clone()).or_default().count(row, limit) {
+                excesses.extend(largest_beyond(pool, organization, limit).await?.into_iter().map(excess));
             }
         }
         Ok(excesses)
     }
 }
 
-/// Whether more rows than these wait for a subscription. No more are counted.
-async fn is_over(pool: &PgPool, subscription: Uuid, limit: i64) -> Result<bool, sqlx::Error> {
+/// Whether more than this waits for a subscription. No more rows are counted.
+async fn is_over(pool: &PgPool, subscription: Uuid, limit: Amount) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
-        "select count(*) > $2 from (select from webhook_queue where endpoint_id = $1 limit $2 + 1) as waiting",
+        "select count(*) > $2 or coalesce(sum(octet_length(payload)), 0) > $3
+         from (select payload from webhook_queue where endpoint_id = $1 limit $2 + 1) as waiting",
     )
     .bind(subscription)
-    .bind(limit)
+    .bind(limit.rows)
+    .bind(limit.bytes)
     .fetch_one(pool)
     .await
 }
 
-/// The subscription for which most rows wait, if more than these wait in its organization.
-async fn largest_beyond(pool: &PgPool, organization: &str, limit: i64) -> Result<Option<Uuid>, sqlx::Error> {
+/// The subscriptions for which most waits in an organization: as many as it takes that no more than this waits for the others.
+async fn largest_beyond(pool: &PgPool, organization: &str, limit: Amount) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
-        "with waiting as materialized (
-             select subscription.id,
-                    (select count(*) from webhook_queue where endpoint_id = subscription.id) as rows
+        "select id
+         from (
+             select id, sum(rows) over smaller as rows, sum(bytes) over smaller as bytes
              from read_model.webhook_subscriptions as subscription
+             cross join lateral (
+                 select count(*) as rows, coalesce(sum(octet_length(payload)), 0) as bytes
+                 from webhook_queue where endpoint_id = subscription.id
+             ) as waiting
              where organization_id = $1 and status = 'active'
-         )
-         select id from waiting
-         where (select sum(rows) from waiting) > $2
-         order by rows desc
-         limit 1",
+             window smaller as (order by greatest(rows::float8 / $2, bytes::float8 / $3), id rows unbounded preceding)
+         ) as with_all_smaller
+         where rows > $2 or bytes > $3",
     )
     .bind(organization)
-    .bind(limit)
-    .fetch_optional(pool)
+    .bind(limit.rows)
+    .bind(limit.bytes)
+    .fetch_all(pool)
     .await
 }

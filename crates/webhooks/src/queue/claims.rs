@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identity_projections::identities::MAY_BE_SHOWN;
 use sqlx::{FromRow, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -56,7 +57,8 @@ pub(crate) struct Capacity {
     pub(crate) longest_pause: Duration,
 }
 
-/// SQL of [`claim`]. The columns of [`Sealed`] come behind it.
+/// SQL of [`claim`]. [`MAY_BE_SHOWN`] stands for `{shown}`: what was hidden a moment ago waits until the fan-out deletes it. The
+/// columns of [`Sealed`] come behind it.
 const CLAIM: &str = "with recursive endpoint (id) as (
              (select endpoint_id from webhook_queue order by endpoint_id limit 1)
              union all
@@ -101,8 +103,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              from ready
              cross join lateral (
                  select id
-                 from webhook_queue
-                 where endpoint_id = ready.id and due_at <= now() and (lease_until is null or lease_until <= now())
+                 from webhook_queue as delivery
+                 where endpoint_id = ready.id and due_at <= now() and (lease_until is null or lease_until <= now()) and {shown}
                  order by due_at
                  limit ready.free
                  for update skip locked
@@ -128,7 +130,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
-    sqlx::query_as(&format!("{CLAIM}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
+    let claim = CLAIM.replace("{shown}", MAY_BE_SHOWN);
+    sqlx::query_as(&format!("{claim}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)
         .bind(capacity.free.share)

@@ -1,5 +1,7 @@
 //! Deletes what must not be sent or shown any more.
 
+use std::collections::{BTreeMap, HashSet};
+
 use identity_domain::Event;
 use identity_domain::identity::{Event as IdentityEvent, Status};
 use identity_domain::webhook_subscription::Event as SubscriptionEvent;
@@ -7,11 +9,11 @@ use identity_log::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// How many rows a transaction deletes at most.
-const MAX_ERASED: i64 = 5_000;
+/// How many rows of an organization a transaction deletes at most.
+const MAX_ERASED: i64 = 2_000;
 
-/// What ended, by the events of a step.
-#[derive(Default)]
+/// What ended in an organization, by the events of a step.
+#[derive(Default, PartialEq, Eq)]
 struct Ended {
     /// Identities that were deleted.
     identities: Vec<Uuid>,
@@ -54,23 +56,37 @@ impl Ended {
 }
 
 /// Deletes deliveries of subscriptions that have ended, everything that shows an identity that was deleted, and what shows an
-/// identity to a viewer that may not see it any more. The queue comes first: an attempt that is recorded at the same time has
-/// its row locked, and what it writes is there when the log of deliveries is searched. Returns false if there may be more than one
-/// transaction should delete.
-pub(super) async fn erase(connection: &mut PgConnection, events: &[Recorded]) -> Result<bool, sqlx::Error> {
-    let mut ended = Ended::default();
+/// identity to a viewer that may not see it any more. Returns the organizations of which there may be more to delete than one
+/// transaction should.
+pub(super) async fn erase<'a>(
+    connection: &mut PgConnection,
+    events: &'a [Recorded],
+) -> Result<HashSet<&'a str>, sqlx::Error> {
+    let mut ended: BTreeMap<&str, Ended> = BTreeMap::new();
     for event in events {
         if let Ok(id) = event.aggregate_id.parse() {
-            ended.add(id, &event.event);
+            ended.entry(&event.organization_id).or_default().add(id, &event.event);
         }
     }
+    let mut unfinished = HashSet::new();
+    for (organization, ended) in ended {
+        if ended != Ended::default() && !erase_of_one(connection, &ended).await? {
+            unfinished.insert(organization);
+        }
+    }
+    Ok(unfinished)
+}
+
+/// Deletes what has ended in one organization. The queue comes first: an attempt that is recorded at the same time has its row
+/// locked, and what it writes is there when the log of deliveries is searched. Returns false if there may be more.
+async fn erase_of_one(connection: &mut PgConnection, ended: &Ended) -> Result<bool, sqlx::Error> {
     let mut erasure = Erasure { connection, left: MAX_ERASED };
     for table in ["webhook_queue", "webhook_deliveries"] {
         erasure.delete(table, "identity_id = any($1)", &ended.identities).await?;
         erasure.delete(table, "shown_id = any($1)", &ended.identities).await?;
         erasure.delete(table, "shown_id = any($1)", &ended.paused).await?;
         erasure.delete(table, "identity_id = any($1) and shown_id is not null", &ended.paused).await?;
-        erasure.hide(table, &ended).await?;
+        erasure.hide(table, ended).await?;
     }
     erasure
         .delete("webhook_queue", "identity_id = any($1) and subject_id <> identity_id", &ended.paused)

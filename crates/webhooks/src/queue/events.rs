@@ -64,13 +64,14 @@ impl Subscribed {
         Ok(())
     }
 
-    /// The events that may matter after `after` and up to `upto`: those of organizations with active subscriptions, and endings. If
-    /// there are too many, the first of them. Returns the position up to which there are no others, too.
+    /// The events that may matter after `after` and up to `upto`: those of organizations with active subscriptions that are not late,
+    /// and endings. If there are too many, the first of them. Returns the position up to which there are no others, too.
     pub(super) async fn events(
         &mut self,
         connection: &mut PgConnection,
         after: i64,
         upto: i64,
+        late: &HashSet<String>,
     ) -> Result<(Vec<Recorded>, i64), QueueError> {
         self.refresh(connection).await?;
         let upto = upto.min(self.as_of.map_or(after, |end| end.position));
@@ -84,7 +85,8 @@ impl Subscribed {
         .fetch_all(&mut *connection)
         .await?;
         let matters = |organization: &str, event_type: &str| {
-            ENDINGS.contains(&event_type) || self.organizations.contains(organization)
+            ENDINGS.contains(&event_type)
+                || (self.organizations.contains(organization) && !late.contains(organization))
         };
         let positions: Vec<i64> = events
             .iter()

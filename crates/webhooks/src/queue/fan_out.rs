@@ -1,18 +1,21 @@
 //! Reads the log in order and writes what is to be sent to the queue.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use identity_log::Log;
 use identity_log::follow::Head;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, Transaction};
 use tokio::sync::{Notify, watch};
 
 use super::backlog::{Backlog, WaitingLimits};
 use super::erasure::erase;
 use super::events::Subscribed;
-use super::rows::{insert, queued};
+use super::late::{self, Late};
+use super::rows::{Queued, Row, insert, queued};
+use super::share::Place;
 use super::{QueueError, RETRY_INTERVAL};
 
 /// How many events a step passes at most. Of those, only events that may matter are read.
@@ -73,59 +76,104 @@ impl FanOut {
         }
     }
 
-    /// Goes on until the cursor is at `head`, or another process has it. Returns where the cursor is, if it is known.
-    async fn catch_up(&mut self, head: i64) -> Result<i64, QueueError> {
+    /// Goes on until the cursor is at the head of the log, which is `head` or behind it, and no organization is late, or another
+    /// process has the cursor. Returns where the cursor is, if it is known.
+    async fn catch_up(&mut self, mut head: i64) -> Result<i64, QueueError> {
         loop {
             match self.step(head).await? {
                 Step::Taken | Step::AtEnd => return Ok(-1),
-                Step::At(position) if position >= head => return Ok(head),
-                Step::At(_) if self.head.has_changed().is_err() => return Ok(-1),
-                Step::At(_) => {}
+                Step::At { position, is_any_late: false } if position >= head => return Ok(head),
+                Step::At { .. } if self.head.has_changed().is_err() => return Ok(-1),
+                // Between two common steps an organization that is late has one of its own.
+                Step::At { is_any_late: true, .. } => self.late_step().await?,
+                Step::At { .. } => {}
             }
+            head = head.max(self.head.borrow().position);
         }
     }
 
-    /// Reads some events, and moves the cursor behind them. If they end so much that not all of it is deleted in this
-    /// transaction, the cursor stays, and the next step goes on with the same events.
+    /// Reads some events, and moves the cursor behind them. An organization for which more is to be queued or deleted than fits
+    /// into its share is late from then on.
     async fn step(&mut self, head: i64) -> Result<Step, QueueError> {
-        let mut transaction = self.pool.begin().await?;
-        let cursor: Option<i64> = sqlx::query_scalar(
-            "select position
-             from webhook_cursor, set_config('synchronous_commit', 'off', true) as fast,
-                  set_config('idle_in_transaction_session_timeout', $1, true) as idle
-             for update of webhook_cursor skip locked",
-        )
-        .bind(MAX_IDLE)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let Some(cursor) = cursor else { return Ok(Step::Taken) };
+        let Some((mut transaction, cursor)) = begin(&self.pool).await? else { return Ok(Step::Taken) };
+        let known = late::all(&mut transaction).await?;
         if cursor >= head {
-            return Ok(Step::At(cursor));
+            return Ok(Step::At { position: cursor, is_any_late: !known.is_empty() });
         }
         let upto = head.min(cursor + MAX_PASSED);
-        let (events, last) = self.subscribed.events(&mut transaction, cursor, upto).await?;
+        let (mut events, last) = self.subscribed.events(&mut transaction, cursor, upto, &known).await?;
         if last <= cursor {
             return Ok(Step::AtEnd);
         }
         // What is queued below shows nothing that these events hide: it is read after them.
-        if !erase(&mut transaction, &events).await? {
-            transaction.commit().await?;
-            return Ok(Step::At(cursor));
+        let unfinished = erase(&mut transaction, &events).await?;
+        let mut new = HashMap::new();
+        for event in events.iter().filter(|event| unfinished.contains(&*event.organization_id)) {
+            new.entry(event.organization_id.clone()).or_insert(Place::before(event));
         }
-        let (rows, position) = queued(&mut transaction, &events).await?;
-        let position = position.unwrap_or(last);
+        events.retain(|event| {
+            let organization = &event.organization_id;
+            !known.contains(organization) && !new.contains_key(organization)
+        });
+        new.retain(|organization, _| !known.contains(organization));
+        let Queued { rows, late, upto } = queued(&mut transaction, &events, None).await?;
+        let position = upto.unwrap_or(last);
+        new.extend(late);
+        late::begin(&mut transaction, &new).await?;
         insert(&mut transaction, &rows).await?;
         sqlx::query("update webhook_cursor set position = $1")
             .bind(position)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        self.tell(&rows).await?;
+        Ok(Step::At { position, is_any_late: !known.is_empty() || !new.is_empty() })
+    }
+
+    /// Goes on with the organization whose turn it is, if one is late.
+    async fn late_step(&mut self) -> Result<(), QueueError> {
+        let Some((mut transaction, cursor)) = begin(&self.pool).await? else { return Ok(()) };
+        let Some(late) = Late::next(&mut transaction).await? else { return Ok(()) };
+        let (events, are_all) = late.events(&mut transaction, cursor).await?;
+        let place = late.place();
+        if !erase(&mut transaction, &events).await?.is_empty() {
+            late.go_on(&mut transaction, place).await?;
+            return Ok(transaction.commit().await?);
+        }
+        let queued = queued(&mut transaction, &events, Some(place)).await?;
+        insert(&mut transaction, &queued.rows).await?;
+        match (queued.late.get(&late.organization_id), events.last()) {
+            (Some(place), _) => late.go_on(&mut transaction, *place).await?,
+            (None, Some(last)) if !are_all => late.go_on(&mut transaction, Place::behind(last)).await?,
+            (None, _) => late.end(&mut transaction).await?,
+        }
+        transaction.commit().await?;
+        self.tell(&queued.rows).await
+    }
+
+    /// Tells of new rows.
+    async fn tell(&mut self, rows: &[Row]) -> Result<(), QueueError> {
         if !rows.is_empty() {
             self.wake.notify_one();
-            self.backlog.check(&self.pool, &self.log, &rows).await?;
+            self.backlog.check(&self.pool, &self.log, rows).await?;
         }
-        Ok(Step::At(position))
+        Ok(())
     }
+}
+
+/// A transaction that has the cursor, and where that is; `None` if another process has it.
+async fn begin(pool: &PgPool) -> Result<Option<(Transaction<'static, Postgres>, i64)>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let cursor: Option<i64> = sqlx::query_scalar(
+        "select position
+         from webhook_cursor, set_config('synchronous_commit', 'off', true) as fast,
+              set_config('idle_in_transaction_session_timeout', $1, true) as idle
+         for update of webhook_cursor skip locked",
+    )
+    .bind(MAX_IDLE)
+    .fetch_optional(&mut *transaction)
+    .await?;
+    Ok(cursor.map(|cursor| (transaction, cursor)))
 }
 
 /// How far a step came.
@@ -135,5 +183,5 @@ enum Step {
     /// The log ends here, before the head that this process was told of: a server that is no longer the primary told of it.
     AtEnd,
     /// The cursor is here.
-    At(i64),
+    At { position: i64, is_any_late: bool },
 }

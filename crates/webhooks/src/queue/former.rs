@@ -36,6 +36,11 @@ impl Hides {
     }
 }
 
+/// Whether an event hides an identity, so that its history has to be read.
+pub(super) fn is_hiding(event: &Recorded) -> bool {
+    Hides::of(event).is_some()
+}
+
 /// Which subscribers saw an identity until an event hid it, by the position of the event.
 #[derive(Debug, Default)]
 pub(super) struct FormerViewers(HashMap<i64, HashSet<Uuid>>);
@@ -48,7 +53,7 @@ impl FormerViewers {
         subscribers: &HashSet<Uuid>,
     ) -> Result<Self, ReadError> {
         let mut by_identity: BTreeMap<&str, Vec<&Recorded>> = BTreeMap::new();
-        for event in events.filter(|event| Hides::of(event).is_some()) {
+        for event in events.filter(|event| is_hiding(event)) {
             by_identity.entry(&event.aggregate_id).or_default().push(event);
         }
         let mut viewers = HashMap::new();

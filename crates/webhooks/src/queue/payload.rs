@@ -43,6 +43,9 @@ pub(crate) fn event_id(event: &Named<'_>) -> String {
     })
 }
 
+/// The largest document of an identity that is sent along, in bytes. A payload is stored for each receiver and each attempt.
+const MAX_DOCUMENT: usize = 64 * 1024;
+
 #[derive(Serialize)]
 struct Payload<'a> {
     id: &'a str,
@@ -55,6 +58,9 @@ struct Payload<'a> {
 struct Data<'a> {
     event: Happened<'a>,
     identity: Option<&'a RawValue>,
+    /// Whether the identity is left out although the receiver may see it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    identity_omitted: bool,
     contacts: [(); 0],
     agent_identities: Vec<Subject>,
 }
@@ -94,7 +100,9 @@ struct Document {
 pub(crate) fn text(id: &str, told: &Told<'_>, shown: Option<&IdentityBody>) -> serde_json::Result<String> {
     let Told { event, event_type, subject, .. } = told;
     let recorded_at = timestamp(event.recorded_at);
-    let body = shown.map(|shown| RawValue::from_string(shown.body())).transpose()?;
+    let body = shown.map(IdentityBody::body);
+    let is_omitted = body.as_ref().is_some_and(|body| body.len() > MAX_DOCUMENT);
+    let body = body.filter(|_| !is_omitted).map(RawValue::from_string).transpose()?;
     let happened = Happened {
         aggregate_type: event.event.kind().as_str(),
         aggregate_id: &event.aggregate_id,
@@ -104,7 +112,13 @@ pub(crate) fn text(id: &str, told: &Told<'_>, shown: Option<&IdentityBody>) -> s
         identity_id: subject.to_string(),
     };
     let agent_identities = shown.map(named).transpose()?.into_iter().collect();
-    let data = Data { event: happened, identity: body.as_deref(), contacts: [], agent_identities };
+    let data = Data {
+        event: happened,
+        identity: body.as_deref(),
+        identity_omitted: is_omitted,
+        contacts: [],
+        agent_identities,
+    };
     serde_json::to_string(&Payload { id, event_type, timestamp: recorded_at, data })
 }
 

@@ -11,12 +11,13 @@ use uuid::Uuid;
 
 use super::QueueError;
 use super::audience::{Audience, Owners, Told};
-use super::former::FormerViewers;
+use super::former::{self, FormerViewers};
 use super::granted::Granted;
 use super::payload::{self, Named};
+use super::share::{Place, Shares};
 use super::subscribers::{Subscribers, Subscription};
 
-/// After how many rows a transaction ends, at the next event.
+/// After how many rows a step ends, at the next event.
 const MAX_ROWS: usize = 1024;
 
 /// How many receivers are looked at in one query. All that they see is in memory at the same time.
@@ -27,6 +28,7 @@ const MAX_BYTES: usize = 4 << 20;
 
 /// A row of the queue.
 pub(super) struct Row {
+    position: i64,
     pub(super) subscription: Arc<Subscription>,
     subject_id: Uuid,
     shown_id: Option<Uuid>,
@@ -35,60 +37,90 @@ pub(super) struct Row {
     payload: String,
 }
 
-/// The rows for these events; for the first of them, up to the position that is returned, if there are too many.
+impl Row {
+    /// How large its payload is.
+    pub(super) fn bytes(&self) -> i64 {
+        i64::try_from(self.payload.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What a step queues.
+#[derive(Default)]
+pub(super) struct Queued {
+    pub(super) rows: Vec<Row>,
+    /// The organizations whose share was used up, and how far their events are among the rows.
+    pub(super) late: HashMap<String, Place>,
+    /// Up to which position the events of all others are, if not all of them are.
+    pub(super) upto: Option<i64>,
+}
+
+/// The rows for these events, as far as there is room. Of an organization that is late, they begin at its place.
 pub(super) async fn queued(
     connection: &mut PgConnection,
     events: &[Recorded],
-) -> Result<(Vec<Row>, Option<i64>), QueueError> {
-    let typed: Vec<(&Recorded, &'static str)> =
-        events.iter().filter_map(|event| Some((event, type_of(&event.event)?))).collect();
+    from: Option<Place>,
+) -> Result<Queued, QueueError> {
+    let typed = events.iter().filter_map(|event| Some((event, type_of(&event.event)?))).collect::<Vec<_>>();
     let subscribers = Subscribers::load(connection, &typed).await?;
-    let mut rows = vec![];
-    if subscribers.is_empty() {
-        return Ok((rows, None));
+    let mut shares = Shares::default();
+    let is_wanted = |(event, event_type): &(&Recorded, &str)| {
+        subscribers.of(event, event_type).next().is_some() && shares.admit(event, former::is_hiding(event))
+    };
+    let wanted: Vec<_> = typed.into_iter().filter(is_wanted).collect();
+    if wanted.is_empty() {
+        return Ok(Queued::default());
     }
-    let mut deliverable = deliverable(connection, &typed, &subscribers).await?;
-    let mut bytes = 0;
-    while !deliverable.is_empty() {
-        let some = next_of(&mut deliverable);
-        let shown = shown(connection, &some).await?;
-        for (told, wanting) in some {
-            let new = rows_of(connection, &told, wanting, &shown).await?;
-            bytes += new.iter().map(|row| row.payload.len()).sum::<usize>();
-            rows.extend(new);
-            if rows.len() >= MAX_ROWS || bytes >= MAX_BYTES {
-                return Ok((rows, Some(told.event.position)));
+    let deliverable = deliverable(connection, &wanted, &subscribers, from).await?;
+    let mut receivers = receivers(&deliverable);
+    let (mut rows, mut bytes, mut upto): (Vec<Row>, usize, Option<i64>) = (vec![], 0, None);
+    while upto.is_none() {
+        let some = next_of(&mut receivers, &mut shares);
+        if some.is_empty() {
+            break;
+        }
+        let seen = Seen::load(connection, &some).await?;
+        for (told, subscription) in some {
+            let is_next = rows.last().is_none_or(|row| row.position != told.event.position);
+            if is_next && (rows.len() >= MAX_ROWS || bytes >= MAX_BYTES) {
+                upto = Some(told.event.position - 1);
+                break;
             }
+            if !shares.has_room(told.event) {
+                continue;
+            }
+            let row = row(told, subscription, &seen)?;
+            shares.take(told.event, subscription.id, row.as_ref().map(|row| row.payload.len()));
+            bytes += row.as_ref().map_or(0, |row| row.payload.len());
+            rows.extend(row);
         }
     }
-    Ok((rows, None))
+    Ok(Queued { rows, late: shares.used_up(upto.unwrap_or(i64::MAX)), upto })
 }
 
 /// An event with the subscriptions that may get it.
 type Deliverable<'a> = (Told<'a>, Vec<Arc<Subscription>>);
 
-/// The next events, with [`MAX_SIGHTS`] subscriptions that may get one of them, or a few more.
-fn next_of<'a>(all: &mut VecDeque<Deliverable<'a>>) -> Vec<Deliverable<'a>> {
-    let (mut next, mut sights) = (vec![], 0);
-    while sights < MAX_SIGHTS
-        && let Some((told, wanting)) = all.pop_front()
-    {
-        sights += wanting.len();
-        next.push((told, wanting));
-    }
-    next
+/// One of those subscriptions.
+type Receiver<'a> = (&'a Told<'a>, &'a Arc<Subscription>);
+
+fn receivers<'a>(deliverable: &'a [Deliverable<'a>]) -> VecDeque<Receiver<'a>> {
+    deliverable.iter().flat_map(|(told, all)| all.iter().map(move |one| (told, one))).collect()
 }
 
-/// The events for which a subscription asks that may get them.
+/// The next receivers for which there is room.
+fn next_of<'a>(all: &mut VecDeque<Receiver<'a>>, shares: &mut Shares) -> Vec<Receiver<'a>> {
+    let next = std::iter::from_fn(|| all.pop_front());
+    next.filter(|(told, _)| shares.has_room(told.event)).take(MAX_SIGHTS).collect()
+}
+
+/// The events with the subscriptions that may get them, in the order of the subscriptions.
 async fn deliverable<'a>(
     connection: &mut PgConnection,
-    events: &[(&'a Recorded, &'static str)],
+    wanted: &[(&'a Recorded, &'static str)],
     subscribers: &Subscribers,
-) -> Result<VecDeque<Deliverable<'a>>, QueueError> {
-    let is_wanted =
-        |(event, event_type): &&(&Recorded, &str)| subscribers.of(event, event_type).next().is_some();
-    let wanted: Vec<(&'a Recorded, &'static str)> = events.iter().filter(is_wanted).copied().collect();
-    let owners = Owners::load(connection, &wanted).await?;
+    from: Option<Place>,
+) -> Result<Vec<Deliverable<'a>>, QueueError> {
+    let owners = Owners::load(connection, wanted).await?;
     let hiding = wanted.iter().map(|(event, _)| *event);
     let former = FormerViewers::load(connection, hiding, &subscribers.identities()).await?;
     let told: Vec<Told<'a>> =
@@ -103,44 +135,66 @@ async fn deliverable<'a>(
             let is_granted = || identity == told.subject || granted.may_show(told.subject, identity);
             told.includes(identity) && (told.audience != Audience::Viewers || is_granted())
         };
-        let subscriptions = all.filter(may_get).cloned().collect();
+        let is_queued = |subscription: &Subscription| {
+            from.is_some_and(|from| {
+                from.sequence + 1 == told.event.organization_sequence
+                    && from.endpoint_id.is_some_and(|endpoint| subscription.id <= endpoint)
+            })
+        };
+        let mut subscriptions: Vec<_> =
+            all.filter(may_get).filter(|subscription| !is_queued(subscription)).cloned().collect();
+        subscriptions.sort_unstable_by_key(|subscription| subscription.id);
         (told, subscriptions)
     };
     Ok(told.into_iter().map(with_subscriptions).collect())
 }
 
-/// The rows of one event. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if
-/// it is active, since an identity that is paused sees no other one.
-async fn rows_of(
-    connection: &mut PgConnection,
+/// The row of a receiver. A viewer that does not see the identity gets none, unless the event says just that: then it gets one if it
+/// is active, since an identity that is paused sees no other one.
+fn row(
     told: &Told<'_>,
-    wanting: Vec<Arc<Subscription>>,
-    shown: &HashMap<Sight<'_>, IdentityBody>,
-) -> Result<Vec<Row>, QueueError> {
-    let viewers: Vec<Uuid> = wanting.iter().map(|subscription| subscription.identity_id).collect();
-    let active = if told.shows_document() { HashSet::new() } else { active(connection, &viewers).await? };
-    let event_id = payload::event_id(&Named::of(told.event));
-    let mut rows = vec![];
-    for subscription in wanting {
-        let shown = shown.get(&sight(told, &subscription));
-        let is_own = subscription.identity_id == told.subject;
-        let may_know =
-            if told.shows_document() { shown.is_some() } else { active.contains(&subscription.identity_id) };
-        if !is_own && !may_know {
-            continue;
-        }
-        // Only the identity itself is shown its document by an event after which others do not see it.
-        let shown = shown.filter(|_| is_own || told.shows_document());
-        rows.push(Row {
-            subject_id: told.subject,
-            shown_id: (!is_own && shown.is_some()).then_some(told.subject),
-            event_id: event_id.clone(),
-            event_type: told.event_type,
-            payload: payload::text(&event_id, told, shown)?,
-            subscription,
-        });
+    subscription: &Arc<Subscription>,
+    seen: &Seen<'_>,
+) -> Result<Option<Row>, QueueError> {
+    let shown = seen.shown.get(&sight(told, subscription));
+    let is_own = subscription.identity_id == told.subject;
+    let may_know =
+        if told.shows_document() { shown.is_some() } else { seen.active.contains(&subscription.identity_id) };
+    if !is_own && !may_know {
+        return Ok(None);
     }
-    Ok(rows)
+    // Only the identity itself is shown its document by an event after which others do not see it.
+    let shown = shown.filter(|_| is_own || told.shows_document());
+    let event_id = payload::event_id(&Named::of(told.event));
+    Ok(Some(Row {
+        position: told.event.position,
+        subject_id: told.subject,
+        shown_id: (!is_own && shown.is_some()).then_some(told.subject),
+        payload: payload::text(&event_id, told, shown)?,
+        event_id,
+        event_type: told.event_type,
+        subscription: Arc::clone(subscription),
+    }))
+}
+
+/// What some receivers see at present.
+struct Seen<'a> {
+    shown: HashMap<Sight<'a>, IdentityBody>,
+    /// Which of them are active, where that matters.
+    active: HashSet<Uuid>,
+}
+
+impl<'a> Seen<'a> {
+    async fn load(connection: &mut PgConnection, receivers: &[Receiver<'a>]) -> Result<Self, sqlx::Error> {
+        let sights: HashSet<Sight<'a>> =
+            receivers.iter().map(|(told, subscription)| sight(told, subscription)).collect();
+        let sights: Vec<Sight<'a>> = sights.into_iter().collect();
+        let shown = identities::seen_by(&mut *connection, &sights).await?;
+        let told_of_hiding = receivers.iter().filter(|(told, _)| !told.shows_document());
+        let viewers: Vec<Uuid> = told_of_hiding.map(|(_, subscription)| subscription.identity_id).collect();
+        let active = if viewers.is_empty() { HashSet::new() } else { active(connection, &viewers).await? };
+        Ok(Self { shown, active })
+    }
 }
 
 /// Which of these identities are active.
@@ -151,22 +205,6 @@ async fn active(connection: &mut PgConnection, identities: &[Uuid]) -> Result<Ha
             .fetch_all(connection)
             .await?;
     Ok(active.into_iter().collect())
-}
-
-/// The subjects as the identities of the subscriptions see them at present.
-async fn shown<'a>(
-    connection: &mut PgConnection,
-    told: &[Deliverable<'a>],
-) -> Result<HashMap<Sight<'a>, IdentityBody>, sqlx::Error> {
-    let sights: HashSet<Sight<'a>> = told
-        .iter()
-        .flat_map(|(told, wanting)| wanting.iter().map(|subscription| sight(told, subscription)))
-        .collect();
-    if sights.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let sights: Vec<Sight<'a>> = sights.into_iter().collect();
-    identities::seen_by(connection, &sights).await
 }
 
 fn sight<'a>(told: &Told<'a>, subscription: &Subscription) -> Sight<'a> {

@@ -46,11 +46,6 @@ impl Subscribers {
         Ok(found.into_iter().map(Arc::new).collect())
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Their identities.
     pub(super) fn identities(&self) -> HashSet<Uuid> {
         let all = self.0.values().flat_map(HashMap::values).flatten();

@@ -34,7 +34,8 @@ fn bodies_from_one_address_are_bounded_whoever_sends_them() {
         line
     };
     // The first four of each key do not count against the address. Of the two that do, either may come first.
-    let mut lines: Vec<Line> = [&one, &other].into_iter().flat_map(|key| (0..5).map(|_| awaited(key))).collect();
+    let mut lines: Vec<Line> =
+        [&one, &other].into_iter().flat_map(|key| (0..5).map(|_| awaited(key))).collect();
     eventually("one of ten is answered, and nine bodies are awaited", || {
         in_flight(&world) == Some(9.0) && lines.iter().any(|line| !line.is_silent())
     });

@@ -53,7 +53,7 @@ fn a_backup_with_another_bit_or_a_part_of_a_backup_is_refused() {
     };
     verify(&bytes).succeeded();
     let lines: Vec<usize> = section_starts(&bytes);
-    assert_eq!(lines.len(), 17);
+    assert_eq!(lines.len(), 18);
     let ends = [0, bytes.len() / 2, bytes.len() - 2, bytes.len() - 1];
     for at in lines.iter().flat_map(|start| [start + 14, start + 200]).chain(ends) {
         let mut changed = bytes.clone();
