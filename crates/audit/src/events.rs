@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::ensure;
 use identity_proof::trailer::Trailer;
 
-use crate::line::{self, Envelope};
+use crate::envelope::Envelope;
+use crate::line;
 use crate::report::Fault;
 use crate::source::{self, Source};
 

@@ -124,8 +124,7 @@ impl Service {
         let listeners = Listeners::open(settings.listen, wire).await?;
         let primary = Primary::new(settings.postgres.timeout, settings.postgres.max_unconfirmed);
         let pool = prepared_pool(&settings, &primary).await?;
-        let signer = settings.signing.signer(pool.clone()).await?;
-        let signer = signer.trusting_checkpoints(settings.trust_checkpoints);
+        let signer = settings.signing.signer(pool.clone(), settings.trust_checkpoints).await?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
         let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;

@@ -66,10 +66,11 @@ impl From<String> for GivenKey {
 }
 
 impl SigningSettings {
-    /// The signer of a service. Its key must be that of the history: what is sealed with another one is never signed.
-    pub async fn signer(&self, pool: PgPool) -> anyhow::Result<Signer> {
+    /// The signer of a service, which may trust the checkpoints that it finds. Its key must be that of the history: what is sealed
+    /// with another one is never signed.
+    pub async fn signer(&self, pool: PgPool, trusts_checkpoints: bool) -> anyhow::Result<Signer> {
         let key = self.key_of_history(&pool).await?;
-        self.signer_of(pool, key)
+        Ok(self.signer_of(pool, key)?.trusting_checkpoints(trusts_checkpoints))
     }
 
     /// A signer for a history that may have been sealed with another key. The key is the one in the settings, or else the one in the

@@ -74,7 +74,7 @@ fn the_leaf_hash_and_the_seal_of_an_event_sign_no_other_event() {
         let world = with_a_history();
         let signed = sign(&world).checkpoint.size;
         let (world, why) = refused_with(world, |database, organization_id| {
-            insert_a_copy(database, organization_id, 2, changes)
+            insert_a_copy(database, organization_id, 2, changes);
         });
         assert!(
             why.starts_with(&format!("event {} was not written by this installation", signed + 1)),

@@ -3,8 +3,9 @@
 
 use std::fs;
 
+use identity_audit::envelope::Envelope;
 use identity_audit::json::CanonicalJson;
-use identity_audit::line::{self, Envelope};
+use identity_audit::line;
 use identity_proof::trailer::{Trailer, TrailerLine};
 use identity_proof::{Checkpoint, Frontier, SigningKey};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Files without a fault of which not everything is proved. The report must never count an unproved event as proved.
 
-use identity_audit::line::Envelope;
+use identity_audit::envelope::Envelope;
 use identity_audit::report::{Fault, Report};
 use identity_audit::verify::file;
 use identity_proof::trailer::Trailer;

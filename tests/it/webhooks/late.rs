@@ -101,14 +101,14 @@ fn what_is_hidden_is_neither_listed_nor_sent_before_it_is_deleted() {
     admin.grant("alpha", &bravo.id).created();
     listen(&bravo, &bravo.id, &receiver, &["identity.updated"]);
     admin.change("alpha", &json!({ "description": "shown" })).ok();
-    let shown = |one: &Value| text(&one["request_payload"]).contains("\"shown\"");
+    let is_of_alpha = |one: &Value| text(&one["request_payload"]).contains("\"shown\"");
     eventually_delivered(&bravo, 2);
-    let shows = deliveries(&bravo, "").into_iter().find(shown).unwrap();
+    let first = deliveries(&bravo, "").into_iter().find(is_of_alpha).unwrap();
     let transaction = held(&world);
     admin.revoke("alpha", &bravo.id).no_content();
     for caller in [&*bravo, &admin] {
-        assert_eq!(deliveries(caller, "").iter().filter(|one| shown(one)).count(), 0);
-        caller.post(&format!("{DELIVERIES}/{}/replay", text(&shows["id"])), &json!({})).must_be(404);
+        assert_eq!(deliveries(caller, "").iter().filter(|one| is_of_alpha(one)).count(), 0);
+        caller.post(&format!("{DELIVERIES}/{}/replay", text(&first["id"])), &json!({})).must_be(404);
     }
     let before = receiver.received().len();
     // What shows the identity would be the first.

@@ -103,13 +103,13 @@ impl History {
     }
 
     /// Takes the next event, or the reason why it cannot be read.
-    pub fn take_next(&mut self, read: Result<Read, String>) -> Result<(), Fault> {
+    pub fn take_next(&mut self, read: Result<Read<'_>, String>) -> Result<(), Fault> {
         self.lines += 1;
         let read = read.map_err(|what| self.fault(what))?;
         self.take(&read)
     }
 
-    fn take(&mut self, read: &Read) -> Result<(), Fault> {
+    fn take(&mut self, read: &Read<'_>) -> Result<(), Fault> {
         self.check_order(&read.event)?;
         let sequence = read.event.organization_sequence;
         if read.signed.is_some_and(|signed| signed != read.leaf) {
@@ -139,7 +139,7 @@ impl History {
         Ok(())
     }
 
-    fn check_order(&mut self, event: &Outline) -> Result<(), Fault> {
+    fn check_order(&mut self, event: &Outline<'_>) -> Result<(), Fault> {
         let (expected, found) = (self.last + 1, event.organization_sequence);
         if event.organization_id != self.organization_id {
             return Err(self.fault(format!("event of another organization, {}", event.organization_id)));
@@ -148,22 +148,23 @@ impl History {
         if !is_in_place || found > MAX_LEAVES {
             return Err(self.fault(format!("event {expected} is missing, event {found} stands in its place")));
         }
-        if event.recorded_at < self.recorded_at {
+        if *event.recorded_at < *self.recorded_at {
             return Err(self.fault(format!("event {found} was recorded before the one that precedes it")));
         }
-        self.recorded_at.clone_from(&event.recorded_at);
+        self.recorded_at.clear();
+        self.recorded_at.push_str(&event.recorded_at);
         Ok(())
     }
 
     /// Checks that no event of the aggregate is missing. Only in an export that begins later may the earlier ones be
     /// absent.
-    fn check_aggregate(&mut self, event: &Outline) -> Result<(), Fault> {
+    fn check_aggregate(&mut self, event: &Outline<'_>) -> Result<(), Fault> {
         if self.is_filtered {
             return Ok(());
         }
         let Outline { aggregate_type, aggregate_id, sequence, .. } = event;
         self.name.clear();
-        self.name.extend([aggregate_type, " ", aggregate_id]);
+        self.name.extend([&**aggregate_type, " ", &**aggregate_id]);
         let before = self.aggregates.get_mut(&self.name);
         let expected =
             before.as_ref().map_or(if self.after == 0 { 1 } else { *sequence }, |before| **before + 1);

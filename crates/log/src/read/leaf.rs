@@ -1,7 +1,6 @@
 //! The leaf hash of a stored event, computed from its row as an auditor computes it from an export.
 
 use identity_proof::Hash;
-use identity_proof::canonical::text::rewrite;
 use identity_proof::envelope::Envelope;
 
 use super::history::Entry;
@@ -9,19 +8,17 @@ use crate::event::recorded::timestamp;
 
 /// The leaf hash of an event. Fails if payload or metadata have no canonical form, such as a number that is too large.
 pub(crate) fn leaf_of(entry: &Entry<'_>) -> Result<Hash, serde_json::Error> {
-    let (metadata, payload) = (rewrite(entry.metadata)?, rewrite(entry.payload)?);
-    let recorded_at = timestamp(entry.recorded_at);
     let envelope = Envelope {
         aggregate_id: entry.aggregate_id,
         aggregate_type: entry.aggregate_type,
         event_type: entry.event_type,
         event_version: entry.event_version,
-        metadata: &metadata,
+        metadata: entry.metadata,
         organization_id: entry.organization_id,
         organization_sequence: entry.organization_sequence,
-        payload: &payload,
-        recorded_at: &recorded_at,
+        payload: entry.payload,
+        recorded_at: timestamp(entry.recorded_at).into(),
         sequence: entry.sequence,
     };
-    envelope.leaf()
+    envelope.leaf(&mut vec![])
 }

@@ -2,142 +2,247 @@
 //!
 //! Files that others made are read with this. No tree of the value is built: in a tree, `{"":0}` takes 100 times as many bytes as
 //! in the text. The output takes at most a few times as many bytes as the input, and so do the places of the members of open objects.
+//!
+//! Every event of a backup is read with this, so texts without escapes and whole numbers with few digits are copied as they stand.
+//! `serde_json` reads the others.
 
 use std::cmp::Ordering;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde::de::Error as _;
+use serde_json::{Error, Number};
 
 use super::check::compare;
 use super::{write_number, write_text};
 
+/// How deep objects and lists may be nested: as deep as `serde_json` reads them.
+const MAX_DEPTH: usize = 127;
+
+/// A whole number with at most so many digits is below 2^53.
+const PLAIN_DIGITS: usize = 15;
+
 /// The canonical form of a JSON text, if no object in it has a member twice.
-pub fn rewrite(json: &[u8]) -> serde_json::Result<Vec<u8>> {
+pub fn rewrite(json: &[u8]) -> Result<Vec<u8>, Error> {
     let mut text = Vec::with_capacity(json.len());
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    deserializer.deserialize_any(Value(&mut text))?;
-    deserializer.end()?;
+    rewrite_into(json, &mut text)?;
     Ok(text)
 }
 
-/// Appends the canonical form of one value to a text.
-struct Value<'a>(&'a mut Vec<u8>);
+/// Appends to `text` what [`rewrite`] returns.
+pub fn rewrite_into(json: &[u8], text: &mut Vec<u8>) -> Result<(), Error> {
+    std::str::from_utf8(json).map_err(Error::custom)?;
+    let mut rewriting = Rewriting { json, at: 0, text, members: vec![], unordered: vec![] };
+    rewriting.value(0)?;
+    rewriting.skip_space();
+    if rewriting.at == json.len() { Ok(()) } else { Err(rewriting.error("the value has ended before")) }
+}
 
-/// A member of an object, as places in the text behind the beginning of the object.
+/// A text that is being rewritten.
+struct Rewriting<'a> {
+    json: &'a [u8],
+    /// How much of it is read.
+    at: usize,
+    text: &'a mut Vec<u8>,
+    /// The members of the objects that are open, those of the outermost first.
+    members: Vec<Member>,
+    /// The members of an object before they are put in order. It is kept for its memory.
+    unordered: Vec<u8>,
+}
+
+/// A member of an object, as places in the canonical text.
 struct Member {
     start: usize,
-    name_end: usize,
     end: usize,
+    /// The length of its name in quotation marks.
+    name: u32,
+    /// Whether its name is ASCII without escapes.
+    is_plain: bool,
 }
 
-impl Value<'_> {
-    fn number<E: Error>(self, number: &Number) -> Result<(), E> {
-        write_number(number, self.0).map_err(E::custom)
+impl Member {
+    /// Its name without quotation marks.
+    fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        let name = usize::try_from(self.name).unwrap_or(usize::MAX);
+        text.get(self.start + 1..self.start + name - 1).unwrap_or_default()
     }
 
-    fn word(self, word: &str) {
-        self.0.extend_from_slice(word.as_bytes());
+    fn order(&self, other: &Self, text: &[u8]) -> Ordering {
+        let (name, other_name) = (self.name(text), other.name(text));
+        if self.is_plain && other.is_plain { name.cmp(other_name) } else { compare(name, other_name) }
+    }
+}
+
+impl Rewriting<'_> {
+    fn error(&self, what: &str) -> Error {
+        let what = if self.at < self.json.len() { what } else { "the text ends too early" };
+        Error::custom(format_args!("byte {}: {what}", self.at))
     }
 
-    /// Ends a list or an object: the comma behind the last element, if there is one, becomes the closing bracket.
-    fn close(self, bracket: u8) {
-        if self.0.last() == Some(&b',') {
-            self.0.pop();
+    fn peek(&self) -> Option<u8> {
+        self.json.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
         }
-        self.0.push(bracket);
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Value<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.word("null");
-        Ok(())
+    /// Reads a byte, which may have white space before it, if it is the next one.
+    fn takes(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.word(if value { "true" } else { "false" });
-        Ok(())
+    fn expect(&mut self, byte: u8, what: &str) -> Result<(), Error> {
+        if self.takes(byte) { Ok(()) } else { Err(self.error(what)) }
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.number(&number.into())
+    /// Takes over the next bytes as they stand.
+    fn copy(&mut self, length: usize) {
+        self.text.extend_from_slice(self.json.get(self.at..self.at + length).unwrap_or_default());
+        self.at += length;
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.number(&number.into())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        let number = Number::from_f64(number).ok_or_else(|| E::custom("a number is infinite"))?;
-        self.number(&number)
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        write_text(value, self.0).map_err(E::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        self.0.push(b'[');
-        while values.next_element_seed(Value(self.0))?.is_some() {
-            self.0.push(b',');
+    /// Rewrites a value that stands in so many objects and lists.
+    fn value(&mut self, depth: usize) -> Result<(), Error> {
+        self.skip_space();
+        match self.peek() {
+            Some(b'{' | b'[') if depth == MAX_DEPTH => Err(self.error("this is nested too deeply")),
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.list(depth + 1),
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.word(),
         }
-        self.close(b']');
+    }
+
+    fn word(&mut self) -> Result<(), Error> {
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        let word = [&b"null"[..], b"true", b"false"].into_iter().find(|word| rest.starts_with(word));
+        let word = word.ok_or_else(|| self.error("a value is expected"))?;
+        self.copy(word.len());
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        self.0.push(b'{');
-        let begin = self.0.len();
-        let mut members = vec![];
+    fn list(&mut self, depth: usize) -> Result<(), Error> {
+        self.copy(1);
+        let mut is_end = self.takes(b']');
+        while !is_end {
+            self.value(depth)?;
+            is_end = self.takes(b']');
+            if !is_end {
+                self.expect(b',', "a comma or the end of the list is expected")?;
+                self.text.push(b',');
+            }
+        }
+        self.text.push(b']');
+        Ok(())
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), Error> {
+        self.copy(1);
+        if self.takes(b'}') {
+            self.text.push(b'}');
+            return Ok(());
+        }
+        let (begin, outer) = (self.text.len(), self.members.len());
         loop {
-            let start = self.0.len() - begin;
-            if values.next_key_seed(Value(self.0))?.is_none() {
+            self.skip_space();
+            let start = self.text.len();
+            let is_plain = self.string()?;
+            let name = u32::try_from(self.text.len() - start).map_err(Error::custom)?;
+            self.expect(b':', "a colon is expected")?;
+            self.text.push(b':');
+            self.value(depth)?;
+            self.text.push(b',');
+            self.members.push(Member { start, end: self.text.len(), name, is_plain });
+            if self.takes(b'}') {
                 break;
             }
-            let name_end = self.0.len() - begin;
-            self.0.push(b':');
-            values.next_value_seed(Value(self.0))?;
-            self.0.push(b',');
-            members.push(Member { start, name_end, end: self.0.len() - begin });
+            self.expect(b',', "a comma or the end of the object is expected")?;
         }
-        put_in_order(self.0, begin, members).map_err(A::Error::custom)?;
-        self.close(b'}');
+        self.put_in_order(begin, outer)?;
+        // The comma behind the last member becomes the closing brace.
+        self.text.pop();
+        self.text.push(b'}');
+        Ok(())
+    }
+
+    /// Puts the members of an object into the order of their names. The object begins at `begin`, its members are those from
+    /// `outer` on.
+    fn put_in_order(&mut self, begin: usize, outer: usize) -> Result<(), Error> {
+        let members = self.members.get_mut(outer..).unwrap_or_default();
+        let text: &[u8] = self.text;
+        if !members.is_sorted_by(|one, other| one.order(other, text) == Ordering::Less) {
+            members.sort_unstable_by(|one, other| one.order(other, text));
+            let mut pairs = members.iter().zip(members.iter().skip(1));
+            if let Some((twice, _)) = pairs.find(|(one, other)| one.order(other, text) == Ordering::Equal) {
+                let name = String::from_utf8_lossy(twice.name(text));
+                return Err(Error::custom(format_args!("duplicate field `{name}`")));
+            }
+            self.unordered.clear();
+            self.unordered.extend_from_slice(text.get(begin..).unwrap_or_default());
+            self.text.truncate(begin);
+            for Member { start, end, .. } in members {
+                self.text
+                    .extend_from_slice(self.unordered.get(*start - begin..*end - begin).unwrap_or_default());
+            }
+        }
+        self.members.truncate(outer);
+        Ok(())
+    }
+
+    /// Returns whether the string is ASCII without escapes.
+    fn string(&mut self) -> Result<bool, Error> {
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        let Some((b'"', rest)) = rest.split_first() else { return Err(self.error("a string is expected")) };
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        match rest.get(length) {
+            Some(b'"') => {
+                let is_ascii = rest.get(..length).is_some_and(<[u8]>::is_ascii);
+                self.copy(length + 2);
+                Ok(is_ascii)
+            }
+            Some(b'\\') => self.string_with_escapes().map(|()| false),
+            Some(_) => Err(self.error("a string has a control character that is not escaped")),
+            None => Err(self.error("a string has no end")),
+        }
+    }
+
+    fn string_with_escapes(&mut self) -> Result<(), Error> {
+        let mut end = self.at + 1;
+        while let Some(byte) = self.json.get(end).filter(|byte| **byte != b'"') {
+            end += if *byte == b'\\' { 2 } else { 1 };
+        }
+        let string = self.json.get(self.at..=end).ok_or_else(|| self.error("a string has no end"))?;
+        write_text(&serde_json::from_slice::<String>(string)?, self.text)?;
+        self.at = end + 1;
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Error> {
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+        let number = rest.get(..length).unwrap_or_default();
+        if is_plain(number) {
+            self.copy(length);
+        } else {
+            write_number(&serde_json::from_slice::<Number>(number)?, self.text)?;
+            self.at += length;
+        }
         Ok(())
     }
 }
 
-/// Puts the members of an object, each with its comma, into the order of their names. The object begins at `begin`.
-fn put_in_order(text: &mut Vec<u8>, begin: usize, mut members: Vec<Member>) -> Result<(), String> {
-    let unordered = text.get(begin..).unwrap_or_default();
-    let name = |member: &Member| unordered.get(member.start + 1..member.name_end - 1).unwrap_or_default();
-    let order = |one: &Member, other: &Member| compare(name(one), name(other));
-    if members.is_sorted_by(|one, other| order(one, other) == Ordering::Less) {
-        return Ok(());
-    }
-    members.sort_unstable_by(order);
-    let mut pairs = members.iter().zip(members.iter().skip(1));
-    if let Some((twice, _)) = pairs.find(|(one, other)| order(one, other) == Ordering::Equal) {
-        return Err(format!("duplicate field `{}`", String::from_utf8_lossy(name(twice))));
-    }
-    let unordered = text.split_off(begin);
-    let pieces = members.iter().filter_map(|member| unordered.get(member.start..member.end));
-    pieces.for_each(|member| text.extend_from_slice(member));
-    Ok(())
+/// Whether a number is a whole one with few digits in its canonical form.
+fn is_plain(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let has_leading_zero = digits.first() == Some(&b'0') && number != b"0";
+    (1..=PLAIN_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && !has_leading_zero
 }
 
 #[cfg(test)]
@@ -154,6 +259,18 @@ mod tests {
             let text = serde_json::to_vec(&value).unwrap();
             let canonical = serde_json_canonicalizer::to_vec(&value).unwrap();
             prop_assert_eq!(rewrite(&text).unwrap(), canonical);
+        }
+
+        #[test]
+        fn a_text_is_read_if_the_library_reads_it(value in value(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut text = serde_json::to_vec_pretty(&value).unwrap();
+            let at = at.index(text.len());
+            text[at] = byte;
+            match (rewrite(&text), serde_json::from_slice::<Value>(&text)) {
+                (Ok(canonical), Ok(value)) => prop_assert_eq!(canonical, serde_json_canonicalizer::to_vec(&value).unwrap()),
+                (Err(error), Ok(_)) => prop_assert!(error.to_string().contains("duplicate field"), "{}", error),
+                (rewritten, Err(_)) => prop_assert!(rewritten.is_err(), "{:?}", rewritten),
+            }
         }
     }
 
@@ -173,10 +290,21 @@ mod tests {
         for (text, what) in [
             (r#"{"b":1,"a":2,"\u0062":3}"#, "duplicate field `b`"),
             (r#"[{"a":1,"a":1}]"#, "duplicate field `a`"),
-            ("1 2", "trailing characters"),
-            ("[1", "EOF"),
+            ("1 2", "the value has ended before"),
+            ("[1", "the text ends too early"),
+            (r#"{"a":1,}"#, "a string is expected"),
+            (r#"{"a" 1}"#, "a colon"),
+            (r#"{"a":1 "b":2}"#, "a comma or the end of the object"),
+            ("[1,]", "a value is expected"),
+            ("[1 2]", "a comma or the end of the list"),
+            ("\"\n\"", "a control character"),
+            (r#""a"#, "a string has no end"),
+            (r#""a\""#, "a string has no end"),
+            (r#""\ud800""#, "end of hex escape"),
+            ("01", "invalid number"),
+            ("1.", "EOF"),
             ("1e999", "number out of range"),
-            (&deep(128), "recursion limit"),
+            (&deep(128), "nested too deeply"),
         ] {
             let error = rewrite(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(what), "{text}: {error}");

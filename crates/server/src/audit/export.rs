@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
+use identity_audit::envelope::Envelope;
 use identity_audit::json::CanonicalJson;
-use identity_audit::line::Envelope;
 use identity_log::history::{Entry, History, Query};
 use identity_log::proof::{self, Refusal, Signed};
 use identity_log::recorded::timestamp;

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use identity_audit::line::{self, Envelope};
+use identity_audit::envelope::Envelope;
+use identity_audit::line;
 use identity_proof::Hash;
 use identity_proof::trailer::{Trailer, TrailerLine};
 

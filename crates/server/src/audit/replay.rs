@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use identity_audit::envelope::Envelope;
 use identity_audit::events;
-use identity_audit::line::Envelope;
 use identity_domain::{Event, Handle, Kind, identity};
 use identity_log::life::{self, Life};
 use identity_log::{Metadata, Recorded, codec, history, past, read};

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
-use identity_audit::json::CanonicalJson;
-use identity_audit::line::{Envelope, Read};
+use identity_audit::line::Read;
 use identity_audit::report::Fault;
 use identity_audit::verify::history::History;
 use identity_log::recorded::timestamp;
+use identity_proof::envelope::Envelope;
 use identity_proof::trailer::Trailer;
 use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
@@ -82,7 +82,7 @@ impl Histories {
         let count = rows.len() as u64;
         let read: Vec<_> = rows
             .into_par_iter()
-            .map(|row| Fields::of(section, row).and_then(|row| event(&row)))
+            .map_with(vec![], |text, row| Fields::of(section, row).and_then(|row| event(&row, text)))
             .collect::<anyhow::Result<_>>()?;
         for (position, read, leaf) in read {
             self.position += 1;
@@ -92,10 +92,10 @@ impl Histories {
         Ok(count)
     }
 
-    fn take(&mut self, read: Read, leaf: &Hash, signed: &mut Checkpoints) -> anyhow::Result<()> {
-        let id = &read.event.organization_id;
+    fn take(&mut self, read: Read<'_>, leaf: &Hash, signed: &mut Checkpoints) -> anyhow::Result<()> {
+        let id: &str = &read.event.organization_id;
         if !self.open.contains_key(id) {
-            self.open.insert(id.clone(), Open::begin(id, signed.take(id)));
+            self.open.insert(id.to_owned(), Open::begin(id, signed.take(id)));
         }
         let open = self.open.get_mut(id).context("a history is gone")?;
         open.events += 1;
@@ -164,20 +164,20 @@ impl Open {
     }
 }
 
-/// The position of an event, the event, and the leaf hash that is stored beside it.
-fn event(row: &Fields<'_>) -> anyhow::Result<(u64, Read, Hash)> {
+/// The position of an event, the event, and the leaf hash that is stored beside it. `text` is room for its canonical text.
+fn event<'a>(row: &Fields<'a>, text: &mut Vec<u8>) -> anyhow::Result<(u64, Read<'a>, Hash)> {
     let envelope = Envelope {
-        organization_id: row.text("organization_id")?.to_owned(),
+        organization_id: row.text("organization_id")?,
         organization_sequence: row.bigint("organization_sequence")?,
-        aggregate_type: row.text("aggregate_type")?.to_owned(),
-        aggregate_id: row.text("aggregate_id")?.to_owned(),
+        aggregate_type: row.text("aggregate_type")?,
+        aggregate_id: row.text("aggregate_id")?,
         sequence: row.bigint("sequence")?,
-        event_type: row.text("event_type")?.to_owned(),
-        event_version: row.text("event_version")?.to_owned(),
-        recorded_at: timestamp(row.timestamp("recorded_at")?),
-        payload: CanonicalJson::parse(row.jsonb("payload")?)?,
-        metadata: CanonicalJson::parse(row.jsonb("metadata")?)?,
+        event_type: row.text("event_type")?,
+        event_version: row.text("event_version")?,
+        recorded_at: timestamp(row.timestamp("recorded_at")?).into(),
+        payload: row.jsonb("payload")?,
+        metadata: row.jsonb("metadata")?,
     };
     let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
-    Ok((row.count("position")?, Read::of(envelope)?, leaf))
+    Ok((row.count("position")?, Read::of(envelope, text)?, leaf))
 }

@@ -89,9 +89,10 @@ impl Restoring {
     ) -> anyhow::Result<Verified> {
         let mut transaction = self.connection.begin().await?;
         refuse_filled(&mut transaction).await?;
-        let mut indexes = PutAside::default();
+        let (mut indexes, mut filled) = (PutAside::default(), vec![]);
         while let Some(section) = verifying.next_section().await? {
             let table = table(&section)?;
+            filled.push(table.name);
             indexes.add(&mut transaction, table.name).await?;
             write_section(&mut transaction, table, &section, &mut verifying, &mut progress).await?;
         }
@@ -99,7 +100,8 @@ impl Restoring {
         accept(&verified)?;
         mark::set(&mut *transaction, &verified.sha256).await?;
         indexes.make(&mut transaction).await.context("cannot make the indexes")?;
-        transaction.execute(RESET_AND_ANALYZE).await.context("cannot prepare the restored tables")?;
+        let prepare = format!("{RESET}; analyze {}", filled.join(", "));
+        transaction.execute(prepare.as_str()).await.context("cannot prepare the restored tables")?;
         transaction.commit().await?;
         Ok(verified)
     }
@@ -122,12 +124,10 @@ impl Restoring {
 }
 
 /// The next introduction gets the number behind the last one. Of empty read models nothing may be known: the service rebuilds them.
-/// The planner knows the tables as they are now.
-const RESET_AND_ANALYZE: &str = "
+const RESET: &str = "
     select setval(pg_get_serial_sequence('signing_key_introductions', 'number'), max(number))
     from signing_key_introductions having max(number) is not null;
-    delete from read_models;
-    analyze;";
+    delete from read_models";
 
 /// Migrates an empty database as far as the backup was, since rows fit into the shape that they were taken from.
 async fn make_shape(connection: &mut PgConnection, pool: &PgPool, head: &BackupHead) -> anyhow::Result<()> {
