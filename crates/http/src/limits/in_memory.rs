@@ -68,13 +68,13 @@ mod tests {
         let second = unsent.take(&one, half).await;
         assert!(unsent.try_take(&one, 1).is_none(), "the key has as much as it may");
         assert!(unsent.take(&one, 1).now_or_never().is_none());
-        let larger_than_all = unsent.try_take(&other, 10 * MAX_BYTES.key).unwrap();
+        let rest = unsent.try_take(&other, MAX_BYTES.key).unwrap();
         assert!(unsent.try_take(&third, 1).is_none(), "the organization has as much as it may");
-        assert!(unsent.try_take(&stranger, 1).is_some());
+        assert!(unsent.try_take(&stranger, 10 * MAX_BYTES.organization).is_some(), "there is no other");
         drop(first);
         assert!(unsent.try_take(&one, half).is_some());
         assert!(unsent.try_take(&third, half + 1).is_none());
-        drop((second, larger_than_all));
+        drop((second, rest));
         assert!(
             unsent.keys.is_unused() && unsent.organizations.is_unused(),
             "who has nothing takes no memory"
