@@ -1,10 +1,8 @@
 //! The directory, in which newer published clients look for other identities. Contract, section 4.5.
 
-use identityd::settings::PostgresLayer;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Caller, World, eventually, text, wait};
+use crate::harness::{Caller, World, text};
 
 const PATH: &str = "/identities/a2a/directory";
 
@@ -64,40 +62,4 @@ fn it_is_read_page_by_page_and_searched() {
     admin.get(&format!("{PATH}?limit=0")).invalid_at(&["query", "limit"]);
     admin.get(&format!("{PATH}?colour=red")).invalid_at(&["query", "colour"]);
     assert_eq!(names(&admin, "").len(), 6);
-}
-
-/// Requests of the service that wait for a lock of a table.
-fn waiting(world: &World, read: &str) -> i64 {
-    world.database().number(&format!(
-        "select count(*) from pg_stat_activity
-         where datname = current_database() and application_name = 'identityd' and wait_event_type = 'Lock'
-           and query like '%{read}%'"
-    ))
-}
-
-/// Of 8 connections a key uses 2, and 1 of them for large reads.
-#[test]
-fn a_page_is_a_large_read_and_leaves_the_key_another_connection() {
-    let postgres = PostgresLayer { database_connections: Some(8), ..PostgresLayer::default() };
-    let world = World::with_server_of_its_own(&postgres);
-    let admin = world.admin();
-    admin.create("alpha");
-    // The key is in the cache from now on. It would be looked for in the table that is locked.
-    admin.get(PATH).ok();
-    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
-    wait(elsewhere.execute("begin; lock table read_model.identities in access exclusive mode")).unwrap();
-    let send = |target: &str| {
-        let mut line = admin.connect();
-        line.send(admin.head("GET", target, 0));
-        line
-    };
-    let pages = [(); 3].map(|()| send(&format!("/api/v1{PATH}")));
-    eventually("a page waits", || waiting(&world, "") > 0);
-    let other = send("/api/v1/phone/numbers");
-    eventually("another read waits for the table, too", || waiting(&world, "phone_number") == 1);
-    assert_eq!(waiting(&world, ""), 2);
-    wait(elsewhere.close()).unwrap();
-    for line in pages.into_iter().chain([other]) {
-        assert!(line.until_closed().starts_with("HTTP/1.1 200"));
-    }
 }
