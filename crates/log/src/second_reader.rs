@@ -5,11 +5,13 @@
 //! Nothing else of these crates is used: their replay ends silently when the connection breaks and does not follow
 //! commit order, and their snapshots apply events twice.
 
+use std::panic::AssertUnwindSafe;
 use std::vec;
 
 use async_trait::async_trait;
 use cqrs_es::EventEnvelope;
 use cqrs_es::persist::{PersistedEventRepository as _, PersistenceError, SerializedEvent};
+use futures::FutureExt as _;
 use identity_domain::aggregate::Visitor;
 use identity_domain::upcasting::upcast;
 use identity_domain::{Decider, Event, Kind, State};
@@ -20,6 +22,9 @@ use crate::error::ReadError;
 
 /// How many events of an aggregate are in memory at a time.
 const EVENTS_PER_PAGE: usize = 500;
+
+/// What is said of the first event of a page that has an event which postgres-es cannot decode.
+const UNREADABLE: &str = "it, or one of the 499 events behind it, has a row that cannot be decoded";
 
 /// Loads one aggregate, event by event.
 pub struct SecondReader {
@@ -68,8 +73,12 @@ impl SecondReader {
     pub async fn next(&mut self, sequence: i64) -> Result<Option<Loaded>, ReadError> {
         let wanted = usize::try_from(sequence).unwrap_or_default();
         while self.page.len() == 0 && self.read < wanted {
-            self.page = self.read_page().await?.into_iter();
+            let page = self.read_page().await?;
             self.read += EVENTS_PER_PAGE;
+            match page {
+                Some(page) => self.page = page.into_iter(),
+                None => return Ok(Some(Loaded { sequence, event: Err(UNREADABLE.to_owned()) })),
+            }
         }
         Ok(self.page.next().map(|event| Loaded {
             sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
@@ -84,16 +93,19 @@ impl SecondReader {
 
     /// The repository loads all events of an aggregate at once, so it is shown a part of the table. A page is a range of sequences,
     /// so the first pages of all aggregates are read by one prepared statement.
-    async fn read_page(&self) -> Result<Vec<SerializedEvent>, ReadError> {
+    /// `None` if it cannot decode an event of the page.
+    async fn read_page(&self) -> Result<Option<Vec<SerializedEvent>>, ReadError> {
         let Self { upto, read, .. } = self;
         let last = read + EVENTS_PER_PAGE;
         let page = format!(
             "(select * from events where position <= {upto} and sequence > {read} and sequence <= {last}) as events"
         );
         let repository = PostgresEventRepository::new(self.pool.clone()).with_tables(&page, "snapshots");
-        let events = self.loading.read(&repository, &self.aggregate_id).await;
+        // It panics if a row is not as it expects, such as a payload with a number that no `f64` can hold.
+        let reading = AssertUnwindSafe(self.loading.read(&repository, &self.aggregate_id)).catch_unwind();
+        let Ok(events) = reading.await else { return Ok(None) };
         // Nothing was decoded yet, so the error is one of the connection or of Postgres.
-        events.map_err(|error| ReadError::SecondReader(Box::new(error)))
+        events.map(Some).map_err(|error| ReadError::SecondReader(Box::new(error)))
     }
 }
 

@@ -12,6 +12,11 @@ fn failed(answer: &Answer) {
     assert!(matches!(answer, Err(AppendError::Failed(_))), "{answer:?} is no failure");
 }
 
+/// What somebody has put on a table refuses the command.
+fn altered(answer: &Answer) {
+    assert!(matches!(answer, Err(AppendError::Altered(_))), "{answer:?}");
+}
+
 #[test]
 fn a_command_that_the_database_refuses_takes_no_other_with_it() {
     let history = History::new();
@@ -32,8 +37,8 @@ fn a_command_that_the_database_refuses_takes_no_other_with_it() {
     ];
     let [before, refused, created, after, stillborn, reborn] =
         wait(futures::future::join(queued(log, commands), committer.run())).0;
-    failed(&refused);
-    failed(&stillborn);
+    altered(&refused);
+    altered(&stillborn);
     let told: Vec<Recorded> =
         [before, created, after, reborn].into_iter().flat_map(|answer| answer.unwrap().events).collect();
     assert_eq!(history.events().split_off(1), told);

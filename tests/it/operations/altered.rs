@@ -7,7 +7,7 @@ use crate::harness::World;
 
 /// Statements that make the create of an identity fail, or its deletion, and those that mend that. What the readiness probe writes is
 /// not refused by all of them.
-const ALTERATIONS: [(&[&str], &[&str]); 9] = [
+const ALTERATIONS: [(&[&str], &[&str]); 11] = [
     (
         &["alter table name_claims add constraint no_zz check (name !~ 'zz')"],
         &["alter table name_claims drop constraint no_zz"],
@@ -55,6 +55,23 @@ const ALTERATIONS: [(&[&str], &[&str]); 9] = [
             "insert into pictures select id from read_model.identities",
         ],
         &["drop table pictures"],
+    ),
+    // A trigger that leaves rows out says nothing about it.
+    (
+        &[
+            "create function leave_out() returns trigger language plpgsql as 'begin return null; end'",
+            "create trigger leaving_out before insert on events for each row
+             when (new.payload::text ~ 'zz') execute function leave_out()",
+        ],
+        &["drop function leave_out() cascade"],
+    ),
+    (
+        &[
+            "create function leave_out() returns trigger language plpgsql as 'begin return null; end'",
+            "create trigger leaving_out before insert on name_claims for each row
+             when (new.name ~ 'zz') execute function leave_out()",
+        ],
+        &["drop function leave_out() cascade"],
     ),
 ];
 

@@ -59,6 +59,22 @@ fn a_log_that_nobody_has_touched_is_the_same_for_both_readers() {
     assert!(world.compare_sample(ALL).aggregates > 3);
 }
 
+/// The library that decodes it panics.
+#[test]
+fn an_event_that_the_second_reader_cannot_decode_is_named() {
+    let world = world();
+    let alpha = world.agent("alpha").id;
+    let position = last(&world, "identity.created");
+    world.behind_our_back(&format!(
+        "update events set payload = payload || '{{\"n\": 1e400}}' where position = {position}"
+    ));
+    let line = format!(
+        "identity {alpha}: postgres-es cannot load it: its event 1: it, or one of the 499 events behind it, has a row that cannot \
+         be decoded"
+    );
+    all_name(&world, &[line]);
+}
+
 #[test]
 fn an_event_that_was_changed_is_named() {
     let world = world();

@@ -44,7 +44,7 @@ fn record_events(
     }
     let payload_bytes = payloads.iter().map(|payload| payload.len() as u64).collect();
     writes
-        .part(
+        .counted_part(
             "insert into events (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
                                  event_type, event_version, payload, metadata, recorded_at, leaf_hash, seal)
              select position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
@@ -54,6 +54,7 @@ fn record_events(
                   as batch (position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence,
                             event_type, event_version, payload, metadata, recorded_at, leaf_hash, seal)
              where exists (select from turn)",
+            events.len(),
         )
         .bind(column(events, |event| event.position))?
         .bind(column(events, |event| event.organization_id.as_str()))?
@@ -73,12 +74,14 @@ fn record_events(
 
 fn record_organizations(head: &LogHead, writes: &mut Writes) -> Result<(), BatchError> {
     let (organizations, sequences) = head.touched();
+    let touched = organizations.len();
     writes
-        .part(
+        .counted_part(
             "insert into organization_heads (organization_id, sequence)
              select * from unnest(?::text[], ?::bigint[])
              where exists (select from turn)
              on conflict on constraint organization_heads_pkey do update set sequence = excluded.sequence",
+            touched,
         )
         .bind(organizations)?
         .bind(sequences)?;
@@ -101,7 +104,7 @@ fn record_claims(claims: &[&ChangedClaim], on_conflict: &str, writes: &mut Write
         select * from unnest(?::text[], ?::text[], ?::uuid[], ?::timestamptz[], ?::timestamptz[])
         where exists (select from turn)";
     writes
-        .part(&[insert, on_conflict].concat())
+        .counted_part(&[insert, on_conflict].concat(), claims.len())
         .bind(column(claims, |ChangedClaim { claim, .. }| claim.name.as_str()))?
         .bind(column(claims, |ChangedClaim { claim, .. }| claim.organization_id.as_str()))?
         .bind(column(claims, |ChangedClaim { claim, .. }| claim.identity_id))?

@@ -9,6 +9,9 @@
 //!      part_1 as (…), part_2 as (…), …
 //! select position from turn
 //! ```
+//!
+//! Some parts are counted: the statement fails if Postgres did not write each of their rows, because a trigger of somebody else has
+//! left one out.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -101,6 +104,9 @@ pub struct Writes {
     before: Vec<Statement>,
     parts: Statement,
     count: usize,
+    /// The parts whose rows are counted, and how many rows they have together.
+    counted: Vec<usize>,
+    rows: i64,
     /// The accepted commands of the batch, in order.
     commands: Vec<AcceptedCommand>,
     /// What read models hand out, by the index of the command among the accepted ones.
@@ -167,6 +173,13 @@ impl Writes {
         &mut self.parts
     }
 
+    /// Adds a part that inserts or replaces so many rows, and nothing else.
+    pub(super) fn counted_part(&mut self, sql: &str, rows: usize) -> &mut Statement {
+        self.counted.push(self.count + 1);
+        self.rows += i64::try_from(rows).unwrap_or(i64::MAX);
+        self.part(&[sql, " returning 1"].concat())
+    }
+
     /// Adds a statement that is executed before the parts.
     pub fn before(&mut self, statement: Statement) {
         self.before.push(statement);
@@ -207,10 +220,14 @@ impl Writes {
         self.execute_with(ADVANCE_HEAD_IF_VALID, connection).await
     }
 
-    /// Executes all parts in one statement.
+    /// Executes all parts in one statement. Where a row is missing, it divides by zero.
     async fn execute_with(self, turn: &str, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let Statement { text, arguments, .. } = self.parts;
-        let text = format!("with turn as ({turn}){text} select position from turn");
-        Ok(sqlx::query_with(&text, arguments).fetch_optional(connection).await?.is_some())
+        let Self { mut parts, counted, rows, .. } = self;
+        let written = counted.iter().map(|part| format!("(select count(*) from part_{part}) + "));
+        let written: String = written.collect();
+        parts.push(&format!(" select position / ({written} 0 = ?)::int from turn"));
+        parts.bind(rows)?;
+        let text = format!("with turn as ({turn}){}", parts.text);
+        Ok(sqlx::query_with(&text, parts.arguments).fetch_optional(connection).await?.is_some())
     }
 }
