@@ -155,7 +155,7 @@ async fn must_have_rights(pool: &PgPool, rights: &[NeededRight]) -> Result<(), N
 }
 
 /// Checks that requests get connections of this pool. If none is free, they wait for those that are busy, and the probe opens one
-/// beside the pool. That is refused where the server, the database or the role has no room for another one.
+/// beside the pool. That may be refused for want of room, if the pool has any.
 async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
     let no_connection = |error| NotReady::NoConnection(Arc::new(error));
     match tokio::time::timeout(FREE_CONNECTION_TIMEOUT, pool.acquire()).await {
@@ -163,8 +163,17 @@ async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
         Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {}
         Ok(Err(error)) => return Err(no_connection(error)),
     }
-    let connection = PgConnection::connect_with(&pool.connect_options()).await.map_err(no_connection)?;
-    connection.close().await.map_err(no_connection)
+    match PgConnection::connect_with(&pool.connect_options()).await {
+        Ok(connection) => connection.close().await.map_err(no_connection),
+        // Requests have all connections of the pool, so they are answered.
+        Err(error) if pool.size() > 0 && is_full(&error) => Ok(()),
+        Err(error) => Err(no_connection(error)),
+    }
+}
+
+/// Whether the server, the database or the role has no room for another connection.
+fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("53300"))
 }
 
 /// Checks that the database commits. If commits wait for a standby, `Primary` checks that all the time. Otherwise a

@@ -8,7 +8,8 @@
 //!
 //! The log is the outbox: a commit writes nothing for webhooks. One process at a time reads the log in order from
 //! `webhook_cursor`. In one transaction it writes the rows of the queue and moves the cursor, so after a crash there are both or
-//! neither: no event is left out, and none is queued twice.
+//! neither: no event is left out, and none is queued twice. An organization for which there is more than its share of such a step goes
+//! on from a place of its own (`webhook_late`), in turns with all others.
 //!
 //! Every process sends. It claims rows with a lease: after a crash the lease ends, and another process claims the rows. A
 //! delivery can therefore be sent twice, with the same event id.
