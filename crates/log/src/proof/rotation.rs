@@ -129,6 +129,29 @@ impl<'a> Rotation<'a> {
     }
 }
 
+/// Names this key as the one that seals, if another one is named. That one is lost: nobody writes with this key otherwise. Fails if a
+/// service runs, since this key may be the wrong one.
+pub async fn name_in_place_of_lost_key(pool: &PgPool, key: &SigningKey) -> Result<(), RotationError> {
+    let query = "select exists (select from log_head where sealing_key <> $1)";
+    let is_other: bool = sqlx::query_scalar(query).bind(key.introduced_name()).fetch_one(pool).await?;
+    if !is_other {
+        return Ok(());
+    }
+    // The lock ends with the connection.
+    let mut connection = pool.acquire().await?.detach();
+    if introductions::is_replaced(&mut connection, key).await? {
+        return Err(RotationError::Replaced);
+    }
+    if !key_lock::lock_exclusively(&mut connection).await? {
+        return Err(RotationError::InUse);
+    }
+    sqlx::query("update log_head set generation = generation + 1, sealing_key = $1")
+        .bind(key.introduced_name())
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}
+
 impl Signer {
     /// Stores the position from which on every event is sealed in the memory of the next key, which then counts as begun.
     async fn hand_over(&self, next: &SigningKey) -> Result<(), SignError> {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use identity_audit::command::VerifyFlags;
 use identity_log::proof::memory::MemoryError;
+use identity_log::proof::rotation::name_in_place_of_lost_key;
 use identity_log::proof::{Refusal, SignError};
 use identity_terminal::escape::EscapingLines;
 use identityd::audit::export::{self, Range};
@@ -214,6 +215,7 @@ async fn new_epoch(
             signing.folder().display()
         )
     })?;
+    name_in_place_of_lost_key(database.pool(), signer.key()).await?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);
