@@ -157,7 +157,13 @@ impl Signer {
         organization_id: &str,
         first: u64,
     ) -> Result<Option<Signed>, SignError> {
-        self.accepted().await?;
+        match self.accepted().await {
+            // A key that has signed nothing cannot sign a second history, so an empty memory lacks nothing.
+            Err(SignError::Refused(Refusal::OtherKey)) => {
+                self.clone().trusting_checkpoints(true).accepted().await.map(drop)?;
+            }
+            accepted => drop(accepted?),
+        }
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         if introductions::is_replaced(&mut *transaction, &self.key).await? {
