@@ -116,7 +116,14 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
-    if let Some(refusal @ Refusal::UnreadableNote) = &refusal {
+    // An event that cannot be hashed cannot be exported either.
+    let is_in_range = |sequence| flags.after < sequence && flags.until.is_none_or(|until| sequence <= until);
+    let prevents_export = |refusal: &&Refusal| match refusal {
+        Refusal::UnreadableNote => true,
+        Refusal::Unhashable { sequence } => is_in_range(*sequence),
+        _ => false,
+    };
+    if let Some(refusal) = refusal.as_ref().filter(prevents_export) {
         bail!("nothing can be exported: {refusal}. {}", refusal.remedy(&organization_id));
     }
     let range = Range { after: flags.after, until: flags.until };
