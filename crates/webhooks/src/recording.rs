@@ -2,8 +2,9 @@
 //!
 //! A delivery whose attempt is not recorded would be sent again each time that its lease ends. So:
 //!
-//! - If Postgres cannot write at present (a right was revoked, the disk is full, nobody answers), the attempts stay in memory. They
-//!   are recorded after a pause that grows from a second to a minute. Until then this process sends nothing.
+//! - If Postgres cannot write at present (a right was revoked, the disk is full), the attempts stay in memory. They are recorded
+//!   after a pause that grows from a second to a minute. Until then this process sends nothing. If Postgres falls silent for longer
+//!   than `database_timeout_seconds`, they are forgotten, and sent again when their leases end.
 //! - If Postgres refuses to record one attempt by itself, for example because of a constraint or a trigger of somebody else, its
 //!   delivery is sent again. The delay grows with the number of attempts, as the schedule says.
 
@@ -131,7 +132,10 @@ async fn give_back(delivering: &Delivering, batch: &mut [Ended], error: &sqlx::E
         );
         if let Err(error) = claims::postpone(&delivering.pool, claim, delay).await {
             tracing::warn!(error = &error as &dyn Error, delivery = %claim.id, "cannot give a webhook back");
-            return false;
+            if is_outage(&error) {
+                return false;
+            }
+            // That is refused, too: the row waits until its lease ends.
         }
         *next = Next::RetryAt(claim.now + delay);
     }

@@ -68,27 +68,25 @@ impl Caller {
     /// may not act any more, but not a request whose idempotency key was used for another one. Waits first until the bulk budgets of
     /// the caller let a write of `bytes` in. What follows takes long, and needs no connection to the database.
     pub(crate) async fn begin_irrevocably(&self, bytes: usize) -> Result<Charge, ApiError> {
-        self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.give_back_turn().await;
         let charge = self.charge(bytes as u64).await?;
+        self.enter_outside_log(|| self.app.0.limits.change(&self.key))?;
         self.must_still_act(self.pool().await).await?;
         self.give_back_turn().await;
         Ok(charge)
     }
 
     async fn charge(&self, bytes: u64) -> Result<Charge, ApiError> {
-        let size = if self.idempotency.is_some() { Size::WithAnswer(2 * bytes) } else { Size::Known(bytes) };
-        let taken = self.app.0.limits.bulk.admit(&self.key, size).await;
+        // What is stored, and the answer, which has it as a text in JSON.
+        let copies = if self.idempotency.is_some() { 3 } else { 1 };
+        let taken = self.app.0.limits.bulk.admit(&self.key, Size::Known(copies * bytes)).await;
         let taken = taken.map_err(ApiError::bulk_budget_used_up)?;
         Ok(Charge { app: self.app.clone(), key: Arc::clone(&self.key), taken, written: 0 })
     }
 
     /// Carries out what cannot be taken back in a task of its own, so that it is finished even if the client hangs up or the request
-    /// takes too long. Until then the task keeps the caller, and with it:
-    ///
-    /// - the mark that the `Idempotency-Key` is in flight;
-    /// - the share of the request;
-    /// - a handle of the log, without which the service does not stop.
+    /// takes too long, but for a database that falls silent. Until then the task keeps the caller, and with it the mark that the
+    /// `Idempotency-Key` is in flight, and a handle of the log, without which the service does not stop.
     pub(crate) async fn carry_through<T, Work>(self, work: impl FnOnce(Self) -> Work) -> Result<T, ApiError>
     where
         T: Send + 'static,
@@ -96,11 +94,16 @@ impl Caller {
     {
         self.give_back_turn().await;
         let caller = Self { database: self.database.with_own_turn(), ..self };
-        let done = tokio::spawn(work(caller).in_current_span()).await;
-        done.unwrap_or_else(|failure| match failure.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(cancelled) => Err(ApiError::outcome_unknown(&cancelled)),
-        })
+        let (primary, work) = (caller.primary().clone(), work(caller));
+        let done = async move { primary.unless_silent(work).await };
+        match tokio::spawn(done.in_current_span()).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(silent)) => Err(ApiError::outcome_unknown(&silent)),
+            Err(failure) => match failure.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(cancelled) => Err(ApiError::outcome_unknown(&cancelled)),
+            },
+        }
     }
 
     /// Begins the transaction in which the answer to what cannot be taken back is stored.

@@ -90,6 +90,8 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
     if list.piece(FIRST_PIECE_ROWS, &mut first).await? {
         return Ok(json_text(StatusCode::OK, first));
     }
+    // Whoever has room for it may need the turn for its next piece.
+    caller.give_back_turn().await;
     let share = caller.stream(list.bytes()).await?;
     let held = share.hold(first.len()).await;
     let rest = stream::try_unfold((Some(list), share, held), async |(list, share, held)| {

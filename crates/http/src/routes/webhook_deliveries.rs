@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use identity_log::recorded::timestamp;
 use identity_webhooks::deliveries::listing::{self, Entry, Filter, Listed};
-use identity_webhooks::deliveries::{self, Repeatable};
+use identity_webhooks::deliveries::{self, Repeatable, ReplayError};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -203,12 +203,13 @@ pub(crate) async fn replay_webhook_delivery(
     caller: Caller,
     Segments(id): Segments<String>,
 ) -> Result<Response, ApiError> {
-    let found = find(&caller, uuid_segment("delivery_id", &id)?).await?;
-    let bytes = found.as_ref().map_or(0, Repeatable::payload_bytes);
+    let id = uuid_segment("delivery_id", &id)?;
+    let bytes = find(&caller, id).await?.map_or(0, |found| found.payload_bytes());
     // As a text in JSON the payload is at most twice as long.
     caller.admission().expect_answer(2 * bytes)?;
     let charge = caller.begin_irrevocably(bytes).await?;
-    let repeatable = found.ok_or_else(ApiError::webhook_delivery_not_found)?;
+    // Access, address and token may have changed while the budget was waited for.
+    let repeatable = find(&caller, id).await?.ok_or_else(ApiError::webhook_delivery_not_found)?;
     caller.refuse_reused_key()?;
     let share = caller.replay(repeatable.subscription_id())?;
     let done = caller.carry_through(|caller| async move {
@@ -224,16 +225,31 @@ async fn send_again(
     repeatable: &Repeatable,
     mut charge: Charge,
 ) -> Result<Answer, ApiError> {
-    let delivery = caller.webhooks().replay(repeatable).await?;
+    let delivery = caller.webhooks().replay(repeatable).await.map_err(|error| match error {
+        // The receiver has it already.
+        ReplayError::Database(error) => ApiError::outcome_unknown(&error),
+        refused => refused.into(),
+    })?;
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
     charge.wrote(done.body().len());
-    let mut write = caller.transaction_outside_log().await?;
-    if write.keep_answer(&done).await? {
+    if keep(caller, &done).await.map_err(if_failed)? {
         charge.wrote(done.body().len());
     }
-    write.commit().await?;
     Ok(done)
+}
+
+/// Stores the answer for repetitions. Returns whether the request has an `Idempotency-Key`.
+async fn keep(caller: &Caller, done: &Answer) -> Result<bool, ApiError> {
+    let mut write = caller.transaction_outside_log().await?;
+    let is_kept = write.keep_answer(done).await?;
+    write.commit().await?;
+    Ok(is_kept)
+}
+
+/// A failure of the database leaves open what became of a delivery that was sent.
+fn if_failed(error: ApiError) -> ApiError {
+    if error.status().is_server_error() { ApiError::outcome_unknown(&error) } else { error }
 }
 
 async fn find(caller: &Caller, id: Uuid) -> Result<Option<Repeatable>, ApiError> {

@@ -171,7 +171,8 @@ async fn first_beyond(pool: &PgPool, organization: &str, most: Amount) -> Result
                         octet_length(payload) + coalesce(octet_length(response_body), 0)
                         + coalesce(octet_length(error_detail), 0) as bytes
                  from webhook_deliveries
-                 where organization_id = $1 and ($2::timestamptz is null or (created_at, id) < ($2, $3))
+                 where organization_id = $1 and (created_at, id) < (coalesce($2, 'infinity'::timestamptz),
+                                                            coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
                  order by created_at desc, id desc
                  limit $4
              ), counted as (

@@ -20,6 +20,10 @@ const MAX_IN_FLIGHT_OF_FAILING: i64 = 1;
 /// processes. They are counted apart from the others.
 const SHARE_OF_FAILING: i64 = 64;
 
+/// How many rows that may not be shown any more are passed over in one claim. Where there are more, the endpoint waits until the
+/// fan-out has deleted them, and delays no other one.
+const MAX_HIDDEN: &str = "16";
+
 /// A delivery that this process may send until the lease ends.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Claim {
@@ -103,11 +107,16 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              from ready
              cross join lateral (
                  select id
-                 from webhook_queue as delivery
-                 where endpoint_id = ready.id and due_at <= now() and (lease_until is null or lease_until <= now()) and {shown}
-                 order by due_at
+                 from (
+                     select id, organization_id, identity_id, shown_id
+                     from webhook_queue
+                     where endpoint_id = ready.id and due_at <= now() and (lease_until is null or lease_until <= now())
+                     order by due_at
+                     limit ready.free + {hidden}
+                     for update skip locked
+                 ) as delivery
+                 where {shown}
                  limit ready.free
-                 for update skip locked
              ) as due
              where ready.free > 0
              limit $6
@@ -130,7 +139,7 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 ///
 /// The endpoints are found by jumping through the index from one to the next, however many rows each has.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
-    let claim = CLAIM.replace("{shown}", MAY_BE_SHOWN);
+    let claim = CLAIM.replace("{shown}", MAY_BE_SHOWN).replace("{hidden}", MAX_HIDDEN);
     sqlx::query_as(&format!("{claim}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
         .bind(MAX_IN_FLIGHT)
         .bind(MAX_IN_FLIGHT_OF_FAILING)

@@ -7,10 +7,14 @@ use identity_domain::identity::{Event as IdentityEvent, Status};
 use identity_domain::webhook_subscription::Event as SubscriptionEvent;
 use identity_log::Recorded;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// How many rows of an organization a transaction deletes at most.
 const MAX_ERASED: i64 = 2_000;
+
+/// How many rows it deletes at most.
+const MAX_ERASED_OF_ALL: i64 = 10_000;
 
 /// What ended in an organization, by the events of a step.
 #[derive(Default, PartialEq, Eq)]
@@ -21,8 +25,6 @@ struct Ended {
     paused: Vec<Uuid>,
     /// Subscriptions that were deleted or disabled.
     subscriptions: Vec<Uuid>,
-    /// Subscriptions that were changed.
-    changed: Vec<Uuid>,
     /// Identities that a viewer may not see any more.
     hidden: Vec<Uuid>,
     /// The viewer of each of those.
@@ -36,7 +38,6 @@ impl Ended {
             Event::WebhookSubscription(
                 SubscriptionEvent::Deleted { .. } | SubscriptionEvent::Disabled { .. },
             ) => self.subscriptions.push(id),
-            Event::WebhookSubscription(SubscriptionEvent::Changed(_)) => self.changed.push(id),
             _ => {}
         }
     }
@@ -68,19 +69,26 @@ pub(super) async fn erase<'a>(
             ended.entry(&event.organization_id).or_default().add(id, &event.event);
         }
     }
-    let mut unfinished = HashSet::new();
+    let (mut unfinished, mut left) = (HashSet::new(), MAX_ERASED_OF_ALL);
     for (organization, ended) in ended {
-        if ended != Ended::default() && !erase_of_one(connection, &ended).await? {
+        if ended == Ended::default() {
+            continue;
+        }
+        let most = left.min(MAX_ERASED);
+        let erased = erase_of_one(connection, &ended, most).await?;
+        left -= erased;
+        if erased == most {
             unfinished.insert(organization);
         }
     }
+    forget_failures(connection, events).await?;
     Ok(unfinished)
 }
 
 /// Deletes what has ended in one organization. The queue comes first: an attempt that is recorded at the same time has its row
-/// locked, and what it writes is there when the log of deliveries is searched. Returns false if there may be more.
-async fn erase_of_one(connection: &mut PgConnection, ended: &Ended) -> Result<bool, sqlx::Error> {
-    let mut erasure = Erasure { connection, left: MAX_ERASED };
+/// locked, and what it writes is there when the log of deliveries is searched. Returns how many rows were deleted.
+async fn erase_of_one(connection: &mut PgConnection, ended: &Ended, most: i64) -> Result<i64, sqlx::Error> {
+    let mut erasure = Erasure { connection, left: most };
     for table in ["webhook_queue", "webhook_deliveries"] {
         erasure.delete(table, "identity_id = any($1)", &ended.identities).await?;
         erasure.delete(table, "shown_id = any($1)", &ended.identities).await?;
@@ -92,12 +100,46 @@ async fn erase_of_one(connection: &mut PgConnection, ended: &Ended) -> Result<bo
         .delete("webhook_queue", "identity_id = any($1) and subject_id <> identity_id", &ended.paused)
         .await?;
     erasure.delete("webhook_queue", "endpoint_id = any($1)", &ended.subscriptions).await?;
-    let changed: Vec<Uuid> = ended.subscriptions.iter().chain(&ended.changed).copied().collect();
-    if !changed.is_empty() {
-        let forget = "delete from webhook_endpoints where endpoint_id = any($1)";
-        sqlx::query(forget).bind(changed).execute(&mut *erasure.connection).await?;
+    Ok(most - erasure.left)
+}
+
+/// Forgets that subscriptions were failing which have ended or were changed. What was learnt of them later stays: the same events are
+/// looked at again while an organization is late. This comes behind the queue of all organizations, and locks endpoints in the order
+/// of their ids, as recording does.
+async fn forget_failures(connection: &mut PgConnection, events: &[Recorded]) -> Result<(), sqlx::Error> {
+    let is_change = |event: &&Recorded| {
+        matches!(
+            event.event,
+            Event::WebhookSubscription(
+                SubscriptionEvent::Changed(_)
+                    | SubscriptionEvent::Deleted { .. }
+                    | SubscriptionEvent::Disabled { .. }
+            )
+        )
+    };
+    let changes = events.iter().filter(is_change);
+    let changes =
+        changes.filter_map(|event| Some((event.aggregate_id.parse::<Uuid>().ok()?, event.recorded_at)));
+    let (ids, moments): (Vec<Uuid>, Vec<OffsetDateTime>) = changes.unzip();
+    if ids.is_empty() {
+        return Ok(());
     }
-    Ok(erasure.left > 0)
+    // An attempt that had begun before can be recorded a moment later.
+    sqlx::query(
+        "delete from webhook_endpoints where endpoint_id in (
+             select known.endpoint_id
+             from webhook_endpoints as known
+             join unnest($1::uuid[], $2::timestamptz[]) as changed (id, moment) on known.endpoint_id = changed.id
+             where coalesce(last_attempt_at, failing_since) <= changed.moment + interval '1 minute'
+             order by known.endpoint_id
+             for update of known
+         )",
+    )
+    .bind(ids)
+    .bind(moments)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Deletes rows, and counts how many it may still delete.

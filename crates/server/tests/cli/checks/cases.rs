@@ -116,7 +116,7 @@ pub(super) const CASES: [Case; 47] = [
         heals: "create index visibility_viewer on read_model.visibility (viewer_id, target_id) where viewer_id is not null",
     },
     Case {
-        check: "tables",
+        check: "tables writes",
         refuses: false,
         breaks: "create function swallow() returns trigger language plpgsql as 'begin return null; end';
                  create trigger swallowing before insert on name_claims for each row execute function swallow()",
