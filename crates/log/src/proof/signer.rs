@@ -157,12 +157,10 @@ impl Signer {
         organization_id: &str,
         first: u64,
     ) -> Result<Option<Signed>, SignError> {
-        match self.accepted().await {
+        if let Err(error) = self.accepted().await {
             // A key that has signed nothing cannot sign a second history, so an empty memory lacks nothing.
-            Err(SignError::Refused(Refusal::OtherKey)) => {
-                self.clone().trusting_checkpoints(true).accepted().await.map(drop)?;
-            }
-            accepted => drop(accepted?),
+            let SignError::Refused(Refusal::OtherKey) = error else { return Err(error) };
+            self.clone().trusting_checkpoints(true).accepted().await?;
         }
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
