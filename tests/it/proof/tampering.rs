@@ -1,9 +1,10 @@
 //! Tampering in the database, with triggers off: each change is found, and the first bad event is named.
 
 use identity_audit::report::Fault;
+use identityd::audit::export::Range;
 use reqwest::Method;
 
-use super::{export, file, grow, sign, verifier_key, verify, with_a_history};
+use super::{export, export_range, file, grow, sign, verifier_key, verify, with_a_history};
 
 /// The error for a history that was signed and then changed.
 #[track_caller]
@@ -145,4 +146,23 @@ fn a_changed_tile_accuses_no_event() {
     let streamed = file(call.open().unwrap().error_for_status().unwrap().bytes().unwrap());
     let report = verify(streamed, &verifier_key(&world), None).unwrap();
     assert_eq!(report.proved, report.events);
+}
+
+/// The hashes before a part, and the proof behind it, are not those of a changed tile.
+#[test]
+fn a_changed_tile_beside_a_part_proves_less_and_accuses_nobody() {
+    let world = with_a_history();
+    sign(&world);
+    let verified = || {
+        let (part, trailer) = export_range(&world, &Range { after: 2, until: Some(4) });
+        (verify(part, &verifier_key(&world), None).unwrap().proved, trailer)
+    };
+    assert_eq!(verified().0, 2);
+    for from in [1, 129] {
+        world.database().execute(&format!(
+            "update merkle_tiles set hashes = overlay(hashes placing sha256('x') from {from} for 32) where level = 0"
+        ));
+        let (proved, trailer) = verified();
+        assert_eq!((proved, trailer.before.len(), trailer.consistency.len()), (0, 0, 0), "{from}");
+    }
 }

@@ -9,7 +9,7 @@ use super::error::SignError;
 use super::refusal::Refusal;
 use super::signed_before::{SignedBefore, lock};
 use super::signer::{LEAVES_PER_READ, Signer, continued};
-use super::unsigned::next_events;
+use super::unsigned::read_next;
 
 impl Signer {
     /// Checks a log as signing it would, without signing it. Fails if it is refused.
@@ -46,11 +46,13 @@ impl Signer {
         let accepted = self.accepted().await?;
         while size < head {
             let limit = LEAVES_PER_READ.min(head - size);
-            for event in next_events(connection, organization_id, size, limit).await? {
-                accepted.check(&event)?;
-                check(event.leaf)?;
+            let after = size;
+            read_next(connection, organization_id, after, limit, |event| {
+                accepted.check(event)?;
                 size += 1;
-            }
+                check(event.leaf)
+            })
+            .await?;
         }
         Ok(())
     }

@@ -67,10 +67,15 @@ impl Refusal {
     /// What an operator does about it.
     pub fn remedy(&self, organization_id: &str) -> String {
         match self {
-            Self::Unhashable { .. } | Self::Outside { .. } => {
-                "Find out who wrote this event. No epoch can sign it: remove it as the owner of the tables"
-                    .to_owned()
-            }
+            Self::Unhashable { .. } => format!(
+                "Find out who wrote this event. No epoch can sign it: change the row as the owner of the tables, then run `identityd \
+                 audit new-epoch --org {organization_id}`"
+            ),
+            Self::Outside { .. } => format!(
+                "Look at the row of {organization_id} in organization_heads first: somebody may have lowered its number. Delete the event \
+                 only if its position is beyond that in log_head, or below 1. Otherwise change the row that is wrong, as the owner of \
+                 the tables, then run `identityd audit new-epoch --org {organization_id}`"
+            ),
             _ => format!(
                 "Find out which history is the right one, then run `identityd audit new-epoch --org {organization_id}`"
             ),

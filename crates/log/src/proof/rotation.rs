@@ -15,6 +15,9 @@ use super::tiles::bigint;
 use super::unsigned::logs_behind;
 use super::{introductions, key_lock};
 
+/// How many signature lines a note in the table `checkpoints` may have (migration 0082).
+const MAX_SIGNATURE_LINES: usize = 64;
+
 /// Why the key was not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
@@ -35,6 +38,15 @@ pub enum RotationError {
         /// Why.
         #[source]
         cause: SignError,
+    },
+    /// The last note of a log has as many signature lines as it may have.
+    #[error(
+        "the last checkpoint of {organization_id} has no room for two more signatures: run `identityd audit new-epoch --org \
+         {organization_id}`, then this command again"
+    )]
+    NoteFull {
+        /// Whose log.
+        organization_id: String,
     },
     /// The memory could not be handed over to the next key.
     #[error("the memory of the signer cannot be handed over")]
@@ -105,7 +117,9 @@ impl<'a> Rotation<'a> {
             let cosigned = self.signer.cosign(organization_id, next).await;
             let unsigned =
                 |cause| RotationError::Unsigned { organization_id: organization_id.clone(), cause };
-            cosigned.map_err(unsigned)?;
+            if !cosigned.map_err(unsigned)? {
+                return Err(RotationError::NoteFull { organization_id: organization_id.clone() });
+            }
         }
         self.signer.hand_over(next).await.map_err(RotationError::Memory)?;
         Ok(organizations.len())
@@ -129,6 +143,29 @@ impl<'a> Rotation<'a> {
     }
 }
 
+/// Names this key as the one that seals, if another one is named. That one is lost: nobody writes with this key otherwise. Fails if a
+/// service runs, since this key may be the wrong one.
+pub async fn name_in_place_of_lost_key(pool: &PgPool, key: &SigningKey) -> Result<(), RotationError> {
+    let query = "select exists (select from log_head where sealing_key <> $1)";
+    let is_other: bool = sqlx::query_scalar(query).bind(key.introduced_name()).fetch_one(pool).await?;
+    if !is_other {
+        return Ok(());
+    }
+    // The lock ends with the connection.
+    let mut connection = pool.acquire().await?.detach();
+    if introductions::is_replaced(&mut connection, key).await? {
+        return Err(RotationError::Replaced);
+    }
+    if !key_lock::lock_exclusively(&mut connection).await? {
+        return Err(RotationError::InUse);
+    }
+    sqlx::query("update log_head set generation = generation + 1, sealing_key = $1")
+        .bind(key.introduced_name())
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}
+
 impl Signer {
     /// Stores the position from which on every event is sealed in the memory of the next key, which then counts as begun.
     async fn hand_over(&self, next: &SigningKey) -> Result<(), SignError> {
@@ -140,14 +177,17 @@ impl Signer {
     }
 
     /// Signs a log to its end, and adds the signature of another key to its last checkpoint. The memory of the other key has it
-    /// before the database does.
-    async fn cosign(&self, organization_id: &str, other: &SigningKey) -> Result<(), SignError> {
+    /// before the database does. Returns false if the checkpoint has no room for the signature.
+    async fn cosign(&self, organization_id: &str, other: &SigningKey) -> Result<bool, SignError> {
         self.sign(organization_id).await?;
         let mut transaction = self.pool.begin().await?;
         lock(&mut transaction, organization_id).await?;
-        let Some(mut signed) = last(&mut *transaction, organization_id).await? else { return Ok(()) };
+        let Some(mut signed) = last(&mut *transaction, organization_id).await? else { return Ok(true) };
         let time = self.time_after(Some(&signed));
         signed.note = other.add_time(&other.cosign(&signed.note)?, time)?;
+        if signed.note.lines().filter(|line| line.starts_with("— ")).count() > MAX_SIGNATURE_LINES {
+            return Ok(false);
+        }
         let memory = self.memory.of_key(other);
         let revision = memory.recall(organization_id).await?.revision;
         memory.remember(organization_id, &signed, revision).await?;
@@ -161,6 +201,6 @@ impl Signer {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }

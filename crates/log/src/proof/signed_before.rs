@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use super::signed::Signed;
 use super::stored::{answer, last, last_epoch, leaf};
 use super::tiles::Growing;
-use super::unsigned::next_events;
+use super::unsigned::read_next;
 
 /// The last checkpoints of one epoch of an organization.
 pub(super) struct SignedBefore {
@@ -127,12 +127,10 @@ impl SignedBefore {
         }
         let Some(index) = size.checked_sub(1) else { return Ok(()) };
         let signed = leaf(connection, organization_id, self.epoch, index).await?;
-        let present = next_events(connection, organization_id, index, 1).await?;
-        if present.iter().map(|event| event.leaf).eq([signed]) {
-            Ok(())
-        } else {
-            Err(Refusal::Different { signed: size }.into())
-        }
+        read_next(connection, organization_id, index, 1, |present| {
+            if present.leaf == signed { Ok(()) } else { Err(Refusal::Different { signed: size }) }
+        })
+        .await
     }
 
     /// If the growing tree has the size of a checkpoint in the memory, checks that it has the root of that checkpoint.

@@ -21,10 +21,10 @@ use super::signed::Signed;
 use super::signed_before::{SignedBefore, lock, refuse_forgetful};
 use super::stored::last;
 use super::tiles::{Growing, bigint};
-use super::unsigned::{Accepted, find_sealed_from, next_events};
+use super::unsigned::{Accepted, find_sealed_from, read_next};
 
-/// How many leaves are read at a time.
-pub(super) const LEAVES_PER_READ: u64 = 16_384;
+/// How many leaves are read at a time. When a log is refused, Postgres has begun to send the rest of them, which may be large.
+pub(super) const LEAVES_PER_READ: u64 = 512;
 
 /// The organizations whose logs are refused, with the reason.
 pub type Refusals = Arc<RwLock<HashMap<String, Refusal>>>;
@@ -157,7 +157,11 @@ impl Signer {
         organization_id: &str,
         first: u64,
     ) -> Result<Option<Signed>, SignError> {
-        self.accepted().await?;
+        if let Err(error) = self.accepted().await {
+            // A key that has signed nothing cannot sign a second history, so an empty memory lacks nothing.
+            let SignError::Refused(Refusal::OtherKey) = error else { return Err(error) };
+            self.clone().trusting_checkpoints(true).accepted().await?;
+        }
         let mut transaction = self.pool.begin().await?;
         let head = lock(&mut transaction, organization_id).await?;
         if introductions::is_replaced(&mut *transaction, &self.key).await? {
@@ -195,12 +199,13 @@ impl Signer {
         while tree.frontier.size() < head {
             // Not beyond the head: events that were committed after the head was read are not part of this checkpoint.
             let limit = LEAVES_PER_READ.min(head - tree.frontier.size());
-            let events = next_events(connection, organization_id, tree.frontier.size(), limit).await?;
-            for event in events {
-                accepted.check(&event)?;
+            let size = tree.frontier.size();
+            read_next(connection, organization_id, size, limit, |event| {
+                accepted.check(event)?;
                 tree.append(event.leaf);
-                before.check_at(tree.frontier.size(), || tree.frontier.root())?;
-            }
+                before.check_at(tree.frontier.size(), || tree.frontier.root())
+            })
+            .await?;
             tree.write(connection).await?;
         }
         let signed = match before.stored {

@@ -16,8 +16,11 @@ use crate::error::ReadError;
 use crate::read::history::Entry;
 use crate::read::leaf::leaf_of;
 
-/// How many events are hashed before other tasks get a turn: about a millisecond's work.
-const HASHED_AT_A_TIME: usize = 256;
+/// How many bytes of payloads and metadata are hashed before other tasks get a turn: about a millisecond's work.
+const HASHED_BYTES_AT_A_TIME: usize = 256 * 1024;
+
+/// How many bytes the other columns of an event count for.
+const OTHER_BYTES: usize = 1024;
 
 /// What the signer needs of an event.
 pub(super) struct Unsigned {
@@ -27,6 +30,8 @@ pub(super) struct Unsigned {
     sequence: u64,
     /// The leaf hash, computed from the row.
     pub(super) leaf: Hash,
+    /// How many bytes were hashed, about.
+    bytes: usize,
     /// Whether it is the one that is stored beside the event.
     is_as_written: bool,
     seal: Option<Vec<u8>>,
@@ -126,31 +131,36 @@ const NEXT_EVENTS: &str = "
     order by organization_sequence
     limit $3";
 
-/// Up to `limit` events of an organization after the sequence `after`.
-pub(super) async fn next_events(
+/// Reads up to `limit` events of an organization after the sequence `after`, and gives each to `take` before the next one is read: a
+/// refusal ends the reading. Fails if there is no event.
+pub(super) async fn read_next(
     connection: &mut PgConnection,
     organization_id: &str,
     after: u64,
     limit: u64,
-) -> Result<Vec<Unsigned>, SignError> {
+    mut take: impl FnMut(&Unsigned) -> Result<(), Refusal>,
+) -> Result<(), SignError> {
     let mut rows = sqlx::query(NEXT_EVENTS)
         .bind(organization_id)
         .bind(bigint(after))
         .bind(bigint(limit))
         .fetch(connection);
-    let mut events: Vec<Unsigned> = vec![];
-    // Row by row: payloads may be large.
+    let (mut last, mut hashed): (Option<Unsigned>, usize) = (None, 0);
     while let Some(row) = rows.try_next().await? {
-        let event = read(organization_id, after + 1 + events.len() as u64, events.last(), &row)?;
-        events.push(event);
-        if events.len().is_multiple_of(HASHED_AT_A_TIME) {
+        let expected = last.as_ref().map_or(after, |event| event.sequence) + 1;
+        let event = read(organization_id, expected, last.as_ref(), &row)?;
+        take(&event)?;
+        hashed += event.bytes;
+        last = Some(event);
+        if hashed >= HASHED_BYTES_AT_A_TIME {
+            hashed = 0;
             tokio::task::yield_now().await;
         }
     }
-    if events.is_empty() {
+    if last.is_none() {
         return Err(Refusal::Gap { sequence: after + 1 }.into());
     }
-    Ok(events)
+    Ok(())
 }
 
 /// Reads the event that is expected after `previous`, and computes its leaf hash.
@@ -178,6 +188,7 @@ fn read(
         previous,
         sequence: expected,
         leaf,
+        bytes: entry.payload.len() + entry.metadata.len() + OTHER_BYTES,
         is_as_written: entry.leaf_hash == Some(leaf),
         seal: row.try_get(12)?,
     })

@@ -59,10 +59,11 @@ pub async fn run(
     let query = Query::range(organization_id, i64::try_from(range.after)?, i64::try_from(until)?);
     let mut history = History::begin(&mut connections.0, &query);
     while let Some(entry) = history.next().await? {
-        let envelope = envelope(&entry)?;
+        let context = || format!("event {} cannot be exported", entry.organization_sequence);
+        let envelope = envelope(&entry).with_context(context)?;
         let sequence = u64::try_from(envelope.organization_sequence)?;
         let leaf = leaves.find(&mut connections.1, sequence).await?;
-        output.event(&envelope, leaf.as_ref())?;
+        output.event(&envelope, leaf.as_ref()).with_context(context)?;
         trailer.add(1, sequence, sequence);
         progress(trailer.count, until - range.after);
     }

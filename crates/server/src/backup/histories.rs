@@ -48,7 +48,7 @@ struct Open {
     /// How many events the last checkpoint covers.
     signed: u64,
     events: u64,
-    /// The last event whose leaf hash is not of its row. A new epoch may have signed the row as it is, so the signed root decides.
+    /// The first event whose leaf hash is not of its row. A new epoch may have signed the row as it is, so the signed root decides.
     altered: Option<u64>,
     /// What is wrong with its checkpoints.
     faults: Vec<String>,
@@ -82,28 +82,34 @@ impl Histories {
         let count = rows.len() as u64;
         let read: Vec<_> = rows
             .into_par_iter()
-            .map_with(vec![], |text, row| Fields::of(section, row).and_then(|row| event(&row, text)))
+            .map_with(vec![], |text, row| Fields::of(section, row).and_then(|row| Event::of(&row, text)))
             .collect::<anyhow::Result<_>>()?;
-        for (position, read, leaf) in read {
+        for event in read {
             self.position += 1;
-            ensure!(position == self.position, "event {} of the log is not in the backup", self.position);
-            self.take(read, &leaf, signed)?;
+            ensure!(
+                event.position == self.position,
+                "event {} of the log is not in the backup",
+                self.position
+            );
+            self.take(event, signed)?;
         }
         Ok(count)
     }
 
-    fn take(&mut self, read: Read<'_>, leaf: &Hash, signed: &mut Checkpoints) -> anyhow::Result<()> {
-        let id: &str = &read.event.organization_id;
+    fn take(&mut self, event: Event<'_>, signed: &mut Checkpoints) -> anyhow::Result<()> {
+        let Event { organization_id: id, read, is_as_written, .. } = event;
         if !self.open.contains_key(id) {
             self.open.insert(id.to_owned(), Open::begin(id, signed.take(id)));
         }
         let open = self.open.get_mut(id).context("a history is gone")?;
         open.events += 1;
-        if read.leaf != *leaf {
-            open.altered = Some(read.event.organization_sequence);
+        if let Ok(read) = &read
+            && !is_as_written
+        {
+            open.altered.get_or_insert(read.event.organization_sequence);
         }
         if let Ok(history) = &mut open.history
-            && let Err(fault) = history.take_next(Ok(read))
+            && let Err(fault) = history.take_next(read)
         {
             open.history = Err(fault);
         }
@@ -164,11 +170,38 @@ impl Open {
     }
 }
 
-/// The position of an event, the event, and the leaf hash that is stored beside it. `text` is room for its canonical text.
-fn event<'a>(row: &Fields<'a>, text: &mut Vec<u8>) -> anyhow::Result<(u64, Read<'a>, Hash)> {
+/// An event of the backup.
+struct Event<'a> {
+    position: u64,
+    organization_id: &'a str,
+    /// The event, or why it cannot be read.
+    read: Result<Read<'a>, String>,
+    /// Whether the leaf hash that is stored beside it is of its row.
+    is_as_written: bool,
+}
+
+impl<'a> Event<'a> {
+    /// Reads a row. `text` is room for its canonical text.
+    fn of(row: &Fields<'a>, text: &mut Vec<u8>) -> anyhow::Result<Self> {
+        let (organization_id, sequence) =
+            (row.text("organization_id")?, row.bigint("organization_sequence")?);
+        let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
+        let read = read(organization_id, sequence, row, text)
+            .map_err(|error| format!("event {sequence} has no canonical form: {error:#}"));
+        let is_as_written = read.as_ref().is_ok_and(|read| read.leaf == leaf);
+        Ok(Self { position: row.count("position")?, organization_id, read, is_as_written })
+    }
+}
+
+fn read<'a>(
+    organization_id: &'a str,
+    organization_sequence: i64,
+    row: &Fields<'a>,
+    text: &mut Vec<u8>,
+) -> anyhow::Result<Read<'a>> {
     let envelope = Envelope {
-        organization_id: row.text("organization_id")?,
-        organization_sequence: row.bigint("organization_sequence")?,
+        organization_id,
+        organization_sequence,
         aggregate_type: row.text("aggregate_type")?,
         aggregate_id: row.text("aggregate_id")?,
         sequence: row.bigint("sequence")?,
@@ -178,6 +211,5 @@ fn event<'a>(row: &Fields<'a>, text: &mut Vec<u8>) -> anyhow::Result<(u64, Read<
         payload: row.jsonb("payload")?,
         metadata: row.jsonb("metadata")?,
     };
-    let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
-    Ok((row.count("position")?, Read::of(envelope, text)?, leaf))
+    Read::of(envelope, text)
 }

@@ -197,14 +197,15 @@ async fn write_section(
     }
     sink.send(copy::END.to_be_bytes().as_slice()).await.with_context(context)?;
     sink.finish().await.with_context(context)?;
+    let enable = format!("alter table {} enable trigger user", table.name);
+    connection.execute(enable.as_str()).await.with_context(context)?;
     Ok(())
 }
 
 /// Gives a table, which is empty but for the row of its migration, a new file in this transaction. If the transaction is rolled
-/// back, that file is gone with all its rows.
+/// back, that file is gone with all its rows. Triggers are disabled until the rows are written: they refuse some of what a backup
+/// may have, and the verification says what is wrong with it.
 async fn make_room(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
-    let statements = format!(
-        "alter table {table} disable trigger user; truncate {table}; alter table {table} enable trigger user"
-    );
+    let statements = format!("alter table {table} disable trigger user; truncate {table}");
     connection.execute(statements.as_str()).await.map(drop)
 }

@@ -12,7 +12,7 @@ use super::format::Section;
 use super::reader::Reader;
 use super::verify::{self, BackupPart, Verified};
 
-/// How many parts, of which each has about 1 MiB, wait until they are written.
+/// How many parts of the backup wait until they are written.
 const MAX_WAITING_PARTS: usize = 4;
 
 /// A backup that is to be restored.

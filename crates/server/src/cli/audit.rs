@@ -11,6 +11,7 @@ use serde_json::json;
 
 use identity_audit::command::VerifyFlags;
 use identity_log::proof::memory::MemoryError;
+use identity_log::proof::rotation::name_in_place_of_lost_key;
 use identity_log::proof::{Refusal, SignError};
 use identity_terminal::escape::EscapingLines;
 use identityd::audit::export::{self, Range};
@@ -115,7 +116,14 @@ async fn export(flags: &ExportFlags, database: &Database, signing: &SigningSetti
     let organization_id =
         Operator::new(database.pool().clone(), signing.clone()).find_organization(&flags.org).await?;
     let refusal = sign(&organization_id, database, signing).await?;
-    if let Some(refusal @ Refusal::UnreadableNote) = &refusal {
+    // An event that cannot be hashed cannot be exported either.
+    let is_in_range = |sequence| flags.after < sequence && flags.until.is_none_or(|until| sequence <= until);
+    let prevents_export = |refusal: &&Refusal| match refusal {
+        Refusal::UnreadableNote => true,
+        Refusal::Unhashable { sequence } => is_in_range(*sequence),
+        _ => false,
+    };
+    if let Some(refusal) = refusal.as_ref().filter(prevents_export) {
         bail!("nothing can be exported: {refusal}. {}", refusal.remedy(&organization_id));
     }
     let range = Range { after: flags.after, until: flags.until };
@@ -214,6 +222,7 @@ async fn new_epoch(
             signing.folder().display()
         )
     })?;
+    name_in_place_of_lost_key(database.pool(), signer.key()).await?;
     let begun = signer.begin_epoch(&organization_id).await?;
     let begun = begun.context("this history has no events")?;
     let key = signer.key().verifier_key(&begun.checkpoint.origin);

@@ -146,10 +146,11 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             with_database(database, IfMissing::Refuse, async |database| {
                 let options = open(database).await?;
                 let verified = verify_all(&tables, &options, output).await;
-                if is_all {
-                    verify_ciphertexts(&options, output).await?;
+                let ciphertexts = if is_all { verify_ciphertexts(&options, output).await } else { Ok(()) };
+                match (verified, ciphertexts) {
+                    (Err(first), Err(second)) => Err(second.context(format!("{first:#}"))),
+                    (verified, ciphertexts) => verified.and(ciphertexts),
                 }
-                verified
             })
             .await
         }

@@ -51,3 +51,39 @@ fn a_service_without_the_key_of_the_history_does_not_start_and_makes_none() {
     place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
     place.serve().stop();
 }
+
+/// docs/proof.md, "A lost signing key", after a rotation, which names the key that seals. The memory in `signing/` is lost as well.
+#[test]
+fn a_service_writes_with_a_new_key_after_a_replaced_one_was_lost() {
+    let place = Place::served();
+    let service = place.serve();
+    place.run(&["org", "create", "acme"]).succeeded();
+    place.run(&["org", "create", "other"]).succeeded();
+    service.stop();
+    place.run(&["audit", "rotate-key"]).succeeded();
+    let signing = place.data_dir().join("signing");
+    let key = fs::read_to_string(signing.join("key")).unwrap();
+    let new = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    let service = place.serve();
+    let wrong =
+        run(place.command(&["audit", "new-epoch", "--org", "acme"]).env("IDENTITYD_SIGNING_KEY", new));
+    assert!(wrong.error().contains("stop every process of it first"), "{}", wrong.stderr);
+    service.stop();
+    fs::remove_dir_all(&signing).unwrap();
+    // The memory alone is lost: it may know more than the database.
+    let begin = |key: &str, org: &str| {
+        run(place.command(&["audit", "new-epoch", "--org", org]).env("IDENTITYD_SIGNING_KEY", key.trim()))
+    };
+    let forgetful = begin(&key, "acme");
+    assert!(forgetful.error().contains("the memory of the signer is empty"), "{}", forgetful.stderr);
+    fs::create_dir_all(&signing).unwrap();
+    fs::set_permissions(&signing, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(signing.join("key"), new).unwrap();
+    fs::set_permissions(signing.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    for org in ["acme", "other"] {
+        place.run(&["audit", "new-epoch", "--org", org]).succeeded();
+    }
+    let service = place.serve();
+    place.run(&["org", "create", "third"]).succeeded();
+    service.stop();
+}

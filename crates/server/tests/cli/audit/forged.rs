@@ -105,3 +105,20 @@ fn a_checkpoint_that_cannot_be_read_is_named_and_a_new_epoch_goes_on() {
     scene.place.run(&["backup", backup]).succeeded();
     scene.place.run(&["backup", "verify", backup]).succeeded();
 }
+
+/// Each rotation adds two lines to a note, and whoever can write to the database can add others.
+#[test]
+fn a_note_without_room_ends_a_rotation_which_goes_on_in_a_new_epoch() {
+    let scene = Scene::new();
+    scene.checkpoint();
+    execute(
+        &scene.place,
+        "update checkpoints set note = note || repeat('— w ' || repeat('A', 91) || E'=\\n', 61)",
+    );
+    let Scene { service, place, .. } = scene;
+    assert!(service.stop().success());
+    let full = place.run(&["audit", "rotate-key"]);
+    assert!(full.error().contains("has no room for two more signatures"), "{}", full.stderr);
+    place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
+    place.run(&["audit", "rotate-key"]).succeeded();
+}

@@ -189,3 +189,21 @@ fn nothing_is_restored_beside_a_signing_key_that_was_replaced() {
         is_empty(&target);
     }
 }
+
+/// An operator begins a new epoch because of such a note, so no fault of the backup is one of an earlier epoch.
+#[test]
+fn a_backup_with_a_spoiled_note_of_an_earlier_epoch_is_restored() {
+    let estate = Estate::new();
+    estate.place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
+    execute(
+        &estate.place,
+        "set session_replication_role = replica; update checkpoints set note = 'spoiled' where epoch = 1",
+    );
+    let file = estate.backup("backup");
+    let target = estate.successor();
+    target.run(&["restore", text(&file)]).succeeded();
+    let spoiled = "select concat_ws(' ', bool_and(note = 'spoiled'), \
+                   (select string_agg(distinct tgenabled::text, ' ') from pg_trigger where not tgisinternal)) \
+                   from checkpoints where epoch = 1";
+    assert_eq!(asked(&target, spoiled), "t O");
+}
