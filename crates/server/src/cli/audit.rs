@@ -195,7 +195,12 @@ async fn rotate_key(
     lines.extend(next.map(|file| format!("set {} as the signing key from now on", file.display())));
     lines.push("keep the introduction, which leads auditors from the old key to the new one:".to_owned());
     lines.extend(introduction.lines().map(ToOwned::to_owned));
-    output.print_lines(&json!({ "logs": logs, "key": key, "introduction": introduction }), &lines)
+    let json = json!({ "logs": logs, "key": key, "introduction": introduction });
+    output.print_lines(&json, &lines).with_context(|| {
+        format!(
+            "the signing key was replaced by {key}, but its introduction could not be shown; exports have it"
+        )
+    })
 }
 
 async fn trust(database: &Database, signing: &SigningSettings, output: Output) -> anyhow::Result<()> {
@@ -228,5 +233,8 @@ async fn new_epoch(
     let key = signer.key().verifier_key(&begun.checkpoint.origin);
     let (epoch, size) = (begun.epoch, begun.checkpoint.size);
     let lines = [format!("epoch {epoch} begins with {size} events"), format!("key {key}")];
-    output.print_lines(&json!({ "epoch": epoch, "size": size, "key": key }), &lines)
+    let json = json!({ "epoch": epoch, "size": size, "key": key });
+    output
+        .print_lines(&json, &lines)
+        .with_context(|| format!("epoch {epoch} has begun, but that could not be shown"))
 }

@@ -19,13 +19,16 @@ fn the_signing_key_is_replaced_while_nothing_runs() {
     assert!(said.starts_with("the new key has signed 1 logs\nkey identityd+"), "{said}");
     let new = fs::read_to_string(&key).unwrap();
     assert!(new != old && !said.contains(new.trim()), "{said}");
-    let late = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", old.trim()));
+    let late = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", old.trim()).env("RUST_LOG", "off"));
     assert!(late.error().contains("this signing key was replaced"), "{}", late.stderr);
     let next = place.file("next", &old);
     let given = place.run(&["audit", "rotate-key", "--next-key-file", next.to_str().unwrap()]);
     assert!(given.error().contains("leave --next-key-file out"), "{}", given.stderr);
     let unset = run(place.command(&["audit", "rotate-key"]).env("IDENTITYD_SIGNING_KEY", new.trim()));
     assert!(unset.error().contains("give the next one with --next-key-file"), "{}", unset.stderr);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let unsaid = run(place.command(&["audit", "rotate-key"]).stdout(full));
+    assert!(unsaid.error().starts_with("the signing key was replaced by identityd+"), "{}", unsaid.stderr);
     place.serve().stop();
 }
 
@@ -37,11 +40,11 @@ fn a_service_without_the_key_of_the_history_does_not_start_and_makes_none() {
     service.stop();
     let key = place.data_dir().join("signing/key");
     let other = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-    let refused = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", other));
+    let refused = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", other).env("RUST_LOG", "off"));
     assert!(refused.error().contains("sealed with another key than the one given"), "{}", refused.stderr);
     fs::remove_file(&key).unwrap();
     for command in [&["serve"][..], &["audit", "new-epoch", "--org", "acme"], &["org", "create", "other"]] {
-        let refused = run(&mut place.command(command));
+        let refused = run(place.command(command).env("RUST_LOG", "off"));
         assert!(refused.error().contains("there is no signing key in"), "{command:?}: {}", refused.stderr);
         assert!(!key.exists(), "{command:?}");
     }
