@@ -6,6 +6,7 @@
 
 mod app;
 pub(crate) mod outside_log;
+mod segments;
 pub(crate) mod writes;
 
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
-use axum::extract::path::Path;
 use axum::http::HeaderName;
 use axum::http::request;
 use identity_domain::Handle;
@@ -25,7 +25,6 @@ use identity_projections::api_keys::{KeyScope, Row as KeyRow};
 use identity_projections::identities::{IdentityBody, Viewer};
 use identity_projections::key_uses;
 use identity_webhooks::Webhooks;
-use serde::de::DeserializeOwned;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -36,7 +35,6 @@ use crate::context::Context;
 use crate::cursor::Seal;
 use crate::database::Database;
 use crate::error::ApiError;
-use crate::fault::Fault;
 use crate::followers::Followers;
 use crate::headers;
 use crate::idempotency::Idempotency;
@@ -44,6 +42,8 @@ use crate::limits::{ReplayShare, StreamShare};
 
 pub(crate) use app::{Admission, KeyCheck, is_large};
 pub use app::{App, AppSettings, Parts};
+pub use segments::Segments;
+pub(crate) use segments::uuid_segment;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -385,22 +385,4 @@ impl Caller {
             Err(ApiError::forbidden(&format!("{what} requires an admin-scoped API key")))
         }
     }
-}
-
-/// Segments of the path, percent-decoded. A path that cannot be decoded is answered like an unknown path.
-#[derive(Debug)]
-pub struct Segments<T>(pub T);
-
-impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut request::Parts, app: &App) -> Result<Self, ApiError> {
-        let path = <Path<T> as FromRequestParts<App>>::from_request_parts(parts, app).await;
-        path.map(|Path(segments)| Self(segments)).map_err(|_| ApiError::unknown_route())
-    }
-}
-
-/// A segment of the path that must be a UUID. Contract, section 0.3.
-pub(crate) fn uuid_segment(name: &str, text: &str) -> Result<Uuid, ApiError> {
-    text.parse().map_err(|_| ApiError::invalid(vec![Fault::path(name, text)]))
 }

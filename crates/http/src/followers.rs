@@ -33,7 +33,7 @@ pub(crate) struct Followers {
     pieces: Cache<(HistoryPlace, Query), Arc<Piece>, PieceWeighter>,
 }
 
-/// A piece weighs what it takes in memory, and at least so much that no more than `MAX_PIECES` are cached.
+/// The weight of a piece is its size in bytes. A small piece weighs more than its size: the cache then has [`MAX_PIECES`] at most.
 #[derive(Debug, Clone)]
 struct PieceWeighter;
 

@@ -101,7 +101,7 @@ impl SecondReader {
             "(select * from events where position <= {upto} and sequence > {read} and sequence <= {last}) as events"
         );
         let repository = PostgresEventRepository::new(self.pool.clone()).with_tables(&page, "snapshots");
-        // It panics if a row is not as it expects, such as a payload with a number that no `f64` can hold.
+        // The repository panics if it cannot decode a row, for example a payload with a number that is too large for an `f64`.
         let reading = AssertUnwindSafe(self.loading.read(&repository, &self.aggregate_id)).catch_unwind();
         let Ok(events) = reading.await else { return Ok(None) };
         // Nothing was decoded yet, so the error is one of the connection or of Postgres.

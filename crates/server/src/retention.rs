@@ -69,9 +69,11 @@ async fn prune_excess(pool: &PgPool, primary: &Primary, recorded: &Recorded) -> 
                     );
                 }
                 Ok(Err(error)) => {
+                    recorded.not_pruned(&organization);
                     tracing::warn!(error = &error as &dyn Error, "cannot delete deliveries of webhooks");
                 }
                 Err(silent) => {
+                    recorded.not_pruned(&organization);
                     tracing::warn!(
                         error = &silent as &dyn Error,
                         "deliveries of webhooks are not deleted yet"

@@ -14,6 +14,7 @@
 //! - [`log_endpoints`]: the whole history of an organization, in order.
 
 pub mod address;
+mod amount;
 pub mod attempt;
 mod backoff;
 mod connector;
@@ -47,10 +48,11 @@ use crate::delivering::Delivering;
 use crate::metrics::Metrics;
 use crate::schedule::Schedule;
 
+pub use crate::amount::Amount;
 pub use crate::deliveries::limits::LogLimits;
 pub use crate::dispatcher::Dispatcher;
 pub use crate::log_endpoints::worker::LogSender;
-pub use crate::queue::backlog::{Amount, WaitingLimits};
+pub use crate::queue::backlog::WaitingLimits;
 pub use crate::queue::fan_out::FanOut;
 
 /// The settings of webhooks.

@@ -108,12 +108,9 @@ impl Unrecorded {
 }
 
 fn batches(attempts: Vec<Ended>) -> VecDeque<Vec<Ended>> {
-    let mut batches = VecDeque::new();
-    for attempt in attempts {
-        match batches.back_mut() {
-            Some(batch) if Vec::len(batch) < MAX_RECORDED => batch.push(attempt),
-            _ => batches.push_back(vec![attempt]),
-        }
+    let (mut batches, mut rest) = (VecDeque::new(), attempts.into_iter());
+    while rest.len() > 0 {
+        batches.push_back(rest.by_ref().take(MAX_RECORDED).collect());
     }
     batches
 }

@@ -137,7 +137,7 @@ fn an_organization_that_is_deleted_from_in_the_meantime_has_nothing_in_the_queue
 fn where_too_much_waits_for_many_subscriptions_as_many_are_disabled_as_it_takes() {
     let (mut settings, limit) = (settings(), 20);
     settings.schedule.delays = vec![Duration::from_hours(1)];
-    settings.waiting.organization.rows = limit;
+    settings.waiting.organization.deliveries = limit;
     let world = World::with_webhooks(settings);
     let (receiver, alpha) = (Receiver::reacting(|_, _| Reaction::Status(500)), world.agent("alpha"));
     listen_often(&alpha, &receiver, &["identity.updated"]);

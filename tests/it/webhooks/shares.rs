@@ -66,8 +66,8 @@ fn disabled_by(waiting: WaitingLimits) {
 #[test]
 fn a_subscription_for_which_too_much_waits_is_disabled() {
     // A payload has some 2,000 bytes.
-    let (rows, bytes, any) = (30, 50_000, 1 << 40);
-    for subscription in [Amount { rows, bytes: any }, Amount { rows: any, bytes }] {
+    let (deliveries, bytes, any) = (30, 50_000, 1 << 40);
+    for subscription in [Amount { deliveries, bytes: any }, Amount { deliveries: any, bytes }] {
         disabled_by(WaitingLimits { subscription, ..WaitingLimits::default() });
     }
 }
@@ -75,8 +75,8 @@ fn a_subscription_for_which_too_much_waits_is_disabled() {
 #[test]
 fn where_too_much_waits_in_an_organization_the_longest_queue_is_given_up() {
     // A payload has some 2,000 bytes.
-    let (rows, bytes, any) = (30, 50_000, 1 << 40);
-    for organization in [Amount { rows, bytes: any }, Amount { rows: any, bytes }] {
+    let (deliveries, bytes, any) = (30, 50_000, 1 << 40);
+    for organization in [Amount { deliveries, bytes: any }, Amount { deliveries: any, bytes }] {
         disabled_by(WaitingLimits { organization, ..WaitingLimits::default() });
     }
 }

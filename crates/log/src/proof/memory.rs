@@ -67,7 +67,8 @@ impl Memory {
         Self { files: Files::new(folder), shared: None }
     }
 
-    /// The memory in a place that all hosts with this key share. What is in the folder is brought to that place first.
+    /// Keeps the memory in a place that all hosts with this key share. The first signer copies what the folder of its host has into that
+    /// place.
     #[must_use]
     pub fn shared(self, place: Arc<dyn SharedPlace>, key: &SigningKey) -> Self {
         Self { shared: Some(Shared::new(place, key)), ..self }

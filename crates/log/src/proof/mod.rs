@@ -42,4 +42,4 @@ pub use refusal::Refusal;
 pub use signed::Signed;
 pub use stored::{Inclusion, last, last_epoch, leaves, prove_consistency, prove_inclusion};
 pub use tie::tie;
-pub use unsigned::outside;
+pub use unsigned::{ORGANIZATIONS, outside};

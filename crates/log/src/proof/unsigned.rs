@@ -89,19 +89,22 @@ pub(super) async fn logs_behind(executor: impl PgExecutor<'_>) -> Result<Vec<Str
     .await
 }
 
+/// SQL: the organizations that have events, as a part `organization (id)` of `with recursive`, with a null at its end. They are found
+/// by jumping through an index of `events` from one to the next.
+pub const ORGANIZATIONS: &str = "organization (id) as (
+         (select organization_id from events order by organization_id limit 1)
+         union all
+         select (select organization_id from events where organization_id > organization.id
+                 order by organization_id limit 1)
+         from organization
+         where organization.id is not null
+     )";
+
 /// The organizations with an event outside of their history: beyond its end, as `organization_heads` has it, or before its beginning;
-/// each with the refusal that names the event. They are found by jumping through an index of `events` from one organization to the
-/// next.
+/// each with the refusal that names the event.
 pub async fn outside(executor: impl PgExecutor<'_>) -> Result<Vec<(String, Refusal)>, sqlx::Error> {
-    let found: Vec<(String, i64, i64)> = sqlx::query_as(
-        "with recursive organization (id) as (
-             (select organization_id from events order by organization_id limit 1)
-             union all
-             select (select organization_id from events where organization_id > organization.id
-                     order by organization_id limit 1)
-             from organization
-             where organization.id is not null
-         )
+    let found: Vec<(String, i64, i64)> = sqlx::query_as(&format!(
+        "with recursive {ORGANIZATIONS}
          select id, coalesce(head.sequence, 0), beside
          from organization
          left join organization_heads as head on head.organization_id = id
@@ -113,8 +116,8 @@ pub async fn outside(executor: impl PgExecutor<'_>) -> Result<Vec<(String, Refus
               where organization_id = id and organization_sequence > coalesce(head.sequence, 0)
               order by organization_sequence desc limit 1)
              limit 1
-         ) as events (beside)",
-    )
+         ) as events (beside)"
+    ))
     .fetch_all(executor)
     .await?;
     let refusal = |head: i64, sequence| Refusal::Outside { sequence, head: u64::try_from(head).unwrap_or(0) };

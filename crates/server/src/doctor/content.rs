@@ -1,6 +1,7 @@
 //! Checks of the content of the database.
 
 use anyhow::Context as _;
+use identity_log::proof::ORGANIZATIONS;
 use identity_projections::claims;
 use identity_projections::lost_ciphertexts::{self, LostCiphertext};
 use identity_projections::rebuild::SCHEMAS;
@@ -63,24 +64,18 @@ pub(super) async fn log_can_go_on(connection: &mut PgConnection) -> anyhow::Resu
 }
 
 /// What is wrong if the row of an organization in `organization_heads` is missing or behind its events, so that its writes would fail,
-/// or if `webhook_cursor` has no row, so that no webhook would be sent. The organizations are found by jumping through an index of
-/// `events` from one to the next.
+/// or if `webhook_cursor` has no row, so that no webhook would be sent.
 async fn lost_heads_or_cursor(connection: &mut PgConnection) -> anyhow::Result<Option<Finding>> {
-    let query = "with recursive organization (id) as (
-                     (select organization_id from events order by organization_id limit 1)
-                     union all
-                     select (select organization_id from events where organization_id > organization.id
-                             order by organization_id limit 1)
-                     from organization
-                     where organization.id is not null
-                 )
-                 select (select count(*) from webhook_cursor),
-                        (select id from organization left join organization_heads as head on head.organization_id = id
-                         where id is not null
-                           and exists (select from events
-                                       where organization_id = id and organization_sequence > coalesce(head.sequence, 0))
-                         limit 1)";
-    let (cursors, behind): (i64, Option<String>) = sqlx::query_as(query).fetch_one(connection).await?;
+    let query = format!(
+        "with recursive {ORGANIZATIONS}
+         select (select count(*) from webhook_cursor),
+                (select id from organization left join organization_heads as head on head.organization_id = id
+                 where id is not null
+                   and exists (select from events
+                               where organization_id = id and organization_sequence > coalesce(head.sequence, 0))
+                 limit 1)"
+    );
+    let (cursors, behind): (i64, Option<String>) = sqlx::query_as(&query).fetch_one(connection).await?;
     Ok(match (cursors, behind) {
         (_, Some(organization)) => Some(Finding::bad(format!(
             "organization_heads is behind the events of {organization}, so its writes would fail. Perhaps only a part of a backup was \

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::amount::Amount;
 use crate::attempt::Attempt;
 
 /// How many deliveries are counted, and deleted, in one transaction.
@@ -29,15 +30,8 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self { deliveries: 1_000_000, bytes: 2 * 1024 * 1024 * 1024 }
+        Self { deliveries: 1_000_000, bytes: 2 << 30 }
     }
-}
-
-/// Some deliveries of an organization.
-#[derive(Debug, Clone, Copy, Default)]
-struct Amount {
-    deliveries: i64,
-    bytes: i64,
 }
 
 impl LogLimits {
@@ -46,16 +40,6 @@ impl LogLimits {
         let most = |limit| i64::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(i64::MAX);
         let is_limited = self.deliveries > 0 || self.bytes > 0;
         is_limited.then(|| Amount { deliveries: most(self.deliveries), bytes: most(self.bytes) })
-    }
-}
-
-impl Amount {
-    fn is_within(self, most: Self) -> bool {
-        self.deliveries <= most.deliveries && self.bytes <= most.bytes
-    }
-
-    fn has_a_tenth_of(self, most: Self) -> bool {
-        self.deliveries >= most.deliveries / 10 || self.bytes >= most.bytes / 10
     }
 }
 
@@ -92,8 +76,7 @@ impl Recorded {
         let bytes = payload.len() + length(attempt.body.as_ref()) + length(attempt.error.as_ref());
         let mut noted = self.noted();
         if let Some(since) = noted.organizations.get_mut(organization) {
-            since.deliveries += 1;
-            since.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
+            since.add(bytes);
             if !since.has_a_tenth_of(most) {
                 return;
             }
@@ -115,15 +98,15 @@ impl Recorded {
         }
     }
 
-    /// Deletes the oldest deliveries of an organization that has too many. Returns how many. If it fails, they are counted again when
-    /// the next one is recorded.
+    /// Deletes the oldest deliveries of an organization that has too many. Returns how many.
     pub async fn prune(&self, pool: &PgPool, organization: &str) -> Result<u64, sqlx::Error> {
         let Some(most) = self.most else { return Ok(0) };
-        let pruned = prune(pool, organization, most).await;
-        if pruned.is_err() {
-            self.noted().organizations.remove(organization);
-        }
-        pruned
+        prune(pool, organization, most).await
+    }
+
+    /// The deliveries of an organization could not be deleted. They are counted again when the next one is recorded.
+    pub fn not_pruned(&self, organization: &str) {
+        self.noted().organizations.remove(organization);
     }
 }
 

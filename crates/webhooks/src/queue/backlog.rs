@@ -11,6 +11,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::rows::Row;
+use crate::amount::Amount;
 use crate::disabling::disable;
 
 /// How much may wait.
@@ -22,35 +23,23 @@ pub struct WaitingLimits {
     pub organization: Amount,
 }
 
-/// A number of deliveries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Amount {
-    /// How many.
-    pub rows: i64,
-    /// The bytes of their payloads.
-    pub bytes: i64,
-}
-
 impl Default for WaitingLimits {
     fn default() -> Self {
         Self {
-            subscription: Amount { rows: 100_000, bytes: 256 << 20 },
-            organization: Amount { rows: 1_000_000, bytes: 2 << 30 },
+            subscription: Amount { deliveries: 100_000, bytes: 256 << 20 },
+            organization: Amount { deliveries: 1_000_000, bytes: 2 << 30 },
         }
     }
 }
 
-impl Amount {
-    /// Counts one more, and begins anew at a tenth of the limit. Returns whether it did.
-    fn count(&mut self, row: &Row, limit: Self) -> bool {
-        self.rows += 1;
-        self.bytes += row.bytes();
-        let is_tenth = self.rows >= (limit.rows / 10).max(1) || self.bytes >= (limit.bytes / 10).max(1);
-        if is_tenth {
-            *self = Self::default();
-        }
-        is_tenth
+/// Counts one more row, and begins anew at a tenth of the limit. Returns whether it did.
+fn is_tenth(queued: &mut Amount, row: &Row, limit: Amount) -> bool {
+    queued.add(row.bytes());
+    let is_tenth = queued.has_a_tenth_of(limit);
+    if is_tenth {
+        *queued = Amount::default();
     }
+    is_tenth
 }
 
 /// What was queued since that which waits was last counted.
@@ -87,12 +76,12 @@ impl Backlog {
             let (id, organization) = (row.subscription.id, &row.subscription.organization_id);
             let excess = |subscription| Excess { organization: organization.clone(), subscription };
             let limit = self.limits.subscription;
-            if self.subscriptions.entry(id).or_default().count(row, limit) && is_over(pool, id, limit).await?
-            {
+            let queued = self.subscriptions.entry(id).or_default();
+            if is_tenth(queued, row, limit) && is_over(pool, id, limit).await? {
                 excesses.push(excess(id));
             }
             let limit = self.limits.organization;
-            if self.organizations.entry(organization.clone()).or_default().count(row, limit) {
+            if is_tenth(self.organizations.entry(organization.clone()).or_default(), row, limit) {
                 excesses.extend(largest_beyond(pool, organization, limit).await?.into_iter().map(excess));
             }
         }
@@ -107,7 +96,7 @@ async fn is_over(pool: &PgPool, subscription: Uuid, limit: Amount) -> Result<boo
          from (select payload from webhook_queue where endpoint_id = $1 limit $2 + 1) as waiting",
     )
     .bind(subscription)
-    .bind(limit.rows)
+    .bind(limit.deliveries)
     .bind(limit.bytes)
     .fetch_one(pool)
     .await
@@ -130,7 +119,7 @@ async fn largest_beyond(pool: &PgPool, organization: &str, limit: Amount) -> Res
          where rows > $2 or bytes > $3",
     )
     .bind(organization)
-    .bind(limit.rows)
+    .bind(limit.deliveries)
     .bind(limit.bytes)
     .fetch_all(pool)
     .await

@@ -171,28 +171,23 @@ pub(crate) async fn release(pool: &PgPool, claims: &[(Uuid, OffsetDateTime)]) ->
 
 /// Gives back a row whose attempt could not be recorded. It is due again after `delay`, and the attempt counts.
 pub(crate) async fn postpone(pool: &PgPool, claim: &Claim, delay: Duration) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "update webhook_queue
-         set lease_until = null, due_at = now() + make_interval(secs => $3)
-         where id = $1 and lease_until = $2",
-    )
-    .bind(claim.id)
-    .bind(claim.lease_until)
-    .bind(delay.as_secs_f64())
-    .execute(pool)
-    .await?;
-    Ok(())
+    return_row(pool, claim, delay, claim.attempts).await
 }
 
 /// Gives back a row that this service could not send. It is due again after `delay`, and the attempt does not count.
 pub(crate) async fn give_back(pool: &PgPool, claim: &Claim, delay: Duration) -> Result<(), sqlx::Error> {
+    return_row(pool, claim, delay, claim.attempts - 1).await
+}
+
+async fn return_row(pool: &PgPool, claim: &Claim, delay: Duration, attempts: i32) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update webhook_queue
-         set lease_until = null, attempts = attempts - 1, due_at = now() + make_interval(secs => $3)
+         set lease_until = null, attempts = $3, due_at = now() + make_interval(secs => $4)
          where id = $1 and lease_until = $2",
     )
     .bind(claim.id)
     .bind(claim.lease_until)
+    .bind(attempts)
     .bind(delay.as_secs_f64())
     .execute(pool)
     .await?;

@@ -130,7 +130,7 @@ impl FanOut {
         Ok(Step::At { position, is_any_late: !known.is_empty() || !new.is_empty() })
     }
 
-    /// Goes on with the organization whose turn it is, if one is late.
+    /// Queues the next events of one late organization, the one that has waited longest. Does nothing if no organization is late.
     async fn late_step(&mut self) -> Result<(), QueueError> {
         let Some((mut transaction, cursor)) = begin(&self.pool).await? else { return Ok(()) };
         let Some(late) = Late::next(&mut transaction).await? else { return Ok(()) };

@@ -39,8 +39,8 @@ pub(super) struct Row {
 
 impl Row {
     /// How large its payload is.
-    pub(super) fn bytes(&self) -> i64 {
-        i64::try_from(self.payload.len()).unwrap_or(i64::MAX)
+    pub(super) const fn bytes(&self) -> usize {
+        self.payload.len()
     }
 }
 

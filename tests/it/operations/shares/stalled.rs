@@ -77,7 +77,7 @@ fn with_a_huge_identity() -> World {
     world.restarted()
 }
 
-// The answer to a write that was carried out is never withheld, so the write is refused.
+// Nobody who has changed something is left without the answer. So the write itself is refused while there is no room for its answer.
 #[test]
 fn writes_with_large_answers_that_nobody_reads_are_few() {
     let world = with_a_huge_identity();
