@@ -20,7 +20,8 @@ use crate::visibility::{Rows, VisibilityRows};
 /// A version before the first one: whatever has changed, has changed after it.
 const BEFORE_ALL: i64 = -1;
 
-/// The read model of identities, as far as this fold needs it: its file uses this one.
+/// What this fold needs of the read model of identities. The file of that read model uses this one, so a direct use of it here would
+/// make a circle.
 pub(crate) trait HasAccess: LoadedModel {
     /// The version of an identity at which its access rows changed last.
     fn access_version(row: &Self::Row) -> i64;
