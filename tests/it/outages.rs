@@ -149,7 +149,7 @@ fn idle_connections_that_somebody_closed_are_noticed_before_they_are_used() {
     let admin = world.admin();
     admin.create("alpha");
     let idle = "from pg_stat_activity
-                where datname = current_database() and application_name in ('identityd', 'identityd committer')";
+                where datname = current_database() and application_name like 'identityd%'";
     for round in 0..4 {
         let busy = format!("select count(*) {idle} and state_change > clock_timestamp() - interval '20 ms'");
         eventually("all connections are idle", || world.database().number(&busy) == 0);

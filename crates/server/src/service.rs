@@ -127,7 +127,7 @@ impl Service {
         let signer = settings.signing.signer(pool.clone(), settings.trust_checkpoints).await?;
         let secrets_key = settings.secrets.load(&pool).await?;
         let (told, readiness) = announced(&pool).await?;
-        let own_pool = lazy_pool(&settings.database_url, OWN_CONNECTIONS, &primary)?;
+        let own_pool = lazy_pool(&settings.database_url, "identityd probes", OWN_CONNECTIONS, &primary)?;
         let (cache, key_uses) = (Cache::new(), KeyUses::default());
         let (metrics, counters) =
             Metrics::new(pool.clone(), own_pool.clone(), signer.clone(), tls.clone(), cache.clone());
@@ -137,7 +137,8 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let webhook_pool = lazy_pool(&settings.database_url, WEBHOOK_CONNECTIONS, &primary)?;
+        let webhook_pool =
+            lazy_pool(&settings.database_url, "identityd webhooks", WEBHOOK_CONNECTIONS, &primary)?;
         let webhooks = webhooks(&settings, webhook_pool.clone(), secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
@@ -340,7 +341,8 @@ fn webhooks(
 
 /// Connections to the database, which is brought up to date.
 async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow::Result<PgPool> {
-    let pool = lazy_pool(&settings.database_url, settings.postgres.connections, primary)?;
+    let pool =
+        lazy_pool(&settings.database_url, pool::APPLICATION_NAME, settings.postgres.connections, primary)?;
     database::prepare(&pool, settings.owner_url.as_ref(), settings.postgres).await?;
     Ok(pool)
 }

@@ -138,6 +138,14 @@ impl World {
         Self { name_hold: DEFAULT_NAME_HOLD, ..Self::of(database, server) }
     }
 
+    /// A service that neither reserves the names that identities gave up, nor counts how often they are renamed.
+    pub(crate) fn with_names_for_free() -> Self {
+        let database = Database::with_home();
+        let quotas = QuotaLayer { identity_renames_per_day: Some(0), ..QuotaLayer::default() };
+        let server = Server::with_quotas(database.url(), database.signing(), &quotas, Duration::ZERO);
+        Self::of(database, server)
+    }
+
     /// A service with another interval of heartbeats in live streams, and an empty organization.
     pub(crate) fn with_heartbeat(heartbeat: Duration) -> Self {
         let database = Database::with_home();

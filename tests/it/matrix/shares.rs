@@ -76,7 +76,7 @@ fn bodies_that_are_held_back_cost_nobody_anything() {
     }
 }
 
-/// The connections of requests that wait for a lock.
+/// The connections of requests that wait for a lock. Webhooks and probes have connections with other names.
 fn waiting(world: &World) -> i64 {
     world.database().number(
         "select count(*) from pg_stat_activity
@@ -121,7 +121,7 @@ fn requests_that_keep_the_database_busy_leave_others_their_connections() {
     assert!(kept_waiting > 10, "only {kept_waiting} operations read what is locked");
 }
 
-/// Locks what most operations read, but nothing that the cache, the signer or the sending of webhooks reads.
+/// Locks what most operations read, but nothing that the cache or the signer reads.
 const BUSY: &str = "begin; lock table ciphertexts, read_model.identities, read_model.visibility, read_model.vault_secrets, \
                     read_model.vault_access, read_model.webhook_subscriptions in access exclusive mode";
 

@@ -1,7 +1,6 @@
 //! A list that changes while a client reads its pages: each identity that lives all the time is listed exactly once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -64,7 +63,7 @@ proptest! {
         identities in 0..14_usize,
         turns in proptest::collection::vec((1..5_u32, acts()), 1..8),
     ) {
-        let world = World::with_name_hold(Duration::ZERO);
+        let world = World::with_names_for_free();
         let admin = world.admin();
         for number in 0..identities {
             admin.create(&format!("first-{number}"));

@@ -6,7 +6,7 @@ use axum::http::request;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::App;
+use super::app::App;
 use crate::error::ApiError;
 use crate::fault::Fault;
 

@@ -12,6 +12,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use crate::database;
 
+/// The name of connections that answer requests.
+pub(super) const APPLICATION_NAME: &str = "identityd";
+
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -37,9 +40,10 @@ impl ReadOnly {
     }
 }
 
-/// A pool that connects when it is used, with this many connections at most.
+/// A pool that connects when it is used, with this many connections at most. `pg_stat_activity` shows them under `name`.
 pub(super) fn lazy_pool(
     database_url: &SecretString,
+    name: &str,
     connections: u32,
     primary: &Primary,
 ) -> anyhow::Result<PgPool> {
@@ -74,12 +78,12 @@ pub(super) fn lazy_pool(
             // statement has ended. If the machine of the database hangs, it never ends, and the connection is dropped.
             Box::pin(async move { Ok(matches!(primary.unless_silent(connection.flush()).await, Ok(Ok(())))) })
         });
-    Ok(pool.connect_lazy_with(reading_options(database_url)?))
+    Ok(pool.connect_lazy_with(reading_options(database_url)?.application_name(name)))
 }
 
 /// The options of connections for reading.
 pub(super) fn reading_options(database_url: &SecretString) -> anyhow::Result<PgConnectOptions> {
     let options = database::options(database_url)?;
-    let options = options.application_name("identityd").disable_statement_logging();
+    let options = options.application_name(APPLICATION_NAME).disable_statement_logging();
     Ok(session::beginning_with(options, &session::READER_SETTINGS))
 }
