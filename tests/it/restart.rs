@@ -1,8 +1,9 @@
 //! A service that was stopped and started again gives the same answers. Scenario 50.
 
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Agent, Caller, World, text};
+use crate::harness::{Agent, Caller, World, text, wait};
 
 /// Everything that a caller can read, in one value.
 fn view(caller: &Caller) -> Value {
@@ -94,4 +95,13 @@ fn the_pool_of_numbers_is_not_filled_twice() {
     let before = world.free_numbers();
     let world = world.restarted();
     assert_eq!(world.free_numbers(), before);
+}
+
+#[test]
+fn a_service_stops_although_somebody_keeps_the_checkpoints_locked() {
+    let world = World::new();
+    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
+    wait(elsewhere.execute("begin; lock table checkpoints in access exclusive mode")).unwrap();
+    world.admin().create("alpha");
+    drop(world);
 }

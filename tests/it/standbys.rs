@@ -6,8 +6,9 @@ use std::thread;
 use identityd::settings::PostgresLayer;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{World, eventually};
+use crate::harness::{World, eventually, wait};
 
 /// How many lookups of identities were answered from memory.
 const HITS: &str = r#"identityd_cache_lookups_total{kind="identity",outcome="hit"}"#;
@@ -18,12 +19,28 @@ fn commits_wait_for(world: &World, standby: &str) {
     world.database().execute("select pg_reload_conf()");
 }
 
+/// Commits until a commit waits: Postgres reads its settings again some time after it was told to.
+fn eventually_a_commit_waits(world: &World) {
+    let url = world.database().owner_url().to_owned();
+    let committing = thread::spawn(move || {
+        let mut connection = wait(PgConnection::connect(&url)).unwrap();
+        wait(connection.execute("set application_name = 'commits'")).unwrap();
+        // The session ends when its commit waits.
+        while wait(connection.execute("select pg_logical_emit_message(true, 'commits', '')")).is_ok() {}
+    });
+    let waiting = "from pg_stat_activity where application_name = 'commits' and wait_event = 'SyncRep'";
+    eventually("a commit waits", || world.database().number(&format!("select count(*) {waiting}")) == 1);
+    world.database().number(&format!("select count(pg_terminate_backend(pid)) {waiting}"));
+    committing.join().unwrap();
+}
+
 /// Commits wait for a standby that does not exist, until this is dropped: a service could not stop meanwhile.
 struct Waiting<'a>(&'a World);
 
 impl<'a> Waiting<'a> {
     fn begin(world: &'a World) -> Self {
         commits_wait_for(world, "nobody");
+        eventually_a_commit_waits(world);
         Self(world)
     }
 }

@@ -112,7 +112,7 @@ impl FromRequestParts<App> for Holder {
         }
         parts.extensions.insert(admission.clone());
         let Context { request_id, arrived, fate, turn, .. } = context;
-        let database = Database::new(&app.0.parts.pool, app.0.limits.turns(), &key, turn);
+        let database = Database::new(&app.0.parts.pool, app.primary(), app.0.limits.turns(), &key, turn);
         let app = app.clone();
         Ok(Self(Caller {
             app,

@@ -110,6 +110,7 @@ impl Probe {
         let tried = last.as_ref().and_then(|last| last.tried);
         let tried = tried.filter(|moment| moment.elapsed() < TRIAL_INTERVAL);
         let probe = async {
+            primary.answers().await;
             if tried.is_none() {
                 must_have_rights(own_pool, rights).await?;
                 tokio::try_join!(must_connect(pools[0]), must_connect(pools[1]))?;
@@ -121,10 +122,6 @@ impl Probe {
             must_commit(own_pool, primary, tried.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
-        if outcome.is_ok() {
-            // Requests are answered from now on.
-            primary.responded(asked);
-        }
         let tried = tried.or(outcome.is_ok().then_some(asked));
         *last = Some(LastProbe { asked, outcome: outcome.clone(), tried });
         outcome

@@ -182,6 +182,9 @@ impl Primary {
 
     /// Completes when the database answers, at once unless it is silent.
     pub async fn answers(&self) {
+        if !*self.0.silent.borrow() {
+            return;
+        }
         becomes(&self.0.silent, |silent| !*silent).await;
     }
 

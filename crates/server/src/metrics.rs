@@ -95,7 +95,7 @@ impl Metrics {
         }
         let (is_ready, seen) = tokio::join!(
             tokio::time::timeout(DATABASE_TIMEOUT, app.is_ready()),
-            tokio::time::timeout(DATABASE_TIMEOUT, self.look())
+            tokio::time::timeout(DATABASE_TIMEOUT, self.look(app))
         );
         let ready = "Whether requests are answered, as `/readyz` tells";
         gauge(&mut present, "ready", ready, is_ready.unwrap_or(false).into());
@@ -203,7 +203,8 @@ struct Seen {
 }
 
 impl Metrics {
-    async fn look(&self) -> Result<Seen, sqlx::Error> {
+    async fn look(&self, app: &App) -> Result<Seen, sqlx::Error> {
+        app.primary().answers().await;
         let pool = &self.own_pool;
         let head = sqlx::query_scalar("select position from log_head").fetch_optional(pool).await?;
         let server = DatabaseServer::look(pool).await?;

@@ -67,6 +67,11 @@ impl Tap {
         &self.url
     }
 
+    /// How many connections the service has opened.
+    pub(crate) fn opened(&self) -> usize {
+        self.connections.accepted.load(Ordering::SeqCst)
+    }
+
     /// Carries nothing any more, over no connection, and closes none: the database is as silent as a machine that hangs.
     pub(crate) fn hang(&self) {
         self.connections.hanging.store(usize::MAX, Ordering::SeqCst);

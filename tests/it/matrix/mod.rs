@@ -9,6 +9,7 @@
 //! - [`lists`]: a list takes the memory of one piece.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
+//! - [`silence`]: no request opens a connection to a database that is known to be silent.
 //! - [`sizes`]: how much of an answer is in memory at a time.
 //! - [`versions`]: the tag of a resource is its version, which its writes compare.
 
@@ -19,6 +20,7 @@ mod estate;
 mod lists;
 mod revocation;
 mod shares;
+mod silence;
 mod sizes;
 mod versions;
 mod walk;

@@ -162,7 +162,7 @@ impl App {
     }
 
     /// Whether the database answers, and is still the primary.
-    pub(crate) fn primary(&self) -> &Primary {
+    pub fn primary(&self) -> &Primary {
         &self.0.parts.primary
     }
 
