@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Agent, Caller, World, text, wait};
+use crate::harness::{Agent, Caller, World, eventually, text, wait};
 
 /// Everything that a caller can read, in one value.
 fn view(caller: &Caller) -> Value {
@@ -98,10 +98,19 @@ fn the_pool_of_numbers_is_not_filled_twice() {
 }
 
 #[test]
-fn a_service_stops_although_somebody_keeps_the_checkpoints_locked() {
+fn a_service_stops_although_somebody_keeps_every_table_locked() {
     let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    let tables = world.database().text(
+        "select string_agg(format('%I.%I', schemaname, tablename), ', ')
+         from pg_tables where schemaname in ('public', 'read_model')",
+    );
     let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
-    wait(elsewhere.execute("begin; lock table checkpoints in access exclusive mode")).unwrap();
-    world.admin().create("alpha");
+    wait(elsewhere.execute(format!("begin; lock table {tables} in access exclusive mode").as_str())).unwrap();
+    admin.get("/whoami");
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("the signer and others wait", || world.database().number(waiting) > 2);
     drop(world);
 }

@@ -47,6 +47,9 @@ const OWN_CONNECTIONS: u32 = 1;
 /// How many connections are for the queue and the deliveries of webhooks, so that these do not compete with clients.
 const WEBHOOK_CONNECTIONS: u32 = 3;
 
+/// How long tasks may take to end when the service stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a pool may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -220,24 +223,35 @@ impl Service {
         // Called before the servers are awaited, so that the leases of deliveries end at once, although requests may
         // take longer.
         let sending = self.sending.stop();
-        self.following.stop().await?;
+        unless_locked(self.following.stop()).await?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
-        sending.ended().await?;
-        // No request is running any more, so no use of a key is noted after this.
-        self.keeping_uses.stop().await?;
-        self.preparing.await.context("the rebuild of read models was cut off")?;
-        self.feeding.await.context("the task that tells of new events was cut off")?;
-        self.finding.await.context("the task that finds identities was cut off")?;
-        self.finding_keys.await.context("the task that finds keys was cut off")?;
-        self.committer.await.context("the committer was cut off")?;
-        self.signing.stop().await?;
+        let tasks = async {
+            sending.ended().await?;
+            // No request is running any more, so no use of a key is noted after this.
+            self.keeping_uses.stop().await?;
+            self.preparing.await.context("the rebuild of read models was cut off")?;
+            self.feeding.await.context("the task that tells of new events was cut off")?;
+            self.finding.await.context("the task that finds identities was cut off")?;
+            self.finding_keys.await.context("the task that finds keys was cut off")?;
+            self.committer.await.context("the committer was cut off")?;
+            self.signing.stop().await
+        };
+        unless_locked(tasks).await?;
         for pool in &self.pools {
             close(pool).await;
         }
         Ok(())
     }
+}
+
+/// Waits until tasks have ended, but not for ever: somebody may keep a table locked. Nothing that was acknowledged depends on them.
+async fn unless_locked(tasks: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::time::timeout(STOP_TIMEOUT, tasks).await.unwrap_or_else(|_| {
+        tracing::warn!("a task still waits for the database, and ends with the process");
+        Ok(())
+    })
 }
 
 /// Closes the connections of a pool. One that still waits for a database which hangs ends with the process.

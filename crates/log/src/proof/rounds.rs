@@ -27,9 +27,6 @@ const MAX_ROUND_INTERVAL: Duration = Duration::from_secs(2);
 /// How often every log is compared with the memory, and refusals are logged again.
 const REVIEW_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long the last round may take: somebody else may keep a log locked, and what is not signed now is signed after the next start.
-const LAST_ROUND_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How many logs are signed at the same time.
 const MAX_CONCURRENT_LOGS: usize = 4;
 
@@ -61,11 +58,7 @@ impl Signer {
                 () = &mut stop => break,
             }
         }
-        let last = tokio::time::timeout(LAST_ROUND_TIMEOUT, primary.unless_silent(self.sign_all()));
-        match last.await {
-            Ok(round) => log_failed_round(&round),
-            Err(late) => tracing::warn!(error = &late as &dyn std::error::Error, "not everything is signed"),
-        }
+        log_failed_round(&primary.unless_silent(self.sign_all()).await);
     }
 
     /// Stores the first entry in the memory if no log was signed yet. A host whose memory has an entry from before the first

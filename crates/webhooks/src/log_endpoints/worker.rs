@@ -57,7 +57,7 @@ struct Work {
 /// The end of a step.
 struct Served {
     endpoint: Uuid,
-    /// Whether it is written how far the endpoint has come.
+    /// Whether it is written how far the endpoint has come, or nothing was sent to it.
     is_recorded: bool,
 }
 
@@ -142,12 +142,19 @@ impl LogSender {
 
 async fn told_to(delivering: Delivering, claim: Claim, stopped: watch::Receiver<()>) -> Served {
     let endpoint = claim.id;
-    let served = serve(&delivering, claim, stopped).await;
-    if let Err(error) = &served {
-        delivering.metrics.not_recorded();
-        tracing::warn!(error = error as &dyn Error, endpoint = %endpoint, "cannot write how far a log endpoint has come");
+    let mut is_sent = false;
+    let served = serve(&delivering, claim, stopped, &mut is_sent).await;
+    match &served {
+        Ok(()) => {}
+        Err(error) if is_sent => {
+            delivering.metrics.not_recorded();
+            tracing::warn!(error = error as &dyn Error, endpoint = %endpoint, "cannot write how far a log endpoint has come");
+        }
+        Err(error) => {
+            tracing::warn!(error = error as &dyn Error, endpoint = %endpoint, "a log endpoint waits until its lease ends");
+        }
     }
-    Served { endpoint, is_recorded: served.is_ok() }
+    Served { endpoint, is_recorded: served.is_ok() || !is_sent }
 }
 
 /// Gives an endpoint back, to which nothing is sent for so long.
@@ -158,11 +165,12 @@ async fn wait_for(delivering: &Delivering, claim: &Claim, pause: Duration) {
 }
 
 /// Sends the events of one step, one after the other, until one fails or [`MAX_STEP`] is over. Then it is the turn of another
-/// endpoint.
+/// endpoint. `is_sent` becomes true with the first attempt.
 async fn serve(
     delivering: &Delivering,
     mut claim: Claim,
     mut stopped: watch::Receiver<()>,
+    is_sent: &mut bool,
 ) -> Result<(), ServeError> {
     let since = Instant::now();
     let step = history::next(&delivering.pool, &claim).await?;
@@ -180,6 +188,7 @@ async fn serve(
                 return Ok(claims::postpone(&delivering.pool, &claim, UNSENT_DELAY).await?);
             }
         };
+        *is_sent = true;
         let next = next(delivering, &mut claim, &attempt);
         note(&claim, &event, &attempt, next);
         if next != Next::Done {
