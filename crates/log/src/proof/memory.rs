@@ -87,7 +87,7 @@ impl Memory {
     /// The last checkpoint of an organization.
     pub(super) async fn recall(&self, organization_id: &str) -> Result<Recalled, MemoryError> {
         let name = note_of(organization_id);
-        let in_files = self.files.read(&name).await?.map(Signed::read).transpose()?;
+        let in_files = checkpoint(&name, self.files.read(&name).await?)?;
         let Some(shared) = &self.shared else {
             return Ok(Recalled { last: in_files, left: None, revision: NOT_THERE });
         };
@@ -95,7 +95,7 @@ impl Memory {
             Some(Entry { text, revision }) => (Some(text), revision),
             None => (None, NOT_THERE),
         };
-        Ok(Recalled { last: text.map(Signed::read).transpose()?, left: in_files, revision })
+        Ok(Recalled { last: checkpoint(&name, text)?, left: in_files, revision })
     }
 
     /// Stores a checkpoint, in place of the one that was recalled with this revision. When this returns, it survives a crash.
@@ -172,6 +172,11 @@ impl Memory {
     }
 }
 
+fn checkpoint(name: &str, note: Option<String>) -> Result<Option<Signed>, MemoryError> {
+    let read = note.map(Signed::read).transpose();
+    read.map_err(|error| MemoryError::Note { name: name.to_owned(), error })
+}
+
 fn position(text: Option<String>) -> Result<Option<i64>, MemoryError> {
     Ok(text.map(|text| text.trim().parse()).transpose()?)
 }
@@ -188,4 +193,25 @@ fn note_of(organization_id: &str) -> String {
             })
             .collect();
     format!("{name}.{NOTE}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::fs;
+
+    use super::Memory;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_used_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::in_files(folder.path().to_owned());
+        fs::write(folder.path().join("damaged.note"), "no note").unwrap();
+        fs::create_dir(folder.path().join("unreadable.note")).unwrap();
+        let damaged = memory.recall("damaged").await.unwrap_err();
+        assert_eq!(damaged.to_string(), "damaged.note in the memory of the signer is no checkpoint");
+        let unreadable = memory.recall("unreadable").await.unwrap_err();
+        let source = unreadable.source().unwrap().to_string();
+        assert!(source.contains("unreadable.note"), "{source}");
+    }
 }

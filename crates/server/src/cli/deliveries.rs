@@ -1,8 +1,7 @@
-//! `identityd webhooks deliveries` and `identityd webhooks retry`.
+//! `identityd webhooks deliveries`.
 
 use clap::Args;
-use identity_webhooks::deliveries::{self, Delivery, listing};
-use identity_webhooks::log_endpoints;
+use identity_webhooks::deliveries::{Delivery, listing};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -40,17 +39,6 @@ pub(super) async fn list(
         table.add(as_row(delivery));
     }
     print_list(output, json, &lines, &table)
-}
-
-/// Makes everything due that waits for another attempt.
-pub(super) async fn retry(id: Uuid, installation: &Installation, output: Output) -> anyhow::Result<()> {
-    let retrying = with_database(&installation.database, IfMissing::Refuse, async |database| {
-        database.migrate_if_begun().await?;
-        let retried = deliveries::retry(database.pool(), id).await?;
-        Ok(retried + log_endpoints::retry(database.pool(), id).await?)
-    });
-    let retried = retrying.await?;
-    output.print(&json!({ "retried": retried }), &format!("{retried} deliveries are sent again now"))
 }
 
 fn answer(delivery: &Delivery) -> String {

@@ -34,7 +34,7 @@ pub(super) enum Command {
     Retry {
         /// Its id
         #[arg(value_name = "ID")]
-        id: Uuid,
+        id: String,
     },
 }
 
@@ -43,7 +43,7 @@ pub(super) async fn run(command: Command, installation: &Installation, output: O
         Command::List { org } => list(&org, installation, output).await,
         Command::Disable { id } => disable(&id, installation, output).await,
         Command::Deliveries(flags) => deliveries::list(&flags, installation, output).await,
-        Command::Retry { id } => deliveries::retry(id, installation, output).await,
+        Command::Retry { id } => retry(&id, installation, output).await,
     }
 }
 
@@ -61,6 +61,12 @@ async fn list(org: &str, installation: &Installation, output: Output) -> anyhow:
         table.add(one.as_row());
     }
     print_list(output, json, &lines, &table)
+}
+
+/// Makes everything due that waits for another attempt.
+async fn retry(id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {
+    let retried = as_operator(installation, async |operator| operator.retry_webhook(id).await).await?;
+    output.print(&json!({ "retried": retried }), &format!("{retried} deliveries are sent again now"))
 }
 
 async fn disable(id: &str, installation: &Installation, output: Output) -> anyhow::Result<()> {

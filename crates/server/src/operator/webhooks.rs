@@ -5,6 +5,7 @@ use identity_domain::Command;
 use identity_domain::webhook_subscription::{Command as SubscriptionCommand, DisableReason};
 use identity_projections::identities::Viewer;
 use identity_projections::webhook_subscriptions::{self as subscriptions, Filter, Row};
+use identity_webhooks::deliveries;
 use identity_webhooks::log_endpoints::{self, LogEndpoint};
 use uuid::Uuid;
 
@@ -17,6 +18,12 @@ pub enum Kind {
     Subscription,
     /// A log endpoint.
     LogEndpoint,
+}
+
+/// What was found by such an id.
+enum Webhook {
+    Subscription(Row),
+    LogEndpoint(LogEndpoint),
 }
 
 impl Kind {
@@ -58,24 +65,45 @@ impl Operator {
     /// Sends nothing to a webhook subscription or log endpoint until a client changes it, or asks for a replay. One that is
     /// disabled already stays as it is. Returns which of the two it is.
     pub async fn disable_webhook(&self, webhook_id: &str) -> anyhow::Result<Kind> {
+        match self.webhook(webhook_id).await? {
+            Webhook::LogEndpoint(endpoint) => {
+                let disabling = log_endpoints::disable(&self.pool, endpoint.id).await;
+                disabling.context("cannot disable the log endpoint")?;
+                Ok(Kind::LogEndpoint)
+            }
+            Webhook::Subscription(row) => {
+                let disable = SubscriptionCommand::Disable { reason: DisableReason::Operator, url: None };
+                let command = Command::WebhookSubscription(disable);
+                let disabling = append(&row.organization_id, &row.id.to_string(), command);
+                self.appending(async |log| Ok(log.append(disabling).await?)).await?;
+                Ok(Kind::Subscription)
+            }
+        }
+    }
+
+    /// Makes everything due that waits for another attempt at a webhook subscription or log endpoint. Returns how much that is.
+    pub async fn retry_webhook(&self, webhook_id: &str) -> anyhow::Result<u64> {
+        let retrying = match self.webhook(webhook_id).await? {
+            Webhook::LogEndpoint(endpoint) => log_endpoints::retry(&self.pool, endpoint.id).await,
+            Webhook::Subscription(row) => deliveries::retry(&self.pool, row.id).await,
+        };
+        retrying.context("cannot make deliveries due")
+    }
+
+    /// The webhook subscription or log endpoint with this id.
+    async fn webhook(&self, webhook_id: &str) -> anyhow::Result<Webhook> {
         let id: Option<Uuid> = webhook_id.parse().ok();
         let id = id.with_context(|| {
             format!("{webhook_id} is not the id of a webhook subscription or log endpoint")
         })?;
         let endpoint =
             log_endpoints::find(&self.pool, id).await.context("cannot look the log endpoint up")?;
-        if endpoint.is_some() {
-            log_endpoints::disable(&self.pool, id).await.context("cannot disable the log endpoint")?;
-            return Ok(Kind::LogEndpoint);
+        if let Some(endpoint) = endpoint {
+            return Ok(Webhook::LogEndpoint(endpoint));
         }
-        let found = subscriptions::row(&self.pool, id).await;
-        let found = found.context("cannot look the webhook subscription up")?;
-        let row = found
-            .with_context(|| format!("there is no webhook subscription or log endpoint {webhook_id}"))?;
-        let disable = SubscriptionCommand::Disable { reason: DisableReason::Operator, url: None };
-        let command = Command::WebhookSubscription(disable);
-        let disabling = append(&row.organization_id, &id.to_string(), command);
-        self.appending(async |log| Ok(log.append(disabling).await?)).await?;
-        Ok(Kind::Subscription)
+        let row =
+            subscriptions::row(&self.pool, id).await.context("cannot look the webhook subscription up")?;
+        row.map(Webhook::Subscription)
+            .with_context(|| format!("there is no webhook subscription or log endpoint {webhook_id}"))
     }
 }

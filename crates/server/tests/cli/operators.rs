@@ -121,6 +121,13 @@ fn an_operator_disables_a_webhook_and_a_change_makes_it_active_again() {
     eventually("what failed waits", || json(&place, &["webhooks", "retry", id])["retried"] == 1);
     eventually("it was sent again", || delivered().as_array().unwrap().len() == 2);
     assert_eq!(delivered()[0]["event_id"], delivery["event_id"]);
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    for command in ["retry", "disable"] {
+        for (id, error) in [(unknown, "there is no webhook"), ("alpha", "alpha is not the id of a webhook")] {
+            let refused = place.run(&["webhooks", command, id]);
+            assert!(refused.error().starts_with(error), "{}", refused.stderr);
+        }
+    }
     let disabled = json(&place, &["webhooks", "disable", id]);
     assert_eq!(disabled, json!({ "id": id, "kind": "subscription", "status": "disabled" }));
     let listed = json(&place, &["webhooks", "list", "--org", "acme"]);

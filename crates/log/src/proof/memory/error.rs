@@ -16,10 +16,16 @@ pub enum MemoryError {
     /// Another process has signed since the memory was read.
     #[error("another process has signed meanwhile")]
     Overtaken,
-    /// What is stored is no checkpoint.
-    #[error("what the memory has is no checkpoint")]
-    Note(#[from] NoteError),
-    /// What is stored is no position.
-    #[error("what the memory has is no position")]
+    /// What is stored under a name is no checkpoint.
+    #[error("{name} in the memory of the signer is no checkpoint")]
+    Note {
+        /// The name.
+        name: String,
+        /// Why it cannot be read.
+        #[source]
+        error: NoteError,
+    },
+    /// What is stored as the position from which on every event is sealed is no position.
+    #[error("sealed-from in the memory of the signer is no position")]
     Position(#[from] std::num::ParseIntError),
 }

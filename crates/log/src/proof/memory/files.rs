@@ -24,10 +24,11 @@ impl Files {
 
     /// The text of a file, if there is one. A file that cannot be read is an error: it may be the only trace of what was signed.
     pub(super) async fn read(&self, name: &str) -> std::io::Result<Option<String>> {
-        match fs::read_to_string(self.folder.join(name)).await {
+        let path = self.folder.join(name);
+        match fs::read_to_string(&path).await {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
         }
     }
 
