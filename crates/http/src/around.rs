@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -27,7 +27,7 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     let context = line.context.clone();
     request.extensions_mut().insert(context.clone());
     let form = ErrorForm::accepted(request.headers());
-    let is_keyed = request.uri().path().starts_with("/api");
+    let is_keyed = needs_key(request.uri());
     let answer = app.primary().unless_silent(next.run(request));
     let response = match tokio::time::timeout(app.settings().longest_request, answer).await {
         Ok(Ok(response)) => response,
@@ -54,15 +54,20 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
     response
 }
 
+/// Whether everything below this address needs a key.
+pub fn needs_key(uri: &Uri) -> bool {
+    uri.path().starts_with("/api")
+}
+
 /// Lets a large answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of
 /// them. The answer to a write that was carried out is never withheld: a write whose answer can be large takes its share before.
 fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response {
-    let taken = context.large_answer.take();
+    let taken = context.answer.take();
     let size = response.body().size_hint().exact().unwrap_or(0);
     let Some(holder) = context.holder.get() else { return response };
     let share = match taken {
         Some(share) => Ok(Some(share)),
-        None => app.take_large_answer(&holder.key, usize::try_from(size).unwrap_or(usize::MAX)),
+        None => app.take_answer(&holder.key, usize::try_from(size).unwrap_or(usize::MAX)),
     };
     match share {
         Ok(Some(share)) => response.map(|body| keeping(share, body)),

@@ -16,7 +16,7 @@ use crate::client::ClientAddress;
 use crate::database::TurnSlot;
 use crate::error::ApiError;
 use crate::headers::IDEMPOTENCY_KEY;
-use crate::limits::{LargeAnswer, RequestShare, Standing};
+use crate::limits::{AnswerShare, RequestShare, Standing};
 
 /// The header of the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,7 +41,7 @@ pub struct Context {
     /// Its share of the requests that are being answered.
     pub(crate) share: Slot<RequestShare>,
     /// The share of its answer, if it is known before a write that the answer will be large.
-    pub(crate) large_answer: Slot<LargeAnswer>,
+    pub(crate) answer: Slot<AnswerShare>,
     /// Its turn on the database.
     pub(crate) turn: TurnSlot,
     /// The key of the request, once it is known to be valid.
@@ -103,7 +103,7 @@ impl Context {
             awaits_body: has_body(request),
             body_bytes: Arc::default(),
             share: Slot::default(),
-            large_answer: Slot::default(),
+            answer: Slot::default(),
             turn: TurnSlot::default(),
             holder: Arc::default(),
         }

@@ -50,6 +50,9 @@ pub(crate) use self::turns::{Turn, Turns};
 /// client reads it.
 const LARGE_ANSWER: usize = 256 * 1024;
 
+/// The bytes of an answer that is in memory as a whole are counted if it has more. A smaller one takes as much memory as its request.
+const SMALL_ANSWER: usize = 4 * 1024;
+
 /// A piece of an answer is large if it has more bytes. Only a single row or a single event is so large.
 const LARGE_PIECE: usize = 1024 * 1024;
 
@@ -137,10 +140,11 @@ pub(crate) struct RequestShare {
     _of: HolderShare,
 }
 
-/// A large answer that is in memory as a whole.
+/// An answer that is in memory as a whole, and not small.
 #[derive(Debug)]
-pub(crate) struct LargeAnswer {
-    _of: HolderShare,
+pub(crate) struct AnswerShare {
+    /// If it is large.
+    _of: Option<HolderShare>,
     _held: Held,
 }
 
@@ -298,14 +302,14 @@ impl Limits {
         &self.turns
     }
 
-    /// Takes the share of an answer of so many bytes that is in memory as a whole, until it is sent. `None` if it is not large.
-    pub(crate) fn large_answer(&self, key: &KeyRow, bytes: usize) -> Result<Option<LargeAnswer>, ApiError> {
-        if bytes <= LARGE_ANSWER {
+    /// Takes the share of an answer of so many bytes that is in memory as a whole, until it is sent. `None` if it is small.
+    pub(crate) fn answer(&self, key: &KeyRow, bytes: usize) -> Result<Option<AnswerShare>, ApiError> {
+        if bytes <= SMALL_ANSWER {
             return Ok(None);
         }
-        let of = self.large_answers_of.take(key)?;
+        let of = if bytes > LARGE_ANSWER { Some(self.large_answers_of.take(key)?) } else { None };
         let held = self.unsent.try_take(key, bytes).ok_or_else(ApiError::share_used_up)?;
-        Ok(Some(LargeAnswer { _of: of, _held: held }))
+        Ok(Some(AnswerShare { _of: of, _held: held }))
     }
 
     /// Counts a write with an `Idempotency-Key` that asks for no command.

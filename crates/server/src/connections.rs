@@ -328,7 +328,7 @@ impl ConnectionConfig {
         let span = traces::span(request.method(), request.headers());
         let home = Home::default();
         let mut request = self.prepared(request, peer, &home);
-        let router = self.edge.router(request.headers_mut());
+        let router = self.edge.router(&mut request);
         let answered = router.oneshot(request).instrument(span).await;
         let response = answered.unwrap_or_else(|never: Infallible| match never {});
         if !is_http1 {

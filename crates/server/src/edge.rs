@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, ensure};
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use identity_http::around;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -40,13 +42,16 @@ impl Edge {
         Self { plain: router, compressing: None }
     }
 
-    /// The routes for a request. For a client that does not accept gzip the layer of compression is left out.
+    /// The routes for a request. For a client that does not accept gzip the layer of compression is left out. So it is for what
+    /// everybody may ask for without a key: to compress takes time, which nobody would have to account for.
     ///
     /// `Accept-Encoding` is simplified to `gzip`: the compression layer would answer 406 where a client forbids the
     /// `identity` coding, after a write was carried out.
-    pub(crate) fn router(&self, headers: &mut HeaderMap) -> Router {
+    pub(crate) fn router(&self, request: &mut Request) -> Router {
+        let needs_key = around::needs_key(request.uri());
+        let headers = request.headers_mut();
         match &self.compressing {
-            Some(router) if accepts_gzip(headers) => {
+            Some(router) if needs_key && accepts_gzip(headers) => {
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
                 router.clone()
             }

@@ -152,7 +152,7 @@ impl Line {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => {
                 panic!("still open: {error}")
             }
-            _ => String::from_utf8(received).unwrap(),
+            _ => String::from_utf8_lossy(&received).into_owned(),
         }
     }
 }

@@ -15,6 +15,18 @@ fn crowded() -> World {
     world
 }
 
+/// To compress takes time, and nobody has to account for it who has no key.
+#[test]
+fn what_needs_no_key_is_not_compressed_for_each_client() {
+    let world = World::new();
+    for path in ["/openapi.json", "/docs", "/docs/page.css", "/healthz"] {
+        let call = world.stranger().call_at(Method::GET, path).header("Accept-Encoding", "gzip");
+        let response = call.open().unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(!response.headers().contains_key("content-encoding"), "{path}");
+    }
+}
+
 #[test]
 fn answers_are_compressed_for_whoever_asks() {
     let world = crowded();

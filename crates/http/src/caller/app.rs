@@ -30,7 +30,7 @@ use crate::error::ApiError;
 use crate::followers::Followers;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
-use crate::limits::{self, BodyShare, LargeAnswer, Limits, RequestShare};
+use crate::limits::{self, AnswerShare, BodyShare, Limits, RequestShare};
 use crate::metrics::{Kind, Metrics};
 use crate::readiness::{NeededRight, NotReady, Probe, Probed, Readiness};
 use crate::unconfirmed::UnconfirmedCreates;
@@ -213,12 +213,8 @@ impl App {
     }
 
     /// Takes the share of an answer that is in memory as a whole, if it is large.
-    pub(crate) fn take_large_answer(
-        &self,
-        key: &KeyRow,
-        bytes: usize,
-    ) -> Result<Option<LargeAnswer>, ApiError> {
-        self.0.limits.large_answer(key, bytes)
+    pub(crate) fn take_answer(&self, key: &KeyRow, bytes: usize) -> Result<Option<AnswerShare>, ApiError> {
+        self.0.limits.answer(key, bytes)
     }
 
     /// Counts an attempt to open the vault.
@@ -351,15 +347,15 @@ pub(crate) struct Admission {
     client: Option<IpAddr>,
     body_bytes: Arc<AtomicU64>,
     slot: Slot<RequestShare>,
-    large_answer: Slot<LargeAnswer>,
+    answer: Slot<AnswerShare>,
 }
 
 impl Admission {
     pub(super) fn new(app: &App, key: &Arc<KeyRow>, presented: Presented, context: &Context) -> Self {
         let (client, body_bytes, slot) =
             (context.client, Arc::clone(&context.body_bytes), context.share.clone());
-        let large_answer = context.large_answer.clone();
-        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot, large_answer }
+        let answer = context.answer.clone();
+        Self { app: app.clone(), key: Arc::clone(key), presented, client, body_bytes, slot, answer }
     }
 
     /// Takes a share of the requests that are answered at the same time. Repeated calls take it once.
@@ -370,8 +366,8 @@ impl Admission {
     /// Takes the share of an answer of about so many bytes before the write that it answers, if that is large: afterwards it could
     /// not be refused any more.
     pub(crate) fn expect_answer(&self, bytes: usize) -> Result<(), ApiError> {
-        let share = self.app.0.limits.large_answer(&self.key, bytes)?;
-        share.map_or(Ok(()), |share| self.large_answer.fill(|| Ok(share)))
+        let share = self.app.0.limits.answer(&self.key, bytes)?;
+        share.map_or(Ok(()), |share| self.answer.fill(|| Ok(share)))
     }
 
     /// Takes the share of a body that has not arrived yet.

@@ -22,6 +22,8 @@ pub struct DailySettings {
     pub identities_of_organization: u32,
     /// Phone numbers that an organization gets.
     pub numbers_of_organization: u32,
+    /// Phone numbers that one agent key asks for, whether it gets them or not.
+    pub numbers_of_agent: u32,
     /// Vault secrets that an organization registers.
     pub secrets_of_organization: u32,
     /// Keys that are issued or rotated with one key.
@@ -51,6 +53,7 @@ pub(super) struct UsedUp {
 pub(super) struct Daily {
     identities: Quota<String>,
     numbers: Quota<String>,
+    numbers_of_agent: Quota<Uuid>,
     secrets: Quota<String>,
     keys: Quota<Uuid>,
     openings: Quota<Uuid>,
@@ -92,6 +95,7 @@ impl Daily {
                 settings.identities_of_organization,
             ),
             numbers: Quota::new("phone numbers of this organization", settings.numbers_of_organization),
+            numbers_of_agent: Quota::new("phone numbers with this API key", settings.numbers_of_agent),
             secrets: Quota::new("vault secrets of this organization", settings.secrets_of_organization),
             keys: Quota::new("API keys issued or rotated with this API key", settings.keys_of_key),
             openings: Quota::new("identities opened with this API key", settings.openings_of_key),
@@ -139,6 +143,14 @@ impl Daily {
         self.changes.take(&key.organization_id)
     }
 
+    /// Counts a phone number. An agent cannot use up what its organization may have by asking in vain.
+    fn take_number(&self, key: &KeyRow) -> Result<(), UsedUp> {
+        if key.scope == KeyScope::Agent {
+            self.numbers_of_agent.take(&key.id)?;
+        }
+        self.numbers.take(&key.organization_id)
+    }
+
     /// Counts a write with an `Idempotency-Key`, whose answer is stored.
     pub(super) fn take_repeatable(&self, key: &KeyRow) -> Result<(), UsedUp> {
         self.repeatable_writes.take(&key.id)
@@ -148,10 +160,9 @@ impl Daily {
         match command {
             IdentityCommand::Create(create) => {
                 self.identities.take(&key.organization_id)?;
-                let wants_number = create.phone.is_some();
-                if wants_number { self.numbers.take(&key.organization_id) } else { Ok(()) }
+                if create.phone.is_some() { self.take_number(key) } else { Ok(()) }
             }
-            IdentityCommand::ProvisionPhone(_) => self.numbers.take(&key.organization_id),
+            IdentityCommand::ProvisionPhone(_) => self.take_number(key),
             IdentityCommand::OpenVisibility { .. } => self.openings.take(&key.id),
             IdentityCommand::GrantVisibility { .. }
             | IdentityCommand::RevokeVisibility { .. }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::refused_keys::MAX_REMEMBERED;
 use super::turns::tests::key;
-use super::{LARGE_ANSWER, Limits, Settings, Standing};
+use super::{LARGE_ANSWER, Limits, SMALL_ANSWER, Settings, Standing};
 use crate::code::Code;
 
 fn limits(refused_keys: u32) -> Limits {
@@ -72,9 +72,9 @@ const LARGE: usize = LARGE_ANSWER + 1;
 fn the_keys_of_an_organization_have_a_limit_together() {
     let limits = limits(3);
     let of_one = |id: u128| key(id, "one");
-    let answers: Vec<_> = (0..40).map(|id| limits.large_answer(&of_one(id / 8), LARGE)).collect();
+    let answers: Vec<_> = (0..40).map(|id| limits.answer(&of_one(id / 8), LARGE)).collect();
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 32);
-    assert!(limits.large_answer(&key(100, "other"), LARGE).is_ok());
+    assert!(limits.answer(&key(100, "other"), LARGE).is_ok());
     let replays: Vec<_> = (0..80).map(|id| limits.replay(&of_one(id / 8), Uuid::from_u128(id / 8))).collect();
     assert_eq!(replays.iter().filter(|replay| replay.is_ok()).count(), 64);
     assert!(limits.replay(&key(100, "other"), Uuid::from_u128(100)).is_ok());
@@ -84,10 +84,13 @@ fn the_keys_of_an_organization_have_a_limit_together() {
 fn large_answers_of_a_key_are_few_and_have_few_bytes_together() {
     let limits = limits(3);
     let (one, huge) = (key(1, "one"), 100 * 1024 * 1024);
-    let first = limits.large_answer(&one, huge).unwrap();
-    assert_eq!(limits.large_answer(&one, huge).unwrap_err().code(), Code::ShareUsedUp);
-    assert!(limits.large_answer(&one, LARGE).unwrap().is_some());
-    assert!(limits.large_answer(&one, LARGE_ANSWER).unwrap().is_none(), "others are not counted");
-    drop(first);
-    assert!(limits.large_answer(&one, huge).is_ok());
+    let first = limits.answer(&one, huge).unwrap();
+    assert_eq!(limits.answer(&one, huge).unwrap_err().code(), Code::ShareUsedUp);
+    assert!(limits.answer(&one, LARGE).unwrap().is_some());
+    let small = limits.answer(&one, SMALL_ANSWER).unwrap();
+    assert!(small.is_none(), "small ones are not counted");
+    let others: Vec<_> = (0..200).map(|_| limits.answer(&one, LARGE_ANSWER)).collect();
+    assert_eq!(others.iter().filter(|answer| answer.is_ok()).count(), 4 * 28, "28 MiB are left");
+    drop((first, others));
+    assert!(limits.answer(&one, huge).is_ok());
 }

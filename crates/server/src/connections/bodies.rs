@@ -139,11 +139,9 @@ impl PacedBody {
 
     /// The next piece of the present frame. The next frame is asked for when all of this one is sent.
     fn piece(&mut self) -> Bytes {
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        if !self.is_end_stream() {
-            self.answer.waits_for_client();
-        }
-        piece
+        // Also after the last piece, which HTTP/2 keeps until the client takes it. HTTP/1.1 drops the body then, which ends the answer.
+        self.answer.waits_for_client();
+        self.rest.split_to(self.rest.len().min(PIECE_BYTES))
     }
 }
 

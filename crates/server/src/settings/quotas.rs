@@ -17,6 +17,9 @@ const DEFAULT_KEY_GRANTS_PER_DAY: u32 = 100_000;
 const DEFAULT_ORGANIZATION_BULK_BYTES_PER_SECOND: u32 = 256 * 1024;
 const DEFAULT_KEY_IDEMPOTENCY_KEYS_PER_DAY: u32 = 20_000;
 
+/// For each phone number that one identity may get a day, how many its key may ask for, since it is also refused for other reasons.
+const NUMBER_REQUESTS_PER_NUMBER: u32 = 4;
+
 /// Quotas in one layer of settings: flags and environment, or the table `quotas` of the settings file. 0 is no limit.
 #[derive(Debug, Default, Clone, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,6 +158,7 @@ impl QuotaSettings {
                 layer.organization_numbers_per_day,
                 DEFAULT_ORGANIZATION_NUMBERS_PER_DAY,
             ),
+            numbers_of_agent: of_identity.numbers_per_day.saturating_mul(NUMBER_REQUESTS_PER_NUMBER),
             secrets_of_organization: or(
                 layer.organization_secrets_per_day,
                 DEFAULT_ORGANIZATION_SECRETS_PER_DAY,

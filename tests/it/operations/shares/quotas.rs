@@ -37,6 +37,25 @@ fn an_identity_gets_five_numbers_a_day_whoever_asks() {
     provision(&admin, "victim").created();
 }
 
+#[test]
+fn an_agent_that_asks_in_vain_leaves_its_organization_the_numbers() {
+    let world = World::with_quotas(&QuotaLayer {
+        identity_numbers_per_day: Some(1),
+        organization_numbers_per_day: Some(6),
+        ..QuotaLayer::default()
+    });
+    let (admin, agent) = (world.admin(), world.agent("hostile"));
+    provision(&agent, "hostile").created();
+    for _ in 0..3 {
+        provision(&agent, "hostile").must_be(409);
+    }
+    for _ in 0..10 {
+        used_up(provision(&agent, "hostile"));
+    }
+    admin.create("victim");
+    provision(&admin, "victim").created();
+}
+
 // Contract, section 3.3.
 #[test]
 fn racing_renames_do_not_pass_the_quota_together() {

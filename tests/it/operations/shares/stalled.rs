@@ -138,34 +138,81 @@ fn who_takes_nothing_is_cut_off() {
 #[test]
 fn who_grants_no_window_is_cut_off() {
     let world = impatient();
-    let mut stalled = world.admin().connect();
-    stalled.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    let no_window = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
-    stalled.send(no_window);
-    stalled.send(headers(world.admin_key()));
-    while frame(&mut stalled) != HEADERS {}
+    let mut stalled = without_window(&world);
+    stalled.send(headers(1, "/api/v1/identities/", world.admin_key()));
+    while frame(&mut stalled).0 != HEADERS {}
     is_cut_off(&world, &stalled);
+}
+
+#[test]
+fn who_grants_no_window_is_cut_off_however_small_the_answer() {
+    let world = impatient();
+    for path in ["/healthz", "/openapi.json", "/api/v1/identities/nobody"] {
+        let mut stalled = without_window(&world);
+        stalled.send(headers(1, path, world.admin_key()));
+        stalled.until_closed();
+    }
+}
+
+/// An answer of more than 256 KiB is large. There may be many smaller ones, so their bytes are counted, too.
+#[test]
+fn answers_that_nobody_reads_have_few_bytes() {
+    let world = World::new();
+    let admin = world.admin();
+    let viewer = text(&admin.create("viewer")["id"]);
+    admin.create("alpha");
+    admin.grant("alpha", &viewer).created();
+    world.database().execute(&format!(
+        "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {}) || '\"}}'",
+        250 * 1024
+    ));
+    let world = world.restarted();
+    let statuses = (0..5).map(|_| {
+        let mut line = without_window(&world);
+        for stream in (1..256).step_by(2) {
+            line.send(headers(stream, "/api/v1/identities/alpha", world.admin_key()));
+        }
+        let mut answered = 0;
+        let mut served = 0;
+        while answered < 128 {
+            let (kind, payload) = frame(&mut line);
+            answered += usize::from(kind == HEADERS);
+            served += usize::from(kind == HEADERS && payload.starts_with(STATUS_200));
+        }
+        (line, served)
+    });
+    let (lines, served): (Vec<Line>, Vec<usize>) = statuses.unzip();
+    let served: usize = served.iter().sum();
+    assert!((500..525).contains(&served), "{served} of 640 answers with 250 KiB fit into 128 MiB");
+    drop(lines);
+    eventually("the bytes are free again", || is_answered(&world.admin(), "/identities/alpha"));
+}
+
+/// A connection of HTTP/2 whose client wants to read nothing of any answer.
+fn without_window(world: &World) -> Line {
+    let mut line = world.admin().connect();
+    line.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let no_window = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    line.send(no_window);
+    line
 }
 
 /// The type of the frame that begins an answer.
 const HEADERS: u8 = 1;
 
-/// The type of the next frame.
-fn frame(line: &mut Line) -> u8 {
+/// How the head of an answer with the status 200 begins: by its place in the table of RFC 7541.
+const STATUS_200: &[u8] = &[0x88];
+
+/// The type and the payload of the next frame.
+fn frame(line: &mut Line) -> (u8, Vec<u8>) {
     let head = line.receive(9);
     let size = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    line.receive(size as usize);
-    head[3]
+    (head[3], line.receive(size as usize))
 }
 
-/// A HEADERS frame that asks for the list. Its fields are written without compression.
-fn headers(key: &str) -> Vec<u8> {
-    let fields = [
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", "/api/v1/identities/"),
-        (":authority", "localhost"),
-    ];
+/// A HEADERS frame that asks for this path. Its fields are written without compression.
+fn headers(stream: u32, path: &str, key: &str) -> Vec<u8> {
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "localhost")];
     let mut block = Vec::new();
     for (name, value) in fields.into_iter().chain([("x-api-key", key)]) {
         block.push(0);
@@ -175,5 +222,5 @@ fn headers(key: &str) -> Vec<u8> {
         }
     }
     let length = u8::try_from(block.len()).unwrap();
-    [&[0, 0, length, 1, 5, 0, 0, 0, 1], block.as_slice()].concat()
+    [&[0, 0, length, 1, 5], stream.to_be_bytes().as_slice(), block.as_slice()].concat()
 }
