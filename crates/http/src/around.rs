@@ -56,7 +56,7 @@ pub(crate) async fn every_request(State(app): State<App>, mut request: Request, 
 
 /// Whether everything below this address needs a key.
 pub fn needs_key(uri: &Uri) -> bool {
-    uri.path().starts_with("/api")
+    uri.path().starts_with("/api/")
 }
 
 /// Lets a large answer that is in memory as a whole keep a share, so that a client that does not read it cannot have any number of
@@ -77,7 +77,7 @@ fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response
 }
 
 /// A body that keeps something until it is sent, or its client is gone.
-pub fn keeping(kept: impl Send + 'static, body: Body) -> Body {
+fn keeping(kept: impl Send + 'static, body: Body) -> Body {
     Body::new(body.map_err(move |error| {
         let _kept = &kept;
         error

@@ -50,7 +50,7 @@ pub(crate) use self::turns::{Turn, Turns};
 /// client reads it.
 const LARGE_ANSWER: usize = 256 * 1024;
 
-/// The bytes of an answer that is in memory as a whole are counted if it has more. A smaller one takes as much memory as its request.
+/// The bytes of an answer that is in memory as a whole are counted if it has more. Of smaller ones, 128 on one connection have 512 KiB.
 const SMALL_ANSWER: usize = 4 * 1024;
 
 /// A piece of an answer is large if it has more bytes. Only a single row or a single event is so large.
@@ -105,6 +105,8 @@ pub(crate) struct Limits {
     large_answers_of: HolderShares,
     /// Answers and pieces that are being sent.
     unsent: Arc<InMemory>,
+    /// The bytes of other answers, if they are not small.
+    unread: InMemory,
     /// What answers that are written piece by piece have in memory until their end.
     kept: Arc<InMemory>,
     bodies: Shares<IpAddr>,
@@ -215,8 +217,9 @@ impl Limits {
             streams_of: HolderShares::new(settings.streams_of),
             turns: Arc::new(Turns::new(settings.connections_of)),
             large_answers_of: HolderShares::new(LARGE_ANSWERS),
-            unsent: Arc::new(InMemory::new()),
-            kept: Arc::new(InMemory::new()),
+            unsent: Arc::new(InMemory::of_large()),
+            unread: InMemory::of_others(),
+            kept: Arc::new(InMemory::of_large()),
             bodies: Shares::new(settings.bodies_of_address),
             first_bodies: Shares::new(FIRST_BODIES),
             bodies_of: HolderShares::new(settings.requests_of),
@@ -307,8 +310,12 @@ impl Limits {
         if bytes <= SMALL_ANSWER {
             return Ok(None);
         }
-        let of = if bytes > LARGE_ANSWER { Some(self.large_answers_of.take(key)?) } else { None };
-        let held = self.unsent.try_take(key, bytes).ok_or_else(ApiError::share_used_up)?;
+        let (of, counted) = if bytes > LARGE_ANSWER {
+            (Some(self.large_answers_of.take(key)?), &*self.unsent)
+        } else {
+            (None, &self.unread)
+        };
+        let held = counted.try_take(key, bytes).ok_or_else(ApiError::share_used_up)?;
         Ok(Some(AnswerShare { _of: of, _held: held }))
     }
 

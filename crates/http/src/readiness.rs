@@ -36,6 +36,9 @@ impl Display for Preparation {
 /// How often the probe tries at most what requests need: to connect, and to write and commit something.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often something is written over a new session at most, unless the last probe has failed.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long the database may take to answer the probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -95,6 +98,8 @@ struct LastProbe {
     outcome: Result<(), NotReady>,
     /// When everything that is not tried by each probe was last tried, and succeeded.
     tried: Option<Instant>,
+    /// When that was last tried over a new session, and every probe since has succeeded.
+    renewed: Option<Instant>,
 }
 
 impl Probe {
@@ -109,21 +114,26 @@ impl Probe {
         let asked = Instant::now();
         let tried = last.as_ref().and_then(|last| last.tried);
         let tried = tried.filter(|moment| moment.elapsed() < TRIAL_INTERVAL);
+        let renewed = last.as_ref().and_then(|last| last.renewed);
+        let renewed = renewed.filter(|moment| moment.elapsed() < RENEWAL_INTERVAL);
+        let is_renewal_due = renewed.is_none();
         let probe = async {
             primary.answers().await;
             if tried.is_none() {
                 must_have_rights(own_pool, rights).await?;
-                tokio::try_join!(must_connect(pools[0]), must_connect(pools[1]))?;
+                let connect = |pool| must_connect(pool, own_pool);
+                tokio::try_join!(connect(pools[0]), connect(pools[1]))?;
             }
             look(own_pool).await?;
             if tried.is_none() {
-                must_write(own_pool, log).await?;
+                must_write(own_pool, log, is_renewal_due).await?;
             }
             must_commit(own_pool, primary, tried.is_none()).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
         let tried = tried.or(outcome.is_ok().then_some(asked));
-        *last = Some(LastProbe { asked, outcome: outcome.clone(), tried });
+        let renewed = renewed.filter(|_| outcome.is_ok()).or(outcome.is_ok().then_some(asked));
+        *last = Some(LastProbe { asked, outcome: outcome.clone(), tried, renewed });
         outcome
     }
 }
@@ -153,7 +163,7 @@ async fn must_have_rights(pool: &PgPool, rights: &[NeededRight]) -> Result<(), N
 
 /// Checks that requests get connections of this pool. If none is free, they wait for those that are busy, and the probe opens one
 /// beside the pool. That may be refused for want of room, if the pool has all that it may have.
-async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
+async fn must_connect(pool: &PgPool, own_pool: &PgPool) -> Result<(), NotReady> {
     let no_connection = |error| NotReady::NoConnection(Arc::new(error));
     match tokio::time::timeout(FREE_CONNECTION_TIMEOUT, pool.acquire()).await {
         Ok(Ok(_connection)) => return Ok(()),
@@ -163,9 +173,22 @@ async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
     match PgConnection::connect_with(&pool.connect_options()).await {
         Ok(connection) => connection.close().await.map_err(no_connection),
         // Requests have all connections that the pool may have, so they are answered. If it may have more, some wait in vain for those.
-        Err(error) if pool.size() >= pool.options().get_max_connections() && is_full(&error) => Ok(()),
+        Err(error) if is_full(&error) && has_all(pool, own_pool).await? => Ok(()),
         Err(error) => Err(no_connection(error)),
     }
+}
+
+/// Whether the server has as many sessions of this pool as there may be. The pool also counts those that it tries to open. Sessions
+/// of other processes cannot be told apart, so beside them this may be too good to be true.
+async fn has_all(pool: &PgPool, own_pool: &PgPool) -> Result<bool, NotReady> {
+    let query = "select count(*) from pg_stat_activity
+                 where datname = current_database() and usename = current_user and application_name = $1";
+    let sessions: i64 = sqlx::query_scalar(query)
+        .bind(pool.connect_options().get_application_name())
+        .fetch_one(own_pool)
+        .await
+        .map_err(|error| NotReady::Database(Arc::new(error)))?;
+    Ok(sessions >= i64::from(pool.options().get_max_connections()))
 }
 
 /// Whether the server, the database or the role has no room for another connection.
@@ -189,7 +212,7 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
 
 /// Checks that events can be written, over a new session if there is room for one: a session that is there already may still be
 /// allowed what new ones are not, and the committer gets a new one when it loses its own.
-async fn must_write(pool: &PgPool, log: &Log) -> Result<(), NotReady> {
+async fn must_write(pool: &PgPool, log: &Log, is_renewal_due: bool) -> Result<(), NotReady> {
     if !log.has_committer() {
         return Err(NotReady::NoCommitter);
     }
@@ -197,17 +220,18 @@ async fn must_write(pool: &PgPool, log: &Log) -> Result<(), NotReady> {
         return Ok(());
     }
     let database = |error| NotReady::Database(Arc::new(error));
-    match PgConnection::connect_with(&pool.connect_options()).await {
-        Ok(mut connection) => {
-            log.try_write(&mut connection).await.map_err(NotReady::Unwritable)?;
-            connection.close().await.map_err(database)
+    if is_renewal_due {
+        match PgConnection::connect_with(&pool.connect_options()).await {
+            Ok(mut connection) => {
+                log.try_write(&mut connection).await.map_err(NotReady::Unwritable)?;
+                return connection.close().await.map_err(database);
+            }
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(database(error)),
         }
-        Err(error) if is_full(&error) => {
-            let mut connection = pool.acquire().await.map_err(database)?;
-            log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
-        }
-        Err(error) => Err(database(error)),
     }
+    let mut connection = pool.acquire().await.map_err(database)?;
+    log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
 }
 
 async fn look(pool: &PgPool) -> Result<(), NotReady> {

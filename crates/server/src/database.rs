@@ -94,9 +94,10 @@ impl Database {
         let DatabaseSettings::Private(data_dir) = &self.settings else {
             return std::future::pending().await;
         };
+        let mut kept = None;
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
-            if !self.answers().await
+            if !self.answers(&mut kept).await
                 && let Err(error) = start_again(data_dir, self.stop.clone()).await
             {
                 tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
@@ -104,19 +105,25 @@ impl Database {
         }
     }
 
-    /// Whether the server answers: over an idle connection of the pool, or over a new one. The pool itself would try for as long as a
-    /// start may take.
-    async fn answers(&self) -> bool {
-        if let Some(mut idle) = self.pool.try_acquire()
-            && idle.ping().await.is_ok()
-        {
-            return true;
-        }
+    /// Whether the server answers, if only with an error. The pool would try to connect for as long as a start may take, so a
+    /// connection beside it is kept for this.
+    async fn answers(&self, kept: &mut Option<PgConnection>) -> bool {
         let options = self.pool.connect_options();
-        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
-            Ok(Ok(connection)) => connection.close().await.is_ok(),
-            Ok(Err(_)) | Err(_) => false,
-        }
+        let asking = async {
+            if let Some(connection) = kept
+                && connection.ping().await.is_ok()
+            {
+                return true;
+            }
+            match PgConnection::connect_with(&options).await {
+                Ok(connection) => {
+                    *kept = Some(connection);
+                    true
+                }
+                Err(error) => error.as_database_error().is_some(),
+            }
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, asking).await.unwrap_or(false)
     }
 
     /// The URLs of the database, for code that opens connections of its own.

@@ -1,18 +1,23 @@
 //! Optional layers around the routes: compression and CORS.
 
 use anyhow::{Context as _, ensure};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::thread::available_parallelism;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
 use identity_http::around;
 use tokio::sync::Semaphore;
+use tokio_util::sync::PollSemaphore;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// The least size in bytes at which compression is worth its time.
@@ -29,10 +34,6 @@ pub(crate) struct Edge {
     compressing: Option<Router>,
 }
 
-/// In an answer that has its turn to be compressed.
-#[derive(Clone, Copy)]
-struct HasTurn;
-
 impl Edge {
     pub(crate) fn new(router: Router, origins: &Cors, compresses: bool) -> Self {
         let plain = match cors(origins) {
@@ -48,8 +49,8 @@ impl Edge {
         Self { plain: router, compressing: None }
     }
 
-    /// The routes for a request. For a client that does not accept gzip the layer of compression is left out. So it is for what
-    /// everybody may ask for without a key: to compress takes time, which nobody would have to account for.
+    /// The routes for a request. For a client that does not accept gzip the layer of compression is left out. Answers that need no
+    /// key are not compressed either, because no limit counts them.
     ///
     /// `Accept-Encoding` is simplified to `gzip`: the compression layer would answer 406 where a client forbids the
     /// `identity` coding, after a write was carried out.
@@ -94,36 +95,57 @@ fn weaken_tag(mut response: Response) -> Response {
     response
 }
 
-/// Routes whose answers are compressed. Half of the processors do that; what comes while they are busy is sent as it is.
+/// Routes whose answers are compressed. Half of the processors do that, piece by piece: the others serve who does not ask for it.
 fn compressing(plain: &Router) -> Router {
     let processors = available_parallelism().map_or(1, usize::from);
-    let turns = Arc::new(Semaphore::new(processors.div_ceil(2)));
-    let has_turn = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
-        extensions.get::<HasTurn>().is_some()
-    };
-    plain
-        .clone()
-        .layer(map_response(move |response| {
-            let given = with_turn(response, &turns);
-            async { given }
-        }))
-        .layer(CompressionLayer::new().gzip(true).compress_when(has_turn))
-        .layer(map_response(async |response| weaken_tag(response)))
+    let turns = PollSemaphore::new(Arc::new(Semaphore::new(processors.div_ceil(2))));
+    plain.clone().layer(compression()).layer(map_response(move |response: Response| {
+        let turns = turns.clone();
+        async move {
+            let is_compressed = response.headers().contains_key(header::CONTENT_ENCODING);
+            if is_compressed {
+                weaken_tag(response.map(|body| Body::new(InTurns { body, turns })))
+            } else {
+                response
+            }
+        }
+    }))
 }
 
-/// An answer with its turn to be compressed, if that is worth it and there is one. Server-sent events and NDJSON are not compressed,
-/// since their lines should arrive at once.
-fn with_turn(response: Response, turns: &Arc<Semaphore>) -> Response {
-    let is_worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES)
-        .and(NotForContentType::SSE)
-        .and(NotForContentType::const_new("application/x-ndjson"));
-    if !is_worth_it.should_compress(&response) {
-        return response;
+/// A body each of whose pieces waits for its turn.
+struct InTurns {
+    body: Body,
+    turns: PollSemaphore,
+}
+
+impl HttpBody for InTurns {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let _turn = ready!(self.turns.poll_acquire(context));
+        Pin::new(&mut self.body).poll_frame(context)
     }
-    let Ok(turn) = Arc::clone(turns).try_acquire_owned() else { return response };
-    let mut response = response.map(|body| around::keeping(turn, body));
-    response.extensions_mut().insert(HasTurn);
-    response
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Server-sent events and NDJSON are not compressed, since their lines should arrive at once.
+fn compression() -> CompressionLayer<impl Predicate + Send + Sync + 'static> {
+    CompressionLayer::new().gzip(true).compress_when(
+        SizeAbove::new(MIN_COMPRESSED_BYTES)
+            .and(NotForContentType::SSE)
+            .and(NotForContentType::const_new("application/x-ndjson")),
+    )
 }
 
 fn cors(origins: &Cors) -> Option<CorsLayer> {

@@ -48,7 +48,7 @@ const OWN_CONNECTIONS: u32 = 1;
 const WEBHOOK_CONNECTIONS: u32 = 3;
 
 /// How long tasks may take to end when the service stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a pool may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -222,22 +222,25 @@ impl Service {
         // Called before the servers are awaited, so that the leases of deliveries end at once, although requests may
         // take longer.
         let sending = self.sending.stop();
-        unless_locked(self.following.stop()).await?;
+        unless_locked("followers", self.following.stop()).await?;
         for server in self.servers {
             server.await.context("the server was cut off")?;
         }
-        let tasks = async {
-            sending.ended().await?;
-            // No request is running any more, so no use of a key is noted after this.
-            self.keeping_uses.stop().await?;
+        let readers = async {
             self.preparing.await.context("the rebuild of read models was cut off")?;
             self.feeding.await.context("the task that tells of new events was cut off")?;
             self.finding.await.context("the task that finds identities was cut off")?;
-            self.finding_keys.await.context("the task that finds keys was cut off")?;
-            self.committer.await.context("the committer was cut off")?;
-            self.signing.stop().await
+            self.finding_keys.await.context("the task that finds keys was cut off")
         };
-        unless_locked(tasks).await?;
+        let committer = async { self.committer.await.context("the committer was cut off") };
+        tokio::try_join!(
+            unless_locked("webhooks", sending.ended()),
+            // No request is running any more, so no use of a key is noted after this.
+            unless_locked("uses of keys", self.keeping_uses.stop()),
+            unless_locked("readers", readers),
+            unless_locked("the committer", committer),
+        )?;
+        unless_locked("the signer", self.signing.stop()).await?;
         for pool in &self.pools {
             close(pool).await;
         }
@@ -246,9 +249,9 @@ impl Service {
 }
 
 /// Waits until tasks have ended, but not for ever: somebody may keep a table locked. Nothing that was acknowledged depends on them.
-async fn unless_locked(tasks: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn unless_locked(name: &str, tasks: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::time::timeout(STOP_TIMEOUT, tasks).await.unwrap_or_else(|_| {
-        tracing::warn!("a task still waits for the database, and ends with the process");
+        tracing::warn!(name, "tasks do not end, probably since a table is locked, and end with the process");
         Ok(())
     })
 }

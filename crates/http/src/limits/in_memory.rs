@@ -7,8 +7,11 @@ use uuid::Uuid;
 use super::queues::{Queues, Taken};
 use super::shares::OfHolders;
 
-/// How many bytes.
-const MAX_BYTES: OfHolders = OfHolders { key: 128 * 1024 * 1024, organization: 256 * 1024 * 1024 };
+/// How many bytes of large answers and pieces.
+const MAX_LARGE_BYTES: OfHolders = OfHolders { key: 128 * 1024 * 1024, organization: 256 * 1024 * 1024 };
+
+/// How many bytes of other answers. It takes eight keys to use up those of an organization.
+const MAX_OTHER_BYTES: OfHolders = OfHolders { key: 32 * 1024 * 1024, organization: 256 * 1024 * 1024 };
 
 /// Bytes are counted in units of this size.
 const UNIT: usize = 1024;
@@ -28,11 +31,18 @@ pub(crate) struct Held {
 }
 
 impl InMemory {
-    pub(super) fn new() -> Self {
-        Self {
-            keys: Queues::new(MAX_BYTES.key / UNIT),
-            organizations: Queues::new(MAX_BYTES.organization / UNIT),
-        }
+    /// For large answers and pieces.
+    pub(super) fn of_large() -> Self {
+        Self::new(MAX_LARGE_BYTES)
+    }
+
+    /// For answers that are neither large nor small.
+    pub(super) fn of_others() -> Self {
+        Self::new(MAX_OTHER_BYTES)
+    }
+
+    fn new(bytes: OfHolders) -> Self {
+        Self { keys: Queues::new(bytes.key / UNIT), organizations: Queues::new(bytes.organization / UNIT) }
     }
 
     /// Room for so many bytes; `None` if there is none at present.
@@ -57,11 +67,11 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::super::turns::tests::key;
-    use super::{InMemory, MAX_BYTES};
+    use super::{InMemory, MAX_LARGE_BYTES as MAX_BYTES};
 
     #[tokio::test]
     async fn what_is_not_read_yet_is_bounded_in_bytes_for_a_key_and_for_an_organization() {
-        let unsent = InMemory::new();
+        let unsent = InMemory::of_large();
         let (one, other, third, stranger) = (key(1, "a"), key(2, "a"), key(3, "a"), key(4, "b"));
         let half = MAX_BYTES.key / 2;
         let first = unsent.try_take(&one, half).unwrap();

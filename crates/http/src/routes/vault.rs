@@ -106,7 +106,7 @@ pub(crate) async fn register_secret(
     caller.write_with(id, command, stored(content), None, Registered).await
 }
 
-/// An id that a client has chosen, unless it is that of something else. No other id can be chosen, so it stays free.
+/// An id that a client has chosen, unless another aggregate of the organization has it. Clients choose no other ids, so it stays free.
 async fn free_id(caller: &Caller, id: Uuid) -> Result<Uuid, ApiError> {
     let (pool, organization_id) = (caller.pool().await, caller.organization_id());
     if read::is_id_of_another_type(pool, organization_id, Kind::VaultSecret, &id.to_string()).await? {

@@ -3,7 +3,7 @@
 //! that reads nothing is noticed.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -124,24 +124,59 @@ async fn skip(body: &mut Timed, max_bytes: usize) -> bool {
     true
 }
 
-/// The body of an answer.
+/// The body of an answer. Its shares, which are in the inner body, are kept until the last piece is on its way: HTTP/2 drops this
+/// body as soon as it has the last piece, which may wait there for as long as the client grants no room.
 pub(super) struct PacedBody {
-    body: Body,
+    kept: Arc<Kept>,
     /// What is left of the last frame.
     rest: Bytes,
-    answer: Answer,
+}
+
+/// An answer that is being sent.
+struct Kept {
+    body: Mutex<Body>,
+    answer: Mutex<Answer>,
+}
+
+/// A part of an answer, from when it is asked for until it is written.
+struct Piece {
+    bytes: Bytes,
+    kept: Arc<Kept>,
+}
+
+impl Kept {
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.kept.answer().is_written();
+    }
 }
 
 impl PacedBody {
     pub(super) fn new(body: Body, answer: Answer) -> Self {
-        Self { body, rest: Bytes::new(), answer }
+        let kept = Kept { body: Mutex::new(body), answer: Mutex::new(answer) };
+        Self { kept: Arc::new(kept), rest: Bytes::new() }
     }
 
     /// The next piece of the present frame. The next frame is asked for when all of this one is sent.
     fn piece(&mut self) -> Bytes {
-        // Also after the last piece, which HTTP/2 keeps until the client takes it. HTTP/1.1 drops the body then, which ends the answer.
-        self.answer.waits_for_client();
-        self.rest.split_to(self.rest.len().min(PIECE_BYTES))
+        self.kept.answer().waits_for_client();
+        let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        Bytes::from_owner(Piece { bytes, kept: Arc::clone(&self.kept) })
     }
 }
 
@@ -153,9 +188,10 @@ impl HttpBody for PacedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.answer.goes_on();
+        self.kept.answer().is_asked_for_more();
         if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            let frame = Pin::new(&mut *self.kept.body()).poll_frame(context);
+            match ready!(frame) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
@@ -167,12 +203,12 @@ impl HttpBody for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty() && self.kept.body().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.len() as u64;
-        let inner = self.body.size_hint();
+        let inner = self.kept.body().size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(rest));
         if let Some(upper) = inner.upper() {

@@ -53,6 +53,8 @@ struct Activity {
     idle_since: Instant,
     /// Answers of which the client reads nothing, and since when.
     stalled: HashMap<u64, Instant>,
+    /// When the client has last read something of any answer.
+    last_read: Instant,
     next_answer: u64,
 }
 
@@ -178,8 +180,9 @@ impl Drop for TakenPlace {
 
 impl Occupant {
     fn new(address: IpAddr, share: Option<Share<IpAddr>>) -> Self {
+        let now = Instant::now();
         let activity =
-            Activity { answers: 0, idle_since: Instant::now(), stalled: HashMap::new(), next_answer: 0 };
+            Activity { answers: 0, idle_since: now, stalled: HashMap::new(), last_read: now, next_answer: 0 };
         Self {
             address,
             activity: Mutex::new(activity),
@@ -216,8 +219,11 @@ impl Occupant {
         }
     }
 
+    /// Whether an answer waits for the client for so long, which has read nothing of others meanwhile.
     fn has_stalled(&self, timeout: Duration) -> bool {
-        self.activity().stalled.values().any(|since| since.elapsed() >= timeout)
+        let activity = self.activity();
+        activity.last_read.elapsed() >= timeout
+            && activity.stalled.values().any(|since| since.elapsed() >= timeout)
     }
 
     /// A request has come.
@@ -225,7 +231,7 @@ impl Occupant {
         let mut activity = self.activity();
         activity.answers += 1;
         activity.next_answer += 1;
-        Answer { id: activity.next_answer, occupant: Arc::clone(self), is_stalled: false }
+        Answer { id: activity.next_answer, occupant: Arc::clone(self), pieces: 0, is_waiting: false }
     }
 
     /// Returns when somebody tells the connection to end.
@@ -252,28 +258,49 @@ impl Occupant {
 pub(super) struct Answer {
     id: u64,
     occupant: Arc<Occupant>,
-    is_stalled: bool,
+    /// How many pieces are not written yet.
+    pieces: usize,
+    /// Whether a piece was given out, and no further one was asked for.
+    is_waiting: bool,
 }
 
 impl Answer {
-    /// Notes that the client has to read something next.
+    /// Notes that a piece was given out, which the client has to read next.
     pub(super) fn waits_for_client(&mut self) {
-        self.is_stalled = true;
-        self.occupant.activity().stalled.insert(self.id, Instant::now());
+        self.pieces += 1;
+        self.is_waiting = true;
+        self.occupant.activity().stalled.entry(self.id).or_insert_with(Instant::now);
     }
 
-    /// Notes that the client has read something.
-    pub(super) fn goes_on(&mut self) {
-        if std::mem::take(&mut self.is_stalled) {
-            self.occupant.activity().stalled.remove(&self.id);
+    /// Notes that a piece is written.
+    pub(super) fn is_written(&mut self) {
+        self.pieces = self.pieces.saturating_sub(1);
+        self.goes_on();
+    }
+
+    /// Notes that there is room for another piece. HTTP/2 also asks while the last one waits.
+    pub(super) fn is_asked_for_more(&mut self) {
+        if std::mem::take(&mut self.is_waiting) && self.pieces == 0 {
+            self.goes_on();
+        }
+    }
+
+    fn goes_on(&self) {
+        let mut activity = self.occupant.activity();
+        let now = Instant::now();
+        activity.last_read = now;
+        if self.pieces == 0 && !self.is_waiting {
+            activity.stalled.remove(&self.id);
+        } else {
+            activity.stalled.insert(self.id, now);
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.goes_on();
         let mut activity = self.occupant.activity();
+        activity.stalled.remove(&self.id);
         activity.answers = activity.answers.saturating_sub(1);
         if activity.answers == 0 {
             activity.idle_since = Instant::now();
