@@ -35,6 +35,22 @@ fn a_registered_secret_is_listed_newest_first() {
     assert_eq!(admin.list("/vault/secrets"), [second, first]);
 }
 
+// Histories, and the receivers of webhooks, tell aggregates apart by their ids.
+#[test]
+fn a_secret_gets_no_id_that_something_else_has_or_had() {
+    let world = World::new();
+    let admin = world.admin();
+    let [living, dead] = ["alpha", "bravo"].map(|handle| text(&admin.create(handle)["id"]));
+    admin.remove("bravo");
+    let key = text(&admin.list("/api-keys")[0]["id"]);
+    for id in [living, dead, key] {
+        let wish = json!({"id": id, "name": "taken"});
+        world.stores_nothing(|| admin.post("/vault/secrets", &wish).invalid_at(&["body", "id"]));
+    }
+    let wish = json!({"id": NOBODY, "name": "free"});
+    assert_eq!(admin.post("/vault/secrets", &wish).created()["id"], NOBODY);
+}
+
 #[test]
 fn secrets_have_names_and_known_types() {
     let world = World::new();

@@ -77,7 +77,7 @@ fn hold_until_sent(app: &App, context: &Context, response: Response) -> Response
 }
 
 /// A body that keeps something until it is sent, or its client is gone.
-fn keeping(kept: impl Send + 'static, body: Body) -> Body {
+pub fn keeping(kept: impl Send + 'static, body: Body) -> Body {
     Body::new(body.map_err(move |error| {
         let _kept = &kept;
         error

@@ -152,7 +152,7 @@ async fn must_have_rights(pool: &PgPool, rights: &[NeededRight]) -> Result<(), N
 }
 
 /// Checks that requests get connections of this pool. If none is free, they wait for those that are busy, and the probe opens one
-/// beside the pool. That may be refused for want of room, if the pool has any.
+/// beside the pool. That may be refused for want of room, if the pool has all that it may have.
 async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
     let no_connection = |error| NotReady::NoConnection(Arc::new(error));
     match tokio::time::timeout(FREE_CONNECTION_TIMEOUT, pool.acquire()).await {
@@ -162,8 +162,8 @@ async fn must_connect(pool: &PgPool) -> Result<(), NotReady> {
     }
     match PgConnection::connect_with(&pool.connect_options()).await {
         Ok(connection) => connection.close().await.map_err(no_connection),
-        // Requests have all connections of the pool, so they are answered.
-        Err(error) if pool.size() > 0 && is_full(&error) => Ok(()),
+        // Requests have all connections that the pool may have, so they are answered. If it may have more, some wait in vain for those.
+        Err(error) if pool.size() >= pool.options().get_max_connections() && is_full(&error) => Ok(()),
         Err(error) => Err(no_connection(error)),
     }
 }
@@ -187,13 +187,27 @@ async fn must_commit(pool: &PgPool, primary: &Primary, is_due: bool) -> Result<(
     Ok(())
 }
 
-/// Checks that events can be written.
+/// Checks that events can be written, over a new session if there is room for one: a session that is there already may still be
+/// allowed what new ones are not, and the committer gets a new one when it loses its own.
 async fn must_write(pool: &PgPool, log: &Log) -> Result<(), NotReady> {
     if !log.has_committer() {
         return Err(NotReady::NoCommitter);
     }
-    let mut connection = pool.acquire().await.map_err(|error| NotReady::Database(Arc::new(error)))?;
-    log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
+    if log.has_just_committed() {
+        return Ok(());
+    }
+    let database = |error| NotReady::Database(Arc::new(error));
+    match PgConnection::connect_with(&pool.connect_options()).await {
+        Ok(mut connection) => {
+            log.try_write(&mut connection).await.map_err(NotReady::Unwritable)?;
+            connection.close().await.map_err(database)
+        }
+        Err(error) if is_full(&error) => {
+            let mut connection = pool.acquire().await.map_err(database)?;
+            log.try_write(&mut connection).await.map_err(NotReady::Unwritable)
+        }
+        Err(error) => Err(database(error)),
+    }
 }
 
 async fn look(pool: &PgPool) -> Result<(), NotReady> {

@@ -60,8 +60,12 @@ impl Log {
         !self.queue.is_closed()
     }
 
-    /// Whether events can be written: this process has committed some within the last 10 s, and has not failed since, or can write
-    /// some now and roll back. The connection is left as it was.
+    /// Whether this process has committed something within the last 10 s, and has not failed since.
+    pub fn has_just_committed(&self) -> bool {
+        self.trial.has_just_committed()
+    }
+
+    /// Writes something and rolls back, to see whether events can be written. The connection is left as it was.
     pub async fn try_write(&self, connection: &mut PgConnection) -> Result<(), AppendError> {
         self.trial.try_write(connection).await
     }

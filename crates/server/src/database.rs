@@ -96,11 +96,26 @@ impl Database {
         };
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
-            if sqlx::query("select 1").execute(&self.pool).await.is_err()
+            if !self.answers().await
                 && let Err(error) = start_again(data_dir, self.stop.clone()).await
             {
                 tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
             }
+        }
+    }
+
+    /// Whether the server answers: over an idle connection of the pool, or over a new one. The pool itself would try for as long as a
+    /// start may take.
+    async fn answers(&self) -> bool {
+        if let Some(mut idle) = self.pool.try_acquire()
+            && idle.ping().await.is_ok()
+        {
+            return true;
+        }
+        let options = self.pool.connect_options();
+        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => connection.close().await.is_ok(),
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 

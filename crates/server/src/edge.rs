@@ -1,12 +1,16 @@
 //! Optional layers around the routes: compression and CORS.
 
 use anyhow::{Context as _, ensure};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use identity_http::around;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -25,15 +29,17 @@ pub(crate) struct Edge {
     compressing: Option<Router>,
 }
 
+/// In an answer that has its turn to be compressed.
+#[derive(Clone, Copy)]
+struct HasTurn;
+
 impl Edge {
     pub(crate) fn new(router: Router, origins: &Cors, compresses: bool) -> Self {
         let plain = match cors(origins) {
             Some(cors) => router.layer(cors),
             None => router,
         };
-        let compressing = compresses.then(|| {
-            plain.clone().layer(compression()).layer(map_response(async |response| weaken_tag(response)))
-        });
+        let compressing = compresses.then(|| compressing(&plain));
         Self { plain, compressing }
     }
 
@@ -88,13 +94,36 @@ fn weaken_tag(mut response: Response) -> Response {
     response
 }
 
-/// Server-sent events and NDJSON are not compressed, since their lines should arrive at once.
-fn compression() -> CompressionLayer<impl tower_http::compression::Predicate + Send + Sync + 'static> {
-    CompressionLayer::new().gzip(true).compress_when(
-        SizeAbove::new(MIN_COMPRESSED_BYTES)
-            .and(NotForContentType::SSE)
-            .and(NotForContentType::const_new("application/x-ndjson")),
-    )
+/// Routes whose answers are compressed. Half of the processors do that; what comes while they are busy is sent as it is.
+fn compressing(plain: &Router) -> Router {
+    let processors = available_parallelism().map_or(1, usize::from);
+    let turns = Arc::new(Semaphore::new(processors.div_ceil(2)));
+    let has_turn = |_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+        extensions.get::<HasTurn>().is_some()
+    };
+    plain
+        .clone()
+        .layer(map_response(move |response| {
+            let given = with_turn(response, &turns);
+            async { given }
+        }))
+        .layer(CompressionLayer::new().gzip(true).compress_when(has_turn))
+        .layer(map_response(async |response| weaken_tag(response)))
+}
+
+/// An answer with its turn to be compressed, if that is worth it and there is one. Server-sent events and NDJSON are not compressed,
+/// since their lines should arrive at once.
+fn with_turn(response: Response, turns: &Arc<Semaphore>) -> Response {
+    let is_worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES)
+        .and(NotForContentType::SSE)
+        .and(NotForContentType::const_new("application/x-ndjson"));
+    if !is_worth_it.should_compress(&response) {
+        return response;
+    }
+    let Ok(turn) = Arc::clone(turns).try_acquire_owned() else { return response };
+    let mut response = response.map(|body| around::keeping(turn, body));
+    response.extensions_mut().insert(HasTurn);
+    response
 }
 
 fn cors(origins: &Cors) -> Option<CorsLayer> {

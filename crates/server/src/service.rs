@@ -140,8 +140,7 @@ impl Service {
         let (feeds, feeding) = Feeds::new(pool.clone(), head.clone());
         let (finder, finding) = Finder::new(pool.clone());
         let (key_finder, finding_keys) = Finder::new(pool.clone());
-        let webhook_pool =
-            lazy_pool(&settings.database_url, "identityd webhooks", WEBHOOK_CONNECTIONS, &primary)?;
+        let webhook_pool = webhook_pool(&settings.database_url, &primary)?;
         let webhooks = webhooks(&settings, webhook_pool.clone(), secrets_key.clone(), counters.webhooks)?;
         let app = App::new(Parts {
             pool: pool.clone(),
@@ -359,6 +358,10 @@ async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow:
         lazy_pool(&settings.database_url, pool::APPLICATION_NAME, settings.postgres.connections, primary)?;
     database::prepare(&pool, settings.owner_url.as_ref(), settings.postgres).await?;
     Ok(pool)
+}
+
+fn webhook_pool(database_url: &SecretString, primary: &Primary) -> anyhow::Result<PgPool> {
+    lazy_pool(database_url, "identityd webhooks", WEBHOOK_CONNECTIONS, primary)
 }
 
 /// Rebuilds read models of an older version.

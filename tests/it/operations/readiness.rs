@@ -114,6 +114,58 @@ fn requests_that_get_no_connection_are_noticed() {
     world.admin().get("/identities/").must_be(200);
 }
 
+// The connections of requests and of the probe are older, and may still write.
+#[test]
+fn a_committer_that_gets_no_session_that_may_write_is_noticed() {
+    let world = World::with_server_of_its_own(&PostgresLayer::default());
+    becomes(&world, 200);
+    let role = "alter role identityd_test_service";
+    world.database().execute(&format!("{role} set default_transaction_read_only = on"));
+    let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where application_name = 'identityd committer'";
+    assert!(world.database().number(ended) > 0);
+    world.admin().post("/identities", &json!({"agent_handle": "alpha"})).must_be(503);
+    becomes(&world, 503);
+    world.database().execute(&format!("{role} reset default_transaction_read_only"));
+    becomes(&world, 200);
+    world.admin().create("alpha");
+}
+
+// The pool may have more connections, and the server has no room for them.
+#[test]
+fn requests_that_wait_in_vain_for_connections_are_noticed() {
+    let postgres = PostgresLayer { database_connections: Some(8), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    becomes(&world, 200);
+    // What was just committed makes a trial unnecessary, which the lock below would stop.
+    world.admin().create("alpha");
+    world.other_admin().create("bravo");
+    let of_service = "from pg_stat_activity where usename = 'identityd_test_service'";
+    let opened = world.database().number(&format!("select count(*) {of_service}"));
+    let limit = |connections: i64| {
+        world
+            .database()
+            .execute(&format!("alter role identityd_test_service connection limit {connections}"));
+    };
+    limit(opened);
+    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
+    wait(elsewhere.execute("begin; lock table read_model.identities in access exclusive mode")).unwrap();
+    let lines: Vec<_> = (0..8)
+        .map(|number| {
+            let caller = if number % 2 == 0 { world.admin() } else { world.other_admin() };
+            let mut line = caller.connect();
+            line.send(caller.head("GET", "/api/v1/identities", 0));
+            line
+        })
+        .collect();
+    let detail = becomes(&world, 503).detail().to_string();
+    assert!(detail.contains("no connection"), "{detail}");
+    wait(elsewhere.close()).unwrap();
+    limit(-1);
+    becomes(&world, 200);
+    drop(lines);
+}
+
 #[test]
 fn who_keeps_the_head_of_the_log_locked_is_noticed() {
     let world = World::new();

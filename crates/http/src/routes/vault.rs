@@ -7,11 +7,11 @@ mod listing;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_domain::vault_secret::{Command as SecretCommand, Registration, SecretType, Update};
+use identity_domain::{Command, Kind};
 use identity_log::ciphertexts::CiphertextChange;
-use identity_log::{Committed, ids};
+use identity_log::{Committed, ids, read};
 use identity_projections::bodies::{VaultAccessRule, VaultSecret, VaultSecretDetail};
 use identity_projections::identities;
 use identity_projections::vault_access;
@@ -27,6 +27,7 @@ use crate::caller::{Admin, AppSettings, Caller, Segments, uuid_segment};
 use crate::code::Code;
 use crate::conditional::{unless_current, unless_known};
 use crate::error::ApiError;
+use crate::fault::Fault;
 use crate::form::reader::{choice, filled_text, text, uuid};
 use crate::form::{Form, ReadForm, Sent};
 use crate::headers::{IfMatch, IfNoneMatch};
@@ -96,10 +97,25 @@ pub(crate) async fn register_secret(
     body: Sent<NewSecret>,
 ) -> Result<Response, ApiError> {
     let NewSecret { id, registration, content } = body.read(caller.settings())?;
-    let id = id.unwrap_or_else(ids::mint);
+    let id = match id {
+        Some(id) => free_id(&caller, id).await?,
+        None => ids::mint(),
+    };
     let content_sha256 = content.as_deref().map(sha256);
     let command = Command::VaultSecret(SecretCommand::Register { registration, content_sha256 });
     caller.write_with(id, command, stored(content), None, Registered).await
+}
+
+/// An id that a client has chosen, unless it is that of something else. No other id can be chosen, so it stays free.
+async fn free_id(caller: &Caller, id: Uuid) -> Result<Uuid, ApiError> {
+    let (pool, organization_id) = (caller.pool().await, caller.organization_id());
+    if read::is_id_of_another_type(pool, organization_id, Kind::VaultSecret, &id.to_string()).await? {
+        return Err(ApiError::invalid(vec![Fault::value(
+            "id",
+            "Input should not be the id of something else",
+        )]));
+    }
+    Ok(id)
 }
 
 /// The change that stores content, if there is any.

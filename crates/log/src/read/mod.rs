@@ -12,5 +12,6 @@ pub mod past;
 pub mod scan;
 
 pub use pages::{
-    Change, LogState, at, changes, head, joined_version, lifetime, page, shown_history, state, version,
+    Change, LogState, at, changes, head, is_id_of_another_type, joined_version, lifetime, page,
+    shown_history, state, version,
 };

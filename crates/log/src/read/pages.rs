@@ -163,6 +163,24 @@ pub async fn version(
     .await
 }
 
+/// Whether an id is that of an aggregate of an organization that is not of this type. Histories are told by ids alone.
+pub async fn is_id_of_another_type(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    kind: Kind,
+    aggregate_id: &str,
+) -> Result<bool, sqlx::Error> {
+    let others: Vec<&str> = Kind::ALL.into_iter().filter(|other| *other != kind).map(Kind::as_str).collect();
+    sqlx::query_scalar(
+        "select exists (select from events where aggregate_type = any($1) and aggregate_id = $2 and organization_id = $3)",
+    )
+    .bind(others)
+    .bind(aggregate_id)
+    .bind(organization_id)
+    .fetch_one(executor)
+    .await
+}
+
 /// SQL: joins the version of an aggregate of this type, and when the aggregate got it, as `version` and `versioned_at`. `id` is an
 /// expression for the id of the aggregate.
 pub fn joined_version(kind: Kind, id: &str) -> String {

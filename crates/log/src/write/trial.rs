@@ -79,10 +79,11 @@ impl Trial {
         &self.0.clock_guard
     }
 
+    pub(crate) fn has_just_committed(&self) -> bool {
+        self.0.last_commit.is_within(COMMIT_COUNTS_FOR)
+    }
+
     pub(crate) async fn try_write(&self, connection: &mut PgConnection) -> Result<(), AppendError> {
-        if self.0.last_commit.is_within(COMMIT_COUNTS_FOR) {
-            return Ok(());
-        }
         let written = self.write_and_roll_back(connection).await;
         written
             .map_err(|error| AppendError::nothing_written(Arc::new(error)))?

@@ -123,6 +123,29 @@ fn is_cut_off(world: &World, _stalled: &Line) {
     eventually("the stalled client was cut off", || is_free(&admin));
 }
 
+// Compressing takes a processor, and half of them do it. Others are answered as if they had not asked for it.
+#[test]
+fn lists_that_are_compressed_at_the_same_time_are_few() {
+    let world = bulky(WireLayer::default());
+    // Compressed, too, they are more than the socket buffers take.
+    world.database().execute(
+        "update read_model.identities
+         set document = (select '{\"filler\":\"' || string_agg(md5(agent_handle || number), '') || '\"}'
+                         from generate_series(1, 600) as number)",
+    );
+    let admin = world.admin();
+    let asking = |line: &mut Line| {
+        line.send(admin.head_with("GET", "/api/v1/identities", "Accept-Encoding: gzip\r\n"));
+        line.receive_until("\r\n\r\n").contains("content-encoding: gzip")
+    };
+    let mut lines: Vec<Line> = (0..100).map(|_| admin.connect()).collect();
+    let compressed = lines.iter_mut().map(asking).filter(|is_compressed| *is_compressed).count();
+    let processors = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(compressed, processors.div_ceil(2).min(100));
+    drop(lines);
+    eventually("the turns are free again", || asking(&mut admin.connect()));
+}
+
 #[test]
 fn who_takes_nothing_is_cut_off() {
     let world = impatient();
