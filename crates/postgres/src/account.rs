@@ -1,8 +1,8 @@
 //! The system account that Postgres runs under: our own, or another one if we are root, since Postgres refuses to run as
 //! root.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 /// The user id of root.
 pub(crate) const ROOT: u32 = 0;
 
-/// How much is read of a file of the account, from its end, in bytes.
-const MAX_TEXT_BYTES: &str = "65536";
+/// How much is read of a file of the account at most, from its end, in bytes.
+const MAX_TEXT_BYTES: u64 = 65_536;
 
 /// The account of the server and of its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +67,21 @@ impl Account {
 
     /// The end of a text file of the account, read with its own rights: root would follow a link to anywhere.
     pub(crate) fn read(self, path: &Path) -> io::Result<String> {
-        if self == Self::Own {
-            return fs::read_to_string(path);
-        }
-        let mut command = self.command(Path::new("tail"));
-        let output = command.args(["-c", MAX_TEXT_BYTES, "--"]).arg(path).stderr(Stdio::null()).output()?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(ErrorKind::NotFound.into())
+        self.read_end(path, MAX_TEXT_BYTES)
+    }
+
+    /// The same of the last `bytes` of the file, if that is less.
+    pub(crate) fn read_end(self, path: &Path, bytes: u64) -> io::Result<String> {
+        let bytes = bytes.min(MAX_TEXT_BYTES);
+        let read = match self {
+            Self::Own => end_of(path, bytes),
+            Self::Other { uid, .. } => {
+                let mut command = self.command(Path::new("tail"));
+                let output = command.args(["-c", &bytes.to_string(), "--"]).arg(path).output()?;
+                if output.status.success() { Ok(output.stdout) } else { Err(why(&output.stderr, uid)) }
+            }
+        };
+        read.map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The first folder on the way to this one that the account may not enter, and what to do.
@@ -109,6 +115,24 @@ impl Account {
             command.uid(uid).gid(gid);
         }
         command
+    }
+}
+
+fn end_of(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut end = vec![];
+    file.read_to_end(&mut end)?;
+    Ok(end)
+}
+
+/// The error of a file that `tail` has not read as this user. `tail` names the file before the reason.
+fn why(said: &[u8], uid: u32) -> io::Error {
+    let said = String::from_utf8_lossy(said);
+    match said.trim().rsplit(": ").next().unwrap_or_default() {
+        "No such file or directory" => ErrorKind::NotFound.into(),
+        reason => io::Error::other(format!("{reason} (for the user with id {uid}, who runs Postgres)")),
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn remove(data_dir: &Path, home: &Home) -> anyhow::Result<()> {
     let folder = new.folder.clone();
     let starter = locks::starter(&new, || false)?.context("a new cluster is still being made")?;
     let server = Server::of(new)?;
-    server.stop(&starter, &Stop::never())?;
+    server.end(&starter, &Stop::never())?;
     cluster::remove(&folder)?;
     // With a long path the folder of the socket is elsewhere.
     drop(fs::remove_dir(server.socket_folder()));

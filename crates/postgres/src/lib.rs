@@ -43,6 +43,7 @@ use cluster::{CLUSTER, DATABASE, OWNER};
 use home::Home;
 use server::Server;
 use stop::Stop;
+use tool::Outcome;
 
 /// Name of the role that serves, which owns nothing.
 const SERVICE: &str = "identityd_service";
@@ -133,7 +134,13 @@ impl PrivatePostgres {
         drop(in_use);
         // A process that has the lock for so long uses the server, and will stop it.
         let Some(starter) = starter else { return Ok(()) };
-        if locks::is_unused(self.server.home())? { self.server.stop(&starter, &self.stop) } else { Ok(()) }
+        if locks::is_unused(self.server.home())?
+            && self.server.stop(&starter, &self.stop)? == Outcome::GivenUp
+        {
+            // Nothing that is stored is lost, and the next process that uses the server stops it.
+            tracing::warn!("{}", self.server.still_runs());
+        }
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 //! The server of a home: whether it runs, and how it is started and stopped.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::binaries::Binaries;
 use crate::cluster::{self, CLUSTER};
@@ -24,9 +25,16 @@ const START_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long after this process was told to stop a server that is still starting is asked to end in good order.
 const STARTUP_END_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long after this process was told to stop the server may take to shut down in good order. Leaves a moment of the
-/// ten seconds within which the whole process is to stop.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_500);
+/// How long after this process was told to stop the server may take to shut down in good order, or to end where it was
+/// starting. Leaves a moment of the ten seconds within which the whole process is to stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_300);
+
+/// How long the server is waited for after it was told to end at once. Its sessions may take 5 seconds to do so, and
+/// nobody waits that long.
+const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// How long the server may take to begin to shut down when it is asked to.
+const REACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a server on its way is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -71,21 +79,55 @@ impl Server {
     }
 
     /// Ends all sessions and shuts the server down in good order. Where the process was told to stop and that takes too
-    /// long, the server ends at once: what was committed is safe, and the next start recovers it. The caller holds the
-    /// starter lock.
-    pub(crate) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+    /// long, the server ends at once: what was committed is safe, and the next start recovers it. A server that does not
+    /// end then, or that hangs, is left running. The caller holds the starter lock.
+    pub(crate) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<Outcome> {
         if let ServerState::Absent = self.state() {
-            return Ok(());
+            return Ok(Outcome::Done);
         }
-        let gives_up = || stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT);
         let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
-        let arguments = ["stop", "-D", CLUSTER, "--mode=fast", "--wait", &timeout];
-        let outcome = tool::run(&mut self.pg_ctl(&arguments, starter)?, gives_up);
-        if outcome.context("cannot stop Postgres")? == Outcome::Done {
-            return Ok(());
+        let asked = Instant::now();
+        let gives_up = || {
+            stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT)
+                || (asked.elapsed() > REACTION_TIMEOUT && self.says_ready())
+        };
+        if self.shut_down(&["--mode=fast", "--wait", &timeout], starter, gives_up)? == Outcome::Done {
+            return Ok(Outcome::Done);
         }
-        let arguments = ["stop", "-D", CLUSTER, "--mode=immediate", "--wait"];
-        tool::run(&mut self.pg_ctl(&arguments, starter)?, || false).map(drop).context("cannot stop Postgres")
+        let asked = Instant::now();
+        let gives_up = || asked.elapsed() > IMMEDIATE_SHUTDOWN_TIMEOUT;
+        self.shut_down(&["--mode=immediate", "--wait"], starter, gives_up)
+    }
+
+    fn shut_down(
+        &self,
+        how: &[&str],
+        starter: &File,
+        gives_up: impl Fn() -> bool,
+    ) -> anyhow::Result<Outcome> {
+        let arguments = [&["stop", "-D", CLUSTER], how].concat();
+        match tool::run(&mut self.pg_ctl(&arguments, starter)?, gives_up) {
+            // It has ended by itself before it was asked.
+            Err(_) if matches!(self.state(), ServerState::Absent) => Ok(Outcome::Done),
+            outcome => outcome.context("cannot stop Postgres"),
+        }
+    }
+
+    /// The same where a server that still runs is an error.
+    pub(crate) fn end(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
+        ensure!(self.stop(starter, stop)? == Outcome::Done, self.still_runs());
+        Ok(())
+    }
+
+    /// What is to be said of a server that `stop` has left running.
+    pub(crate) fn still_runs(&self) -> String {
+        let pid_file = self.home.account.read(&self.pid_file()).unwrap_or_default();
+        let pid = pid_file.lines().next().unwrap_or("unknown");
+        format!(
+            "Postgres has not stopped and is left running (process {pid}): it was told to stop at once, and nothing can use \
+             {} until it has; if it never does, end its processes",
+            self.home.folder.display()
+        )
     }
 
     fn start(&self, starter: &File, stop: &Stop) -> anyhow::Result<()> {
@@ -97,13 +139,16 @@ impl Server {
         let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
         let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
         let mut command = self.pg_ctl(&arguments, starter)?;
-        // `pg_ctl start` is never given up itself: it ends when the server that it has started has ended.
+        let logged_before = self.log_length();
+        // `pg_ctl start` ends when the server that it has started has ended. It is given up only if that server hangs.
         let outcome = tool::run(&mut command, || {
             self.end_if_told(starter, stop);
-            false
+            stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT)
         });
-        ensure!(outcome.is_ok() || !stop.is_told(), "told to stop while Postgres was starting");
-        outcome.map(drop).map_err(|error| self.explained(error)).context("cannot start Postgres")
+        let has_started = matches!(outcome, Ok(Outcome::Done));
+        ensure!(has_started || !stop.is_told(), "told to stop while Postgres was starting");
+        let explained = |error| self.explained(error, logged_before);
+        outcome.map(drop).map_err(explained).context("cannot start Postgres")
     }
 
     /// Ends a server that is still starting when this process is told to stop: first in good order, then at once. As
@@ -157,26 +202,42 @@ impl Server {
 
     /// Asks the socket whether there is a server. The process id in the lock file may belong to another program by now.
     fn state(&self) -> ServerState {
-        if UnixStream::connect(self.socket.file()).is_err() {
+        if !self.is_listening() {
             return ServerState::Absent;
         }
-        // `pg_ctl --wait` reads this line, too.
+        if self.says_ready() { ServerState::Ready } else { ServerState::StartingOrStopping }
+    }
+
+    /// Whether the server has written that it is ready, and not yet that it stops. `pg_ctl --wait` reads this line, too.
+    fn says_ready(&self) -> bool {
         let pid_file = self.home.account.read(&self.pid_file()).unwrap_or_default();
-        match pid_file.lines().nth(7).map(str::trim) {
-            Some("ready") => ServerState::Ready,
-            _ => ServerState::StartingOrStopping,
-        }
+        pid_file.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+    }
+
+    /// Whether a server listens at the socket. One that hangs does so as well, until its queue of connections is full. Then
+    /// an ordinary connection would wait forever, and this one is told to try again.
+    fn is_listening(&self) -> bool {
+        let connect = || {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.connect(&SockAddr::unix(self.socket.file())?)
+        };
+        connect().map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |()| true)
     }
 
     /// After a crash of the machine the process id in the lock files may belong to another process, and Postgres
     /// would then refuse to start. It also looks at its shared memory, so a server that does run stays protected.
     fn remove_stale_locks(&self) -> anyhow::Result<()> {
-        let Ok(pid_file) = self.home.account.read(&self.pid_file()) else { return Ok(()) };
+        let path = self.pid_file();
+        let pid_file = match self.home.account.read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            read => read.with_context(|| format!("cannot read {}", path.display()))?,
+        };
         if self.is_ours(pid_file.lines().next().unwrap_or_default())? {
             return Ok(());
         }
         let mut command = self.home.command(Path::new("rm"));
-        command.args(["-f", "--"]).args([self.pid_file(), self.socket.lock_file(), self.socket.file()]);
+        command.args(["-f", "--"]).args([path, self.socket.lock_file(), self.socket.file()]);
         tool::run(&mut command, || false).map(drop).context("cannot remove the lock files of a dead server")
     }
 
@@ -193,13 +254,19 @@ impl Server {
         Ok(format!("identityd-{}", fs::metadata(self.cluster())?.ino()))
     }
 
-    /// `pg_ctl` only says "could not start server"; the reason is in the log.
-    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
-        let log = self.home.account.read(&self.log()).unwrap_or_default();
+    /// `pg_ctl` only says "could not start server"; the reason is in what this start has added to the log.
+    fn explained(&self, error: anyhow::Error, logged_before: u64) -> anyhow::Error {
+        let added = self.log_length().saturating_sub(logged_before);
+        let log = self.home.account.read_end(&self.log(), added).unwrap_or_default();
         match tool::telling_line(&log) {
             "" => error,
             reason => anyhow::anyhow!("{reason} (see {})", self.log().display()),
         }
+    }
+
+    /// The length of the log in bytes.
+    fn log_length(&self) -> u64 {
+        fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
     }
 
     fn cluster(&self) -> PathBuf {

@@ -1,10 +1,14 @@
+use std::cell::RefCell;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::binaries::{Binaries, major_of};
 use crate::cluster::shared_buffers;
 use crate::home::digest;
 use crate::space;
-use crate::tool::telling_line;
+use crate::tool::{self, Outcome, telling_line};
 
 fn installed(majors: &[u32]) -> Vec<Binaries> {
     majors.iter().map(|major| Binaries { major: *major, folder: PathBuf::from("/bin") }).collect()
@@ -51,8 +55,21 @@ fn versions_of_packages_and_previews_are_read() {
 fn the_reason_of_a_failure_is_found_above_the_hints() {
     let said = "LOG:  starting\nFATAL:  lock file exists\nHINT:  Is another postmaster running?\n\n";
     assert_eq!(telling_line(said), "FATAL:  lock file exists");
+    let said = "PANIC:  could not read\nLOG:  terminated\nFATAL:  the database system is starting up\n";
+    assert_eq!(telling_line(said), "PANIC:  could not read");
     assert_eq!(telling_line("something\nelse\n"), "else");
     assert_eq!(telling_line(""), "");
+}
+
+#[test]
+fn a_program_that_is_given_up_has_ended() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let pid = RefCell::new(String::new());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "echo $$ >&0; exec sleep 60"]).process_group(0).stdin(writer);
+    let when_it_runs = || BufReader::new(&reader).read_line(&mut pid.borrow_mut()).is_ok();
+    assert_eq!(tool::run(&mut command, when_it_runs).unwrap(), Outcome::GivenUp);
+    assert!(!Path::new("/proc").join(pid.borrow().trim()).exists(), "process {} runs on", pid.borrow());
 }
 
 #[test]

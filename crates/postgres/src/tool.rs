@@ -81,7 +81,7 @@ fn finish(child: Child, name: &str, gives_up: impl Fn() -> bool) -> anyhow::Resu
 fn end(group: u32, ended: &mpsc::Receiver<std::io::Result<Output>>) {
     for signal in ["TERM", "KILL"] {
         // Whoever ended by itself meanwhile cannot be signalled any more.
-        let script = format!("kill -{signal} -- -{group}");
+        let script = format!("kill -s {signal} -- -{group}");
         drop(Command::new("/bin/sh").args(["-c", &script]).stderr(Stdio::null()).status());
         let since = Instant::now();
         while since.elapsed() < END_TIMEOUT {
@@ -100,9 +100,16 @@ fn check(name: &str, output: &Output) -> anyhow::Result<()> {
     bail!("{name} failed ({}): {}", output.status, telling_line(&said))
 }
 
-/// The line of a tool's output or of the server's log that says what went wrong.
+/// The line of a tool's output or of the server's log that says what went wrong. After a panic the server may tell clients
+/// that it is starting, which is fatal for them only.
 pub(crate) fn telling_line(text: &str) -> &str {
-    let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
-    let last = lines.clone().next().unwrap_or_default();
-    lines.find(|line| line.contains("FATAL:") || line.contains("error:")).unwrap_or(last)
+    let lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let last_with = |marks: &[&str]| {
+        let mut lines = lines.clone();
+        lines.find(|line| marks.iter().any(|mark| line.contains(mark)))
+    };
+    last_with(&["PANIC:"])
+        .or_else(|| last_with(&["FATAL:", "error:"]))
+        .or_else(|| lines.clone().next())
+        .unwrap_or_default()
 }

@@ -90,7 +90,7 @@ impl Upgrade {
 
     /// Stops the old server.
     pub fn stop_old(&self) -> anyhow::Result<()> {
-        self.old.server.stop(&self.starter, &self.stop)
+        self.old.server.end(&self.starter, &self.stop)
     }
 
     /// Makes the new cluster and starts its server. The caller closes it before it finishes the upgrade.

@@ -107,18 +107,25 @@ impl SigningSettings {
         Ok(self.key_of_history(pool).await?.seal_key())
     }
 
-    /// The key, if it is that of the history: the signer refuses events with the seals of another one. A new key is made only for a
-    /// database without events.
+    /// The key of the history. A new key is made only for a database without events.
     async fn key_of_history(&self, pool: &PgPool) -> anyhow::Result<SigningKey> {
+        match self.existing_key_of_history(pool).await? {
+            Some(key) => Ok(key),
+            None => self.make_key(KEY),
+        }
+    }
+
+    /// The key with which a service would start on this history; none if it would make one. Fails where no service would start.
+    pub async fn existing_key_of_history(&self, pool: &PgPool) -> anyhow::Result<Option<SigningKey>> {
         let is_empty = identity_log::proof::is_empty(pool).await.context("cannot look at the history")?;
-        let key = match self.existing_key()? {
-            Some(key) => key,
-            None if is_empty => self.make_key(KEY)?,
-            None => bail!(
+        let Some(key) = self.existing_key()? else {
+            ensure!(
+                is_empty,
                 "there is no signing key in {}, and the database has a history: what is written must be sealed with the key of the \
                  service; give its --data-dir or --signing-key-file (if it is lost, see docs/proof.md, \"A lost signing key\")",
                 self.folder().display()
-            ),
+            );
+            return Ok(None);
         };
         let is_ours = identity_log::proof::is_of(pool, &key).await.context("cannot look at the history")?;
         ensure!(
@@ -126,7 +133,7 @@ impl SigningSettings {
             "the history of this database is sealed with another key than the one given, or this signing key was replaced; give \
              the --data-dir or --signing-key-file of the service"
         );
-        Ok(key)
+        Ok(Some(key))
     }
 
     /// Replaces the signing key. A key of the data directory is replaced by a new one there; one that is set, by the one in `next`,

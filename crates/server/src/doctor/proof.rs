@@ -62,7 +62,8 @@ pub(super) async fn signatures(pool: &PgPool, signing: &SigningSettings) -> anyh
 pub(super) async fn memory(pool: &PgPool, signing: &SigningSettings) -> anyhow::Result<Finding> {
     let Some(etcd) = &signing.etcd else {
         let folder = signing.folder();
-        return Ok(Finding::good(format!("this host remembers what was signed in {}", folder.display())));
+        let what = if folder.exists() { "what was signed in" } else { "nothing, since there is no" };
+        return Ok(Finding::good(format!("this host remembers {what} {}", folder.display())));
     };
     let at = etcd.endpoints.join(", ");
     let Some(signer) = signing.existing_signer(pool.clone())? else {

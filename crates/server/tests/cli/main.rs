@@ -13,6 +13,7 @@ mod claims;
 mod command_line;
 mod connections;
 mod harness;
+mod hung_postgres;
 mod hung_process;
 mod long_lists;
 mod numbers;

@@ -1,7 +1,7 @@
 //! One Postgres for a data directory: the first process that needs it starts it, and the last one stops it.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -298,7 +298,7 @@ fn as_root_a_data_directory_of_somebody_else_is_served_under_their_account() {
     let place = Place::new();
     let nobody = 65_534;
     fs::create_dir(place.data_dir()).unwrap();
-    std::os::unix::fs::chown(place.data_dir(), Some(nobody), Some(nobody)).unwrap();
+    chown(place.data_dir(), Some(nobody), Some(nobody)).unwrap();
     run(place.command(&["migrate"]).uid(nobody).gid(nobody)).succeeded();
     assert_eq!(fs::metadata(place.postgres()).unwrap().uid(), nobody);
 
@@ -308,4 +308,47 @@ fn as_root_a_data_directory_of_somebody_else_is_served_under_their_account() {
     let stranger = run(place.command(&["migrate"]).uid(nobody - 1).gid(nobody - 1));
     let expected = format!("belongs to the user with id {nobody}, run identityd as that user");
     assert!(stranger.error().ends_with(&expected), "{}", stranger.stderr);
+}
+
+#[test]
+fn as_root_a_file_that_the_servers_account_may_not_read_is_named_with_the_reason() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::served();
+    let cluster = place.postgres().join("cluster");
+    let uid = fs::metadata(&cluster).unwrap().uid();
+    for path in [cluster.join("PG_VERSION"), cluster] {
+        let owner = fs::metadata(&path).unwrap();
+        chown(&path, Some(0), Some(0)).unwrap();
+        let refused = place.run(&["migrate"]);
+        let reason = format!(": Permission denied (for the user with id {uid}, who runs Postgres)");
+        assert!(refused.error().contains("cannot read "), "{}", refused.stderr);
+        assert!(refused.error().ends_with(&reason), "{}", refused.stderr);
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    place.run(&["migrate"]).succeeded();
+}
+
+#[test]
+fn a_start_that_fails_tells_its_own_reason_and_not_that_of_an_earlier_one() {
+    let place = Place::served();
+    let configuration = place.postgres().join("cluster/postgresql.conf");
+    let content = fs::read_to_string(&configuration).unwrap();
+    fs::write(&configuration, format!("{content}\nno_such_setting = 1\n")).unwrap();
+    let misconfigured = place.run(&["migrate"]);
+    assert!(misconfigured.error().contains("postgresql.conf\" contains errors"), "{}", misconfigured.stderr);
+    fs::write(&configuration, content).unwrap();
+
+    let control = place.postgres().join("cluster/global/pg_control");
+    let whole = fs::read(&control).unwrap();
+    File::options().write(true).open(&control).unwrap().set_len(100).unwrap();
+    let damaged = place.run(&["migrate"]);
+    assert!(
+        damaged.error().contains("PANIC:") && damaged.error().contains("pg_control"),
+        "{}",
+        damaged.stderr
+    );
+    fs::write(&control, whole).unwrap();
+    place.run(&["migrate"]).succeeded();
 }

@@ -19,7 +19,10 @@ fn the_signing_key_is_replaced_while_nothing_runs() {
     assert!(said.starts_with("the new key has signed 1 logs\nkey identityd+"), "{said}");
     let new = fs::read_to_string(&key).unwrap();
     assert!(new != old && !said.contains(new.trim()), "{said}");
-    let late = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", old.trim()).env("RUST_LOG", "off"));
+    let late = run(place
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .env("IDENTITYD_SIGNING_KEY", old.trim())
+        .env("RUST_LOG", "off"));
     assert!(late.error().contains("this signing key was replaced"), "{}", late.stderr);
     let next = place.file("next", &old);
     let given = place.run(&["audit", "rotate-key", "--next-key-file", next.to_str().unwrap()]);
@@ -40,10 +43,17 @@ fn a_service_without_the_key_of_the_history_does_not_start_and_makes_none() {
     service.stop();
     let key = place.data_dir().join("signing/key");
     let other = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-    let refused = run(place.command(&["serve"]).env("IDENTITYD_SIGNING_KEY", other).env("RUST_LOG", "off"));
+    let refused = run(place
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .env("IDENTITYD_SIGNING_KEY", other)
+        .env("RUST_LOG", "off"));
     assert!(refused.error().contains("sealed with another key than the one given"), "{}", refused.stderr);
     fs::remove_file(&key).unwrap();
-    for command in [&["serve"][..], &["audit", "new-epoch", "--org", "acme"], &["org", "create", "other"]] {
+    for command in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["audit", "new-epoch", "--org", "acme"],
+        &["org", "create", "other"],
+    ] {
         let refused = run(place.command(command).env("RUST_LOG", "off"));
         assert!(refused.error().contains("there is no signing key in"), "{command:?}: {}", refused.stderr);
         assert!(!key.exists(), "{command:?}");
@@ -53,6 +63,34 @@ fn a_service_without_the_key_of_the_history_does_not_start_and_makes_none() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     place.run(&["audit", "new-epoch", "--org", "acme"]).succeeded();
     place.serve().stop();
+}
+
+#[test]
+fn the_doctor_names_a_key_with_which_no_service_starts() {
+    let place = Place::served();
+    let service = place.serve();
+    place.run(&["org", "create", "acme"]).succeeded();
+    service.stop();
+    place.run(&["doctor"]).succeeded();
+    let has_line = |text: &str, start: &str| text.lines().any(|line| line.starts_with(start));
+    let other = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    let checked = run(place.command(&["doctor"]).env("IDENTITYD_SIGNING_KEY", other));
+    let wrong = "FAILED  writes: the history of this database is sealed with another key than the one given";
+    assert!(!checked.status.success() && has_line(&checked.stdout, wrong), "{}", checked.stdout);
+
+    let signing = place.data_dir().join("signing");
+    fs::rename(&signing, place.path("kept")).unwrap();
+    let checked = place.run(&["doctor"]);
+    let missing = format!("FAILED  writes: there is no signing key in {}", signing.display());
+    assert!(!checked.status.success() && has_line(&checked.stdout, &missing), "{}", checked.stdout);
+    assert!(
+        has_line(&checked.stdout, "ok      signer_memory: this host remembers nothing"),
+        "{}",
+        checked.stdout
+    );
+    assert!(!signing.exists());
+    fs::rename(place.path("kept"), &signing).unwrap();
+    place.run(&["doctor"]).succeeded();
 }
 
 /// docs/proof.md, "A lost signing key", after a rotation, which names the key that seals. The memory in `signing/` is lost as well.

@@ -185,7 +185,7 @@ fn a_closed_terminal_stops_the_service_and_its_postgres() {
 }
 
 /// A place whose Postgres takes half a minute to start, since it waits for a slow archive.
-fn slow_to_start() -> Place {
+pub(crate) fn slow_to_start() -> Place {
     let place = Place::served();
     let cluster = place.postgres().join("cluster");
     let owner = fs::metadata(&cluster).unwrap();
@@ -209,10 +209,16 @@ fn told_while_postgres_starts(place: &Place, arguments: &[&str], name: &str) -> 
     Finished { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-fn ends_in_time(child: &mut Child) {
+pub(crate) fn ends_in_time(child: &mut Child) {
     let told = Instant::now();
     eventually("the process has ended", || child.try_wait().unwrap().is_some());
     assert!(told.elapsed() < Duration::from_secs(10), "took {:?} to stop", told.elapsed());
+}
+
+/// Whether a process has a file of this name open.
+pub(crate) fn has_open(child: &Child, name: &str) -> bool {
+    let entries = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|file| file.ends_with(name))
 }
 
 #[test]
@@ -233,13 +239,7 @@ fn a_signal_while_another_process_starts_postgres_is_heard() {
     let starter = File::open(place.postgres().join("starter.lock")).unwrap();
     starter.lock().unwrap();
     let mut child = place.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
-    let files = format!("/proc/{}/fd", child.id());
-    eventually("the service waits for the lock", || {
-        let entries = fs::read_dir(&files).into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .any(|file| file.ends_with("starter.lock"))
-    });
+    eventually("the service waits for the lock", || has_open(&child, "starter.lock"));
     signal("TERM", &child.id().to_string());
     ends_in_time(&mut child);
     assert!(child.wait().unwrap().success());
