@@ -116,23 +116,23 @@ impl Probe {
         let tried = tried.filter(|moment| moment.elapsed() < TRIAL_INTERVAL);
         let renewed = last.as_ref().and_then(|last| last.renewed);
         let renewed = renewed.filter(|moment| moment.elapsed() < RENEWAL_INTERVAL);
-        let is_renewal_due = renewed.is_none();
+        let (is_due, is_renewal_due) = (tried.is_none(), renewed.is_none());
         let probe = async {
             primary.answers().await;
-            if tried.is_none() {
+            if is_due {
                 must_have_rights(own_pool, rights).await?;
                 let connect = |pool| must_connect(pool, own_pool);
                 tokio::try_join!(connect(pools[0]), connect(pools[1]))?;
             }
             look(own_pool).await?;
-            if tried.is_none() {
+            if is_due {
                 must_write(own_pool, log, is_renewal_due).await?;
             }
-            must_commit(own_pool, primary, tried.is_none()).await
+            must_commit(own_pool, primary, is_due).await
         };
         let outcome = tokio::time::timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Err(NotReady::Timeout));
         let tried = tried.or(outcome.is_ok().then_some(asked));
-        let renewed = renewed.filter(|_| outcome.is_ok()).or(outcome.is_ok().then_some(asked));
+        let renewed = renewed.or(is_due.then_some(asked)).filter(|_| outcome.is_ok());
         *last = Some(LastProbe { asked, outcome: outcome.clone(), tried, renewed });
         outcome
     }
