@@ -137,7 +137,8 @@ impl Server {
         ensure!(!stop.is_told(), "told to stop before Postgres was started");
         let options = self.options()?;
         let timeout = format!("--timeout={}", START_TIMEOUT.as_secs());
-        let arguments = ["start", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
+        // Silent, since it would end at its next word when this process is killed, and with it its lock.
+        let arguments = ["start", "--silent", "-D", CLUSTER, "-l", LOG, "--wait", &timeout, "-o", &options];
         let mut command = self.pg_ctl(&arguments, starter)?;
         let logged_before = self.log_length();
         // `pg_ctl start` ends when the server that it has started has ended. It is given up only if that server hangs.

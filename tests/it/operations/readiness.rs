@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use identityd::roles::rights;
 use identityd::settings::{PostgresLayer, WireLayer};
-use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -130,45 +129,6 @@ fn a_committer_that_gets_no_session_that_may_write_is_noticed() {
     world.database().execute(&format!("{role} reset default_transaction_read_only"));
     becomes(&world, 200);
     world.admin().create("alpha");
-}
-
-// The pool may have more connections, and the server has no room for them.
-#[test]
-fn requests_that_wait_in_vain_for_connections_are_noticed() {
-    let postgres = PostgresLayer { database_connections: Some(8), ..PostgresLayer::default() };
-    let world = World::with_server_of_its_own(&postgres);
-    becomes(&world, 200);
-    let (admin, other) = (world.admin(), world.other_admin());
-    let another = world.another_admin(world.organization_id());
-    let another = world.holder_of(another.api_key.expose_secret());
-    let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                 where application_name = 'identityd' and state = 'idle'";
-    world.database().number(ended);
-    let of_service = "from pg_stat_activity where usename = 'identityd_test_service'";
-    let opened = world.database().number(&format!("select count(*) {of_service}"));
-    let limit = |connections: i64| {
-        world
-            .database()
-            .execute(&format!("alter role identityd_test_service connection limit {connections}"));
-    };
-    limit(opened + 2);
-    // `whoami` reads them, and no write does.
-    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
-    wait(elsewhere.execute("begin; lock table api_key_uses in access exclusive mode")).unwrap();
-    let lines: Vec<_> = [&admin, &other, &another, &admin, &other, &another]
-        .into_iter()
-        .map(|caller| {
-            let mut line = caller.connect();
-            line.send(caller.head("GET", "/api/whoami", 0));
-            line
-        })
-        .collect();
-    let detail = becomes(&world, 503).detail().to_string();
-    assert!(detail.contains("no connection"), "{detail}");
-    wait(elsewhere.close()).unwrap();
-    limit(-1);
-    becomes(&world, 200);
-    drop(lines);
 }
 
 #[test]
