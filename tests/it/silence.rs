@@ -31,12 +31,7 @@ fn whoever_waits_for_a_silent_database_is_told_so_and_another_machine_serves_at_
     let following = follow(&admin);
     // Here it is the same server that answers later: what hangs must not keep a lock.
     eventually("all is signed", || admin.get("/log/checkpoint").status == 200);
-    eventually("nobody is in a transaction", || {
-        world.database().number(
-            "select count(*) from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null",
-        ) == 0
-    });
+    world.database().wait_until_nobody_is_in_a_transaction();
     tap.hang();
     thread::scope(|scope| {
         // More readers than there are connections, and writes that wait behind each other.

@@ -305,7 +305,8 @@ impl Limits {
         &self.turns
     }
 
-    /// Takes the share of an answer of so many bytes that is in memory as a whole, until it is sent. `None` if it is small.
+    /// Takes the share of an answer that is in memory as a whole and has so many bytes. The share ends when the answer is sent. A
+    /// small answer needs none.
     pub(crate) fn answer(&self, key: &KeyRow, bytes: usize) -> Result<Option<AnswerShare>, ApiError> {
         if bytes <= SMALL_ANSWER {
             return Ok(None);

@@ -110,9 +110,10 @@ impl Database {
     async fn answers(&self, kept: &mut Option<PgConnection>) -> bool {
         let options = self.pool.connect_options();
         let asking = async {
-            if let Some(connection) = kept
+            if let Some(mut connection) = kept.take()
                 && connection.ping().await.is_ok()
             {
+                *kept = Some(connection);
                 return true;
             }
             match PgConnection::connect_with(&options).await {

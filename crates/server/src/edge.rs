@@ -95,7 +95,7 @@ fn weaken_tag(mut response: Response) -> Response {
     response
 }
 
-/// Routes whose answers are compressed. Half of the processors do that, piece by piece: the others serve who does not ask for it.
+/// Routes whose answers are compressed. Half of the processors do that, piece by piece. The other half is left to other work.
 fn compressing(plain: &Router) -> Router {
     let processors = available_parallelism().map_or(1, usize::from);
     let turns = PollSemaphore::new(Arc::new(Semaphore::new(processors.div_ceil(2))));

@@ -3,6 +3,7 @@
 mod following;
 mod listeners;
 mod pool;
+mod stopping;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,7 +31,8 @@ use tokio::task::JoinHandle;
 
 use self::following::Following;
 use self::listeners::Listeners;
-use self::pool::lazy_pool;
+use self::pool::{lazy_pool, webhook_pool};
+use self::stopping::{close, unless_locked};
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::secrets_key::SecretsSettings;
@@ -43,15 +45,6 @@ use crate::{database, preparation, retention, roles};
 
 /// How many connections are for probes and metrics, so that these do not wait behind clients.
 const OWN_CONNECTIONS: u32 = 1;
-
-/// How many connections are for the queue and the deliveries of webhooks, so that these do not compete with clients.
-const WEBHOOK_CONNECTIONS: u32 = 3;
-
-/// How long tasks may take to end when the service stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a pool may take to close its connections.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// After how long without an event a live stream sends a comment.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -248,21 +241,6 @@ impl Service {
     }
 }
 
-/// Waits until tasks have ended, but not for ever: somebody may keep a table locked. Nothing that was acknowledged depends on them.
-async fn unless_locked(name: &str, tasks: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::time::timeout(STOP_TIMEOUT, tasks).await.unwrap_or_else(|_| {
-        tracing::warn!(name, "tasks do not end, probably since a table is locked, and end with the process");
-        Ok(())
-    })
-}
-
-/// Closes the connections of a pool. One that still waits for a database which hangs ends with the process.
-async fn close(pool: &PgPool) {
-    if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
-        tracing::warn!("a connection to the database does not close, and ends with the process");
-    }
-}
-
 /// The task that stores when keys were last used.
 #[derive(Debug)]
 struct KeepingUses {
@@ -361,10 +339,6 @@ async fn prepared_pool(settings: &ServiceSettings, primary: &Primary) -> anyhow:
         lazy_pool(&settings.database_url, pool::APPLICATION_NAME, settings.postgres.connections, primary)?;
     database::prepare(&pool, settings.owner_url.as_ref(), settings.postgres).await?;
     Ok(pool)
-}
-
-fn webhook_pool(database_url: &SecretString, primary: &Primary) -> anyhow::Result<PgPool> {
-    lazy_pool(database_url, "identityd webhooks", WEBHOOK_CONNECTIONS, primary)
 }
 
 /// Rebuilds read models of an older version.

@@ -9,8 +9,8 @@ use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 
 use super::postgres::{self, Postgres, Template};
-use super::wait;
 use super::world::Organization;
+use super::{eventually, wait};
 
 /// A migrated database that nobody else uses.
 #[derive(Debug)]
@@ -86,6 +86,13 @@ impl Database {
     /// From now on signers remember what was signed in etcd.
     pub(crate) fn remember_in(&self, endpoints: &[&str]) {
         *self.etcd.lock().unwrap() = Some(endpoints.iter().map(ToString::to_string).collect());
+    }
+
+    /// Waits until no session is in a transaction, so that none keeps a lock if it hangs from now on.
+    pub(crate) fn wait_until_nobody_is_in_a_transaction(&self) {
+        let others = "select count(*) from pg_stat_activity
+                      where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null";
+        eventually("nobody is in a transaction", || self.number(others) == 0);
     }
 
     /// One number, from a query of one row.

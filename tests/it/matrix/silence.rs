@@ -13,12 +13,7 @@ fn a_database_that_is_known_to_be_silent_is_left_alone() {
     let (tap, world) = World::tapped_with_postgres(&postgres, WireLayer::default());
     let estate = Estate::new(&world);
     let admin = estate.caller(Who::Admin);
-    eventually("nobody is in a transaction, which would keep its locks", || {
-        world.database().number(
-            "select count(*) from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null",
-        ) == 0
-    });
+    world.database().wait_until_nobody_is_in_a_transaction();
     tap.hang();
     admin.get("/identities").must_be(503);
     let before = tap.opened();

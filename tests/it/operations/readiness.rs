@@ -7,7 +7,7 @@ use identityd::settings::{PostgresLayer, WireLayer};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::harness::{Answer, World, eventually, wait};
+use crate::harness::{Answer, Caller, World, eventually, wait};
 
 /// Ways to break every write, and to mend it. The statements of the service itself stay as they are.
 const FAULTS: [(&str, &str); 8] = [
@@ -129,6 +129,42 @@ fn a_committer_that_gets_no_session_that_may_write_is_noticed() {
     world.database().execute(&format!("{role} reset default_transaction_read_only"));
     becomes(&world, 200);
     world.admin().create("alpha");
+}
+
+// The pool may have more connections, and the server has no room for them.
+#[test]
+fn requests_that_wait_in_vain_for_connections_are_noticed() {
+    let postgres = PostgresLayer { database_connections: Some(8), ..PostgresLayer::default() };
+    let world = World::with_server_of_its_own(&postgres);
+    becomes(&world, 200);
+    let (admin, other) = (world.admin(), world.other_admin());
+    // `whoami` reads this table, and no write does.
+    let mut elsewhere = wait(PgConnection::connect(world.database().owner_url())).unwrap();
+    wait(elsewhere.execute("begin; lock table api_key_uses in access exclusive mode")).unwrap();
+    let ask = |caller: &Caller| {
+        let mut line = caller.connect();
+        line.send(caller.head("GET", "/api/whoami", 0));
+        line
+    };
+    let busy = [ask(&admin), ask(&admin)];
+    let of_requests = "from pg_stat_activity where application_name = 'identityd'";
+    let locked = format!("select count(*) {of_requests} and wait_event_type = 'Lock'");
+    eventually("two requests wait for the lock", || world.database().number(&locked) >= 2);
+    let limit = |connections| {
+        world
+            .database()
+            .execute(&format!("alter role identityd_test_service connection limit {connections}"));
+    };
+    limit(0);
+    let end_idle = format!("select count(pg_terminate_backend(pid)) {of_requests} and state = 'idle'");
+    eventually("no connection is idle", || world.database().number(&end_idle) == 0);
+    let in_vain = ask(&other);
+    let detail = becomes(&world, 503).detail().to_string();
+    assert!(detail.contains("no connection"), "{detail}");
+    wait(elsewhere.close()).unwrap();
+    limit(-1);
+    becomes(&world, 200);
+    drop((busy, in_vain));
 }
 
 #[test]

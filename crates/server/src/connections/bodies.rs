@@ -124,16 +124,16 @@ async fn skip(body: &mut Timed, max_bytes: usize) -> bool {
     true
 }
 
-/// The body of an answer. Its shares, which are in the inner body, are kept until the last piece is on its way: HTTP/2 drops this
-/// body as soon as it has the last piece, which may wait there for as long as the client grants no room.
+/// The body of an answer. It takes part in what the answer may have in memory until its last piece is written. HTTP/2 drops this body
+/// as soon as it has that piece, and keeps the piece until the client grants room for it; so the pieces keep the inner body, too.
 pub(super) struct PacedBody {
-    kept: Arc<Kept>,
+    sending: Arc<Sending>,
     /// What is left of the last frame.
     rest: Bytes,
 }
 
 /// An answer that is being sent.
-struct Kept {
+struct Sending {
     body: Mutex<Body>,
     answer: Mutex<Answer>,
 }
@@ -141,10 +141,10 @@ struct Kept {
 /// A part of an answer, from when it is asked for until it is written.
 struct Piece {
     bytes: Bytes,
-    kept: Arc<Kept>,
+    sending: Arc<Sending>,
 }
 
-impl Kept {
+impl Sending {
     fn body(&self) -> MutexGuard<'_, Body> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -162,21 +162,21 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.kept.answer().is_written();
+        self.sending.answer().is_written();
     }
 }
 
 impl PacedBody {
     pub(super) fn new(body: Body, answer: Answer) -> Self {
-        let kept = Kept { body: Mutex::new(body), answer: Mutex::new(answer) };
-        Self { kept: Arc::new(kept), rest: Bytes::new() }
+        let sending = Sending { body: Mutex::new(body), answer: Mutex::new(answer) };
+        Self { sending: Arc::new(sending), rest: Bytes::new() }
     }
 
     /// The next piece of the present frame. The next frame is asked for when all of this one is sent.
     fn piece(&mut self) -> Bytes {
-        self.kept.answer().waits_for_client();
+        self.sending.answer().waits_for_client();
         let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        Bytes::from_owner(Piece { bytes, kept: Arc::clone(&self.kept) })
+        Bytes::from_owner(Piece { bytes, sending: Arc::clone(&self.sending) })
     }
 }
 
@@ -188,9 +188,9 @@ impl HttpBody for PacedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.kept.answer().is_asked_for_more();
+        self.sending.answer().is_asked_for_more();
         if self.rest.is_empty() {
-            let frame = Pin::new(&mut *self.kept.body()).poll_frame(context);
+            let frame = Pin::new(&mut *self.sending.body()).poll_frame(context);
             match ready!(frame) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
@@ -203,12 +203,12 @@ impl HttpBody for PacedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.kept.body().is_end_stream()
+        self.rest.is_empty() && self.sending.body().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let rest = self.rest.len() as u64;
-        let inner = self.kept.body().size_hint();
+        let inner = self.sending.body().size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(rest));
         if let Some(upper) = inner.upper() {

@@ -15,6 +15,9 @@ use crate::database;
 /// The name of connections that answer requests.
 pub(super) const APPLICATION_NAME: &str = "identityd";
 
+/// How many connections are for the queue and the deliveries of webhooks, so that these do not compete with clients.
+const WEBHOOK_CONNECTIONS: u32 = 3;
+
 /// How long a request waits for a connection of the pool before it is answered with 503.
 const POOL_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -79,6 +82,11 @@ pub(super) fn lazy_pool(
             Box::pin(async move { Ok(matches!(primary.unless_silent(connection.flush()).await, Ok(Ok(())))) })
         });
     Ok(pool.connect_lazy_with(reading_options(database_url)?.application_name(name)))
+}
+
+/// A pool for webhooks.
+pub(super) fn webhook_pool(database_url: &SecretString, primary: &Primary) -> anyhow::Result<PgPool> {
+    lazy_pool(database_url, "identityd webhooks", WEBHOOK_CONNECTIONS, primary)
 }
 
 /// The options of connections for reading.

@@ -65,6 +65,11 @@ fn unread(caller: &Caller, count: usize, request: impl Fn(usize) -> String) -> V
 
 /// An identity with access rows of 9 MiB.
 fn with_a_huge_identity() -> World {
+    with_access_rows_of(9 * 1024 * 1024)
+}
+
+/// An identity `alpha` with access rows of so many bytes.
+fn with_access_rows_of(bytes: usize) -> World {
     let world = World::new();
     let admin = world.admin();
     let viewer = text(&admin.create("viewer")["id"]);
@@ -72,7 +77,7 @@ fn with_a_huge_identity() -> World {
     admin.grant("alpha", &viewer).created();
     world.database().execute(&format!(
         "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {}) || '\"}}'",
-        9 * 1024 * 1024
+        bytes
     ));
     world.restarted()
 }
@@ -165,16 +170,7 @@ fn answers_that_nobody_reads_have_few_bytes() {
 }
 
 fn unread_answers_have_few_bytes(window: u8) {
-    let world = World::new();
-    let admin = world.admin();
-    let viewer = text(&admin.create("viewer")["id"]);
-    admin.create("alpha");
-    admin.grant("alpha", &viewer).created();
-    world.database().execute(&format!(
-        "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {}) || '\"}}'",
-        250 * 1024
-    ));
-    let world = world.restarted();
+    let world = with_access_rows_of(250 * 1024);
     let statuses = (0..2).map(|_| {
         let mut line = with_window(&world, window);
         for stream in (1..256).step_by(2) {
