@@ -76,8 +76,7 @@ fn with_access_rows_of(bytes: usize) -> World {
     admin.create("alpha");
     admin.grant("alpha", &viewer).created();
     world.database().execute(&format!(
-        "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {}) || '\"}}'",
-        bytes
+        "update read_model.visibility set document = '{{\"filler\":\"' || repeat('x', {bytes}) || '\"}}'"
     ));
     world.restarted()
 }
