@@ -18,6 +18,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     ours.seed("agent", scale.identities).await?;
     let stock = super::stock_beside(arena, &ours).await?;
     let memory = memory(arena, &ours).await?;
+    ours.becomes_sole().await?;
     for address in [ours.server.address, stock.address, memory.address] {
         super::warm_up(address, &ours.key, scale.identities).await?;
     }
